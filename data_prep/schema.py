@@ -1,0 +1,220 @@
+"""The one row format of all training and evaluation data: build, validate, write and read it as parquet.
+verl's own RL columns plus `hint` (the solution in segments) and `answer` (the whole solution text).
+
+Example row (countdown):
+    prompt        [{"role": "user", "content": "A conversation between User and Assistant. ... <think> "}]
+    hint          ["19 + 35 = 54\\n", "44 + 54 = 98\\n", "Therefore, the final equation is 44 + (19 + 35)"]
+    answer        "19 + 35 = 54\\n44 + ... 44 + (19 + 35) </think>\\n<answer> 44 + (19 + 35) </answer>"
+    data_source   "countdown"
+    ability       "math"
+    reward_model  {"style": "rule", "ground_truth": {"numbers": [44, 19, 35], "target": 98}}
+    extra_info    {"index": 0, "split": "train"}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ANSWER_OPENS = " </think>\n<answer> "
+ANSWER_CLOSES = " </answer>"
+_HINT_FORBIDS = ("</think>", "<answer>", "</answer>")
+
+
+class Message(TypedDict):
+    role: str
+    content: str
+
+
+class RewardModel(TypedDict):
+    style: str
+    ground_truth: Any
+
+
+class ExtraInfo(TypedDict):
+    index: int
+    split: str
+
+
+class Row(TypedDict):
+    prompt: list[Message]
+    hint: list[str]
+    answer: str
+    data_source: str
+    ability: str
+    reward_model: RewardModel
+    extra_info: ExtraInfo
+
+
+COLUMNS = tuple(Row.__annotations__)
+
+
+class SchemaError(ValueError):
+    """A row that breaks the format; the message names file, row and column."""
+
+
+def build_row(
+    *,
+    prompt: str,
+    hint: Sequence[str],
+    final_answer: str,
+    data_source: str,
+    ability: str,
+    ground_truth: Any,
+    index: int,
+    split: str,
+) -> Row:
+    """A row from its parts: `prompt` is the whole completion prompt, `final_answer` the text inside the answer tags."""
+    return {
+        "prompt": [{"role": "user", "content": prompt}],
+        "hint": list(hint),
+        "answer": "".join(hint) + ANSWER_OPENS + final_answer + ANSWER_CLOSES,
+        "data_source": data_source,
+        "ability": ability,
+        "reward_model": {"style": "rule", "ground_truth": ground_truth},
+        "extra_info": {"index": index, "split": split},
+    }
+
+
+def validate_row(row: Mapping[str, Any], where: str) -> None:
+    """Raises SchemaError unless `row` has all columns in the right form. `where` names file and row for the message."""
+    for column in COLUMNS:
+        if row.get(column) is None:
+            raise SchemaError(f"{where}, column {column}: missing or null; every row needs {', '.join(COLUMNS)}")
+    for column in ("answer", "data_source", "ability"):
+        _demand(isinstance(row[column], str), where, column, "must be text", row[column])
+
+    prompt = row["prompt"]
+    _demand(isinstance(prompt, list) and len(prompt) > 0, where, "prompt", "must be a list of messages", prompt)
+    for message in prompt:
+        well_formed = isinstance(message, Mapping) and all(isinstance(message.get(k), str) for k in ("role", "content"))
+        _demand(well_formed, where, "prompt", "every message must hold the texts role and content", message)
+
+    hint = row["hint"]
+    _demand(
+        isinstance(hint, list) and all(isinstance(h, str) for h in hint), where, "hint", "must be a list of texts", hint
+    )
+    reasoning = "".join(hint)
+    for tag in _HINT_FORBIDS:
+        # A hint that ends the thought would hand the answer to the model.
+        _demand(tag not in reasoning, where, "hint", f"must not contain {tag}", reasoning)
+    answer = row["answer"]
+    _demand(
+        answer.startswith(reasoning + ANSWER_OPENS) and answer.endswith(ANSWER_CLOSES),
+        where,
+        "answer",
+        f"must be the joined hint + {ANSWER_OPENS!r} + the final answer + {ANSWER_CLOSES!r}",
+        answer,
+    )
+
+    reward = row["reward_model"]
+    rewardable = isinstance(reward, Mapping) and isinstance(reward.get("style"), str)
+    _demand(
+        rewardable and reward.get("ground_truth") is not None,
+        where,
+        "reward_model",
+        "must hold style and ground_truth",
+        reward,
+    )
+    extra = row["extra_info"]
+    indexed = isinstance(extra, Mapping) and type(extra.get("index")) is int and isinstance(extra.get("split"), str)
+    _demand(indexed, where, "extra_info", "must hold index (whole number) and split (text)", extra)
+
+
+def _demand(condition: bool, where: str, column: str, rule: str, value: Any) -> None:
+    if not condition:
+        shown = repr(value)
+        shown = shown if len(shown) <= 200 else shown[:197] + "..."
+        raise SchemaError(f"{where}, column {column}: {rule}; got {shown}")
+
+
+def plain(value: Any) -> Any:
+    """`value` with numpy arrays and scalars turned into lists and numbers, at any depth."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def normalise_row(row: Mapping[str, Any], where: str) -> Row:
+    """The schema columns of `row` as plain lists and numbers (other columns are dropped), validated."""
+    normal = {column: plain(row.get(column)) for column in COLUMNS}
+    validate_row(normal, where)
+    return cast(Row, normal)
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Validates the rows and writes them to `path` as parquet; the file appears whole or not at all."""
+    listed = [normalise_row(row, f"{path}, row {number}") for number, row in enumerate(rows)]
+    if not listed:
+        raise SchemaError(f"{path}: no rows to write")
+    try:
+        table = pa.Table.from_pylist(listed, schema=_arrow_schema(listed))
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise SchemaError(
+            f"{path}, column reward_model: ground_truth must have one type in all rows: {error}"
+        ) from None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        pq.write_table(table, temporary)
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _arrow_schema(rows: list[Row]) -> pa.Schema:
+    # Spelled out because inference types a column of empty lists as null, which no reader of the file expects.
+    truth = pa.infer_type([row["reward_model"]["ground_truth"] for row in rows])
+    text = pa.string()
+    return pa.schema(
+        [
+            ("prompt", pa.list_(pa.struct([("role", text), ("content", text)]))),
+            ("hint", pa.list_(text)),
+            ("answer", text),
+            ("data_source", text),
+            ("ability", text),
+            ("reward_model", pa.struct([("style", text), ("ground_truth", truth)])),
+            ("extra_info", pa.struct([("index", pa.int64()), ("split", text)])),
+        ]
+    )
+
+
+def read_rows(path: Path) -> list[Row]:
+    """All rows of a parquet file in this format; further columns are ignored. SchemaError names the first bad row."""
+    try:
+        present = pq.read_schema(path).names
+    except FileNotFoundError:
+        raise SchemaError(f"{path}: no such file") from None
+    except pa.ArrowInvalid as error:
+        raise SchemaError(f"{path}: not a parquet file ({error})") from None
+    missing = [column for column in COLUMNS if column not in present]
+    if missing:
+        raise SchemaError(f"{path}: lacks the columns {', '.join(missing)}; it has {', '.join(present)}")
+    table = pq.read_table(path, columns=list(COLUMNS))
+    return [normalise_row(row, f"{path}, row {number}") for number, row in enumerate(table.to_pylist())]
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 (hex) of what a parquet file says: all rows in order, all columns, whatever wrote or packed it."""
+    digest = hashlib.sha256()
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=4096):
+            for row in batch.to_pylist():
+                line = json.dumps(row, sort_keys=True, separators=(",", ":"), default=str)
+                digest.update(line.encode("ascii") + b"\n")
+    return digest.hexdigest()

@@ -1,0 +1,89 @@
+"""Random operation chains in the countdown format: the text the embedded tiny base is trained on.
+Most chains ignore the target their prompt states, so the base learns to write and to calculate, seldom to solve."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Final
+
+THEREFORE: Final = "Therefore, the final equation is "
+
+
+@dataclass(frozen=True)
+class ChainSettings:
+    """Distribution of the chains; `aligned_share` is the share whose result is the target the prompt states."""
+
+    sizes: tuple[int, ...] = (3, 4)
+    max_number: int = 30
+    max_result: int = 999
+    target_range: tuple[int, int] = (10, 100)
+    operators: str = "+-*/"
+    operator_weights: tuple[float, ...] = (0.4, 0.4, 0.12, 0.08)
+    aligned_share: float = 0.1
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One problem with one written solution: `steps` end in a newline each, `result` is what the equation equals."""
+
+    numbers: tuple[int, ...]
+    target: int
+    steps: tuple[str, ...]
+    equation: str
+    result: int
+
+    @property
+    def response(self) -> str:
+        """Solution text as the policy has to write it after the prompt, without the end-of-sequence token."""
+        return f"{''.join(self.steps)}{THEREFORE}{self.equation} </think>\n<answer> {self.equation} </answer>"
+
+
+def sample_chain(rng: random.Random, settings: ChainSettings, size: int, aligned: bool) -> Chain:
+    """A chain over `size` random numbers; if `aligned`, its result lies in the target range and is the target."""
+    low, high = settings.target_range
+    while True:
+        numbers = tuple(rng.randint(1, settings.max_number) for _ in range(size))
+        chain = _combine(rng, settings, numbers)
+        if chain is None:
+            continue
+        steps, equation, result = chain
+        if not aligned:
+            return Chain(numbers, rng.randint(low, high), steps, equation, result)
+        if low <= result <= high:
+            return Chain(numbers, result, steps, equation, result)
+
+
+def _combine(
+    rng: random.Random, settings: ChainSettings, numbers: tuple[int, ...]
+) -> tuple[tuple[str, ...], str, int] | None:
+    """Joins two random terms until one is left; None where an operation left the whole numbers allowed."""
+    terms = [(number, str(number), True) for number in numbers]
+    steps: list[str] = []
+    while len(terms) > 1:
+        left = terms.pop(rng.randrange(len(terms)))
+        right = terms.pop(rng.randrange(len(terms)))
+        operator = rng.choices(settings.operators, settings.operator_weights)[0]
+        if operator in "-/" and left[0] < right[0]:
+            left, right = right, left
+        value = _apply(operator, left[0], right[0])
+        if value is None or value > settings.max_result:
+            return None
+        steps.append(f"{left[0]} {operator} {right[0]} = {value}\n")
+        text = " ".join((_operand(left), operator, _operand(right)))
+        terms.append((value, text, False))
+    return tuple(steps), terms[0][1], terms[0][0]
+
+
+def _apply(operator: str, left: int, right: int) -> int | None:
+    if operator == "+":
+        return left + right
+    if operator == "-":
+        return left - right
+    if operator == "*":
+        return left * right
+    return left // right if right and left % right == 0 else None
+
+
+def _operand(term: tuple[int, str, bool]) -> str:
+    return term[1] if term[2] else f"({term[1]})"

@@ -1,0 +1,89 @@
+"""Tokenizer of the embedded tiny base: one token per number, operator and constant sentence of the countdown prompt.
+Everything else falls back to UTF-8 bytes, so any text round-trips exactly."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+EOS: Final = "<|endoftext|>"
+LARGEST_WHOLE_NUMBER: Final = 999
+# A base model completes text: the conversation is only the concatenation of its messages.
+CHAT_TEMPLATE: Final = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
+
+PROMPT_PIECES: Final = (
+    "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. "
+    "The assistant first thinks about the reasoning process in the mind and then provides the user with the answer.\n"
+    "User: Using the numbers [",
+    ", ",
+    "], create an equation that equals ",
+    ". You can use basic arithmetic operations (+, -, *, /) and each number can only be used once. "
+    "Show your work in <think> </think> tags. And return the final answer in <answer> </answer> tags, "
+    "for example <answer> (1 + 2) / 3 </answer>.\nAssistant: Let me solve this step by step.\n<think> ",
+)
+SOLUTION_PIECES: Final = (
+    " + ",
+    " - ",
+    " * ",
+    " / ",
+    " = ",
+    "Therefore, the final equation is ",
+    " </think>\n<answer> ",
+    " </answer>",
+)
+
+
+def byte_symbols() -> list[str]:
+    """The 256 printable stand-ins of the ByteLevel alphabet, in a fixed order."""
+    return sorted(pre_tokenizers.ByteLevel.alphabet())
+
+
+def to_symbols(text: str) -> str:
+    """`text` as the ByteLevel pre-tokenizer spells it: the spelling the vocabulary has to use."""
+    pieces = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str(text)
+    return "".join(piece for piece, _ in pieces)
+
+
+def build_vocabulary() -> dict[str, int]:
+    """Token -> id: eos first, then bytes, the integers 0..999, and the constant pieces of prompt and solution."""
+    words = [to_symbols(piece) for piece in (*PROMPT_PIECES, *SOLUTION_PIECES)]
+    numbers = [str(number) for number in range(LARGEST_WHOLE_NUMBER + 1)]
+    ordered = dict.fromkeys([EOS, *byte_symbols(), *numbers, *words])
+    return {token: index for index, token in enumerate(ordered)}
+
+
+def split_pattern() -> str:
+    """Regular expression whose matches become tokens of their own; longer pieces win over shorter ones."""
+    pieces = sorted((*PROMPT_PIECES, *SOLUTION_PIECES), key=len, reverse=True)
+    constants = "|".join(re.escape(piece) for piece in pieces)
+    # Numbers of four digits and more, which have no token of their own, are spelled digit by digit.
+    numbers = r"(?<!\d)\d{1,3}(?!\d)|\d"
+    return f"{constants}|{numbers}|[\\n()]"
+
+
+def build_tokenizer(max_length: int) -> PreTrainedTokenizerFast:
+    """Fast tokenizer with `<|endoftext|>` as eos and pad; `max_length` is the model's context in tokens."""
+    # ignore_merges looks a whole piece up before spelling it out; without merges the rest is single bytes.
+    tokenizer = Tokenizer(models.BPE(vocab=build_vocabulary(), merges=[], ignore_merges=True))
+    split: Any = pre_tokenizers.Split(_regex(split_pattern()), behavior="isolated")
+    byte_level: Any = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(EOS, special=True, normalized=False)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=EOS,
+        pad_token=EOS,
+        model_max_length=max_length,
+        clean_up_tokenization_spaces=False,
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def _regex(pattern: str) -> Any:
+    from tokenizers import Regex
+
+    return Regex(pattern)

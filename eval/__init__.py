@@ -1,0 +1,1 @@
+"""Evaluation of models with vLLM and the reward functions training uses. Imports no trainer."""

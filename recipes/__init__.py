@@ -1,0 +1,1 @@
+"""Unified fine-tuning recipes: an Experiment in, a supervised verl run out."""

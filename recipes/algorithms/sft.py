@@ -1,0 +1,16 @@
+"""SFT, supervised fine-tuning: cross-entropy on the whole solution, answer tags included.
+
+    L = - sum_t log pi(y*_t | q, y*_<t) / (solution tokens of the global batch)
+Same rows, prompt text and tokenisation as the reinforcement algorithms. 5 epochs, lr 1e-5, 10 % warm-up, cosine
+decay: the settings of the UFT repository. The mean is over the global batch, never a mean of micro-batch means.
+"""
+
+from recipes.algorithms.base import Algorithm
+
+ALGORITHM = Algorithm(
+    name="sft",
+    title="SFT: cross-entropy on the solution",
+    paper="UFT paper, baseline",
+    equation="- log pi(solution | q)",
+    stages=("sft",),
+)

@@ -1,0 +1,16 @@
+"""SFT-RFT: supervised fine-tuning, then GRPO from its weights; the baseline the UFT paper plots but cannot run.
+
+Two chained stages in one command, with the hyper-parameters of `sft` and of `rft`. "SFT-then-RL Outperforms
+Mixed-Policy Methods" (arXiv 2604.23747) is why it belongs in every comparison.
+"""
+
+from recipes.algorithms.base import Algorithm
+
+ALGORITHM = Algorithm(
+    name="sft_rft",
+    title="SFT, then GRPO from its weights",
+    paper="UFT paper, baseline",
+    equation="sft; then rft from its weights",
+    stages=("sft", "rl"),
+    aliases=("sft-rft", "sft_grpo"),
+)

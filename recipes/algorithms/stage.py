@@ -1,0 +1,19 @@
+"""Stage: hints shortened one segment at a time, the staged baseline of the UFT paper (figure 4).
+
+    k(t) = clip(n - floor(t / floor(T_hint / (n + 1))), 0, n),  no hint from T_hint on
+The UFT repository runs it with its hint log-likelihood on (c .001, as for uft); so does this file, so that the curves
+can be compared. `--sft_loss_coef 0` gives the bare staged curriculum.
+"""
+
+from recipes.algorithms.base import Algorithm
+from recipes.hints.schedule import staged
+
+ALGORITHM = Algorithm(
+    name="stage",
+    title="Stage: GRPO from a hint shortened in stages",
+    paper="arXiv 2505.16984, section 5",
+    equation="GRPO(y | q, hint_k) - c log pi(hint_k | q),  k = n, n-1, ..., 0 in equal stages",
+    stages=("rl",),
+    hint_length=staged,
+    hint_nll_coef=0.001,
+)

@@ -1,0 +1,26 @@
+"""UFT, unified fine-tuning: Liu, Farina, Ozdaglar, arXiv 2505.16984 (NeurIPS 2025).
+
+Rollouts continue from a hint, a prefix of a known solution. Its length is annealed to nothing by step T_hint:
+    k ~ Binomial(n, p(t)),  p(t) = p_low + (p_high - p_low)(1 + cos(pi t / T_hint)) / 2        (Algorithm 1, eq. B.1)
+    L = L_GRPO(generated tokens) + beta KL(pi || pi_ref) - c mean log pi(hint tokens)          (eq. 3.3)
+with n = min(5, sentences of the solution), p_low .05, p_high .95, c .001 (table 1).
+
+The paper sums log pi over the hint with c = beta; its code takes a mean per micro-batch. The default here is the mean
+over all hint tokens of the optimiser step; `--hint_nll_agg seq-mean-token-sum` is the paper's sum. As in the paper's
+code the hint never holds the answer tags, so even a full hint leaves the answer to reinforcement.
+"""
+
+from functools import partial
+
+from recipes.algorithms.base import Algorithm
+from recipes.hints.schedule import binomial_cosine
+
+ALGORITHM = Algorithm(
+    name="uft",
+    title="UFT: GRPO from an annealed hint, plus the likelihood of the hint",
+    paper="arXiv 2505.16984",
+    equation="GRPO(y | q, hint_k) - c log pi(hint_k | q),  k ~ Binomial(n, p(t)),  p cosine .95 -> .05",
+    stages=("rl",),
+    hint_length=partial(binomial_cosine, p_low=0.05, p_high=0.95),
+    hint_nll_coef=0.001,
+)

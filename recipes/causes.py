@@ -1,0 +1,201 @@
+"""The failures that fine-tuning runs die of most, how each looks in a log, and what mends it.
+One row a cause; the first that matches wins, so the special stand before the general."""
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A known failure. `pattern` is searched without regard to case; `mend` says what happened, then what to do.
+
+    `in_log`: its signs mean the failure wherever they stand in a log, not only in the exception that ended the run.
+    """
+
+    name: str
+    pattern: re.Pattern[str]
+    mend: str
+    in_log: bool
+
+
+def cause_of(exception: str) -> Cause | None:
+    """The first known cause that the text of an exception shows."""
+    return next((cause for cause in CAUSES if cause.pattern.search(exception)), None)
+
+
+def cause_in_log(text: str) -> Cause | None:
+    """The first known cause of which a log has a sure sign; most signs are harmless outside of an exception."""
+    return next((cause for cause in CAUSES if cause.in_log and cause.pattern.search(text)), None)
+
+
+def named(name: str) -> Cause:
+    """The cause of that name."""
+    return next(cause for cause in CAUSES if cause.name == name)
+
+
+def _cause(name: str, pattern: str, mend: str, in_log: bool = False) -> Cause:
+    return Cause(name, re.compile(pattern, re.IGNORECASE), mend, in_log)
+
+
+CAUSES: tuple[Cause, ...] = (
+    _cause(
+        "kv_cache",
+        r"No available memory for the cache blocks|KV cache is needed, which is larger than the available",
+        "vLLM has no room for its key-value cache. Raise --rollout_memory (on a CPU: VLLM_CPU_KVCACHE_SPACE, "
+        "in GiB), or lower --max_response_length.",
+        in_log=True,
+    ),
+    _cause(
+        "gpu_taken",
+        r"Free memory on device .* is less than desired",
+        "Other processes hold memory of this GPU. Look at nvidia-smi, end them or choose other devices with "
+        "--visible-devices, or lower --rollout_memory.",
+        in_log=True,
+    ),
+    _cause(
+        "cuda_oom",
+        r"CUDA out of memory|torch\.(cuda\.)?OutOfMemoryError|CUBLAS_STATUS_ALLOC_FAILED"
+        r"|CUDA error: out of memory",
+        "The GPU's memory is full. Lower --tokens_per_micro_batch if it failed while updating or computing "
+        "log-probabilities, --rollout_memory or --max_num_seqs if while generating; --max_response_length "
+        "helps both. Or raise --tp_size, or train adapters with --lora_rank 32.",
+        in_log=True,
+    ),
+    _cause(
+        "host_oom",
+        r"node (was|is)? ?running low on memory|ray\.exceptions\.OutOfMemoryError|Cannot allocate memory"
+        r"|\bMemoryError\b|\bENOMEM\b|DefaultCPUAllocator: can't allocate|killed due to memory pressure",
+        "The machine's main memory is full. Lower --tokens_per_micro_batch, --batch_size or --max_num_seqs, "
+        "use a smaller model, or end other programs.",
+        in_log=True,
+    ),
+    _cause(
+        "shared_memory",
+        r"/dev/shm[^\n]*(No space|too small|insufficient|not enough)|(No space|ENOSPC)[^\n]*/dev/shm"
+        r"|insufficient shared memory|out of shared memory|\bSIGBUS\b|Bus error"
+        r"|shared memory object[^\n]*(No space|ENOSPC)",
+        "Shared memory (/dev/shm) is full or too small: Ray, vLLM and the weight transfer use it. In a "
+        "container start it with --shm-size=16g or --ipc=host; otherwise delete what dead runs left in "
+        "/dev/shm.",
+        in_log=True,
+    ),
+    _cause(
+        "disk_full",
+        r"No space left on device|\bENOSPC\b|Errno 28|Disk quota exceeded",
+        "The disk (or your quota) is full. Free some, keep fewer checkpoints (--keep_checkpoints 1), or write "
+        "elsewhere with --out. Ray also writes to /tmp: RAY_TMPDIR moves that.",
+        in_log=True,
+    ),
+    _cause(
+        "open_files",
+        r"Too many open files|Errno 24",
+        "The limit of open files is too low for Ray: run ulimit -n 65535 first.",
+        in_log=True,
+    ),
+    _cause(
+        "threads",
+        r"can't start new thread|pthread_create failed|Errno 11\] Resource temporarily unavailable"
+        r"|fork: retry: Resource",
+        "The limit of processes and threads is reached: raise it (ulimit -u, or the container's pids limit), "
+        "or end other programs.",
+        in_log=True,
+    ),
+    _cause(
+        "port_in_use",
+        r"Address already in use|EADDRINUSE|Errno 98|errno: 98",
+        "A network port is taken, most often by another run on this machine. Start again; if it stays, end "
+        "the other run, or set MASTER_PORT to a free port.",
+        in_log=True,
+    ),
+    _cause(
+        "collective",
+        r"Watchdog caught collective operation timeout|\bnccl\w*Error|NCCL (error|WARN|timeout)"
+        r"|DistBackendError|DistStoreError|gloo[^\n]*(timed? ?out|Connection (closed|reset))"
+        r"|Timed out waiting \d+ms for (recv|send|recvBuffer|sendBuffer)|Connection closed by peer \[",
+        "The devices lost each other: one rank died or fell behind, or their network is not set up. If "
+        "another exception stands before this one in the log, mend that. Else set NCCL_DEBUG=INFO and, with "
+        "several network cards, NCCL_SOCKET_IFNAME (GLOO_SOCKET_IFNAME on the CPU).",
+        in_log=True,
+    ),
+    _cause(
+        "gated",
+        r"GatedRepoError|Access to model .* is restricted|401 Client Error|403 Client Error"
+        r"|awaiting a review from the repo",
+        "The model hub refuses access. Accept the model's licence on its page, then sign in with `hf auth "
+        "login` (or set HF_TOKEN).",
+    ),
+    _cause(
+        "hub_unreachable",
+        r"couldn't connect to '?https?://|LocalEntryNotFoundError|OfflineModeIsEnabled"
+        r"|Max retries exceeded with url|Name or service not known|Temporary failure in name resolution"
+        r"|NewConnectionError|Network is unreachable"
+        r"|cannot (find|locate) the (requested|appropriate) files? in the (local|disk) cache"
+        r"|httpx\.Connect(Error|Timeout)",
+        "The model hub cannot be reached from here. Download the model on a machine with a network and pass "
+        "its folder with --model.",
+    ),
+    _cause(
+        "model_path",
+        r"is not a local folder and is not a valid model identifier|Repo id must (be|use)|HFValidationError"
+        r"|RepositoryNotFoundError|does not appear to have a file named|no file named [^\n]*(safetensors|bin)"
+        r"|Unrecognized model in|Can't load (the )?(tokenizer|configuration|model)|Incorrect path_or_model_id",
+        "--model must be a name on the Hugging Face hub or a folder with config.json, the weights "
+        "(*.safetensors) and the tokenizer. Check the spelling, and that the folder is complete.",
+    ),
+    _cause(
+        "column",
+        r"KeyError: '(prompt|hint|answer|data_source|reward_model|extra_info|ground_truth|ability)'"
+        r"|No match for FieldRef"
+        r"|(column|field)s? [^\n]{0,80}(not found|does not exist|do not exist|missing|not in (index|the))"
+        r"|missing (the )?columns?|needs the column",
+        "The data file lacks a column. It needs prompt, hint, answer, data_source, reward_model and "
+        "extra_info; the docs show how to bring your own data into that form.",
+    ),
+    _cause(
+        "reward",
+        r"RewardFailure|reward (errors?|function)[^\n]*(above|over|exceed|failed|limit)|could not be scored",
+        "The reward function failed on too many answers, which would teach the model nonsense. The failing "
+        "answers are in validation/ of the run; call compute_score on one of them by hand and mend the reward "
+        "or the data's ground truth.",
+        in_log=True,
+    ),
+    _cause(
+        "hydra",
+        r"ConfigAttributeError|ConfigCompositionException|Could not override|is not in struct"
+        r"|OverrideParseException",
+        "A verl override after -- is wrong. Check its name against verl's configuration; a key that is new "
+        "there needs a + in front.",
+    ),
+    _cause(
+        "too_few_gpus",
+        r"Total available GPUs .* is less than total desired|No CUDA GPUs are available|Found no NVIDIA driver"
+        r"|CUDA driver version is insufficient|invalid device ordinal",
+        "Fewer GPUs are usable than asked for. Compare --n_gpu and --visible-devices with nvidia-smi, and the "
+        "driver's CUDA version with torch's.",
+    ),
+    _cause(
+        "missing_module",
+        r"ModuleNotFoundError|No module named|cannot import name|undefined symbol",
+        "The installed packages do not fit together. Run ./install.sh again; it puts the pinned versions back.",
+    ),
+    _cause(
+        "weight_sync",
+        r"receive_weights|update_weights|BucketedWeight|weight_loader|sync[_ ]weights|update_weights_from",
+        "Handing the trained weights to vLLM failed, so it cannot go on. If it happens at the first step, the "
+        "model's architecture or quantisation is one that this vLLM cannot reload; otherwise memory or "
+        "/dev/shm ran out.",
+    ),
+    _cause(
+        "permission",
+        r"PermissionError|Permission denied|Errno 13\b|Read-only file system",
+        "A file or folder may not be written or read. Choose another place with --out, or change its owner.",
+    ),
+    _cause(
+        "engine_dead",
+        r"EngineDeadError|EngineCore encountered|engine core exited unexpectedly"
+        r"|Worker proc \S+ died unexpectedly|EngineCore failed to start|Engine core initialization failed",
+        "vLLM's engine has died and left no better reason. The usual one is memory: lower --rollout_memory or "
+        "--max_num_seqs.",
+        in_log=True,
+    ),
+)

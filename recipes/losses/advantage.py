@@ -1,0 +1,40 @@
+"""Group-relative advantage on generated tokens, as UFT uses it."""
+
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+
+import torch
+
+
+def group_advantage(
+    scores: torch.Tensor,
+    response_mask: torch.Tensor,
+    groups: Sequence[Hashable],
+    *,
+    normalise_std: bool = True,
+    epsilon: float = 1e-6,
+) -> torch.Tensor:
+    """A_i = (r_i - mean(r)) / (std(r) + epsilon) within the rollouts of one prompt, on every generated token.
+
+    Args:
+        scores: (batch,) one reward a rollout.
+        response_mask: (batch, response), 1 on generated tokens, 0 on hint tokens and padding.
+        groups: batch labels; rollouts with the same label were drawn from the same prompt and hint.
+        normalise_std: False gives Dr. GRPO's A = r - mean.
+
+    Returns:
+        (batch, response) float: zero on hint tokens, on padding, on groups whose rewards are all equal, and on rows
+        with no generated token, which take no part in their group's mean.
+    """
+    values = torch.zeros_like(scores, dtype=torch.float32)
+    members: dict[Hashable, list[int]] = defaultdict(list)
+    for row, (label, generated) in enumerate(zip(groups, response_mask.bool().any(-1).tolist(), strict=True)):
+        if generated:
+            members[label].append(row)
+    for rows in members.values():
+        rewards = scores[rows].float()
+        if len(rows) < 2 or bool((rewards == rewards[0]).all()):
+            continue
+        centred = rewards - rewards.mean()
+        values[rows] = centred / (rewards.std() + epsilon) if normalise_std else centred
+    return values.unsqueeze(-1) * response_mask

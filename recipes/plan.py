@@ -1,0 +1,100 @@
+"""What a run will do, in numbers: batch arithmetic, hint schedule, memory. Printed by --dry_run and at start."""
+
+import json
+import re
+from pathlib import Path
+
+from recipes.datafiles import DataFiles
+from recipes.experiment import Experiment
+from recipes.hints.cut import plan_hint
+from recipes.hints.schedule import MAX_SEGMENTS
+
+
+def batch_arithmetic(experiment: Experiment, files: DataFiles) -> str:
+    """How prompts become sequences, updates and epochs."""
+    e = experiment
+    lines = []
+    if "sft" in e.algorithm.stages:
+        per_epoch = files.n_train // e.batch_size
+        lines.append(
+            f"supervised:    {files.n_train} rows / {e.batch_size} a step x {e.sft_epochs} epochs = "
+            f"{per_epoch * e.sft_epochs} steps, lr {e.sft_lr:g} (10 % warm-up, cosine)"
+        )
+    if "rl" in e.algorithm.stages:
+        sequences = e.batch_size * e.n_rollout
+        lines.append(
+            f"reinforcement: {e.batch_size} prompts x {e.n_rollout} rollouts = {sequences} sequences a step, "
+            f"{e.batch_size // e.mini_batch_size} update(s) of {e.mini_batch_size * e.n_rollout} on "
+            f"{e.n_gpu * e.nnodes} device(s), lr {e.lr:g}"
+        )
+        lines.append(
+            f"               {e.T} steps = {e.T * e.batch_size / max(files.n_train, 1):.1f} passes over "
+            f"{files.n_train} rows; validation on {files.n_test if e.val_size < 0 else min(e.val_size, files.n_test)} "
+            f"rows every {e.test_freq} steps, checkpoint every {e.save_freq}"
+        )
+        hint = f" + hint {e.max_hint_length}" if e.algorithm.uses_hints else ""
+        lines.append(
+            f"               tokens: prompt {e.max_prompt_length}{hint} + generation {e.max_response_length}; "
+            f"{e.tokens_per_micro_batch} a micro-batch and device"
+        )
+    return "\n".join(lines)
+
+
+def hint_schedule(experiment: Experiment, draws: int = 400) -> str:
+    """Mean share of a solution that is given, and of rollouts without hint, along the run (drawn, not derived)."""
+    e = experiment
+    if e.algorithm.hint_length is None:
+        return "hints:         none"
+    steps = sorted({1, *(max(1, round(e.T * part / 10)) for part in range(1, 11))})
+    rows = []
+    for step in steps:
+        plans = [
+            plan_hint(
+                ["x"] * MAX_SEGMENTS, e.algorithm.hint_length, step=step, T_hint=e.T_hint, seed=e.seed, key=str(draw)
+            )
+            for draw in range(draws)
+        ]
+        mean = sum(plan.length for plan in plans) / draws / MAX_SEGMENTS
+        none = sum(plan.length == 0 for plan in plans) / draws
+        rows.append(f"               step {step:>5}  {mean:>5.0%} of the solution  {none:>5.0%} of prompts without hint")
+    weight = f"weight of its log-likelihood {e.sft_loss_coef:g} ({e.hint_nll_agg})"
+    return "\n".join([f"hints:         none after step {e.T_hint}; {weight}", *rows])
+
+
+def parameters(model: str) -> float | None:
+    """Number of parameters of a model: from a folder's weights, or the size in a name ("Qwen2.5-1.5B")."""
+    config = Path(model) / "config.json"
+    if config.exists():
+        size = sum(file.stat().st_size for file in Path(model).glob("*.safetensors"))
+        stored = json.loads(config.read_text()).get("dtype") or json.loads(config.read_text()).get("torch_dtype")
+        return size / (4 if stored == "float32" else 2) if size else None
+    match = re.search(r"(\d+(?:\.\d+)?)B(?![a-z])", model, flags=re.IGNORECASE)
+    return float(match.group(1)) * 1e9 if match else None
+
+
+def memory(experiment: Experiment) -> str:
+    """Gigabytes a device holds between steps: float32 weights, gradients and Adam moments, sharded; reference; engine."""
+    e, count = experiment, parameters(experiment.model)
+    if count is None:
+        return "memory:        unknown (the model's size is not in its name and its folder has no weights)"
+    ranks = e.n_gpu * e.nnodes
+    trained = count * (16 if not e.lora_rank else 4) / ranks
+    reference = 0.0 if e.kl_coef == 0 or e.lora_rank or e.device == "cuda" else count * 4 / ranks
+    engine = count * (4 if e.dtype == "float32" else 2) / e.tp_size
+    return (
+        f"memory:        {count / 1e9:.3g} B parameters: {trained / 1e9:.1f} GB of weights, gradients and Adam moments "
+        f"a device, {reference / 1e9:.1f} GB reference, {engine / 1e9:.1f} GB in the engine (activations and KV cache "
+        f"come on top; an estimate, not a measurement)"
+    )
+
+
+def describe(experiment: Experiment, files: DataFiles) -> str:
+    """All of the above under a heading."""
+    algorithm = experiment.algorithm
+    heading = f"{algorithm.name}: {algorithm.title}\n               {algorithm.equation}  [{algorithm.paper}]"
+    data = f"data:          {files.train.parent}" + (" (will be generated)" if files.generate is not None else "")
+    parts = [heading, f"model:         {experiment.model} on profile {experiment.profile}", data]
+    parts += [batch_arithmetic(experiment, files)]
+    if "rl" in algorithm.stages:
+        parts += [hint_schedule(experiment)]
+    return "\n".join([*parts, memory(experiment)])

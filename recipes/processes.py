@@ -1,0 +1,247 @@
+"""The processes of a run: which they are, how they end, what they hold in memory, and who may watch over them.
+They are known by a mark in their environment, so that they are found even after their parents have died."""
+
+import ctypes
+import fcntl
+import json
+import os
+import re
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+MARK = "UFT_RUN_DIR"
+LOCK_NAME = "run.lock"
+_PR_SET_CHILD_SUBREAPER = 36
+_BUSY_HELP = "Wait for it, stop it with Ctrl-C there, or choose another --out."
+_GONE = (psutil.NoSuchProcess, psutil.ZombieProcess)
+
+
+class RunBusyError(RuntimeError):
+    """Another supervisor is at work in the run directory."""
+
+
+def marked_environment(run_dir: Path) -> dict[str, str]:
+    """What a run's first process must have in its environment for `processes_of` to find all of its kind.
+
+    SPT_NOENV keeps setproctitle (in Ray and vLLM) from writing the title over the environment that /proc shows.
+    """
+    return {MARK: str(run_dir.resolve()), "SPT_NOENV": "1"}
+
+
+def processes_of(run_dir: Path, roots: Iterable[int] = ()) -> list[psutil.Process]:
+    """Every living process of the run, oldest first: those with its mark, the `roots`, and all their descendants.
+
+    Never the caller or one of its ancestors; never a zombie. Processes of other users cannot be read and are left out.
+    """
+    mark = f"{MARK}={run_dir.resolve()}".encode()
+    parents: dict[int, int] = {}
+    members = set(roots)
+    user = os.geteuid()
+    for pid in psutil.pids():
+        try:
+            parents[pid] = _parent(pid)
+            if os.stat(f"/proc/{pid}").st_uid == user and mark in Path(f"/proc/{pid}/environ").read_bytes().split(
+                b"\0"
+            ):
+                members.add(pid)
+        except (OSError, ValueError, IndexError):
+            continue
+    above = _line_of(os.getpid(), parents)
+    members -= above
+    members |= {pid for pid in parents if pid not in above and not members.isdisjoint(_line_of(pid, parents))}
+    return sorted(filter(is_living, _handles(members)), key=lambda process: process.create_time())
+
+
+def is_living(process: psutil.Process) -> bool:
+    """Whether the process still runs: neither ended, nor a zombie, nor its number given to another."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except _GONE:
+        return False
+
+
+def end_processes(
+    processes: Iterable[psutil.Process], grace_s: float, hurry: Callable[[], bool] = lambda: False
+) -> list[psutil.Process]:
+    """SIGTERM, up to `grace_s` seconds (or until `hurry`) to tidy up, SIGKILL, reap. Returns those still alive."""
+    rest = [process for process in processes if is_living(process)]
+    for signum, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)):
+        for process in rest:
+            with suppress(*_GONE, psutil.AccessDenied):
+                process.send_signal(signum)
+        limit = time.monotonic() + wait_s
+        while rest and time.monotonic() < limit and not (signum == signal.SIGTERM and hurry()):
+            rest = [process for process in rest if not _reaped(process.pid) and is_living(process)]
+            time.sleep(0.05 if rest else 0)
+    return rest
+
+
+def end_leftovers(run_dir: Path, grace_s: float = 5.0) -> int:
+    """End what an earlier, killed supervisor left of this run. Returns how many processes that were.
+
+    Raises:
+        RunBusyError: the run is not left over: its supervisor is alive.
+        RuntimeError: a process could not be ended.
+    """
+    with hold_run(run_dir):
+        return end_leftovers_held(run_dir, grace_s)
+
+
+def end_leftovers_held(run_dir: Path, grace_s: float = 5.0) -> int:
+    """`end_leftovers` for a caller that holds the run already."""
+    left = processes_of(run_dir)
+    if stuck := end_processes(left, grace_s):
+        raise RuntimeError(
+            f"an earlier run left processes in {run_dir} that cannot be ended: {names(stuck)}. End them by hand."
+        )
+    return len(left)
+
+
+@contextmanager
+def hold_run(run_dir: Path) -> Iterator[None]:
+    """Be the only supervisor of `run_dir` for the time of the block (`run_dir/run.lock`: pid and start time).
+
+    The kernel drops the lock with its holder, so one left by a killed supervisor is simply taken over.
+
+    Raises:
+        RunBusyError: another living supervisor holds it.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    path = run_dir / LOCK_NAME
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        if holder := _held_by_another(descriptor):
+            os.close(descriptor)
+            raise RunBusyError(f"{holder} is already at work in {run_dir}. {_BUSY_HELP}")
+        # The last holder may have removed the file between our opening and our locking of it.
+        with suppress(FileNotFoundError):
+            if os.fstat(descriptor).st_ino == path.stat().st_ino:
+                break
+        os.close(descriptor)
+    try:
+        me = psutil.Process()
+        os.ftruncate(descriptor, 0)
+        note = {"pid": me.pid, "start_time": me.create_time(), "host": socket.gethostname()}
+        os.pwrite(descriptor, json.dumps(note).encode(), 0)
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+@contextmanager
+def adopting_orphans() -> Iterator[Callable[[int], set[int]]]:
+    """Within the block, orphaned descendants come to this process instead of init.
+
+    Yields a function that reaps those that ended and returns the ids of the living ones. It leaves alone the one child
+    it is given, whose exit code somebody waits for, and all children from before the block. Children that the caller's
+    other threads start meanwhile would be taken for orphans.
+    """
+    before = set(_children())
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        yield lambda awaited: {pid for pid in _children() if pid not in before and pid != awaited and not _reaped(pid)}
+    finally:
+        libc.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+def memory_of(processes: Iterable[psutil.Process]) -> int:
+    """Bytes of main memory the processes hold together; shared pages count once (PSS; RSS where that is hidden)."""
+    return sum(_memory(process) for process in processes)
+
+
+def names(processes: Iterable[psutil.Process]) -> str:
+    """The processes in words: "raylet (pid 12), python (pid 13)"."""
+    return ", ".join(f"{name_of(process)} (pid {process.pid})" for process in processes)
+
+
+def name_of(process: psutil.Process) -> str:
+    """The title a process shows ("ray::WorkerDict.update", "raylet"); empty when it has ended."""
+    try:
+        return process.name()
+    except psutil.Error:
+        return ""
+
+
+def _held_by_another(descriptor: int) -> str:
+    """Lock the open lock file; if that fails, who holds it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return ""
+    except OSError as error:
+        refused = isinstance(error, BlockingIOError)
+    # Some cluster file systems know no locks: there, the note in the file has to do.
+    try:
+        note = json.loads(os.pread(descriptor, 1000, 0))
+        who, here = f"process {note['pid']} on {note['host']}", note["host"] == socket.gethostname()
+        started = psutil.Process(note["pid"]).create_time() if here else note["start_time"]
+        return who if refused or abs(started - note["start_time"]) < 2 else ""
+    except (ValueError, KeyError, TypeError, psutil.Error):
+        return "another process" if refused else ""
+
+
+def oom_kills() -> int:
+    """Processes that the kernel has killed for memory in this process's control group; 0 where it does not say."""
+    try:
+        groups = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    except OSError:
+        return 0
+    for _, controllers, group in groups:
+        if controllers in ("", "memory"):
+            top = Path("/sys/fs/cgroup") / controllers
+            file_name = "memory.oom_control" if controllers else "memory.events"
+            # In a container the group's path may be the host's, and its files lie at the top.
+            for path in (top / group.lstrip("/") / file_name, top / file_name):
+                with suppress(OSError):
+                    if count := re.search(r"^oom_kill (\d+)$", path.read_text(), re.MULTILINE):
+                        return int(count[1])
+    return 0
+
+
+def _parent(pid: int) -> int:
+    # The name, in brackets, may itself hold spaces and brackets: count from the last one.
+    return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
+
+
+def _line_of(pid: int, parents: dict[int, int]) -> set[int]:
+    line: set[int] = set()
+    while pid and pid not in line:
+        line.add(pid)
+        pid = parents.get(pid, 0)
+    return line
+
+
+def _handles(pids: Iterable[int]) -> Iterator[psutil.Process]:
+    for pid in pids:
+        with suppress(psutil.NoSuchProcess):
+            yield psutil.Process(pid)
+
+
+def _children() -> list[int]:
+    return [process.pid for process in psutil.Process().children()]
+
+
+def _reaped(pid: int) -> bool:
+    with suppress(ChildProcessError):
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    return False
+
+
+def _memory(process: psutil.Process) -> int:
+    try:
+        for line in Path(f"/proc/{process.pid}/smaps_rollup").read_bytes().splitlines():
+            if line.startswith(b"Pss:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        pass
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:
+        return 0

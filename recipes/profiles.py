@@ -1,0 +1,160 @@
+"""Hardware profiles: what changes between a laptop and a rack. Sizes and numerics, never logic."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Defaults of a machine; every one of them has a flag that overrides it."""
+
+    name: str
+    """What --profile takes."""
+
+    title: str
+    """One line for tables."""
+
+    device: Literal["cpu", "cuda"]
+    """Where verl and vLLM compute."""
+
+    n_gpu: int
+    """Devices a node (on the CPU: data-parallel ranks)."""
+
+    model: str
+    """Model trained when --model is not given."""
+
+    dtype: Literal["float32", "bfloat16"]
+    """Of weights in the inference engine and of matrix products in training; optimiser states are float32."""
+
+    tokens_per_micro_batch: int
+    """Tokens a device trains on at once; micro-batches are packed up to this length."""
+
+    rollout_memory: float
+    """Share of device memory for vLLM's weights and KV cache."""
+
+    max_num_seqs: int
+    """Sequences vLLM decodes at once."""
+
+    T: int = 500
+    """Training steps."""
+
+    T_hint: int = 300
+    """Step at which hints end."""
+
+    batch_size: int = 256
+    """Prompts a step."""
+
+    mini_batch_size: int = 64
+    """Prompts an optimiser update."""
+
+    n_rollout: int = 4
+    """Rollouts a prompt."""
+
+    lr: float = 1e-6
+    """Learning rate of reinforcement stages."""
+
+    sft_lr: float = 1e-5
+    """Peak learning rate of supervised stages."""
+
+    sft_epochs: int = 5
+    """Passes over the training file in supervised stages."""
+
+    test_freq: int = 25
+    """Steps between validations."""
+
+    lora_rank: int = 0
+    """0 trains all weights."""
+
+    max_response_length: int | None = None
+    """Overrides the task's generation budget."""
+
+    max_hint_length: int | None = None
+    """Overrides the task's longest hint."""
+
+    data_options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Arguments of the data generators, by task."""
+
+
+_REFERENCE_DATA: dict[str, dict[str, Any]] = {"countdown": {"n_train": 10240, "n_test": 1024}}
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile(
+            name="cpu",
+            title="no GPU: the embedded tiny base on easy problems, same code path",
+            device="cpu",
+            n_gpu=1,
+            model="models/tiny-countdown",
+            dtype="float32",
+            tokens_per_micro_batch=8192,
+            rollout_memory=0.1,
+            max_num_seqs=128,
+            T=60,
+            T_hint=36,
+            batch_size=32,
+            mini_batch_size=32,
+            lr=3e-4,
+            sft_lr=1e-3,
+            sft_epochs=3,
+            test_freq=10,
+            max_response_length=96,
+            max_hint_length=96,
+            data_options={"countdown": {"n_train": 2048, "n_test": 256}},
+        ),
+        Profile(
+            name="1x80gb",
+            title="one H100/A100 80 GB: 0.5-1.5B, all weights",
+            device="cuda",
+            n_gpu=1,
+            model="Qwen/Qwen2.5-1.5B",
+            dtype="bfloat16",
+            tokens_per_micro_batch=32768,
+            rollout_memory=0.5,
+            max_num_seqs=1024,
+            data_options=_REFERENCE_DATA,
+        ),
+        Profile(
+            name="h100x2",
+            title="two H100: the UFT paper's 0.5B, 1.5B, Llama-3.2-1B",
+            device="cuda",
+            n_gpu=2,
+            model="Qwen/Qwen2.5-1.5B",
+            dtype="bfloat16",
+            tokens_per_micro_batch=32768,
+            rollout_memory=0.5,
+            max_num_seqs=1024,
+            data_options=_REFERENCE_DATA,
+        ),
+        Profile(
+            name="h100x4",
+            title="four H100: the UFT paper's 3B models",
+            device="cuda",
+            n_gpu=4,
+            model="Qwen/Qwen2.5-3B",
+            dtype="bfloat16",
+            tokens_per_micro_batch=24576,
+            rollout_memory=0.5,
+            max_num_seqs=1024,
+            data_options=_REFERENCE_DATA,
+        ),
+        Profile(
+            name="h100x8",
+            title="eight H100: 7B",
+            device="cuda",
+            n_gpu=8,
+            model="Qwen/Qwen2.5-7B",
+            dtype="bfloat16",
+            tokens_per_micro_batch=16384,
+            rollout_memory=0.5,
+            max_num_seqs=1024,
+            data_options=_REFERENCE_DATA,
+        ),
+    )
+}
+
+
+def detect_profile(gpus: int) -> Profile:
+    """The profile of a machine with that many GPUs: the largest that fits."""
+    fitting = [profile for profile in PROFILES.values() if profile.device == "cuda" and profile.n_gpu <= gpus]
+    return max(fitting, key=lambda profile: profile.n_gpu) if fitting else PROFILES["cpu"]

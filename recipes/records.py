@@ -1,0 +1,55 @@
+"""What a training process writes while it runs: the heartbeat and the metrics. Any rank 0 of any stage uses this."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from recipes.run_dir import RunDir, append_metrics, read_metrics, trim_metrics, write_json
+
+# Shown beside the progress bar, in this order, when a step has them.
+HEADLINE = ("val/acc", "critic/score/mean", "train/loss", "val/loss", "actor/pg_loss")
+
+
+class Records:
+    """Writes progress.json (heartbeat: phase, step, headline numbers) and metrics.jsonl of one run folder."""
+
+    def __init__(self, folder: Path, total_steps: int) -> None:
+        self._run = RunDir(folder)
+        self._total_steps = total_steps
+        self._step = 0
+        self._headline: dict[str, float] = {}
+
+    def resume_at(self, step: int) -> None:
+        """Forget the lines of steps after the checkpoint a run continues from."""
+        self._step = step
+        trim_metrics(self._run.metrics, step)
+        for row in read_metrics(self._run.metrics):
+            self._remember(row["data"])
+
+    def phase(self, name: str, step: int | None = None) -> None:
+        """Say what the run is doing now: starting, validating, rollout, update, saving, finished ..."""
+        if step is not None:
+            self._step = step
+        write_json(
+            self._run.progress,
+            {
+                "step": self._step,
+                "total_steps": self._total_steps,
+                "phase": name,
+                "time": time.time(),
+                "pid": os.getpid(),
+                "faulthandler": True,
+                "metrics": self._headline,
+            },
+        )
+
+    def log(self, step: int, data: dict[str, Any]) -> None:
+        """Add a line of metrics."""
+        self._remember(data)
+        append_metrics(self._run.metrics, step, data)
+
+    def _remember(self, data: dict[str, Any]) -> None:
+        for name in HEADLINE:
+            if name in data:
+                self._headline[name] = float(data[name])

@@ -1,0 +1,126 @@
+"""Judges from what is seen of a run whether it is still worth waiting for. Pure: it is told what is seen, and when.
+verl hangs for good when a worker or an engine dies, so silence after a death or an error counts sooner than silence."""
+
+import re
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from recipes.heartbeat import Heartbeat
+
+Reason = Literal["finished", "failed", "incomplete", "stalled", "lost_worker", "engine_error", "interrupted"]
+
+EXIT_FAILED = 1
+EXIT_STALLED = 124
+
+#: Processes without which verl waits for ever.
+VITAL = re.compile(r"WorkerDict|vllm|EngineCore|^raylet$|^gcs_server$", re.IGNORECASE)
+#: Other Ray actors. Ray shows a task or an idle worker in lower case or as IDLE, and ends those as it likes.
+ACTOR = re.compile(r"^ray::(?!IDLE|DashboardAgent|RuntimeEnvAgent)[A-Z]\w+")
+#: Lines after which a run seldom goes on.
+FATAL = re.compile(
+    r"EngineDeadError|ActorDiedError|RayTaskError|Engine core proc \S+ died|Worker proc \S+ died unexpectedly"
+    r"|WorkerProc hit an exception|EngineCore encountered a fatal error|engine core exited unexpectedly"
+)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long to wait for what. `startup_minutes` None: the stall limit, but no less than 10 minutes."""
+
+    startup_minutes: float | None = None
+    vital_death_s: float = 20.0
+    error_s: float = 60.0
+    shutdown_s: float = 120.0
+    end_grace_s: float = 10.0
+    poll_s: float = 0.5
+    scan_s: float = 2.0
+    memory_s: float = 5.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Why a run is over, and the exit code that says so. `dead` names processes that ended before their time."""
+
+    reason: Reason
+    exit_code: int
+    quiet_s: float = 0.0
+    dead: tuple[str, ...] = ()
+
+
+@dataclass
+class Signs:
+    """What has been seen of a run. Times are seconds of one clock; `changed` begins as the time of the start."""
+
+    limits: Limits
+    stall_s: float
+    changed: float
+    beat: Heartbeat | None = None
+    longest_quiet_s: float = 0.0
+    error_at: float | None = None
+    alive: Mapping[Hashable, str] = field(default_factory=dict)
+    deaths: dict[str, float] = field(default_factory=dict)
+    vital_deaths: list[str] = field(default_factory=list)
+
+    def see_heartbeat(self, beat: Heartbeat | None, now: float) -> bool:
+        """Take note of the present heartbeat. True if it shows that the run has gone on."""
+        if beat is None or beat == self.beat:
+            return False
+        if self.beat:
+            self.longest_quiet_s = max(self.longest_quiet_s, now - self.changed)
+        self.beat, self.changed = beat, now
+        if beat.phase == "failed":
+            return False
+        self.error_at = None
+        self.deaths.clear()
+        return True
+
+    def see_log(self, lines: Iterable[str], now: float) -> None:
+        """Look for errors in new lines of the log."""
+        if self.error_at is None and any(FATAL.search(line) for line in lines):
+            self.error_at = now
+
+    def see_processes(self, alive: Mapping[Hashable, str], now: float) -> None:
+        """Compare the living processes (any identity -> name) with those seen before."""
+        for identity, name in self.alive.items():
+            if identity not in alive and (VITAL.search(name) or ACTOR.search(name)):
+                # The title of an actor ends in the method it runs: "ray::WorkerDict.update".
+                who = name.partition(".")[0]
+                self.deaths[who] = now
+                if VITAL.search(name):
+                    self.vital_deaths.append(who)
+        self.alive = dict(alive)
+
+    def hopeless(self, now: float) -> Verdict | None:
+        """The reason to end a run whose command still lives, if there is one."""
+        quiet = now - self.changed
+        phase = self.beat.phase if self.beat else ""
+        if phase in ("finished", "failed"):
+            if quiet <= self.limits.shutdown_s:
+                return None
+            return Verdict("finished", 0) if phase == "finished" else Verdict("failed", EXIT_FAILED, quiet)
+        vital = {name: at for name, at in self.deaths.items() if VITAL.search(name)}
+        # An error or a lost helper may be survived, and a long phase has no heartbeat: wait as long as one took before.
+        patience = max(self.limits.error_s, 1.5 * self.longest_quiet_s)
+        overdue = any(now - at > self.limits.vital_death_s for at in vital.values())
+        if overdue or any(now - at > patience for at in self.deaths.values()):
+            return Verdict("lost_worker", EXIT_FAILED, quiet, tuple(vital or self.deaths))
+        if self.error_at is not None and now - self.error_at > patience:
+            return Verdict("engine_error", EXIT_FAILED, now - self.error_at, tuple(self.vital_deaths))
+        if quiet > self._quiet_limit_s():
+            return Verdict("stalled", EXIT_STALLED, quiet, tuple(self.vital_deaths))
+        return None
+
+    def ended(self, code: int) -> Verdict:
+        """What the end of the command means; `code` is negative for a signal."""
+        if code != 0:
+            return Verdict("failed", code if code > 0 else 128 - code)
+        if self.beat and self.beat.phase == "finished":
+            return Verdict("finished", 0)
+        return Verdict("incomplete", EXIT_FAILED)
+
+    def _quiet_limit_s(self) -> float:
+        if self.beat and self.beat.phase != "starting":
+            return self.stall_s
+        minutes = self.limits.startup_minutes
+        return max(self.stall_s, 600.0) if minutes is None else minutes * 60

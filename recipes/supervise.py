@@ -1,0 +1,249 @@
+"""Runs the trainer's process and watches over it: shows progress, notices crashes, stalls and dead workers.
+Every way out of `supervise` leaves no process of the run behind and one paragraph that says what happened."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from recipes.console import Console, duration
+from recipes.diagnose import Facts, diagnose, explains, position
+from recipes.heartbeat import HEARTBEAT, LOG, Heartbeat, LogFollower, read_heartbeat
+from recipes.processes import (
+    adopting_orphans,
+    end_leftovers_held,
+    end_processes,
+    hold_run,
+    marked_environment,
+    memory_of,
+    name_of,
+    names,
+    oom_kills,
+    processes_of,
+)
+from recipes.run_dir import RunDir, complete_checkpoints
+from recipes.signs import Limits, Reason, Signs, Verdict
+from recipes.stacks import main_thread_stack
+
+START_HINT = "starting Ray, FSDP, vLLM (about a minute)"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended. `exit_code` is what the front end should exit with, `paragraph` what it should print."""
+
+    exit_code: int
+    reason: Reason
+    paragraph: str
+    seconds: float
+    peak_rss_bytes: int
+
+
+def supervise(
+    command: list[str],
+    env: Mapping[str, str],
+    run_dir: Path,
+    *,
+    stall_minutes: float,
+    total_steps: int,
+    title: str,
+    start_hint: str = START_HINT,
+    limits: Limits | None = None,
+) -> Outcome:
+    """Run `command` to its end, or end it when it can come to no good.
+
+    `env` is laid over this process's environment. Output goes to `run_dir/log.txt` (appended), the heartbeat is read
+    from `run_dir/progress.json`; `start_hint` is shown until the first one. `peak_rss_bytes` is the most main memory
+    that all processes of the run held together. Nothing is printed at the end: print the outcome's paragraph.
+
+    Raises:
+        RunBusyError: another supervisor is at work in `run_dir`.
+        OSError: the command cannot be started.
+    """
+    with hold_run(run_dir), adopting_orphans() as orphans, _asked_to_stop() as asked:
+        end_leftovers_held(run_dir)
+        # A heartbeat of the run before would be taken for one of this run.
+        (run_dir / HEARTBEAT).unlink(missing_ok=True)
+        log = LogFollower(run_dir / LOG)
+        with (run_dir / LOG).open("ab") as output:
+            environment = {**os.environ, "PYTHONUNBUFFERED": "1", **env, **marked_environment(run_dir)}
+            process = subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        watch = _Watch(process, run_dir, log, limits or Limits(), stall_minutes * 60, orphans, asked)
+        try:
+            with Console(title, total_steps, start_hint) as console:
+                verdict = watch.run(console)
+            return watch.outcome(verdict, title)
+        except BaseException:
+            watch.end_all()
+            raise
+
+
+class _Watch:
+    """The eyes and hands: tells `Signs` what is to be seen, ends what is to be ended."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        run_dir: Path,
+        log: LogFollower,
+        limits: Limits,
+        stall_s: float,
+        orphans: Callable[[int], set[int]],
+        asked: list[int],
+    ) -> None:
+        self.process, self.run_dir, self.log, self.limits = process, run_dir, log, limits
+        self.orphans, self.asked = orphans, asked
+        self.began = time.monotonic()
+        self.signs = Signs(limits, stall_s, changed=self.began)
+        self.peak_bytes = 0
+        self.next_scan = self.next_memory = 0.0
+        self.oom_before = oom_kills()
+
+    def run(self, console: Console) -> Verdict:
+        """Watch until the command ends, or until there is a reason to end it."""
+        while True:
+            code = self.process.poll()
+            self._look(console)
+            if self.asked:
+                return Verdict("interrupted", 128 + self.asked[0])
+            if code is not None:
+                return self.signs.ended(code)
+            if verdict := self.signs.hopeless(time.monotonic()):
+                return verdict
+            time.sleep(self.limits.poll_s)
+
+    def _look(self, console: Console) -> None:
+        now = time.monotonic()
+        beat = read_heartbeat(self.run_dir)
+        if self.signs.see_heartbeat(beat, now):
+            # The reason of a failure stands after the last thing that went well.
+            self.log.mark()
+        lines = self.log.new_lines()
+        self.signs.see_log(lines, now)
+        console.log_lines(lines)
+        console.show(beat)
+        if now >= self.next_scan:
+            self.next_scan = now + self.limits.scan_s
+            members = self.members()
+            self.signs.see_processes({process: name for process in members if (name := name_of(process))}, now)
+            if now >= self.next_memory:
+                self.peak_bytes = max(self.peak_bytes, memory_of(members))
+                # Counting the pages of large processes holds them up: spend no more than a hundredth of the time on it.
+                self.next_memory = now + max(self.limits.memory_s, 100 * (time.monotonic() - now))
+
+    def members(self) -> list[psutil.Process]:
+        """The living processes of the run."""
+        pid = self.process.pid
+        # Once it has been waited for, its number may be somebody else's.
+        main = {pid} if self.process.poll() is None else set()
+        return processes_of(self.run_dir, main | self.orphans(pid))
+
+    def outcome(self, verdict: Verdict, title: str) -> Outcome:
+        """End the run's processes and put what happened into words."""
+        beat = self.signs.beat
+        stack = self._stack(beat) if verdict.reason in ("stalled", "engine_error") else []
+        code = self.process.poll()
+        stuck = self.end_all()
+        self.log.new_lines()
+        seconds = time.monotonic() - self.began
+        match verdict.reason:
+            case "finished":
+                steps, peak = beat.step if beat else 0, self.peak_bytes / 2**30
+                text = f"{title} finished {steps} steps in {duration(seconds)}; peak memory {peak:.1f} GiB."
+                if code is None:
+                    text += " Its processes did not end by themselves and were ended."
+            case "interrupted":
+                number = signal.Signals(verdict.exit_code - 128)
+                how = "Ctrl-C" if number == signal.SIGINT else number.name
+                text = f"{title} was stopped by {how} {position(beat)}."
+                text += "" if stuck else " All of its processes have ended."
+            case reason:
+                facts = Facts(
+                    title=title,
+                    reason=reason,
+                    log=self.run_dir / LOG,
+                    exit_code=code,
+                    heartbeat=beat,
+                    quiet_s=verdict.quiet_s,
+                    dead=verdict.dead,
+                    stack=stack,
+                    oom_kills=oom_kills() - self.oom_before,
+                )
+                text = diagnose(self._telling_log(code), facts)
+        if verdict.reason != "finished":
+            text += f" {self._how_to_go_on()}"
+        if stuck:
+            text += f" These processes could not be ended, end them by hand: {names(stuck)}."
+        return Outcome(verdict.exit_code, verdict.reason, text, seconds, self.peak_bytes)
+
+    def _telling_log(self, code: int | None) -> str:
+        recent = self.log.since_mark
+        killed = code is not None and (code < 0 or code > 128)
+        return recent if killed or explains(recent) else self.log.tail
+
+    def _stack(self, beat: Heartbeat | None) -> list[str]:
+        members = {process.pid for process in self.members()}
+        pid = beat.pid if beat and beat.pid in members else self.process.pid
+        return main_thread_stack(pid, self.log, faulthandler=bool(beat and beat.faulthandler))
+
+    def _how_to_go_on(self) -> str:
+        saved = complete_checkpoints(RunDir(self.run_dir).checkpoints)
+        if saved:
+            return f"The same command with --resume goes on from the checkpoint of step {saved[-1][0]}."
+        return "There is no checkpoint yet: the same command with --resume starts from the beginning."
+
+    def end_all(self) -> list[psutil.Process]:
+        """End the trainer first, which lets Ray end its own; then whatever is left. Returns what cannot be ended."""
+        grace = self.limits.end_grace_s
+        if self.process.poll() is None:
+            self.process.terminate()
+        self._wait(grace, lambda: self.process.poll() is not None)
+        if self.process.poll() is not None:
+            self._wait(grace / 2, lambda: not self.members())
+        # What is being ended may still start others.
+        for _ in range(3):
+            if not (left := self.members()):
+                break
+            end_processes(left, grace / 2, self._hurry)
+        return self.members()
+
+    def _wait(self, seconds: float, done: Callable[[], bool]) -> None:
+        limit = time.monotonic() + seconds
+        while time.monotonic() < limit and not done() and not self._hurry():
+            time.sleep(0.1)
+
+    def _hurry(self) -> bool:
+        """Whether the person has asked a second time."""
+        return len(self.asked) > 1
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[list[int]]:
+    """Within the block SIGINT, SIGTERM and SIGHUP are only noted down, in the list this yields."""
+    asked: list[int] = []
+    before: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            # nohup and shells' background jobs ignore some of them on purpose.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, lambda received, _frame: asked.append(received))
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,16 @@
+"""All code that imports verl: its hooks, and nothing else. Upgrading verl means reading this folder.
+
+file             what it hooks into
+main             entry of an RL run: verl's run_ppo with our task runner
+sft_main         entry of an SFT run: verl's SFTTrainer with our dataset and records
+verl_config      Experiment -> configuration and environment of either entry
+trainer          verl's V1 PPOTrainer, extended by subclassing: loss, records, checkpoints
+agent_loop       the manager that draws hints, the loop that appends them to the response
+actor_loss       verl's ppo_loss plus the hint's log-likelihood (set_loss_fn)
+advantage        the "uft" advantage estimator (register_adv_est)
+metrics          uft/* and reward/* metrics from the rollout batch
+sft_dataset      rows of our schema as SFT samples (data.custom_cls)
+platform_cpu     a "cpu" platform for machines without an accelerator (verl's platform registry)
+vllm_cpu         vLLM worker extension for the same machines (engine_kwargs)
+compat           the verl version this was written against, checked at start
+"""

@@ -1,0 +1,124 @@
+"""Rollouts from hints: the manager draws one hint a prompt, the loop appends its tokens and lets the model go on.
+
+    prompt  |  hint tokens        generated tokens
+            |  response_mask 0    response_mask 1
+            |<------------- response ------------->|
+The manager runs once, on the driver, and knows whether a batch is for validation: validation never sees a hint.
+The draw and the sampling seed are functions of (seed, step, prompt, rollout), so a resumed run repeats them.
+"""
+
+from typing import Any
+from uuid import uuid4
+
+from omegaconf import DictConfig
+from tensordict import TensorDict
+from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopOutput
+from verl.trainer.ppo.v1 import AgentLoopManagerTQ
+from verl.utils import tensordict_utils as tu
+from verl.utils.profiler import simple_timer
+
+from recipes.algorithms import get_algorithm
+from recipes.hints.cut import NO_HINT, hint_tokens, plan_hint
+from recipes.hints.schedule import sampling_seed
+
+HINT_COLUMN = "uft_hint"
+"""Column the manager adds to the batch: the plan and the random key of every prompt."""
+
+
+def prompt_key(row: dict[str, Any]) -> str:
+    """What names a prompt in random draws: its index and its text (an index alone is 0 where a file has none)."""
+    text = "\n".join(str(message["content"]) for message in row["raw_prompt"])
+    return f"{(row.get('extra_info') or {}).get('index', 0)}|{text}"
+
+
+def plan_batch(rows: list[dict[str, Any]], *, settings: DictConfig, step: int, validate: bool) -> list[dict[str, Any]]:
+    """The hint column of a batch: a plan and a random key a row. Raises ValueError when a hint column is missing."""
+    algorithm = get_algorithm(settings.algorithm)
+    column = []
+    for row in rows:
+        key = prompt_key(row)
+        plan = NO_HINT
+        if algorithm.hint_length is not None and not validate:
+            if row.get("hint") is None:
+                raise ValueError(f"--algo {algorithm.name} needs the column 'hint' (a list of solution steps) in the data")
+            plan = plan_hint(
+                row["hint"], algorithm.hint_length, step=step, T_hint=settings.T_hint, seed=settings.seed, key=key
+            )
+        column.append({"length": plan.length, "n_segments": plan.n_segments, "pieces": plan.pieces, "key": key})
+    return column
+
+
+def _rows(batch: TensorDict, columns: tuple[str, ...]) -> list[dict[str, Any]]:
+    present = {name: [item.data for item in batch.get(name)] for name in columns if name in batch.keys()}
+    return [{name: values[i] for name, values in present.items()} for i in range(len(batch))]
+
+
+class HintedAgentLoopManager(AgentLoopManagerTQ):
+    """verl's manager, drawing the hints of a training batch before it is handed to the workers."""
+
+    def generate_sequences(self, prompts: TensorDict) -> None:
+        rows = _rows(prompts, ("raw_prompt", "extra_info", "hint"))
+        column = plan_batch(
+            rows,
+            settings=self.config.uft,
+            step=int(prompts["global_steps"]),
+            validate="validate" in prompts and bool(prompts["validate"]),
+        )
+        tu.assign_non_tensor_stack(prompts, HINT_COLUMN, column)
+        super().generate_sequences(prompts)
+
+
+class HintedAgentLoop(AgentLoopBase):
+    """One rollout: prompt + hint to the inference engine, response = hint + what it generated."""
+
+    async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:
+        settings, planned = self.config.uft, row[HINT_COLUMN]
+        prompt_ids = await self.ct_build_initial_tokens(list(row["raw_prompt"]))
+        budget = self.rollout_config.response_length
+        hint_ids: list[int] = []
+        if planned["pieces"]:
+            hint = list(row["hint"])
+            hint_ids = hint_tokens(
+                self._encode, hint, planned["pieces"], row.get("answer") or "".join(hint), settings.max_hint_length
+            )
+        max_tokens = min(settings.max_new_tokens, budget - len(hint_ids))
+        # Per-request seeds: the engine's own stream depends on which requests happen to share a batch.
+        seed = sampling_seed(settings.seed, int(row["global_steps"]), planned["key"], int(row["session_id"]))
+        metrics: dict[str, Any] = {}
+        with simple_timer("generate_sequences", metrics):
+            output = await self.server_manager.generate(
+                request_id=uuid4().hex,
+                prompt_ids=prompt_ids + hint_ids,
+                # A copy: the sessions of a prompt share this dict. max_tokens, because the engine's default would
+                # take the hint for a part of the prompt.
+                sampling_params={**sampling_params, "max_tokens": max_tokens, "seed": seed},
+            )
+        generated = list(output.token_ids)[:max_tokens]
+        log_probs = None
+        if output.log_probs is not None:
+            # No log-prob was sampled for the hint; zeros are placeholders that every consumer masks.
+            log_probs = [0.0] * len(hint_ids) + list(output.log_probs)[:max_tokens]
+        metrics.setdefault("num_preempted", -1 if output.num_preempted is None else output.num_preempted)
+        record = {
+            "length": planned["length"],
+            "n_segments": planned["n_segments"],
+            "hint_tokens": len(hint_ids),
+            "gen_tokens": len(generated),
+            "truncated": int(len(generated) >= max_tokens and generated[-1] != self.tokenizer.eos_token_id),
+        }
+        return AgentLoopOutput(
+            prompt_ids=prompt_ids,
+            response_ids=hint_ids + generated,
+            response_mask=[0] * len(hint_ids) + [1] * len(generated),
+            response_logprobs=log_probs,
+            routed_experts=output.routed_experts,
+            num_turns=2,
+            metrics=metrics,
+            extra_fields={**output.extra_fields, "uft": record, "turn_scores": [], "tool_rewards": []},
+        )
+
+    def _encode(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+__all__ = ["HINT_COLUMN", "HintedAgentLoop", "HintedAgentLoopManager", "plan_batch", "prompt_key"]

@@ -1,0 +1,81 @@
+"""Entry of an RL stage: `python -m recipes.verl_plugin.main FOLDER [OVERRIDES]`, through verl's run_ppo.
+
+Started by recipes/launch.py, which writes FOLDER/verl.yaml.
+"""
+
+import faulthandler
+import signal
+import sys
+
+import ray
+from omegaconf import DictConfig, OmegaConf
+from verl.trainer.main_ppo import run_ppo
+from verl.trainer.ppo.utils import need_critic, need_reference_policy
+from verl.utils.config import validate_config
+from verl.utils.device import auto_set_device
+from verl.utils.logging_utils import configure_verl_logging
+
+from recipes.verl_plugin.compat import check_verl_version
+from recipes.verl_plugin.compose import arguments, load_config
+
+
+@ray.remote
+class UnifiedTaskRunner:
+    """What verl's TaskRunnerV1 does (a Ray actor class, which cannot be subclassed), with our trainer and manager."""
+
+    def run(self, config: DictConfig) -> None:
+        """Build the trainer and train. Raises what the training raises."""
+        import transfer_queue as tq
+
+        from recipes.verl_plugin.agent_loop import HintedAgentLoopManager
+        from recipes.verl_plugin.trainer import unified_trainer_cls
+
+        # The training loop lives in this process: the supervisor asks it for its stack when nothing moves.
+        faulthandler.register(signal.SIGUSR1, file=sys.stderr)
+        configure_verl_logging()
+        config.transfer_queue.enable = True
+        OmegaConf.resolve(config)
+        tq.init(config.transfer_queue)
+        trainer, exit_code = None, 1
+        try:
+            trainer = unified_trainer_cls(config.trainer.v1.trainer_mode)(config=config)
+            trainer.init()
+            manager = HintedAgentLoopManager.create(
+                config=config,
+                llm_client=trainer.get_llm_client(),
+                teacher_client=trainer.get_teacher_client(),
+                reward_loop_worker_handles=trainer.get_reward_handles(),
+            )
+            trainer.fit(manager)
+            exit_code = 0
+        finally:
+            tracking = getattr(trainer, "logger", None)
+            if tracking is not None:
+                tracking.finish(exit_code=exit_code)
+            tq.close()
+
+
+def checked_config(config: DictConfig) -> DictConfig:
+    """verl's own validation. Raises what it raises."""
+    auto_set_device(config)
+    validate_config(
+        config=config,
+        use_reference_policy=need_reference_policy(config),
+        use_critic=need_critic(config),
+    )
+    return config
+
+
+def main() -> None:
+    """Run one RL stage to its end."""
+    check_verl_version()
+    folder, overrides = arguments()
+    config = checked_config(load_config("ppo_trainer", folder, overrides))
+    # By module name, so that the actor is pickled by reference and not as a part of __main__.
+    from recipes.verl_plugin.main import UnifiedTaskRunner as task_runner_class
+
+    run_ppo(config, task_runner_class=task_runner_class)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Metrics of hints and rewards, from the fields a rollout carries through verl's data plane."""
+
+from collections import defaultdict
+from typing import Any
+
+from recipes.hints.schedule import MAX_SEGMENTS
+
+# Keys of our reward functions that are averaged over a training batch.
+REWARD_KEYS = ("acc", "format", "parse_fail", "reward_error", "timeout")
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def hint_metrics(records: list[dict[str, Any]], scores: list[float]) -> dict[str, float]:
+    """uft/* of one batch.
+
+    Args:
+        records: the "uft" entry of every rollout's extra fields.
+        scores: the reward of every rollout.
+
+    Returns:
+        mean hint and generated tokens a rollout, the part of each solution that was given, and the mean reward by
+        hint length (uft/score/l=0 is the only one comparable with validation).
+    """
+    if not records:
+        return {}
+    by_length: dict[int, list[float]] = defaultdict(list)
+    for record, score in zip(records, scores, strict=True):
+        by_length[record["length"]].append(score)
+    shares = [record["length"] / record["n_segments"] if record["n_segments"] else 0.0 for record in records]
+    metrics = {
+        "uft/hint_frac": _mean(shares),
+        "uft/hint_tokens": _mean([float(record["hint_tokens"]) for record in records]),
+        "uft/gen_tokens": _mean([float(record["gen_tokens"]) for record in records]),
+        "uft/truncated": _mean([float(record["truncated"]) for record in records]),
+    }
+    for length in range(MAX_SEGMENTS + 1):
+        if by_length[length]:
+            metrics[f"uft/score/l={length}"] = _mean(by_length[length])
+    return metrics
+
+
+def reward_metrics(infos: list[dict[str, Any]]) -> dict[str, float]:
+    """reward/* of one batch: rates of what the reward functions report about each answer."""
+    metrics = {}
+    for key in REWARD_KEYS:
+        values = [float(info[key]) for info in infos if isinstance(info.get(key), (int, float))]
+        if values:
+            metrics[f"reward/{key}"] = _mean(values)
+    return metrics
+
+
+def validation_accuracy(val_metrics: dict[str, Any]) -> dict[str, float]:
+    """verl's "val-core/<source>/acc/mean@n" under names that do not depend on n: val/acc and val/acc/<source>.
+
+    val/acc is the mean over data sources. Pass@1 (mean@n), never verl's best-of-n figures.
+    """
+    found = {}
+    for name, value in val_metrics.items():
+        parts = name.split("/")
+        if parts[0] == "val-core" and len(parts) >= 4 and parts[-2] == "acc" and parts[-1].startswith("mean@"):
+            found["/".join(parts[1:-2])] = float(value)
+    if not found:
+        return {}
+    return {"val/acc": _mean(list(found.values())), **{f"val/acc/{source}": value for source, value in found.items()}}

@@ -1,0 +1,55 @@
+"""Rows of our schema as supervised samples: the same prompt text, template and tokens as reinforcement stages."""
+
+from typing import Any
+
+import pandas as pd
+import torch
+from torch.utils.data import Dataset
+
+
+def encode_solution(tokenizer: Any, prompt: list[dict[str, str]], answer: str) -> tuple[list[int], list[int]]:
+    """Token ids of a prompt and of its solution with the end-of-text token.
+
+    Prompt and solution are encoded apart, as a rollout sees them: the prompt first, then tokens of the response.
+    """
+    text = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
+    prompt_ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return prompt_ids, [*tokenizer(answer, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+
+
+class SolutionDataset(Dataset):
+    """What verl's SFT trainer asks of `data.custom_cls`: rows of {input_ids, position_ids, loss_mask}, unpadded.
+
+    Rows longer than data.max_length are left out and counted, never cut: a cut row would teach an answer without
+    its end.
+    """
+
+    def __init__(
+        self, parquet_files: str | list[str], tokenizer: Any, config: Any, processor: Any = None, max_samples: int = -1
+    ) -> None:
+        files = [parquet_files] if isinstance(parquet_files, str) else list(parquet_files)
+        frame = pd.concat([pd.read_parquet(file, columns=["prompt", "answer"]) for file in files], ignore_index=True)
+        if 0 < max_samples < len(frame):
+            frame = frame.iloc[:max_samples]
+        self.rows = []
+        for prompt, answer in zip(frame["prompt"], frame["answer"], strict=True):
+            sample = encode_solution(tokenizer, [dict(message) for message in prompt], answer)
+            if len(sample[0]) + len(sample[1]) <= config.max_length:
+                self.rows.append(sample)
+        dropped = len(frame) - len(self.rows)
+        if dropped:
+            print(f"{dropped} of {len(frame)} rows of {files} are longer than {config.max_length} tokens: left out")
+        if not self.rows:
+            raise ValueError(f"no row of {files} fits into {config.max_length} tokens; raise the length limits")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        prompt_ids, answer_ids = self.rows[index]
+        length = len(prompt_ids) + len(answer_ids)
+        return {
+            "input_ids": torch.tensor(prompt_ids + answer_ids),
+            "position_ids": torch.arange(length),
+            "loss_mask": torch.tensor([0] * len(prompt_ids) + [1] * len(answer_ids)),
+        }

@@ -1,0 +1,93 @@
+"""Entry of an SFT stage: `torchrun -m recipes.verl_plugin.sft_main FOLDER [OVERRIDES]`, through verl's SFTTrainer.
+
+Started by recipes/launch.py, which writes FOLDER/verl.yaml.
+"""
+
+import faulthandler
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from verl.trainer import sft_trainer
+from verl.utils.device import auto_set_device
+from verl.utils.distributed import destroy_global_process_group, initialize_global_process_group
+from verl.utils.tracking import Tracking
+
+from recipes.records import Records
+from recipes.run_dir import RunDir, keep_newest, mark_complete
+from recipes.verl_plugin.compat import check_verl_version
+from recipes.verl_plugin.compose import arguments, load_config
+
+
+class UnifiedSFTTrainer(sft_trainer.SFTTrainer):
+    """verl's SFT trainer with our records, and checkpoints that a kill cannot tear."""
+
+    def _build_dataloader(self) -> None:
+        for name, dataset in (("train", self.train_dataset), ("validation", self.val_dataset)):
+            if dataset is not None and len(dataset) < self.config.data.train_batch_size:
+                raise ValueError(
+                    f"the {name} file has {len(dataset)} usable rows, fewer than a batch "
+                    f"(--batch_size {self.config.data.train_batch_size}): no step could be made"
+                )
+        super()._build_dataloader()
+        self.train_sampler.seed = self.config.trainer.seed
+
+    def _build_ckpt_handler(self) -> None:
+        super()._build_ckpt_handler()
+        handler, run = self.ckpt_handler, RunDir(Path(self.config.uft.run_dir))
+        save, load_data = handler.save_checkpoint, handler._load_dataloader_state
+
+        def save_whole(step: int) -> None:
+            save(step)
+            if self.rank == 0:
+                folder = run.checkpoints / f"global_step_{step}"
+                mark_complete(folder, step)
+                # No accuracy is known here: evaluation is a stage of its own, so hf/best stays empty.
+                run.publish_weights(folder / "huggingface", step, accuracy=None)
+                keep_newest(run.checkpoints, self.config.uft.keep_checkpoints)
+
+        def load_data_unless_epoch_ended(path: str) -> None:
+            # The state of a loader at the end of an epoch would make the resumed epoch an empty one.
+            if handler.resume_global_step % self.steps_per_epoch:
+                load_data(path)
+
+        handler.save_checkpoint = save_whole
+        handler._load_dataloader_state = load_data_unless_epoch_ended
+
+    def fit(self) -> None:
+        records = Records(Path(self.config.uft.run_dir), self.total_training_steps)
+        if self.rank == 0:
+            records.resume_at(self.resume_global_step)
+            records.phase("update", self.resume_global_step)
+
+        class RecordedTracking(Tracking):
+            """verl's loggers, and ours."""
+
+            def log(self, data: dict[str, Any], step: int, backend: Any = None) -> None:
+                super().log(data, step, backend)
+                records.log(step, data)
+                records.phase("update", step)
+
+        sft_trainer.Tracking = RecordedTracking
+        super().fit()
+        if self.rank == 0:
+            records.phase("finished", self.total_training_steps)
+
+
+def main() -> None:
+    """Run one SFT stage to its end."""
+    faulthandler.register(signal.SIGUSR1, file=sys.stderr)
+    check_verl_version()
+    folder, overrides = arguments()
+    config = load_config("sft_trainer_engine", folder, overrides)
+    auto_set_device(config)
+    initialize_global_process_group()
+    torch.manual_seed(config.trainer.seed)
+    UnifiedSFTTrainer(config=config).fit()
+    destroy_global_process_group()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""verl's V1 trainer with our loss, our records and checkpoints that a kill cannot tear.
+
+A mixin over the class verl registers for its trainer mode: only documented hooks and the step's own methods are
+overridden, each calls the original.
+"""
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import transfer_queue as tq
+from tensordict import TensorDict
+from verl.trainer.ppo.v1 import get_trainer_cls
+from verl.utils import tensordict_utils as tu
+from verl.utils.config import omega_conf_to_dataclass
+
+import recipes.verl_plugin.advantage  # noqa: F401  (registers the estimator in the driver, where advantages are computed)
+from recipes.algorithms import get_algorithm
+from recipes.hints.schedule import binomial_cosine, cosine_probability
+from recipes.losses.hint_nll import hint_mask
+from recipes.records import Records
+from recipes.run_dir import RunDir, keep_newest, mark_complete
+from recipes.verl_plugin.actor_loss import HINT_TOKENS, HintLoss, actor_loss
+from recipes.verl_plugin.metrics import hint_metrics, reward_metrics, validation_accuracy
+
+# The replay buffer asks for finished rollouts at this interval; verl's 2 s would be most of a small run's step.
+POLL_SECONDS = 0.05
+
+
+class RewardFailure(RuntimeError):
+    """Too many answers could not be scored because the reward function itself failed."""
+
+
+class UnifiedTrainer:
+    """Mixin for a verl PPOTrainer subclass; see `unified_trainer_cls`."""
+
+    def on_init_end(self) -> None:
+        settings = self.config.uft
+        self.run_dir = RunDir(Path(settings.run_dir))
+        self.records = Records(self.run_dir.path, self.total_training_steps)
+        self.records.resume_at(self.global_steps)
+        self.replay_buffer.poll_interval = POLL_SECONDS
+        self._fetched = 0
+        self._save_due = False
+        self._algorithm = get_algorithm(settings.algorithm)
+        hint = HintLoss(coef=settings.hint_nll_coef, aggregation=settings.hint_nll_agg)
+        actor_config = omega_conf_to_dataclass(self.config.actor_rollout_ref.actor)
+        self.actor_rollout_wg.set_loss_fn(partial(actor_loss, actor_config, hint))
+        super().on_init_end()
+
+    # --- heartbeat -------------------------------------------------------------------------------------------------
+
+    def on_step_begin(self) -> None:
+        self.records.phase("rollout", self.global_steps - 1)
+        super().on_step_begin()
+
+    def on_sample_end(self) -> None:
+        super().on_sample_end()
+        self.records.phase("old_log_prob")
+
+    def on_validate_begin(self) -> None:
+        self.records.phase("validating", self.global_steps)
+        super().on_validate_begin()
+
+    # --- one order of rollouts, whatever order they finished in ------------------------------------------------------
+
+    def _fetch_one_gen_batch(self) -> TensorDict:
+        batch = super()._fetch_one_gen_batch()
+        # verl's random uids would put a batch in another order in every run, and so change its floating-point sums.
+        # (No "_": verl splits keys at it.)
+        uids = [f"{self.global_steps:07d}-{self._fetched + row:06d}" for row in range(len(batch))]
+        self._fetched = (self._fetched + len(batch)) % 10**6
+        tu.assign_non_tensor_stack(batch, "uid", uids)
+        return batch
+
+    def _balance_batch(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
+        batch.reorder(sorted(range(len(batch)), key=lambda row: batch.keys[row]))
+        return super()._balance_batch(batch, *args, **kwargs)
+
+    # --- loss ------------------------------------------------------------------------------------------------------
+
+    def _update_actor(self, batch: Any, metrics: dict[str, Any]) -> Any:
+        self.records.phase("update")
+        actor = self.config.actor_rollout_ref.actor
+        updates = max(1, len(batch) // (actor.ppo_mini_batch_size * self.config.actor_rollout_ref.rollout.n))
+        loss_mask = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["loss_mask"])
+        tokens = int(hint_mask(loss_mask["loss_mask"].to_padded_tensor(0)).sum())
+        # The normaliser of an optimiser step: the same for all mini-batches of a rollout batch, so that every hint
+        # token of the batch weighs the same.
+        batch.extra_info[HINT_TOKENS] = tokens / updates
+        return super()._update_actor(batch, metrics)
+
+    # --- metrics, checkpoints ----------------------------------------------------------------------------------------
+
+    def _validate(self) -> dict[str, float]:
+        started = time.time()
+        val_metrics = super()._validate()
+        val_metrics.update(validation_accuracy(val_metrics))
+        val_metrics["timing_s/validation"] = time.time() - started
+        if self.global_steps == 0:
+            self.records.log(0, val_metrics)
+        return val_metrics
+
+    def _compute_metrics(self, batch: Any, metrics: dict[str, Any], timing_raw: Any, **kwargs: Any) -> None:
+        super()._compute_metrics(batch, metrics, timing_raw, **kwargs)
+        step = self.global_steps
+        metrics.update(self._rollout_metrics(batch, step))
+        self.records.log(step, metrics)
+        if self._save_due:
+            self._write_checkpoint(step, metrics.get("val/acc"))
+        self.records.phase("finished" if step >= self.total_training_steps else "rollout", step)
+        self._stop_on_reward_failure(metrics)
+
+    def _rollout_metrics(self, batch: Any, step: int) -> dict[str, float]:
+        rows = [row for row, tag in enumerate(batch.tags) if not tag.get("is_padding", False)]
+        fields = ["extra_fields", "rm_scores"]
+        data = tq.kv_batch_get(
+            keys=[batch.keys[row] for row in rows], partition_id=batch.partition_id, select_fields=fields
+        )
+        extra = list(data["extra_fields"])
+        scores = [float(row.sum()) for row in data["rm_scores"].unbind()]
+        found = hint_metrics([fields["uft"] for fields in extra], scores)
+        found.update(reward_metrics([fields.get("reward_extra_info", {}) for fields in extra]))
+        schedule = self._algorithm.hint_length
+        if getattr(schedule, "func", None) is binomial_cosine:
+            found["uft/p_t"] = cosine_probability(step, self.config.uft.T_hint, **schedule.keywords)
+        return found
+
+    def _stop_on_reward_failure(self, metrics: dict[str, Any]) -> None:
+        limit = self.config.uft.max_reward_error_rate
+        rate = metrics.get("reward/reward_error", 0.0)
+        if rate > limit:
+            raise RewardFailure(
+                f"{rate:.0%} of the answers of step {self.global_steps} could not be scored because the reward "
+                f"function failed (limit {limit:.0%}); the last outputs are in {self.run_dir.validation}"
+            )
+
+    def _save_checkpoint(self) -> None:
+        # verl saves before the step's metrics are known; a kill in between would lose that step's line for good.
+        # So the checkpoint is written after the line: see _compute_metrics.
+        self._save_due = True
+
+    def _write_checkpoint(self, step: int, accuracy: float | None) -> None:
+        self.records.phase("saving")
+        super()._save_checkpoint()
+        self._save_due = False
+        folder = self.run_dir.checkpoints / f"global_step_{step}"
+        mark_complete(folder, step)
+        self.run_dir.publish_weights(folder / "actor" / "huggingface", step, accuracy)
+        keep_newest(self.run_dir.checkpoints, self.config.uft.keep_checkpoints)
+
+
+def unified_trainer_cls(mode: str) -> type:
+    """verl's trainer of that mode ("sync") with the mixin on top."""
+    base = get_trainer_cls(mode)
+    return type(f"Unified{base.__name__}", (UnifiedTrainer, base), {})

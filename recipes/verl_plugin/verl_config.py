@@ -1,0 +1,253 @@
+"""Experiment -> the part of verl's configuration that differs from verl's defaults, and the environment of the run.
+
+Pure: imports no verl, so that --dry_run answers at once. `compose.py` lays these values over verl's own files.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from recipes.experiment import Experiment
+from recipes.run_dir import RunDir
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Base models are prompted with plain text: the content of the message and nothing around it.
+PLAIN_TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+
+_FLOAT32 = {"param_dtype": "fp32", "reduce_dtype": "fp32", "buffer_dtype": "fp32"}
+_SAVED = ["model", "optimizer", "extra", "hf_model"]
+
+
+def model_config(experiment: Experiment, model: str) -> dict[str, Any]:
+    """The model section, shared by both trainers."""
+    e, on_cpu = experiment, experiment.device == "cpu"
+    config: dict[str, Any] = {
+        "path": model,
+        "custom_chat_template": PLAIN_TEMPLATE,
+        "enable_gradient_checkpointing": not on_cpu,
+        # Packing without flash-attention would build the full square mask of the packed length.
+        "use_remove_padding": not on_cpu,
+        "lora_rank": e.lora_rank,
+        "lora_alpha": 2 * e.lora_rank,
+        "target_modules": "all-linear",
+    }
+    if on_cpu:
+        config["override_config"] = {"attn_implementation": "sdpa"}
+    return config
+
+
+def engine_config(experiment: Experiment, *, trained: bool) -> dict[str, Any]:
+    """FSDP settings of a model; `trained` is False for the reference model."""
+    config: dict[str, Any] = {"strategy": "fsdp2", "use_torch_compile": experiment.device != "cpu"}
+    if experiment.device == "cpu":
+        config["mixed_precision"] = _FLOAT32
+    elif not trained:
+        config["model_dtype"] = "bfloat16"
+    return config
+
+
+def rl_config(
+    experiment: Experiment,
+    *,
+    run: RunDir,
+    model: str,
+    train_file: Path,
+    test_file: Path,
+    resume_from: Path | None,
+    ray_folder: Path | None = None,
+) -> dict[str, Any]:
+    """What an RL stage changes in verl's ppo_trainer configuration, plus our own section `uft`."""
+    e, on_cpu = experiment, experiment.device == "cpu"
+    micro = {"use_dynamic_bsz": True, "ppo_max_token_len_per_gpu": e.tokens_per_micro_batch}
+    rollout: dict[str, Any] = {
+        "name": "vllm",
+        "n": e.n_rollout,
+        "temperature": e.temperature,
+        "dtype": e.dtype,
+        "tensor_model_parallel_size": e.tp_size,
+        "gpu_memory_utilization": e.rollout_memory,
+        "max_model_len": e.max_prompt_length + e.response_length,
+        "max_num_seqs": e.max_num_seqs,
+        "seed": e.seed,
+        "enforce_eager": on_cpu,
+        "free_cache_engine": not on_cpu,
+        "agent": {
+            "num_workers": 1 if on_cpu else 8,
+            "default_agent_loop": "hinted",
+            "agent_loop_config_path": str(ROOT / "recipes/verl_plugin/agent_loop.yaml"),
+        },
+    }
+    if on_cpu:
+        rollout["enable_sleep_mode"] = False
+        rollout["engine_kwargs"] = {
+            "vllm": {"worker_extension_cls": "recipes.verl_plugin.vllm_cpu.CPUWorkerExtension"}
+        }
+        rollout["checkpoint_engine"] = {"update_weights_bucket_megabytes": 64}
+    elif e.lora_rank:
+        rollout["load_format"] = "safetensors"
+    return {
+        "uft": uft_section(e, run),
+        "data": {
+            "train_files": str(train_file),
+            "val_files": str(test_file),
+            "train_batch_size": e.batch_size,
+            "val_max_samples": e.val_size,
+            "max_prompt_length": e.max_prompt_length,
+            "max_response_length": e.response_length,
+            "filter_overlong_prompts": True,
+            "seed": e.seed,
+            # Rows are short texts; in-process loading keeps the order exactly resumable.
+            "dataloader_num_workers": 0,
+        },
+        "actor_rollout_ref": {
+            "model": model_config(e, model),
+            "actor": {
+                **micro,
+                "strategy": "fsdp2",
+                "ppo_mini_batch_size": e.mini_batch_size,
+                "optim": {"lr": e.lr},
+                "clip_ratio": e.clip_ratio,
+                "clip_ratio_low": e.clip_ratio,
+                "clip_ratio_high": e.clip_ratio,
+                "use_kl_loss": e.kl_coef > 0,
+                "kl_loss_coef": e.kl_coef,
+                "kl_loss_type": "low_var_kl",
+                "entropy_coeff": e.entropy_coef,
+                "use_torch_compile": not on_cpu,
+                "fsdp_config": engine_config(e, trained=True),
+                "checkpoint": {"save_contents": _SAVED, "load_contents": ["model", "optimizer", "extra"]},
+            },
+            "ref": {"fsdp_config": engine_config(e, trained=False)},
+            "rollout": rollout,
+        },
+        "algorithm": {"adv_estimator": "uft"},
+        "reward": {
+            "num_workers": 1 if on_cpu else 8,
+            "custom_reward_function": {"path": "pkg://reward_fns", "name": "compute_score"},
+        },
+        "trainer": {
+            "device": e.device,
+            "n_gpus_per_node": e.n_gpu,
+            "nnodes": e.nnodes,
+            "total_training_steps": e.T,
+            # Epochs never end a run: total_training_steps does.
+            "total_epochs": 10**6,
+            "test_freq": e.test_freq,
+            "save_freq": e.save_freq,
+            "val_before_train": resume_from is None,
+            "resume_mode": "disable" if resume_from is None else "resume_path",
+            "resume_from_path": None if resume_from is None else str(resume_from),
+            "default_local_dir": str(run.checkpoints),
+            "validation_data_dir": str(run.validation),
+            "project_name": "unified-finetuning",
+            "experiment_name": run.path.name,
+            "logger": [name for name in e.logger if name != "file"],
+        },
+        "transfer_queue": {"backend": {"SimpleStorage": {"num_data_storage_units": 1 if on_cpu else 2}}},
+        "ray_kwargs": {"ray_init": ray_init(e, ray_folder)},
+    }
+
+
+def uft_section(experiment: Experiment, run: RunDir) -> dict[str, Any]:
+    """Our own section of the configuration, read by the agent loop and the trainer."""
+    e = experiment
+    return {
+        "algorithm": e.algo if "rl" in e.algorithm.stages and len(e.algorithm.stages) == 1 else "rft",
+        "run_dir": str(run.path),
+        "seed": e.seed,
+        "T_hint": e.T_hint,
+        "hint_nll_coef": e.sft_loss_coef,
+        "hint_nll_agg": e.hint_nll_agg,
+        "max_hint_length": e.max_hint_length,
+        "max_new_tokens": e.max_response_length,
+        "keep_checkpoints": e.keep_checkpoints,
+        "max_reward_error_rate": 0.05,
+    }
+
+
+def ray_init(experiment: Experiment, folder: Path | None) -> dict[str, Any]:
+    """Arguments of ray.init: an own local instance in `folder`, unless RAY_ADDRESS names a running cluster."""
+    if os.environ.get("RAY_ADDRESS"):
+        return {"address": os.environ["RAY_ADDRESS"]}
+    config: dict[str, Any] = {"address": "local", "include_dashboard": False}
+    if folder is not None:
+        config["_temp_dir"] = str(folder)
+    if experiment.device == "cpu":
+        # Logical resources: verl asks for GPUs to place workers, and for more CPUs than a laptop has.
+        config |= {"num_gpus": experiment.n_gpu, "num_cpus": 32, "object_store_memory": 512 * 1024**2}
+    return config
+
+
+def sft_config(
+    experiment: Experiment,
+    *,
+    run: RunDir,
+    model: str,
+    train_file: Path,
+    test_file: Path,
+    resume_from: Path | None,
+) -> dict[str, Any]:
+    """What an SFT stage changes in verl's sft_trainer_engine configuration, plus our own section `uft`."""
+    e = experiment
+    longest = e.max_prompt_length + e.max_hint_length + e.max_response_length
+    return {
+        "uft": {"run_dir": str(run.path), "keep_checkpoints": e.keep_checkpoints},
+        "data": {
+            "train_files": str(train_file),
+            "val_files": str(test_file),
+            "train_batch_size": e.batch_size,
+            "max_token_len_per_gpu": e.tokens_per_micro_batch,
+            "val_max_samples": e.val_size,
+            "max_length": longest,
+            "custom_cls": {"path": "pkg://recipes.verl_plugin.sft_dataset", "name": "SolutionDataset"},
+            "num_workers": 0,
+        },
+        "model": model_config(e, model),
+        "engine": engine_config(e, trained=True),
+        "optim": {
+            "lr": e.sft_lr,
+            "betas": [0.9, 0.95],
+            "lr_warmup_steps_ratio": 0.1,
+            "lr_scheduler_type": "cosine",
+        },
+        "checkpoint": {"save_contents": _SAVED, "load_contents": ["model", "optimizer", "extra"]},
+        "trainer": {
+            "device": e.device,
+            "n_gpus_per_node": e.n_gpu,
+            "nnodes": e.nnodes,
+            "seed": e.seed,
+            "total_epochs": e.sft_epochs,
+            "test_freq": e.test_freq,
+            "save_freq": e.save_freq,
+            "resume_mode": "disable" if resume_from is None else "resume_path",
+            "resume_from_path": None if resume_from is None else str(resume_from),
+            "default_local_dir": str(run.checkpoints),
+            "project_name": "unified-finetuning",
+            "experiment_name": run.path.name,
+            "logger": [name for name in e.logger if name != "file"],
+        },
+    }
+
+
+def environment(experiment: Experiment, run: RunDir) -> dict[str, str]:
+    """Environment of the trainer process and, by inheritance, of everything it starts."""
+    python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    env = {
+        "PYTHONPATH": python_path,
+        "PYTHONUNBUFFERED": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "VLLM_NO_USAGE_STATS": "1",
+        "HYDRA_FULL_ERROR": "1",
+        "TENSORBOARD_DIR": str(run.path / "tensorboard"),
+    }
+    if experiment.device == "cpu":
+        env |= {
+            "VERL_PLATFORM": "cpu",
+            # verl registers its FSDP engines under accelerator names only; this picks them, nothing else.
+            "VERL_ENGINE_DEVICE": "cuda",
+            "VERL_USE_EXTERNAL_MODULES": "recipes.verl_plugin.platform_cpu",
+            "VLLM_CPU_KVCACHE_SPACE": "1",
+        }
+    return env

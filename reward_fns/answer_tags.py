@@ -1,0 +1,71 @@
+"""Reading of `<answer> ... </answer>` blocks: which text of a response counts, and what if several blocks disagree.
+Shared by the tasks that ask for the final answer in tags; linear in the length of the response."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+THINK_END = "</think>"
+ANSWER_START = "<answer>"
+ANSWER_END = "</answer>"
+
+# A response that gives more different answers than this is hedging whatever they are; reading on would only cost time.
+MAX_DIFFERENT_ANSWERS = 16
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Generic[T]):
+    """What the answer blocks of one response say.
+
+    value: the one answer all blocks agree on, or None if nothing was readable or the blocks disagree.
+    hedged: at least one block is readable, but not all of them read as the same answer.
+    text: the text that was read, for logs (at most 200 characters, always valid UTF-8).
+    """
+
+    value: T | None
+    hedged: bool
+    text: str
+
+
+def answer_texts(response: str) -> list[str]:
+    """The different texts inside complete answer blocks, stripped, in order of first appearance.
+
+    Only what follows the first `</think>` counts; a response without `</think>` is read whole (the completion prompt
+    opens the thought, and a model may answer without closing it). A block runs from the last `<answer>` before an
+    `</answer>`, so a stray or unclosed tag in front of the answer costs nothing. At most MAX_DIFFERENT_ANSWERS + 1
+    texts are returned.
+    """
+    thought_end = response.find(THINK_END)
+    start = 0 if thought_end < 0 else thought_end + len(THINK_END)
+    texts: list[str] = []
+    while len(texts) <= MAX_DIFFERENT_ANSWERS:
+        end = response.find(ANSWER_END, start)
+        if end < 0:
+            break
+        opening = response.rfind(ANSWER_START, start, end)
+        if opening >= 0:
+            text = response[opening + len(ANSWER_START) : end].strip()
+            if text not in texts:
+                texts.append(text)
+        start = end + len(ANSWER_END)
+    return texts
+
+
+def read_answer(response: str, read: Callable[[str], T | None]) -> Reading[T]:
+    """Reads every answer block with `read` (None means unreadable) and asks them to agree."""
+    texts = answer_texts(response)
+    values = [read(text) for text in texts]
+    if not values:
+        return Reading(None, False, "")
+    if len(values) <= MAX_DIFFERENT_ANSWERS and all(value == values[0] for value in values):
+        return Reading(values[0], False, _printable(texts[0]))
+    return Reading(None, any(value is not None for value in values), _printable(" | ".join(t[:60] for t in texts)))
+
+
+def _printable(text: str) -> str:
+    # Lone surrogates reach us from byte-level tokenizers and would break the writing of logs.
+    return text[:200].encode("utf-8", "backslashreplace").decode("utf-8")[:200]

@@ -1,0 +1,67 @@
+"""Countdown reward: does the expression in the answer tags use every given number once and reach the target?
+1.0 if it does, 0.1 for a readable expression that does not, 0.0 if nothing could be read.
+
+Example: numbers [44, 19, 35], target 98, response "19 + 35 = 54\\n... </think>\\n<answer> 44 + (19 + 35) </answer>".
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+from reward_fns.answer_tags import read_answer
+from reward_fns.expression import Expression, read_expression
+from reward_fns.verdict import Verdict
+
+
+def score(response: str, ground_truth: Any) -> Verdict:
+    """Judges one response (generation only, no prompt) against {"numbers": whole numbers, "target": whole number}.
+
+    Numbers may be a list, tuple or numpy array; the target may also be a string of digits. No response raises;
+    a ground truth of another shape raises ValueError.
+    """
+    numbers, target = read_ground_truth(ground_truth)
+    reading = read_answer(response, read_expression)
+    correct = reading.value is not None and _solves(reading.value, numbers, target)
+    return Verdict(correct=correct, readable=reading.value is not None or reading.hedged, pred=reading.text)
+
+
+def _solves(expression: Expression, numbers: list[int], target: int) -> bool:
+    return sorted(expression.numbers) == numbers and not expression.negates and expression.value() == target
+
+
+def read_ground_truth(ground_truth: Any) -> tuple[list[int], int]:
+    """(sorted numbers, target) of a countdown ground truth; ValueError says which part is wrong and what it held."""
+    if not isinstance(ground_truth, Mapping):
+        raise ValueError(f"countdown ground truth must be {{numbers, target}}, got {_shown(ground_truth)}")
+    for key in ("numbers", "target"):
+        if ground_truth.get(key) is None:
+            raise ValueError(f"countdown ground truth lacks {key!r}: {_shown(ground_truth)}")
+    listed = ground_truth["numbers"]
+    listed = listed.tolist() if hasattr(listed, "tolist") else listed
+    if not isinstance(listed, list | tuple) or not listed:
+        raise ValueError(f"countdown ground truth 'numbers' must be a non-empty list, got {_shown(listed)}")
+    numbers = sorted(_whole_number(number, "numbers") for number in listed)
+    if numbers[0] < 0:
+        raise ValueError(f"countdown ground truth 'numbers' must not be negative, got {_shown(listed)}")
+    return numbers, _whole_number(ground_truth["target"], "target")
+
+
+def _whole_number(value: Any, key: str) -> int:
+    if type(value) is int:
+        return value
+    # UFT's mixed evaluation file keeps the targets of all its tasks as text.
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
+        return int(value)
+    if not isinstance(value, bool):
+        try:
+            return operator.index(value)
+        except TypeError:
+            pass
+    raise ValueError(f"countdown ground truth {key!r} must hold whole numbers, got {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else text[:117] + "..."

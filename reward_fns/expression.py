@@ -1,0 +1,189 @@
+"""A grammar for arithmetic written by a model: whole numbers, + - * / and brackets, in plain, Unicode or LaTeX signs.
+Text becomes a postfix program evaluated in exact fractions; nothing is ever executed, and every input is bounded."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+# Far above any real answer (six numbers need under 60 characters); they bound time, stack and integer sizes.
+MAX_CHARS = 1000
+MAX_TOKENS = 256
+MAX_DEPTH = 32
+MAX_DIGITS = 9
+
+NEGATE = "neg"
+_FRAC = "frac"
+
+_TRANSLATE = str.maketrans(
+    {
+        **dict.fromkeys("×∗✕✖⋅·•∙＊﹡", "*"),
+        **dict.fromkeys("÷∕⁄／➗", "/"),
+        **dict.fromkeys("−–‐‑－﹣➖", "-"),
+        **dict.fromkeys("＋﹢➕", "+"),
+        **dict.fromkeys("＝﹦", "="),
+        **dict(zip("（）［］｛｝＄", "()[]{}$", strict=True)),
+        **{chr(0xFF10 + digit): str(digit) for digit in range(10)},
+    }
+)
+_TOKEN = re.compile(r"[0-9]+|\\(?:[A-Za-z]+|.)?|\S")
+_SIGNS: dict[str, str] = {
+    **{sign: sign for sign in "+-*/=()[]{}"},
+    **{"\\" + sign: sign for sign in "()[]{}"},
+    **dict.fromkeys((r"\times", r"\cdot", r"\ast", "x", "X"), "*"),
+    **dict.fromkeys((r"\div",), "/"),
+    **dict.fromkeys((r"\frac", r"\dfrac", r"\tfrac"), _FRAC),
+    **dict.fromkeys(("$", r"\left", r"\right", r"\boxed", r"\,", r"\;", r"\:", r"\!", "\\ ", r"\quad"), ""),
+}
+_CLOSING = {"(": ")", "[": "]", "{": "}"}
+
+Token = int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A readable expression in postfix order, e.g. (19, 35, "+", 44, "+"). Equal programs are the same expression:
+    signs, spaces and redundant brackets make no difference, the order of the numbers and operations does."""
+
+    program: tuple[Token, ...]
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers in the order written."""
+        return [item for item in self.program if isinstance(item, int)]
+
+    @property
+    def negates(self) -> bool:
+        """Whether a minus sign stands in front of an operand, as in -3 + 5."""
+        return NEGATE in self.program
+
+    def value(self) -> Fraction | None:
+        """The exact value, or None if it divides by zero."""
+        stack: list[tuple[int, int]] = []
+        for item in self.program:
+            if isinstance(item, int):
+                stack.append((item, 1))
+                continue
+            c, d = stack.pop()
+            if item == NEGATE:
+                stack.append((-c, d))
+                continue
+            a, b = stack.pop()
+            if item == "+":
+                stack.append((a * d + c * b, b * d))
+            elif item == "-":
+                stack.append((a * d - c * b, b * d))
+            elif item == "*":
+                stack.append((a * c, b * d))
+            elif c == 0:
+                return None
+            else:
+                stack.append((a * d, b * c))
+        return Fraction(*stack[0])
+
+
+class _Unreadable(Exception):
+    pass
+
+
+def read_expression(text: str) -> Expression | None:
+    """The expression that `text` writes, or None if it is not exactly one expression of the grammar:
+
+        sum     = product (("+" | "-") product)*
+        product = operand (("*" | "/") operand)*
+        operand = "-" operand | number | "(" sum ")" | "[" sum "]" | "{" sum "}" | \\frac { sum } { sum }
+        number  = ASCII digits, at most 9, no leading zero
+
+    One `= number` may follow the expression, or one `number =` precede it; the stated number is not used. Never raises.
+    """
+    if len(text) > MAX_CHARS:
+        return None
+    try:
+        tokens = _side_that_is_the_expression(_tokens(text))
+        tokens.reverse()
+        program: list[Token] = []
+        _read_sum(tokens, program, 0)
+    except _Unreadable:
+        return None
+    return None if tokens else Expression(tuple(program))
+
+
+def _tokens(text: str) -> list[Token]:
+    if not text.isascii():
+        text = text.translate(_TRANSLATE)
+    tokens: list[Token] = []
+    for piece in _TOKEN.findall(text):
+        if "0" <= piece[0] <= "9":
+            if len(piece) > MAX_DIGITS or (piece[0] == "0" and len(piece) > 1):
+                raise _Unreadable
+            tokens.append(int(piece))
+        elif (sign := _SIGNS.get(piece)) is None:
+            raise _Unreadable
+        elif sign:
+            tokens.append(sign)
+    if not tokens or len(tokens) > MAX_TOKENS:
+        raise _Unreadable
+    return tokens
+
+
+def _side_that_is_the_expression(tokens: list[Token]) -> list[Token]:
+    if "=" not in tokens:
+        return tokens
+    while len(tokens) > 2 and _CLOSING.get(str(tokens[0])) == tokens[-1]:
+        tokens = tokens[1:-1]
+    at = tokens.index("=") if "=" in tokens else 0
+    left, right = tokens[:at], tokens[at + 1 :]
+    if _is_lone_number(right):
+        return left
+    if _is_lone_number(left):
+        return right
+    raise _Unreadable
+
+
+def _is_lone_number(tokens: list[Token]) -> bool:
+    return bool(tokens) and isinstance(tokens[-1], int) and (len(tokens) == 1 or tokens[:-1] == ["-"])
+
+
+def _read_sum(tokens: list[Token], program: list[Token], depth: int) -> None:
+    _read_product(tokens, program, depth)
+    while tokens and tokens[-1] in ("+", "-"):
+        operator = tokens.pop()
+        _read_product(tokens, program, depth)
+        program.append(operator)
+
+
+def _read_product(tokens: list[Token], program: list[Token], depth: int) -> None:
+    _read_operand(tokens, program, depth)
+    while tokens and tokens[-1] in ("*", "/"):
+        operator = tokens.pop()
+        _read_operand(tokens, program, depth)
+        program.append(operator)
+
+
+def _read_operand(tokens: list[Token], program: list[Token], depth: int) -> None:
+    token = tokens.pop() if tokens else ""
+    if isinstance(token, int):
+        program.append(token)
+    elif depth >= MAX_DEPTH:
+        raise _Unreadable
+    elif token == "-":
+        _read_operand(tokens, program, depth + 1)
+        program.append(NEGATE)
+    elif token == _FRAC:
+        _read_bracket(tokens, program, depth, "{")
+        _read_bracket(tokens, program, depth, "{")
+        program.append("/")
+    elif token in _CLOSING:
+        tokens.append(token)
+        _read_bracket(tokens, program, depth, token)
+    else:
+        raise _Unreadable
+
+
+def _read_bracket(tokens: list[Token], program: list[Token], depth: int, opening: str) -> None:
+    if not tokens or tokens.pop() != opening:
+        raise _Unreadable
+    _read_sum(tokens, program, depth + 1)
+    if not tokens or tokens.pop() != _CLOSING[opening]:
+        raise _Unreadable

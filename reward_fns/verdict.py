@@ -1,0 +1,26 @@
+"""What a reward function says about one response; every task returns this, and `compute_score` turns it into numbers.
+Kept apart from the dispatch so that tasks can import it without a cycle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SCORE_CORRECT = 1.0
+SCORE_READABLE = 0.1
+SCORE_UNREADABLE = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """correct: the answer is right. readable: an answer was given in the asked form. pred: the text that was read."""
+
+    correct: bool
+    readable: bool
+    pred: str
+
+    @property
+    def score(self) -> float:
+        """The reward: 1.0 correct, 0.1 readable but wrong, 0.0 not readable."""
+        if self.correct:
+            return SCORE_CORRECT
+        return SCORE_READABLE if self.readable else SCORE_UNREADABLE

@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""Front door: `python run.py --algo uft --data countdown`. Parses flags, prints, delegates."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV_PYTHON = ROOT / ".venv/bin/python"
+
+
+def enter_environment() -> None:
+    """Go on inside the .venv that install.sh made, so that nobody has to activate it."""
+    if VENV_PYTHON.exists() and Path(sys.prefix).resolve() != (ROOT / ".venv").resolve() and "VIRTUAL_ENV" not in os.environ:
+        os.execv(VENV_PYTHON, [str(VENV_PYTHON), *sys.argv])
+
+
+def parser() -> argparse.ArgumentParser:
+    """All flags. The first group are those of the UFT repository; a flag not given takes the profile's value."""
+    from recipes.algorithms import algorithms
+    from recipes.profiles import PROFILES
+    from recipes.tasks import TASKS
+
+    names = "; ".join(f"{each.name}: {each.title}" for each in algorithms().values())
+    root = argparse.ArgumentParser(
+        prog="run.py",
+        description="Unified fine-tuning of language models on verl. Anything after -- is handed to verl (key=value).",
+        argument_default=None,
+    )
+    run = root.add_argument_group("run")
+    run.add_argument("--algo", default="uft", help=names)
+    run.add_argument("--data", default="countdown", help=f"task ({', '.join(TASKS)}) or folder with train/test.parquet")
+    run.add_argument("--model", help="Hugging Face name or folder; default: the profile's")
+    run.add_argument("--T", type=int, help="reinforcement steps")
+    run.add_argument("--T_hint", type=int, help="step after which no rollout starts from a hint")
+    run.add_argument("--n_rollout", "--n_rollouts", type=int, help="rollouts a prompt")
+    run.add_argument("--sft_loss_coef", type=float, help="weight of the hint's log-likelihood")
+    run.add_argument("--n_gpu", type=int, help="devices a node")
+    run.add_argument("--visible-devices", dest="visible_devices", help="as CUDA_VISIBLE_DEVICES, e.g. 0,1")
+    run.add_argument("--tp_size", type=int, help="tensor-parallel size of the inference engine")
+    run.add_argument("--idx", help="a word added to the run's folder name")
+    more = root.add_argument_group("more")
+    more.add_argument("--profile", help=f"hardware: {'; '.join(f'{p.name}: {p.title}' for p in PROFILES.values())}")
+    more.add_argument("--seed", type=int)
+    more.add_argument("--lr", type=float, help="of reinforcement stages")
+    more.add_argument("--sft_lr", type=float, help="of supervised stages")
+    more.add_argument("--sft_epochs", type=int)
+    more.add_argument("--batch_size", type=int, help="prompts a step")
+    more.add_argument("--mini_batch_size", type=int, help="prompts an update")
+    more.add_argument("--max_prompt_length", type=int)
+    more.add_argument("--max_hint_length", type=int)
+    more.add_argument("--max_response_length", type=int, help="generated tokens, hint not counted")
+    more.add_argument("--tokens_per_micro_batch", type=int)
+    more.add_argument("--hint_nll_agg", choices=("token-mean", "seq-mean-token-sum"))
+    more.add_argument("--kl_coef", type=float)
+    more.add_argument("--entropy_coef", type=float)
+    more.add_argument("--temperature", type=float)
+    more.add_argument("--test_freq", type=int, help="steps between validations")
+    more.add_argument("--save_freq", type=int, help="steps between checkpoints")
+    more.add_argument("--val_size", type=int, help="validation problems; -1 is all")
+    more.add_argument("--keep_checkpoints", type=int)
+    more.add_argument("--lora_rank", type=int, help="0 trains all weights")
+    more.add_argument("--nnodes", type=int, help="nodes of the Ray cluster at RAY_ADDRESS")
+    more.add_argument("--logger", help="comma-separated: console,file,tensorboard,wandb,...")
+    more.add_argument("--out", help="folder of the run; default out/<algo>-<data>-<model>-<hash>")
+    more.add_argument("--resume", action="store_true", help="continue the run in that folder")
+    more.add_argument("--stall_minutes", type=float, default=30.0, help="end the run when nothing moves for so long")
+    more.add_argument("--dry_run", action="store_true", help="print what would be done, start nothing")
+    return root
+
+
+def main(arguments: list[str]) -> int:
+    """Run what the command line says; returns the exit code."""
+    from recipes.experiment import ExperimentError, build_experiment, default_profile
+    from recipes.launch import dry_run, launch
+    from recipes.machine import gpu_count
+
+    own, _, overrides = _split(arguments)
+    flags = vars(parser().parse_args(own))
+    visible, idx = flags.pop("visible_devices"), flags.pop("idx")
+    wanted, out, resume = flags.pop("profile"), flags.pop("out"), flags.pop("resume")
+    show_only, stall_minutes = flags.pop("dry_run"), flags.pop("stall_minutes")
+    if visible is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible
+    if flags["logger"] is not None:
+        flags["logger"] = tuple(flags["logger"].split(","))
+    if overrides:
+        flags["overrides"] = tuple(overrides)
+    try:
+        profile = default_profile(gpu_count(), wanted)
+        experiment = build_experiment(flags, profile)
+        if flags["model"] is None and wanted is None:
+            print(f"no --model and no --profile given: {profile.model} on profile {profile.name} ({profile.title})")
+        name = experiment.default_name + (f"-{idx}" if idx else "")
+        folder = Path(out) if out else ROOT / "out" / name
+        if show_only:
+            print(dry_run(experiment, folder))
+            return 0
+        return launch(experiment, folder, resume=resume, stall_minutes=stall_minutes)
+    except ExperimentError as error:
+        print(f"run.py: {error}", file=sys.stderr)
+        return 2
+
+
+def _split(arguments: list[str]) -> tuple[list[str], str, list[str]]:
+    at = arguments.index("--") if "--" in arguments else len(arguments)
+    return arguments[:at], "--", arguments[at + 1 :]
+
+
+if __name__ == "__main__":
+    enter_environment()
+    sys.exit(main(sys.argv[1:]))
