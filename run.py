@@ -60,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     more.add_argument("--save_freq", type=int, help="steps between checkpoints")
     more.add_argument("--val_size", type=int, help="validation problems; -1 is all")
     more.add_argument("--keep_checkpoints", type=int)
+    more.add_argument("--log_rollouts", type=int, help="training rollouts of a step to write down; -1 is all")
     more.add_argument("--lora_rank", type=int, help="0 trains all weights")
     more.add_argument("--nnodes", type=int, help="nodes of the Ray cluster at RAY_ADDRESS")
     more.add_argument("--logger", help="comma-separated: console,file,tensorboard,wandb,...")

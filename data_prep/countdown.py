@@ -36,9 +36,11 @@ PROMPT = (
 # A problem's identity: the numbers in any order, and the target.
 Key = tuple[tuple[int, ...], int]
 
-# Fruitless draws in a row, by how many numbers a problem has, after which the space counts as exhausted. A default
-# problem takes 10 to 30 draws; the limits keep giving up within seconds, as a draw of six numbers costs milliseconds.
-_MAX_DRAWS = {2: 400_000, 3: 400_000, 4: 100_000, 5: 10_000, 6: 1_000}
+MOST_NUMBERS = 6
+# Fruitless work in a row after which the space counts as exhausted: seconds, while a default problem takes under 5,000.
+# Counted in values the numbers of a draw can make (plus a fixed cost), not in time, to give up alike on every machine.
+_MOST_WORK = 20_000_000
+_WORK_PER_DRAW = 50
 # Only after this many draws another target is tried: targets stay uniform, as in the published data, although some are
 # harder to reach than others; yet a target that nothing reaches (a prime, with * alone) does not end the search.
 _DRAWS_PER_TARGET = 500
@@ -58,8 +60,8 @@ class Space:
     operators: str = OPERATORS
 
     def __post_init__(self) -> None:
-        if not self.sizes or not set(self.sizes) <= set(_MAX_DRAWS) or len(set(self.sizes)) < len(self.sizes):
-            raise ValueError(f"sizes must be different numbers from 2 to 6, got {self.sizes}")
+        if not set(self.sizes) <= set(range(2, MOST_NUMBERS + 1)) or not len(self.sizes) == len(set(self.sizes)) > 0:
+            raise ValueError(f"sizes must be different numbers from 2 to {MOST_NUMBERS}, got {self.sizes}")
         if not 1 <= self.max_number <= 10_000:
             raise ValueError(f"max_number must be from 1 to 10000, got {self.max_number}")
         if len(self.targets) != 2 or not 1 <= self.targets[0] <= self.targets[1]:
@@ -143,11 +145,14 @@ def _draw_problem(draw: random.Random, space: Space, seen: set[Key]) -> Problem 
     size = space.sizes[int(draw.random() * len(space.sizes))]
     low, high = space.targets
     target = 0
-    for attempt in range(_MAX_DRAWS[size]):
-        if attempt % _DRAWS_PER_TARGET == 0:
+    work = draws = 0
+    while work < _MOST_WORK:
+        if draws % _DRAWS_PER_TARGET == 0:
             target = low + int(draw.random() * (high - low + 1))
         numbers = tuple([1 + int(draw.random() * space.max_number) for _ in range(size)])
         values = reachable_values(numbers, space.operators)
+        work += _WORK_PER_DRAW + sum(map(len, values))
+        draws += 1
         if not can_reach(values, target, space.operators) or canonical_key(numbers, target) in seen:
             continue
         solution = first_solution(numbers, values, target, space.operators)

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.countdown import Key, Prepared, Problem, canonical_key, row_key, to_row, write_split
+from data_prep.countdown import MOST_NUMBERS, Key, Prepared, Problem, canonical_key, row_key, to_row, write_split
 from data_prep.countdown_solver import exact_solution, first_solution, reachable_values
 from data_prep.schema import Row, plain, read_rows
 
 HUB_DATASET = "Jiayi-Pan/Countdown-Tasks-3to4"
 EXCLUDED = "is in the excluded set"
-_MOST_NUMBERS = 6
 _MOST_NUMBERS_FOR_FRACTIONS = 5
 
 
@@ -122,7 +121,7 @@ def convert_number_lists(
 def _is_problem(numbers: Any, target: Any) -> bool:
     return (
         isinstance(numbers, list)
-        and 2 <= len(numbers) <= _MOST_NUMBERS
+        and 2 <= len(numbers) <= MOST_NUMBERS
         and all(type(number) is int and number > 0 for number in numbers)
         and type(target) is int
         and target >= 0

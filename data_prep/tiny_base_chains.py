@@ -7,6 +7,8 @@ import random
 from dataclasses import dataclass
 from typing import Final
 
+from data_prep.countdown import PROMPT, Key, canonical_key
+
 THEREFORE: Final = "Therefore, the final equation is "
 
 
@@ -16,10 +18,10 @@ class ChainSettings:
 
     sizes: tuple[int, ...] = (3, 4)
     max_number: int = 30
-    max_result: int = 999
+    max_result: int = 200
     target_range: tuple[int, int] = (10, 100)
     operators: str = "+-*/"
-    operator_weights: tuple[float, ...] = (0.4, 0.4, 0.12, 0.08)
+    operator_weights: tuple[float, ...] = (0.45, 0.45, 0.07, 0.03)
     aligned_share: float = 0.1
 
 
@@ -32,6 +34,16 @@ class Chain:
     steps: tuple[str, ...]
     equation: str
     result: int
+
+    @property
+    def key(self) -> Key:
+        """Identity of the problem the prompt states."""
+        return canonical_key(self.numbers, self.target)
+
+    @property
+    def prompt(self) -> str:
+        """The countdown prompt over the numbers and the stated target."""
+        return PROMPT.format(numbers=list(self.numbers), target=self.target)
 
     @property
     def response(self) -> str:

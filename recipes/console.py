@@ -107,10 +107,16 @@ class Console:
 
     def __enter__(self) -> "Console":
         if self._console.is_terminal and not self._console.is_dumb_terminal:
-            self._live = Live(
-                console=self._console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
-            )
-            self._live.start()
+            with self._reader_may_leave():
+                live = Live(
+                    console=self._console,
+                    auto_refresh=False,
+                    transient=True,
+                    redirect_stdout=False,
+                    redirect_stderr=False,
+                )
+                live.start()
+                self._live = live
         else:
             self.say(f"{self._title}: {self._start_hint}")
         return self

@@ -131,6 +131,9 @@ class Experiment:
     keep_checkpoints: int
     """Checkpoints kept on disk (weights of the best step are kept besides)."""
 
+    log_rollouts: int
+    """Training rollouts of every step written to rollouts/<step>.jsonl; -1 is all of them."""
+
     logger: tuple[str, ...]
     """Where metrics go besides metrics.jsonl."""
 
@@ -230,6 +233,7 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
         "save_freq": test_freq,
         "val_size": -1,
         "keep_checkpoints": 2,
+        "log_rollouts": 8,
         "logger": ("console", "file", "tensorboard"),
         "data_options": profile.data_options.get(task.name, {}) if data in TASKS else {},
         "overrides": (),

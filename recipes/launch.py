@@ -26,7 +26,7 @@ VERL_FILE = "verl.yaml"
 DONE = "done.json"
 
 # What may differ between a run and its continuation: nothing that changes what the finished steps did.
-_MAY_CHANGE = {"T", "logger", "keep_checkpoints", "tokens_per_micro_batch", "rollout_memory", "max_num_seqs"}
+_MAY_CHANGE = {"T", "logger", "log_rollouts", "keep_checkpoints", "tokens_per_micro_batch", "rollout_memory", "max_num_seqs"}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The folder of a run: where everything lies, and writes that a kill at any moment cannot tear.
 
     out/<name>/  experiment.yaml  metrics.jsonl  progress.json  log.txt  summary.json
-                 checkpoints/global_step_N/  hf/last/  hf/best/  validation/N.jsonl  tensorboard/
+                 checkpoints/global_step_N/  hf/last/  hf/best/  validation/N.jsonl
+                 rollouts/N.jsonl  tensorboard/
 """
 
 import json
@@ -54,6 +55,10 @@ class RunDir:
     @property
     def validation(self) -> Path:
         return self.path / "validation"
+
+    @property
+    def rollouts(self) -> Path:
+        return self.path / "rollouts"
 
     def publish_weights(self, weights: Path, step: int, accuracy: float | None) -> None:
         """Make a Hugging Face folder hf/last, and hf/best if no saved step before it validated better."""

@@ -143,8 +143,8 @@ class _Watch:
             self.signs.see_processes({process: name for process in members if (name := name_of(process))}, now)
             if now >= self.next_memory:
                 self.peak_bytes = max(self.peak_bytes, memory_of(members))
-                # Counting the pages of large processes holds them up: spend no more than a hundredth of the time on it.
-                self.next_memory = now + max(self.limits.memory_s, 100 * (time.monotonic() - now))
+                # Counting the pages of large processes holds them up: spend no more than a fiftieth of the time on it.
+                self.next_memory = now + max(self.limits.memory_s, 50 * (time.monotonic() - now))
 
     def members(self) -> list[psutil.Process]:
         """The living processes of the run."""

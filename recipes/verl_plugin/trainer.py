@@ -22,6 +22,7 @@ from recipes.losses.hint_nll import hint_mask
 from recipes.records import Records
 from recipes.run_dir import RunDir, keep_newest, mark_complete
 from recipes.verl_plugin.actor_loss import HINT_TOKENS, HintLoss, actor_loss
+from recipes.verl_plugin.rollout_log import digest, rollout_lines, write_rollouts
 from recipes.verl_plugin.metrics import hint_metrics, reward_metrics, validation_accuracy
 
 # The replay buffer asks for finished rollouts at this interval; verl's 2 s would be most of a small run's step.
@@ -113,15 +114,24 @@ class UnifiedTrainer:
         self._stop_on_reward_failure(metrics)
 
     def _rollout_metrics(self, batch: Any, step: int) -> dict[str, float]:
-        rows = [row for row, tag in enumerate(batch.tags) if not tag.get("is_padding", False)]
-        fields = ["extra_fields", "rm_scores"]
-        data = tq.kv_batch_get(
-            keys=[batch.keys[row] for row in rows], partition_id=batch.partition_id, select_fields=fields
-        )
-        extra = list(data["extra_fields"])
-        scores = [float(row.sum()) for row in data["rm_scores"].unbind()]
-        found = hint_metrics([fields["uft"] for fields in extra], scores)
-        found.update(reward_metrics([fields.get("reward_extra_info", {}) for fields in extra]))
+        """uft/* and reward/* of the step, in the batch's canonical order; logs the first rollouts on the way."""
+        real = [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
+        keys = sorted(real)
+        fields = ["extra_fields", "rm_scores", "prompts", "responses"]
+        data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=fields)
+        rows = [
+            {"key": key, "uft": extra["uft"], "reward": extra.get("reward_extra_info", {}), "score": float(score.sum())}
+            for key, extra, score in zip(keys, data["extra_fields"], data["rm_scores"].unbind(), strict=True)
+        ]
+        prompts, responses = ([row.tolist() for row in data[name].unbind()] for name in ("prompts", "responses"))
+        count = self.config.uft.log_rollouts
+        shown = len(rows) if count < 0 else count
+        if shown:
+            lines = rollout_lines(self.tokenizer, rows[:shown], prompts[:shown], responses[:shown])
+            write_rollouts(self.run_dir.rollouts, step, lines)
+        found = hint_metrics([row["uft"] for row in rows], [row["score"] for row in rows])
+        found.update(reward_metrics([row["reward"] for row in rows]))
+        found["uft/rollout_digest"] = digest(responses)
         schedule = self._algorithm.hint_length
         if getattr(schedule, "func", None) is binomial_cosine:
             found["uft/p_t"] = cosine_probability(step, self.config.uft.T_hint, **schedule.keywords)

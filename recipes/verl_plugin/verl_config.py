@@ -162,6 +162,7 @@ def uft_section(experiment: Experiment, run: RunDir) -> dict[str, Any]:
         "max_hint_length": e.max_hint_length,
         "max_new_tokens": e.max_response_length,
         "keep_checkpoints": e.keep_checkpoints,
+        "log_rollouts": e.log_rollouts,
         "max_reward_error_rate": 0.05,
     }
 

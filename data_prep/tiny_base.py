@@ -1,0 +1,110 @@
+"""Builds the embedded tiny base model: a countdown writer of under a million weights that calculates but rarely hits.
+`python -m data_prep.tiny_base --out models/tiny-countdown --seed 0` trains, measures and saves it with its card."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from data_prep.countdown import Space, generate
+from data_prep.tiny_base_chains import ChainSettings
+from data_prep.tiny_base_measure import Measured, measure
+from data_prep.tiny_base_tokenizer import build_tokenizer
+from data_prep.tiny_base_train import TrainSettings, build_model, train
+
+# The problems this base is made for: `prepare(..., sizes, max_number, targets, operators)` with these values.
+EASY: Final = Space(sizes=(3, 4), max_number=30, targets=(10, 100), operators="+-*")
+TEST_PROBLEMS: Final = 1024
+
+
+def build(
+    out: Path, seed: int, settings: TrainSettings | None = None, chains: ChainSettings | None = None
+) -> dict[str, Any]:
+    """Trains, saves to `out` in one move (an existing folder is replaced), measures what was saved; returns the card.
+
+    The same arguments on the same machine and versions give the same weights.
+    """
+    settings = settings or TrainSettings()
+    chains = chains or ChainSettings()
+    # One thread: sums come out in the same order every time, and on a shared machine threads mostly wait.
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    started = time.monotonic()
+    tokenizer = build_tokenizer(settings.context)
+    model = build_model(tokenizer, settings)
+    problems = generate(TEST_PROBLEMS, 0, "test", EASY)
+    train(model, tokenizer, settings, chains, seed, exclude={problem.key for problem in problems})
+    seconds = time.monotonic() - started
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    model.save_pretrained(scratch)
+    tokenizer.save_pretrained(scratch)
+    # Measured as others will load it, not as it was in memory.
+    saved = AutoModelForCausalLM.from_pretrained(scratch)
+    saved_tokenizer = AutoTokenizer.from_pretrained(scratch)
+    measured: dict[str, Measured] = {
+        "greedy": measure(saved, saved_tokenizer, problems, temperature=0.0),
+        "sampled": measure(saved, saved_tokenizer, problems, temperature=1.0),
+    }
+    card = {
+        "command": f"python -m data_prep.tiny_base --out {out} --seed {seed}",
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "training_seconds": round(seconds),
+        "measured": {name: dataclasses.asdict(values) for name, values in measured.items()},
+        "problems": dataclasses.asdict(EASY),
+        "chains": dataclasses.asdict(chains),
+        "training": dataclasses.asdict(settings),
+        "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers")}
+        | {"python": platform.python_version()},
+    }
+    (scratch / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    scratch.chmod(0o755)
+    _replace_folder(scratch, out)
+    return card
+
+
+def _replace_folder(new: Path, out: Path) -> None:
+    """Moves `new` to `out`: a reader sees the old folder or the whole new one."""
+    if not out.exists():
+        os.replace(new, out)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent))
+    os.replace(out, old / out.name)
+    os.replace(new, out)
+    shutil.rmtree(old)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line: builds the model and prints its card."""
+    parser = argparse.ArgumentParser(prog="python -m data_prep.tiny_base", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("models/tiny-countdown"), help="model folder to write")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=TrainSettings.steps, help="training steps (fewer for a quick try)")
+    parser.add_argument("--aligned-share", type=float, default=ChainSettings.aligned_share)
+    options = parser.parse_args(arguments)
+    card = build(
+        options.out,
+        options.seed,
+        dataclasses.replace(TrainSettings(), steps=options.steps),
+        dataclasses.replace(ChainSettings(), aligned_share=options.aligned_share),
+    )
+    print(json.dumps(card, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

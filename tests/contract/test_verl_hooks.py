@@ -1,0 +1,150 @@
+"""The places where recipes/verl_plugin holds on to verl and vLLM. A failure here names the file to mend."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.contract
+
+
+def expect_parameters(hook: Callable[..., Any], names: str, mend: str) -> None:
+    """Fail, naming the file to mend, unless the hook takes exactly these parameters."""
+    found = ", ".join(inspect.signature(hook).parameters)
+    assert found == names, f"{hook.__qualname__} takes ({found}), expected ({names}): mend recipes/verl_plugin/{mend}"
+
+
+def test_the_tested_version_is_installed() -> None:
+    from recipes.verl_plugin.compat import check_verl_version
+
+    check_verl_version()
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("on_init_end", "self"),
+        ("on_step_begin", "self"),
+        ("on_sample_end", "self"),
+        ("on_validate_begin", "self"),
+        ("_fetch_one_gen_batch", "self"),
+        ("_balance_batch", "self, batch, metrics, logging_prefix, keep_minibatch"),
+        ("_update_actor", "self, batch, metrics"),
+        ("_validate", "self"),
+        ("_compute_metrics", "self, batch, metrics, timing_raw, global_steps, epoch"),
+        ("_save_checkpoint", "self"),
+    ],
+)
+def test_trainer_methods_we_extend(name: str, parameters: str) -> None:
+    from verl.trainer.ppo.v1 import get_trainer_cls
+
+    expect_parameters(getattr(get_trainer_cls("sync"), name), parameters, "trainer.py")
+
+
+def test_the_step_still_saves_validates_and_reports_in_the_order_we_rely_on() -> None:
+    from verl.trainer.ppo.v1 import get_trainer_cls
+
+    source = inspect.getsource(get_trainer_cls("sync").fit)
+    places = [source.rindex(part) for part in ("self._save_checkpoint()", "self._validate()", "self._compute_metrics(")]
+    assert places == sorted(places), "PPOTrainer.fit changed its order: see _write_checkpoint in trainer.py"
+
+
+def test_the_actor_takes_a_loss_function() -> None:
+    from verl.workers.engine_workers import ActorRolloutRefWorker
+    from verl.workers.utils.losses import ppo_loss
+
+    expect_parameters(ActorRolloutRefWorker.set_loss_fn, "self, loss_fn", "trainer.py")
+    expect_parameters(ppo_loss, "config, model_output, data, dp_group", "actor_loss.py")
+
+
+def test_the_estimator_is_called_with_what_it_takes() -> None:
+    from verl.trainer.ppo import core_algos
+
+    import recipes.verl_plugin.advantage as ours
+
+    assert core_algos.get_adv_estimator_fn("uft") is ours.uft_advantage
+
+
+def test_a_batch_of_the_trainer_reaches_the_estimator() -> None:
+    """verl's own compute_advantage, with two prompts, hint positions and rewards on the last token."""
+    import numpy as np
+    import torch
+    from tensordict import TensorDict
+    from verl import DataProto
+    from verl.trainer.ppo.v1.utils import compute_advantage_for_multi_trajectories
+
+    import recipes.verl_plugin.advantage  # noqa: F401
+
+    mask = torch.tensor([[0, 1, 1], [0, 1, 0], [1, 1, 1], [1, 1, 1]])
+    rewards = torch.zeros(4, 3)
+    rewards[torch.arange(4), torch.tensor([2, 1, 2, 2])] = torch.tensor([1.0, 0.0, 0.5, 0.5])
+    data = DataProto(batch=TensorDict({"token_level_rewards": rewards, "response_mask": mask}, batch_size=4))
+    data.non_tensor_batch["uid"] = np.array(["a", "a", "b", "b"], dtype=object)
+    done = compute_advantage_for_multi_trajectories(
+        data, batch_keys=["a_0_0", "a_1_0", "b_0_0", "b_1_0"], adv_estimator="uft", config={}
+    )
+    value = 0.5 / (0.5**0.5 + 1e-6)
+    expected = [[0, value, value], [0, -value, 0], [0, 0, 0], [0, 0, 0]]
+    assert done.batch["advantages"].flatten().tolist() == pytest.approx(sum(expected, []), abs=1e-5)
+
+
+def test_agent_loop_hooks() -> None:
+    from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopOutput
+    from verl.trainer.ppo.v1 import AgentLoopManagerTQ
+
+    expect_parameters(AgentLoopManagerTQ.generate_sequences, "self, prompts", "agent_loop.py")
+    assert "sampling_params" in inspect.signature(AgentLoopBase.run).parameters
+    assert "messages" in inspect.signature(AgentLoopBase.ct_build_initial_tokens).parameters
+    needed = {"prompt_ids", "response_ids", "response_mask", "response_logprobs", "num_turns", "metrics", "extra_fields"}
+    assert needed <= set(AgentLoopOutput.model_fields), "AgentLoopOutput lost a field: mend agent_loop.py"
+
+
+def test_the_replay_buffer_polls_at_an_interval_we_can_set() -> None:
+    from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
+
+    assert "poll_interval" in inspect.signature(ReplayBuffer.__init__).parameters
+    assert "self.poll_interval" in inspect.getsource(ReplayBuffer)
+
+
+def test_sft_trainer_hooks() -> None:
+    from verl.trainer import sft_trainer
+    from verl.utils.checkpoint.checkpoint_handler import CheckpointHandler
+
+    for name in ("_build_dataloader", "_build_ckpt_handler", "fit"):
+        expect_parameters(getattr(sft_trainer.SFTTrainer, name), "self", "sft_main.py")
+    expect_parameters(CheckpointHandler.save_checkpoint, "self, step", "sft_main.py")
+    expect_parameters(CheckpointHandler._load_dataloader_state, "self, checkpoint_path", "sft_main.py")
+    assert "Tracking(" in inspect.getsource(sft_trainer.SFTTrainer.fit), "fit no longer uses the module's Tracking"
+
+
+def test_run_ppo_takes_our_task_runner() -> None:
+    from verl.trainer.main_ppo import run_ppo
+
+    expect_parameters(run_ppo, "config, task_runner_class", "main.py")
+
+
+def test_the_cpu_platform_answers_all_that_verl_asks() -> None:
+    """In a process of its own: importing the platform changes verl for good."""
+    import subprocess
+    import sys
+
+    code = (
+        "from recipes.verl_plugin.platform_cpu import PlatformCPU; p = PlatformCPU();"
+        "assert p.device_name == 'cpu' and p.ray_resource_name() == 'GPU' and not p.is_ipc_supported();"
+        "free, total = p.device_module.mem_get_info(); assert 0 < free <= total;"
+        "import verl.workers.engine.fsdp.transformer_impl as t; from torch.distributed.fsdp import OffloadPolicy;"
+        "assert type(t.CPUOffloadPolicy(pin_memory=True)) is OffloadPolicy; print('ok')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip().endswith("ok"), done.stderr[-2000:]
+
+
+def test_vllm_lets_linear_weights_stay_loadable() -> None:
+    from importlib.metadata import version
+
+    if "cpu" not in version("vllm"):
+        pytest.skip("this vLLM is not a CPU build")
+    import vllm.model_executor.layers.utils as layers
+
+    expect_parameters(layers.dispatch_cpu_unquantized_gemm, "layer, remove_weight", "vllm_cpu.py")

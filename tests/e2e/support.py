@@ -1,0 +1,72 @@
+"""What the end-to-end tests share: a random model of a few seconds, and runs of run.py."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recipes.experiment import Experiment, build_experiment
+from recipes.profiles import PROFILES
+from recipes.run_dir import RunDir, read_metrics
+
+ROOT = Path(__file__).resolve().parents[2]
+EMBEDDED = ROOT / "models/tiny-countdown"
+
+
+def tiny_model(folder: Path) -> Path:
+    """A random two-layer Qwen2 with the embedded model's tokenizer; the same weights in every process."""
+    from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
+
+    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED)
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+    )
+    # A large initialisation: with small weights all log-probabilities are alike and mistakes cancel.
+    model = Qwen2ForCausalLM(config)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.15)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def tiny_experiment(**flags: Any) -> Experiment:
+    """An experiment on the CPU profile."""
+    return build_experiment(flags, PROFILES["cpu"])
+
+
+def run(out: Path, *flags: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """run.py with these flags into `out`; fails the test with its output when it fails."""
+    command = [sys.executable, str(ROOT / "run.py"), "--profile", "cpu", "--out", str(out), *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=dict(os.environ))
+    if check:
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done
+
+
+def metrics(out: Path) -> dict[int, dict[str, float]]:
+    """metrics.jsonl by step; lines of the same step are joined."""
+    found: dict[int, dict[str, float]] = {}
+    for row in read_metrics(RunDir(out).metrics):
+        found.setdefault(row["step"], {}).update(row["data"])
+    return found
+
+
+def rollouts(out: Path, step: int) -> list[dict[str, Any]]:
+    """The logged rollouts of a step."""
+    return [json.loads(line) for line in (RunDir(out).rollouts / f"{step}.jsonl").read_text().splitlines()]

@@ -1,0 +1,105 @@
+"""Files of a run: whole or absent after a kill, trimmed on resume, and the best weights kept."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from recipes.records import Records
+from recipes.run_dir import (
+    RunDir,
+    append_metrics,
+    complete_checkpoints,
+    keep_newest,
+    mark_complete,
+    publish,
+    read_metrics,
+    trim_metrics,
+    write_json,
+)
+
+
+def checkpoint(folder: Path, step: int, *, whole: bool = True) -> Path:
+    path = folder / f"global_step_{step}"
+    path.mkdir(parents=True)
+    if whole:
+        mark_complete(path, step)
+    return path
+
+
+def test_metrics_are_numbers_only_and_survive_a_torn_last_line(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    append_metrics(file, 1, {"a": np.float32(0.5), "b": float("nan"), "c": "text", "d": True, "e": 3})
+    append_metrics(file, 2, {"a": 1.0})
+    file.write_text(file.read_text() + '{"step": 3, "da')
+    rows = read_metrics(file)
+    assert [row["step"] for row in rows] == [1, 2]
+    assert rows[0]["data"] == {"a": 0.5, "e": 3}
+
+
+def test_resuming_drops_the_lines_after_the_checkpoint(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    for step in range(6):
+        append_metrics(file, step, {"val/acc": step / 10})
+    trim_metrics(file, 3)
+    assert [row["step"] for row in read_metrics(file)] == [0, 1, 2, 3]
+
+
+def test_a_checkpoint_without_its_mark_is_not_one(tmp_path: Path) -> None:
+    checkpoint(tmp_path, 10)
+    checkpoint(tmp_path, 20, whole=False)
+    (tmp_path / "global_step_x").mkdir()
+    (tmp_path / "other").mkdir()
+    assert [step for step, _ in complete_checkpoints(tmp_path)] == [10]
+    assert complete_checkpoints(tmp_path / "missing") == []
+
+
+def test_old_and_broken_checkpoints_go_the_newest_and_one_in_the_making_stay(tmp_path: Path) -> None:
+    for step in (5, 10, 15, 20):
+        checkpoint(tmp_path, step, whole=step != 10)
+    checkpoint(tmp_path, 25, whole=False)
+    keep_newest(tmp_path, 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["global_step_15", "global_step_20", "global_step_25"]
+
+
+def test_publishing_replaces_a_folder_and_outlives_its_source(tmp_path: Path) -> None:
+    for text in ("first", "second"):
+        source = tmp_path / text
+        source.mkdir()
+        (source / "model.safetensors").write_text(text)
+        publish(source, tmp_path / "hf" / "last")
+        (source / "model.safetensors").unlink()
+        assert (tmp_path / "hf/last/model.safetensors").read_text() == text
+    assert [path.name for path in (tmp_path / "hf").iterdir()] == ["last"]
+
+
+def test_best_weights_are_those_of_the_best_saved_step(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    for step, accuracy in [(10, 0.2), (20, 0.5), (30, 0.4)]:
+        source = tmp_path / str(step)
+        source.mkdir()
+        (source / "step").write_text(str(step))
+        run.publish_weights(source, step, accuracy)
+    assert (run.hf / "last/step").read_text() == "30"
+    assert (run.hf / "best/step").read_text() == "20"
+    assert json.loads((run.hf / "best.json").read_text()) == {"step": 20, "val/acc": 0.5}
+
+
+def test_the_heartbeat_says_where_the_run_is_and_remembers_the_headline(tmp_path: Path) -> None:
+    records = Records(tmp_path, total_steps=7)
+    records.log(0, {"val/acc": 0.25, "other": 1.0})
+    records.phase("rollout", 0)
+    records.phase("update")
+    beat = json.loads((tmp_path / "progress.json").read_text())
+    assert (beat["step"], beat["total_steps"], beat["phase"], beat["metrics"]) == (0, 7, "update", {"val/acc": 0.25})
+    resumed = Records(tmp_path, total_steps=7)
+    resumed.resume_at(0)
+    resumed.phase("starting")
+    assert json.loads((tmp_path / "progress.json").read_text())["metrics"] == {"val/acc": 0.25}
+
+
+def test_json_is_replaced_in_one_step(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"x": 1})
+    write_json(tmp_path / "a.json", {"x": 2})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"x": 2}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
