@@ -142,9 +142,10 @@ class _Watch:
             members = self.members()
             self.signs.see_processes({process: name for process in members if (name := name_of(process))}, now)
             if now >= self.next_memory:
+                busy = time.thread_time()
                 self.peak_bytes = max(self.peak_bytes, memory_of(members))
                 # Counting the pages of large processes holds them up: spend no more than a fiftieth of the time on it.
-                self.next_memory = now + max(self.limits.memory_s, 50 * (time.monotonic() - now))
+                self.next_memory = now + max(self.limits.memory_s, 50 * (time.thread_time() - busy))
 
     def members(self) -> list[psutil.Process]:
         """The living processes of the run."""
