@@ -98,9 +98,9 @@ PROFILES = {
             sft_lr=1e-3,
             sft_epochs=3,
             test_freq=10,
-            max_response_length=96,
-            max_hint_length=96,
-            data_options={"countdown": {"n_train": 2048, "n_test": 256}},
+            max_response_length=64,
+            max_hint_length=64,
+            data_options={"countdown": {"n_train": 4096, "n_test": 256, "max_number": 30, "operators": "+-*"}},
         ),
         Profile(
             name="1x80gb",

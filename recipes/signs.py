@@ -59,6 +59,7 @@ class Signs:
     longest_quiet_s: float = 0.0
     error_at: float | None = None
     alive: Mapping[Hashable, str] = field(default_factory=dict)
+    settled: set[Hashable] = field(default_factory=set)
     deaths: dict[str, float] = field(default_factory=dict)
     vital_deaths: list[str] = field(default_factory=list)
 
@@ -83,12 +84,15 @@ class Signs:
     def see_processes(self, alive: Mapping[Hashable, str], now: float) -> None:
         """Compare the living processes (any identity -> name) with those seen before."""
         for identity, name in self.alive.items():
-            if identity not in alive and (VITAL.search(name) or ACTOR.search(name)):
+            # A child between fork and exec carries its parent's title for a moment: one look is not enough.
+            gone = identity in self.settled and identity not in alive
+            if gone and (VITAL.search(name) or ACTOR.search(name)):
                 # The title of an actor ends in the method it runs: "ray::WorkerDict.update".
                 who = name.partition(".")[0]
                 self.deaths[who] = now
                 if VITAL.search(name):
                     self.vital_deaths.append(who)
+        self.settled = {identity for identity in alive if identity in self.alive}
         self.alive = dict(alive)
 
     def hopeless(self, now: float) -> Verdict | None:

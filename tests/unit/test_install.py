@@ -92,7 +92,14 @@ def test_cpu_steps_in_order(active_env: dict[str, str]) -> None:
     done = install("--profile=cpu", "--dev", "--dry-run", **active_env)
     assert done.returncode == 0, done.stderr
     steps = [line for line in done.stdout.splitlines() if line.startswith(("+ ", "torch"))]
-    order = ["torch", "requirements/cpu.txt", "--no-build-isolation", "requirements/dev.txt", "recipes.doctor"]
+    order = [
+        "torch",
+        "requirements/cpu.txt",
+        "--no-build-isolation",
+        "requirements/dev.txt",
+        "byte_compile",
+        "recipes.doctor",
+    ]
     assert len(steps) == len(order), steps
     for word, line in zip(order, steps, strict=True):
         assert word in line
@@ -191,7 +198,7 @@ def stamped_repository(tmp_path: Path, doctor_status: int) -> tuple[Path, dict[s
     fake_command(
         tmp_path / "bin",
         "python",
-        f'case "$*" in "-m pip"*) echo "$*" >> "{tmp_path}/pip.calls";; *) exec "{sys.executable}" "$@";; esac',
+        f'case "$*" in "-m pip"*) echo "$*" >> "{tmp_path}/pip.calls";; "-m compileall"*) ;; *) exec "{sys.executable}" "$@";; esac',
     )
     (tmp_path / "env").mkdir()
     (tmp_path / "bin").rename(tmp_path / "env" / "bin")

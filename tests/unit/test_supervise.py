@@ -358,6 +358,25 @@ def test_a_killed_supervisor_s_processes_are_found_and_ended_later(run_dir: Path
     assert end_leftovers(run_dir) == 0
 
 
+def test_a_new_supervisor_ends_what_a_killed_one_left(run_dir: Path) -> None:
+    with start_supervisor(run_dir) as supervisor:
+        wait_until(lambda: family_is_up(run_dir))
+        left = [process.pid for process in processes_of(run_dir)]
+        supervisor.kill()
+        supervisor.communicate(timeout=10)
+    # A zombie has no program any more, so this is true of living processes only.
+    code = f"beat(4, 'finished'); sys.exit(any(os.path.exists(f'/proc/{{pid}}/exe') for pid in {left}))"
+    assert watch(run_dir, code).exit_code == 0
+
+
+def test_descendants_belong_to_the_run_also_without_the_mark(run_dir: Path) -> None:
+    code = PRELUDE + "child(NAP, env={}); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], env={**os.environ, MARK: str(run_dir)}) as parent:
+        wait_until(lambda: len(processes_of(run_dir)) == 2)
+        assert end_processes(processes_of(run_dir), 2.0) == []
+        parent.wait()
+
+
 def test_the_mark_is_the_whole_path(run_dir: Path) -> None:
     inner = run_dir / "a"
     environment = {**os.environ, MARK: str(run_dir / "ab")}
@@ -419,7 +438,8 @@ def test_a_helper_s_death_gets_as_long_as_a_phase_has_taken() -> None:
     signs = Signs(Limits(), stall_s=7200, changed=0.0)
     for step, now in enumerate([100.0, 400.0, 405.0]):
         signs.see_heartbeat(Heartbeat(step, 9, "rollout", now), now)
-    signs.see_processes({1: "ray::AgentLoopWorker.run", 2: "ray::IDLE", 3: "ray::WorkerDict"}, 406.0)
+    for now in (404.0, 406.0):
+        signs.see_processes({1: "ray::AgentLoopWorker.run", 2: "ray::IDLE", 3: "ray::WorkerDict"}, now)
     signs.see_processes({3: "ray::WorkerDict"}, 410.0)
     assert signs.hopeless(410.0 + 440) is None
     verdict = signs.hopeless(410.0 + 460)
@@ -431,7 +451,8 @@ def test_a_vital_worker_s_death_does_not() -> None:
     signs = Signs(Limits(), stall_s=7200, changed=0.0)
     for step, now in enumerate([100.0, 400.0]):
         signs.see_heartbeat(Heartbeat(step, 9, "rollout", now), now)
-    signs.see_processes({3: "ray::WorkerDict.update"}, 406.0)
+    for now in (404.0, 406.0):
+        signs.see_processes({3: "ray::WorkerDict.update"}, now)
     signs.see_processes({}, 410.0)
     assert signs.hopeless(429.0) is None
     assert signs.hopeless(431.0)
@@ -445,3 +466,16 @@ def test_the_start_has_its_own_limit() -> None:
     assert signs.hopeless(1200.0) is None
     signs.see_heartbeat(Heartbeat(0, 9, "rollout", 0.0), 1200.0)
     assert signs.hopeless(1262.0)
+
+
+def test_a_forked_child_that_bears_an_actors_title_for_a_moment_is_no_death() -> None:
+    """Between fork and exec a child of an actor shows the actor's title; a scan may fall into that moment."""
+    signs = Signs(limits=Limits(), stall_s=600, changed=0.0)
+    actor, child = "actor", "child"
+    signs.see_processes({actor: "ray::TaskRunner.run"}, 1.0)
+    signs.see_processes({actor: "ray::TaskRunner.run", child: "ray::TaskRunner.run"}, 3.0)
+    signs.see_processes({actor: "ray::TaskRunner.run"}, 5.0)
+    assert signs.hopeless(500.0) is None
+    signs.see_processes({}, 501.0)
+    verdict = signs.hopeless(600.0)
+    assert verdict is not None and verdict.dead == ("ray::TaskRunner",)
