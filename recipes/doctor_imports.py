@@ -35,12 +35,21 @@ MODULES = {
 }
 """What to import for a distribution, by normalised name."""
 
-IMPORTER = """
+ENTRY_POINTS = {
+    "verl": ("verl.trainer.main_ppo", "verl.trainer.sft_trainer", "verl.workers.engine_workers"),
+    "vllm": ("vllm.entrypoints.openai.api_server",),
+}
+"""What runs load beyond the package itself; a package that is missing shows only there."""
+
+IMPORTER = f"""
 import importlib, sys
+ENTRY_POINTS = {ENTRY_POINTS}
 for name in sys.argv[1:]:
     print("begin", name, flush=True)
     try:
         importlib.import_module(name)
+        for entry in ENTRY_POINTS.get(name, ()):
+            importlib.import_module(entry)
         if name == "vllm":
             import torch
             from vllm.platforms import current_platform

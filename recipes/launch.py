@@ -84,12 +84,12 @@ def stages(experiment: Experiment, run: RunDir, files: DataFiles) -> list[Stage]
     supervised = run if kinds == ("sft",) else RunDir(run.path / "sft")
     weights = str(supervised.hf / "last")
     found = [
-        _evaluation(experiment, run, files, "base", experiment.model, step=0),
+        _evaluation(experiment, run, supervised, files, "base", experiment.model, step=0),
         _sft_stage(experiment, supervised, files, experiment.model),
     ]
     if kinds == ("sft",):
         steps = _sft_steps(experiment, files)
-        return [*found, _evaluation(experiment, run, files, "trained", weights, step=steps)]
+        return [*found, _evaluation(experiment, run, run, files, "trained", weights, step=steps)]
     # The reinforcement stage validates its own start, which is the supervised model.
     return [*found, _rl_stage(experiment, run, files, weights)]
 
@@ -128,14 +128,17 @@ def _sft_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str
     return Stage(f"sft on {Path(experiment.data).name}", run, command, _sft_steps(experiment, files), prepare)
 
 
-def _evaluation(experiment: Experiment, run: RunDir, files: DataFiles, name: str, model: str, step: int) -> Stage:
+def _evaluation(
+    experiment: Experiment, run: RunDir, owner: RunDir, files: DataFiles, name: str, model: str, step: int
+) -> Stage:
+    """Greedy accuracy of a model, recorded as `step` of the stage `owner`."""
     folder = RunDir(run.path / "eval" / name)
 
     def prepare(_: Path) -> None:
         arguments = {
             "model": _absolute(model),
             "data": str(files.test.resolve()),
-            "run": str(run.path),
+            "run": str(owner.path),
             "step": step,
             "max_prompt_length": experiment.max_prompt_length,
             "max_response_length": experiment.max_response_length,
@@ -217,13 +220,15 @@ def _finish(experiment: Experiment, run: RunDir, files: DataFiles, seconds: floa
     accuracy = [(row["step"], row["data"]["val/acc"]) for row in read_metrics(run.metrics) if "val/acc" in row["data"]]
     accuracy.sort()
     best = max(accuracy, key=lambda point: point[1], default=None)
+    base = run.path / "eval/base/results.json"
+    before = json.loads(base.read_text())["accuracy"] if base.exists() else accuracy[0][1] if accuracy else None
     summary = {
         "algo": experiment.algo,
         "data": experiment.data,
         "model": experiment.model,
         "experiment_hash": experiment.hash,
         "seed": experiment.seed,
-        "val/acc first": accuracy[0][1] if accuracy else None,
+        "val/acc before": before,
         "val/acc last": accuracy[-1][1] if accuracy else None,
         "val/acc best": best[1] if best else None,
         "best step": best[0] if best else None,
@@ -234,9 +239,9 @@ def _finish(experiment: Experiment, run: RunDir, files: DataFiles, seconds: floa
     lines = [f"\nweights        {_short(run.hf / 'last')}  (best step: {_short(run.hf / 'best')})"]
     lines.append(f"metrics        {_short(run.metrics)}, {_short(run.path / 'tensorboard')}")
     lines.append(f"answers        {_short(run.validation if run.validation.exists() else run.path / 'eval')}")
-    if accuracy and best:
+    if best and before is not None:
         lines.append(
-            f"accuracy       {accuracy[0][1]:.1%} before, {accuracy[-1][1]:.1%} after, best {best[1]:.1%} at step {best[0]}"
+            f"accuracy       {before:.1%} before, {accuracy[-1][1]:.1%} after, best {best[1]:.1%} at step {best[0]}"
             f"  ({files.n_test if experiment.val_size < 0 else min(experiment.val_size, files.n_test)} problems, greedy)"
         )
     lines.append(f"time           {seconds / 60:.1f} min")

@@ -94,13 +94,15 @@ PROFILES = {
             T_hint=36,
             batch_size=32,
             mini_batch_size=32,
-            lr=3e-4,
+            lr=5e-4,
             sft_lr=1e-3,
             sft_epochs=3,
             test_freq=10,
             max_response_length=64,
             max_hint_length=64,
-            data_options={"countdown": {"n_train": 4096, "n_test": 256, "max_number": 30, "operators": "+-*"}},
+            data_options={
+                "countdown": {"n_train": 4096, "n_test": 256, "sizes": [3], "max_number": 30, "operators": "+-"}
+            },
         ),
         Profile(
             name="1x80gb",

@@ -3,6 +3,7 @@
 Pure: imports no verl, so that --dry_run answers at once. `compose.py` lays these values over verl's own files.
 """
 
+import importlib.util
 import os
 from pathlib import Path
 from typing import Any
@@ -20,21 +21,23 @@ _SAVED = ["model", "optimizer", "extra", "hf_model"]
 
 
 def model_config(experiment: Experiment, model: str) -> dict[str, Any]:
-    """The model section, shared by both trainers."""
-    e, on_cpu = experiment, experiment.device == "cpu"
-    config: dict[str, Any] = {
+    """The model section, shared by both trainers.
+
+    Sequences are packed without padding where flash-attention is installed: any other kernel would build the full
+    square mask of the packed length.
+    """
+    e = experiment
+    flash = e.device == "cuda" and importlib.util.find_spec("flash_attn") is not None
+    return {
         "path": model,
         "custom_chat_template": PLAIN_TEMPLATE,
-        "enable_gradient_checkpointing": not on_cpu,
-        # Packing without flash-attention would build the full square mask of the packed length.
-        "use_remove_padding": not on_cpu,
+        "enable_gradient_checkpointing": e.device == "cuda",
+        "use_remove_padding": flash,
+        "override_config": {"attn_implementation": "flash_attention_2" if flash else "sdpa"},
         "lora_rank": e.lora_rank,
         "lora_alpha": 2 * e.lora_rank,
         "target_modules": "all-linear",
     }
-    if on_cpu:
-        config["override_config"] = {"attn_implementation": "sdpa"}
-    return config
 
 
 def engine_config(experiment: Experiment, *, trained: bool) -> dict[str, Any]:

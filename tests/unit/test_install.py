@@ -198,7 +198,7 @@ def stamped_repository(tmp_path: Path, doctor_status: int) -> tuple[Path, dict[s
     fake_command(
         tmp_path / "bin",
         "python",
-        f'case "$*" in "-m pip"*) echo "$*" >> "{tmp_path}/pip.calls";; "-m compileall"*) ;; *) exec "{sys.executable}" "$@";; esac',
+        f'case "$*" in "-m pip"*) echo "$*" >> "{tmp_path}/pip.calls";; *) exec "{sys.executable}" "$@";; esac',
     )
     (tmp_path / "env").mkdir()
     (tmp_path / "bin").rename(tmp_path / "env" / "bin")

@@ -1,0 +1,153 @@
+"""Curves and a table from the records of runs, finished or not.
+
+    python -m eval.report out/a out/b ... --out results/countdown_cpu
+writes curves.png (accuracy and given part of the solution over steps) and table.md.
+"""
+
+import argparse
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import yaml
+
+# One colour an algorithm in every figure; the order is that of tables.
+COLOURS = {
+    "sft": "#7f7f7f",
+    "rft": "#1f77b4",
+    "sft_rft": "#17becf",
+    "stage": "#9467bd",
+    "r3": "#2ca02c",
+    "uft": "#d62728",
+}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The records of one run."""
+
+    name: str
+    algo: str
+    seed: int
+    metrics: dict[int, dict[str, float]]
+    summary: dict[str, Any]
+
+    def points(self, key: str) -> tuple[list[int], list[float]]:
+        """Steps and values of a metric, where it was recorded."""
+        found = [(step, data[key]) for step, data in sorted(self.metrics.items()) if key in data]
+        return [step for step, _ in found], [value for _, value in found]
+
+
+def load(folder: Path) -> Curve:
+    """Read a run folder. Raises FileNotFoundError when it is not one."""
+    experiment = yaml.safe_load((folder / "experiment.yaml").read_text(encoding="utf-8"))
+    metrics: dict[int, dict[str, float]] = defaultdict(dict)
+    for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        metrics[row["step"]].update(row["data"])
+    summary = folder / "summary.json"
+    return Curve(
+        name=folder.name,
+        algo=experiment["algo"],
+        seed=experiment["seed"],
+        metrics=dict(metrics),
+        summary=json.loads(summary.read_text()) if summary.exists() else {},
+    )
+
+
+def by_algorithm(curves: list[Curve]) -> dict[str, list[Curve]]:
+    """Runs of each algorithm, in the order of COLOURS."""
+    groups: dict[str, list[Curve]] = defaultdict(list)
+    for curve in curves:
+        groups[curve.algo].append(curve)
+    order = [*COLOURS, *sorted(set(groups) - set(COLOURS))]
+    return {algo: groups[algo] for algo in order if algo in groups}
+
+
+def _draw(axes: Any, runs: list[Curve], key: str, colour: str, label: str) -> None:
+    """Mean over seeds, a band from the lowest to the highest where there are several."""
+    values: dict[int, list[float]] = defaultdict(list)
+    for run in runs:
+        for step, value in zip(*run.points(key), strict=True):
+            values[step].append(value)
+    steps = sorted(values)
+    if not steps:
+        return
+    means = [sum(values[step]) / len(values[step]) for step in steps]
+    axes.plot(steps, means, color=colour, label=label, linewidth=2)
+    if len(runs) > 1:
+        low, high = [min(values[step]) for step in steps], [max(values[step]) for step in steps]
+        axes.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def draw_curves(curves: list[Curve], file: Path, title: str) -> None:
+    """Left: validation accuracy over reinforcement steps, the supervised model as a dashed line. Right: hints."""
+    figure, (accuracy, hints) = plt.subplots(1, 2, figsize=(11, 4), width_ratios=[2, 1])
+    for algo, runs in by_algorithm(curves).items():
+        colour = COLOURS.get(algo, "#333333")
+        if algo == "sft":
+            last = [values[-1] for run in runs if (values := run.points("val/acc")[1])]
+            if last:
+                accuracy.axhline(sum(last) / len(last), color=colour, linestyle="--", label="sft (end)")
+            continue
+        _draw(accuracy, runs, "val/acc", colour, algo)
+        if any(run.points("uft/hint_tokens")[1] and max(run.points("uft/hint_tokens")[1]) > 0 for run in runs):
+            _draw(hints, runs, "uft/hint_frac", colour, algo)
+    seeds = len({curve.seed for curve in curves})
+    accuracy.set(xlabel="reinforcement step", ylabel="accuracy without hint, greedy", ylim=(0, None))
+    accuracy.set_title(f"{title}, {seeds} seed{'s' if seeds > 1 else ''}", loc="left", fontsize=11)
+    accuracy.legend(frameon=False, ncols=2, loc="upper left")
+    hints.set(xlabel="reinforcement step", ylabel="part of the solution given", ylim=(0, 1))
+    for axes in (accuracy, hints):
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    if hints.has_data():
+        hints.legend(frameon=False)
+    figure.tight_layout()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=150)
+    plt.close(figure)
+
+
+def table(curves: list[Curve]) -> str:
+    """Markdown: accuracy before, at the end and at its best, mean (lowest to highest) over seeds, and minutes."""
+    lines = ["| algorithm | seeds | before | last | best | minutes |", "|---|---|---|---|---|---|"]
+    for algo, runs in by_algorithm(curves).items():
+        accuracies = [values for run in runs if (values := run.points("val/acc")[1])]
+        if not accuracies:
+            continue
+        cells = [_cell([values[0] for values in accuracies]), _cell([values[-1] for values in accuracies])]
+        cells.append(_cell([max(values) for values in accuracies]))
+        minutes = [run.summary["seconds"] / 60 for run in runs if "seconds" in run.summary]
+        time = f"{sum(minutes) / len(minutes):.1f}" if minutes else "running"
+        lines.append(f"| {algo} | {len(accuracies)} | {' | '.join(cells)} | {time} |")
+    return "\n".join(lines)
+
+
+def _cell(values: list[float]) -> str:
+    mean = f"{sum(values) / len(values):.1%}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.1%} to {max(values):.1%})"
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders")
+    parser.add_argument("--out", required=True, type=Path, help="folder for curves.png and table.md")
+    parser.add_argument("--title", default="countdown")
+    arguments = parser.parse_args()
+    curves = [load(folder) for folder in arguments.runs]
+    draw_curves(curves, arguments.out / "curves.png", arguments.title)
+    text = table(curves)
+    (arguments.out / "table.md").write_text(text + "\n", encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""Every reinforcement algorithm through real Ray, FSDP2 and vLLM; first-step figures against independent computations.
+
+At the first step the policy is the base model, so that the log-likelihood of the hint, the policy loss and the whole
+loss can be computed from the logged rollouts with Hugging Face and a pocket calculator.
+"""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from recipes.algorithms import get_algorithm
+from recipes.hints.cut import hint_tokens, plan_hint
+from tests.e2e.support import EMBEDDED, metrics, rollouts, run
+
+pytestmark = pytest.mark.e2e
+
+STEPS, T_HINT, SEED = 2, 2, 5
+FLAGS = ("--T", str(STEPS), "--T_hint", str(T_HINT), "--batch_size", "8", "--seed", str(SEED), "--log_rollouts", "-1")
+
+
+@pytest.fixture(scope="module", params=["rft", "stage", "r3", "uft"])
+def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> tuple[str, Path]:
+    out = tmp_path_factory.mktemp(request.param) / "run"
+    run(out, "--algo", request.param, "--data", str(small_data), *FLAGS)
+    return request.param, out
+
+
+@pytest.fixture(scope="module")
+def rows(small_data: Path) -> dict[str, Any]:
+    frame = pd.read_parquet(small_data / "train.parquet")
+    return {row.prompt[0]["content"]: row for row in frame.itertuples()}
+
+
+def test_records_and_weights_are_where_they_belong(finished: tuple[str, Path]) -> None:
+    _, out = finished
+    found = metrics(out)
+    assert sorted(found) == [0, 1, 2]
+    assert {"val/acc", "val/acc/countdown"} <= found[0].keys() & found[2].keys()
+    assert 0 <= found[2]["val/acc"] <= 1
+    assert found[1]["reward/reward_error"] == 0
+    for part in ("last", "best"):
+        AutoModelForCausalLM.from_pretrained(out / "hf" / part)
+        AutoTokenizer.from_pretrained(out / "hf" / part)
+    assert (out / "validation/0.jsonl").exists()
+    assert (out / "summary.json").exists()
+    assert list((out / "tensorboard").iterdir())
+
+
+def test_hints_are_those_the_schedule_draws(finished: tuple[str, Path], rows: dict[str, Any]) -> None:
+    algo, out = finished
+    schedule = get_algorithm(algo).hint_length
+    for step in (1, 2):
+        lines = rollouts(out, step)
+        assert len(lines) == 8 * 4
+        for line in lines:
+            row = rows[line["prompt"]]
+            if schedule is None:
+                assert (line["hint"], line["length"]) == ("", 0)
+                continue
+            key = f"{row.extra_info['index']}|{line['prompt']}"
+            plan = plan_hint(row.hint, schedule, step=step, T_hint=T_HINT, seed=SEED, key=key)
+            assert line["length"] == plan.length
+            assert row.answer.startswith(line["hint"])
+            assert len(line["hint"]) >= len("".join(row.hint[: plan.pieces])) - 2
+    lengths = {line["length"] for step in (1, 2) for line in rollouts(out, step)}
+    assert (lengths != {0}) == (schedule is not None)
+
+
+def test_rollouts_of_a_prompt_share_the_hint_and_differ_in_the_answer(finished: tuple[str, Path]) -> None:
+    groups = defaultdict(list)
+    for line in rollouts(finished[1], 1):
+        groups[line["prompt"]].append(line)
+    assert all(len({line["hint"] for line in group}) == 1 for group in groups.values())
+    unhinted = [group for group in groups.values() if group[0]["length"] == 0]
+    assert not unhinted or any(len({line["output"] for line in group}) > 1 for group in unhinted)
+
+
+def test_hint_nll_is_that_of_a_plain_forward_pass(finished: tuple[str, Path], rows: dict[str, Any]) -> None:
+    _, out = finished
+    model = AutoModelForCausalLM.from_pretrained(EMBEDDED, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED)
+
+    def encode(text: str) -> list[int]:
+        return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    total, count = 0.0, 0
+    for line in rollouts(out, 1):
+        if not line["hint_tokens"]:
+            continue
+        row = rows[line["prompt"]]
+        hint = hint_tokens(encode, list(row.hint), round(line["length"] / line["n_segments"] * len(row.hint)), row.answer, 64)
+        assert len(hint) == line["hint_tokens"]
+        prompt = encode(line["prompt"])
+        with torch.no_grad():
+            logits = model(torch.tensor([prompt + hint])).logits[0, len(prompt) - 1 : -1]
+        total -= torch.log_softmax(logits, -1).gather(-1, torch.tensor(hint)[:, None]).sum().item()
+        count += len(hint)
+    expected = total / count if count else 0.0
+    assert metrics(out)[1]["actor/hint_nll"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_policy_loss_is_minus_the_mean_advantage_of_generated_tokens(finished: tuple[str, Path]) -> None:
+    groups = defaultdict(list)
+    for line in rollouts(finished[1], 1):
+        groups[line["prompt"]].append(line)
+    weighted, tokens = 0.0, 0
+    for group in groups.values():
+        scores = [line["score"] for line in group]
+        mean = sum(scores) / len(scores)
+        std = (sum((score - mean) ** 2 for score in scores) / (len(scores) - 1)) ** 0.5
+        for line, score in zip(group, scores, strict=True):
+            weighted += (score - mean) / (std + 1e-6) * line["gen_tokens"]
+            tokens += line["gen_tokens"]
+    assert metrics(finished[1])[1]["actor/pg_loss"] == pytest.approx(-weighted / tokens, abs=2e-5)
+
+
+def test_the_loss_is_the_sum_of_its_terms(finished: tuple[str, Path]) -> None:
+    algo, out = finished
+    step = metrics(out)[1]
+    assert step["actor/kl_loss"] == pytest.approx(0.0, abs=1e-6)
+    hint = get_algorithm(algo).hint_nll_coef * step["actor/hint_nll"]
+    expected = step["actor/pg_loss"] - 0.001 * step["actor/entropy_loss"] + 0.001 * step["actor/kl_loss"] + hint
+    assert step["actor/loss"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_trainer_and_engine_agree_on_probabilities(finished: tuple[str, Path]) -> None:
+    """The canary of the weight sync: after an update the engine samples from the weights that were trained."""
+    for step in (1, 2):
+        assert metrics(finished[1])[step]["training/rollout_probs_diff_max"] < 1e-3
