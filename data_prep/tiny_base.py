@@ -26,7 +26,7 @@ from data_prep.tiny_base_tokenizer import build_tokenizer
 from data_prep.tiny_base_train import TrainSettings, build_model, train
 
 # The problems this base is made for: `prepare(..., sizes, max_number, targets, operators)` with these values.
-EASY: Final = Space(sizes=(3, 4), max_number=30, targets=(10, 100), operators="+-*")
+EASY: Final = Space(sizes=(3, 4), max_number=30, targets=(10, 100), operators="+-")
 TEST_PROBLEMS: Final = 1024
 
 
@@ -61,7 +61,8 @@ def build(
         "sampled": measure(saved, saved_tokenizer, problems, temperature=1.0),
     }
     card = {
-        "command": f"python -m data_prep.tiny_base --out {out} --seed {seed}",
+        "command": f"python -m data_prep.tiny_base --out {out} --seed {seed} --steps {settings.steps} "
+        f"--aligned-share {chains.aligned_share}",
         "parameters": sum(weight.numel() for weight in model.parameters()),
         "training_seconds": round(seconds),
         "measured": {name: dataclasses.asdict(values) for name, values in measured.items()},
@@ -72,7 +73,10 @@ def build(
         | {"python": platform.python_version()},
     }
     (scratch / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    # The scratch folder and the weights come out readable by their owner only.
     scratch.chmod(0o755)
+    for file in scratch.iterdir():
+        file.chmod(0o644)
     _replace_folder(scratch, out)
     return card
 

@@ -34,7 +34,7 @@ class TrainSettings:
     Every `drill_every`-th batch holds nothing but arithmetic lines: a solution has only two or three of them.
     """
 
-    steps: int = 6000
+    steps: int = 4000
     batch_size: int = 16
     matrix_lr: float = 0.02
     vector_lr: float = 3e-3

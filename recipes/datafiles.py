@@ -57,7 +57,8 @@ def prepare(experiment: Experiment, files: DataFiles) -> None:
         write_json(files.train.parent / "options.json", options)
     if files.n_train < experiment.batch_size:
         raise ExperimentError(
-            f"{files.train} has {files.n_train} rows, fewer than --batch_size {experiment.batch_size}; no step could be made"
+            f"{files.train} has {files.n_train} rows, fewer than --batch_size {experiment.batch_size}: "
+            f"no step could be made"
         )
 
 

@@ -1,4 +1,4 @@
-"""A stage that evaluates a model: `python -m recipes.evaluate_stage FOLDER`, arguments in FOLDER/evaluate.json."""
+"""A stage that evaluates a model: `python -m recipes.evaluate_stage FOLDER/evaluate.json`, results in FOLDER."""
 
 import json
 import sys
@@ -8,13 +8,11 @@ from eval.evaluate import evaluate
 from recipes.records import Records
 from recipes.run_dir import RunDir, append_metrics
 
-ARGUMENTS = "evaluate.json"
-
 
 def main() -> None:
     """Evaluate and add the result to the metrics of the run the stage belongs to."""
-    folder = Path(sys.argv[1])
-    arguments = json.loads((folder / ARGUMENTS).read_text())
+    file = Path(sys.argv[1])
+    folder, arguments = file.parent, json.loads(file.read_text())
     step, owner = arguments.pop("step"), RunDir(Path(arguments.pop("run")))
     data = Path(arguments.pop("data"))
     records = Records(folder, total_steps=1)

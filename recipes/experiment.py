@@ -11,7 +11,7 @@ from typing import Any, Literal
 import yaml
 
 from recipes.algorithms import Algorithm, algorithms, get_algorithm
-from recipes.losses.hint_nll import HintAggregation
+from recipes.algorithms.base import HintAggregation
 from recipes.profiles import PROFILES, Profile
 from recipes.tasks import TASKS
 
@@ -265,8 +265,9 @@ def check(experiment: Experiment) -> None:
         raise ExperimentError(f"--T_hint {e.T_hint}: must not be negative")
     if e.batch_size % e.mini_batch_size:
         raise ExperimentError(
-            f"--batch_size {e.batch_size} is not a multiple of --mini_batch_size {e.mini_batch_size} (both in prompts): "
-            f"the last update of a step would be short. Nearest: --mini_batch_size {_divisor(e.batch_size, e.mini_batch_size)}."
+            f"--batch_size {e.batch_size} is not a multiple of --mini_batch_size {e.mini_batch_size} (in prompts): "
+            f"the last update of a step would be short. "
+            f"Nearest: --mini_batch_size {_divisor(e.batch_size, e.mini_batch_size)}."
         )
     ranks = e.n_gpu * e.nnodes
     if e.mini_batch_size * e.n_rollout % ranks:
@@ -322,7 +323,8 @@ def from_yaml(text: str) -> Experiment:
     if set(values) != names:
         odd = ", ".join(sorted(set(values) ^ names))
         raise ExperimentError(f"experiment.yaml was written by another version of this repository (differs in: {odd})")
-    return Experiment(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+    restored: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    return Experiment(**restored)
 
 
 def default_profile(device_count: int, wanted: str | None) -> Profile:

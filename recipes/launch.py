@@ -14,7 +14,6 @@ import yaml
 
 from recipes import datafiles
 from recipes.datafiles import DataFiles
-from recipes.evaluate_stage import ARGUMENTS
 from recipes.experiment import Experiment, ExperimentError, from_yaml, to_yaml
 from recipes.plan import describe
 from recipes.run_dir import RunDir, complete_checkpoints, publish, read_metrics, write_json, write_text
@@ -23,10 +22,19 @@ from recipes.verl_plugin.verl_config import environment, rl_config, sft_config
 
 ROOT = Path(__file__).resolve().parents[1]
 VERL_FILE = "verl.yaml"
+EVALUATE_FILE = "evaluate.json"
 DONE = "done.json"
 
 # What may differ between a run and its continuation: nothing that changes what the finished steps did.
-_MAY_CHANGE = {"T", "logger", "log_rollouts", "keep_checkpoints", "tokens_per_micro_batch", "rollout_memory", "max_num_seqs"}
+_MAY_CHANGE = {
+    "T",
+    "logger",
+    "log_rollouts",
+    "keep_checkpoints",
+    "tokens_per_micro_batch",
+    "rollout_memory",
+    "max_num_seqs",
+}
 
 
 @dataclass(frozen=True)
@@ -146,9 +154,9 @@ def _evaluation(
             "limit": experiment.val_size,
             "seed": experiment.seed,
         }
-        write_json(folder.path / ARGUMENTS, arguments)
+        write_json(folder.path / EVALUATE_FILE, arguments)
 
-    command = ["-m", "recipes.evaluate_stage", str(folder.path)]
+    command = ["-m", "recipes.evaluate_stage", str(folder.path / EVALUATE_FILE)]
     return Stage(f"evaluating the {name} model", folder, command, 1, prepare)
 
 
@@ -240,9 +248,10 @@ def _finish(experiment: Experiment, run: RunDir, files: DataFiles, seconds: floa
     lines.append(f"metrics        {_short(run.metrics)}, {_short(run.path / 'tensorboard')}")
     lines.append(f"answers        {_short(run.validation if run.validation.exists() else run.path / 'eval')}")
     if best and before is not None:
+        problems = files.n_test if experiment.val_size < 0 else min(experiment.val_size, files.n_test)
         lines.append(
             f"accuracy       {before:.1%} before, {accuracy[-1][1]:.1%} after, best {best[1]:.1%} at step {best[0]}"
-            f"  ({files.n_test if experiment.val_size < 0 else min(experiment.val_size, files.n_test)} problems, greedy)"
+            f"  ({problems} problems, greedy)"
         )
     lines.append(f"time           {seconds / 60:.1f} min")
     print("\n".join(lines), flush=True)
@@ -262,14 +271,22 @@ def dry_run(experiment: Experiment, out: Path) -> str:
     parts += [f"  python {' '.join(stage.command)}" for stage in stages(experiment, run, files)]
     if "rl" in experiment.algorithm.stages:
         config = rl_config(
-            replace(experiment), run=run, model=experiment.model, train_file=files.train, test_file=files.test, resume_from=None
+            replace(experiment),
+            run=run,
+            model=experiment.model,
+            train_file=files.train,
+            test_file=files.test,
+            resume_from=None,
         )
         parts += [f"{run.path / VERL_FILE} (laid over verl's ppo_trainer):", yaml.safe_dump(config, sort_keys=False)]
     else:
         config = sft_config(
             experiment, run=run, model=experiment.model, train_file=files.train, test_file=files.test, resume_from=None
         )
-        parts += [f"{run.path / VERL_FILE} (laid over verl's sft_trainer_engine):", yaml.safe_dump(config, sort_keys=False)]
+        parts += [
+            f"{run.path / VERL_FILE} (laid over verl's sft_trainer_engine):",
+            yaml.safe_dump(config, sort_keys=False),
+        ]
     return "\n".join(parts)
 
 

@@ -56,7 +56,9 @@ def hint_schedule(experiment: Experiment, draws: int = 400) -> str:
         ]
         mean = sum(plan.length for plan in plans) / draws / MAX_SEGMENTS
         none = sum(plan.length == 0 for plan in plans) / draws
-        rows.append(f"               step {step:>5}  {mean:>5.0%} of the solution  {none:>5.0%} of prompts without hint")
+        rows.append(
+            f"               step {step:>5}  {mean:>5.0%} of the solution  {none:>5.0%} of prompts without hint"
+        )
     weight = f"weight of its log-likelihood {e.sft_loss_coef:g} ({e.hint_nll_agg})"
     return "\n".join([f"hints:         none after step {e.T_hint}; {weight}", *rows])
 
@@ -73,7 +75,7 @@ def parameters(model: str) -> float | None:
 
 
 def memory(experiment: Experiment) -> str:
-    """Gigabytes a device holds between steps: float32 weights, gradients and Adam moments, sharded; reference; engine."""
+    """Gigabytes a device holds between steps: sharded float32 weights, gradients and moments; reference; engine."""
     e, count = experiment, parameters(experiment.model)
     if count is None:
         return "memory:        unknown (the model's size is not in its name and its folder has no weights)"

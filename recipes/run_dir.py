@@ -1,8 +1,8 @@
 """The folder of a run: where everything lies, and writes that a kill at any moment cannot tear.
 
-    out/<name>/  experiment.yaml  metrics.jsonl  progress.json  log.txt  summary.json
-                 checkpoints/global_step_N/  hf/last/  hf/best/  validation/N.jsonl
-                 rollouts/N.jsonl  tensorboard/
+out/<name>/  experiment.yaml  metrics.jsonl  progress.json  log.txt  summary.json
+             checkpoints/global_step_N/  hf/last/  hf/best/  validation/N.jsonl
+             rollouts/N.jsonl  tensorboard/
 """
 
 import json

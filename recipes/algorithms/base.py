@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from recipes.hints.schedule import HintLength
+from recipes.hints.schedule import HintLength, HintProbability
 
 StageKind = Literal["sft", "rl"]
+
+HintAggregation = Literal["token-mean", "seq-mean-token-sum"]
+"""How the hint's log-likelihood is normalised: a mean over hint tokens, or the paper's sum over a sequence."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,9 @@ class Algorithm:
 
     hint_length: HintLength | None = None
     """Schedule of the hint the rollouts start from; None: rollouts start from the bare prompt."""
+
+    hint_probability: HintProbability | None = None
+    """p(step, T_hint) of a binomial schedule, for the metric uft/p_t."""
 
     hint_nll_coef: float = 0.0
     """Weight of the hint's negative log-likelihood in the actor loss; --sft_loss_coef overrides it."""

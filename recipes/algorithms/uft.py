@@ -13,7 +13,9 @@ code the hint never holds the answer tags, so even a full hint leaves the answer
 from functools import partial
 
 from recipes.algorithms.base import Algorithm
-from recipes.hints.schedule import binomial_cosine
+from recipes.hints.schedule import binomial, cosine_probability
+
+PROBABILITY = partial(cosine_probability, p_low=0.05, p_high=0.95)
 
 ALGORITHM = Algorithm(
     name="uft",
@@ -21,6 +23,7 @@ ALGORITHM = Algorithm(
     paper="arXiv 2505.16984",
     equation="GRPO(y | q, hint_k) - c log pi(hint_k | q),  k ~ Binomial(n, p(t)),  p cosine .95 -> .05",
     stages=("rl",),
-    hint_length=partial(binomial_cosine, p_low=0.05, p_high=0.95),
+    hint_length=partial(binomial, probability=PROBABILITY),
+    hint_probability=PROBABILITY,
     hint_nll_coef=0.001,
 )

@@ -27,6 +27,10 @@ HintLength = Callable[[HintStep, np.random.Generator], int]
 """A schedule: how many of the n segments the rollouts of this prompt start from, 0..n."""
 
 
+HintProbability = Callable[[int, int], float]
+"""p(step, T_hint) of a binomial schedule."""
+
+
 def generator(seed: int, step: int, key: str) -> np.random.Generator:
     """The random stream of one prompt at one step. Not Python's hash(), which differs between processes."""
     digest = hashlib.blake2b(f"{seed}|{step}|{key}".encode(), digest_size=16).digest()
@@ -49,9 +53,9 @@ def cosine_probability(step: int, T_hint: int, p_low: float, p_high: float) -> f
     return p_low + 0.5 * (p_high - p_low) * (1.0 + math.cos(math.pi * step / T_hint))
 
 
-def binomial_cosine(at: HintStep, rng: np.random.Generator, *, p_low: float = 0.05, p_high: float = 0.95) -> int:
-    """UFT: k ~ Binomial(n, p(step)); no hint after T_hint."""
-    return int(rng.binomial(at.n_segments, cosine_probability(at.step, at.T_hint, p_low, p_high)))
+def binomial(at: HintStep, rng: np.random.Generator, *, probability: HintProbability) -> int:
+    """UFT: k ~ Binomial(n, p(step))."""
+    return int(rng.binomial(at.n_segments, probability(at.step, at.T_hint)))
 
 
 def uniform(at: HintStep, rng: np.random.Generator) -> int:

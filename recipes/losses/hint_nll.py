@@ -1,10 +1,8 @@
 """Negative log-likelihood of hint tokens, the supervised half of UFT (arXiv 2505.16984, equation 3.3)."""
 
-from typing import Literal
-
 import torch
 
-HintAggregation = Literal["token-mean", "seq-mean-token-sum"]
+from recipes.algorithms.base import HintAggregation
 
 
 def hint_mask(loss_mask: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,8 @@ from verl.utils.metric import AggregationType, Metric
 from verl.workers.utils.losses import ppo_loss
 from verl.workers.utils.padding import no_padding_2_padding
 
-from recipes.losses.hint_nll import HintAggregation, hint_mask, hint_nll_scale, hint_nll_sum
+from recipes.algorithms.base import HintAggregation
+from recipes.losses.hint_nll import hint_mask, hint_nll_scale, hint_nll_sum
 
 HINT_TOKENS = "uft_hint_tokens"
 """Key under which the trainer hands over the hint tokens of an optimiser step."""
@@ -37,7 +38,8 @@ def actor_loss(
     N is global (see `hint_nll_scale`); the factor dp_size undoes FSDP's averaging of gradients over ranks, as in
     verl's agg_loss. Log-probabilities are those of logits / temperature, as everywhere in verl.
     """
-    assert model_output is not None and data is not None
+    assert model_output is not None
+    assert data is not None
     loss, metrics = ppo_loss(config, model_output, data, dp_group)
     # loss_mask, not response_mask: rollout correction may zero generated tokens of the latter.
     loss_mask = data["loss_mask"]

@@ -28,7 +28,5 @@ def uft_advantage(
         advantages and returns, both (batch, response) and equal.
     """
     normalise_std = True if config is None else bool(config.get("norm_adv_by_std_in_grpo", True))
-    advantages = group_advantage(
-        token_level_rewards.sum(-1), response_mask, list(index), normalise_std=normalise_std
-    )
+    advantages = group_advantage(token_level_rewards.sum(-1), response_mask, list(index), normalise_std=normalise_std)
     return advantages, advantages

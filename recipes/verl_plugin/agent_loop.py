@@ -40,7 +40,9 @@ def plan_batch(rows: list[dict[str, Any]], *, settings: DictConfig, step: int, v
         plan = NO_HINT
         if algorithm.hint_length is not None and not validate:
             if row.get("hint") is None:
-                raise ValueError(f"--algo {algorithm.name} needs the column 'hint' (a list of solution steps) in the data")
+                raise ValueError(
+                    f"--algo {algorithm.name} needs the column 'hint' (a list of solution steps) in the data"
+                )
             plan = plan_hint(
                 row["hint"], algorithm.hint_length, step=step, T_hint=settings.T_hint, seed=settings.seed, key=key
             )
@@ -49,7 +51,8 @@ def plan_batch(rows: list[dict[str, Any]], *, settings: DictConfig, step: int, v
 
 
 def _rows(batch: TensorDict, columns: tuple[str, ...]) -> list[dict[str, Any]]:
-    present = {name: [item.data for item in batch.get(name)] for name in columns if name in batch.keys()}
+    known = set(batch.keys())
+    present = {name: [item.data for item in batch.get(name)] for name in columns if name in known}
     return [{name: values[i] for name, values in present.items()} for i in range(len(batch))]
 
 

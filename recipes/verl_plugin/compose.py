@@ -36,7 +36,8 @@ def compose_config(base: str, values: dict[str, Any], overrides: list[str]) -> D
         except (OmegaConfBaseException, AttributeError):
             known = list(_keys(config))
             raise ExperimentError(
-                f"override {key!r} after --: verl has no such setting{nearest(key, known)} Write +{override} to add one."
+                f"override {key!r} after --: verl has no such setting{nearest(key, known)} "
+                f"Write +{override} to add one."
             ) from None
         OmegaConf.set_struct(config, True)
     assert isinstance(config, DictConfig)

@@ -28,7 +28,7 @@ class UnifiedTaskRunner:
         import transfer_queue as tq
 
         from recipes.verl_plugin.agent_loop import HintedAgentLoopManager
-        from recipes.verl_plugin.trainer import unified_trainer_cls
+        from recipes.verl_plugin.trainer import UnifiedTrainer
 
         # The training loop lives in this process: the supervisor asks it for its stack when nothing moves.
         faulthandler.register(signal.SIGUSR1, file=sys.stderr)
@@ -38,7 +38,7 @@ class UnifiedTaskRunner:
         tq.init(config.transfer_queue)
         trainer, exit_code = None, 1
         try:
-            trainer = unified_trainer_cls(config.trainer.v1.trainer_mode)(config=config)
+            trainer = UnifiedTrainer(config=config)
             trainer.init()
             manager = HintedAgentLoopManager.create(
                 config=config,

@@ -90,7 +90,8 @@ class PlatformCPU(PlatformBase):
     def is_platform_available(self, use_smi_check: bool = False) -> bool:
         return False
 
-    def current_device(self) -> str:  # type: ignore[override]  # an int would make tensor.to(0) mean cuda:0
+    def current_device(self) -> str:
+        # An int would make tensor.to(0) mean cuda:0.
         return "cpu"
 
     def device_count(self) -> int:

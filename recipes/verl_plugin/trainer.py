@@ -1,7 +1,6 @@
 """verl's V1 trainer with our loss, our records and checkpoints that a kill cannot tear.
 
-A mixin over the class verl registers for its trainer mode: only documented hooks and the step's own methods are
-overridden, each calls the original.
+Only documented hooks and the step's own methods are overridden; each calls the original.
 """
 
 import time
@@ -11,19 +10,18 @@ from typing import Any
 
 import transfer_queue as tq
 from tensordict import TensorDict
-from verl.trainer.ppo.v1 import get_trainer_cls
+from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.utils import tensordict_utils as tu
 from verl.utils.config import omega_conf_to_dataclass
 
 import recipes.verl_plugin.advantage  # noqa: F401  (registers the estimator in the driver, where advantages are computed)
 from recipes.algorithms import get_algorithm
-from recipes.hints.schedule import binomial_cosine, cosine_probability
 from recipes.losses.hint_nll import hint_mask
 from recipes.records import Records
 from recipes.run_dir import RunDir, keep_newest, mark_complete
 from recipes.verl_plugin.actor_loss import HINT_TOKENS, HintLoss, actor_loss
-from recipes.verl_plugin.rollout_log import digest, rollout_lines, write_rollouts
 from recipes.verl_plugin.metrics import hint_metrics, reward_metrics, validation_accuracy
+from recipes.verl_plugin.rollout_log import digest, rollout_lines, write_rollouts
 
 # The replay buffer asks for finished rollouts at this interval; verl's 2 s would be most of a small run's step.
 POLL_SECONDS = 0.05
@@ -33,8 +31,8 @@ class RewardFailure(RuntimeError):
     """Too many answers could not be scored because the reward function itself failed."""
 
 
-class UnifiedTrainer:
-    """Mixin for a verl PPOTrainer subclass; see `unified_trainer_cls`."""
+class UnifiedTrainer(PPOTrainerSync):
+    """verl's synchronous trainer, one algorithm of the family at a time (section `uft` of the configuration)."""
 
     def on_init_end(self) -> None:
         settings = self.config.uft
@@ -132,9 +130,8 @@ class UnifiedTrainer:
         found = hint_metrics([row["uft"] for row in rows], [row["score"] for row in rows])
         found.update(reward_metrics([row["reward"] for row in rows]))
         found["uft/rollout_digest"] = digest(responses)
-        schedule = self._algorithm.hint_length
-        if getattr(schedule, "func", None) is binomial_cosine:
-            found["uft/p_t"] = cosine_probability(step, self.config.uft.T_hint, **schedule.keywords)
+        if self._algorithm.hint_probability is not None:
+            found["uft/p_t"] = self._algorithm.hint_probability(step, self.config.uft.T_hint)
         return found
 
     def _stop_on_reward_failure(self, metrics: dict[str, Any]) -> None:
@@ -159,9 +156,3 @@ class UnifiedTrainer:
         mark_complete(folder, step)
         self.run_dir.publish_weights(folder / "actor" / "huggingface", step, accuracy)
         keep_newest(self.run_dir.checkpoints, self.config.uft.keep_checkpoints)
-
-
-def unified_trainer_cls(mode: str) -> type:
-    """verl's trainer of that mode ("sync") with the mixin on top."""
-    base = get_trainer_cls(mode)
-    return type(f"Unified{base.__name__}", (UnifiedTrainer, base), {})

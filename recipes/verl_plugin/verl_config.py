@@ -83,9 +83,7 @@ def rl_config(
     }
     if on_cpu:
         rollout["enable_sleep_mode"] = False
-        rollout["engine_kwargs"] = {
-            "vllm": {"worker_extension_cls": "recipes.verl_plugin.vllm_cpu.CPUWorkerExtension"}
-        }
+        rollout["engine_kwargs"] = {"vllm": {"worker_extension_cls": "recipes.verl_plugin.vllm_cpu.CPUWorkerExtension"}}
         rollout["checkpoint_engine"] = {"update_weights_bucket_megabytes": 64}
     elif e.lora_rank:
         rollout["load_format"] = "safetensors"

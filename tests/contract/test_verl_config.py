@@ -1,4 +1,4 @@
-"""The configuration we lay over verl's: valid for every profile and algorithm, and typos are errors with a suggestion."""
+"""The configuration we lay over verl's: valid for every profile and algorithm; typos are errors with a suggestion."""
 
 from pathlib import Path
 

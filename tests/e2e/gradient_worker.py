@@ -97,9 +97,7 @@ def main() -> None:
     model, out = sys.argv[1], Path(sys.argv[2])
     _, rank, world = initialize_global_process_group()
     experiment = build_experiment({"model": model}, PROFILES["cpu"])
-    values = rl_config(
-        experiment, run=RunDir(out.parent), model=model, train_file=out, test_file=out, resume_from=None
-    )
+    values = rl_config(experiment, run=RunDir(out.parent), model=model, train_file=out, test_file=out, resume_from=None)
     config = compose_config("ppo_trainer", values, [])
     actor = config.actor_rollout_ref.actor
     worker = TrainingWorker(
@@ -126,10 +124,10 @@ def main() -> None:
         hint = options.get("hint", HintLoss(0.0, "token-mean"))
         loss = partial(actor_loss, omega_conf_to_dataclass(settings), hint)
         for micro in (4, 2, 1, None):
-            data = batch(
-                rank, world, vocabulary, with_advantages=term in ("policy", "all"), sft=term == "sft"
+            data = batch(rank, world, vocabulary, with_advantages=term in ("policy", "all"), sft=term == "sft")
+            found[term, micro] = gradients(
+                worker, data, partial(sft_loss, config=None) if term == "sft" else loss, micro
             )
-            found[term, micro] = gradients(worker, data, partial(sft_loss, config=None) if term == "sft" else loss, micro)
     if rank == 0:
         torch.save(found, out)
     destroy_global_process_group()

@@ -24,7 +24,9 @@ FLAGS = ("--T", str(STEPS), "--T_hint", str(T_HINT), "--batch_size", "8", "--see
 
 
 @pytest.fixture(scope="module", params=["rft", "stage", "r3", "uft"])
-def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> tuple[str, Path]:
+def finished(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, small_data: Path
+) -> tuple[str, Path]:
     out = tmp_path_factory.mktemp(request.param) / "run"
     run(out, "--algo", request.param, "--data", str(small_data), *FLAGS)
     return request.param, out
@@ -93,7 +95,9 @@ def test_hint_nll_is_that_of_a_plain_forward_pass(finished: tuple[str, Path], ro
         if not line["hint_tokens"]:
             continue
         row = rows[line["prompt"]]
-        hint = hint_tokens(encode, list(row.hint), round(line["length"] / line["n_segments"] * len(row.hint)), row.answer, 64)
+        hint = hint_tokens(
+            encode, list(row.hint), round(line["length"] / line["n_segments"] * len(row.hint)), row.answer, 64
+        )
         assert len(hint) == line["hint_tokens"]
         prompt = encode(line["prompt"])
         with torch.no_grad():

@@ -49,7 +49,9 @@ def test_gradient_does_not_depend_on_micro_batches_or_ranks(gradients: dict[int,
         for micro in (4, 2, 1, None):
             other = flat(gradients[ranks][term, micro])
             difference = (other - whole).norm() / whole.norm()
-            assert difference < 1e-5, f"{term}: {ranks} ranks, micro-batches of {micro}: relative difference {difference}"
+            assert difference < 1e-5, (
+                f"{term}: {ranks} ranks, micro-batches of {micro}: relative difference {difference}"
+            )
 
 
 def test_terms_add_up_to_the_whole_loss(gradients: dict[int, dict]) -> None:

@@ -44,7 +44,10 @@ def test_each_algorithm_brings_its_own_weight_of_the_hint(algo: str, coef: float
         ({"data": "countdwn"}, r"--data countdwn: neither a task nor a folder; did you mean 'countdown'\?"),
         ({"T": 100, "T_hint": 200}, "--T_hint 200 is past --T 100"),
         ({"T_hint": -1}, "--T_hint -1"),
-        ({"batch_size": 256, "mini_batch_size": 60}, "not a multiple of --mini_batch_size 60.*Nearest: --mini_batch_size 64"),
+        (
+            {"batch_size": 256, "mini_batch_size": 60},
+            "not a multiple of --mini_batch_size 60.*Nearest: --mini_batch_size 64",
+        ),
         ({"n_gpu": 3}, "256 sequences, which 3 devices cannot share evenly"),
         ({"n_gpu": 2, "tp_size": 4}, "--tp_size 4 does not divide the 2 devices"),
         ({"n_rollout": 1}, "--n_rollout 1: advantages compare"),
@@ -64,7 +67,7 @@ def test_a_run_that_cannot_work_is_refused_with_the_flag_and_the_mend(flags: dic
 
 
 def test_a_model_folder_without_a_config_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ExperimentError, match="has no config.json"):
+    with pytest.raises(ExperimentError, match=r"has no config\.json"):
         build(model=str(tmp_path))
 
 
@@ -98,7 +101,9 @@ def test_a_file_of_another_version_says_what_differs() -> None:
         from_yaml(text)
 
 
-@pytest.mark.parametrize(("gpus", "name"), [(0, "cpu"), (1, "1x80gb"), (2, "h100x2"), (3, "h100x2"), (4, "h100x4"), (16, "h100x8")])
+@pytest.mark.parametrize(
+    ("gpus", "name"), [(0, "cpu"), (1, "1x80gb"), (2, "h100x2"), (3, "h100x2"), (4, "h100x4"), (16, "h100x8")]
+)
 def test_the_machine_chooses_the_largest_profile_that_fits(gpus: int, name: str) -> None:
     assert detect_profile(gpus).name == name
     assert default_profile(gpus, None).name == name

@@ -33,9 +33,21 @@ def hash_of(token: str) -> int:
 
 @pytest.mark.parametrize(
     ("length", "n", "texts", "expected"),
-    [(0, 5, 9, 0), (1, 5, 9, 2), (2, 5, 9, 4), (3, 5, 9, 5), (4, 5, 9, 7), (5, 5, 9, 9), (1, 4, 10, 2), (3, 4, 10, 8), (2, 3, 3, 2)],
+    [
+        (0, 5, 9, 0),
+        (1, 5, 9, 2),
+        (2, 5, 9, 4),
+        (3, 5, 9, 5),
+        (4, 5, 9, 7),
+        (5, 5, 9, 9),
+        (1, 4, 10, 2),
+        (3, 4, 10, 8),
+        (2, 3, 3, 2),
+    ],
 )
-def test_cut_points_round_half_to_even_as_the_published_code_does(length: int, n: int, texts: int, expected: int) -> None:
+def test_cut_points_round_half_to_even_as_the_published_code_does(
+    length: int, n: int, texts: int, expected: int
+) -> None:
     assert pieces_at(length, n, texts) == expected
 
 
@@ -107,5 +119,10 @@ def test_a_hint_that_does_not_start_the_answer_is_an_error_that_names_the_column
 
 
 def test_common_prefix_counts_shared_leading_items() -> None:
-    assert [common_prefix(a, b) for a, b in [([1, 2], [1, 2, 3]), ([1, 2], [1, 3]), ([], [1]), ([2], [1])]] == [2, 1, 0, 0]
+    assert [common_prefix(a, b) for a, b in [([1, 2], [1, 2, 3]), ([1, 2], [1, 3]), ([], [1]), ([2], [1])]] == [
+        2,
+        1,
+        0,
+        0,
+    ]
     assert HintStep(1, 2, 3).n_segments == 3

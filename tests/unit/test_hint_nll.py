@@ -38,7 +38,9 @@ def test_token_mean_and_the_papers_sum_divide_by_what_they_say() -> None:
 
 
 @given(st.integers(1, 12), st.integers(1, 6), st.integers(0, 10**6), st.data())
-def test_the_global_value_does_not_depend_on_how_rows_are_split(rows: int, width: int, seed: int, data: st.DataObject) -> None:
+def test_the_global_value_does_not_depend_on_how_rows_are_split(
+    rows: int, width: int, seed: int, data: st.DataObject
+) -> None:
     generator = torch.Generator().manual_seed(seed)
     log_probs = -torch.rand(rows, width, generator=generator, dtype=torch.float64)
     mask = hint_mask(torch.rand(rows, width, generator=generator) > 0.5)

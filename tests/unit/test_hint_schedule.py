@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,13 +13,15 @@ from hypothesis import strategies as st
 from recipes.algorithms import get_algorithm
 from recipes.hints.schedule import (
     HintStep,
-    binomial_cosine,
+    binomial,
     cosine_probability,
     generator,
     sampling_seed,
     staged,
     uniform,
 )
+
+P = partial(cosine_probability, p_low=0.05, p_high=0.95)
 
 steps = st.integers(1, 600)
 horizons = st.integers(1, 500)
@@ -49,17 +52,17 @@ def test_probability_never_rises_and_stays_within_its_bounds(step: int, horizon:
 @given(steps, horizons, segments, seeds)
 def test_every_schedule_stays_between_none_and_all(step: int, horizon: int, n: int, seed: int) -> None:
     at = HintStep(step, horizon, n)
-    for schedule in (binomial_cosine, uniform, staged):
+    for schedule in (partial(binomial, probability=P), uniform, staged):
         assert 0 <= schedule(at, np.random.default_rng(seed)) <= n
     if step > horizon:
-        assert binomial_cosine(at, np.random.default_rng(seed)) == 0
+        assert binomial(at, np.random.default_rng(seed), probability=P) == 0
         assert staged(at, np.random.default_rng(seed)) == 0
 
 
 def test_binomial_mean_is_p_times_n() -> None:
     rng = np.random.default_rng(0)
     at = HintStep(step=100, T_hint=300, n_segments=5)
-    mean = np.mean([binomial_cosine(at, rng) for _ in range(4000)])
+    mean = np.mean([binomial(at, rng, probability=P) for _ in range(4000)])
     assert mean == pytest.approx(5 * 0.725, abs=4 * math.sqrt(5 * 0.725 * 0.275 / 4000))
 
 
@@ -103,7 +106,9 @@ def test_rollouts_of_a_prompt_get_different_seeds_that_engines_accept(seed: int,
 def test_the_algorithms_use_the_schedules_their_files_name() -> None:
     at, rng = HintStep(1, 300, 5), np.random.default_rng(0)
     uft, r3, stage = (get_algorithm(name).hint_length for name in ("uft", "r3", "stage"))
-    assert uft is not None and r3 is not None and stage is not None
+    assert uft is not None
+    assert r3 is not None
+    assert stage is not None
     assert np.mean([uft(at, rng) for _ in range(2000)]) == pytest.approx(4.75, abs=0.1)
     assert np.mean([r3(at, rng) for _ in range(2000)]) == pytest.approx(2.5, abs=0.2)
     assert stage(at, rng) == 5

@@ -478,4 +478,5 @@ def test_a_forked_child_that_bears_an_actors_title_for_a_moment_is_no_death() ->
     assert signs.hopeless(500.0) is None
     signs.see_processes({}, 501.0)
     verdict = signs.hopeless(600.0)
-    assert verdict is not None and verdict.dead == ("ray::TaskRunner",)
+    assert verdict is not None
+    assert verdict.dead == ("ray::TaskRunner",)
