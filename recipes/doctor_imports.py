@@ -7,8 +7,8 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
-IMPORT_TIMEOUT = 300
-"""Seconds; a cold disk takes about 40."""
+IMPORT_TIMEOUT = 900
+"""Seconds; about 10 on two idle cores, minutes on busy ones with a cold disk."""
 
 MODULES = {
     "accelerate": "accelerate",

@@ -97,7 +97,6 @@ def test_cpu_steps_in_order(active_env: dict[str, str]) -> None:
         "requirements/cpu.txt",
         "--no-build-isolation",
         "requirements/dev.txt",
-        "byte_compile",
         "recipes.doctor",
     ]
     assert len(steps) == len(order), steps
