@@ -21,12 +21,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from data_prep.countdown import Space, generate
 from data_prep.tiny_base_chains import ChainSettings
-from data_prep.tiny_base_measure import Measured, measure
+from data_prep.tiny_base_measure import measure
 from data_prep.tiny_base_tokenizer import build_tokenizer
 from data_prep.tiny_base_train import TrainSettings, build_model, train
 
-# The problems this base is made for: `prepare(..., sizes, max_number, targets, operators)` with these values.
-EASY: Final = Space(sizes=(3, 4), max_number=30, targets=(10, 100), operators="+-")
+# Problems no training row shows together with a solution, and the yardstick of the card.
+HELD_OUT: Final = Space(sizes=(3, 4), max_number=30, targets=(10, 100), operators="+-*")
+# What the CPU profile trains on: few enough operators and numbers for the base to be improved within minutes.
+CPU_PROFILE: Final = Space(sizes=(3,), max_number=30, targets=(10, 100), operators="+-")
 TEST_PROBLEMS: Final = 1024
 
 
@@ -45,7 +47,7 @@ def build(
     started = time.monotonic()
     tokenizer = build_tokenizer(settings.context)
     model = build_model(tokenizer, settings)
-    problems = generate(TEST_PROBLEMS, 0, "test", EASY)
+    problems = generate(TEST_PROBLEMS, 0, "test", HELD_OUT)
     train(model, tokenizer, settings, chains, seed, exclude={problem.key for problem in problems})
     seconds = time.monotonic() - started
 
@@ -56,17 +58,25 @@ def build(
     # Measured as others will load it, not as it was in memory.
     saved = AutoModelForCausalLM.from_pretrained(scratch)
     saved_tokenizer = AutoTokenizer.from_pretrained(scratch)
-    measured: dict[str, Measured] = {
-        "greedy": measure(saved, saved_tokenizer, problems, temperature=0.0),
-        "sampled": measure(saved, saved_tokenizer, problems, temperature=1.0),
+    measured = {
+        name: {
+            "problems": dataclasses.asdict(space),
+            **{
+                way: dataclasses.asdict(measure(saved, saved_tokenizer, asked, temperature))
+                for way, temperature in (("greedy", 0.0), ("sampled", 1.0))
+            },
+        }
+        for name, space, asked in (
+            ("held_out", HELD_OUT, problems),
+            ("cpu_profile", CPU_PROFILE, generate(TEST_PROBLEMS, 0, "test", CPU_PROFILE)),
+        )
     }
     card = {
-        "command": f"python -m data_prep.tiny_base --out {out} --seed {seed} --steps {settings.steps} "
+        "command": f"python -m data_prep.tiny_base --out models/{out.name} --seed {seed} --steps {settings.steps} "
         f"--aligned-share {chains.aligned_share}",
         "parameters": sum(weight.numel() for weight in model.parameters()),
         "training_seconds": round(seconds),
-        "measured": {name: dataclasses.asdict(values) for name, values in measured.items()},
-        "problems": dataclasses.asdict(EASY),
+        "measured": measured,
         "chains": dataclasses.asdict(chains),
         "training": dataclasses.asdict(settings),
         "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers")}

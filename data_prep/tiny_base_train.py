@@ -23,23 +23,16 @@ from data_prep.tiny_base_tokenizer import LARGEST_WHOLE_NUMBER
 # differences are found within hundreds of steps instead of being memorised pair by pair.
 NUMBER_PERIODS = (2, 3, 4, 5, 7, 10, 13, 20, 33, 50, 100, 200, 400, 1000)
 
-DRILL_LINES = 8
-IGNORED = -100
-
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Shape of the model and of its training; `batch_size` counts rows, one problem each.
+    """Shape of the model and of its training; `batch_size` counts rows, one problem each."""
 
-    Every `drill_every`-th batch holds nothing but arithmetic lines: a solution has only two or three of them.
-    """
-
-    steps: int = 4000
+    steps: int = 2000
     batch_size: int = 16
     matrix_lr: float = 0.02
     vector_lr: float = 3e-3
     warmup_steps: int = 50
-    drill_every: int = 3
     decay_share: float = 0.5
     weight_decay: float = 0.05
     hidden_size: int = 128
@@ -87,12 +80,12 @@ def train(
     peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
     started = time.monotonic()
     model.train()
-    for step, (tokens, labels) in zip(range(settings.steps), batches, strict=False):
+    for step, (tokens, prompt_length) in zip(range(settings.steps), batches, strict=False):
         scale = _schedule(step, settings)
         for optimizer, rates in zip(optimizers, peaks, strict=True):
             for group, peak in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = peak * scale
-        loss = label_loss(model, tokens, labels)
+        loss = response_loss(model, tokens, prompt_length)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
@@ -103,11 +96,11 @@ def train(
     model.eval()
 
 
-def label_loss(model: LlamaForCausalLM, tokens: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy (nats) of the labelled tokens; `tokens` and `labels` have shape (rows, length)."""
-    wanted = labels[:, 1:] != IGNORED
-    hidden = model.model(tokens[:, :-1]).last_hidden_state[wanted]
-    return nn.functional.cross_entropy(model.lm_head(hidden), labels[:, 1:][wanted])
+def response_loss(model: LlamaForCausalLM, tokens: Tensor, prompt_length: int) -> Tensor:
+    """Mean cross-entropy (nats) of the response tokens; `tokens` (rows, length) starts with the prompts."""
+    hidden = model.model(tokens[:, :-1]).last_hidden_state[:, prompt_length - 1 :]
+    logits = model.lm_head(hidden)
+    return nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, prompt_length:].flatten())
 
 
 def _batches(
@@ -116,51 +109,19 @@ def _batches(
     chains: ChainSettings,
     rng: random.Random,
     exclude: Collection[Key],
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless (tokens, labels), both (rows, length); all rows of a batch have the same length."""
-    sizes = itertools.cycle(chains.sizes)
-    for step in itertools.count(1):
-        if step % settings.drill_every == 0:
-            yield _drill_batch(tokenizer, settings, chains, rng)
-        else:
-            yield _chain_batch(tokenizer, settings, chains, rng, exclude, next(sizes))
-
-
-def _chain_batch(
-    tokenizer: PreTrainedTokenizerFast,
-    settings: TrainSettings,
-    chains: ChainSettings,
-    rng: random.Random,
-    exclude: Collection[Key],
-    size: int,
-) -> tuple[Tensor, Tensor]:
-    """Problems of one size with a written solution each; the solution and the end token are labelled."""
-    rows, labels = [], []
-    while len(rows) < settings.batch_size:
-        chain = sample_chain(rng, chains, size, aligned=rng.random() < chains.aligned_share)
-        if chain.result == chain.target and chain.key in exclude:
-            continue
-        prompt = tokenizer.encode(chain.prompt)
-        response = [*tokenizer.encode(chain.response), tokenizer.eos_token_id]
-        rows.append([*prompt, *response])
-        labels.append([IGNORED] * len(prompt) + response)
-    return torch.tensor(rows), torch.tensor(labels)
-
-
-def _drill_batch(
-    tokenizer: PreTrainedTokenizerFast, settings: TrainSettings, chains: ChainSettings, rng: random.Random
-) -> tuple[Tensor, Tensor]:
-    """Arithmetic lines as the chains have them, one after the other; only the results are labelled."""
-    rows = []
-    for _ in range(settings.batch_size):
-        lines: list[str] = []
-        while len(lines) < DRILL_LINES:
-            lines += sample_chain(rng, chains, rng.choice(chains.sizes), aligned=False).steps
-        rows.append(tokenizer.encode("".join(lines[:DRILL_LINES])))
-    tokens = torch.tensor(rows)
-    # A line is: number, operator, number, equals sign, result, line end.
-    is_result = torch.arange(tokens.shape[1]) % 6 == 4
-    return tokens, tokens.masked_fill(~is_result, IGNORED)
+) -> Iterator[tuple[Tensor, int]]:
+    """Endless (tokens, prompt length); one problem size a batch, so that all its rows have the same length."""
+    for size in itertools.cycle(chains.sizes):
+        rows: list[list[int]] = []
+        prompt_length = 0
+        while len(rows) < settings.batch_size:
+            chain = sample_chain(rng, chains, size, aligned=rng.random() < chains.aligned_share)
+            if chain.result == chain.target and chain.key in exclude:
+                continue
+            prompt = tokenizer.encode(chain.prompt)
+            rows.append([*prompt, *tokenizer.encode(chain.response), tokenizer.eos_token_id])
+            prompt_length = len(prompt)
+        yield torch.tensor(rows), prompt_length
 
 
 def _optimizers(model: LlamaForCausalLM, settings: TrainSettings) -> list[torch.optim.Optimizer]:

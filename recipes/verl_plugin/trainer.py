@@ -40,7 +40,7 @@ class UnifiedTrainer(PPOTrainerSync):
         self.records = Records(self.run_dir.path, self.total_training_steps)
         self.records.resume_at(self.global_steps)
         self.replay_buffer.poll_interval = POLL_SECONDS
-        self._fetched = 0
+        self._fetched = (-1, 0)
         self._save_due = False
         self._algorithm = get_algorithm(settings.algorithm)
         hint = HintLoss(coef=settings.hint_nll_coef, aggregation=settings.hint_nll_agg)
@@ -66,10 +66,13 @@ class UnifiedTrainer(PPOTrainerSync):
 
     def _fetch_one_gen_batch(self) -> TensorDict:
         batch = super()._fetch_one_gen_batch()
+        if self._fetched[0] != self.global_steps:
+            self._fetched = (self.global_steps, 0)
+        step, first = self._fetched
+        self._fetched = (step, first + len(batch))
         # verl's random uids would put a batch in another order in every run, and so change its floating-point sums.
         # (No "_": verl splits keys at it.)
-        uids = [f"{self.global_steps:07d}-{self._fetched + row:06d}" for row in range(len(batch))]
-        self._fetched = (self._fetched + len(batch)) % 10**6
+        uids = [f"{step:07d}-{first + row:06d}" for row in range(len(batch))]
         tu.assign_non_tensor_stack(batch, "uid", uids)
         return batch
 
