@@ -16,6 +16,11 @@ from recipes.run_dir import RunDir, read_metrics
 ROOT = Path(__file__).resolve().parents[2]
 EMBEDDED = ROOT / "models/tiny-countdown"
 
+# The shared UFT run: six steps, hints until the fifth, every rollout written down.
+SEED, T_HINT = 5, 5
+RL = ("--batch_size", "8", "--seed", str(SEED), "--T_hint", str(T_HINT), "--test_freq", "2", "--log_rollouts", "-1")
+UFT = ("--algo", "uft", "--T", "6", *RL)
+
 
 def tiny_model(folder: Path) -> Path:
     """A random two-layer Qwen2 with the embedded model's tokenizer; the same weights in every process."""

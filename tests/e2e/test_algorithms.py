@@ -15,20 +15,20 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from recipes.algorithms import get_algorithm
 from recipes.hints.cut import hint_tokens, plan_hint
-from tests.e2e.support import EMBEDDED, metrics, rollouts, run
+from tests.e2e.support import EMBEDDED, RL, SEED, T_HINT, metrics, rollouts, run
 
 pytestmark = pytest.mark.e2e
-
-STEPS, T_HINT, SEED = 2, 2, 5
-FLAGS = ("--T", str(STEPS), "--T_hint", str(T_HINT), "--batch_size", "8", "--seed", str(SEED), "--log_rollouts", "-1")
 
 
 @pytest.fixture(scope="module", params=["rft", "stage", "r3", "uft"])
 def finished(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, small_data: Path
 ) -> tuple[str, Path]:
+    """Name and folder of a finished run of five steps (six for uft, whose run other tests use too)."""
+    if request.param == "uft":
+        return "uft", request.getfixturevalue("uft_run")
     out = tmp_path_factory.mktemp(request.param) / "run"
-    run(out, "--algo", request.param, "--data", str(small_data), *FLAGS)
+    run(out, "--algo", request.param, "--data", str(small_data), "--T", "5", *RL)
     return request.param, out
 
 
@@ -39,9 +39,9 @@ def rows(small_data: Path) -> dict[str, Any]:
 
 
 def test_records_and_weights_are_where_they_belong(finished: tuple[str, Path]) -> None:
-    _, out = finished
+    algo, out = finished
     found = metrics(out)
-    assert sorted(found) == [0, 1, 2]
+    assert sorted(found) == list(range(7 if algo == "uft" else 6))
     assert {"val/acc", "val/acc/countdown"} <= found[0].keys() & found[2].keys()
     assert 0 <= found[2]["val/acc"] <= 1
     assert found[1]["reward/reward_error"] == 0

@@ -1,5 +1,6 @@
 """Every loss term has the same gradient however the batch is split: micro-batches, packing, 1 or 2 ranks (gloo)."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +27,7 @@ def gradients(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict]:
         command = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
         done = subprocess.run(
             [sys.executable, *command, str(ROOT / "tests/e2e/gradient_worker.py"), str(model), str(out)],
-            env={**__import__("os").environ, **environment(tiny_experiment(model=str(model)), RunDir(folder))},
+            env={**os.environ, **environment(tiny_experiment(model=str(model)), RunDir(folder))},
             capture_output=True,
             text=True,
             check=False,

@@ -1,5 +1,6 @@
 """kill -9 in mid-run, then --resume: the same hints, sampled texts, data order and steps as without the kill."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,11 +13,10 @@ import pytest
 
 from recipes.processes import processes_of
 from recipes.run_dir import RunDir, complete_checkpoints
-from tests.e2e.support import ROOT, metrics, rollouts, run
+from tests.e2e.support import ROOT, UFT, metrics, rollouts, run
 
 pytestmark = pytest.mark.e2e
 
-UFT = ("--algo", "uft", "--T", "6", "--T_hint", "5", "--batch_size", "8", "--test_freq", "2", "--log_rollouts", "-1")
 SFT = ("--algo", "sft", "--sft_epochs", "2", "--batch_size", "16", "--test_freq", "2")
 
 
@@ -31,7 +31,7 @@ def kill_after(out: Path, step: int, *flags: str) -> None:
         time.sleep(0.05)
     everything = [psutil.Process(front.pid), *processes_of(out)]
     for process in everything:
-        with __import__("contextlib").suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(psutil.NoSuchProcess):
             os.kill(process.pid, signal.SIGKILL)
     front.wait()
 
@@ -42,9 +42,10 @@ def without_times(data: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in data.items() if name.startswith(kept)}
 
 
-def test_a_killed_reinforcement_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, small_data: Path) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    run(whole, *UFT, "--data", str(small_data))
+def test_a_killed_reinforcement_run_goes_on_as_if_nothing_had_happened(
+    tmp_path: Path, small_data: Path, uft_run: Path
+) -> None:
+    whole, killed = uft_run, tmp_path / "killed"
     kill_after(killed, 3, *UFT, "--data", str(small_data))
     assert 2 <= max(step for step, _ in complete_checkpoints(RunDir(killed).checkpoints)) < 6
     refused = run(killed, *UFT, "--data", str(small_data), check=False)

@@ -98,6 +98,8 @@ def test_prompt_and_response_tokens_join_as_the_whole_text_does(tokenizer: PreTr
 def test_model_fits_its_tokenizer_and_its_size_limit(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
 ) -> None:
+    # Not qwen2: for that type transformers 5 replaces the saved tokenizer's splitting rules by Qwen's own.
+    assert model.config.architectures == ["LlamaForCausalLM"]
     assert model.config.vocab_size == len(tokenizer) == model.get_input_embeddings().num_embeddings
     assert model.config.tie_word_embeddings
     assert model.config.head_dim in (32, 64)
@@ -120,9 +122,9 @@ def test_greedy_completion_has_the_format(model: LlamaForCausalLM, tokenizer: Pr
 def test_the_card_is_what_the_model_does(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
     card = json.loads((FOLDER / "card.json").read_text(encoding="utf-8"))
     assert card["parameters"] == sum(weight.numel() for weight in model.parameters())
-    space = Space(**{name: tuple(v) if isinstance(v, list) else v for name, v in card["problems"].items()})
+    space = Space(sizes=(3,), max_number=30, operators="+-")
     found = measure(model, tokenizer, generate(128, 0, "test", space), temperature=0.0)
-    claimed = card["measured"]["greedy"]
+    claimed = card["measured"]["cpu_profile"]["greedy"]
     # The card is over more problems: the tolerance is three standard errors of a share of 128.
     assert found.format == pytest.approx(claimed["format"], abs=0.05)
     assert found.accuracy == pytest.approx(claimed["accuracy"], abs=0.12)
