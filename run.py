@@ -78,6 +78,7 @@ def main(arguments: list[str]) -> int:
     from recipes.experiment import ExperimentError, build_experiment, default_profile
     from recipes.launch import dry_run, launch
     from recipes.machine import gpu_count
+    from recipes.processes import RunBusyError
 
     own, _, overrides = _split(arguments)
     flags = vars(parser().parse_args(own))
@@ -101,7 +102,7 @@ def main(arguments: list[str]) -> int:
             print(dry_run(experiment, folder))
             return 0
         return launch(experiment, folder, resume=resume, stall_minutes=stall_minutes)
-    except ExperimentError as error:
+    except (ExperimentError, RunBusyError) as error:
         print(f"run.py: {error}", file=sys.stderr)
         return 2
 

@@ -1,11 +1,12 @@
 """Curves and a table from the records of runs, finished or not.
 
     python -m eval.report out/a out/b ... --out results/countdown_cpu
-writes curves.png (accuracy and given part of the solution over steps) and table.md.
+writes curves.png (accuracy and given part of the solution over steps), table.md and timing.md.
 """
 
 import argparse
 import json
+import statistics
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import yaml
+
+PHASES = ("gen", "old_log_prob", "ref", "adv", "update_actor", "update_weights", "step")
 
 # One colour an algorithm in every figure; the order is that of tables.
 COLOURS = {
@@ -36,6 +39,7 @@ class Curve:
     algo: str
     seed: int
     metrics: dict[int, dict[str, float]]
+    start_to_first_step: float | None
     summary: dict[str, Any]
 
     def points(self, key: str) -> tuple[list[int], list[float]]:
@@ -48,15 +52,20 @@ def load(folder: Path) -> Curve:
     """Read a run folder. Raises FileNotFoundError when it is not one."""
     experiment = yaml.safe_load((folder / "experiment.yaml").read_text(encoding="utf-8"))
     metrics: dict[int, dict[str, float]] = defaultdict(dict)
+    ended: dict[int, float] = {}
     for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         metrics[row["step"]].update(row["data"])
-    summary = folder / "summary.json"
+        ended[row["step"]] = row["time"]
+    summary, config = folder / "summary.json", folder / "verl.yaml"
+    # The configuration is written right before the trainer starts.
+    first_step = ended[1] - config.stat().st_mtime if config.exists() and 1 in ended else None
     return Curve(
         name=folder.name,
         algo=experiment["algo"],
         seed=experiment["seed"],
         metrics=dict(metrics),
+        start_to_first_step=first_step,
         summary=json.loads(summary.read_text()) if summary.exists() else {},
     )
 
@@ -130,6 +139,27 @@ def table(curves: list[Curve]) -> str:
     return "\n".join(lines)
 
 
+def timing_table(curves: list[Curve]) -> str:
+    """Markdown: median seconds of a reinforcement step by phase, tokens a second of a step, start-up, peak memory."""
+    head = ["algorithm", *PHASES, "tokens/s", "validation", "start to end of step 1", "peak memory"]
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for algo, runs in by_algorithm(curves).items():
+        for run in runs:
+            # The first two steps warm up.
+            steps = [data for step, data in run.metrics.items() if step > 2 and "timing_s/step" in data]
+            if not steps:
+                continue
+            cells = [f"{statistics.median(data[f'timing_s/{phase}'] for data in steps):.2f}" for phase in PHASES]
+            tokens = statistics.median(data["perf/total_num_tokens"] / data["timing_s/step"] for data in steps)
+            tests = [data["timing_s/validation"] for step, data in run.metrics.items() if "timing_s/validation" in data]
+            start = "" if run.start_to_first_step is None else f"{run.start_to_first_step:.0f} s"
+            peak = run.summary.get("peak_memory_bytes")
+            memory = f"{peak / 2**30:.1f} GiB" if peak else ""
+            cells += [f"{tokens:.0f}", f"{statistics.median(tests):.1f} s" if tests else "", start, memory]
+            lines.append(f"| {algo} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def _cell(values: list[float]) -> str:
     mean = f"{sum(values) / len(values):.1%}"
     return mean if len(values) == 1 else f"{mean} ({min(values):.1%} to {max(values):.1%})"
@@ -146,7 +176,9 @@ def main() -> None:
     draw_curves(curves, arguments.out / "curves.png", arguments.title)
     text = table(curves)
     (arguments.out / "table.md").write_text(text + "\n", encoding="utf-8")
-    print(text)
+    timing = timing_table(curves)
+    (arguments.out / "timing.md").write_text(timing + "\n", encoding="utf-8")
+    print(f"{text}\n\n{timing}")
 
 
 if __name__ == "__main__":

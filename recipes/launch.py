@@ -6,7 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment, ExperimentError, from_yaml, to_yaml
 from recipes.plan import describe
 from recipes.run_dir import RunDir, complete_checkpoints, publish, read_metrics, write_json, write_text
-from recipes.supervise import Outcome, supervise
+from recipes.supervise import START_HINT, Outcome, supervise
 from recipes.verl_plugin.verl_config import environment, rl_config, sft_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,6 +52,9 @@ class Stage:
 
     total_steps: int
     """Steps it will make, for the progress bar."""
+
+    starting: str
+    """What it says until its first sign of life."""
 
     prepare: Callable[[Path], None]
     """Writes its inputs into the folder; given a short-lived folder for sockets."""
@@ -116,7 +119,7 @@ def _rl_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str)
         _write_config(run, config)
 
     module = ["-m", "recipes.verl_plugin.main", str(run.path), *experiment.overrides]
-    return Stage(f"{experiment.algo} on {Path(experiment.data).name}", run, module, experiment.T, prepare)
+    return Stage(f"{experiment.algo} on {Path(experiment.data).name}", run, module, experiment.T, START_HINT, prepare)
 
 
 def _sft_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str) -> Stage:
@@ -133,7 +136,14 @@ def _sft_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str
 
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nnodes=1", f"--nproc_per_node={experiment.n_gpu}"]
     command = [*torchrun, "-m", "recipes.verl_plugin.sft_main", str(run.path)]
-    return Stage(f"sft on {Path(experiment.data).name}", run, command, _sft_steps(experiment, files), prepare)
+    return Stage(
+        f"sft on {Path(experiment.data).name}",
+        run,
+        command,
+        _sft_steps(experiment, files),
+        "starting verl's SFT trainer",
+        prepare,
+    )
 
 
 def _evaluation(
@@ -157,7 +167,7 @@ def _evaluation(
         write_json(folder.path / EVALUATE_FILE, arguments)
 
     command = ["-m", "recipes.evaluate_stage", str(folder.path / EVALUATE_FILE)]
-    return Stage(f"evaluating the {name} model", folder, command, 1, prepare)
+    return Stage(f"evaluating the {name} model", folder, command, 1, "loading the model into vLLM", prepare)
 
 
 def _run_stage(experiment: Experiment, stage: Stage, stall_minutes: float) -> Outcome:
@@ -173,6 +183,7 @@ def _run_stage(experiment: Experiment, stage: Stage, stall_minutes: float) -> Ou
             stall_minutes=stall_minutes,
             total_steps=stage.total_steps,
             title=stage.title,
+            start_hint=stage.starting,
         )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -271,7 +282,7 @@ def dry_run(experiment: Experiment, out: Path) -> str:
     parts += [f"  python {' '.join(stage.command)}" for stage in stages(experiment, run, files)]
     if "rl" in experiment.algorithm.stages:
         config = rl_config(
-            replace(experiment),
+            experiment,
             run=run,
             model=experiment.model,
             train_file=files.train,
@@ -288,8 +299,3 @@ def dry_run(experiment: Experiment, out: Path) -> str:
             yaml.safe_dump(config, sort_keys=False),
         ]
     return "\n".join(parts)
-
-
-def load_summary(run: RunDir) -> dict[str, Any] | None:
-    """The closing summary of a finished run."""
-    return json.loads(run.summary.read_text()) if run.summary.exists() else None

@@ -1,0 +1,117 @@
+"""The front door: what is printed without starting anything, who may use a folder, and the order of stages."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from data_prep import countdown
+from recipes.algorithms import algorithms
+from recipes.datafiles import locate
+from recipes.experiment import Experiment, ExperimentError, build_experiment, to_yaml
+from recipes.launch import _claim, stages
+from recipes.profiles import PROFILES
+from recipes.run_dir import RunDir, write_text
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = tmp_path_factory.mktemp("data") / "countdown"
+    countdown.prepare(data, n_train=40, n_test=16, seed=0)
+    return data
+
+
+def experiment(folder: Path, **flags: object) -> Experiment:
+    return build_experiment({"data": str(folder), "batch_size": 8, **flags}, PROFILES["cpu"])
+
+
+def front_door(*flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), *flags], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+
+
+@pytest.mark.parametrize("algo", algorithms())
+def test_a_dry_run_shows_the_arithmetic_and_the_configuration_and_writes_nothing(algo: str, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    done = front_door(
+        "--algo", algo, "--profile", "h100x2", "--model", "Qwen/Qwen2.5-0.5B", "--dry_run", "--out", str(out)
+    )
+    assert done.returncode == 0, done.stderr
+    assert "0.5 B parameters" in done.stdout
+    assert "256 prompts x 4 rollouts = 1024 sequences a step, 4 update(s) of 256 on 2 device(s)" in done.stdout or (
+        algo == "sft" and "10240 rows / 256 a step x 5 epochs = 200 steps" in done.stdout
+    )
+    assert "commands:" in done.stdout
+    assert not out.exists()
+
+
+def test_a_mistake_is_one_line_and_exit_code_2() -> None:
+    done = front_door("--algo", "utf")
+    assert done.returncode == 2
+    assert done.stderr.strip().count("\n") == 0
+    assert "did you mean 'uft'?" in done.stderr
+
+
+def test_verl_overrides_go_behind_two_dashes() -> None:
+    done = front_door("--dry_run", "--profile", "cpu", "--", "trainer.test_freq=3", "+a.b=1")
+    assert done.returncode == 0, done.stderr
+    assert "trainer.test_freq=3 +a.b=1" in done.stdout
+
+
+def test_stages_run_in_order_and_each_starts_from_the_last(folder: Path, tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+
+    def titles(algo: str) -> list[str]:
+        e = experiment(folder, algo=algo)
+        return [stage.title for stage in stages(e, run, locate(e, ROOT))]
+
+    assert titles("uft") == ["uft on countdown"]
+    assert titles("sft") == ["evaluating the base model", "sft on countdown", "evaluating the trained model"]
+    assert titles("sft_rft") == ["evaluating the base model", "sft on countdown", "sft_rft on countdown"]
+
+
+def test_a_folder_belongs_to_one_run(folder: Path, tmp_path: Path) -> None:
+    run, first = RunDir(tmp_path / "run"), experiment(folder, T=12, T_hint=5, test_freq=3)
+    assert _claim(run, first, resume=False) == first
+    with pytest.raises(ExperimentError, match="already holds a run; add --resume"):
+        _claim(run, first, resume=False)
+    assert _claim(run, first, resume=True) == first
+    with pytest.raises(ExperimentError, match=r"was started with lr 0\.0005, now it is 0\.1"):
+        _claim(run, experiment(folder, T=12, T_hint=5, test_freq=3, lr=0.1), resume=True)
+    with pytest.raises(ExperimentError, match="extended, not shortened"):
+        _claim(run, experiment(folder, T=9, T_hint=5, test_freq=3), resume=True)
+
+
+def test_a_run_can_be_extended(folder: Path, tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    _claim(run, experiment(folder, T=20, T_hint=18), resume=False)
+    (run.path / "done.json").write_text("{}")
+    longer = experiment(folder, T=40, T_hint=18)
+    assert _claim(run, longer, resume=True) == longer
+    assert not (run.path / "done.json").exists()
+
+
+def test_a_file_without_a_needed_column_is_named(folder: Path, tmp_path: Path) -> None:
+    import pandas as pd
+
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for split in ("train", "test"):
+        pd.read_parquet(folder / f"{split}.parquet").drop(columns=["hint"]).to_parquet(bare / f"{split}.parquet")
+    assert locate(experiment(bare, algo="rft"), ROOT).n_train == 40
+    with pytest.raises(ExperimentError, match=r"train\.parquet: no column 'hint'; --algo uft needs"):
+        locate(experiment(bare, algo="uft"), ROOT)
+    (bare / "test.parquet").unlink()
+    with pytest.raises(ExperimentError, match=r"test\.parquet does not exist"):
+        locate(experiment(bare, algo="rft"), ROOT)
+
+
+def test_a_saved_experiment_of_another_version_is_refused(folder: Path, tmp_path: Path) -> None:
+    run, e = RunDir(tmp_path / "run"), experiment(folder)
+    write_text(run.experiment, to_yaml(e) + "surprise: 1\n")
+    with pytest.raises(ExperimentError, match="differs in: surprise"):
+        _claim(run, e, resume=True)
