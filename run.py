@@ -78,7 +78,7 @@ def main(arguments: list[str]) -> int:
     from recipes.experiment import ExperimentError, build_experiment, default_profile
     from recipes.launch import dry_run, launch
     from recipes.machine import gpu_count
-    from recipes.processes import RunBusyError
+    from recipes.watch.processes import RunBusyError
 
     own, _, overrides = _split(arguments)
     flags = vars(parser().parse_args(own))

@@ -17,8 +17,8 @@ from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment, ExperimentError, from_yaml, to_yaml
 from recipes.plan import describe
 from recipes.run_dir import RunDir, complete_checkpoints, publish, read_metrics, write_json, write_text
-from recipes.supervise import START_HINT, Outcome, supervise
 from recipes.verl_plugin.verl_config import environment, rl_config, sft_config
+from recipes.watch.supervise import START_HINT, Outcome, supervise
 
 ROOT = Path(__file__).resolve().parents[1]
 VERL_FILE = "verl.yaml"

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from recipes.processes import processes_of
 from recipes.run_dir import RunDir, complete_checkpoints
+from recipes.watch.processes import processes_of
 from tests.e2e.support import ROOT, UFT, metrics, rollouts, run
 
 pytestmark = pytest.mark.e2e

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import pytest
 from rich.console import Console as RichConsole
 
-from recipes.console import MILESTONES, Console, Pace, duration, metrics_text, milestone
-from recipes.heartbeat import Heartbeat
+from recipes.watch.console import MILESTONES, Console, Pace, duration, metrics_text, milestone
+from recipes.watch.heartbeat import Heartbeat
 
 ESCAPE = "\x1b["
 
@@ -33,7 +33,7 @@ def shown(states: Iterable[Heartbeat], *, terminal: bool, lines: Iterable[str] =
 
 
 def test_a_ci_log_gets_plain_lines_for_the_start_steps_and_validations(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recipes.console.PLAIN_INTERVAL_S", 0.0)
+    monkeypatch.setattr("recipes.watch.console.PLAIN_INTERVAL_S", 0.0)
     states = beats(["rollout", "update", "update", "validating", "update"])
     text = shown(states, terminal=False, lines=["x", "INFO -- Started a local Ray instance."])
     assert text.splitlines() == [

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from recipes.diagnose import Facts, diagnose, explains
-from recipes.heartbeat import Heartbeat
-from recipes.tracebacks import root_exception
+from recipes.watch.diagnose import Facts, diagnose, explains
+from recipes.watch.heartbeat import Heartbeat
+from recipes.watch.tracebacks import root_exception
 
 LOG = Path("out/x/log.txt")
 BEAT = Heartbeat(step=12, total_steps=500, phase="update", time=0.0)

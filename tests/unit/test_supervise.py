@@ -14,10 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from recipes.heartbeat import Heartbeat, LogFollower
-from recipes.processes import MARK, RunBusyError, end_leftovers, end_processes, hold_run, is_living, processes_of
-from recipes.signs import Limits, Signs
-from recipes.supervise import Outcome, supervise
+from recipes.watch.heartbeat import Heartbeat, LogFollower
+from recipes.watch.processes import MARK, RunBusyError, end_leftovers, end_processes, hold_run, is_living, processes_of
+from recipes.watch.signs import Limits, Signs
+from recipes.watch.supervise import Outcome, supervise
 
 ROOT = Path(__file__).parents[2]
 FAST = Limits(
@@ -160,7 +160,7 @@ def test_a_stall_is_ended_and_shows_where_it_hangs(run_dir: Path) -> None:
 
 
 def test_the_stack_also_comes_from_the_process_itself(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recipes.stacks._by_py_spy", lambda *_: [])
+    monkeypatch.setattr("recipes.watch.stacks._by_py_spy", lambda *_: [])
     outcome = watch(
         run_dir,
         """
@@ -290,8 +290,8 @@ DRIVER = """
 import signal, sys
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from recipes.supervise import supervise
-from recipes.signs import Limits
+from recipes.watch.supervise import supervise
+from recipes.watch.signs import Limits
 limits = Limits(end_grace_s=float(sys.argv[3]), poll_s=0.05)
 run_dir, command = Path(sys.argv[1]), [sys.executable, "-c", sys.argv[2]]
 outcome = supervise(command, {}, run_dir, stall_minutes=1, total_steps=4, title="uft", limits=limits)
@@ -390,7 +390,7 @@ def test_the_mark_is_the_whole_path(run_dir: Path) -> None:
 
 
 def test_the_caller_and_its_ancestors_are_never_of_the_run(run_dir: Path) -> None:
-    code = f"from recipes.processes import *; print(processes_of(Path({str(run_dir)!r})))"
+    code = f"from recipes.watch.processes import *; print(processes_of(Path({str(run_dir)!r})))"
     done = subprocess.run(
         ["/bin/sh", "-c", f'"{sys.executable}" -c "{code}"; true'],
         env={**os.environ, MARK: str(run_dir)},

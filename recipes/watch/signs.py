@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from recipes.heartbeat import Heartbeat
+from recipes.watch.heartbeat import Heartbeat
 
 Reason = Literal["finished", "failed", "incomplete", "stalled", "lost_worker", "engine_error", "interrupted"]
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from recipes.causes import Cause, cause_in_log, cause_of, named
-from recipes.console import duration
-from recipes.heartbeat import PHASES, Heartbeat
-from recipes.signs import Reason
-from recipes.tracebacks import Raised, root_exception
+from recipes.watch.causes import Cause, cause_in_log, cause_of, named
+from recipes.watch.console import duration
+from recipes.watch.heartbeat import PHASES, Heartbeat
+from recipes.watch.signs import Reason
+from recipes.watch.tracebacks import Raised, root_exception
 
 STACK_FRAMES = 6
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from recipes.heartbeat import LogFollower
-from recipes.tracebacks import bare_lines
+from recipes.watch.heartbeat import LogFollower
+from recipes.watch.tracebacks import bare_lines
 
 _PY_SPY_THREAD = re.compile(r'^Thread \S+ .*?"?(?P<name>\w+)"?$')
 _FAULT_THREAD = re.compile(r"(?:Current thread|Thread) 0x[0-9a-f]+.*\(most recent call first\):")

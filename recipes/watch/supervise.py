@@ -14,10 +14,11 @@ from typing import Any
 
 import psutil
 
-from recipes.console import Console, duration
-from recipes.diagnose import Facts, diagnose, explains, position
-from recipes.heartbeat import HEARTBEAT, LOG, Heartbeat, LogFollower, read_heartbeat
-from recipes.processes import (
+from recipes.run_dir import RunDir, complete_checkpoints
+from recipes.watch.console import Console, duration
+from recipes.watch.diagnose import Facts, diagnose, explains, position
+from recipes.watch.heartbeat import HEARTBEAT, LOG, Heartbeat, LogFollower, read_heartbeat
+from recipes.watch.processes import (
     adopting_orphans,
     end_leftovers_held,
     end_processes,
@@ -29,9 +30,8 @@ from recipes.processes import (
     oom_kills,
     processes_of,
 )
-from recipes.run_dir import RunDir, complete_checkpoints
-from recipes.signs import Limits, Reason, Signs, Verdict
-from recipes.stacks import main_thread_stack
+from recipes.watch.signs import Limits, Reason, Signs, Verdict
+from recipes.watch.stacks import main_thread_stack
 
 START_HINT = "starting Ray, FSDP, vLLM (about a minute)"
 

@@ -17,7 +17,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from recipes.heartbeat import PHASES, Heartbeat
+from recipes.watch.heartbeat import PHASES, Heartbeat
 
 #: Step durations the remaining time is estimated from.
 ETA_STEPS = 20
