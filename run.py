@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--n_gpu", type=int, help="devices a node")
     run.add_argument("--visible-devices", dest="visible_devices", help="as CUDA_VISIBLE_DEVICES, e.g. 0,1")
     run.add_argument("--tp_size", type=int, help="tensor-parallel size of the inference engine")
+    run.add_argument("--eval", action="store_true", help="only evaluate --model (a model or a run's folder) on --data")
     run.add_argument("--idx", help="a word added to the run's folder name")
     more = root.add_argument_group("more")
     more.add_argument("--profile", help=f"hardware: {'; '.join(f'{p.name}: {p.title}' for p in PROFILES.values())}")
@@ -76,12 +77,13 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str]) -> int:
     """Run what the command line says; returns the exit code."""
     from recipes.experiment import ExperimentError, build_experiment, default_profile
-    from recipes.launch import dry_run, launch
+    from recipes.launch import dry_run, evaluate, launch, weights_of
     from recipes.machine import gpu_count
     from recipes.watch.processes import RunBusyError
 
     own, _, overrides = _split(arguments)
     flags = vars(parser().parse_args(own))
+    only_eval = flags.pop("eval")
     visible, idx = flags.pop("visible_devices"), flags.pop("idx")
     wanted, out, resume = flags.pop("profile"), flags.pop("out"), flags.pop("resume")
     show_only, stall_minutes = flags.pop("dry_run"), flags.pop("stall_minutes")
@@ -91,16 +93,20 @@ def main(arguments: list[str]) -> int:
         flags["logger"] = tuple(flags["logger"].split(","))
     if overrides:
         flags["overrides"] = tuple(overrides)
+    if flags["model"] is not None:
+        flags["model"] = weights_of(flags["model"])
     try:
         profile = default_profile(gpu_count(), wanted)
         experiment = build_experiment(flags, profile)
         if flags["model"] is None and wanted is None:
             print(f"no --model and no --profile given: {profile.model} on profile {profile.name} ({profile.title})")
-        name = experiment.default_name + (f"-{idx}" if idx else "")
+        name = ("eval-" if only_eval else "") + experiment.default_name + (f"-{idx}" if idx else "")
         folder = Path(out) if out else ROOT / "out" / name
         if show_only:
             print(dry_run(experiment, folder))
             return 0
+        if only_eval:
+            return evaluate(experiment, folder, stall_minutes=stall_minutes)
         return launch(experiment, folder, resume=resume, stall_minutes=stall_minutes)
     except (ExperimentError, RunBusyError) as error:
         print(f"run.py: {error}", file=sys.stderr)

@@ -1,14 +1,9 @@
 """From an Experiment to its results: data, stages one after another under the watchdog, and a closing summary."""
 
 import json
-import shutil
-import sys
-import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -16,13 +11,12 @@ from recipes import datafiles
 from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment, ExperimentError, from_yaml, to_yaml
 from recipes.plan import describe
-from recipes.run_dir import RunDir, complete_checkpoints, publish, read_metrics, write_json, write_text
+from recipes.run_dir import RunDir, publish, read_metrics, write_json, write_text
+from recipes.stages import VERL_FILE, evaluation_stage, run_stage, stages
 from recipes.verl_plugin.verl_config import environment, rl_config, sft_config
-from recipes.watch.supervise import START_HINT, Outcome, supervise
+from recipes.watch.supervise import Outcome
 
 ROOT = Path(__file__).resolve().parents[1]
-VERL_FILE = "verl.yaml"
-EVALUATE_FILE = "evaluate.json"
 DONE = "done.json"
 
 # What may differ between a run and its continuation: nothing that changes what the finished steps did.
@@ -35,29 +29,6 @@ _MAY_CHANGE = {
     "rollout_memory",
     "max_num_seqs",
 }
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One process of a run."""
-
-    title: str
-    """What the progress bar says."""
-
-    folder: RunDir
-    """Where its records go."""
-
-    command: list[str]
-    """What is started, after the interpreter."""
-
-    total_steps: int
-    """Steps it will make, for the progress bar."""
-
-    starting: str
-    """What it says until its first sign of life."""
-
-    prepare: Callable[[Path], None]
-    """Writes its inputs into the folder; given a short-lived folder for sockets."""
 
 
 def launch(experiment: Experiment, out: Path, *, resume: bool, stall_minutes: float) -> int:
@@ -77,7 +48,7 @@ def launch(experiment: Experiment, out: Path, *, resume: bool, stall_minutes: fl
     for stage in stages(experiment, run, files):
         if (stage.folder.path / DONE).exists():
             continue
-        outcome = _run_stage(experiment, stage, stall_minutes)
+        outcome = run_stage(experiment, stage, stall_minutes)
         outcomes.append(outcome)
         print(outcome.paragraph, flush=True)
         if outcome.exit_code:
@@ -87,106 +58,39 @@ def launch(experiment: Experiment, out: Path, *, resume: bool, stall_minutes: fl
     return 0
 
 
-def stages(experiment: Experiment, run: RunDir, files: DataFiles) -> list[Stage]:
-    """The processes of a run in order. The last training stage writes into the run's own folder."""
-    kinds = experiment.algorithm.stages
-    if kinds == ("rl",):
-        return [_rl_stage(experiment, run, files, experiment.model)]
-    supervised = run if kinds == ("sft",) else RunDir(run.path / "sft")
-    weights = str(supervised.hf / "last")
-    found = [
-        _evaluation(experiment, run, supervised, files, "base", experiment.model, step=0),
-        _sft_stage(experiment, supervised, files, experiment.model),
-    ]
-    if kinds == ("sft",):
-        steps = _sft_steps(experiment, files)
-        return [*found, _evaluation(experiment, run, run, files, "trained", weights, step=steps)]
-    # The reinforcement stage validates its own start, which is the supervised model.
-    return [*found, _rl_stage(experiment, run, files, weights)]
+def evaluate(experiment: Experiment, out: Path, *, stall_minutes: float) -> int:
+    """Greedy accuracy of the experiment's model (or of a run's best weights) on the test file. Returns the exit code.
 
-
-def _rl_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str) -> Stage:
-    def prepare(scratch: Path) -> None:
-        config = rl_config(
-            experiment,
-            run=run,
-            model=_absolute(model),
-            train_file=files.train.resolve(),
-            test_file=files.test.resolve(),
-            resume_from=_newest_checkpoint(run),
-            ray_folder=scratch,
-        )
-        _write_config(run, config)
-
-    module = ["-m", "recipes.verl_plugin.main", str(run.path), *experiment.overrides]
-    return Stage(f"{experiment.algo} on {Path(experiment.data).name}", run, module, experiment.T, START_HINT, prepare)
-
-
-def _sft_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str) -> Stage:
-    def prepare(_: Path) -> None:
-        config = sft_config(
-            experiment,
-            run=run,
-            model=_absolute(model),
-            train_file=files.train.resolve(),
-            test_file=files.test.resolve(),
-            resume_from=_newest_checkpoint(run),
-        )
-        _write_config(run, config)
-
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nnodes=1", f"--nproc_per_node={experiment.n_gpu}"]
-    command = [*torchrun, "-m", "recipes.verl_plugin.sft_main", str(run.path)]
-    return Stage(
-        f"sft on {Path(experiment.data).name}",
-        run,
-        command,
-        _sft_steps(experiment, files),
-        "starting verl's SFT trainer",
-        prepare,
+    Raises:
+        ExperimentError: when the folder already holds a run.
+    """
+    run = RunDir(out.resolve())
+    if run.experiment.exists():
+        raise ExperimentError(f"{run.path} holds a training run; give an evaluation its own --out")
+    files = datafiles.locate(experiment, ROOT)
+    datafiles.prepare(experiment, files)
+    write_text(run.experiment, to_yaml(experiment))
+    outcome = run_stage(
+        experiment, evaluation_stage(experiment, run, run, files, "model", experiment.model, 0), stall_minutes
     )
-
-
-def _evaluation(
-    experiment: Experiment, run: RunDir, owner: RunDir, files: DataFiles, name: str, model: str, step: int
-) -> Stage:
-    """Greedy accuracy of a model, recorded as `step` of the stage `owner`."""
-    folder = RunDir(run.path / "eval" / name)
-
-    def prepare(_: Path) -> None:
-        arguments = {
-            "model": _absolute(model),
-            "data": str(files.test.resolve()),
-            "run": str(owner.path),
-            "step": step,
-            "max_prompt_length": experiment.max_prompt_length,
-            "max_response_length": experiment.max_response_length,
-            "device": experiment.device,
-            "limit": experiment.val_size,
-            "seed": experiment.seed,
-        }
-        write_json(folder.path / EVALUATE_FILE, arguments)
-
-    command = ["-m", "recipes.evaluate_stage", str(folder.path / EVALUATE_FILE)]
-    return Stage(f"evaluating the {name} model", folder, command, 1, "loading the model into vLLM", prepare)
-
-
-def _run_stage(experiment: Experiment, stage: Stage, stall_minutes: float) -> Outcome:
-    stage.folder.path.mkdir(parents=True, exist_ok=True)
-    # Ray's sockets need a short path and are of no use afterwards.
-    scratch = Path(tempfile.mkdtemp(prefix="uft-"))
-    try:
-        stage.prepare(scratch)
-        return supervise(
-            [sys.executable, *stage.command],
-            environment(experiment, stage.folder),
-            stage.folder.path,
-            stall_minutes=stall_minutes,
-            total_steps=stage.total_steps,
-            title=stage.title,
-            start_hint=stage.starting,
+    print(outcome.paragraph, flush=True)
+    if outcome.exit_code == 0:
+        result = json.loads((run.path / "eval/model/results.json").read_text())
+        print(
+            f"\naccuracy {result['accuracy']:.1%}, readable {result['format_rate']:.1%}, cut off "
+            f"{result['truncation_rate']:.1%} of {result['problems']} problems (greedy); "
+            f"every answer: {_short(run.path / 'eval/model/items.jsonl')}"
         )
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    return outcome.exit_code
+
+
+def weights_of(model: str) -> str:
+    """The weights a user means: a run's folder stands for its best weights, anything else for itself."""
+    for part in ("best", "last"):
+        weights = Path(model) / "hf" / part
+        if weights.is_dir():
+            return str(weights)
+    return model
 
 
 def _claim(run: RunDir, experiment: Experiment, resume: bool) -> Experiment:
@@ -212,24 +116,6 @@ def _claim(run: RunDir, experiment: Experiment, resume: bool) -> Experiment:
         (run.path / DONE).unlink(missing_ok=True)
     write_text(run.experiment, to_yaml(experiment))
     return experiment
-
-
-def _newest_checkpoint(run: RunDir) -> Path | None:
-    whole = complete_checkpoints(run.checkpoints)
-    return whole[-1][1] if whole else None
-
-
-def _sft_steps(experiment: Experiment, files: DataFiles) -> int:
-    return experiment.sft_epochs * (files.n_train // experiment.batch_size)
-
-
-def _absolute(model: str) -> str:
-    """A folder by its full path (workers run elsewhere), a hub name as it is."""
-    return str(Path(model).resolve()) if Path(model).is_dir() else model
-
-
-def _write_config(run: RunDir, config: dict[str, Any]) -> None:
-    write_text(run.path / VERL_FILE, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
 
 def _finish(experiment: Experiment, run: RunDir, files: DataFiles, seconds: float, outcomes: list[Outcome]) -> None:

@@ -4,6 +4,7 @@ At the first step the policy is the base model, so that the log-likelihood of th
 loss can be computed from the logged rollouts with Hugging Face and a pocket calculator.
 """
 
+import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -136,3 +137,16 @@ def test_trainer_and_engine_agree_on_probabilities(finished: tuple[str, Path]) -
     """The canary of the weight sync: after an update the engine samples from the weights that were trained."""
     for step in (1, 2):
         assert metrics(finished[1])[step]["training/rollout_probs_diff_max"] < 1e-3
+
+
+def test_evaluating_the_weights_gives_the_accuracy_validation_gave(
+    uft_run: Path, small_data: Path, tmp_path: Path
+) -> None:
+    """`--eval` on the run's folder: the same problems, prompts, engine and reward; greedy, so the same answers."""
+    evaluated = run(tmp_path / "eval", "--eval", "--model", str(uft_run), "--data", str(small_data))
+    assert "accuracy" in evaluated.stdout
+    best = json.loads((uft_run / "hf/best.json").read_text())
+    items = [json.loads(line) for line in (tmp_path / "eval/eval/model/items.jsonl").read_text().splitlines()]
+    validated = [json.loads(line) for line in (uft_run / f"validation/{best['step']}.jsonl").read_text().splitlines()]
+    assert sum(item["acc"] for item in items) / len(items) == pytest.approx(best["val/acc"])
+    assert {item["input"]: item["score"] for item in items} == {line["input"]: line["score"] for line in validated}

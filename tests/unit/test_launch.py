@@ -10,9 +10,10 @@ from data_prep import countdown
 from recipes.algorithms import algorithms
 from recipes.datafiles import locate
 from recipes.experiment import Experiment, ExperimentError, build_experiment, to_yaml
-from recipes.launch import _claim, stages
+from recipes.launch import _claim
 from recipes.profiles import PROFILES
 from recipes.run_dir import RunDir, write_text
+from recipes.stages import stages
 
 ROOT = Path(__file__).resolve().parents[2]
 
