@@ -111,8 +111,8 @@ class UnifiedTrainer(PPOTrainerSync):
         self.records.log(step, metrics)
         if self._save_due:
             self._write_checkpoint(step, metrics.get("val/acc"))
-        self.records.phase("finished" if step >= self.total_training_steps else "rollout", step)
         self._stop_on_reward_failure(metrics)
+        self.records.phase("finished" if step >= self.total_training_steps else "rollout", step)
 
     def _rollout_metrics(self, batch: Any, step: int) -> dict[str, float]:
         """uft/* and reward/* of the step, in the batch's canonical order; logs the first rollouts on the way."""
@@ -143,7 +143,7 @@ class UnifiedTrainer(PPOTrainerSync):
         if rate > limit:
             raise RewardFailure(
                 f"{rate:.0%} of the answers of step {self.global_steps} could not be scored because the reward "
-                f"function failed (limit {limit:.0%}); the last outputs are in {self.run_dir.validation}"
+                f"function failed (limit {limit:.0%}); see {self.run_dir.rollouts} and the log's warnings"
             )
 
     def _save_checkpoint(self) -> None:
