@@ -76,9 +76,10 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str]) -> int:
     """Run what the command line says; returns the exit code."""
-    from recipes.experiment import ExperimentError, build_experiment, default_profile
+    from recipes.experiment import ExperimentError
     from recipes.launch import dry_run, evaluate, launch, weights_of
     from recipes.machine import gpu_count
+    from recipes.resolve import build_experiment, default_profile
     from recipes.watch.processes import RunBusyError
 
     own, _, overrides = _split(arguments)

@@ -111,7 +111,7 @@ def draw_curves(curves: list[Curve], file: Path, title: str) -> None:
     seeds = len({curve.seed for curve in curves})
     accuracy.set(xlabel="reinforcement step", ylabel="accuracy without hint, greedy", ylim=(0, None))
     accuracy.set_title(f"{title}, {seeds} seed{'s' if seeds > 1 else ''}", loc="left", fontsize=11)
-    accuracy.legend(frameon=False, ncols=2, loc="upper left")
+    accuracy.legend(frameon=False, ncols=2, loc="lower right")
     hints.set(xlabel="reinforcement step", ylabel="part of the solution given", ylim=(0, 1))
     for axes in (accuracy, hints):
         axes.grid(alpha=0.25)
@@ -128,10 +128,13 @@ def table(curves: list[Curve]) -> str:
     """Markdown: accuracy before, at the end and at its best, mean (lowest to highest) over seeds, and minutes."""
     lines = ["| algorithm | seeds | before | last | best | minutes |", "|---|---|---|---|---|---|"]
     for algo, runs in by_algorithm(curves).items():
-        accuracies = [values for run in runs if (values := run.points("val/acc")[1])]
-        if not accuracies:
+        tested = [run for run in runs if run.points("val/acc")[1]]
+        if not tested:
             continue
-        cells = [_cell([values[0] for values in accuracies]), _cell([values[-1] for values in accuracies])]
+        accuracies = [run.points("val/acc")[1] for run in tested]
+        # A run of several stages says in its summary how the base model did.
+        before = [run.summary.get("val/acc before", run.points("val/acc")[1][0]) for run in tested]
+        cells = [_cell(before), _cell([values[-1] for values in accuracies])]
         cells.append(_cell([max(values) for values in accuracies]))
         minutes = [run.summary["seconds"] / 60 for run in runs if "seconds" in run.summary]
         time = f"{sum(minutes) / len(minutes):.1f}" if minutes else "running"

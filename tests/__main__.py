@@ -1,4 +1,7 @@
-"""`python3 -m tests [pytest arguments]`: all tests, inside the environment install.sh made."""
+"""`python3 -m tests [pytest arguments]`: all tests, inside the environment install.sh made.
+
+Two at a time: an end-to-end run mostly waits for one process after another to import, so two use a small machine best.
+"""
 
 import sys
 from pathlib import Path
@@ -11,4 +14,4 @@ if __name__ == "__main__":
     enter_environment(["-m", "tests", *sys.argv[1:]])
     import pytest
 
-    sys.exit(pytest.main(sys.argv[1:]))
+    sys.exit(pytest.main(["-n", "2", "--dist", "loadgroup", "--durations", "12", *sys.argv[1:]]))

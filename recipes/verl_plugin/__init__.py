@@ -12,5 +12,7 @@ metrics          uft/* and reward/* metrics from the rollout batch
 sft_dataset      rows of our schema as SFT samples (data.custom_cls)
 platform_cpu     a "cpu" platform for machines without an accelerator (verl's platform registry)
 vllm_cpu         vLLM worker extension for the same machines (engine_kwargs)
+standalone       the training worker without a rollout, for tests and bench/
+loss_cost        what the hint loss costs, measured side by side
 compat           the verl version this was written against, checked at start
 """

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from recipes.algorithms import algorithms
-from recipes.experiment import ExperimentError, build_experiment
+from recipes.experiment import ExperimentError
 from recipes.profiles import PROFILES
+from recipes.resolve import build_experiment
 from recipes.run_dir import RunDir
 from recipes.verl_plugin.verl_config import rl_config, sft_config
 

@@ -13,19 +13,14 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 from tensordict import TensorDict
-from verl.utils import tensordict_utils as tu
 from verl.utils.config import omega_conf_to_dataclass
-from verl.utils.distributed import destroy_global_process_group, initialize_global_process_group
-from verl.workers.engine_workers import TrainingWorker, TrainingWorkerConfig
+from verl.utils.distributed import destroy_global_process_group
+from verl.workers.engine_workers import TrainingWorker
 from verl.workers.utils.losses import sft_loss
 
-from recipes.experiment import build_experiment
 from recipes.losses.hint_nll import hint_mask
-from recipes.profiles import PROFILES
-from recipes.run_dir import RunDir
 from recipes.verl_plugin.actor_loss import HINT_TOKENS, HintLoss, actor_loss
-from recipes.verl_plugin.compose import compose_config
-from recipes.verl_plugin.verl_config import rl_config
+from recipes.verl_plugin.standalone import training_worker, update_batch
 
 ROWS = 8
 # Prompt, hint and generated tokens of each sequence: hints of every kind, none, and one row of verl's padding.
@@ -41,12 +36,8 @@ TERMS: dict[str, dict[str, Any]] = {
 }
 
 
-def nested(rows: list[torch.Tensor]) -> torch.Tensor:
-    return torch.nested.as_nested_tensor(rows, layout=torch.jagged)
-
-
-def batch(rank: int, world: int, vocabulary: int, *, with_advantages: bool, sft: bool) -> TensorDict:
-    """This rank's rows of the one batch all layouts share."""
+def batch(rank: int, world: int, vocabulary: int, *, with_advantages: bool, sft: bool, micro: int | None) -> TensorDict:
+    """This rank's rows of the batch all layouts share, in micro-batches of `micro` rows (None: by tokens)."""
     generator = torch.Generator().manual_seed(0)
     columns: dict[str, list[torch.Tensor]] = {}
     masks = []
@@ -69,24 +60,17 @@ def batch(rank: int, world: int, vocabulary: int, *, with_advantages: bool, sft:
         for name, value in row.items():
             columns.setdefault(name, []).append(value)
     mine = range(rank * ROWS // world, (rank + 1) * ROWS // world)
-    data = TensorDict({name: nested([rows[i] for i in mine]) for name, rows in columns.items()}, batch_size=len(mine))
-    padded = torch.stack([torch.nn.functional.pad(mask, (0, 0)) for mask in masks])
-    tu.assign_non_tensor(data, **{HINT_TOKENS: float(hint_mask(padded).sum()), "global_batch_size": ROWS})
-    return data
-
-
-def gradients(worker: TrainingWorker, data: TensorDict, loss: Any, micro: int | None) -> dict[str, torch.Tensor]:
-    """Full gradient of every parameter after one batch, in micro-batches of `micro` rows (None: packed by tokens)."""
-    tu.assign_non_tensor(
-        data,
-        temperature=1.0,
-        calculate_entropy=True,
-        use_remove_padding=False,
+    return update_batch(
+        {name: [rows[i] for i in mine] for name, rows in columns.items()},
+        **{HINT_TOKENS: float(hint_mask(torch.stack(masks)).sum()), "global_batch_size": ROWS},
         use_dynamic_bsz=micro is None,
         max_token_len_per_gpu=40,
         micro_batch_size_per_gpu=micro or 1,
-        use_fused_kernels=False,
     )
+
+
+def gradients(worker: TrainingWorker, data: TensorDict, loss: Any) -> dict[str, torch.Tensor]:
+    """Full gradient of every parameter after one batch."""
     with worker.engine.train_mode():
         worker.engine.optimizer_zero_grad()
         worker.engine.forward_backward_batch(data, loss)
@@ -95,21 +79,7 @@ def gradients(worker: TrainingWorker, data: TensorDict, loss: Any, micro: int | 
 
 def main() -> None:
     model, out = sys.argv[1], Path(sys.argv[2])
-    _, rank, world = initialize_global_process_group()
-    experiment = build_experiment({"model": model}, PROFILES["cpu"])
-    values = rl_config(experiment, run=RunDir(out.parent), model=model, train_file=out, test_file=out, resume_from=None)
-    config = compose_config("ppo_trainer", values, [])
-    actor = config.actor_rollout_ref.actor
-    worker = TrainingWorker(
-        TrainingWorkerConfig(
-            model_type="language_model",
-            model_config=omega_conf_to_dataclass(config.actor_rollout_ref.model),
-            engine_config=omega_conf_to_dataclass(actor.fsdp_config),
-            optimizer_config=omega_conf_to_dataclass(actor.optim),
-            checkpoint_config=omega_conf_to_dataclass(actor.checkpoint),
-        )
-    )
-    worker.reset()
+    worker, actor, rank, world = training_worker(model, out.parent)
     vocabulary = worker.model_config.hf_config.vocab_size
     found = {}
     for term, options in TERMS.items():
@@ -124,10 +94,15 @@ def main() -> None:
         hint = options.get("hint", HintLoss(0.0, "token-mean"))
         loss = partial(actor_loss, omega_conf_to_dataclass(settings), hint)
         for micro in (4, 2, 1, None):
-            data = batch(rank, world, vocabulary, with_advantages=term in ("policy", "all"), sft=term == "sft")
-            found[term, micro] = gradients(
-                worker, data, partial(sft_loss, config=None) if term == "sft" else loss, micro
+            data = batch(
+                rank,
+                world,
+                vocabulary,
+                with_advantages=term in ("policy", "all"),
+                sft=term == "sft",
+                micro=micro,
             )
+            found[term, micro] = gradients(worker, data, partial(sft_loss, config=None) if term == "sft" else loss)
     if rank == 0:
         torch.save(found, out)
     destroy_global_process_group()

@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from recipes.experiment import Experiment, build_experiment
+from recipes.experiment import Experiment
 from recipes.profiles import PROFILES
+from recipes.resolve import build_experiment
 from recipes.run_dir import RunDir, read_metrics
 
 ROOT = Path(__file__).resolve().parents[2]

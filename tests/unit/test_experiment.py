@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recipes.algorithms import algorithms
-from recipes.experiment import Experiment, ExperimentError, build_experiment, default_profile, from_yaml, to_yaml
+from recipes.experiment import Experiment, ExperimentError, from_yaml, to_yaml
 from recipes.profiles import PROFILES, detect_profile
+from recipes.resolve import build_experiment, default_profile
 
 H100 = PROFILES["h100x2"]
 

@@ -9,9 +9,10 @@ import pytest
 from data_prep import countdown
 from recipes.algorithms import algorithms
 from recipes.datafiles import locate
-from recipes.experiment import Experiment, ExperimentError, build_experiment, to_yaml
+from recipes.experiment import Experiment, ExperimentError, to_yaml
 from recipes.launch import _claim
 from recipes.profiles import PROFILES
+from recipes.resolve import build_experiment
 from recipes.run_dir import RunDir, write_text
 from recipes.stages import stages
 

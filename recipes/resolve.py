@@ -1,0 +1,155 @@
+"""From flags to an Experiment: defaults of algorithm, task and machine under what the user gave, then checks."""
+
+from pathlib import Path
+from typing import Any
+
+from recipes.algorithms import algorithms, get_algorithm
+from recipes.experiment import LOGGERS, Experiment, ExperimentError, nearest
+from recipes.profiles import PROFILES, Profile, detect_profile
+from recipes.tasks import TASKS
+
+
+def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
+    """Resolve flags over task and profile defaults, and validate the result.
+
+    Args:
+        flags: values given by the user by field name; None means not given.
+        profile: where the other values come from.
+
+    Raises:
+        ExperimentError: naming the flag, what is wrong and what to do.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    algo = given.pop("algo", "uft")
+    try:
+        algorithm = get_algorithm(algo)
+    except KeyError:
+        names = [name for each in algorithms().values() for name in (each.name, *each.aliases)]
+        raise ExperimentError(
+            f"--algo {algo}: no such algorithm{nearest(algo, names)} Known: {', '.join(algorithms())}."
+        ) from None
+    data = given.pop("data", "countdown")
+    if data not in TASKS and not Path(data).is_dir():
+        raise ExperimentError(
+            f"--data {data}: neither a task nor a folder{nearest(data, TASKS)} Tasks: {', '.join(TASKS)}; "
+            f"a folder must hold train.parquet and test.parquet."
+        )
+    task = TASKS.get(data) or TASKS.get(Path(data).name) or TASKS["countdown"]
+    test_freq = given.get("test_freq", min(profile.test_freq, given.get("T", profile.T)))
+    values: dict[str, Any] = {
+        "algo": algorithm.name,
+        "data": data,
+        "model": profile.model,
+        "profile": profile.name,
+        "device": profile.device,
+        "T": profile.T,
+        "T_hint": min(profile.T_hint, given.get("T", profile.T)),
+        "n_rollout": profile.n_rollout,
+        "sft_loss_coef": algorithm.hint_nll_coef,
+        "hint_nll_agg": "token-mean",
+        "batch_size": profile.batch_size,
+        "mini_batch_size": min(profile.mini_batch_size, given.get("batch_size", profile.batch_size)),
+        "lr": profile.lr,
+        "sft_lr": profile.sft_lr,
+        "sft_epochs": profile.sft_epochs,
+        "kl_coef": 0.001,
+        "entropy_coef": 0.001,
+        "clip_ratio": 0.2,
+        "temperature": 1.0,
+        "max_prompt_length": task.max_prompt_length,
+        "max_hint_length": profile.max_hint_length or task.max_hint_length,
+        "max_response_length": profile.max_response_length or task.max_response_length,
+        "n_gpu": profile.n_gpu,
+        "nnodes": 1,
+        "tp_size": 1,
+        "dtype": profile.dtype,
+        "tokens_per_micro_batch": profile.tokens_per_micro_batch,
+        "rollout_memory": profile.rollout_memory,
+        "max_num_seqs": profile.max_num_seqs,
+        "lora_rank": profile.lora_rank,
+        "seed": 0,
+        "test_freq": test_freq,
+        "save_freq": test_freq,
+        "val_size": -1,
+        "keep_checkpoints": 2,
+        "log_rollouts": 8,
+        "logger": ("console", "file", "tensorboard"),
+        "data_options": profile.data_options.get(task.name, {}) if data in TASKS else {},
+        "overrides": (),
+    }
+    unknown = sorted(set(given) - set(values))
+    if unknown:
+        raise ExperimentError(f"{unknown[0]}: no such setting{nearest(unknown[0], values)}")
+    values.update(given)
+    experiment = Experiment(**values)
+    check(experiment)
+    return experiment
+
+
+def check(experiment: Experiment) -> None:
+    """Raise ExperimentError for a run that cannot work."""
+    e = experiment
+    for name in ("T", "n_rollout", "batch_size", "mini_batch_size", "sft_epochs", "n_gpu", "nnodes", "tp_size"):
+        if getattr(e, name) < 1:
+            raise ExperimentError(f"--{name} {getattr(e, name)}: must be at least 1")
+    for name in ("max_prompt_length", "max_response_length", "test_freq", "save_freq", "tokens_per_micro_batch"):
+        if getattr(e, name) < 1:
+            raise ExperimentError(f"--{name} {getattr(e, name)}: must be at least 1")
+    if e.T_hint > e.T:
+        raise ExperimentError(
+            f"--T_hint {e.T_hint} is past --T {e.T}: hints would never end. Use a T_hint of at most T "
+            f"(the UFT paper: 300 of 500)."
+        )
+    if e.T_hint < 0:
+        raise ExperimentError(f"--T_hint {e.T_hint}: must not be negative")
+    if e.batch_size % e.mini_batch_size:
+        raise ExperimentError(
+            f"--batch_size {e.batch_size} is not a multiple of --mini_batch_size {e.mini_batch_size} (in prompts): "
+            f"the last update of a step would be short. "
+            f"Nearest: --mini_batch_size {_divisor(e.batch_size, e.mini_batch_size)}."
+        )
+    ranks = e.n_gpu * e.nnodes
+    if e.mini_batch_size * e.n_rollout % ranks:
+        raise ExperimentError(
+            f"an update has {e.mini_batch_size} prompts x {e.n_rollout} rollouts = {e.mini_batch_size * e.n_rollout} "
+            f"sequences, which {ranks} devices cannot share evenly; change --mini_batch_size or --n_rollout"
+        )
+    if "sft" in e.algorithm.stages and e.batch_size % ranks:
+        raise ExperimentError(f"--batch_size {e.batch_size} cannot be shared evenly by {ranks} devices")
+    if ranks % e.tp_size:
+        raise ExperimentError(f"--tp_size {e.tp_size} does not divide the {ranks} devices")
+    if e.n_rollout == 1 and "rl" in e.algorithm.stages:
+        raise ExperimentError("--n_rollout 1: advantages compare the rollouts of a prompt; use at least 2")
+    longest = e.max_prompt_length + e.response_length
+    if longest > e.tokens_per_micro_batch:
+        raise ExperimentError(
+            f"a sequence may have {longest} tokens (prompt {e.max_prompt_length} + response {e.response_length}), more "
+            f"than a micro-batch (--tokens_per_micro_batch {e.tokens_per_micro_batch}); raise it or shorten the lengths"
+        )
+    if e.algorithm.uses_hints and e.max_hint_length < 16:
+        raise ExperimentError(f"--max_hint_length {e.max_hint_length}: too short to hold a step of a solution")
+    if e.save_freq % e.test_freq:
+        raise ExperimentError(
+            f"--save_freq {e.save_freq} is not a multiple of --test_freq {e.test_freq}: the best step could not be kept"
+        )
+    for name in e.logger:
+        if name not in LOGGERS:
+            raise ExperimentError(f"--logger {name}: unknown{nearest(name, LOGGERS)} Known: {', '.join(LOGGERS)}.")
+    if Path(e.model).exists():
+        if not (Path(e.model) / "config.json").exists():
+            raise ExperimentError(f"--model {e.model}: the folder has no config.json; give a Hugging Face model folder")
+    elif e.model.startswith((".", "/", "models/", "out/")) or e.model.count("/") != 1:
+        raise ExperimentError(f"--model {e.model}: no such folder, and not a Hugging Face name (owner/name)")
+
+
+def _divisor(total: int, wanted: int) -> int:
+    return min((d for d in range(1, total + 1) if total % d == 0), key=lambda d: abs(d - wanted))
+
+
+def default_profile(device_count: int, wanted: str | None) -> Profile:
+    """The profile asked for, or the one that fits the machine. Raises ExperimentError for an unknown name."""
+    if wanted is None:
+        return detect_profile(device_count)
+    if wanted not in PROFILES:
+        raise ExperimentError(f"--profile {wanted}: unknown{nearest(wanted, PROFILES)} Known: {', '.join(PROFILES)}.")
+    return PROFILES[wanted]

@@ -1,0 +1,75 @@
+"""Times verl's plain GRPO update and ours on the same batch, in turns, in one process (see bench/hint_loss_cost.py)."""
+
+import os
+import resource
+import statistics
+import tempfile
+import time
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from verl.utils.config import omega_conf_to_dataclass
+from verl.workers.utils.losses import ppo_loss
+
+from recipes.verl_plugin.actor_loss import HINT_TOKENS, HintLoss, actor_loss
+from recipes.verl_plugin.standalone import training_worker, update_batch
+
+# Tokens of a row on the CPU profile: prompt, hint (a mean over the schedule), generation.
+PROMPT, HINT, GENERATED = 11, 14, 22
+
+
+def _columns(rows: int, vocabulary: int) -> dict[str, list[torch.Tensor]]:
+    torch.manual_seed(0)
+    length = HINT + GENERATED
+    ids = torch.randint(1, vocabulary, (rows, PROMPT + length))
+    mask = torch.cat([torch.zeros(rows, HINT), torch.ones(rows, GENERATED)], -1).long()
+    tensors = {
+        "input_ids": ids,
+        "position_ids": torch.arange(PROMPT + length).expand(rows, -1),
+        "prompts": ids[:, :PROMPT],
+        "responses": ids[:, PROMPT:],
+        "response_mask": mask,
+        "loss_mask": mask,
+        "old_log_probs": -torch.rand(rows, length),
+        "ref_log_prob": -torch.rand(rows, length),
+        "advantages": torch.randn(rows, length) * mask,
+    }
+    return {name: list(tensor) for name, tensor in tensors.items()}
+
+
+def measure(model: str, rows: int, rounds: int) -> dict[str, Any]:
+    """Median seconds of an update with each loss, their ratio round by round, and peak memory."""
+    worker, actor, _, _ = training_worker(model, Path(tempfile.mkdtemp()))
+    columns = _columns(rows, worker.model_config.hf_config.vocab_size)
+    settings = omega_conf_to_dataclass(actor)
+    losses = {
+        "verl GRPO": partial(ppo_loss, settings),
+        "ours, rft (weight 0)": partial(actor_loss, settings, HintLoss(0.0, "token-mean")),
+        "ours, uft": partial(actor_loss, settings, HintLoss(0.001, "token-mean")),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in losses}
+    for turn in range(rounds + 2):
+        for name, loss in losses.items():
+            data = update_batch(columns, **{HINT_TOKENS: float(rows * HINT), "global_batch_size": rows})
+            started = time.perf_counter()
+            with worker.engine.train_mode():
+                worker.engine.train_batch(data, loss_function=loss)
+            # The first rounds warm up.
+            if turn >= 2:
+                seconds[name].append(time.perf_counter() - started)
+    shape = {"rows": rows, "tokens_a_row": PROMPT + HINT + GENERATED, "hint_tokens_a_row": HINT, "rounds": rounds}
+    found: dict[str, Any] = dict(shape)
+    for name, values in seconds.items():
+        ratios = sorted(ours / theirs for ours, theirs in zip(values, seconds["verl GRPO"], strict=True))
+        found[name] = {
+            "median_seconds": round(statistics.median(values), 4),
+            "ratio_to_verl": round(statistics.median(ratios), 4),
+            "ratio_quartiles": [round(ratios[len(ratios) // 4], 4), round(ratios[-1 - len(ratios) // 4], 4)],
+        }
+    found["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    found["versions"] = {name: version(name) for name in ("verl", "torch", "transformers")}
+    found["cores"] = os.cpu_count()
+    return found

@@ -1,0 +1,64 @@
+"""verl's FSDP2 training worker by itself, configured as in a run: for measuring and checking losses without a rollout.
+
+Needs the environment of a run (`verl_config.environment`) and torch.distributed's variables.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from tensordict import TensorDict
+from verl.utils import tensordict_utils as tu
+from verl.utils.config import omega_conf_to_dataclass
+from verl.utils.distributed import initialize_global_process_group
+from verl.workers.engine_workers import TrainingWorker, TrainingWorkerConfig
+
+from recipes.profiles import PROFILES
+from recipes.resolve import build_experiment
+from recipes.run_dir import RunDir
+from recipes.verl_plugin.compose import compose_config
+from recipes.verl_plugin.verl_config import rl_config
+
+
+def training_worker(model: str, folder: Path) -> tuple[TrainingWorker, Any, int, int]:
+    """(worker, actor configuration, rank, ranks) of an initialised process group on the CPU profile."""
+    _, rank, world = initialize_global_process_group()
+    values = rl_config(
+        build_experiment({"model": model}, PROFILES["cpu"]),
+        run=RunDir(folder),
+        model=model,
+        train_file=folder,
+        test_file=folder,
+        resume_from=None,
+    )
+    config = compose_config("ppo_trainer", values, [])
+    actor = config.actor_rollout_ref.actor
+    worker = TrainingWorker(
+        TrainingWorkerConfig(
+            model_type="language_model",
+            model_config=omega_conf_to_dataclass(config.actor_rollout_ref.model),
+            engine_config=omega_conf_to_dataclass(actor.fsdp_config),
+            optimizer_config=omega_conf_to_dataclass(actor.optim),
+            checkpoint_config=omega_conf_to_dataclass(actor.checkpoint),
+        )
+    )
+    worker.reset()
+    return worker, actor, rank, world
+
+
+def update_batch(columns: dict[str, list[torch.Tensor]], **settings: Any) -> TensorDict:
+    """Rows of unpadded tensors as an actor update gets them; settings override those of an unpacked update."""
+    rows = len(next(iter(columns.values())))
+    nested = {name: torch.nested.as_nested_tensor(values, layout=torch.jagged) for name, values in columns.items()}
+    data = TensorDict(nested, batch_size=rows)
+    defaults = {
+        "temperature": 1.0,
+        "calculate_entropy": True,
+        "use_remove_padding": False,
+        "use_dynamic_bsz": True,
+        "max_token_len_per_gpu": 8192,
+        "micro_batch_size_per_gpu": 1,
+        "use_fused_kernels": False,
+    }
+    tu.assign_non_tensor(data, **(defaults | settings))
+    return data
