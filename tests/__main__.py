@@ -1,6 +1,7 @@
 """`python3 -m tests [pytest arguments]`: all tests, inside the environment install.sh made.
 
-Two at a time: an end-to-end run mostly waits for one process after another to import, so two use a small machine best.
+Two files at a time: an end-to-end run mostly waits for one process after another to import, so that two of them use a
+small machine best.
 """
 
 import sys
@@ -14,4 +15,4 @@ if __name__ == "__main__":
     enter_environment(["-m", "tests", *sys.argv[1:]])
     import pytest
 
-    sys.exit(pytest.main(["-n", "2", "--dist", "loadgroup", "--durations", "12", *sys.argv[1:]]))
+    sys.exit(pytest.main(["-n", "2", "--dist", "loadfile", "--durations", "12", *sys.argv[1:]]))

@@ -18,7 +18,7 @@ from recipes.algorithms import get_algorithm
 from recipes.hints.cut import hint_tokens, plan_hint
 from tests.e2e.support import EMBEDDED, RL, SEED, T_HINT, metrics, rollouts, run
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("uft")]
+pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module", params=["rft", "stage", "r3", "uft"])

@@ -12,7 +12,7 @@ from recipes.run_dir import RunDir
 from recipes.verl_plugin.verl_config import environment
 from tests.e2e.support import ROOT, tiny_experiment, tiny_model
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("gradients")]
+pytestmark = pytest.mark.e2e
 
 TERMS = ("policy", "kl", "entropy", "hint token-mean", "hint paper sum", "all", "sft")
 

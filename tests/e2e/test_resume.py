@@ -42,7 +42,6 @@ def without_times(data: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in data.items() if name.startswith(kept)}
 
 
-@pytest.mark.xdist_group("uft")
 def test_a_killed_reinforcement_run_goes_on_as_if_nothing_had_happened(
     tmp_path: Path, small_data: Path, uft_run: Path
 ) -> None:
@@ -65,7 +64,6 @@ def test_a_killed_reinforcement_run_goes_on_as_if_nothing_had_happened(
     assert not processes_of(killed)
 
 
-@pytest.mark.xdist_group("supervised resume")
 def test_a_killed_supervised_run_sees_the_same_rows_in_the_same_order(tmp_path: Path, small_data: Path) -> None:
     """64 rows in batches of 16 for two epochs: killed in the second, resumed from the end of the first (step 4)."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"

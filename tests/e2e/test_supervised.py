@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from recipes.verl_plugin.sft_dataset import encode_solution
 from tests.e2e.support import EMBEDDED, metrics, run
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("supervised")]
+pytestmark = pytest.mark.e2e
 
 BATCH = 16
 

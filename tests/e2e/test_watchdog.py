@@ -12,7 +12,7 @@ import pytest
 from recipes.watch.processes import name_of, processes_of
 from tests.e2e.support import ROOT, metrics
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("watchdog")]
+pytestmark = pytest.mark.e2e
 
 
 def test_a_killed_engine_ends_the_run_with_its_name(tmp_path: Path, small_data: Path) -> None:
