@@ -26,6 +26,8 @@ _WRAPPERS = re.compile(
 )
 _WRAPPER_MESSAGE = re.compile(
     r"Engine core initialization failed|WorkerProc initialization failed|See root cause above|See stack trace above"
+    # verl's word when every rollout of a step has failed, whatever the reason.
+    r"|no materializable trajectories"
 )
 _MESSAGE_LINES = 6
 _MESSAGE_CHARACTERS = 400

@@ -265,3 +265,18 @@ def test_long_messages_are_cut() -> None:
     raised = root_exception(ray_error("ValueError: " + "x" * 5000))
     assert raised is not None
     assert len(str(raised)) <= 400
+
+
+def test_verls_word_for_failed_rollouts_does_not_hide_the_dead_engine() -> None:
+    log = (
+        "(AgentLoopWorkerTQ pid=7) Traceback (most recent call last):\n"
+        '(AgentLoopWorkerTQ pid=7)   File "engine.py", line 1, in generate\n'
+        "(AgentLoopWorkerTQ pid=7) vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue. "
+        "See stack trace (above) for the root cause.\n"
+        "Traceback (most recent call last):\n"
+        '  File "replay_buffer.py", line 9, in sample\n'
+        "RuntimeError: Sync replay buffer selected terminal groups with no materializable trajectories.\n"
+    )
+    said = diagnose(log, Facts(title="rft", reason="failed", log=Path("log.txt"), exit_code=1))
+    assert "engine has died" in said
+    assert "materializable" not in said
