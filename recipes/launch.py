@@ -71,15 +71,15 @@ def evaluate(experiment: Experiment, out: Path, *, stall_minutes: float) -> int:
     datafiles.prepare(experiment, files)
     write_text(run.experiment, to_yaml(experiment))
     outcome = run_stage(
-        experiment, evaluation_stage(experiment, run, run, files, "model", experiment.model, 0), stall_minutes
+        experiment, evaluation_stage(experiment, run, run, files, "given", experiment.model, 0), stall_minutes
     )
     print(outcome.paragraph, flush=True)
     if outcome.exit_code == 0:
-        result = json.loads((run.path / "eval/model/results.json").read_text())
+        result = json.loads((run.path / "eval/given/results.json").read_text())
         print(
             f"\naccuracy {result['accuracy']:.1%}, readable {result['format_rate']:.1%}, cut off "
             f"{result['truncation_rate']:.1%} of {result['problems']} problems (greedy); "
-            f"every answer: {_short(run.path / 'eval/model/items.jsonl')}"
+            f"every answer: {_short(run.path / 'eval/given/items.jsonl')}"
         )
     return outcome.exit_code
 
