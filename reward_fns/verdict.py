@@ -12,11 +12,15 @@ SCORE_UNREADABLE = 0.0
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """correct: the answer is right. readable: an answer was given in the asked form. pred: the text that was read."""
+    """correct: the answer is right. readable: an answer was given in the asked form. pred: the text that was read.
+
+    partial: the right share of the answer (people identified, for example); a metric, never part of the reward.
+    """
 
     correct: bool
     readable: bool
     pred: str
+    partial: float = 0.0
 
     @property
     def score(self) -> float:

@@ -1,0 +1,215 @@
+"""Killable worker processes for verifiers that may hang, crash or eat memory: symbolic mathematics, users' own rewards.
+
+    with Pool(workers=2, seconds=5) as pool:
+        pool.call("reward_fns.math_equal:equivalent", "\\\\frac12", "0.5")      # Outcome(status="ok", value={...})
+        pool.map("reward_fns.math_equal:equivalent", [(answer, gold), ...])
+Threads may share a pool: each call takes one worker, and a worker serves one call at a time. A worker that is killed is
+replaced by the next call that needs it. Arguments and values travel as JSON.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from reward_fns.worker import IMPORT_SECONDS
+
+Status = Literal["ok", "error", "timeout", "memory"]
+
+# The kernel's own alarm ends a call first; this is for a worker that cannot even be woken.
+_GRACE_SECONDS = 1.0
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one call: its value, or why there is none. seconds: wall-clock time in the worker, 0 if cached."""
+
+    status: Status
+    value: Any
+    message: str
+    seconds: float
+
+
+class _Worker:
+    """One process and the pipe to it."""
+
+    def __init__(self, memory_mb: int) -> None:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "reward_fns.worker", "--memory_mb", str(memory_mb)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            # A group of its own: whatever a user's reward starts ends with it.
+            start_new_session=True,
+        )
+        self.loaded: set[str] = set()
+
+    def call(self, function: str, args: Sequence[Any], seconds: float) -> Outcome:
+        """One call; afterwards `alive` says whether the worker can serve another."""
+        started = time.monotonic()
+        allowed = seconds + _GRACE_SECONDS + (0.0 if function in self.loaded else IMPORT_SECONDS)
+        try:
+            request = json.dumps({"function": function, "args": list(args), "seconds": seconds})
+        except (TypeError, ValueError) as error:
+            return Outcome("error", None, f"arguments that JSON cannot hold: {error}"[:500], 0.0)
+        reply = self._exchange(request.encode() + b"\n", started + allowed)
+        took = time.monotonic() - started
+        if reply is None:
+            self.kill()
+            if self.process.returncode == -signal.SIGALRM or took >= allowed:
+                return Outcome("timeout", None, f"no verdict within {seconds:g} s", took)
+            return Outcome("error", None, f"the reward's process ended with exit code {self.process.returncode}", took)
+        self.loaded.add(function)
+        if "value" in reply:
+            return Outcome("ok", reply["value"], "", took)
+        if "memory" in reply:
+            self.kill()
+            return Outcome("memory", None, "the reward used up its memory", took)
+        return Outcome("error", None, reply["error"], took)
+
+    def _exchange(self, request: bytes, deadline: float) -> dict[str, Any] | None:
+        """Sends a line and reads one; None if the process ended or the deadline passed first."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            self.process.stdin.write(request)
+            self.process.stdin.flush()
+        except OSError:
+            return None
+        received = bytearray()
+        descriptor = self.process.stdout.fileno()
+        poll = select.poll()  # not select.select: that one refuses descriptors above 1023
+        poll.register(descriptor, select.POLLIN | select.POLLHUP)
+        while not received.endswith(b"\n"):
+            left = deadline - time.monotonic()
+            if left <= 0 or not poll.poll(left * 1000):
+                return None
+            piece = os.read(descriptor, 1 << 16)
+            if not piece:
+                return None
+            received += piece
+        found: dict[str, Any] = json.loads(received)
+        return found
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def kill(self) -> None:
+        """Ends the process with its descendants and waits for it."""
+        if self.process.poll() is None:
+            # The kernel's alarm may be on its way: let that exit code stand.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.05)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+
+class Pool:
+    """A fixed number of killable workers with a cache of their verdicts.
+
+    Args:
+        workers: processes, started when first needed.
+        seconds: wall-clock limit of a call (importing the verifier is not counted).
+        memory_mb: limit of a worker's own data, in MiB.
+        cache: calls whose outcome is remembered, the least recently used forgotten first.
+    """
+
+    def __init__(self, workers: int = 2, seconds: float = 5.0, memory_mb: int = 2048, cache: int = 100_000) -> None:
+        if workers < 1 or seconds <= 0 or memory_mb < 64 or cache < 0:
+            raise ValueError(f"a pool needs workers >= 1, seconds > 0, memory_mb >= 64, cache >= 0, got {locals()}")
+        self.workers, self.seconds, self.memory_mb = workers, seconds, memory_mb
+        self.replaced = 0
+        self._cache_size = cache
+        self._cache: OrderedDict[tuple[str, str], Outcome] = OrderedDict()
+        self._lock = threading.Lock()
+        self._free = threading.Semaphore(workers)
+        self._idle: list[_Worker] = []
+        self._closed = False
+
+    def call(self, function: str, *args: Any) -> Outcome:
+        """Calls "module:function" with JSON-able arguments in a worker; never raises for what the function does."""
+        key = (function, json.dumps(args, sort_keys=True, default=repr))
+        with self._lock:
+            if (known := self._cache.get(key)) is not None:
+                self._cache.move_to_end(key)
+                return known
+        with self._free:
+            outcome = self._call_worker(function, args)
+        if self._cache_size:
+            with self._lock:
+                self._cache[key] = Outcome(outcome.status, outcome.value, outcome.message, 0.0)
+                if len(self._cache) > self._cache_size:
+                    self._cache.popitem(last=False)
+        return outcome
+
+    def map(self, function: str, calls: Iterable[Sequence[Any]]) -> list[Outcome]:
+        """The outcomes of many calls in their order, as many at once as there are workers."""
+        with ThreadPoolExecutor(self.workers) as threads:
+            return list(threads.map(lambda args: self.call(function, *args), calls))
+
+    def _call_worker(self, function: str, args: Sequence[Any]) -> Outcome:
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("this reward pool is closed")
+            worker = self._idle.pop() if self._idle else None
+        if worker is None or not worker.alive:
+            if worker is not None:
+                worker.kill()
+                self.replaced += 1
+            worker = _Worker(self.memory_mb)
+        outcome = worker.call(function, args, self.seconds)
+        with self._lock:
+            if not self._closed:
+                self._idle.append(worker)
+                return outcome
+        worker.kill()
+        return outcome
+
+    def close(self) -> None:
+        """Ends all workers."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for worker in idle:
+            worker.kill()
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+@lru_cache(maxsize=1)
+def shared_pool() -> Pool:
+    """The pool of this process, closed at its end. REWARD_WORKERS, REWARD_SECONDS and REWARD_MEMORY_MB set it up."""
+    pool = Pool(
+        workers=int(os.environ.get("REWARD_WORKERS", "2")),
+        seconds=float(os.environ.get("REWARD_SECONDS", "5")),
+        memory_mb=int(os.environ.get("REWARD_MEMORY_MB", "4096")),
+    )
+    atexit.register(pool.close)
+    return pool

@@ -1,0 +1,79 @@
+"""One worker process of the reward pool: `python -m reward_fns.worker`. Reads a call a line, writes a reply a line.
+
+The kernel ends it when a call takes too long (SIGALRM, left at its default action: no Python code has to run for it) or
+its memory is used up, so that neither a hanging nor a greedy verifier outlives its limit, even if the parent is gone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, cast
+
+# Importing a symbolic verifier takes seconds on a busy machine and is not the answer's fault.
+IMPORT_SECONDS = 120.0
+
+
+def resolve(name: str) -> Callable[..., Any]:
+    """The function behind "package.module:function"."""
+    module, _, function = name.partition(":")
+    found = getattr(importlib.import_module(module), function)
+    if not callable(found):
+        raise TypeError(f"{name} is not a function")
+    return cast(Callable[..., Any], found)
+
+
+def _limit(seconds: float) -> None:
+    # Reset each time: the code that is called may have changed it.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """The reply to {"function", "args", "seconds"}: {"value"} or {"error"} or {"memory"}."""
+    try:
+        _limit(IMPORT_SECONDS)
+        function = resolve(request["function"])
+        _limit(request["seconds"])
+        value = function(*request["args"])
+        _limit(0)
+        return {"value": value}
+    except MemoryError:
+        return {"memory": True}
+    except RecursionError as error:
+        return {"error": f"RecursionError: {error}"[:500]}
+    except Exception as error:  # whatever the verifier raises belongs to this answer, not to the run
+        return {"error": f"{type(error).__name__}: {error}"[:500]}
+    finally:
+        _limit(0)
+
+
+def main() -> None:
+    """Serves calls until the parent closes the pipe."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--memory_mb", type=int, required=True)
+    memory = parser.parse_args().memory_mb * 1024**2
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    # Replies go to a descriptor of their own, so that a verifier that prints cannot garble them.
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        reply = answer(json.loads(line))
+        try:
+            text = json.dumps(reply)
+        except (TypeError, ValueError) as error:
+            text = json.dumps({"error": f"the reward returned what JSON cannot hold: {error}"[:500]})
+        replies.write(text + "\n")
+        replies.flush()
+        if "memory" in reply:
+            break  # what is left of this process may be damaged; the parent starts another
+
+
+if __name__ == "__main__":
+    main()
