@@ -20,9 +20,11 @@ def enter_environment(arguments: list[str]) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """All flags. The first group are those of the UFT repository; a flag not given takes the profile's value."""
+    from data_prep.prompt_styles import STYLES
     from recipes.algorithms import algorithms
     from recipes.profiles import PROFILES
     from recipes.tasks import TASKS
+    from reward_fns import REWARDS
 
     names = "; ".join(f"{each.name}: {each.title}" for each in algorithms().values())
     root = argparse.ArgumentParser(
@@ -32,7 +34,11 @@ def parser() -> argparse.ArgumentParser:
     )
     run = root.add_argument_group("run")
     run.add_argument("--algo", default="uft", help=names)
-    run.add_argument("--data", default="countdown", help=f"task ({', '.join(TASKS)}) or folder with train/test.parquet")
+    run.add_argument(
+        "--data",
+        default="countdown",
+        help=f"task ({', '.join(TASKS)}), file of problems, or folder with train/test.parquet",
+    )
     run.add_argument("--model", help="Hugging Face name or folder; default: the profile's")
     run.add_argument("--T", type=int, help="reinforcement steps")
     run.add_argument("--T_hint", type=int, help="step after which no rollout starts from a hint")
@@ -41,9 +47,13 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--n_gpu", type=int, help="devices a node")
     run.add_argument("--visible-devices", dest="visible_devices", help="as CUDA_VISIBLE_DEVICES, e.g. 0,1")
     run.add_argument("--tp_size", type=int, help="tensor-parallel size of the inference engine")
-    run.add_argument("--eval", action="store_true", help="only evaluate --model (a model or a run's folder) on --data")
+    run.add_argument("--eval", action="store_true", help="only evaluate --model (also a run, checkpoint or adapter)")
     run.add_argument("--idx", help="a word added to the run's folder name")
     more = root.add_argument_group("more")
+    more.add_argument("--data_path", help="local copy of what --data math or others would load from the hub")
+    more.add_argument("--prompt_style", help="; ".join(f"{s.name}: {s.title}" for s in STYLES.values()))
+    more.add_argument("--reward", help=f"{', '.join(REWARDS)} or path/to/file.py:function; default: by the data")
+    more.add_argument("--allow_overlap", action="store_true", default=None, help="train although test problems are in")
     more.add_argument("--profile", help=f"hardware: {'; '.join(f'{p.name}: {p.title}' for p in PROFILES.values())}")
     more.add_argument("--seed", type=int)
     more.add_argument("--lr", type=float, help="of reinforcement stages")
@@ -69,6 +79,12 @@ def parser() -> argparse.ArgumentParser:
     more.add_argument("--logger", help="comma-separated: console,file,tensorboard,wandb,...")
     more.add_argument("--out", help="folder of the run; default out/<algo>-<data>-<model>-<hash>")
     more.add_argument("--resume", action="store_true", help="continue the run in that folder")
+    more.add_argument("--n_samples", type=int, help="of --eval: answers a problem; above 1 they are sampled")
+    more.add_argument("--top_p", type=float, help="of --eval")
+    more.add_argument("--max_reward_error_rate", type=float, help="of a step's answers; above it the run stops")
+    more.add_argument("--max_timeout_rate", type=float, help="of a step's answers; above it the run stops")
+    more.add_argument("--max_parse_fail_rate", type=float, help="of a step's answers, for --parse_fail_steps in a row")
+    more.add_argument("--parse_fail_steps", type=int)
     more.add_argument("--stall_minutes", type=float, default=30.0, help="end the run when nothing moves for so long")
     more.add_argument("--dry_run", action="store_true", help="print what would be done, start nothing")
     return root
@@ -77,46 +93,28 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str]) -> int:
     """Run what the command line says; returns the exit code."""
     from recipes.experiment import ExperimentError
-    from recipes.launch import dry_run, evaluate, launch, weights_of
-    from recipes.machine import gpu_count
-    from recipes.resolve import build_experiment, default_profile
+    from recipes.front import evaluate, train
     from recipes.watch.processes import RunBusyError
 
-    own, _, overrides = _split(arguments)
+    own, overrides = _split(arguments)
     flags = vars(parser().parse_args(own))
-    only_eval = flags.pop("eval")
-    visible, idx = flags.pop("visible_devices"), flags.pop("idx")
-    wanted, out, resume = flags.pop("profile"), flags.pop("out"), flags.pop("resume")
-    show_only, stall_minutes = flags.pop("dry_run"), flags.pop("stall_minutes")
+    visible, only_evaluate = flags.pop("visible_devices"), flags.pop("eval")
     if visible is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible
     if flags["logger"] is not None:
         flags["logger"] = tuple(flags["logger"].split(","))
     if overrides:
         flags["overrides"] = tuple(overrides)
-    if flags["model"] is not None:
-        flags["model"] = weights_of(flags["model"])
     try:
-        profile = default_profile(gpu_count(), wanted)
-        experiment = build_experiment(flags, profile)
-        if flags["model"] is None and wanted is None:
-            print(f"no --model and no --profile given: {profile.model} on profile {profile.name} ({profile.title})")
-        name = ("eval-" if only_eval else "") + experiment.default_name + (f"-{idx}" if idx else "")
-        folder = Path(out) if out else ROOT / "out" / name
-        if show_only:
-            print(dry_run(experiment, folder))
-            return 0
-        if only_eval:
-            return evaluate(experiment, folder, stall_minutes=stall_minutes)
-        return launch(experiment, folder, resume=resume, stall_minutes=stall_minutes)
+        return evaluate(flags) if only_evaluate else train(flags)
     except (ExperimentError, RunBusyError) as error:
         print(f"run.py: {error}", file=sys.stderr)
         return 2
 
 
-def _split(arguments: list[str]) -> tuple[list[str], str, list[str]]:
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
     at = arguments.index("--") if "--" in arguments else len(arguments)
-    return arguments[:at], "--", arguments[at + 1 :]
+    return arguments[:at], arguments[at + 1 :]
 
 
 if __name__ == "__main__":

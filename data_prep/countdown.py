@@ -22,16 +22,14 @@ from data_prep.countdown_solver import (
     reachable_values,
     step_lines,
 )
+from data_prep.prompt_styles import Question, completion_prompt
 from data_prep.schema import Row, SchemaError, build_row, content_hash, write_rows
 
-PROMPT = (
-    "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. The assistant "
-    "first thinks about the reasoning process in the mind and then provides the user with the answer.\n"
-    "User: Using the numbers {numbers}, create an equation that equals {target}. You can use basic arithmetic "
-    "operations (+, -, *, /) and each number can only be used once. Show your work in <think> </think> tags. And "
-    "return the final answer in <answer> </answer> tags, for example <answer> (1 + 2) / 3 </answer>.\n"
-    "Assistant: Let me solve this step by step.\n<think> "
+QUESTION = (
+    "Using the numbers {numbers}, create an equation that equals {target}. You can use basic arithmetic operations "
+    "(+, -, *, /) and each number can only be used once."
 )
+EXAMPLE = "(1 + 2) / 3"
 
 # A problem's identity: the numbers in any order, and the target.
 Key = tuple[tuple[int, ...], int]
@@ -104,6 +102,11 @@ def canonical_key(numbers: Sequence[int], target: int) -> Key:
     return tuple(sorted(numbers)), target
 
 
+def prompt(numbers: Sequence[int], target: int) -> str:
+    """What the model is asked, in the completion style."""
+    return completion_prompt(Question(QUESTION.format(numbers=list(numbers), target=target), EXAMPLE))
+
+
 def row_key(row: Row) -> Key:
     """The identity of the problem in a countdown row."""
     truth = row["reward_model"]["ground_truth"]
@@ -165,7 +168,7 @@ def to_row(problem: Problem, index: int, split: str) -> Row:
     """The problem as a training row, hint and prompt in the format of the published data."""
     final = expression(problem.solution)
     return build_row(
-        prompt=PROMPT.format(numbers=list(problem.numbers), target=problem.target),
+        prompt=prompt(problem.numbers, problem.target),
         hint=[*step_lines(problem.solution), f"Therefore, the final equation is {final}"],
         final_answer=final,
         data_source="countdown",

@@ -1,4 +1,4 @@
-"""How a question is put to a model: UFT's completion prompt and the other styles of `--prompt_style`.
+"""How a question is put to a model: UFT's completion prompt for base models, chat templates, Dr.GRPO's prompts.
 
 Rows on disk carry the completion style, as the published files do; `read_completion` finds question and example in it
 again, and `restyle` makes the row of another style from them.
@@ -7,8 +7,11 @@ again, and `restyle` makes the row of another style from them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
-THINK_TAG = "<think> "
+from data_prep.schema import ANSWER_CLOSES, ANSWER_OPENS, Message, Row, SchemaError, read_rows, write_rows
+
 _OPENING = (
     "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. The assistant "
     "first thinks about the reasoning process in the mind and then provides the user with the answer.\nUser: "
@@ -18,8 +21,12 @@ _INSTRUCTION = (
     "<answer> "
 )
 _AFTER_EXAMPLE = " </answer>."
-ASSISTANT_STARTS = "Let me solve this step by step.\n" + THINK_TAG
+ASSISTANT_STARTS = "Let me solve this step by step.\n<think> "
 _CLOSING = _AFTER_EXAMPLE + "\nAssistant: " + ASSISTANT_STARTS
+
+# Base models are prompted with plain text: the content of the message, after the tokenizer's own first token if it has
+# one (Llama's models need theirs).
+PLAIN_TEMPLATE = "{{ bos_token or '' }}{% for message in messages %}{{ message['content'] }}{% endfor %}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +37,91 @@ class Question:
     example: str
 
 
+@dataclass(frozen=True, slots=True)
+class PromptStyle:
+    """A way to ask. answer_format: where the reward looks for the final answer. chat: the model's own chat template is
+    put around the messages, and the assistant's turn begins with `starts`. pattern: the text of the one message."""
+
+    name: str
+    title: str
+    answer_format: Literal["tags", "boxed"]
+    pattern: str
+    chat: bool = False
+    starts: str = ""
+
+    def messages(self, question: Question) -> list[Message]:
+        """The prompt of a question."""
+        # Not str.format: questions are full of braces.
+        text = self.pattern.replace("{example}", question.example).replace("{question}", question.text)
+        return [{"role": "user", "content": text}]
+
+    def template(self, own_template: str | None) -> str:
+        """The chat template to use, given the tokenizer's own one.
+
+        Raises:
+            ValueError: when the style needs a chat template and the model has none.
+        """
+        if not self.chat:
+            return PLAIN_TEMPLATE
+        if not own_template:
+            raise ValueError(
+                f"--prompt_style {self.name}: the model's tokenizer has no chat template; "
+                "use --prompt_style completion (for base models), or an instruct model"
+            )
+        return own_template + "{% if add_generation_prompt %}{{ " + repr(self.starts) + " }}{% endif %}"
+
+
+STYLES = {
+    style.name: style
+    for style in (
+        PromptStyle(
+            name="completion",
+            title="UFT's prompt for base models: plain text that ends inside <think>",
+            answer_format="tags",
+            pattern=_OPENING + "{question}" + _INSTRUCTION + "{example}" + _CLOSING,
+        ),
+        PromptStyle(
+            name="chat",
+            title="the model's own chat template; the assistant's turn starts inside <think>",
+            answer_format="tags",
+            pattern="{question}" + _INSTRUCTION + "{example}" + _AFTER_EXAMPLE,
+            chat=True,
+            starts=ASSISTANT_STARTS,
+        ),
+        PromptStyle(
+            name="r1",
+            title="the R1 prompt of Dr.GRPO (arXiv 2503.20783), plain text",
+            answer_format="tags",
+            pattern=(
+                "A conversation between User and Assistant. The User asks a question, and the Assistant solves it. The "
+                "Assistant first thinks about the reasoning process in the mind and then provides the User with the "
+                "answer. The reasoning process is enclosed within <think> </think> and answer is enclosed within "
+                "<answer> </answer> tags, respectively, i.e., <think> reasoning process here </think> <answer> answer "
+                "here </answer>.\nUser: {question}\nAssistant: <think>"
+            ),
+        ),
+        PromptStyle(
+            name="qwen_math",
+            title="the Qwen2.5-Math prompt of Dr.GRPO: ChatML, answer in \\boxed{}",
+            answer_format="boxed",
+            pattern=(
+                "<|im_start|>system\nPlease reason step by step, and put your final answer within \\boxed{}."
+                "<|im_end|>\n<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
+            ),
+        ),
+        PromptStyle(
+            name="none",
+            title="the question alone (Dr.GRPO's no template), answer in \\boxed{}",
+            answer_format="boxed",
+            pattern="{question}",
+        ),
+    )
+}
+
+
 def completion_prompt(question: Question) -> str:
     """The prompt of the UFT paper for base models: one text that ends where the model's thought begins."""
-    return _OPENING + question.text + _INSTRUCTION + question.example + _CLOSING
+    return STYLES["completion"].messages(question)[0]["content"]
 
 
 def read_completion(prompt: str) -> Question | None:
@@ -42,3 +131,29 @@ def read_completion(prompt: str) -> Question | None:
         return None
     example = prompt[at + len(_INSTRUCTION) : -len(_CLOSING)]
     return Question(prompt[len(_OPENING) : at], example)
+
+
+def restyle(row: Row, style: PromptStyle, where: str) -> Row:
+    """The row with its prompt, and the end of its solution, in another style.
+
+    Raises:
+        SchemaError: if the row's prompt is not in the completion style, so that its question cannot be told apart.
+    """
+    question = read_completion("".join(message["content"] for message in row["prompt"]))
+    if question is None:
+        raise SchemaError(
+            f"{where}, column prompt: not in the completion style, so --prompt_style {style.name} cannot find the "
+            "question in it; make the file with `python -m data_prep validate`, or use --prompt_style completion"
+        )
+    reasoning = "".join(row["hint"])
+    final = row["answer"][len(reasoning) + len(ANSWER_OPENS) : -len(ANSWER_CLOSES)]
+    answer = row["answer"]
+    if style.answer_format == "boxed":
+        answer = reasoning if "\\boxed{" in reasoning else f"{reasoning}\nThe final answer is \\boxed{{{final}}}."
+    return {**row, "prompt": style.messages(question), "answer": answer}
+
+
+def restyle_file(source: Path, target: Path, style: PromptStyle) -> None:
+    """Writes `source` in another style to `target`; the file appears whole or not at all."""
+    rows = read_rows(source)
+    write_rows(target, [restyle(row, style, f"{source}, row {number}") for number, row in enumerate(rows)])

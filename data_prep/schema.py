@@ -107,11 +107,13 @@ def validate_row(row: Mapping[str, Any], where: str) -> None:
         # A hint that ends the thought would hand the answer to the model.
         _demand(tag not in reasoning, where, "hint", f"must not contain {tag}", reasoning)
     answer = row["answer"]
+    end = answer[len(reasoning) :]
+    tagged = end.startswith(ANSWER_OPENS) and end.endswith(ANSWER_CLOSES)
     _demand(
-        answer.startswith(reasoning + ANSWER_OPENS) and answer.endswith(ANSWER_CLOSES),
+        answer.startswith(reasoning) and (tagged or "\\boxed{" in answer),
         where,
         "answer",
-        f"must be the joined hint + {ANSWER_OPENS!r} + the final answer + {ANSWER_CLOSES!r}",
+        f"must be the joined hint + {ANSWER_OPENS!r} + the final answer + {ANSWER_CLOSES!r} (or end in \\boxed{{}})",
         answer,
     )
 

@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass
 from typing import Final
 
-from data_prep.countdown import PROMPT, Key, canonical_key
+from data_prep.countdown import Key, canonical_key, prompt
 
 THEREFORE: Final = "Therefore, the final equation is "
 
@@ -43,7 +43,7 @@ class Chain:
     @property
     def prompt(self) -> str:
         """The countdown prompt over the numbers and the stated target."""
-        return PROMPT.format(numbers=list(self.numbers), target=self.target)
+        return prompt(self.numbers, self.target)
 
     @property
     def response(self) -> str:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from data_prep.countdown import PROMPT, Problem
+from data_prep.countdown import Problem, prompt
 from reward_fns import compute_score
 
 _LINE = re.compile(r"(\d+) ([-+*/]) (\d+) = (\d+)\n")
@@ -44,7 +44,7 @@ def measure(
     finished = valid = hits = lines = right = 0
     for size in sorted({len(problem.numbers) for problem in problems}):
         group = [problem for problem in problems if len(problem.numbers) == size]
-        prompts = [PROMPT.format(numbers=list(problem.numbers), target=problem.target) for problem in group]
+        prompts = [prompt(problem.numbers, problem.target) for problem in group]
         tokens = complete(model, torch.tensor(tokenizer(prompts)["input_ids"]), temperature, max_new_tokens)
         for problem, row in zip(group, tokens, strict=True):
             text = tokenizer.decode(row, skip_special_tokens=True)

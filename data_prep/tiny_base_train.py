@@ -39,7 +39,7 @@ class TrainSettings:
     intermediate_size: int = 384
     layers: int = 3
     head_dim: int = 32
-    context: int = 1024
+    context: int = 4096
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast, settings: TrainSettings) -> LlamaForCausalLM:

@@ -1,23 +1,33 @@
-"""The files of a run: a task's generated files, or the user's folder, checked before anything starts."""
+"""The files of a run: a task's generated files, a user's file or folder, checked before anything starts."""
 
 import hashlib
+import importlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as parquet
 
+from data_prep.prompt_styles import STYLES, restyle_file
 from recipes.experiment import Experiment, ExperimentError
 from recipes.run_dir import write_json
 from recipes.tasks import TASKS
 
 REQUIRED_COLUMNS = ("prompt", "answer", "data_source", "reward_model", "extra_info")
+OPTIONS_FILE = "options.json"
+"""Written last: a folder of generated files that has it is whole."""
+
+TEST_SHARE = 0.1
+"""Of a user's single file, when no test file is given."""
+
+_REWARD_SAMPLE = 64
+_LEAST_ACCEPTED = 0.9
 
 
 @dataclass(frozen=True)
 class DataFiles:
-    """Train and test files with their sizes."""
+    """Train and test files with their sizes; n_train is 0 for what is only evaluated, or not loaded yet."""
 
     train: Path
     test: Path
@@ -31,34 +41,116 @@ def locate(experiment: Experiment, root: Path) -> DataFiles:
     """Where the data of an experiment is or will be. Writes nothing.
 
     Raises:
-        ExperimentError: when a folder lacks a file or a file a column, or holds too few rows for a batch.
+        ExperimentError: when a folder lacks a file or a file a column.
     """
+    source = Path(experiment.data)
     if experiment.data in TASKS:
         options = {**experiment.data_options, "seed": 0}
-        name = f"{experiment.data}-{hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:8]}"
-        folder = root / "data" / name
-        if not (folder / "options.json").exists():
-            return DataFiles(
-                folder / "train.parquet", folder / "test.parquet", options["n_train"], options["n_test"], options
-            )
+        folder = root / "data" / f"{experiment.data}-{_hash(json.dumps(options, sort_keys=True).encode())}"
+    elif source.is_file():
+        options = {
+            "path": str(source.resolve()),
+            "reward": experiment.reward,
+            "seed": experiment.seed,
+            "test_share": TEST_SHARE,
+        }
+        folder = root / "data" / f"{source.stem}-{_hash(json.dumps(options).encode() + source.read_bytes())}"
     else:
-        folder = Path(experiment.data)
+        options, folder = {}, source
     train, test = folder / "train.parquet", folder / "test.parquet"
-    return DataFiles(train, test, _checked_rows(train, experiment), _checked_rows(test, experiment), None)
+    if options and not (folder / OPTIONS_FILE).exists():
+        return DataFiles(train, test, options.get("n_train", 0), options.get("n_test", 0), options)
+    n_test = _checked_rows(test, experiment)
+    if experiment.data in TASKS and TASKS[experiment.data].only_for_evaluation:
+        return DataFiles(test, test, 0, n_test, None)
+    return DataFiles(train, test, _checked_rows(train, experiment), n_test, None)
 
 
 def prepare(experiment: Experiment, files: DataFiles) -> None:
-    """Generate the files of a task if they are not there yet, and check that a batch can be filled."""
-    if files.generate is not None:
-        options = dict(files.generate)
-        from data_prep import countdown
+    """Make the files of a task, or of a user's single file, if they are not there yet.
 
-        countdown.prepare(files.train.parent, **options)
-        write_json(files.train.parent / "options.json", options)
+    Raises:
+        ExperimentError: with what is wrong with the data, and where.
+    """
+    if files.generate is None:
+        return
+    folder = files.test.parent
+    try:
+        if experiment.data in TASKS:
+            preparer = importlib.import_module(f"data_prep.{experiment.data}")
+            preparer.prepare(folder, **files.generate)
+        else:
+            from data_prep.custom import prepare_file
+
+            options = {**files.generate, "path": Path(files.generate["path"])}
+            prepare_file(out_dir=folder, test_file=None, **options)
+    except (ValueError, OSError) as error:
+        raise ExperimentError(f"--data {experiment.data}: {error}") from error
+    write_json(folder / OPTIONS_FILE, files.generate)
+
+
+def check_training(experiment: Experiment, files: DataFiles) -> None:
+    """Refuse to train on files that cannot fill a batch, share problems with the test file, or defeat their reward.
+
+    Raises:
+        ExperimentError: naming the rows.
+    """
+    from data_prep.contamination import ContaminationError, overlaps, raise_if_overlap
+
     if files.n_train < experiment.batch_size:
         raise ExperimentError(
             f"{files.train} has {files.n_train} rows, fewer than --batch_size {experiment.batch_size}: "
             f"no step could be made"
+        )
+    _check_reward(experiment, files.train)
+    try:
+        raise_if_overlap(overlaps(files.train, [files.test]), experiment.allow_overlap)
+    except ContaminationError as error:
+        raise ExperimentError(str(error)) from None
+
+
+def styled(experiment: Experiment, files: DataFiles, folder: Path) -> DataFiles:
+    """The files in the experiment's prompt style: themselves for the style of files, else copies in `folder`.
+
+    Raises:
+        ExperimentError: for a prompt whose question cannot be told apart.
+    """
+    if experiment.prompt_style == "completion":
+        return files
+    style = STYLES[experiment.prompt_style]
+    copies = replace(files, train=folder / files.train.name, test=folder / files.test.name)
+    for source, copy in {files.test: copies.test, files.train: copies.train}.items():
+        if not copy.exists():
+            try:
+                restyle_file(source, copy, style)
+            except ValueError as error:
+                raise ExperimentError(str(error)) from None
+    return copies
+
+
+def _check_reward(experiment: Experiment, train: Path) -> None:
+    """The data's own solutions must be right by the reward they are trained with: the cheapest test of both."""
+    from reward_fns import compute_score
+
+    columns = ["answer", "data_source", "reward_model"]
+    rows = next(parquet.ParquetFile(train).iter_batches(_REWARD_SAMPLE, columns=columns)).to_pylist()
+    refused = []
+    for number, row in enumerate(rows):
+        try:
+            found = compute_score(
+                row["data_source"], row["answer"], row["reward_model"]["ground_truth"], reward=experiment.reward
+            )
+        except ValueError as error:
+            raise ExperimentError(f"{train}, row {number}, column data_source: {error}") from None
+        if found["acc"] != 1.0:
+            refused.append((number, row, found))
+    if len(refused) > (1 - _LEAST_ACCEPTED) * len(rows):
+        number, row, found = refused[0]
+        raise ExperimentError(
+            f"the reward does not accept the data's own solutions: {len(refused)} of the first {len(rows)} rows of "
+            f"{train} score below 1. First: row {number} scores {found['score']}, read as {found['pred']!r}, the "
+            f"solution ends {row['answer'][-120:]!r}, ground truth {row['reward_model']['ground_truth']}. "
+            f"Mend the data or choose another --reward."
         )
 
 
@@ -74,3 +166,7 @@ def _checked_rows(file: Path, experiment: Experiment) -> int:
             f"(found: {', '.join(table.schema_arrow.names)})"
         )
     return int(table.metadata.num_rows)
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:8]

@@ -3,24 +3,40 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
-from eval.evaluate import evaluate
+from eval.evaluate import Settings, evaluate
 from recipes.records import Records
 from recipes.run_dir import RunDir, append_metrics
+
+
+def validation_metrics(result: dict[str, Any]) -> dict[str, float]:
+    """val/* of an evaluation, as training's validation names them: means over data sources, unweighted."""
+    total = result["mean_over_sources_unweighted"]
+    return {
+        "val/acc": total["accuracy"],
+        "val/format": total["format_rate"],
+        "val/truncated": total["truncation_rate"],
+        **{f"val/acc/{source}": block["accuracy"] for source, block in result["sources"].items()},
+    }
 
 
 def main() -> None:
     """Evaluate and add the result to the metrics of the run the stage belongs to."""
     file = Path(sys.argv[1])
-    folder, arguments = file.parent, json.loads(file.read_text())
-    step, owner = arguments.pop("step"), RunDir(Path(arguments.pop("run")))
-    data = Path(arguments.pop("data"))
+    folder, given = file.parent, json.loads(file.read_text())
+    settings = Settings(**{**given["settings"], "sources": tuple(given["settings"]["sources"])})
     records = Records(folder, total_steps=1)
-    records.phase("validating", 0)
-    result = evaluate(data=data, out=folder, **arguments)
-    found = {"val/acc": result.accuracy, "val/format": result.format_rate, "val/truncated": result.truncation_rate}
-    append_metrics(owner.metrics, step, found)
-    records.log(step, found)
+
+    def progress(done: int, total: int) -> None:
+        records.headline({"problems": done, "of": total})
+        records.phase("validating", 0)
+
+    found = validation_metrics(evaluate(settings, folder, device=given["device"], progress=progress))
+    step = given["step"]
+    if step is not None:
+        append_metrics(RunDir(Path(given["run"])).metrics, step, found)
+    records.log(step or 0, found)
     records.phase("finished", 1)
 
 

@@ -28,7 +28,7 @@ class Experiment:
     """Algorithm: a name in recipes/algorithms."""
 
     data: str
-    """Task name, or a folder holding train.parquet and test.parquet."""
+    """Task name, a file of problems, or a folder holding train.parquet and test.parquet."""
 
     model: str
     """Hugging Face name or folder of the base model."""
@@ -137,6 +137,27 @@ class Experiment:
 
     data_options: dict[str, Any]
     """Arguments of the data generator."""
+
+    prompt_style: str
+    """How questions are put to the model: a name in data_prep/prompt_styles.py."""
+
+    reward: str | None
+    """A reward's name, or a user's path.py:function; None goes by each row's data_source."""
+
+    allow_overlap: bool
+    """Train although problems of the test file are in the training file."""
+
+    max_reward_error_rate: float
+    """Share of a step's answers whose scoring failed at which the run stops."""
+
+    max_timeout_rate: float
+    """Share of a step's answers whose verifier ran into its limits at which the run stops."""
+
+    max_parse_fail_rate: float
+    """Share of unreadable answers above which, for parse_fail_steps steps in a row, the run stops."""
+
+    parse_fail_steps: int
+    """How many such steps in a row."""
 
     overrides: tuple[str, ...]
     """verl overrides given after --, applied last."""

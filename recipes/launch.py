@@ -12,7 +12,8 @@ from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment, ExperimentError, from_yaml, to_yaml
 from recipes.plan import describe
 from recipes.run_dir import RunDir, publish, read_metrics, write_json, write_text
-from recipes.stages import VERL_FILE, evaluation_stage, run_stage, stages
+from recipes.stages import VERL_FILE, run_stage, stages
+from recipes.tasks import TASKS
 from recipes.verl_plugin.verl_config import environment, rl_config, sft_config
 from recipes.watch.supervise import Outcome
 
@@ -28,6 +29,11 @@ _MAY_CHANGE = {
     "tokens_per_micro_batch",
     "rollout_memory",
     "max_num_seqs",
+    "max_reward_error_rate",
+    "max_timeout_rate",
+    "max_parse_fail_rate",
+    "parse_fail_steps",
+    "allow_overlap",
 }
 
 
@@ -38,11 +44,13 @@ def launch(experiment: Experiment, out: Path, *, resume: bool, stall_minutes: fl
         ExperimentError: before anything starts, when the folder belongs to another run.
     """
     run = RunDir(out.resolve())
+    refuse_evaluation_only(experiment)
     experiment = _claim(run, experiment, resume)
-    files = datafiles.locate(experiment, ROOT)
+    files = prepared(experiment)
+    datafiles.check_training(experiment, files)
+    write_text(run.experiment, to_yaml(experiment))
     print(describe(experiment, files), flush=True)
-    datafiles.prepare(experiment, files)
-    files = datafiles.locate(experiment, ROOT)
+    files = datafiles.styled(experiment, files, run.path / "data")
     started = time.time()
     outcomes: list[Outcome] = []
     for stage in stages(experiment, run, files):
@@ -58,45 +66,30 @@ def launch(experiment: Experiment, out: Path, *, resume: bool, stall_minutes: fl
     return 0
 
 
-def evaluate(experiment: Experiment, out: Path, *, stall_minutes: float) -> int:
-    """Greedy accuracy of the experiment's model (or of a run's best weights) on the test file. Returns the exit code.
-
-    Raises:
-        ExperimentError: when the folder already holds a run.
-    """
-    run = RunDir(out.resolve())
-    if run.experiment.exists():
-        raise ExperimentError(f"{run.path} holds a training run; give an evaluation its own --out")
-    files = datafiles.locate(experiment, ROOT)
-    datafiles.prepare(experiment, files)
-    write_text(run.experiment, to_yaml(experiment))
-    outcome = run_stage(
-        experiment, evaluation_stage(experiment, run, run, files, "given", experiment.model, 0), stall_minutes
-    )
-    print(outcome.paragraph, flush=True)
-    if outcome.exit_code == 0:
-        result = json.loads((run.path / "eval/given/results.json").read_text())
-        print(
-            f"\naccuracy {result['accuracy']:.1%}, readable {result['format_rate']:.1%}, cut off "
-            f"{result['truncation_rate']:.1%} of {result['problems']} problems (greedy); "
-            f"every answer: {_short(run.path / 'eval/given/items.jsonl')}"
+def refuse_evaluation_only(experiment: Experiment) -> None:
+    """Raise ExperimentError for training on what only evaluates."""
+    task = TASKS.get(experiment.data)
+    if task is not None and task.only_for_evaluation:
+        trainable = ", ".join(name for name, each in TASKS.items() if not each.only_for_evaluation)
+        raise ExperimentError(
+            f"--data {task.name} is only for evaluation ({task.only_for_evaluation}); add --eval, "
+            f"or train on one of {trainable}"
         )
-    return outcome.exit_code
 
 
-def weights_of(model: str) -> str:
-    """The weights a user means: a run's folder stands for its best weights, anything else for itself."""
-    for part in ("best", "last"):
-        weights = Path(model) / "hf" / part
-        if weights.is_dir():
-            return str(weights)
-    return model
+def prepared(experiment: Experiment) -> DataFiles:
+    """The files of the experiment's data, made if they were not there."""
+    files = datafiles.locate(experiment, ROOT)
+    if files.generate is not None:
+        print(f"preparing {files.test.parent}", flush=True)
+        datafiles.prepare(experiment, files)
+        files = datafiles.locate(experiment, ROOT)
+    return files
 
 
 def _claim(run: RunDir, experiment: Experiment, resume: bool) -> Experiment:
-    """Take the folder for this experiment, or continue the one in it."""
+    """Whether the folder is free for this experiment, or holds its beginning; it is taken once the data are fine."""
     if not run.experiment.exists():
-        write_text(run.experiment, to_yaml(experiment))
         return experiment
     if not resume:
         raise ExperimentError(
@@ -114,7 +107,6 @@ def _claim(run: RunDir, experiment: Experiment, resume: bool) -> Experiment:
         raise ExperimentError(f"--resume: {run.path} was started with T {saved.T}; it can be extended, not shortened")
     if experiment.T > saved.T:
         (run.path / DONE).unlink(missing_ok=True)
-    write_text(run.experiment, to_yaml(experiment))
     return experiment
 
 
@@ -161,6 +153,7 @@ def _short(path: Path) -> str:
 def dry_run(experiment: Experiment, out: Path) -> str:
     """What `launch` would do: the plan, the commands and verl's configuration. Starts and writes nothing."""
     run = RunDir(out.resolve())
+    refuse_evaluation_only(experiment)
     files = datafiles.locate(experiment, ROOT)
     parts = [describe(experiment, files), "\nenvironment:"]
     parts += [f"  {name}={value}" for name, value in environment(experiment, run).items()]

@@ -4,6 +4,9 @@ import json
 import re
 from pathlib import Path
 
+import pyarrow.parquet as parquet
+
+from data_prep.prompt_styles import STYLES, Question, read_completion
 from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment
 from recipes.hints.cut import plan_hint
@@ -90,13 +93,29 @@ def memory(experiment: Experiment) -> str:
     )
 
 
+def prompt_style(experiment: Experiment, files: DataFiles) -> str:
+    """The prompt style with a whole prompt as an example: the first test problem, or a stand-in before it exists."""
+    style = STYLES[experiment.prompt_style]
+    question = Question("<question>", "<example>")
+    if files.test.exists():
+        first = next(parquet.ParquetFile(files.test).iter_batches(1, columns=["prompt"])).to_pylist()[0]
+        text = "".join(message["content"] for message in first["prompt"])
+        question = read_completion(text) or question
+    text = "".join(message["content"] for message in style.messages(question))
+    if style.chat:
+        text = f"<the model's chat template>{text}<the assistant's turn>{style.starts}"
+    where = "<answer> </answer>" if style.answer_format == "tags" else "\\boxed{}"
+    lines = "\n".join(f"               | {line}" for line in text.split("\n"))
+    return f"prompt style:  {style.name}: {style.title}; the reward reads the answer from {where}\n{lines}"
+
+
 def describe(experiment: Experiment, files: DataFiles) -> str:
     """All of the above under a heading."""
     algorithm = experiment.algorithm
     heading = f"{algorithm.name}: {algorithm.title}\n               {algorithm.equation}  [{algorithm.paper}]"
-    data = f"data:          {files.train.parent}" + (" (will be generated)" if files.generate is not None else "")
+    data = f"data:          {files.train.parent}" + (" (will be prepared)" if files.generate is not None else "")
     parts = [heading, f"model:         {experiment.model} on profile {experiment.profile}", data]
-    parts += [batch_arithmetic(experiment, files)]
+    parts += [prompt_style(experiment, files), batch_arithmetic(experiment, files)]
     if "rl" in algorithm.stages:
         parts += [hint_schedule(experiment)]
     return "\n".join([*parts, memory(experiment)])

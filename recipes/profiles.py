@@ -65,17 +65,20 @@ class Profile:
     lora_rank: int = 0
     """0 trains all weights."""
 
-    max_response_length: int | None = None
-    """Overrides the task's generation budget."""
-
-    max_hint_length: int | None = None
-    """Overrides the task's longest hint."""
+    lengths: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Token limits that differ from the task's, by task."""
 
     data_options: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Arguments of the data generators, by task."""
 
 
-_REFERENCE_DATA: dict[str, dict[str, Any]] = {"countdown": {"n_train": 10240, "n_test": 1024}}
+# Sizes of the UFT repository's published files.
+_REFERENCE_DATA: dict[str, dict[str, Any]] = {
+    "countdown": {"n_train": 10240, "n_test": 1024},
+    "kk_logic": {"n_train": 4500, "n_test": 500, "people": [3, 4, 5, 6, 7]},
+    "math": {"n_test": 1024, "levels": [3, 4, 5]},
+    "others": {},
+}
 
 PROFILES = {
     profile.name: profile
@@ -98,10 +101,17 @@ PROFILES = {
             sft_lr=1e-3,
             sft_epochs=1,
             test_freq=5,
-            max_response_length=64,
-            max_hint_length=64,
+            lengths={
+                "countdown": {"max_hint_length": 64, "max_response_length": 64},
+                "kk_logic": {"max_hint_length": 384, "max_response_length": 128},
+                "math": {"max_hint_length": 384, "max_response_length": 128},
+                "others": {"max_response_length": 128},
+            },
             data_options={
-                "countdown": {"n_train": 4096, "n_test": 256, "sizes": [3], "max_number": 30, "operators": "+-"}
+                "countdown": {"n_train": 4096, "n_test": 256, "sizes": [3], "max_number": 30, "operators": "+-"},
+                "kk_logic": {"n_train": 1024, "n_test": 64, "people": [3]},
+                "math": {"n_test": 64, "levels": [3, 4, 5]},
+                "others": {},
             },
         ),
         Profile(

@@ -8,7 +8,7 @@ from typing import Any
 from recipes.run_dir import RunDir, append_metrics, read_metrics, trim_metrics, write_json
 
 # Shown beside the progress bar, in this order, when a step has them.
-HEADLINE = ("val/acc", "critic/score/mean", "train/loss", "val/loss", "actor/pg_loss")
+HEADLINE = ("problems", "of", "val/acc", "critic/score/mean", "train/loss", "val/loss", "actor/pg_loss")
 
 
 class Records:
@@ -48,6 +48,10 @@ class Records:
         """Add a line of metrics."""
         self._remember(data)
         append_metrics(self._run.metrics, step, data)
+
+    def headline(self, data: dict[str, Any]) -> None:
+        """Numbers to show beside the progress bar from the next phase on; they are not logged."""
+        self._remember(data)
 
     def _remember(self, data: dict[str, Any]) -> None:
         for name in HEADLINE:

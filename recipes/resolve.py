@@ -1,12 +1,15 @@
 """From flags to an Experiment: defaults of algorithm, task and machine under what the user gave, then checks."""
 
+import re
 from pathlib import Path
 from typing import Any
 
+from data_prep.prompt_styles import STYLES
 from recipes.algorithms import algorithms, get_algorithm
 from recipes.experiment import LOGGERS, Experiment, ExperimentError, nearest
 from recipes.profiles import PROFILES, Profile, detect_profile
 from recipes.tasks import TASKS
+from reward_fns import REWARDS
 
 
 def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
@@ -29,12 +32,14 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
             f"--algo {algo}: no such algorithm{nearest(algo, names)} Known: {', '.join(algorithms())}."
         ) from None
     data = given.pop("data", "countdown")
-    if data not in TASKS and not Path(data).is_dir():
+    if data not in TASKS and not Path(data).exists():
         raise ExperimentError(
-            f"--data {data}: neither a task nor a folder{nearest(data, TASKS)} Tasks: {', '.join(TASKS)}; "
-            f"a folder must hold train.parquet and test.parquet."
+            f"--data {data}: neither a task nor a file or folder{nearest(data, TASKS)} Tasks: {', '.join(TASKS)}; "
+            f"a folder must hold train.parquet and test.parquet, a file problems (docs/custom_data.md)."
         )
-    task = TASKS.get(data) or TASKS.get(Path(data).name) or TASKS["countdown"]
+    task = TASKS.get(data) or TASKS.get(Path(data).name) or TASKS["math" if Path(data).is_file() else "countdown"]
+    if (reward := given.get("reward")) is not None:
+        given["reward"] = _reward(reward)
     test_freq = given.get("test_freq", min(profile.test_freq, given.get("T", profile.T)))
     values: dict[str, Any] = {
         "algo": algorithm.name,
@@ -57,8 +62,9 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
         "clip_ratio": 0.2,
         "temperature": 1.0,
         "max_prompt_length": task.max_prompt_length,
-        "max_hint_length": profile.max_hint_length or task.max_hint_length,
-        "max_response_length": profile.max_response_length or task.max_response_length,
+        "max_hint_length": task.max_hint_length,
+        "max_response_length": task.max_response_length,
+        **profile.lengths.get(task.name, {}),
         "n_gpu": profile.n_gpu,
         "nnodes": 1,
         "tp_size": 1,
@@ -75,8 +81,20 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
         "log_rollouts": 8,
         "logger": ("console", "file", "tensorboard"),
         "data_options": profile.data_options.get(task.name, {}) if data in TASKS else {},
+        "prompt_style": default_prompt_style(given.get("model", profile.model)),
+        "reward": None,
+        "allow_overlap": False,
+        "max_reward_error_rate": 0.05,
+        "max_timeout_rate": 0.2,
+        "max_parse_fail_rate": 0.99,
+        "parse_fail_steps": 50,
         "overrides": (),
     }
+    data_path = given.pop("data_path", None)
+    if data_path is not None:
+        if data not in TASKS or not task.from_hub:
+            raise ExperimentError(f"--data_path {data_path}: only for tasks from the hub (math, others), not {data}")
+        values["data_options"] = {**values["data_options"], "source": str(Path(data_path).resolve())}
     unknown = sorted(set(given) - set(values))
     if unknown:
         raise ExperimentError(f"{unknown[0]}: no such setting{nearest(unknown[0], values)}")
@@ -86,13 +104,54 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
     return experiment
 
 
+def _reward(reward: str) -> str:
+    """A reward's name as it is; a user's file by its full path, because workers run in other folders."""
+    file, colon, function = reward.rpartition(".py:")
+    if not colon:
+        if reward not in REWARDS:
+            raise ExperimentError(
+                f"--reward {reward}: unknown{nearest(reward, REWARDS)} Known: {', '.join(REWARDS)}, or "
+                f"path/to/file.py:function (docs/custom_data.md)."
+            )
+        return reward
+    path = Path(f"{file}.py")
+    if not path.is_file():
+        raise ExperimentError(f"--reward {reward}: no file {path}")
+    return f"{path.resolve()}:{function}"
+
+
+def default_prompt_style(model: str) -> str:
+    """chat for models that their name calls instruction-tuned, completion for all others."""
+    return "chat" if re.search(r"(?i)(instruct|chat|-it)\b", Path(model).name) else "completion"
+
+
 def check(experiment: Experiment) -> None:
     """Raise ExperimentError for a run that cannot work."""
     e = experiment
+    if e.prompt_style not in STYLES:
+        raise ExperimentError(
+            f"--prompt_style {e.prompt_style}: unknown{nearest(e.prompt_style, STYLES)} Known: {', '.join(STYLES)}."
+        )
+    task = TASKS.get(e.data)
+    if task is not None and e.prompt_style not in task.prompt_styles:
+        raise ExperimentError(
+            f"--prompt_style {e.prompt_style}: the reward of {task.name} does not read its answers; "
+            f"use one of {', '.join(task.prompt_styles)}"
+        )
+    for name in ("max_reward_error_rate", "max_timeout_rate", "max_parse_fail_rate"):
+        if not 0 <= getattr(e, name) <= 1:
+            raise ExperimentError(f"--{name} {getattr(e, name)}: must be from 0 to 1 (1 never stops a run)")
     for name in ("T", "n_rollout", "batch_size", "mini_batch_size", "sft_epochs", "n_gpu", "nnodes", "tp_size"):
         if getattr(e, name) < 1:
             raise ExperimentError(f"--{name} {getattr(e, name)}: must be at least 1")
-    for name in ("max_prompt_length", "max_response_length", "test_freq", "save_freq", "tokens_per_micro_batch"):
+    for name in (
+        "max_prompt_length",
+        "max_response_length",
+        "test_freq",
+        "save_freq",
+        "tokens_per_micro_batch",
+        "parse_fail_steps",
+    ):
         if getattr(e, name) < 1:
             raise ExperimentError(f"--{name} {getattr(e, name)}: must be at least 1")
     if e.T_hint > e.T:

@@ -4,20 +4,33 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from data_prep.schema import content_hash
+from eval.evaluate import Settings
+from eval.models import Weights
 from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment
 from recipes.run_dir import RunDir, complete_checkpoints, write_json, write_text
+from recipes.suites import Part
 from recipes.verl_plugin.verl_config import environment, rl_config, sft_config
 from recipes.watch.supervise import START_HINT, Outcome, supervise
 
 VERL_FILE = "verl.yaml"
 EVALUATE_FILE = "evaluate.json"
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How answers are drawn in an evaluation; the default is one greedy answer, as in training's validation."""
+
+    n_samples: int = 1
+    temperature: float = 0.0
+    top_p: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -63,16 +76,7 @@ def stages(experiment: Experiment, run: RunDir, files: DataFiles) -> list[Stage]
 
 def _rl_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str) -> Stage:
     def prepare(scratch: Path) -> None:
-        config = rl_config(
-            experiment,
-            run=run,
-            model=_absolute(model),
-            train_file=files.train.resolve(),
-            test_file=files.test.resolve(),
-            resume_from=_newest_checkpoint(run),
-            ray_folder=scratch,
-        )
-        _write_config(run, config)
+        _write_config(run, rl_config(experiment, ray_folder=scratch, **_inputs(run, files, model)))
 
     module = ["-m", "recipes.verl_plugin.main", str(run.path), *experiment.overrides]
     return Stage(f"{experiment.algo} on {Path(experiment.data).name}", run, module, experiment.T, START_HINT, prepare)
@@ -80,15 +84,7 @@ def _rl_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str)
 
 def _sft_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str) -> Stage:
     def prepare(_: Path) -> None:
-        config = sft_config(
-            experiment,
-            run=run,
-            model=_absolute(model),
-            train_file=files.train.resolve(),
-            test_file=files.test.resolve(),
-            resume_from=_newest_checkpoint(run),
-        )
-        _write_config(run, config)
+        _write_config(run, sft_config(experiment, **_inputs(run, files, model)))
 
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nnodes=1", f"--nproc_per_node={experiment.n_gpu}"]
     command = [*torchrun, "-m", "recipes.verl_plugin.sft_main", str(run.path)]
@@ -102,28 +98,76 @@ def _sft_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str
     )
 
 
+def _inputs(run: RunDir, files: DataFiles, model: str) -> dict[str, Any]:
+    """What a trainer starts from, by full paths: workers run in other folders."""
+    return {
+        "run": run,
+        "model": _absolute(model),
+        "train_file": files.train.resolve(),
+        "test_file": files.test.resolve(),
+        "resume_from": _newest_checkpoint(run),
+    }
+
+
 def evaluation_stage(
     experiment: Experiment, run: RunDir, owner: RunDir, files: DataFiles, name: str, model: str, step: int
 ) -> Stage:
     """Greedy accuracy of a model, recorded as `step` of the stage `owner`."""
     folder = RunDir(run.path / "eval" / name)
+    whole, greedy = Part(name, experiment.data), Sampling()
+    record = {"run": str(owner.path), "step": step}
+    return _evaluation(experiment, folder, files, whole, Weights(model), greedy, f"the {name} model", record)
 
+
+def part_stage(
+    experiment: Experiment, folder: RunDir, files: DataFiles, part: Part, weights: Weights, sampling: Sampling
+) -> Stage:
+    """One part of --eval, in a folder of its own; nothing of it enters the records of a run."""
+    title = f"{Path(weights.path).name} on {part.name}"
+    return _evaluation(experiment, folder, files, part, weights, sampling, title, {"run": None, "step": None})
+
+
+def harness_stage(experiment: Experiment, folder: RunDir, part: Part, weights: Weights) -> Stage:
+    """A part of --eval that lm-evaluation-harness runs."""
+    command = ["-m", "eval.harness", "--suite", part.data, "--model", _absolute(weights.path)]
+    command += ["--out", str(folder.path), "--device", experiment.device]
+    command += ["--seed", str(experiment.seed), "--limit", str(experiment.val_size)]
+    command += ["--lora", weights.adapter] if weights.adapter else []
+    source = experiment.data_options.get("source")
+    command += ["--local_data", source] if source else []
+    return Stage(f"{part.name} by lm-evaluation-harness", folder, command, 1, "loading the model", lambda _: None)
+
+
+def _evaluation(
+    experiment: Experiment,
+    folder: RunDir,
+    files: DataFiles,
+    part: Part,
+    weights: Weights,
+    sampling: Sampling,
+    what: str,
+    record: dict[str, Any],
+) -> Stage:
     def prepare(_: Path) -> None:
-        arguments = {
-            "model": _absolute(model),
-            "data": str(files.test.resolve()),
-            "run": str(owner.path),
-            "step": step,
-            "max_prompt_length": experiment.max_prompt_length,
-            "max_response_length": experiment.max_response_length,
-            "device": experiment.device,
-            "limit": experiment.val_size,
-            "seed": experiment.seed,
-        }
-        write_json(folder.path / EVALUATE_FILE, arguments)
+        settings = Settings(
+            model=_absolute(weights.path),
+            adapter=weights.adapter,
+            data=str(files.test.resolve()),
+            data_hash=content_hash(files.test),
+            sources=part.sources,
+            prompt_style=experiment.prompt_style,
+            reward=experiment.reward,
+            max_prompt_length=experiment.max_prompt_length,
+            max_response_length=experiment.max_response_length,
+            limit=experiment.val_size,
+            seed=experiment.seed,
+            dtype=experiment.dtype,
+            **asdict(sampling),
+        )
+        write_json(folder.path / EVALUATE_FILE, {"settings": asdict(settings), "device": experiment.device, **record})
 
     command = ["-m", "recipes.evaluate_stage", str(folder.path / EVALUATE_FILE)]
-    return Stage(f"evaluating the {name} model", folder, command, 1, "loading the model into vLLM", prepare)
+    return Stage(f"evaluating {what}", folder, command, 1, "loading the model into vLLM", prepare)
 
 
 def run_stage(experiment: Experiment, stage: Stage, stall_minutes: float) -> Outcome:

@@ -22,13 +22,75 @@ class Task:
     max_response_length: int
     """Most tokens the model may generate, hint not counted."""
 
+    prompt_styles: tuple[str, ...]
+    """Styles of --prompt_style that its reward can read the answer of."""
+
+    only_for_evaluation: str = ""
+    """Why nothing may be trained on it; empty if training is fine."""
+
+    from_hub: bool = False
+    """Its problems come from the hub (or a local copy, --data_path), not from a generator."""
+
+
+_TAGS = ("completion", "chat", "r1")
 
 TASKS = {
-    "countdown": Task(
-        name="countdown",
-        title="reach a target from 3-4 numbers with + - * /",
-        max_prompt_length=256,
-        max_hint_length=256,
-        max_response_length=1024,
-    ),
+    task.name: task
+    for task in (
+        Task(
+            name="countdown",
+            title="reach a target from 3-4 numbers with + - * /",
+            max_prompt_length=256,
+            max_hint_length=256,
+            max_response_length=1024,
+            prompt_styles=_TAGS,
+        ),
+        Task(
+            name="kk_logic",
+            title="who is a knight and who is a knave, 3-7 people",
+            max_prompt_length=1024,
+            max_hint_length=1024,
+            max_response_length=1024,
+            prompt_styles=_TAGS,
+        ),
+        Task(
+            name="math",
+            title="MATH, levels 3-5",
+            max_prompt_length=1024,
+            max_hint_length=1024,
+            max_response_length=1024,
+            prompt_styles=(*_TAGS, "qwen_math", "none"),
+            from_hub=True,
+        ),
+        Task(
+            name="others",
+            title="AIME24/25, AMC, MATH-500, Minerva, OlympiadBench, GSM8K",
+            max_prompt_length=1024,
+            max_hint_length=1024,
+            max_response_length=3000,
+            prompt_styles=(*_TAGS, "qwen_math", "none"),
+            only_for_evaluation="its problems are the benchmarks that results are reported on",
+            from_hub=True,
+        ),
+        Task(
+            name="vnhsge",
+            title="Vietnamese high-school graduation examination, multiple choice",
+            max_prompt_length=2048,
+            max_hint_length=1024,
+            max_response_length=1024,
+            prompt_styles=_TAGS,
+            only_for_evaluation="it is the alignment framework's benchmark",
+            from_hub=True,
+        ),
+        Task(
+            name="general_knowledge",
+            title="open questions of general knowledge",
+            max_prompt_length=1024,
+            max_hint_length=1024,
+            max_response_length=512,
+            prompt_styles=_TAGS,
+            only_for_evaluation="it is the alignment framework's benchmark",
+            from_hub=True,
+        ),
+    )
 }

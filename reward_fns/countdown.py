@@ -22,9 +22,18 @@ def score(response: str, ground_truth: Any) -> Verdict:
     a ground truth of another shape raises ValueError.
     """
     numbers, target = read_ground_truth(ground_truth)
-    reading = read_answer(response, read_expression)
+    reading = read_answer(response, _read)
     correct = reading.value is not None and _solves(reading.value, numbers, target)
     return Verdict(correct=correct, readable=reading.value is not None or reading.hedged, pred=reading.text)
+
+
+def _read(text: str) -> Expression | None:
+    """The expression in an answer block, out of its bold or code type and without a sentence's full stop."""
+    text = text.removesuffix(".")
+    for mark in ("```", "`", "**", "__"):
+        if len(text) > 2 * len(mark) and text.startswith(mark) and text.endswith(mark):
+            text = text[len(mark) : -len(mark)].strip()
+    return read_expression(text.removesuffix("."))
 
 
 def _solves(expression: Expression, numbers: list[int], target: int) -> bool:

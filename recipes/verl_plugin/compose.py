@@ -8,7 +8,9 @@ import yaml
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from transformers import AutoTokenizer
 
+from data_prep.prompt_styles import STYLES
 from recipes.experiment import ExperimentError, nearest
 
 CONFIG_FILE = "verl.yaml"
@@ -47,7 +49,15 @@ def compose_config(base: str, values: dict[str, Any], overrides: list[str]) -> D
 def load_config(base: str, folder: Path, overrides: list[str]) -> DictConfig:
     """`compose_config` with the values launch wrote to folder/verl.yaml."""
     values = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    return compose_config(base, values, overrides)
+    config = compose_config(base, values, overrides)
+    style = STYLES[values["uft"]["prompt_style"]]
+    if style.chat:
+        model = config.model if base.startswith("sft") else config.actor_rollout_ref.model
+        try:
+            model.custom_chat_template = style.template(AutoTokenizer.from_pretrained(model.path).chat_template)
+        except ValueError as error:
+            raise ExperimentError(str(error)) from None
+    return config
 
 
 def arguments() -> tuple[Path, list[str]]:

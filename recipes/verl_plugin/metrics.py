@@ -5,8 +5,15 @@ from typing import Any
 
 from recipes.hints.schedule import MAX_SEGMENTS
 
-# Keys of our reward functions that are averaged over a training batch.
-REWARD_KEYS = ("acc", "format", "parse_fail", "reward_error", "timeout")
+# Keys of our reward functions and the names of their means over a training batch.
+REWARD_RATES = {
+    "acc": "reward/acc",
+    "format": "reward/format_rate",
+    "partial": "reward/partial",
+    "parse_fail": "reward/parse_fail_rate",
+    "reward_error": "reward/reward_error_rate",
+    "timeout": "reward/timeout_rate",
+}
 
 
 def _mean(values: list[float]) -> float:
@@ -45,10 +52,10 @@ def hint_metrics(records: list[dict[str, Any]], scores: list[float]) -> dict[str
 def reward_metrics(infos: list[dict[str, Any]]) -> dict[str, float]:
     """reward/* of one batch: rates of what the reward functions report about each answer."""
     metrics = {}
-    for key in REWARD_KEYS:
+    for key, name in REWARD_RATES.items():
         values = [float(info[key]) for info in infos if isinstance(info.get(key), (int, float))]
         if values:
-            metrics[f"reward/{key}"] = _mean(values)
+            metrics[name] = _mean(values)
     return metrics
 
 

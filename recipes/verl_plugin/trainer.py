@@ -4,6 +4,7 @@ Only documented hooks and the step's own methods are overridden; each calls the 
 """
 
 import time
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,11 @@ from recipes.records import Records
 from recipes.run_dir import RunDir, keep_newest, mark_complete
 from recipes.verl_plugin.actor_loss import HINT_TOKENS, HintLoss, actor_loss
 from recipes.verl_plugin.metrics import hint_metrics, reward_metrics, validation_accuracy
+from recipes.verl_plugin.reward_watch import EXAMPLES, RewardFailure, RewardLimits, RewardWatch, failure
 from recipes.verl_plugin.rollout_log import digest, rollout_lines, write_rollouts
 
 # The replay buffer asks for finished rollouts at this interval; verl's 2 s would be most of a small run's step.
 POLL_SECONDS = 0.05
-
-
-class RewardFailure(RuntimeError):
-    """Too many answers could not be scored because the reward function itself failed."""
 
 
 class UnifiedTrainer(PPOTrainerSync):
@@ -41,8 +39,10 @@ class UnifiedTrainer(PPOTrainerSync):
         self.records.resume_at(self.global_steps)
         self.replay_buffer.poll_interval = POLL_SECONDS
         self._fetched = (-1, 0)
+        self._failure: RewardFailure | None = None
         self._save_due = False
         self._algorithm = get_algorithm(settings.algorithm)
+        self._reward_watch = RewardWatch(RewardLimits(**{f.name: settings[f.name] for f in fields(RewardLimits)}))
         hint = HintLoss(coef=settings.hint_nll_coef, aggregation=settings.hint_nll_agg)
         actor_config = omega_conf_to_dataclass(self.config.actor_rollout_ref.actor)
         self.actor_rollout_wg.set_loss_fn(partial(actor_loss, actor_config, hint))
@@ -111,7 +111,8 @@ class UnifiedTrainer(PPOTrainerSync):
         self.records.log(step, metrics)
         if self._save_due:
             self._write_checkpoint(step, metrics.get("val/acc"))
-        self._stop_on_reward_failure(metrics)
+        if self._failure is not None:
+            raise self._failure
         self.records.phase("finished" if step >= self.total_training_steps else "rollout", step)
 
     def _rollout_metrics(self, batch: Any, step: int) -> dict[str, float]:
@@ -132,19 +133,17 @@ class UnifiedTrainer(PPOTrainerSync):
             write_rollouts(self.run_dir.rollouts, step, lines)
         found = hint_metrics([row["uft"] for row in rows], [row["score"] for row in rows])
         found.update(reward_metrics([row["reward"] for row in rows]))
+        if (key := self._reward_watch.verdict(found)) is not None:
+            bad = [number for number, row in enumerate(rows) if row["reward"].get(key)][:EXAMPLES]
+            lines = rollout_lines(
+                self.tokenizer, [rows[n] for n in bad], [prompts[n] for n in bad], [responses[n] for n in bad]
+            )
+            rate = found[f"reward/{key}_rate"]
+            self._failure = failure(key, rate, step, lines, str(self.run_dir.rollouts))
         found["uft/rollout_digest"] = digest(responses)
         if self._algorithm.hint_probability is not None:
             found["uft/p_t"] = self._algorithm.hint_probability(step, self.config.uft.T_hint)
         return found
-
-    def _stop_on_reward_failure(self, metrics: dict[str, Any]) -> None:
-        limit = self.config.uft.max_reward_error_rate
-        rate = metrics.get("reward/reward_error", 0.0)
-        if rate > limit:
-            raise RewardFailure(
-                f"{rate:.0%} of the answers of step {self.global_steps} could not be scored because the reward "
-                f"function failed (limit {limit:.0%}); see {self.run_dir.rollouts} and the log's warnings"
-            )
 
     def _save_checkpoint(self) -> None:
         # verl saves before the step's metrics are known; a kill in between would lose that step's line for good.

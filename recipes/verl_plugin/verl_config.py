@@ -8,13 +8,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+from data_prep.prompt_styles import PLAIN_TEMPLATE, STYLES
 from recipes.experiment import Experiment
 from recipes.run_dir import RunDir
 
 ROOT = Path(__file__).resolve().parents[2]
-
-# Base models are prompted with plain text: the content of the message and nothing around it.
-PLAIN_TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 
 _FLOAT32 = {"param_dtype": "fp32", "reduce_dtype": "fp32", "buffer_dtype": "fp32"}
 _SAVED = ["model", "optimizer", "extra", "hf_model"]
@@ -30,7 +28,8 @@ def model_config(experiment: Experiment, model: str) -> dict[str, Any]:
     flash = e.device == "cuda" and importlib.util.find_spec("flash_attn") is not None
     return {
         "path": model,
-        "custom_chat_template": PLAIN_TEMPLATE,
+        # The chat style builds on the model's own template, which compose.py reads when the run starts.
+        "custom_chat_template": None if STYLES[e.prompt_style].chat else PLAIN_TEMPLATE,
         "enable_gradient_checkpointing": e.device == "cuda",
         "use_remove_padding": flash,
         "override_config": {"attn_implementation": "flash_attention_2" if flash else "sdpa"},
@@ -125,7 +124,11 @@ def rl_config(
         "algorithm": {"adv_estimator": "uft"},
         "reward": {
             "num_workers": 1 if on_cpu else 8,
-            "custom_reward_function": {"path": "pkg://reward_fns", "name": "compute_score"},
+            "custom_reward_function": {
+                "path": "pkg://reward_fns",
+                "name": "compute_score",
+                "reward_kwargs": {"reward": e.reward, "answer_format": STYLES[e.prompt_style].answer_format},
+            },
         },
         "trainer": {
             "device": e.device,
@@ -164,7 +167,11 @@ def uft_section(experiment: Experiment, run: RunDir) -> dict[str, Any]:
         "max_new_tokens": e.max_response_length,
         "keep_checkpoints": e.keep_checkpoints,
         "log_rollouts": e.log_rollouts,
-        "max_reward_error_rate": 0.05,
+        "prompt_style": e.prompt_style,
+        "max_reward_error_rate": e.max_reward_error_rate,
+        "max_timeout_rate": e.max_timeout_rate,
+        "max_parse_fail_rate": e.max_parse_fail_rate,
+        "parse_fail_steps": e.parse_fail_steps,
     }
 
 
@@ -194,7 +201,7 @@ def sft_config(
     e = experiment
     longest = e.max_prompt_length + e.max_hint_length + e.max_response_length
     return {
-        "uft": {"run_dir": str(run.path), "keep_checkpoints": e.keep_checkpoints},
+        "uft": {"run_dir": str(run.path), "keep_checkpoints": e.keep_checkpoints, "prompt_style": e.prompt_style},
         "data": {
             "train_files": str(train_file),
             "val_files": str(test_file),

@@ -36,7 +36,7 @@ def test_hint_metrics_are_means_and_scores_by_length() -> None:
 
 def test_reward_rates_skip_what_a_reward_function_does_not_report() -> None:
     infos = [{"acc": 1.0, "reward_error": 0.0, "pred": "x"}, {"acc": 0.0, "reward_error": 1.0}]
-    assert reward_metrics(infos) == {"reward/acc": 0.5, "reward/reward_error": 0.5}
+    assert reward_metrics(infos) == {"reward/acc": 0.5, "reward/reward_error_rate": 0.5}
 
 
 def test_validation_accuracy_is_pass_at_one_averaged_over_sources() -> None:

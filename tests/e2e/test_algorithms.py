@@ -45,7 +45,7 @@ def test_records_and_weights_are_where_they_belong(finished: tuple[str, Path]) -
     assert sorted(found) == list(range(7 if algo == "uft" else 6))
     assert {"val/acc", "val/acc/countdown"} <= found[0].keys() & found[2].keys()
     assert 0 <= found[2]["val/acc"] <= 1
-    assert found[1]["reward/reward_error"] == 0
+    assert found[1]["reward/reward_error_rate"] == 0
     for part in ("last", "best"):
         AutoModelForCausalLM.from_pretrained(out / "hf" / part)
         AutoTokenizer.from_pretrained(out / "hf" / part)

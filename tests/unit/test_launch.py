@@ -105,7 +105,7 @@ def test_a_file_without_a_needed_column_is_named(folder: Path, tmp_path: Path) -
     for split in ("train", "test"):
         pd.read_parquet(folder / f"{split}.parquet").drop(columns=["hint"]).to_parquet(bare / f"{split}.parquet")
     assert locate(experiment(bare, algo="rft"), ROOT).n_train == 40
-    with pytest.raises(ExperimentError, match=r"train\.parquet: no column 'hint'; --algo uft needs"):
+    with pytest.raises(ExperimentError, match=r"test\.parquet: no column 'hint'; --algo uft needs"):
         locate(experiment(bare, algo="uft"), ROOT)
     (bare / "test.parquet").unlink()
     with pytest.raises(ExperimentError, match=r"test\.parquet does not exist"):

@@ -1,0 +1,247 @@
+"""Finds the questions that a train file shares with evaluation files, and repetitions inside one file.
+Example: countdown [44, 19, 35] -> 98 in train.parquet and [19, 35, 44] -> 98 in test.parquet are the same question."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_prep.prompt_styles import read_completion
+
+SAME_TEXT = "same question, letter for letter"
+SAME_WORDS = "same question but for spelling"
+SAME_NUMBERS = "same numbers and target"
+SAME_STATEMENTS = "same people and statements"
+SAME_SOLUTION = "same solution"
+
+_COLUMNS = ("prompt", "hint", "answer", "reward_model")
+_SHOWN = 5
+# Different questions share short solutions ("5 + 5 = 10") and bare answers; longer ones belong to one question.
+_TELLING_CHARS = 80
+
+_TRANSLATE = str.maketrans({**dict.fromkeys("‐‑‒–—―−", "-"), "×": "*", "·": "*", "⋅": "*", "÷": "/", "’": "'"})
+# LaTeX that changes how a formula looks, not what it says.
+_SPACING = re.compile(r"\\(?:[,;:! ()\[\]]|quad\b|qquad\b|left\b|right\b|displaystyle\b|,)|\{,\}|[~$\"'`“”„‘«»?]")
+_FRACTION = re.compile(r"\\[dt]frac\b")
+# Signs between figures or symbols carry meaning (12/3 is not 123, 1.5 is not 15); only prose punctuation goes.
+_HYPHEN = re.compile(r"(?<=[^\W\d_]{2})-(?=[^\W\d_]{2})")
+_STOPS = re.compile(r"[.,:](?!\s*\d)|(?<!\d)[,:]|(?<![\d)\]])(?<!\b[a-z])!|;")
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+
+
+class ContaminationError(ValueError):
+    """Training would use questions of an evaluation file; the message names rows and the way out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One row of an evaluation file whose question is also in the train file, in `train_rows` (from 0)."""
+
+    evaluation: Path
+    row: int
+    train_rows: tuple[int, ...]
+    reason: str
+    question: str
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A row (from 0) with the question of an earlier row of the same file."""
+
+    file: Path
+    row: int
+    first: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found. rows: number of rows by file. same_files: evaluation files that hold exactly the train rows."""
+
+    train: Path
+    rows: Mapping[Path, int]
+    matches: tuple[Match, ...]
+    repeats: tuple[Repeat, ...]
+    same_files: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    question: str
+    key: str
+    solution: str | None
+    same_key: str
+
+
+def normalise(text: str) -> str:
+    """`text` as compared: NFKC, lower case, without spaces, prose punctuation and LaTeX spacing."""
+    text = unicodedata.normalize("NFKC", text.translate(_TRANSLATE)).lower()
+    text = _FRACTION.sub(r"\\frac", _SPACING.sub(" ", text))
+    text = _STOPS.sub(" ", _THOUSANDS.sub("", _HYPHEN.sub("", text)))
+    return re.sub(r"\s+", "", text)
+
+
+def question_text(prompt: Sequence[Mapping[str, Any]]) -> str:
+    """The question of a row's prompt: what the completion style wraps, or the last user message as it is."""
+    content = next((str(message["content"]) for message in reversed(prompt) if message["role"] == "user"), "")
+    question = read_completion(content)
+    return content if question is None else question.text
+
+
+def question_key(row: Mapping[str, Any]) -> str:
+    """The identity of a row's question, as text: rows with equal keys ask the same.
+
+    Countdown problems are their numbers in any order and target; logic puzzles their people and statements; all other
+    questions their normalised text.
+    """
+    return _identity(row["reward_model"]["ground_truth"], question_text(row["prompt"]))[0]
+
+
+def _identity(truth: Any, question: str) -> tuple[str, str]:
+    if isinstance(truth, Mapping):
+        numbers, target = truth.get("numbers"), truth.get("target")
+        if isinstance(numbers, list) and target is not None and all(type(number) is int for number in numbers):
+            return f"countdown {sorted(numbers)} {target}", SAME_NUMBERS
+        names, statements = truth.get("names"), truth.get("statements")
+        if isinstance(names, list) and statements is not None:
+            return f"people {names} {statements}", SAME_STATEMENTS
+    return "text " + normalise(question), SAME_WORDS
+
+
+def overlaps(train: Path, evaluations: Sequence[Path]) -> Report:
+    """Compares the parquet file `train` with each evaluation file. ValueError names a file that cannot be read."""
+    entries = {path: _entries(path) for path in dict.fromkeys((train, *evaluations))}
+    by_key = _rows_by(entry.key for entry in entries[train])
+    by_solution = _rows_by(entry.solution for entry in entries[train])
+    matches: list[Match] = []
+    for path in dict.fromkeys(evaluations):
+        for number, entry in enumerate(entries[path]):
+            if rows := by_key.get(entry.key):
+                identical = any(entries[train][row].question == entry.question for row in rows)
+                reason = SAME_TEXT if identical else entry.same_key
+            elif rows := by_solution.get(entry.solution):
+                reason = SAME_SOLUTION
+            else:
+                continue
+            matches.append(Match(path, number, tuple(rows), reason, entry.question))
+    return Report(
+        train=train,
+        rows={path: len(listed) for path, listed in entries.items()},
+        matches=tuple(matches),
+        repeats=tuple(repeat for path, listed in entries.items() for repeat in _repeats(path, listed)),
+        same_files=tuple(path for path in dict.fromkeys(evaluations) if entries[path] == entries[train]),
+    )
+
+
+def _rows_by(keys: Any) -> dict[str | None, list[int]]:
+    rows: dict[str | None, list[int]] = {}
+    for number, key in enumerate(keys):
+        if key is not None:
+            rows.setdefault(key, []).append(number)
+    return rows
+
+
+def _repeats(path: Path, entries: Sequence[_Entry]) -> list[Repeat]:
+    first: dict[str, int] = {}
+    found = []
+    for number, entry in enumerate(entries):
+        earlier = first.setdefault(entry.key, number)
+        if earlier != number:
+            identical = entries[earlier].question == entry.question
+            found.append(Repeat(path, number, earlier, SAME_TEXT if identical else entry.same_key))
+    return found
+
+
+def _entries(path: Path) -> list[_Entry]:
+    try:
+        names = pq.read_schema(path).names
+        missing = [column for column in _COLUMNS if column not in names]
+        if missing:
+            raise ValueError(f"{path}: lacks the columns {', '.join(missing)}; it has {', '.join(names)}")
+        rows = pq.read_table(path, columns=list(_COLUMNS)).to_pylist()
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file") from None
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path}: not a readable parquet file ({error})") from None
+    entries = []
+    for number, row in enumerate(rows):
+        try:
+            question = question_text(row["prompt"])
+            key, same_key = _identity(row["reward_model"]["ground_truth"], question)
+            worked = "".join(row["hint"] or ()).strip()
+            solution = row["answer"].strip() if len(worked) >= _TELLING_CHARS else None
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            raise ValueError(
+                f"{path}, row {number}: not in the row format ({type(error).__name__}: {error}); "
+                f"`python -m data_prep validate {path}` shows what is wrong"
+            ) from None
+        entries.append(_Entry(question, key, solution, same_key))
+    return entries
+
+
+def describe(report: Report) -> str:
+    """The report for people: counts by file and reason, the first rows of each, one fact a line."""
+    lines = [f"train: {report.train} ({report.rows[report.train]} rows)"]
+    for path in report.rows:
+        repeats = [repeat for repeat in report.repeats if repeat.file == path]
+        if repeats:
+            lines.append(f"{path}: {len(repeats)} rows repeat an earlier row of this file")
+            lines += [f"  row {repeat.row}: {repeat.reason} as row {repeat.first}" for repeat in repeats[:_SHOWN]]
+            lines += _further(len(repeats))
+    for path in [path for path in report.rows if path != report.train] or list(report.same_files):
+        matches = [match for match in report.matches if match.evaluation == path]
+        lines.append(f"{path}: {len(matches)} of {report.rows[path]} rows are in the train file")
+        if path in report.same_files:
+            lines.append("  it holds exactly the rows of the train file")
+        lines += [f"  {_line(match)}" for match in matches[:_SHOWN]] + _further(len(matches))
+    return "\n".join(lines)
+
+
+def raise_if_overlap(report: Report, allow: bool) -> None:
+    """ContaminationError if the train file holds a question of an evaluation file, unless `allow`."""
+    if allow or not report.matches:
+        return
+    shown = [f"  {match.evaluation} {_line(match)}" for match in report.matches[:_SHOWN]]
+    raise ContaminationError(
+        f"{report.train} holds {len(report.matches)} questions of the evaluation data:\n"
+        + "\n".join(shown + _further(len(report.matches)))
+        + "\ntake those rows out of the train file, or accept results on seen questions with --allow_overlap"
+    )
+
+
+def _line(match: Match) -> str:
+    rows = ", ".join(map(str, match.train_rows[:_SHOWN])) + (", ..." if len(match.train_rows) > _SHOWN else "")
+    question = " ".join(match.question.split())
+    question = question if len(question) <= 70 else question[:67] + "..."
+    return f"row {match.row} = train row {rows} ({match.reason}): {question}"
+
+
+def _further(count: int) -> list[str]:
+    return [f"  ... and {count - _SHOWN} more"] if count > _SHOWN else []
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`python -m data_prep overlap TRAIN EVAL...`: prints the report; 1 if they overlap, 2 if a file is unreadable."""
+    import argparse
+    import sys
+
+    parser = argparse.ArgumentParser(
+        prog="python -m data_prep overlap", description="Which questions do a train file and evaluation files share?"
+    )
+    parser.add_argument("train", type=Path, metavar="TRAIN", help="parquet file that is trained on")
+    parser.add_argument("evaluations", type=Path, nargs="+", metavar="EVAL", help="parquet files that are evaluated on")
+    options = parser.parse_args(arguments)
+    try:
+        report = overlaps(options.train, options.evaluations)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(describe(report))
+    return 1 if report.matches else 0

@@ -1,0 +1,232 @@
+"""A user's own data, from one file of questions and answers to train and test files in our format.
+Example: rows {"question": "What is 2 + 2?", "solution": "2 + 2 = 4.", "answer": "4"}, see examples/custom."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from data_prep.contamination import question_key
+from data_prep.custom_layout import Layout, understand
+from data_prep.custom_read import read_file
+from data_prep.custom_report import CustomDataError, Problem, listing, shorten, shown
+from data_prep.custom_rows import make_row
+from data_prep.custom_source import Source
+from data_prep.schema import Row, SchemaError, write_rows
+
+BUILT_IN = ("countdown", "kk_logic", "math")
+_NAME_ONE = "name a reward with --reward: countdown, kk_logic, math, or your own as path/to/file.py:function"
+
+
+@dataclass(frozen=True)
+class CustomData:
+    """What was written. kind: "schema" (rows that had our format) or "simple" (questions and answers).
+
+    reward: a built-in name, "path.py:function" with an absolute path, or None where each row's data_source names it.
+    """
+
+    train: Path
+    test: Path
+    n_train: int
+    n_test: int
+    reward: str | None
+    kind: str
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A file as understood. rows: the good ones. numbers: how the user counts them. keys: their questions' identity.
+
+    reward: as in CustomData. problems: all that is wrong; the rows are only of use if there are none.
+    """
+
+    source: Source
+    layout: Layout
+    reward: str | None
+    rows: list[Row]
+    numbers: list[int]
+    keys: list[str]
+    problems: list[Problem]
+
+    def complaint(self) -> str:
+        """All problems, for people."""
+        return listing(self.source.path, self.problems, self.source.counting)
+
+
+def examine(path: Path, reward: str | None) -> Examined:
+    """Reads and judges a file; never raises for what it holds. CustomDataError if `reward` itself is unusable."""
+    name, reward = _reward_name(reward)
+    source = read_file(path)
+    problems = list(source.problems)
+    rows: list[Row] = []
+    numbers: list[int] = []
+    layout = Layout("simple")
+    if source.rows:
+        layout, more = understand(source.columns, name)
+        problems += more
+        if layout.kind == "simple" and name is None:
+            name = reward = "math"
+        for number, cells in source.rows if not more else ():
+            made = make_row(layout, number, cells, name)
+            wrong = made if isinstance(made, list) else _truth_problems(made, number, layout, name)
+            problems += wrong
+            if not wrong and not isinstance(made, list):
+                rows.append(made)
+                numbers.append(number)
+        problems += _type_problems(rows, numbers)
+    return Examined(source, layout, reward, rows, numbers, [question_key(row) for row in rows], problems)
+
+
+def _reward_name(reward: str | None) -> tuple[str | None, str | None]:
+    """(the data_source to be, the reward as CustomData holds it)."""
+    if reward is None or reward in BUILT_IN:
+        return reward, reward
+    if ".py" not in reward:
+        raise CustomDataError(f"--reward {reward}: there is no such reward; {_NAME_ONE}")
+    from reward_fns.custom import CustomRewardError, load
+
+    try:
+        load(reward)
+    except CustomRewardError as error:
+        raise CustomDataError(f"--reward {error}") from None
+    path, _, function = reward.rpartition(":")
+    return "custom", f"{Path(path).resolve()}:{function}"
+
+
+def _truth_problems(row: Row, number: int, layout: Layout, name: str | None) -> list[Problem]:
+    """Whether the reward that will judge this row can use its ground truth."""
+    source = row["data_source"]
+    if name == "custom":
+        return []
+    from reward_fns.registry import SOURCES
+
+    reward = name or SOURCES.get(source)
+    if reward is None:
+        mend = f"use one of {', '.join(BUILT_IN)}, or {_NAME_ONE}"
+        return [Problem("no reward judges rows of this source", mend, number, "data_source", shown(source))]
+    try:
+        import_module(f"reward_fns.{reward}").read_ground_truth(row["reward_model"]["ground_truth"])
+    except ValueError as error:
+        column = layout.ground_truth or layout.numbers or layout.answer or "reward_model"
+        mend = f"mend the row or {_NAME_ONE}"
+        return [Problem(f"the {reward} reward cannot use this", mend, number, column, shorten(str(error), 200))]
+    return []
+
+
+def _type_problems(rows: Sequence[Row], numbers: Sequence[int]) -> list[Problem]:
+    """Rows whose ground truth cannot stand in one parquet column with that of the first row."""
+    truths = [row["reward_model"]["ground_truth"] for row in rows]
+    if not truths or _storable(truths):
+        return []
+    what, mend = "ground_truth is of another type than in the first row", "give all rows one type, texts for example"
+    found = [
+        Problem(what, mend, number, "reward_model", shown(truth))
+        for number, truth in zip(numbers, truths, strict=True)
+        if not _storable([truths[0], truth])
+    ]
+    return found or [Problem("the ground truths are of different types", mend, column="reward_model")]
+
+
+def _storable(values: list[Any]) -> bool:
+    try:
+        pa.array(values)
+    except (pa.ArrowException, OverflowError, TypeError, ValueError):
+        return False
+    return True
+
+
+def prepare_file(
+    path: Path,
+    out_dir: Path,
+    reward: str | None = None,
+    seed: int = 0,
+    test_share: float = 0.1,
+    test_file: Path | None = None,
+) -> CustomData:
+    """Writes out_dir/train.parquet and out_dir/test.parquet from a user's file.
+
+    reward: countdown, kk_logic, math or "path.py:function"; None means mathematics, or by the rows' data_source where
+    the file is in the training format. test_file holds the test rows; without one, `test_share` of the questions are
+    drawn for the test. A question's place depends on it and `seed` alone: further rows move no others.
+    CustomDataError lists all that is wrong, and then nothing is written.
+    """
+    train = examine(path, reward)
+    test = None if test_file is None else examine(test_file, reward)
+    return write_examined(train, test, out_dir, seed, test_share)
+
+
+def write_examined(
+    examined: Examined, test: Examined | None, out_dir: Path, seed: int = 0, test_share: float = 0.1
+) -> CustomData:
+    """`prepare_file` from files already examined."""
+    complaints = [part.complaint() for part in (examined, test) if part is not None and part.problems]
+    if complaints:
+        raise CustomDataError("\n".join(complaints))
+    if test is None:
+        chosen = _chosen(examined, seed, test_share)
+        test_rows = [row for row, in_test in zip(examined.rows, chosen, strict=True) if in_test]
+        train_rows = [row for row, in_test in zip(examined.rows, chosen, strict=True) if not in_test]
+    else:
+        _refuse_common_questions(examined, test)
+        train_rows, test_rows = examined.rows, test.rows
+    paths = {split: out_dir / f"{split}.parquet" for split in ("train", "test")}
+    for part in (examined, test):
+        if part is not None and part.source.path.resolve() in {file.resolve() for file in paths.values()}:
+            raise CustomDataError(f"{part.source.path} would be overwritten; choose another folder")
+    try:
+        for split, rows in (("train", train_rows), ("test", test_rows)):
+            write_rows(paths[split], _numbered(rows, split))
+    except (SchemaError, pa.ArrowException, OSError) as error:
+        raise CustomDataError(f"{out_dir}: cannot be written ({error})") from None
+    return CustomData(
+        train=paths["train"],
+        test=paths["test"],
+        n_train=len(train_rows),
+        n_test=len(test_rows),
+        reward=examined.reward,
+        kind=examined.layout.kind,
+    )
+
+
+def _numbered(rows: Sequence[Row], split: str) -> list[dict[str, Any]]:
+    return [{**row, "extra_info": {"index": index, "split": split}} for index, row in enumerate(rows)]
+
+
+def _chosen(examined: Examined, seed: int, test_share: float) -> list[bool]:
+    """Which rows are test rows: those whose question's hash, a number in [0, 1), is below the share."""
+    if not 0.0 < test_share < 1.0:
+        raise CustomDataError(f"--test-share {test_share}: must be between 0 and 1, such as 0.1")
+    places = [_place(key, seed) for key in examined.keys]
+    chosen = [place < test_share for place in places]
+    if all(chosen) or not any(chosen):
+        empty = "train" if all(chosen) else "test"
+        # the share at which the nearest question changes sides, rounded so that it does
+        nearest = max(places) - 5e-5 if all(chosen) else min(places) + 5e-5
+        raise CustomDataError(
+            f"{examined.source.path}: of its {len(set(places))} different questions none falls into the {empty} part "
+            f"with --test-share {test_share} and --seed {seed}; take --test-share {nearest:.4f}, another --seed, "
+            "or a file of test rows with --test"
+        )
+    return chosen
+
+
+def _place(key: str, seed: int) -> float:
+    return int.from_bytes(hashlib.sha256(f"{seed} {key}".encode()).digest()[:8], "big") / 2**64
+
+
+def _refuse_common_questions(train: Examined, test: Examined) -> None:
+    tested = dict(zip(test.keys, test.numbers, strict=True))
+    what, mend = f"this question is also in {test.source.path}", "delete it from one of the two files"
+    common = [
+        Problem(what, mend, number, detail=f"row {tested[key]} there")
+        for number, key in zip(train.numbers, train.keys, strict=True)
+        if key in tested
+    ]
+    if common:
+        raise CustomDataError(listing(train.source.path, common, train.source.counting))

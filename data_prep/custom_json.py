@@ -1,0 +1,105 @@
+"""Reads the rows of a jsonl file (one object a line) or of a JSON list; a bad line is a Problem, and reading goes on.
+Stricter than Python's own reader: NaN and names that occur twice in one object are reported."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from data_prep.custom_report import Problem, shown
+from data_prep.custom_source import ITEMS, SAVE_AS_UTF8, Source, bad_byte, content_of
+
+
+class _BadJson(ValueError):
+    """Valid for Python's reader, but not what a data file may hold."""
+
+
+def _no_constant(name: str) -> Any:
+    raise _BadJson(f"{name} is not a JSON value")
+
+
+def _no_duplicate(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    cells = dict(pairs)
+    if len(cells) < len(pairs):
+        name = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise _BadJson(f"the name {name!r} occurs twice in one object")
+    return cells
+
+
+def _parse(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_duplicate)
+    except RecursionError:
+        raise _BadJson("nested too deeply") from None
+
+
+def _why(error: ValueError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        place = f"line {error.lineno}, character {error.colno}" if error.lineno > 1 else f"character {error.colno}"
+        return f"{error.msg} at {place}"
+    return str(error)[:200]
+
+
+def read_json(path: Path, source: Source) -> None:
+    """Adds the rows of a jsonl or json file to `source`; which of the two it is, its content decides."""
+    content = content_of(path, source)
+    stripped = content.strip()
+    whole = stripped.startswith(b"[") or (path.suffix.lower() == ".json" and b"\n{" not in stripped)
+    if whole and stripped:
+        _read_json_document(content, source)
+    else:
+        _read_json_lines(content, source)
+
+
+def _read_json_document(content: bytes, source: Source) -> None:
+    source.counting = ITEMS
+    try:
+        document = _parse(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        source.problems.append(Problem("not UTF-8", SAVE_AS_UTF8, detail=f"line {line}"))
+        return
+    except ValueError as error:
+        source.problems.append(Problem("not valid JSON", "mend it there", detail=_why(error)))
+        return
+    if isinstance(document, dict):
+        lists = [value for value in document.values() if isinstance(value, list)]
+        document = lists[0] if len(lists) == 1 and isinstance((lists[0] or [None])[0], dict) else document
+    for number, item in enumerate(document if isinstance(document, list) else [document], start=1):
+        _take_object(number, item, source)
+
+
+def _read_json_lines(content: bytes, source: Source) -> None:
+    blank = 0
+    # Not splitlines: it also cuts at signs that JSON allows inside a text.
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        if not line.strip():
+            blank += 1
+            continue
+        try:
+            item = _parse(line.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            source.problems.append(bad_byte(error, number))
+        except ValueError as error:
+            source.problems.append(Problem("not valid JSON", "mend or delete the line", number, detail=_why(error)))
+        else:
+            _take_object(number, item, source)
+    blank -= content.endswith(b"\n") or not content
+    if blank:
+        source.notes.append(f"{blank} blank lines are skipped")
+
+
+def _take_object(number: int, item: Any, source: Source) -> None:
+    if isinstance(item, dict):
+        source.add(number, {key.strip(): value for key, value in item.items()})
+    else:
+        source.problems.append(
+            Problem(
+                'not an object with columns such as {"question": ..., "answer": ...}',
+                "write one object a row",
+                number,
+                detail=f"it is {shown(item, 40)}",
+            )
+        )

@@ -1,0 +1,71 @@
+"""What is wrong with a user's data file, for people: gathered, grouped by kind, each with its row, column and mend.
+Example: "row 17, column answer: empty; put the final answer there or delete the row"."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+SHOWN_OF_A_KIND = 5
+
+
+class CustomDataError(ValueError):
+    """A user's data file that cannot be used; the message lists what is wrong, where, and the mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong. what: its kind, the same for all rows that share it. mend: what to do about it.
+
+    row: as the user counts, None for the file as a whole. detail: what this row holds, if that helps.
+    """
+
+    what: str
+    mend: str
+    row: int | None = None
+    column: str | None = None
+    detail: str = ""
+
+    def __str__(self) -> str:
+        place = [] if self.row is None else [f"row {self.row}"]
+        place += [] if self.column is None else [f"column {self.column}"]
+        detail = f" ({self.detail})" if self.detail else ""
+        return (", ".join(place) + ": " if place else "") + f"{self.what}{detail}; {self.mend}"
+
+
+def listing(path: Path, problems: Sequence[Problem], counting: str = "") -> str:
+    """All problems of a file as text, grouped: the first five of a kind, then how many more there are.
+
+    counting: how rows are counted in this kind of file, e.g. "row = line of the file, the first is 1".
+    """
+    groups: dict[tuple[str, str | None], list[Problem]] = {}
+    for problem in problems:
+        groups.setdefault((problem.what, problem.column), []).append(problem)
+    rows = len({problem.row for problem in problems if problem.row is not None})
+    where = f" in {_count(rows, 'row')} ({counting})" if rows and counting else ""
+    lines = [f"{path}: {_count(len(problems), 'problem')}{where}"]
+    for group in groups.values():
+        lines += [f"  {problem}" for problem in group[:SHOWN_OF_A_KIND]]
+        if len(group) > SHOWN_OF_A_KIND:
+            lines.append(f"  ... and {_count(len(group) - SHOWN_OF_A_KIND, 'more row')} of this kind")
+    return "\n".join(lines)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def shown(value: object, length: int = 80) -> str:
+    """`value` as Python writes it, cut to `length` characters."""
+    if isinstance(value, str | bytes):
+        value = value[:length]  # writing out an enormous text takes long
+    try:
+        return shorten(repr(value), length)
+    except RecursionError:
+        return f"a deeply nested {type(value).__name__}"
+
+
+def shorten(text: str, length: int = 80) -> str:
+    """`text` cut to `length` characters."""
+    return text if len(text) <= length else text[: length - 3] + "..."

@@ -1,0 +1,97 @@
+"""Command line of the knights-and-knaves data: generate it, or import the UFT files or the hub's dataset.
+Run as `python -m data_prep.kk_logic --help`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from data_prep.countdown import Prepared
+from data_prep.countdown_import import LeftOut
+from data_prep.kk_logic import prepare, row_key
+from data_prep.kk_logic_import import HUB_DATASET, prepare_from_hub, prepare_from_uft
+from data_prep.kk_logic_profile import comparison, profile
+from data_prep.schema import read_rows
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parses the flags, writes the two files, says what was written and what was left out."""
+    options = _parser().parse_args(arguments)
+    try:
+        prepared = _prepare(options)
+        if options.compare is not None:
+            print(comparison(profile(read_rows(prepared.train)), profile(read_rows(options.compare))))
+        for path, rows, content in (
+            (prepared.train, prepared.n_train, prepared.train_hash),
+            (prepared.test, prepared.n_test, prepared.test_hash),
+        ):
+            print(f"{path}: {rows} rows, content sha256 {content}")
+            print(f"{path}: {_people(path)}")
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _prepare(options: argparse.Namespace) -> Prepared:
+    if options.from_uft is not None:
+        prepared, left_train, left_test = prepare_from_uft(options.from_uft, options.out)
+    elif options.from_hub is not None:
+        prepared, left_train, left_test = prepare_from_hub(
+            options.out, options.n_train, options.n_test, options.seed, options.from_hub, options.people
+        )
+    else:
+        exclude = {row_key(row) for path in options.exclude for row in read_rows(path)}
+        return prepare(options.out, options.n_train, options.n_test, options.seed, options.people, exclude)
+    _report("train", left_train)
+    _report("test", left_test)
+    return prepared
+
+
+def _people(path: Path) -> str:
+    # Said because a number of people can run out of different puzzles (2 people soon, 3 at some ten thousand).
+    counts = Counter(len(row["reward_model"]["ground_truth"]["names"]) for row in read_rows(path))
+    return "; ".join(f"{counts[people]} with {people} people" for people in sorted(counts))
+
+
+def _report(source: str, left_out: Iterable[LeftOut]) -> None:
+    kinds: Counter[str] = Counter()
+    for row in left_out:
+        print(f"{source}: left out row {row.row}: {row.reason}", file=sys.stderr)
+        kinds[row.reason.split(" of ")[0].split(":")[0]] += 1
+    for kind, count in kinds.most_common():
+        print(f"{source}: left out {count} rows: {kind}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m data_prep.kk_logic", description="Prepare knights-and-knaves data."
+    )
+    parser.add_argument("--out", type=Path, default=Path("data/kk_logic"), help="folder for train and test.parquet")
+    parser.add_argument("--n-train", type=int, default=4_500, help="number of training puzzles")
+    parser.add_argument("--n-test", type=int, default=500, help="number of test puzzles")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--people", type=int, nargs="+", default=[3, 4, 5, 6, 7], help="how many people a puzzle has (2 to 8)"
+    )
+    parser.add_argument(
+        "--exclude", type=Path, nargs="+", default=[], metavar="PARQUET", help="keep the puzzles of these files out"
+    )
+    parser.add_argument(
+        "--compare", type=Path, metavar="PARQUET", help="print our train file's profile beside this one's"
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--from-uft", type=Path, metavar="DIR", help="import train and test.parquet of the UFT repository instead"
+    )
+    source.add_argument(
+        "--from-hub",
+        nargs="?",
+        const=HUB_DATASET,
+        metavar="NAME_OR_PATH",
+        help=f"import the hub's dataset or a local copy of its folder instead (default {HUB_DATASET})",
+    )
+    return parser

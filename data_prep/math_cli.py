@@ -1,0 +1,55 @@
+"""Command line of the MATH data: from the hub or a local copy to train and test files.
+Run as `python -m data_prep.math --help`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from data_prep.countdown_import import LeftOut
+from data_prep.math import HUB_DATASET, LEVELS, prepare
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parses the flags, writes the two files, says what was written and what was left out."""
+    options = _parser().parse_args(arguments)
+    try:
+        prepared, left_train, left_test = prepare(
+            options.out, options.source, options.levels, options.n_test, options.seed, options.n_train
+        )
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    _report("train", left_train)
+    _report("test", left_test)
+    print(f"{prepared.train}: {prepared.n_train} rows, content sha256 {prepared.train_hash}")
+    print(f"{prepared.test}: {prepared.n_test} rows, content sha256 {prepared.test_hash}")
+    return 0
+
+
+def _report(split: str, left_out: Iterable[LeftOut]) -> None:
+    kinds: Counter[str] = Counter()
+    for row in left_out:
+        print(f"{split}: left out row {row.row}: {row.reason}", file=sys.stderr)
+        kinds["duplicate" if row.reason.startswith("duplicate") else row.reason.split(": ")[0]] += 1
+    for kind, count in kinds.most_common():
+        print(f"{split}: left out {count} rows: {kind}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m data_prep.math", description="Prepare the MATH data.")
+    parser.add_argument("--out", type=Path, default=Path("data/math"), help="folder for train and test.parquet")
+    parser.add_argument(
+        "--source",
+        default=HUB_DATASET,
+        metavar="NAME_OR_PATH",
+        help=f"a hub dataset, a folder with train and test files, or one file (default {HUB_DATASET})",
+    )
+    parser.add_argument("--levels", type=int, nargs="+", default=list(LEVELS), choices=range(1, 6), help="1 to 5")
+    parser.add_argument("--n-test", type=int, default=1024, help="number of test problems")
+    parser.add_argument("--n-train", type=int, help="number of training problems (default: all)")
+    parser.add_argument("--seed", type=int, default=0, help="draws the test problems and the order")
+    return parser

@@ -1,0 +1,158 @@
+"""`python -m data_prep validate FILE`: says what is wrong with a user's data, or how it is understood, and converts it.
+Exit code 0 if the data can be used, 1 if not."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_prep.custom import BUILT_IN, CustomData, Examined, examine, write_examined
+from data_prep.custom_report import CustomDataError
+from data_prep.schema import ANSWER_CLOSES, ANSWER_OPENS, Row
+
+_ROWS_JUDGED = 32
+_ROWS_NAMED = 8
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Checks the file (and the test file), prints problems or a summary, writes the two parquet files with --out."""
+    options = _parser().parse_args(arguments)
+    try:
+        parts = [examine(path, options.reward) for path in (options.file, options.test) if path is not None]
+        complaints = [part.complaint() for part in parts if part.problems]
+        if complaints:
+            raise CustomDataError("\n".join(complaints))
+        print("\n\n".join(summary(part) for part in parts))
+        print("\n" + example(parts[0].rows[0]))
+        if options.out is not None:
+            test = parts[1] if len(parts) > 1 else None
+            print("\n" + written(write_examined(parts[0], test, options.out, options.seed, options.test_share)))
+    except CustomDataError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def summary(examined: Examined) -> str:
+    """How a file without problems is understood: columns, reward, segments, lengths, oddities."""
+    rows = examined.rows
+    worked = [len(row["hint"]) for row in rows if "".join(row["hint"]).strip()]
+    questions = [len(row["prompt"][-1]["content"]) for row in rows]
+    hints = [sum(map(len, row["hint"])) for row in rows]
+    answers = [len(_final_answer(row)) for row in rows]
+    lines = [
+        f"{examined.source.path}: {len(rows):,} rows ({examined.source.counting})",
+        f"  columns   {examined.layout}",
+        f"  reward    {examined.reward or _rewards_of(rows)}",
+        f"  solutions {len(worked):,} rows have one" + (f"; {_quantiles(worked)} segments" if worked else ""),
+        f"  characters of the prompt: {_quantiles(questions)}",
+        f"  characters of the solution: {_quantiles(hints)}",
+        f"  characters of the final answer: {_quantiles(answers)}",
+    ]
+    return "\n".join(lines + [f"  note: {note}" for note in [*examined.source.notes, *_oddities(examined)]])
+
+
+def _rewards_of(rows: Sequence[Row]) -> str:
+    sources = Counter(row["data_source"] for row in rows)
+    return "by data_source: " + ", ".join(f"{source} ({count:,} rows)" for source, count in sources.most_common())
+
+
+def _quantiles(values: Sequence[int]) -> str:
+    ordered = sorted(values)
+    median, high = (ordered[round(share * (len(ordered) - 1))] for share in (0.5, 0.95))
+    return f"{ordered[0]:,} to {ordered[-1]:,}, half up to {median:,}, 95 % up to {high:,}"
+
+
+def _oddities(examined: Examined) -> list[str]:
+    notes = []
+    first: dict[str, int] = {}
+    again, torn = [], []
+    for at, key in enumerate(examined.keys):
+        earlier = first.setdefault(key, at)
+        if earlier != at:
+            again.append(examined.numbers[at])
+            if _final_answer(examined.rows[at]) != _final_answer(examined.rows[earlier]):
+                torn.append(examined.numbers[at])
+    if again:
+        notes.append(f"{len(again):,} rows repeat an earlier question and go to its side of the split: {_named(again)}")
+    if torn:
+        notes.append(f"{len(torn):,} of them give another answer than the earlier row: {_named(torn)}")
+    bare = sum(not "".join(row["hint"]).strip() for row in examined.rows)
+    if bare:
+        notes.append(f"{bare:,} rows have no solution: no hint can be given for them, and sft learns the bare answer")
+    return notes + _own_answers(examined)
+
+
+def _final_answer(row: Row) -> str:
+    whole = row["answer"][sum(map(len, row["hint"])) :]
+    return whole.removeprefix(ANSWER_OPENS).removesuffix(ANSWER_CLOSES)
+
+
+def _own_answers(examined: Examined) -> list[str]:
+    """Whether the reward accepts the solutions of the file, tried on rows from all over it."""
+    from reward_fns import compute_score
+
+    step = max(1, len(examined.rows) // _ROWS_JUDGED)
+    failed, low = [], []
+    for row, number in list(zip(examined.rows, examined.numbers, strict=True))[::step][:_ROWS_JUDGED]:
+        truth = row["reward_model"]["ground_truth"]
+        found = compute_score(row["data_source"], row["answer"], truth, reward=examined.reward)
+        if found["reward_error"] or found["timeout"]:
+            failed.append((number, str(found["pred"])))
+        elif found["score"] != 1.0:
+            low.append(number)
+    notes = []
+    if failed:
+        notes.append(
+            f"the reward failed on row {failed[0][0]}: {failed[0][1]} (and on {len(failed) - 1} more rows tried)"
+        )
+    if low:
+        notes.append(f"the reward is below 1 for the file's own answer in {len(low)} rows tried: {_named(low)}")
+    return notes
+
+
+def _named(numbers: Sequence[int]) -> str:
+    return "row " + ", ".join(map(str, numbers[:_ROWS_NAMED])) + (", ..." if len(numbers) > _ROWS_NAMED else "")
+
+
+def example(row: Row) -> str:
+    """One row as the model meets it: the prompt, and the hint by segments with the answer that follows."""
+    segments = [f"  {number}. {segment!r}" for number, segment in enumerate(row["hint"], start=1)]
+    return "\n".join(
+        [
+            "The first row's prompt:",
+            *(f"  | {line}" for message in row["prompt"] for line in message["content"].split("\n")),
+            "its hint, by segments:" if segments else "no hint",
+            *segments,
+            f"its answer: {_final_answer(row)}",
+        ]
+    )
+
+
+def written(data: CustomData) -> str:
+    """Where the two files are, and how to train on them."""
+    # A built-in reward is found by the rows' data_source.
+    reward = "" if data.reward is None or data.reward in BUILT_IN else f" --reward {data.reward}"
+    return (
+        f"{data.train}: {data.n_train:,} rows\n{data.test}: {data.n_test:,} rows\n"
+        f"train on them with --data {data.train.parent}{reward}"
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m data_prep validate", description="Check your own data file, and convert it for training."
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="jsonl, json, csv, tsv or parquet")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write DIR/train.parquet and DIR/test.parquet")
+    parser.add_argument(
+        "--reward", metavar="NAME", help="countdown, kk_logic, math, or your own as path/to/file.py:function"
+    )
+    tests = parser.add_mutually_exclusive_group()
+    tests.add_argument("--test-share", type=float, default=0.1, help="share of the questions drawn for the test")
+    tests.add_argument("--test", type=Path, metavar="FILE", help="file of the test rows, instead of a drawn share")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw")
+    return parser

@@ -1,0 +1,191 @@
+"""VNHSGE, the Vietnamese high school graduation exams (arXiv 2305.12199), as rows for evaluation; letters, no judge.
+Images and essays cannot be asked as text and are left out with a count.
+
+Example item: {"ID": "MET_Phy_IE_2019_3", "Image_Question": "", "Question": "Câu 3. ...\\nA. 10 mm.\\nB. 4 mm. ...",
+"Choice": "D", "Image_Answer": "", "Explanation": "..."} -> ground truth {"choice": "D", "subject": "Physics",
+"exam": "MET_Phy_IE_2019", "year": "2019", "id": "MET_Phy_IE_2019_3"}
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_prep.prompt_styles import Question, completion_prompt
+from data_prep.schema import Row, build_row, write_rows
+
+DATA_SOURCE = "vnhsge"
+EXAMPLE = "B"
+HOME = "https://github.com/Xdao85/VNHSGE"
+LETTERS = "ABCD"
+ESSAYS = "Literature"
+
+_QUESTION_KEYS = ("Question", "Choice", "Image_Question")
+# Where the evaluation exams lie in a copy of the repository.
+_EVALUATION = Path("Dataset", "VNHSGE-V", "JSON format", "eval")
+_OTHER_FILES = ("*.jsonl", "*.parquet", "*.csv")
+
+
+class SourceError(ValueError):
+    """Data that is not there or not in the published format; the message names file, item and key."""
+
+
+@dataclass(frozen=True)
+class Exams:
+    """What was read. left_out: how many items by reason."""
+
+    rows: tuple[Row, ...]
+    left_out: Mapping[str, int]
+
+    def summary(self) -> str:
+        """Lines for the terminal: questions by subject, items left out by reason."""
+        subjects = Counter(row["reward_model"]["ground_truth"]["subject"] for row in self.rows)
+        lines = [f"{len(self.rows)} questions: " + ", ".join(f"{n} {name}" for name, n in sorted(subjects.items()))]
+        lines += [f"left out {count}: {reason}" for reason, count in self.left_out.items()]
+        return "\n".join(lines)
+
+
+def prepare(out_dir: Path, source: str | None = None, seed: int = 0) -> Path:
+    """Writes out_dir/test.parquet from published files and prints what was kept and left out; returns its path.
+
+    Args:
+        source: a copy of the repository, its eval folder, the folder of one subject, or one JSON file.
+        seed: unused, nothing is drawn; all preparations take one.
+
+    Raises:
+        SourceError: without a source, or if it is not in the published format.
+    """
+    if source is None:
+        raise SourceError(
+            "VNHSGE is on no data hub and has no licence that would let it be shipped; get it with `git clone "
+            f"{HOME}` and name the copy as source (folder {_EVALUATION} or above)"
+        )
+    exams = read_exams(Path(source))
+    path = out_dir / "test.parquet"
+    write_rows(path, exams.rows)
+    print(f"{path}: {exams.summary()}")
+    return path
+
+
+def read_exams(source: Path) -> Exams:
+    """All usable questions under `source`, files in the order of their paths."""
+    rows: list[Row] = []
+    left_out: Counter[str] = Counter()
+    for file in _files(source):
+        if file.parent.name == ESSAYS:
+            left_out["an essay of Literature, which has no letter to compare"] += len(_items(file))
+            continue
+        for number, item in enumerate(_items(file)):
+            reason = _unusable(item, f"{file}, item {number}")
+            if reason:
+                left_out[reason] += 1
+            else:
+                rows.append(_row(item, file, len(rows)))
+    if not rows:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+        raise SourceError(f"{source}: no usable question ({reasons or 'no items'})")
+    return Exams(tuple(rows), dict(left_out))
+
+
+def _files(source: Path) -> list[Path]:
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise SourceError(f"{source}: no such file or folder")
+    # A whole repository holds training items too, which must not be evaluated on by accident.
+    folder = next((source / below for below in (_EVALUATION, Path("eval")) if (source / below).is_dir()), source)
+    files = sorted(folder.glob("*.json")) or sorted(folder.glob("*/*.json"))
+    if not files:
+        others = [path.name for pattern in _OTHER_FILES for path in folder.glob(f"**/{pattern}")]
+        found = f"; it has {', '.join(sorted(others)[:5])}" if others else ""
+        raise SourceError(f"{folder}: no <Subject>/*.json in it, as in {HOME}, {_EVALUATION}{found}")
+    return files
+
+
+def _items(file: Path) -> list[Any]:
+    try:
+        items = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise SourceError(f"{file}: not a JSON file ({error})") from None
+    if not isinstance(items, list):
+        raise SourceError(f"{file}: must hold a list of items, holds {type(items).__name__}")
+    return items
+
+
+def _unusable(item: Any, where: str) -> str | None:
+    """Why an item is left out, or None. Raises SourceError if it is not in the published format at all."""
+    if not isinstance(item, Mapping):
+        raise SourceError(f"{where}: must be an object, is {type(item).__name__}")
+    for key in _QUESTION_KEYS:
+        if key not in item:
+            raise SourceError(f"{where}, key {key}: missing; the item has {', '.join(map(str, item))}")
+        if item[key] is not None and not isinstance(item[key], str):
+            raise SourceError(f"{where}, key {key}: must be text, got {item[key]!r}")
+    if (item["Image_Question"] or "").strip():
+        return "a question with an image"
+    if not (item["Question"] or "").strip():
+        return "no question text"
+    gold = (item["Choice"] or "").strip()
+    if not gold:
+        return "no known answer"
+    return None if gold in LETTERS and len(gold) == 1 else f"a known answer other than A, B, C, D: {gold!r}"
+
+
+def _row(item: Mapping[str, Any], file: Path, index: int) -> Row:
+    choice = item["Choice"].strip()
+    year = re.search(r"(?<!\d)20\d\d(?!\d)", file.stem)
+    return build_row(
+        prompt=completion_prompt(Question(item["Question"], EXAMPLE)),
+        hint=[],
+        final_answer=choice,
+        data_source=DATA_SOURCE,
+        ability="exam",
+        ground_truth={
+            "choice": choice,
+            "subject": file.parent.name,
+            "exam": file.stem,
+            "year": year[0] if year else "",
+            "id": str(item.get("ID") or f"{file.stem}_{index}"),
+        },
+        index=index,
+        split="test",
+    )
+
+
+def subject_table(results: Mapping[str, Any]) -> str:
+    """Markdown: accuracy by subject, then their mean (every subject weighs the same) and all questions together.
+
+    Args:
+        results: what eval.evaluate wrote to results.json. An unreadable answer counts as a wrong one there.
+
+    Raises:
+        SourceError: if VNHSGE was not evaluated in it.
+    """
+    subjects = results.get("groups", {}).get(DATA_SOURCE)
+    if not subjects:
+        raise SourceError(f"the results hold no answers to {DATA_SOURCE} questions")
+    keys = ("accuracy", "error_unreadable")
+    mean = {key: sum(block[key] for block in subjects.values()) / len(subjects) for key in keys}
+    together = results["sources"][DATA_SOURCE]
+    lines = ["| subject | questions | accuracy | unreadable |", "|---|---|---|---|"]
+    blocks = {**subjects, "mean over subjects": {"problems": together["problems"], **mean}, "all questions": together}
+    for name, block in blocks.items():
+        lines.append(f"| {name} | {block['problems']} | {block['accuracy']:.1%} | {block['error_unreadable']:.1%} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Accuracy by subject of an evaluation with VNHSGE questions.")
+    parser.add_argument("results", type=Path, help="results.json of eval.evaluate")
+    print(subject_table(json.loads(parser.parse_args().results.read_text(encoding="utf-8"))))
+
+
+if __name__ == "__main__":
+    main()

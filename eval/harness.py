@@ -1,0 +1,269 @@
+"""Suites of lm-evaluation-harness on a model through vLLM: the two open LLM leaderboards and ViLLM-Eval.
+
+    python -m eval.harness --suite villm --model out/<name> --out out/villm
+writes results.json (scores by benchmark and task, versions, hashes) and samples.jsonl (every item and answer).
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from eval.harness_tasks import SUITES, HarnessError, Loaded, load_suite, manager
+from eval.models import ADAPTER_CONFIG, ModelError, Weights, resolve_model
+
+if TYPE_CHECKING:
+    from lm_eval.api.model import LM
+
+# Room for 25 shots; models with a shorter context cut the oldest ones.
+CONTEXT = 8192
+_PACKAGES = ("lm_eval", "vllm", "torch", "transformers", "datasets")
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Scores of a suite. results: as results.json has them, less what names the model. samples: one a line."""
+
+    results: dict[str, Any]
+    samples: list[dict[str, Any]]
+
+
+def run_harness(
+    suite: str,
+    model: str,
+    out: Path,
+    device: str = "cuda",
+    limit: int = -1,
+    local_data: Path | None = None,
+    lora: Path | None = None,
+    seed: int = 0,
+    skip: Sequence[str] = (),
+    chat: bool = False,
+) -> Path:
+    """Evaluate `model` on a suite; returns the path of results.json, which appears last and whole.
+
+    Args:
+        model: Hugging Face name or folder, a run, or a checkpoint of a run.
+        limit: first so many items of every task; -1 is all.
+        local_data: copies of the data sets (harness_tasks); None loads them from the hub.
+        lora: adapter on top of the model.
+        seed: of the choice of worked examples, the order of gpqa's options, and sampling.
+        skip: benchmarks of the suite to leave out; they are named in the results.
+        chat: put the prompts into the model's chat template.
+
+    Raises:
+        HarnessError: if a benchmark cannot be loaded. Nothing is run then.
+        ModelError: if there are no such weights.
+    """
+    started = time.time()
+    if limit == 0 or limit < -1:
+        raise HarnessError(f"--limit {limit}: must be -1 (all items) or at least 1")
+    weights = _weights(model, lora)
+    loaded = load_suite(suite, local_data, skip, seed)
+    engine = load_engine(weights, device, seed)
+    try:
+        evaluated = evaluate_suite(engine, loaded, limit=limit, seed=seed, chat=chat)
+    finally:
+        engine.model.llm_engine.engine_core.shutdown()
+    results = {
+        "suite": suite,
+        "model": model,
+        "adapter": weights.adapter,
+        "limit": limit,
+        "seed": seed,
+        "chat": chat,
+        "data": str(local_data) if local_data else "hub",
+        "skipped": list(skip),
+        **evaluated.results,
+        "versions": {package: _version(package) for package in _PACKAGES},
+        "seconds": round(time.time() - started, 1),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    _write(out / "samples.jsonl", (json.dumps(line, ensure_ascii=False, default=str) for line in evaluated.samples))
+    _write(out / "results.json", [json.dumps(results, indent=1, ensure_ascii=False)])
+    return out / "results.json"
+
+
+def _weights(model: str, lora: Path | None) -> Weights:
+    weights = resolve_model(model)
+    if lora is None:
+        return weights
+    if weights.adapter:
+        raise ModelError(f"--lora {lora}: --model {model} is an adapter already")
+    adapter = lora / ADAPTER_CONFIG
+    if not adapter.exists():
+        raise ModelError(f"--lora {lora}: no {ADAPTER_CONFIG} in it")
+    return Weights(weights.path, str(lora.resolve()), int(json.loads(adapter.read_text(encoding="utf-8")).get("r", 0)))
+
+
+def load_engine(weights: Weights, device: str, seed: int) -> Any:
+    """The harness's own vLLM model."""
+    if device == "cpu":
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+    from lm_eval.models.vllm_causallms import VLLM
+    from transformers import AutoConfig
+
+    longest = getattr(AutoConfig.from_pretrained(weights.path), "max_position_embeddings", CONTEXT)
+    return VLLM(
+        pretrained=weights.path,
+        dtype="float32" if device == "cpu" else "bfloat16",
+        enforce_eager=device == "cpu",
+        max_model_len=min(longest, CONTEXT),
+        seed=seed,
+        lora_local_path=weights.adapter,
+        max_lora_rank=max(16, weights.adapter_rank),
+    )
+
+
+def evaluate_suite(
+    model: LM, loaded: Sequence[Loaded], limit: int = -1, seed: int = 0, chat: bool = False
+) -> Evaluated:
+    """Run the loaded benchmarks on any model of the harness.
+
+    A benchmark's score is the mean over its items, whatever task they are of; the suite's, over its benchmarks.
+    """
+    import lm_eval
+
+    logging.getLogger("lm_eval").setLevel(logging.WARNING)
+    found = lm_eval.simple_evaluate(
+        model,
+        tasks=[task for each in loaded for task in each.tasks],
+        limit=None if limit < 0 else limit,
+        task_manager=manager(),
+        apply_chat_template=chat,
+        # Resampled errors of perplexities take longer than the model.
+        bootstrap_iters=0,
+        random_seed=seed,
+        numpy_random_seed=seed,
+        torch_random_seed=seed,
+        fewshot_random_seed=seed,
+    )
+    if found is None:
+        raise HarnessError("lm-evaluation-harness returned nothing; it must run in one process")
+    tasks: dict[str, dict[str, Any]] = {}
+    benchmarks: dict[str, dict[str, Any]] = {}
+    samples: list[dict[str, Any]] = []
+    for each in loaded:
+        names = [task.task_name for task in each.tasks]
+        for task in each.tasks:
+            answers = found["samples"][task.task_name]
+            tasks[task.task_name] = _task(task, found["results"][task.task_name], answers)
+            samples += [_sample(each.benchmark.name, task.task_name, answer) for answer in answers]
+        items = [tasks[name]["items"] for name in names]
+        scores = [tasks[name]["scores"][each.benchmark.metric] for name in names]
+        benchmarks[each.benchmark.name] = {
+            "score": sum(n * score for n, score in zip(items, scores, strict=True)) / sum(items),
+            "metric": each.benchmark.metric,
+            "shots": each.benchmark.shots,
+            "items": sum(items),
+            "tasks": names,
+        }
+    mean = fmean(benchmark["score"] for benchmark in benchmarks.values())
+    return Evaluated({"mean": mean, "benchmarks": benchmarks, "tasks": tasks}, samples)
+
+
+def _task(task: Any, results: dict[str, Any], answers: list[dict[str, Any]]) -> dict[str, Any]:
+    scores = {
+        key: float(value)
+        for key, value in results.items()
+        if "," in key and "_stderr," not in key and isinstance(value, int | float)
+    }
+    # The harness's own recipe for a hash of what was asked and of what was expected.
+    hashed = "".join(answer["doc_hash"] + answer["prompt_hash"] + answer["target_hash"] for answer in answers)
+    return {
+        "scores": scores,
+        "items": len({answer["doc_id"] for answer in answers}),
+        "shots": task.config.num_fewshot,
+        "version": task.VERSION,
+        "hash": hashlib.sha256(hashed.encode()).hexdigest(),
+    }
+
+
+def _sample(benchmark: str, task: str, answer: dict[str, Any]) -> dict[str, Any]:
+    """One line of samples.jsonl; continuations are there only where likelihoods were measured."""
+    arguments = answer["arguments"]
+    continuations = [each[1] for each in arguments if len(each) > 1 and isinstance(each[1], str)]
+    return {
+        "benchmark": benchmark,
+        "task": task,
+        "item": answer["doc_id"],
+        "filter": answer["filter"],
+        "prompt": arguments[0][0],
+        **({"continuations": continuations} if continuations else {}),
+        "answers": answer["resps"],
+        "read": answer["filtered_resps"],
+        "target": answer["target"],
+        **{metric: answer[metric] for metric in answer["metrics"]},
+    }
+
+
+def _version(package: str) -> str:
+    # The CPU build of vLLM is another package.
+    names = {"vllm": ("vllm", "vllm-cpu")}.get(package, (package,))
+    for name in names:
+        try:
+            return version(name)
+        except ImportError:
+            continue
+    return "not installed"
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    """The file appears whole or not at all."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.writelines(line + "\n" for line in lines)
+        Path(name).chmod(0o644)
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def table(results: dict[str, Any]) -> str:
+    """Markdown of results.json: one line a benchmark, then their mean."""
+    lines = ["| benchmark | shots | items | metric | score |", "|---|---|---|---|---|"]
+    for name, found in results["benchmarks"].items():
+        metric = found["metric"].removesuffix(",none")
+        lines.append(f"| {name} | {found['shots']} | {found['items']} | {metric} | {found['score']:.1%} |")
+    lines.append(f"| mean | | | | {results['mean']:.1%} |")
+    lines += [f"\nleft out: {', '.join(results['skipped'])}"] if results["skipped"] else []
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Command line; the exit status is 2 when the suite cannot be run as asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--suite", required=True, choices=SUITES)
+    parser.add_argument("--model", required=True, help="Hugging Face name or folder, a run, or a checkpoint of a run")
+    parser.add_argument("--out", required=True, type=Path, help="folder for results.json and samples.jsonl")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
+    parser.add_argument("--limit", type=int, default=-1, help="first so many items of every task; -1 is all")
+    parser.add_argument("--local_data", type=Path, help="folder with copies of the data sets; default: the hub")
+    parser.add_argument("--lora", type=Path, help="adapter on top of the model")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--skip", nargs="+", default=(), metavar="BENCHMARK", help="leave these out")
+    parser.add_argument("--chat", action="store_true", help="put the prompts into the model's chat template")
+    try:
+        path = run_harness(**vars(parser.parse_args()))
+    except (HarnessError, ModelError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(table(json.loads(path.read_text(encoding="utf-8"))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,188 @@
+"""Numbers of evaluations: pass@k, avg@k, maj@k and the summary of all answers. Pure functions, no files.
+
+Item (one answer): {"problem": 3, "sample": 0, "data_source": "countdown", "tokens": 30, "truncated": false, "acc": 1.0,
+"format": 1.0, "parse_fail": 0.0, "reward_error": 0.0, "timeout": 0.0, "pred": "1 + 2", "group": "3 numbers"}
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+import numpy as np
+
+from eval.intervals import bootstrap, stratified_bootstrap
+
+Item = Mapping[str, object]
+
+ERRORS = {"reward_error": "reward_error", "timeout": "timeout", "truncated": "truncated", "unreadable": "parse_fail"}
+"""Why an answer is not correct -> the field that says so, in the order of blame; "wrong" is what is left."""
+
+
+def pass_at_k(n: int, c: int, k: int) -> float:
+    """Unbiased chance that k of n samples, drawn without replacement, hold at least one of the c correct ones.
+
+    1 - C(n-c, k) / C(n, k), Chen et al. (arXiv 2107.03374). Raises ValueError unless 0 <= c <= n and 1 <= k <= n.
+    """
+    if not (0 <= c <= n and 1 <= k <= n):
+        raise ValueError(f"pass@k needs 0 <= c <= n and 1 <= k <= n, got n={n}, c={c}, k={k}")
+    return 1.0 - math.comb(n - c, k) / math.comb(n, k)
+
+
+def average_at_k(correct: Sequence[float]) -> float:
+    """Mean over the k samples of one problem: the accuracy of a single sample, measured k times."""
+    if not correct:
+        raise ValueError("avg@k needs at least one sample")
+    return fmean(correct)
+
+
+def majority_at_k(answers: Sequence[str | None], correct: Sequence[float]) -> float:
+    """Is the most frequent of k answers to one problem right?
+
+    Answers are told apart by their text; None is unreadable and has no vote, and nobody voting is 0. Between answers
+    with equally many votes the value is the expectation of a fair draw.
+    """
+    if len(answers) != len(correct) or not answers:
+        raise ValueError(f"maj@k needs as many answers as verdicts, got {len(answers)} and {len(correct)}")
+    votes: dict[str, list[float]] = defaultdict(list)
+    for answer, verdict in zip(answers, correct, strict=True):
+        if answer is not None:
+            votes[answer].append(verdict)
+    if not votes:
+        return 0.0
+    most = max(map(len, votes.values()))
+    return fmean(fmean(verdicts) for verdicts in votes.values() if len(verdicts) == most)
+
+
+def powers_of_two(n: int) -> list[int]:
+    """1, 2, 4, ... up to n."""
+    return [2**exponent for exponent in range(n.bit_length())]
+
+
+def error_of(item: Item) -> str | None:
+    """Why an answer is not correct, one reason each: a name in ERRORS or "wrong"; None if it is correct.
+
+    A fault of the scoring comes before one of the answer, and a cut-off answer is not blamed for being unreadable.
+    """
+    if item["acc"]:
+        return None
+    for name, key in ERRORS.items():
+        if item.get(key):
+            return name
+    return "wrong"
+
+
+def summarise(items: Sequence[Item]) -> dict[str, object]:
+    """Everything a table needs of an evaluation, as flat blocks of numbers.
+
+    Returns:
+        {"sources": {data_source: block}, "groups": {data_source: {group: block}} (where items have a group),
+        "pooled": block over all answers, "mean_over_sources_unweighted": block}. A block holds problems, samples,
+        accuracy with accuracy_low and accuracy_high (95 %, over problems), pass@k for k = 1, 2, 4 .. n, avg@n and
+        maj@n, format_rate, partial, tokens_mean, tokens_p50, tokens_p95, truncation_rate and error_<type>: of every
+        answer that is not correct, one reason. n is the least number of samples a problem has.
+
+    Raises:
+        ValueError: for no items, a verdict other than 0 or 1, or a sample that occurs twice; it names the item.
+    """
+    if not items:
+        raise ValueError("there are no answers to summarise")
+    _check(items)
+    by_source: dict[str, list[Item]] = defaultdict(list)
+    by_group: dict[str, dict[str, list[Item]]] = defaultdict(lambda: defaultdict(list))
+    for item in items:
+        source = str(item["data_source"])
+        by_source[source].append(item)
+        if item.get("group") is not None:
+            by_group[source][str(item["group"])].append(item)
+    sources = {source: _block(each) for source, each in sorted(by_source.items())}
+    return {
+        "sources": sources,
+        "groups": {
+            source: {group: _block(each) for group, each in sorted(groups.items())}
+            for source, groups in sorted(by_group.items())
+        },
+        "pooled": _block(items),
+        "mean_over_sources_unweighted": _unweighted(sources, by_source),
+    }
+
+
+def _check(items: Sequence[Item]) -> None:
+    seen: Counter[tuple[object, ...]] = Counter()
+    for number, item in enumerate(items):
+        if item["acc"] not in (0, 1):
+            raise ValueError(f"item {number}: acc must be 0 or 1, got {item['acc']!r}")
+        key = (item["data_source"], item["problem"], item["sample"])
+        seen[key] += 1
+        if seen[key] > 1:
+            raise ValueError(f"item {number}: {key[0]} problem {key[1]} sample {key[2]} occurs twice")
+
+
+def _by_problem(items: Sequence[Item]) -> list[list[Item]]:
+    problems: dict[tuple[object, object], list[Item]] = defaultdict(list)
+    for item in items:
+        problems[item["data_source"], item["problem"]].append(item)
+    return [sorted(samples, key=lambda item: int(str(item["sample"]))) for samples in problems.values()]
+
+
+def _accuracies(items: Sequence[Item]) -> list[float]:
+    return [average_at_k([_number(item, "acc") for item in samples]) for samples in _by_problem(items)]
+
+
+def _block(items: Sequence[Item]) -> dict[str, float]:
+    problems = _by_problem(items)
+    n = min(map(len, problems))
+    accuracy = bootstrap(_accuracies(items))
+    block: dict[str, float] = {
+        "problems": len(problems),
+        "samples": len(items),
+        "accuracy": accuracy.mean,
+        "accuracy_low": accuracy.low,
+        "accuracy_high": accuracy.high,
+    }
+    right = [(len(samples), sum(int(_number(item, "acc")) for item in samples)) for samples in problems]
+    for k in powers_of_two(n):
+        block[f"pass@{k}"] = fmean(pass_at_k(count, correct, k) for count, correct in right)
+    first = [samples[:n] for samples in problems]
+    block[f"avg@{n}"] = fmean(average_at_k([_number(item, "acc") for item in samples]) for samples in first)
+    block[f"maj@{n}"] = fmean(
+        majority_at_k(
+            [None if _number(item, "parse_fail") else str(item["pred"]) for item in samples],
+            [_number(item, "acc") for item in samples],
+        )
+        for samples in first
+    )
+    tokens = [_number(item, "tokens") for item in items]
+    p50, p95 = np.quantile(tokens, [0.5, 0.95])
+    errors = Counter(error_of(item) for item in items)
+    return block | {
+        "format_rate": fmean(_number(item, "format") for item in items),
+        "partial": fmean(_number(item, "partial") for item in items),
+        "tokens_mean": fmean(tokens),
+        "tokens_p50": float(p50),
+        "tokens_p95": float(p95),
+        "truncation_rate": fmean(_number(item, "truncated") for item in items),
+        **{f"error_{name}": errors[name] / len(items) for name in (*ERRORS, "wrong")},
+    }
+
+
+def _unweighted(sources: Mapping[str, Mapping[str, float]], items: Mapping[str, Sequence[Item]]) -> dict[str, float]:
+    """Means over sources of what every source has; problems and samples are sums."""
+    blocks = list(sources.values())
+    shared = [name for name in blocks[0] if all(name in block for block in blocks)]
+    mean = {name: fmean(block[name] for block in blocks) for name in shared}
+    accuracy = stratified_bootstrap([_accuracies(each) for each in items.values()])
+    return mean | {
+        "problems": sum(block["problems"] for block in blocks),
+        "samples": sum(block["samples"] for block in blocks),
+        "accuracy_low": accuracy.low,
+        "accuracy_high": accuracy.high,
+    }
+
+
+def _number(item: Item, key: str) -> float:
+    """A field as a number; the reward functions of a user's own may leave out what they do not know."""
+    value = item.get(key, 0.0)
+    return float(value) if isinstance(value, (int, float)) else 0.0

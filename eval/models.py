@@ -1,0 +1,90 @@
+"""What a user means by --model: a Hugging Face name or folder, a run, a checkpoint of a run, a LoRA adapter."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ADAPTER_CONFIG = "adapter_config.json"
+
+
+class ModelError(ValueError):
+    """No weights could be found; says where they were looked for."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A model that vLLM can load: full weights (folder or hub name), and an adapter on top of them if there is one."""
+
+    path: str
+    adapter: str | None = None
+    adapter_rank: int = 0
+
+
+def resolve_model(model: str) -> Weights:
+    """Find the weights behind a name; sharded training checkpoints are merged first, beside themselves.
+
+    A run's folder stands for its best weights (else its last ones); a checkpoint for its Hugging Face copy, or for what
+    verl's merger makes of its shards.
+
+    Raises:
+        ModelError: for a folder without weights.
+    """
+    folder = Path(model)
+    if not folder.is_dir():
+        return Weights(model)
+    for place in (folder, *(folder / "hf" / part for part in ("best", "last"))):
+        if (place / ADAPTER_CONFIG).exists():
+            return _adapter(place)
+        if has_weights(place):
+            return Weights(str(place.resolve()))
+    for place in (folder, folder / "actor"):
+        if has_weights(place / "huggingface"):
+            return Weights(str((place / "huggingface").resolve()))
+        if any(place.glob("model_world_size_*_rank_*.pt")):
+            return Weights(str(_merged(place)))
+    raise ModelError(
+        f"--model {model}: no weights in this folder. It may be a Hugging Face model (config.json and *.safetensors), "
+        f"a run (hf/best), a checkpoint (checkpoints/global_step_N) or an adapter ({ADAPTER_CONFIG})"
+    )
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether a folder holds a Hugging Face model with weights."""
+    return (folder / "config.json").exists() and any(
+        next(folder.glob(pattern), None) is not None for pattern in ("*.safetensors", "*.bin")
+    )
+
+
+def _adapter(folder: Path) -> Weights:
+    config = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    base = config.get("base_model_name_or_path")
+    if not base:
+        raise ModelError(f"{folder / ADAPTER_CONFIG}: no base_model_name_or_path, so its base model is unknown")
+    if base.startswith(("/", ".")) and not Path(base).is_dir():
+        raise ModelError(f"{folder / ADAPTER_CONFIG}: its base model {base} does not exist on this machine")
+    return Weights(base, str(folder.resolve()), int(config.get("r", 0)))
+
+
+def _merged(shards: Path) -> Path:
+    """The shards of a checkpoint as one Hugging Face folder; made once."""
+    target = shards / "merged"
+    if has_weights(target):
+        return target.resolve()
+    scratch = shards / ".merging"
+    shutil.rmtree(scratch, ignore_errors=True)
+    command = ["-m", "verl.model_merger", "merge", "--backend", "fsdp"]
+    done = subprocess.run(
+        [sys.executable, *command, "--local_dir", str(shards), "--target_dir", str(scratch)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode or not has_weights(scratch):
+        raise ModelError(f"{shards}: verl's merger could not join the shards: {(done.stderr or done.stdout)[-600:]}")
+    scratch.rename(target)
+    return target.resolve()

@@ -1,0 +1,113 @@
+"""One page with everything: pictures inside, no other file or address needed, light or dark as the reader likes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from eval.reporting.cells import Table, html, text
+from eval.reporting.groups import Panel
+from eval.reporting.pairs import pairs_table
+from eval.reporting.samples import samples_of
+from eval.reporting.settings import common, differences
+from eval.reporting.tables import Row, result_rows, results_table, timing_table
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1b2530; --soft: #5b6773; --line: #d5dbe1; --paper: #ffffff; --tint: #f2f5f8;
+  --hint: #fff0c2; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e4e9ee; --soft: #9dabb8; --line: #36414c; --paper: #12171c;
+  --tint: #1b222a; --hint: #4a3d12; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1rem; max-width: 72rem; font: 16px/1.5 system-ui, sans-serif; color: var(--ink);
+  background: var(--paper); }
+h1 { font-size: 1.5rem; line-height: 1.25; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .4rem; }
+h3 { font-size: 1rem; margin: 1.4rem 0 .3rem; } h4 { font-size: .9rem; margin: 1.1rem 0 .3rem; }
+p, li { max-width: 46rem; } .soft { color: var(--soft); font-size: .9rem; }
+.wide { overflow-x: auto; margin: .5rem 0; }
+.wide svg { display: block; width: 100%; min-width: 38rem; height: auto; }
+table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
+thead th { color: var(--soft); font-weight: 600; } tbody th { font-weight: 600; position: sticky; left: 0;
+  background: var(--paper); } td:last-child { white-space: normal; min-width: 9rem; }
+details { margin: .4rem 0; } summary { cursor: pointer; padding: .25rem 0; }
+.sample { margin: .5rem 0; padding: .5rem .7rem; background: var(--tint); border-radius: .4rem; }
+figcaption { font-size: .85rem; color: var(--soft); } .sample summary { font-size: .85rem; color: var(--soft); }
+pre { margin: .3rem 0; white-space: pre-wrap; overflow-wrap: anywhere; font: .84rem/1.45 ui-monospace, monospace; }
+.hint { background: var(--hint); border-radius: .2rem; }
+"""
+
+_READING = (
+    "<b>before</b> is the base model, <b>last</b> the last validation, <b>best</b> the highest one: it was picked on "
+    "the problems it is reported on, and is too high for that. Accuracies are greedy and without hints. With several "
+    "seeds: the mean, and the lowest to the highest. <b>95 %</b> is a bootstrap over problems, and over seeds where "
+    "there are several; with one seed it says nothing about how another seed would do. Minutes include start-up; peak "
+    "memory is of all processes together, not of a GPU."
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of the page."""
+
+    heading: str
+    caption: str
+    svg: str
+
+
+def page(title: str, panels: Sequence[Panel], pictures: Iterable[Picture], skipped: Sequence[tuple[Path, str]]) -> str:
+    """The whole page as HTML."""
+    rows = result_rows(panels)
+    count = sum(len(group.runs) for panel in panels for group in panel.groups)
+    body = [f"<h1>{text(title)}</h1>", f'<p class="soft">{count} run{"s" if count != 1 else ""}</p>']
+    body += [f'<p class="soft">left out: {text(str(folder))} {text(why)}</p>' for folder, why in skipped]
+    body += ["<h2>Results</h2>", html(results_table(rows)), f'<p class="soft">{_READING}</p>', _sources(rows)]
+    for picture in pictures:
+        body.append(f"<h2>{text(picture.heading)}</h2>")
+        body.append(f'<p class="soft">{text(picture.caption)}</p><div class="wide">{picture.svg}</div>')
+    body.append(_section("Differences on the same problems", pairs_table(panels), _PAIRS))
+    body.append(_section("Where the time goes", timing_table(panels), _TIMING))
+    body.append(_section("What was set differently", differences(panels), ""))
+    body.append(f"<details><summary>settings that all runs share</summary>{html(common(panels))}</details>")
+    body.append(_samples(panels))
+    content = "\n".join(filter(None, body))
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{text(title)}</title><style>{_STYLE}</style></head>\n<body>\n{content}\n"
+        "</body></html>\n"
+    )
+
+
+_PAIRS = (
+    "Percentage points at the last validations, problem by problem; p is two-sided and not corrected for the number of "
+    "rows. It speaks of these models on other problems, not of these algorithms with other seeds."
+)
+_TIMING = "Median seconds of a reinforcement step from the third on, by phase."
+
+
+def _section(heading: str, table: Table, caption: str) -> str:
+    if not table.rows:
+        return ""
+    return f"<h2>{text(heading)}</h2>{html(table)}" + (f'<p class="soft">{text(caption)}</p>' if caption else "")
+
+
+def _sources(rows: Sequence[Row]) -> str:
+    """Where the published numbers come from."""
+    sources = dict.fromkeys((entry.source, entry.note) for row in rows for entry in row.published)
+    if not sources:
+        return ""
+    items = "".join(f"<li>{text(source)}. {text(note)}</li>" for source, note in sources)
+    return f'<p class="soft">Published accuracies of the same setting are from:</p><ul class="soft">{items}</ul>'
+
+
+def _samples(panels: Sequence[Panel]) -> str:
+    parts = []
+    for panel in panels:
+        for group in panel.groups:
+            for run in group.runs:
+                parts.append(samples_of(run, f"{panel.title}, {group.label}, seed {run.seed} ({run.name})"))
+    if not any(parts):
+        return ""
+    legend = '<p class="soft"><span class="hint">Given as a hint</span>, then what the model wrote.</p>'
+    return f"<h2>What the models wrote</h2>{legend}{''.join(parts)}"

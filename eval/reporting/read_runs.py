@@ -1,0 +1,252 @@
+"""Run folders as they are on disk, finished or not: settings, metrics by step, summary, answers. Nothing is made up:
+what a run has not recorded is missing here too.
+
+Folder: out/uft-countdown/ with experiment.yaml, metrics.jsonl, validation/30.jsonl, rollouts/1.jsonl, summary.json
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recipes.algorithms import get_algorithm
+from recipes.run_dir import RunDir, read_metrics
+
+_DEEPEST = 4
+
+Metrics = Mapping[int, Mapping[str, float]]
+Points = tuple[list[int], list[float]]
+
+
+class NotARun(ValueError):
+    """A folder that cannot be reported on; says why."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder."""
+
+    folder: Path
+    settings: Mapping[str, Any]
+    """experiment.yaml."""
+    metrics: Metrics
+    """By step: of the reinforcement stage, or of the supervised one if there is no other."""
+    supervised: Metrics
+    """By step of the supervised stage, if there is one."""
+    summary: Mapping[str, Any]
+    """summary.json; empty until the run has finished."""
+    total_steps: int | None
+    """Steps the last stage will make; None if it has not begun."""
+    start_to_first_step: float | None
+    """Seconds."""
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def algo(self) -> str:
+        return str(self.settings["algo"])
+
+    @property
+    def seed(self) -> int | None:
+        return self.settings.get("seed")
+
+    @property
+    def task(self) -> str:
+        return Path(str(self.settings.get("data", ""))).name
+
+    @property
+    def model(self) -> str:
+        path = Path(str(self.settings.get("model", "")))
+        # Weights of another run are all called last or best.
+        return f"{path.parents[1].name} ({path.name})" if path.parent.name == "hf" else path.name
+
+    @property
+    def finished(self) -> bool:
+        return bool(self.summary)
+
+    @property
+    def last_step(self) -> int:
+        return max(self.metrics, default=0)
+
+    @property
+    def only_supervised(self) -> bool:
+        return self.metrics is self.supervised and bool(self.metrics)
+
+    def points(self, key: str) -> Points:
+        """Steps and values of a metric, where it was recorded."""
+        return points(self.metrics, key)
+
+    @property
+    def base_accuracy(self) -> float | None:
+        """Accuracy of the base model, where this run measured it."""
+        if (before := self.summary.get("val/acc before")) is not None:
+            return float(before)
+        if (evaluated := _evaluated(self.folder / "eval" / "base")) is not None:
+            return evaluated
+        # The reinforcement stage of a chained run starts from the supervised model instead.
+        if (self.folder / "sft").is_dir():
+            return None
+        return self.metrics.get(0, {}).get("val/acc")
+
+
+def points(metrics: Metrics, key: str) -> Points:
+    """Steps and values of a metric, where it was recorded."""
+    found = [(step, data[key]) for step, data in sorted(metrics.items()) if key in data]
+    return [step for step, _ in found], [value for _, value in found]
+
+
+def find_runs(folders: Iterable[Path]) -> tuple[list[Run], list[tuple[Path, str]]]:
+    """All runs in these folders, each a run or a folder of runs, and the folders left out with the reason."""
+    runs: dict[Path, Run] = {}
+    skipped: list[tuple[Path, str]] = []
+    for folder in folders:
+        found = _below(folder, _DEEPEST) if folder.is_dir() else []
+        if not found:
+            skipped.append((folder, "holds no run (no experiment.yaml)" if folder.is_dir() else "is not a folder"))
+        for each in found:
+            if each.resolve() in runs:
+                continue
+            try:
+                runs[each.resolve()] = load(each)
+            except NotARun as error:
+                skipped.append((each, str(error)))
+    return list(runs.values()), skipped
+
+
+def _below(folder: Path, depth: int) -> list[Path]:
+    """Run folders at or below a folder; a run's own folders are not searched."""
+    if (folder / "experiment.yaml").is_file():
+        return [folder]
+    if depth == 0:
+        return []
+    try:
+        inside = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+    except OSError:
+        return []
+    return [run for each in inside for run in _below(each, depth - 1)]
+
+
+def load(folder: Path) -> Run:
+    """Read a run folder.
+
+    Raises:
+        NotARun: when its settings cannot be read, or it is an evaluation without any training.
+    """
+    run = RunDir(folder)
+    try:
+        settings = yaml.safe_load(run.experiment.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise NotARun(f"its experiment.yaml cannot be read ({type(error).__name__})") from None
+    if not isinstance(settings, dict) or "algo" not in settings:
+        raise NotARun("its experiment.yaml names no algo")
+    if (folder / "eval" / "given").is_dir() and not run.metrics.exists():
+        raise NotARun("is an evaluation, not a training run")
+    metrics, ended = _metrics(run.metrics)
+    chained = _metrics(folder / "sft" / "metrics.jsonl")[0]
+    config = folder / "verl.yaml"
+    # The configuration is written right before the trainer starts.
+    first_step = ended[1] - config.stat().st_mtime if config.exists() and 1 in ended else None
+    return Run(
+        folder=folder,
+        settings=settings,
+        metrics=metrics,
+        supervised=metrics if _stages(settings["algo"]) == ("sft",) else chained,
+        summary=_json(run.summary),
+        total_steps=_json(run.progress).get("total_steps"),
+        # A copied folder may have lost the file's time.
+        start_to_first_step=first_step if first_step is None or first_step > 0 else None,
+    )
+
+
+def _stages(algo: str) -> tuple[str, ...]:
+    try:
+        return get_algorithm(algo).stages
+    except KeyError:
+        # Of another version of this repository, or somebody's own.
+        return ("rl",)
+
+
+def _metrics(file: Path) -> tuple[dict[int, dict[str, float]], dict[int, float]]:
+    """Metrics by step, and when each step was first recorded."""
+    metrics: dict[int, dict[str, float]] = defaultdict(dict)
+    ended: dict[int, float] = {}
+    for row in read_metrics(file):
+        metrics[row["step"]].update(row["data"])
+        ended.setdefault(row["step"], row["time"])
+    return dict(metrics), ended
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _evaluated(folder: Path) -> float | None:
+    results = _json(folder / "results.json")
+    mean = results.get("mean_over_sources_unweighted")
+    accuracy = mean.get("accuracy") if isinstance(mean, dict) else results.get("accuracy")
+    return None if accuracy is None else float(accuracy)
+
+
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    """The whole lines of a .jsonl file; none if there is no such file, and a line torn by a kill is left out."""
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    rows = []
+    # Not splitlines(): answers may hold other line separators than the one that ends a record.
+    for line in text.split("\n"):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows
+
+
+def recorded_steps(folder: Path) -> list[int]:
+    """Steps with a file <step>.jsonl, in order."""
+    return sorted(int(file.stem) for file in folder.glob("*.jsonl") if file.stem.isdigit())
+
+
+def last_answers(run: Run) -> tuple[int, list[dict[str, Any]]]:
+    """The last step that was validated and what the model answered; no answers when none were kept."""
+    if run.only_supervised:
+        return run.last_step, read_lines(run.folder / "eval" / "trained" / "items.jsonl")
+    validated = RunDir(run.folder).validation
+    steps = recorded_steps(validated)
+    return (steps[-1], read_lines(validated / f"{steps[-1]}.jsonl")) if steps else (run.last_step, [])
+
+
+def verdicts(run: Run) -> dict[tuple[str, int], float]:
+    """Right or wrong on each validation problem at the last validated step.
+
+    A problem is known by its prompt, and by its place among problems with the same prompt. Empty when no answers were
+    kept, or when they do not make the recorded accuracy (several data sources, for example).
+    """
+    step, answers = last_answers(run)
+    found: dict[tuple[str, int], float] = {}
+    seen: Counter[str] = Counter()
+    for answer in answers:
+        prompt, acc = answer.get("input"), answer.get("acc")
+        if not isinstance(prompt, str) or not isinstance(acc, (int, float)):
+            return {}
+        found[prompt, seen[prompt]] = float(acc)
+        seen[prompt] += 1
+    recorded = run.metrics.get(step, {}).get("val/acc")
+    if not found or recorded is None or abs(recorded - sum(found.values()) / len(found)) > 1e-6:
+        return {}
+    return found

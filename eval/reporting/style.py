@@ -1,0 +1,127 @@
+"""How every picture looks: one colour an algorithm, lines light enough for two in the same place, no box around data.
+Pictures come as PNG files and as SVG for the page, whose text takes the page's own colour, light or dark."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+# Colours of Okabe and Ito, which people with any colour vision tell apart; the order is that of legends and tables.
+ALGORITHMS = {
+    "sft": "#b8860b",
+    "rft": "#0072b2",
+    "sft_rft": "#56b4e9",
+    "stage": "#cc79a7",
+    "r3": "#009e73",
+    "uft": "#d55e00",
+}
+BASE_COLOUR = "#8c8c8c"
+_OTHERS = ("#7a5195", "#5f6b00", "#a05d56", "#3d3d8f", "#c2a000", "#00798c", "#8f3d6e", "#4d7c0f")
+_DASHES = ("-", (0, (6, 1.5)), (0, (3, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+
+# Stands for the page's text colour in pictures: replaced by "currentColor" in SVG.
+_INK = "#1a2b3d"
+_SETTINGS = {
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#8c8c8c",
+    "grid.alpha": 0.22,
+    "grid.linewidth": 0.7,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "svg.hashsalt": "report",
+}
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Draw with our settings."""
+    with matplotlib.rc_context(_SETTINGS):
+        yield
+
+
+def colour(algo: str) -> str:
+    """The colour of an algorithm, in every picture the same."""
+    if algo in ALGORITHMS:
+        return ALGORITHMS[algo]
+    return _OTHERS[sum(algo.encode()) % len(_OTHERS)]
+
+
+def dashes(number: int) -> Any:
+    """The line of an algorithm's number-th setting."""
+    return _DASHES[number % len(_DASHES)]
+
+
+def legend_below(figure: Any, handles: dict[str, Any]) -> None:
+    """Lay the figure out, with one legend for all of it underneath, where no data is."""
+    if not handles:
+        figure.tight_layout()
+        return
+    # An inch holds the line and some ten letters of a label.
+    widest = 0.75 + 0.085 * max(map(len, handles))
+    columns = min(len(handles), max(1, int(figure.get_figwidth() // widest)))
+    rows = -(-len(handles) // columns)
+    columns = -(-len(handles) // rows)
+    # Matplotlib fills column by column; people read row by row.
+    names = [name for column in range(columns) for name in list(handles)[column::columns]]
+    inches = 0.12 + 0.22 * rows
+    height = figure.get_figheight() + inches
+    figure.set_figheight(height)
+    figure.tight_layout(rect=(0, inches / height, 1, 1))
+    figure.legend([handles[name] for name in names], names, loc="lower center", ncols=columns, handlelength=2.4)
+
+
+def png(figure: Any) -> bytes:
+    """The figure as a picture on white."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=150, facecolor="white")
+    return buffer.getvalue()
+
+
+def svg(figure: Any, description: str) -> str:
+    """The figure as an element for a page: transparent, in the page's text colour, without identifiers of its own that
+    another picture on the page could also have.
+    """
+    buffer = BytesIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue().decode()
+    text = text[text.index("<svg") :].replace(_INK, "currentColor")
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
+    text = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in used else "", text)
+    label = description.replace("&", "and").replace('"', "'").replace("<", "")
+    return re.sub(
+        r'<svg ([^>]*?)width="([\d.]+)pt" height="[\d.]+pt"', rf'<svg role="img" aria-label="{label}" \1', text, count=1
+    )
+
+
+def close(figure: Any) -> None:
+    """Forget a figure."""
+    plt.close(figure)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace a file's content in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)

@@ -1,0 +1,184 @@
+"""The results table, for people and as CSV, and the table of where the time goes.
+A cell of what was not recorded is empty."""
+
+from __future__ import annotations
+
+import csv
+import io
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from eval.intervals import Interval, crossed_bootstrap, over_seeds
+from eval.published import Published
+from eval.reporting.cells import Table, of_columns
+from eval.reporting.curves import final
+from eval.reporting.groups import Group, Panel
+from eval.reporting.read_runs import Run, verdicts
+
+PHASES = ("gen", "old_log_prob", "ref", "adv", "update_actor", "update_weights", "step")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One group in the results table. Accuracies are one a run, as shares."""
+
+    panel: str
+    label: str
+    seeds: int
+    before: tuple[float, ...]
+    last: tuple[float, ...]
+    interval: Interval | None
+    best: tuple[float, ...]
+    seconds: tuple[float, ...]
+    peak_bytes: tuple[float, ...]
+    published: tuple[Published, ...]
+    notes: tuple[str, ...]
+
+
+def result_rows(panels: Sequence[Panel]) -> list[Row]:
+    """A row a group; groups without any validation yet have a row that says so."""
+    return [_row(panel, group) for panel in panels for group in panel.groups]
+
+
+def _row(panel: Panel, group: Group) -> Row:
+    accuracies = [values for run in group.runs if (values := run.points("val/acc")[1])]
+    before = [value for run in group.runs if (value := run.base_accuracy) is not None]
+    interval, why_not = _interval(group.runs)
+    return Row(
+        panel=panel.title,
+        label=group.label,
+        seeds=group.seeds,
+        before=tuple(before),
+        last=tuple(values[-1] for values in accuracies),
+        interval=interval,
+        best=tuple(max(values) for values in accuracies),
+        seconds=_summaries(group.runs, "seconds"),
+        peak_bytes=_summaries(group.runs, "peak_memory_bytes"),
+        published=tuple(final(group.runs[0])),
+        notes=(*_notes(group), *([why_not] if why_not and accuracies else [])),
+    )
+
+
+def _interval(runs: Sequence[Run]) -> tuple[Interval | None, str]:
+    """95 % over problems, and over seeds where there are several; or why there is none."""
+    answers = [verdicts(run) for run in runs]
+    if not all(answers):
+        return None, "no interval: the last answers were not kept"
+    problems = answers[0].keys()
+    if any(each.keys() != problems for each in answers):
+        return None, "no interval: the seeds were tested on different problems"
+    return crossed_bootstrap([[each[problem] for problem in problems] for each in answers]), ""
+
+
+def _summaries(runs: Sequence[Run], key: str) -> tuple[float, ...]:
+    return tuple(float(run.summary[key]) for run in runs if run.summary.get(key) is not None)
+
+
+def _notes(group: Group) -> list[str]:
+    """What a reader must know before believing a row."""
+    notes = ["1 seed"] if group.seeds == 1 else []
+    if len(group.runs) > group.seeds:
+        notes.append(f"{len(group.runs)} runs, some with the same seed")
+    for run in group.runs:
+        if not run.finished:
+            of = f" of {run.total_steps}" if run.total_steps else ""
+            who = f"seed {run.seed} " if len(group.runs) > 1 else ""
+            notes.append(f"{who}unfinished at step {run.last_step}{of}")
+    tested = {run.points("val/acc")[0][-1] for run in group.runs if run.points("val/acc")[0]}
+    if len(tested) > 1:
+        notes.append(f"last validations at different steps ({', '.join(map(str, sorted(tested)))})")
+    if not tested:
+        notes.append("not validated yet")
+    return notes
+
+
+def results_table(rows: Sequence[Row]) -> Table:
+    """The results for people: mean and range over seeds; columns that would be empty in every row are left out."""
+    columns: dict[str, Callable[[Row], str]] = {
+        "algorithm": lambda row: row.label,
+        "seeds": lambda row: str(row.seeds),
+        "before": lambda row: _cell(row.before),
+        "last": lambda row: _cell(row.last),
+        "95 %": lambda row: f"{row.interval.low:.1%} to {row.interval.high:.1%}" if row.interval else "",
+        "best": lambda row: _cell(row.best),
+        "published": lambda row: "; ".join(f"{entry.share:.1%}{_error(entry)}" for entry in row.published),
+        "minutes": lambda row: f"{statistics.fmean(row.seconds) / 60:.1f}" if row.seconds else "",
+        "peak memory": lambda row: f"{max(row.peak_bytes) / 2**30:.1f} GiB" if row.peak_bytes else "",
+        "notes": lambda row: "; ".join(row.notes),
+    }
+    if len({row.panel for row in rows}) > 1:
+        columns = {"task": lambda row: row.panel} | columns
+    return of_columns({name: [show(row) for row in rows] for name, show in columns.items()})
+
+
+def comma_separated(rows: Sequence[Row]) -> str:
+    """The results for programs: shares, seconds and bytes, every column always there."""
+    head = [
+        *("task", "algorithm", "seeds", "before_mean"),
+        *("last_mean", "last_lowest", "last_highest", "last_deviation", "last_low_95", "last_high_95", "best_mean"),
+        *("seconds_mean", "peak_memory_bytes", "published", "published_source", "notes"),
+    ]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(head)
+    for row in rows:
+        last = over_seeds(row.last) if row.last else None
+        writer.writerow(
+            [
+                *(row.panel, row.label, row.seeds, _mean(row.before)),
+                *((last.mean, last.low, last.high) if last else ("", "", "")),
+                last.deviation if last and last.deviation is not None else "",
+                *((row.interval.low, row.interval.high) if row.interval else ("", "")),
+                *(_mean(row.best), _mean(row.seconds), max(row.peak_bytes, default="")),
+                "; ".join(f"{entry.share:.4f}" for entry in row.published),
+                "; ".join(entry.source for entry in row.published),
+                "; ".join(row.notes),
+            ]
+        )
+    return out.getvalue()
+
+
+def timing_table(panels: Sequence[Panel]) -> Table:
+    """Median seconds of a reinforcement step by phase, tokens a second of a step, start-up, peak memory."""
+    head = ["algorithm", *PHASES, "tokens/s", "validation", "start to end of step 1", "peak memory"]
+    rows = []
+    for panel in panels:
+        for group in panel.groups:
+            for run in group.runs:
+                # The first two steps warm up.
+                steps = [data for step, data in run.metrics.items() if step > 2 and "timing_s/step" in data]
+                if not steps:
+                    continue
+                label = [panel.title] if len(panels) > 1 else []
+                label += [group.label, *([f"seed {run.seed}"] if len(group.runs) > 1 else [])]
+                rows.append((", ".join(label), *_timing_cells(run, steps)))
+    return Table(tuple(head), tuple(rows))
+
+
+def _timing_cells(run: Run, steps: Sequence[Mapping[str, float]]) -> list[str]:
+    cells = [_median([data[key] for data in steps if key in data]) for key in (f"timing_s/{phase}" for phase in PHASES)]
+    rates = [data["perf/total_num_tokens"] / data["timing_s/step"] for data in steps if "perf/total_num_tokens" in data]
+    tests = [data["timing_s/validation"] for data in run.metrics.values() if "timing_s/validation" in data]
+    start, peak = run.start_to_first_step, run.summary.get("peak_memory_bytes")
+    cells += [_median(rates, ".0f"), f"{_median(tests, '.1f')} s" if tests else ""]
+    return [*cells, "" if start is None else f"{start:.0f} s", f"{peak / 2**30:.1f} GiB" if peak else ""]
+
+
+def _median(values: Sequence[float], form: str = ".2f") -> str:
+    return format(statistics.median(values), form) if values else ""
+
+
+def _mean(values: Sequence[float]) -> float | str:
+    return statistics.fmean(values) if values else ""
+
+
+def _error(entry: Published) -> str:
+    return f" ±{entry.share_error:.1%}" if entry.plus_minus else ""
+
+
+def _cell(values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    mean = f"{statistics.fmean(values):.1%}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.1%} to {max(values):.1%})"

@@ -1,0 +1,95 @@
+"""--eval: a model on tasks, lists of tasks and suites, each part a folder; one summary over all of them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from eval.evaluate import RESULTS
+from eval.models import Weights
+from recipes import datafiles
+from recipes.experiment import Experiment, ExperimentError, to_yaml
+from recipes.launch import prepared
+from recipes.run_dir import RunDir, write_json, write_text
+from recipes.stages import Sampling, Stage, harness_stage, part_stage, run_stage
+from recipes.suites import Part
+
+
+def evaluate(
+    experiments: dict[Part, Experiment], weights: Weights, sampling: Sampling, out: Path, *, stall_minutes: float
+) -> int:
+    """Evaluate every part, in turn; what is finished is not done again. Returns the exit code.
+
+    A part that fails does not keep the others from running; the exit code is then that of the first failure.
+
+    Args:
+        experiments: how each part is evaluated.
+
+    Raises:
+        ExperimentError: when the folder holds a training run, or an evaluation with other settings.
+    """
+    folder = RunDir(out.resolve())
+    if folder.experiment.exists():
+        raise ExperimentError(f"{folder.path} holds a training run; give an evaluation its own --out")
+    code = 0
+    results: dict[str, Any] = {}
+    for part, experiment in experiments.items():
+        place = RunDir(folder.path / part.name)
+        outcome = run_stage(experiment, _stage(experiment, place, part, weights, sampling), stall_minutes)
+        print(outcome.paragraph, flush=True)
+        code = code or outcome.exit_code
+        if outcome.exit_code == 0:
+            results[part.name] = json.loads((place.path / RESULTS).read_text(encoding="utf-8"))
+        write_json(folder.path / RESULTS, results)
+    if results:
+        print("\n" + table(results) + f"\n\nevery answer: {folder.path}/<part>/items.jsonl", flush=True)
+    return code
+
+
+def _stage(experiment: Experiment, place: RunDir, part: Part, weights: Weights, sampling: Sampling) -> Stage:
+    if part.harness:
+        return harness_stage(experiment, place, part, weights)
+    files = datafiles.styled(experiment, prepared(experiment), place.path / "data")
+    settings = to_yaml(experiment)
+    record = place.path / "evaluation.yaml"
+    if record.exists() and record.read_text(encoding="utf-8") != settings:
+        raise ExperimentError(f"{place.path} holds an evaluation with other settings ({record}); give another --out")
+    write_text(record, settings)
+    return part_stage(experiment, place, files, part, weights, sampling)
+
+
+def table(results: dict[str, Any]) -> str:
+    """One line a data source of every part, and an unweighted mean where a part has several."""
+    rows: list[tuple[str, ...]] = [
+        ("", "problems", "accuracy", "95 %", "pass@n", "maj@n", "readable", "cut off", "tokens")
+    ]
+    for name, result in results.items():
+        if "sources" not in result:
+            rows += [(f"{name}: {task}", "", f"{score:.1%}", *[""] * 6) for task, score in result["scores"].items()]
+            continue
+        blocks = {f"{name}: {source}" if source != name else name: b for source, b in result["sources"].items()}
+        if len(blocks) > 1:
+            blocks[f"{name}: mean over sources"] = result["mean_over_sources_unweighted"]
+        rows += [(label, *_cells(block)) for label, block in blocks.items()]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for first, *others in rows:
+        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append("  ".join([first.ljust(widths[0]), *cells]))
+    return "\n".join(lines)
+
+
+def _cells(block: dict[str, float]) -> tuple[str, ...]:
+    def last(prefix: str) -> str:
+        named = [(int(name.removeprefix(prefix)), value) for name, value in block.items() if name.startswith(prefix)]
+        return f"{max(named)[1]:.1%}@{max(named)[0]}" if named else ""
+
+    return (
+        f"{block['problems']:.0f}",
+        f"{block['accuracy']:.1%}",
+        f"{block['accuracy_low']:.1%}-{block['accuracy_high']:.1%}",
+        last("pass@"),
+        last("maj@"),
+        f"{block['format_rate']:.1%}",
+        f"{block['truncation_rate']:.1%}",
+        f"{block['tokens_mean']:.0f}",
+    )

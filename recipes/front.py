@@ -1,0 +1,115 @@
+"""What run.py's modes do with its flags: train, or only evaluate. Flags are values by field name; None is not given."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eval.models import ModelError, Weights, resolve_model
+from recipes import evaluation
+from recipes.experiment import Experiment, ExperimentError
+from recipes.launch import dry_run, launch
+from recipes.machine import gpu_count
+from recipes.profiles import Profile
+from recipes.resolve import build_experiment, default_profile
+from recipes.stages import Sampling
+from recipes.suites import Part, parts_of
+from recipes.tasks import TASKS
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Flags that say how to run, not what: they are no part of an experiment.
+_STEERING = ("profile", "out", "idx", "resume", "dry_run", "stall_minutes")
+_SAMPLING = ("n_samples", "top_p")
+
+
+@dataclass(frozen=True)
+class Steering:
+    """How to run: where its files go, whether to go on, whether to start at all."""
+
+    profile: Profile
+    out: str | None
+    idx: str | None
+    resume: bool
+    dry_run: bool
+    stall_minutes: float
+
+    def folder(self, name: str) -> Path:
+        """Where results go: --out, or a folder of that name under out/."""
+        return Path(self.out) if self.out else ROOT / "out" / (name + (f"-{self.idx}" if self.idx else ""))
+
+
+def train(flags: dict[str, Any]) -> int:
+    """Train; returns the exit code."""
+    for name in _SAMPLING:
+        if flags.pop(name) is not None:
+            raise ExperimentError(f"--{name} belongs to --eval; training's validation is greedy")
+    steering, flags = _steering(flags)
+    if flags["model"] is not None:
+        flags["model"] = _full_weights(flags["model"])
+    experiment = build_experiment(flags, steering.profile)
+    folder = steering.folder(experiment.default_name)
+    if steering.dry_run:
+        print(dry_run(experiment, folder))
+        return 0
+    return launch(experiment, folder, resume=steering.resume, stall_minutes=steering.stall_minutes)
+
+
+def evaluate(flags: dict[str, Any]) -> int:
+    """Evaluate --model on everything that --data names; returns the exit code."""
+    sampling = _sampling(flags)
+    steering, flags = _steering(flags)
+    weights = _weights(flags["model"] or steering.profile.model)
+    data, data_path = flags.pop("data"), flags.pop("data_path")
+    experiments: dict[Part, Experiment] = {}
+    parts = parts_of(data)
+    loaded = [part for part in parts if part.harness or (part.data in TASKS and TASKS[part.data].from_hub)]
+    if data_path is not None and not loaded:
+        raise ExperimentError(f"--data_path {data_path}: nothing in --data {data} comes from the hub")
+    for part in parts:
+        # The harness brings its own data and prompts; lengths and seed come from the benchmarks' task.
+        of_part = {**flags, "model": weights.path, "data": "others" if part.harness else part.data}
+        if part in loaded:
+            of_part["data_path"] = data_path
+        experiments[part] = build_experiment(of_part, steering.profile)
+    first = next(iter(experiments.values()))
+    name = Path(flags["model"] or first.model).name
+    folder = steering.folder(f"eval-{name}-{data.replace(',', '+').replace('/', '_')}-{first.hash}")
+    if steering.dry_run:
+        print(f"{weights} on {', '.join(part.name for part in experiments)} with {sampling}, into {folder}")
+        return 0
+    return evaluation.evaluate(experiments, weights, sampling, folder, stall_minutes=steering.stall_minutes)
+
+
+def _steering(flags: dict[str, Any]) -> tuple[Steering, dict[str, Any]]:
+    rest = {name: value for name, value in flags.items() if name not in _STEERING}
+    profile = default_profile(gpu_count(), flags["profile"])
+    if flags["model"] is None and flags["profile"] is None:
+        print(f"no --model and no --profile given: {profile.model} on profile {profile.name} ({profile.title})")
+    return Steering(**{**{name: flags[name] for name in _STEERING}, "profile": profile}), rest
+
+
+def _sampling(flags: dict[str, Any]) -> Sampling:
+    n_samples, top_p = flags.pop("n_samples") or 1, flags.pop("top_p")
+    temperature = flags.pop("temperature")
+    if n_samples < 1:
+        raise ExperimentError(f"--n_samples {n_samples}: must be at least 1")
+    if n_samples > 1 and temperature == 0:
+        raise ExperimentError(f"--n_samples {n_samples} with --temperature 0 would give the same answer every time")
+    chosen = temperature if temperature is not None else (1.0 if n_samples > 1 else 0.0)
+    return Sampling(n_samples, chosen, 1.0 if top_p is None else top_p)
+
+
+def _weights(model: str) -> Weights:
+    try:
+        return resolve_model(model)
+    except ModelError as error:
+        raise ExperimentError(str(error)) from None
+
+
+def _full_weights(model: str) -> str:
+    weights = _weights(model)
+    if weights.adapter:
+        raise ExperimentError(
+            f"--model {model} is an adapter of {weights.path}; merge it first, or train from the base model"
+        )
+    return weights.path

@@ -1,0 +1,46 @@
+"""Trials of the reward functions on the command line.
+
+    python -m reward_fns selftest [--task countdown]       labelled answers, error rates, throughput
+    python -m reward_fns fuzz --task kk_logic --n 1000000  random and adversarial answers
+Exit code 1 if a reward judged any trial wrongly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from reward_fns.registry import REWARDS
+from reward_fns.trials.fuzz import FUZZED, fuzz
+from reward_fns.trials.selftest import describe, selftest
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs what the command line says."""
+    parser = argparse.ArgumentParser(
+        prog="python -m reward_fns", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, known in (("selftest", REWARDS), ("fuzz", FUZZED)):
+        command = commands.add_parser(name)
+        command.add_argument("--task", choices=known, help="one task; default: all")
+    command.add_argument("--n", type=int, default=100_000, help="trials a task")
+    command.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    known = REWARDS if options.command == "selftest" else FUZZED
+    tasks = [options.task] if options.task else known
+    if options.command == "selftest":
+        reports = [selftest(task) for task in tasks]
+        print(describe(reports))
+        return int(any(report.failures for report in reports))
+    fuzzed = [fuzz(task, options.n, options.seed) for task in tasks]
+    for found in fuzzed:
+        print(found.line())
+        for failure in found.failures[:10]:
+            print(f"  {failure}")
+    return int(any(found.failures or found.slow for found in fuzzed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

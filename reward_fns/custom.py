@@ -1,0 +1,186 @@
+"""A user's own reward: one function in one Python file, named on the command line as path/to/file.py:function.
+Example: `def reward(response: str, answer: str) -> float: return float(answer in response)`, see examples/custom."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import inspect
+import json
+import math
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from numbers import Real
+from pathlib import Path
+from typing import Any, cast
+
+from reward_fns.answer_tags import answer_texts
+
+UserReward = Callable[[str, str], Any]
+
+
+class CustomRewardError(ValueError):
+    """A user's reward that cannot be used; the message names file, function and line, and what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class CustomVerdict:
+    """What a user's reward says about one response; reads like a Verdict.
+
+    score: its value, in [0, 1]. pred: the text in the answer tags if there are any, else the end of the response, for
+    logs (at most 200 characters, valid UTF-8). metrics: further numbers of its own.
+    """
+
+    score: float
+    pred: str
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def correct(self) -> bool:
+        """Only full marks count as correct."""
+        return self.score == 1.0
+
+    @property
+    def readable(self) -> bool:
+        """Always: what form an answer needs is the user's own business."""
+        return True
+
+    @property
+    def partial(self) -> float:
+        """The score, which may lie between wrong and right."""
+        return self.score
+
+
+def run(spec: str, response: str, ground_truth: Any) -> dict[str, Any]:
+    """`score` with a verdict of plain JSON values, {"score", "pred", "metrics"}, for use across processes."""
+    return asdict(score(spec, response, ground_truth))
+
+
+def score(spec: str, response: str, ground_truth: Any) -> CustomVerdict:
+    """Judges one response (generation only, no prompt) with the user's function.
+
+    The function gets the response and the answer as text: the `target` of a ground truth that has nothing else to say,
+    text as it is, anything else as JSON. Raises CustomRewardError (a ValueError) if the function raises or returns
+    anything but a number in [0, 1], a truth value, or a dict of "score" and further numbers.
+    """
+    function = load(spec)
+    try:
+        value = function(response, answer_text(ground_truth))
+    except (Exception, SystemExit) as error:
+        raise CustomRewardError(f"{spec} raised {_told(error, _path_of(spec))}") from None
+    metrics: dict[str, float] = {}
+    if isinstance(value, Mapping):
+        if "score" not in value:
+            raise CustomRewardError(f"{spec} returned a dict without 'score': {_shown(value)}")
+        for name, number in value.items():
+            if name != "score":
+                metrics[str(name)] = _number(number, f"{spec}, metric {name!r}")
+        value = value["score"]
+    reward = _number(value, spec)
+    if not 0.0 <= reward <= 1.0:
+        raise CustomRewardError(f"{spec} returned {_shown(value)}; a reward must be from 0 to 1, 1 for a right answer")
+    texts = answer_texts(response)
+    pred = (texts[-1] if texts else response[-200:].strip())[:200]
+    return CustomVerdict(reward, pred.encode("utf-8", "backslashreplace").decode("utf-8")[:200], metrics)
+
+
+def answer_text(ground_truth: Any) -> str:
+    """The answer as the user's function gets it."""
+    if isinstance(ground_truth, Mapping):
+        # Columns of a parquet file that other rows fill come as nulls; `question` is UFT's copy of the question.
+        given = {key: value for key, value in ground_truth.items() if value is not None and key != "question"}
+        ground_truth = given["target"] if given.keys() == {"target"} else given
+    if isinstance(ground_truth, str):
+        return ground_truth
+    return json.dumps(ground_truth, ensure_ascii=False, default=lambda value: value.tolist())
+
+
+def load(spec: str) -> UserReward:
+    """The function that `spec` ("path/to/file.py:function") names; loaded again only if the file changed.
+
+    Raises CustomRewardError: no such file or function, a function that does not take (response, answer), or a file that
+    does not import.
+    """
+    path, name = _path_of(spec), spec.rpartition(":")[2]
+    if not path.is_file():
+        raise CustomRewardError(f"{spec}: there is no file {path}")
+    return _load(path.resolve(), path.stat().st_mtime_ns, name, spec)
+
+
+def _path_of(spec: str) -> Path:
+    path, colon, name = spec.rpartition(":")
+    if not colon or not path.endswith(".py") or not name.isidentifier():
+        raise CustomRewardError(f"{spec!r} does not name a reward function; write path/to/file.py:function")
+    return Path(path)
+
+
+@lru_cache(maxsize=16)
+def _load(path: Path, changed_ns: int, name: str, spec: str) -> UserReward:
+    # A name of its own, so that the file neither shadows a module nor meets another file of the same name.
+    module_name = f"user_reward_{hashlib.sha256(f'{path} {changed_ns}'.encode()).hexdigest()[:16]}"
+    module_spec = importlib.util.spec_from_file_location(module_name, path)
+    assert module_spec is not None
+    assert module_spec.loader is not None
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[module_name] = module  # dataclasses and pickle look their module up by name
+    sys.path.insert(0, str(path.parent))  # the file may import its neighbours
+    try:
+        module_spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[module_name]
+        raise CustomRewardError(f"{spec}: importing the file raised {_told(error, path)}") from None
+    finally:
+        sys.path.remove(str(path.parent))
+    function = getattr(module, name, None)
+    if function is None:
+        own = [
+            key for key, value in vars(module).items() if inspect.isfunction(value) and value.__module__ == module_name
+        ]
+        raise CustomRewardError(f"{spec}: {path.name} has no function {name!r}; it has {', '.join(own) or 'none'}")
+    if not callable(function) or inspect.iscoroutinefunction(function):
+        raise CustomRewardError(f"{spec}: {name!r} must be a plain function {name}(response, answer)")
+    try:
+        inspect.signature(function).bind("", "")
+    except (TypeError, ValueError) as error:
+        raise CustomRewardError(
+            f"{spec}: must take two texts, {name}(response, answer), but it is {_signature(function, name)} ({error})"
+        ) from None
+    return cast(UserReward, function)
+
+
+def _signature(function: Callable[..., Any], name: str) -> str:
+    try:
+        return f"{name}{inspect.signature(function)}"
+    except (TypeError, ValueError):
+        return name
+
+
+def _told(error: BaseException, path: Path) -> str:
+    """The error with the last line of the user's file that it passed through."""
+    message = f"{type(error).__name__}: {error}"
+    if isinstance(error, SyntaxError):
+        return message  # names its own line
+    here = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).name == path.name]
+    return f"{message} (line {here[-1].lineno}: {here[-1].line})" if here else message
+
+
+def _number(value: Any, what: str) -> float:
+    if not isinstance(value, Real) and hasattr(value, "item"):
+        # numpy's truth values and one-element arrays and tensors are meant as numbers; longer ones are refused below
+        with contextlib.suppress(Exception):
+            value = value.item()
+    if not isinstance(value, Real):
+        raise CustomRewardError(f"{what} returned {_shown(value)}; return a number from 0 to 1, True or False")
+    number = float(value)
+    if not math.isfinite(number):
+        raise CustomRewardError(f"{what} returned {number}; return a finite number")
+    return number
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else text[:117] + "..."

@@ -1,0 +1,112 @@
+r"""Mathematics reward: is the final answer, in answer tags or in \boxed{}, equal to the known one in any notation?
+1.0 if it is, 0.1 for an answer that is not, 0.0 if nothing could be read.
+
+Example: target "\frac{1}{2}", response "... so the probability is 0.5. </think>\n<answer> 0.5 </answer>".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, Literal
+
+from reward_fns.answer_tags import MAX_DIFFERENT_ANSWERS, THINK_END, answer_texts
+from reward_fns.math_equal import check_gold, equivalent, normal_form, quick
+from reward_fns.verdict import Verdict
+
+AnswerFormat = Literal["tags", "boxed"]
+
+_BRACES = re.compile(r"(?P<box>\\boxed\s*\{)|\\boxed\s+(?P<bare>\w+)|\\.|[{}]", re.DOTALL)
+
+
+def score(
+    response: str,
+    ground_truth: Any,
+    verify: Callable[[str, str], Mapping[str, Any]] = equivalent,
+    answer_format: AnswerFormat = "tags",
+) -> Verdict:
+    """Judges one response (generation only, no prompt) against {"target": the known answer as text}.
+
+    verify(answer, target) decides equality; the default may hang on hostile answers, so a run passes one that can be
+    stopped. answer_format: "tags" reads <answer> ... </answer>, "boxed" the last \\boxed{...}. Several answers must be
+    equal, else the response hedges and is not correct. A ground truth of another shape, or whose target is no answer,
+    raises ValueError; otherwise only `verify` may raise.
+    """
+    gold = read_ground_truth(ground_truth)
+    texts = answer_texts(response) if answer_format == "tags" else boxed_texts(response)
+    if not texts:
+        return Verdict(correct=False, readable=False, pred="")
+    if not _agree(texts):
+        readable = any(normal_form(text) is not None for text in texts)
+        return Verdict(correct=False, readable=readable, pred=_printable(" | ".join(text[:60] for text in texts)))
+    decision = verify(texts[0], gold)
+    return Verdict(correct=bool(decision["equal"]), readable=bool(decision["readable"]), pred=_printable(texts[0]))
+
+
+def read_ground_truth(ground_truth: Any) -> str:
+    """The target of a mathematics ground truth; ValueError says what is wrong with it."""
+    if not isinstance(ground_truth, Mapping) or not isinstance(ground_truth.get("target"), str):
+        shown = repr(ground_truth)
+        raise ValueError(f"mathematics ground truth must be {{target: text}}, got {shown[:120]}")
+    gold: str = ground_truth["target"]
+    _check(gold)
+    return gold
+
+
+@lru_cache(maxsize=16_384)
+def _check(gold: str) -> None:
+    check_gold(gold)
+
+
+def boxed_texts(response: str) -> list[str]:
+    r"""The different contents of the \boxed{} on the line of the last complete one, after the first `</think>` if any.
+
+    Boxes on earlier lines are steps on the way; two different ones on the last line are two answers. At most
+    MAX_DIFFERENT_ANSWERS + 1 texts are returned.
+    """
+    thought_end = response.find(THINK_END)
+    text = response if thought_end < 0 else response[thought_end + len(THINK_END) :]
+    boxes = _boxes(text)
+    if not boxes:
+        return []
+    line_start = text.rfind("\n", 0, boxes[-1][0]) + 1
+    found = dict.fromkeys(content for start, content in boxes if start >= line_start)
+    return list(found)[: MAX_DIFFERENT_ANSWERS + 1]
+
+
+def last_boxed(text: str) -> str | None:
+    r"""The content of the last complete \boxed{...} (or \boxed 7) of `text`, or None."""
+    boxes = _boxes(text)
+    return boxes[-1][1] if boxes else None
+
+
+def _boxes(text: str) -> list[tuple[int, str]]:
+    """(position, content) of the complete boxes that stand in no other one; linear in the length of the text."""
+    found: list[tuple[int, str]] = []
+    open_braces: list[tuple[int, int]] = []  # (position of \\boxed or -1, beginning of the content)
+    for match in _BRACES.finditer(text):
+        if match["bare"]:
+            found.append((match.start(), match["bare"]))
+        elif match["box"]:
+            open_braces.append((match.start(), match.end()))
+        elif match[0] == "{":
+            open_braces.append((-1, match.end()))
+        elif match[0] == "}" and open_braces:
+            start, content = open_braces.pop()
+            if start >= 0:
+                while found and found[-1][0] > start:
+                    found.pop()
+                found.append((start, text[content : match.start()].strip()))
+    return found
+
+
+def _agree(texts: list[str]) -> bool:
+    if len(texts) > MAX_DIFFERENT_ANSWERS:
+        return False
+    forms = {normal_form(text) for text in texts}
+    return len(forms) == 1 or all((quick(text, texts[0]) or {"equal": False})["equal"] for text in texts[1:])
+
+
+def _printable(text: str) -> str:
+    return text[:200].encode("utf-8", "backslashreplace").decode("utf-8")[:200]

@@ -1,0 +1,32 @@
+r"""Equality of two formulas by math-verify, for what our own grammar does not read: integrals, sums, derivatives.
+Example: \int x\,dx and \frac{x^2}{2}. Runs without the library's own time limits: the caller's process is the limit."""
+
+from __future__ import annotations
+
+import logging
+import re
+from fractions import Fraction
+
+from math_verify import LatexExtractionConfig, parse, verify
+
+_DECIMAL = re.compile(r"(?<![\d.])\d*\.\d+(?![\d.])")
+
+# math-verify warns once per process that its time limits are off, which is what we want.
+logging.getLogger("math_verify").setLevel(logging.ERROR)
+
+
+def same(a: str, g: str) -> bool:
+    """Whether math-verify finds the formula `a` equal to the gold `g`; False if it cannot read one of them."""
+    gold, answer = _parsed(g), _parsed(a)
+    # float_rounding: decimals have become fractions, so that nothing is left to round
+    return bool(gold and answer) and bool(verify(gold, answer, float_rounding=15, timeout_seconds=None))
+
+
+def _parsed(text: str) -> list[object]:
+    # As fractions, decimals are compared exactly and not to a few digits.
+    exact = _DECIMAL.sub(lambda m: "(\\frac{{{}}}{{{}}})".format(*Fraction(m[0]).as_integer_ratio()), text)
+    exact = exact.replace(r"\deg", r"^{\circ}")
+    parsed: list[object] = parse(
+        f"${exact}$", [LatexExtractionConfig()], fallback_mode="no_fallback", parsing_timeout=None
+    )
+    return parsed

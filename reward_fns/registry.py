@@ -1,0 +1,98 @@
+"""Which reward function judges which rows: by the name given with --reward, else by the row's data_source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from reward_fns import choice, countdown, free_text, kk_logic, math
+from reward_fns.custom import CustomVerdict
+from reward_fns.math_equal import quick
+from reward_fns.pool import Outcome, shared_pool
+from reward_fns.verdict import Verdict
+
+AnswerFormat = Literal["tags", "boxed"]
+Score = Callable[[str, Any], Verdict | CustomVerdict]
+
+# The names that data files use for their rows, ours and those of the UFT repository's files.
+SOURCES = {
+    "countdown": "countdown",
+    "kk_logic": "kk_logic",
+    "math": "math",
+    "DigitalLearningGmbH/MATH-lighteval": "math",
+    "openai/gsm8k": "math",
+    "gsm8k": "math",
+    "aime": "math",
+    "aime24": "math",
+    "aime25": "math",
+    "amc": "math",
+    "math500": "math",
+    "minerva": "math",
+    "olympiad_bench": "math",
+    "vnhsge": "choice",
+    "general_knowledge": "free_text",
+}
+_BY_TAGS: dict[str, Score] = {
+    "countdown": countdown.score,
+    "kk_logic": kk_logic.score,
+    "choice": choice.score,
+    "free_text": free_text.score,
+}
+REWARDS = (*_BY_TAGS, "math")
+
+
+class LimitReached(Exception):
+    """A verifier ran into its limit of time or memory."""
+
+
+class VerifierFailed(Exception):
+    """A verifier raised or died."""
+
+
+def reward_for(data_source: str, reward: str | None = None, answer_format: AnswerFormat = "tags") -> Score:
+    """The function that judges rows of `data_source`.
+
+    Args:
+        reward: a name in REWARDS or a user's "path.py:function"; None goes by data_source.
+        answer_format: where the final answer stands: in answer tags, or in \\boxed{} (mathematics only).
+
+    Raises:
+        ValueError: for an unknown source or reward: a wrong configuration, and no row of the run could be scored.
+    """
+    if reward is not None and ".py:" in reward:
+        return lambda response, ground_truth: _custom(reward, response, ground_truth)
+    name = reward or SOURCES.get(data_source)
+    if name is None or name not in REWARDS:
+        if reward is not None:
+            raise ValueError(f"no reward {reward!r}; known: {', '.join(REWARDS)}, or path/to/file.py:function")
+        raise ValueError(
+            f"no reward function for data_source {data_source!r}; known: {', '.join(sorted(SOURCES))}; "
+            "or name one with --reward"
+        )
+    if name == "math":
+        return lambda response, truth: math.score(response, truth, verify=verify, answer_format=answer_format)
+    if answer_format != "tags":
+        raise ValueError(f"the {name} reward reads its answer from <answer> tags only; choose another --prompt_style")
+    return _BY_TAGS[name]
+
+
+def verify(answer: str, gold: str) -> dict[str, Any]:
+    """Are two mathematical answers equal? By cheap rules where they settle it, else in a killable worker process."""
+    settled = quick(answer, gold)
+    if settled is not None:
+        return settled
+    return _value(shared_pool().call("reward_fns.math_equal:equivalent", answer, gold))
+
+
+def _custom(spec: str, response: str, ground_truth: Any) -> CustomVerdict:
+    found = _value(shared_pool().call("reward_fns.custom:run", spec, response, ground_truth))
+    return CustomVerdict(**found)
+
+
+def _value(outcome: Outcome) -> dict[str, Any]:
+    if outcome.status in ("timeout", "memory"):
+        raise LimitReached(outcome.message)
+    if outcome.status == "error":
+        raise VerifierFailed(outcome.message)
+    value: dict[str, Any] = outcome.value
+    return value

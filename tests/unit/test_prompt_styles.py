@@ -1,0 +1,96 @@
+"""Prompt styles: the published frame byte for byte, questions found again, answers where each style's reward looks."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data_prep.countdown import Space, generate, to_row
+from data_prep.prompt_styles import STYLES, Question, completion_prompt, read_completion, restyle
+from data_prep.schema import SchemaError, build_row, validate_row
+from reward_fns import compute_score
+
+TEXT = st.text(max_size=80)
+
+
+def math_row(hint: list[str], gold: str):
+    return build_row(
+        prompt=completion_prompt(Question("What is {1}^2 + 1?", "12")),
+        hint=hint,
+        final_answer=gold,
+        data_source="math",
+        ability="math",
+        ground_truth={"target": gold},
+        index=0,
+        split="train",
+    )
+
+
+def test_the_completion_style_is_the_published_prompt() -> None:
+    assert completion_prompt(Question("1 + 2 = ?", "12")) == (
+        "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. The "
+        "assistant first thinks about the reasoning process in the mind and then provides the user with the answer.\n"
+        "User: 1 + 2 = ? Show your work in <think> </think> tags. And return the final answer in <answer> </answer> "
+        "tags, for example <answer> 12 </answer>.\nAssistant: Let me solve this step by step.\n<think> "
+    )
+
+
+@given(TEXT, TEXT)
+def test_a_question_is_found_again_in_its_prompt(text: str, example: str) -> None:
+    question = Question(text, example)
+    assert read_completion(completion_prompt(question)) == question
+
+
+def test_another_prompt_is_not_taken_for_one() -> None:
+    assert read_completion("What is 1 + 1?") is None
+    row = {**math_row(["a"], "2"), "prompt": [{"role": "user", "content": "What is 1 + 1?"}]}
+    with pytest.raises(SchemaError, match=r"f\.parquet, row 3, column prompt: not in the completion style"):
+        restyle(row, STYLES["chat"], "f.parquet, row 3")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("style", STYLES.values(), ids=STYLES)
+def test_the_solution_of_a_restyled_row_is_valid_and_scores_one(style) -> None:
+    row = restyle(math_row(["One squared is 1.\n", "So 2."], "2"), style, "row")
+    validate_row(row, "row")
+    assert "What is {1}^2 + 1?" in row["prompt"][0]["content"]
+    found = compute_score(
+        row["data_source"], row["answer"], row["reward_model"]["ground_truth"], answer_format=style.answer_format
+    )
+    assert found["score"] == 1.0
+
+
+def test_an_answer_that_is_boxed_already_is_not_boxed_twice() -> None:
+    row = restyle(math_row(["So $\\boxed{2}$."], "2"), STYLES["qwen_math"], "row")
+    assert row["answer"] == "So $\\boxed{2}$."
+
+
+def test_countdown_in_chat_style_keeps_its_solution() -> None:
+    row = to_row(generate(1, 0, "train", Space(sizes=(3,)))[0], 0, "train")
+    chat = restyle(row, STYLES["chat"], "row")
+    assert chat["answer"] == row["answer"]
+    assert chat["hint"] == row["hint"]
+    assert chat["prompt"][0]["content"].startswith("Using the numbers [")
+    assert chat["prompt"][0]["content"].endswith("</answer>.")
+
+
+def test_countdown_answers_are_not_read_from_boxes() -> None:
+    with pytest.raises(ValueError, match="tags only"):
+        compute_score("countdown", "\\boxed{1+2}", {"numbers": [1, 2], "target": 3}, answer_format="boxed")
+
+
+def test_templates() -> None:
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    def render(template: str, **values: object) -> str:
+        return ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(template).render(values)
+
+    messages = [{"role": "user", "content": "Q"}]
+    assert render(STYLES["completion"].template(None), messages=messages, bos_token="<s>") == "<s>Q"
+    assert render(STYLES["r1"].template("own"), messages=messages) == "Q"
+    own = "{% for m in messages %}<u>{{ m['content'] }}\n{% endfor %}{% if add_generation_prompt %}<a>\n{% endif %}"
+    chat = STYLES["chat"].template(own)
+    assert render(chat, messages=messages, add_generation_prompt=True) == (
+        "<u>Q\n<a>\nLet me solve this step by step.\n<think> "
+    )
+    assert render(chat, messages=messages, add_generation_prompt=False) == "<u>Q\n"
+    with pytest.raises(ValueError, match="no chat template"):
+        STYLES["chat"].template(None)
