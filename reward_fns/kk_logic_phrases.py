@@ -35,7 +35,7 @@ class Predicate(NamedTuple):
     only: bool
     too: bool
     singular: bool
-    count: int  # 2 in "are two knights"; 0 if none is given
+    number: int  # 2 in "are two knights"; 0 if none is given
 
 
 def name_list(tokens: Sequence[Token], at: int, between: frozenset[int]) -> NameList:

@@ -123,7 +123,7 @@ class _Reader:
             self._say(people, self.word, negated)
             return
         # "Zoey, Owen is a knave" leaves open what Zoey is, "Zoey and Owen: one knight" who it is
-        if (commas_only and found.singular) or found.count not in (0, len(people)):
+        if (commas_only and found.singular) or found.number not in (0, len(people)):
             raise _Unreadable
         role = bool(self.tokens[at][1])
         self.at = at + 1

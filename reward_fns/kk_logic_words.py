@@ -83,7 +83,8 @@ _VOCABULARY: dict[str, Token | None] = {
         "while whereas however each every of in from for among there then this these them their his her its role roles "
         "name names person people persons inhabitant inhabitants islander islanders identity identities type types "
         "status always teller tellers because since my our here indeed definitely certainly clearly actually such "
-        "respectively makes make follows exactly <b> </b> <i> </i> <strong> </strong> <em> </em> <ul> </ul> <ol> </ol> <li> <p>"
+        "respectively makes make follows exactly "
+        "<b> </b> <i> </i> <strong> </strong> <em> </em> <ul> </ul> <ol> </ol> <li> <p>"
     ),
     "on the other hand": None,
     # Typography around names and roles; the most frequent signs of it are not even matched.

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib
 import matplotlib.pyplot as plt
 
 from eval.reporting.curves import draw_hint_share, draw_seeds, hinted, styled
 from eval.reporting.groups import Group, Panel
 from eval.reporting.read_runs import Points, Run, points
-from eval.reporting.style import colour, legend_below
-from recipes.hints.schedule import MAX_SEGMENTS
+from eval.reporting.style import HINT_LENGTHS, colour, legend_below
 
 _COLUMNS = 3
 _MOST_DOTS = 80
@@ -115,9 +113,8 @@ def draw_hints(panel: Panel) -> Any | None:
 
 
 def _reward_by_length(axes: Any, group: Group) -> dict[str, Any]:
-    colours = matplotlib.colormaps["viridis"].resampled(MAX_SEGMENTS + 2)
     handles = {}
-    for length in range(MAX_SEGMENTS + 1):
+    for length in range(len(HINT_LENGTHS)):
         curves = [run.points(f"uft/score/l={length}") for run in group.runs]
         for curve in curves:
             if curve[0]:
@@ -125,5 +122,5 @@ def _reward_by_length(axes: Any, group: Group) -> dict[str, Any]:
                 # A step may have no rollout of a length: dots show which had, as long as they can be told apart.
                 dot = "o" if len(curve[0]) <= _MOST_DOTS else None
                 style = {"linewidth": 1, "marker": dot, "markersize": 2.2, "alpha": 0.9}
-                handles[name] = axes.plot(*curve, color=colours(length), **style)[0]
+                handles[name] = axes.plot(*curve, color=HINT_LENGTHS[length], **style)[0]
     return handles

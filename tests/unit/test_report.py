@@ -1,43 +1,230 @@
-"""Reports from records: means and bands over seeds, tables with what was recorded, runs that are not finished."""
+"""Reports: which runs are found and averaged, what the tables say of them, and that nothing is made up."""
 
+from __future__ import annotations
+
+import csv
+import io
 from pathlib import Path
+from typing import Any
 
-import yaml
+import pytest
 
-from eval.report import by_algorithm, draw_curves, load, table, timing_table
-from recipes.run_dir import append_metrics, write_json
+from eval.report import report
+from eval.reporting.cells import markdown
+from eval.reporting.groups import panels
+from eval.reporting.pairs import pairs_table
+from eval.reporting.read_runs import NotARun, find_runs, load, read_lines, verdicts
+from eval.reporting.settings import common, differences
+from eval.reporting.tables import comma_separated, result_rows, results_table, timing_table
+from recipes.run_dir import append_metrics, write_json, write_text
+from tests.run_folders import answers, lines, settings_of, write_run
 
 
-def run_folder(root: Path, algo: str, seed: int, accuracies: list[float], *, finished: bool = True) -> Path:
-    folder = root / f"{algo}-{seed}"
-    folder.mkdir()
-    (folder / "experiment.yaml").write_text(yaml.safe_dump({"algo": algo, "seed": seed}))
-    for i, accuracy in enumerate(accuracies):
-        step = {"timing_s/step": 2.0, "perf/total_num_tokens": 500, "timing_s/validation": 1.5}
-        phases = {
-            f"timing_s/{name}": 0.5 for name in ("gen", "old_log_prob", "ref", "adv", "update_actor", "update_weights")
-        }
-        append_metrics(folder / "metrics.jsonl", 5 * i, {"val/acc": accuracy, "uft/hint_frac": 0.5, **step, **phases})
-    if finished:
-        write_json(folder / "summary.json", {"seconds": 120.0, "peak_memory_bytes": 2**31})
-    return folder
+def tables(*folders: Path) -> list[str]:
+    return markdown(results_table(result_rows(panels(find_runs(folders)[0])))).splitlines()
 
 
 def test_table_gives_mean_and_range_over_seeds(tmp_path: Path) -> None:
-    folders = [run_folder(tmp_path, "uft", 0, [0.1, 0.5, 0.4]), run_folder(tmp_path, "uft", 1, [0.1, 0.3, 0.6])]
-    folders.append(run_folder(tmp_path, "rft", 0, [0.1, 0.2], finished=False))
-    lines = table([load(folder) for folder in folders]).splitlines()
-    assert lines[2] == "| rft | 1 | 10.0% | 20.0% | 20.0% | running |"
-    assert lines[3] == "| uft | 2 | 10.0% (10.0% to 10.0%) | 50.0% (40.0% to 60.0%) | 55.0% (50.0% to 60.0%) | 2.0 |"
+    for seed, right in enumerate(([2, 10, 8], [2, 6, 12])):
+        write_run(tmp_path / f"uft-{seed}", settings_of("uft", seed=seed, T=10, T_hint=5), right)
+    write_run(tmp_path / "rft", settings_of("rft", T=20, T_hint=5), [2, 4], finished=False)
+    head, _, rft, uft = tables(tmp_path)
+    assert head == "| algorithm | seeds | before | last | 95 % | best | minutes | peak memory | notes |"
+    assert rft.startswith("| rft | 1 | 10.0% | 20.0% | ")
+    assert rft.endswith("| 20.0% |  |  | 1 seed; unfinished at step 5 of 20 |")
+    assert uft.startswith("| uft | 2 | 10.0% (10.0% to 10.0%) | 50.0% (40.0% to 60.0%) | ")
+    assert uft.endswith(" | 55.0% (50.0% to 60.0%) | 2.0 | 2.0 GiB |  |")
+
+
+def test_interval_holds_the_accuracy_and_needs_the_recorded_answers(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", settings_of("rft"), [4, 10])
+    row = result_rows(panels([load(run)]))[0]
+    assert row.interval is not None
+    assert (row.interval.mean, row.interval.low) == (0.5, pytest.approx(0.28, abs=0.05))
+    assert row.interval.high == pytest.approx(0.72, abs=0.05)
+    # Answers that do not make the recorded accuracy are of something else.
+    write_text(run / "validation" / "5.jsonl", lines(answers(9, 20)))
+    row = result_rows(panels([load(run)]))[0]
+    assert row.interval is None
+    assert "no interval: the last answers were not kept" in row.notes
+
+
+def test_seeds_tested_on_different_problems_have_no_interval(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write_run(tmp_path / str(seed), settings_of("rft", seed=seed), [4, 10])
+    other = [row | {"input": f"other {row['input']}"} for row in answers(10, 20)]
+    write_text(tmp_path / "1" / "validation" / "5.jsonl", lines(other))
+    assert "no interval: the seeds were tested on different problems" in tables(tmp_path)[-1]
+
+
+def test_the_same_question_twice_is_two_problems(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", settings_of("rft"), [1, 1], of=2)
+    write_text(run / "validation" / "5.jsonl", lines([row | {"input": "same"} for row in answers(1, 2)]))
+    assert verdicts(load(run)) == {("same", 0): 1.0, ("same", 1): 0.0}
+
+
+def test_runs_that_differ_in_more_than_the_seed_are_never_averaged(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", settings_of("uft", T_hint=200), [2, 4])
+    write_run(tmp_path / "b", settings_of("uft", T_hint=300), [2, 8])
+    write_run(tmp_path / "c", settings_of("uft", T_hint=300, seed=1, log_rollouts=3), [2, 10])
+    groups = panels(find_runs([tmp_path])[0])[0].groups
+    assert [(group.label, group.seeds) for group in groups] == [("uft, T_hint 200", 1), ("uft, T_hint 300", 2)]
+
+
+def test_a_panel_is_a_task_with_a_model(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", settings_of("rft"), [2, 4])
+    write_run(tmp_path / "b", settings_of("rft", model="Qwen/Qwen2.5-3B"), [2, 4])
+    write_run(tmp_path / "c", settings_of("rft", data="kk_logic"), [2, 4])
+    titles = [panel.title for panel in panels(find_runs([tmp_path])[0])]
+    assert titles == ["countdown, Qwen2.5-0.5B", "countdown, Qwen2.5-3B", "kk_logic, Qwen2.5-0.5B"]
+    assert tables(tmp_path)[2].startswith("| countdown, Qwen2.5-0.5B | rft |")
+
+
+def test_the_same_task_with_other_data_is_another_panel(tmp_path: Path) -> None:
+    easy = settings_of("rft") | {"data_options": {"n_train": 64, "sizes": [3]}}
+    write_run(tmp_path / "a", settings_of("rft"), [2, 4])
+    write_run(tmp_path / "b", easy, [2, 4])
+    titles = [panel.title for panel in panels(find_runs([tmp_path])[0])]
+    assert len(titles) == 2
+    assert (
+        "countdown, Qwen2.5-0.5B, n_train: 64, sizes: [3]" in titles or "countdown, n_train: 64, sizes: [3]" in titles
+    )
+
+
+def test_algorithms_keep_their_order_and_unknown_ones_follow(tmp_path: Path) -> None:
+    for algo in ("zeta", "uft", "sft", "alpha", "rft"):
+        write_run(tmp_path / algo, settings_of("rft") | {"algo": algo}, [2, 4])
+    groups = panels(find_runs([tmp_path])[0])[0].groups
+    assert [group.algo for group in groups] == ["sft", "rft", "uft", "alpha", "zeta"]
+
+
+def test_before_is_the_base_model_and_never_the_supervised_one(tmp_path: Path) -> None:
+    chained = write_run(tmp_path / "run", settings_of("sft_rft"), [10, 12], finished=False)
+    (chained / "sft").mkdir()
+    assert load(chained).base_accuracy is None
+    assert "| sft_rft | 1 | 60.0% |" in tables(chained)[-1]
+    write_json(chained / "eval" / "base" / "results.json", {"accuracy": 0.05})
+    assert load(chained).base_accuracy == 0.05
+    write_json(chained / "eval" / "base" / "results.json", {"mean_over_sources_unweighted": {"accuracy": 0.15}})
+    assert load(chained).base_accuracy == 0.15
+
+
+def test_seeds_that_are_not_at_the_same_step_are_marked(tmp_path: Path) -> None:
+    write_run(tmp_path / "0", settings_of("rft"), [2, 4, 6])
+    write_run(tmp_path / "1", settings_of("rft", seed=1), [2, 4], finished=False)
+    assert "seed 1 unfinished at step 5 of 500; last validations at different steps (5, 10)" in tables(tmp_path)[-1]
+
+
+def test_a_run_with_nothing_recorded_yet_has_a_row_of_empty_cells(tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    folder.mkdir()
+    write_run(tmp_path / "old", settings_of("rft", T=10, T_hint=5), [2, 4])
+    write_text(folder / "experiment.yaml", (tmp_path / "old" / "experiment.yaml").read_text().replace("rft", "uft"))
+    assert tables(tmp_path)[-1] == "| uft | 1 |  |  |  |  |  |  | 1 seed; unfinished at step 0; not validated yet |"
+    report([tmp_path], tmp_path / "report", "t")
+
+
+def test_a_repeated_seed_is_not_counted_twice(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_run(tmp_path / name, settings_of("rft"), [2, 4])
+    assert "| rft | 1 |" in tables(tmp_path)[-1]
+    assert "2 runs, some with the same seed" in tables(tmp_path)[-1]
+
+
+def test_csv_has_the_exact_numbers_and_empty_cells_for_unknown_ones(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", settings_of("uft", seed=0, T=10, T_hint=5), [2, 8])
+    write_run(tmp_path / "b", settings_of("uft", seed=1, T=10, T_hint=5), [2, 12], finished=False)
+    write_run(tmp_path / "c", settings_of("rft", T=10, T_hint=5), [2], finished=False)
+    rows = list(csv.DictReader(io.StringIO(comma_separated(result_rows(panels(find_runs([tmp_path])[0]))))))
+    rft, uft = rows
+    assert (uft["task"], uft["algorithm"], uft["seeds"]) == ("countdown", "uft", "2")
+    assert [float(uft[name]) for name in ("last_mean", "last_lowest", "last_highest")] == [0.5, 0.4, 0.6]
+    assert float(uft["last_deviation"]) == pytest.approx(0.1 * 2**0.5)
+    assert (uft["seconds_mean"], uft["peak_memory_bytes"]) == ("120.0", str(float(2**31)))
+    assert (rft["seconds_mean"], rft["peak_memory_bytes"], rft["last_deviation"], rft["published"]) == ("",) * 4
+
+
+def test_published_numbers_stand_beside_the_same_setting_only(tmp_path: Path) -> None:
+    write_run(tmp_path / "same", settings_of("sft_rft"), [2, 4])
+    assert "| 52.0% ±0.5% |" in tables(tmp_path)[-1]
+    write_run(tmp_path / "short" / "run", settings_of("sft_rft", T=100, T_hint=60), [2, 4])
+    assert "published" not in tables(tmp_path / "short")[0]
 
 
 def test_timing_leaves_the_first_steps_out(tmp_path: Path) -> None:
-    text = timing_table([load(run_folder(tmp_path, "uft", 0, [0.1, 0.2, 0.3]))])
+    run = write_run(tmp_path / "uft", settings_of("uft"), [2, 4, 6])
+    append_metrics(run / "metrics.jsonl", 1, {"timing_s/step": 99.0, "timing_s/gen": 99.0})
+    text = markdown(timing_table(panels([load(run)])))
     assert "| uft | 0.50 | 0.50 | 0.50 | 0.50 | 0.50 | 0.50 | 2.00 | 250 | 1.5 s |  | 2.0 GiB |" in text
 
 
-def test_curves_are_drawn_for_unfinished_runs_too(tmp_path: Path) -> None:
-    curves = [load(run_folder(tmp_path, algo, 0, [0.1, 0.2], finished=False)) for algo in ("sft", "uft", "rft")]
-    assert list(by_algorithm(curves)) == ["sft", "rft", "uft"]
-    draw_curves(curves, tmp_path / "a" / "curves.png", "countdown")
-    assert (tmp_path / "a/curves.png").stat().st_size > 10_000
+def test_timing_leaves_a_phase_empty_that_was_not_recorded(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", settings_of("rft"), [2], finished=False)
+    for step in (3, 4):
+        append_metrics(run / "metrics.jsonl", step, {"timing_s/step": 2.0, "timing_s/gen": 1.0})
+    assert "| rft | 1.00 |  |  |  |  |  | 2.00 |  | 1.5 s |  |  |" in markdown(timing_table(panels([load(run)])))
+
+
+def test_pairs_are_compared_problem_by_problem(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", settings_of("rft"), [2, 4])
+    write_run(tmp_path / "b", settings_of("uft"), [2, 12])
+    write_run(tmp_path / "c", settings_of("r3"), [2, 12], finished=False)
+    (row,) = pairs_table(panels(find_runs([tmp_path])[0])).rows
+    assert row[:2] == ("uft - rft", "+40.0")
+    assert row[3:] == ("8", "0", "0.008", "exact McNemar")
+
+
+def test_settings_say_what_differs_and_what_does_not(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", settings_of("rft", lr=1e-6), [2, 4])
+    write_run(tmp_path / "b", settings_of("rft", lr=1e-6, seed=1), [2, 4])
+    write_run(tmp_path / "c", settings_of("uft", lr=2e-6), [2, 4])
+    places = panels(find_runs([tmp_path])[0])
+    different = differences(places)
+    assert different.head == ("setting", "rft", "uft")
+    assert ("lr", "1e-06", "2e-06") in different.rows
+    assert ("seed", "0, 1", "0") in different.rows
+    shared = dict(common(places).rows)
+    assert (shared["T"], shared["model"]) == ("500", "Qwen/Qwen2.5-0.5B")
+    assert not set(shared) & {row[0] for row in different.rows}
+
+
+def test_runs_are_found_in_folders_of_runs_and_others_are_named(tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep"
+    write_run(sweep / "lr_1" / "seed_0", settings_of("rft"), [2, 4])
+    write_run(sweep / "lr_1" / "seed_1", settings_of("rft", seed=1), [2, 4])
+    # A run's own folders are not runs of their own.
+    write_run(sweep / "lr_1" / "seed_0" / "sft", settings_of("sft"), [2, 4])
+    (tmp_path / "empty").mkdir()
+    broken = tmp_path / "broken"
+    write_text(broken / "experiment.yaml", "algo: [")
+    evaluation = tmp_path / "evaluation"
+    write_text(evaluation / "experiment.yaml", "algo: rft")
+    (evaluation / "eval" / "given").mkdir(parents=True)
+    given = [sweep, sweep / "lr_1", tmp_path / "empty", tmp_path / "gone", broken, evaluation]
+    runs, skipped = find_runs(given)
+    assert [run.name for run in runs] == ["seed_0", "seed_1"]
+    assert {folder.name: why for folder, why in skipped} == {
+        "empty": "holds no run (no experiment.yaml)",
+        "gone": "is not a folder",
+        "broken": "its experiment.yaml cannot be read (ParserError)",
+        "evaluation": "is an evaluation, not a training run",
+    }
+
+
+@pytest.mark.parametrize("content", ["", "- a list", "seed: 0"])
+def test_settings_without_an_algorithm_are_no_run(tmp_path: Path, content: str) -> None:
+    write_text(tmp_path / "experiment.yaml", content)
+    with pytest.raises(NotARun, match="names no algo"):
+        load(tmp_path)
+
+
+def test_torn_and_odd_lines_are_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "1.jsonl"
+    file.write_text('{"output": "a\u2028b"}\n[1]\n\n{"output": "tor', encoding="utf-8")
+    assert read_lines(file) == [{"output": "a\u2028b"}]
+    assert read_lines(tmp_path / "none.jsonl") == []
+
+
+def test_cells_cannot_break_a_table() -> None:
+    table: Any = results_table([])
+    assert markdown(table).count("\n") == 1
