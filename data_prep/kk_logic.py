@@ -1,8 +1,8 @@
 """Knights-and-knaves data: who tells the truth and who lies, found from what the people say, with worked hints.
 Generates any number of puzzles, the same for the same arguments; or imports existing ones (kk_logic_import.py).
 
-Example: "... You meet 2 inhabitants: Zoey and Owen. Zoey commented, "Owen is a knave". Owen said that Zoey is a knave
-or Owen is a knight. ..." -> "(1) Zoey is a knave\\n(2) Owen is a knight", by the lines "Assume Zoey is a knight. ", ...
+Example: "... You meet 2 inhabitants: Zoey and Owen. Zoey commented, "Owen is a knave". Owen said that Zoey is a
+knight and Owen is a knight. ..." -> "(1) Zoey is a knight\\n(2) Owen is a knave", by the steps "Assume Zoey is ...
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Existing knights-and-knaves data: the UFT repository's parquet files, and the hub's `K-and-K/knights-and-knaves`.
 Both come out in our row format; whatever had to be left out is returned by row and reason, never dropped silently.
 
-Example item of the hub: {"quiz": "A very special island ...", "names": ["Zoey", "Owen"], "solution": [False, True],
-"statements": "(('lying', 1), ('not', ('lying', 1)))", ...}
+Example item of the hub: {"quiz": "A very special island ...", "names": ["Zoey", "Owen"], "solution": [True, False],
+"statements": "(('lying', 1), ('and', ('telling-truth', 0), ('telling-truth', 1)))", ...}
 """
 
 from __future__ import annotations

@@ -7,8 +7,7 @@ A local copy of the data is a folder with <dataset>/[<subset>/]<split>.jsonl (or
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
@@ -102,11 +101,8 @@ def load_suite(suite: str, local_data: Path | None = None, skip: Sequence[str] =
     for benchmark in SUITES[suite]:
         if benchmark.name in skip:
             continue
-        # The harness shuffles options with the global generator while it loads; each benchmark has its own start.
-        random.seed(seed)
         try:
-            with _without_cache():
-                loaded.append(Loaded(benchmark, tuple(_load(benchmark, local_data))))
+            loaded.append(Loaded(benchmark, tuple(_load(benchmark, local_data, seed))))
         except Exception as error:  # from the harness, datasets, the network, missing packages: told apart by nobody
             failed[benchmark.name] = _explained(error) + (f"; {benchmark.remedy}" if benchmark.remedy else "")
     if failed:
@@ -120,18 +116,31 @@ def load_suite(suite: str, local_data: Path | None = None, skip: Sequence[str] =
     return loaded
 
 
-@contextmanager
-def _without_cache() -> Iterator[None]:
-    """Shuffled options must follow the seed, not what an earlier run left in the cache of processed data."""
+def _once(process: Callable[[Any], Any], seed: int) -> Callable[[Any], Any]:
+    """`process` with its result kept, and with its own random numbers.
+
+    The harness processes a split every time it looks at it, and shuffles gpqa's options on the way; what keeps question
+    and key together is the cache of processed data, which also keeps the order of a run with another seed.
+    """
     import datasets
 
-    enabled = datasets.is_caching_enabled()
-    datasets.disable_caching()
-    try:
-        yield
-    finally:
-        if enabled:
-            datasets.enable_caching()
+    kept: dict[int, tuple[Any, Any]] = {}
+
+    def processed(items: Any) -> Any:
+        if id(items) not in kept:
+            state, cached = random.getstate(), datasets.is_caching_enabled()
+            random.seed(seed)
+            datasets.disable_caching()
+            try:
+                # The items are kept too, so that no others can get their id.
+                kept[id(items)] = items, process(items)
+            finally:
+                random.setstate(state)
+                if cached:
+                    datasets.enable_caching()
+        return kept[id(items)][1]
+
+    return processed
 
 
 def _explained(error: Exception) -> str:
@@ -142,13 +151,15 @@ def _explained(error: Exception) -> str:
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
-def _load(benchmark: Benchmark, local_data: Path | None) -> list[Any]:
+def _load(benchmark: Benchmark, local_data: Path | None, seed: int) -> list[Any]:
     from lm_eval.api.task import ConfigurableTask
 
     tasks = []
     for name in benchmark.tasks:
         for config in task_configs(name):
             config["num_fewshot"] = benchmark.shots
+            if config.get("process_docs"):
+                config["process_docs"] = _once(config["process_docs"], seed)
             where = config["dataset_path"]
             if local_data is not None:
                 config = _on_local_files(config, local_data)

@@ -207,14 +207,19 @@ def test_the_new_leaderboard_runs_and_mathematics_is_graded_by_our_verifier(new:
     assert algebra["scores"]["unreadable,none"] == 0.0
 
 
-def test_the_order_of_options_follows_the_seed_alone(new: Path) -> None:
-    def gold(seed: int, *skip: str) -> list[str]:
+def test_shuffled_options_follow_the_seed_alone_and_stay_with_their_key(new: Path) -> None:
+    def gpqa(seed: int, *skip: str) -> list[Any]:
         loaded = load_suite("leaderboard_new", new, skip=["bbh", "mmlu_pro", "ifeval", "math_hard", *skip], seed=seed)
-        tasks = next(each.tasks for each in loaded if each.benchmark.name == "gpqa")
-        return [document["answer"] for task in tasks for document in task.eval_docs]
+        return [each for each in loaded if each.benchmark.name == "gpqa"]
 
-    assert gold(0) == gold(0, "musr")
-    assert len({tuple(gold(seed)) for seed in range(4)}) > 1
+    def keys(seed: int, *skip: str) -> list[str]:
+        return [document["answer"] for task in gpqa(seed, *skip)[0].tasks for document in task.eval_docs]
+
+    assert keys(0) == keys(0, "musr")
+    assert len({tuple(keys(seed)) for seed in range(4)}) > 1
+    for seed in range(3):
+        for sample in evaluate_suite(Model(()), gpqa(seed), seed=seed).samples:
+            assert f"{sample['target']} r\n" in sample["prompt"]
 
 
 def test_hashes_tell_what_was_asked(old: Path, tmp_path: Path) -> None:

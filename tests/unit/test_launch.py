@@ -10,7 +10,7 @@ from data_prep import countdown
 from recipes.algorithms import algorithms
 from recipes.datafiles import locate
 from recipes.experiment import Experiment, ExperimentError, to_yaml
-from recipes.launch import _claim
+from recipes.launch import _claim, launch
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
 from recipes.run_dir import RunDir, write_text
@@ -79,6 +79,7 @@ def test_stages_run_in_order_and_each_starts_from_the_last(folder: Path, tmp_pat
 def test_a_folder_belongs_to_one_run(folder: Path, tmp_path: Path) -> None:
     run, first = RunDir(tmp_path / "run"), experiment(folder, T=12, T_hint=5, test_freq=3)
     assert _claim(run, first, resume=False) == first
+    write_text(run.experiment, to_yaml(first))
     with pytest.raises(ExperimentError, match="already holds a run; add --resume"):
         _claim(run, first, resume=False)
     assert _claim(run, first, resume=True) == first
@@ -88,9 +89,18 @@ def test_a_folder_belongs_to_one_run(folder: Path, tmp_path: Path) -> None:
         _claim(run, experiment(folder, T=9, T_hint=5, test_freq=3), resume=True)
 
 
+def test_a_run_that_its_data_forbid_leaves_the_folder_free(folder: Path, tmp_path: Path) -> None:
+    """Mending the data and starting again must not need --resume or another folder."""
+    run = tmp_path / "run"
+    few = experiment(folder, batch_size=64, mini_batch_size=64)
+    with pytest.raises(ExperimentError, match="fewer than --batch_size 64"):
+        launch(few, run, resume=False, stall_minutes=1)
+    assert not run.exists()
+
+
 def test_a_run_can_be_extended(folder: Path, tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
-    _claim(run, experiment(folder, T=20, T_hint=18), resume=False)
+    write_text(run.experiment, to_yaml(experiment(folder, T=20, T_hint=18)))
     (run.path / "done.json").write_text("{}")
     longer = experiment(folder, T=40, T_hint=18)
     assert _claim(run, longer, resume=True) == longer
