@@ -137,7 +137,7 @@ def beside(settings: Mapping[str, Any]) -> list[Published]:
         entry
         for entry in published()
         if (entry.task, entry.model, entry.algo) == (task, model, settings.get("algo"))
-        
+        and entry.trained_on in ("same", task)
         and entry.metric == "accuracy"
         and entry.settings is not None
         and all(_equal(settings.get(name), value) for name, value in entry.settings.items())

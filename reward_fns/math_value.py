@@ -25,6 +25,14 @@ _MOST_ARGUMENT = 1_000_000
 _MOST_FACTORIAL = 2_000
 # Letters that usually stand for whole numbers are tried at whole numbers only.
 _WHOLE = frozenset("nmkNMKj")
+_WORK = {
+    "root": "root",
+    **dict.fromkeys(("log", "ln", "lg"), "log"),
+    **dict.fromkeys(("sin", "cos", "tan", "cot", "sec", "csc"), "angle"),
+    **dict.fromkeys(("arcsin", "arccos", "arctan"), "arc"),
+    **dict.fromkeys(("factorial", "binom"), "count"),
+    **dict.fromkeys(("floor", "ceil", "abs"), "piece"),
+}
 _MPMATH_NAMES = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "lg": "log10", "log": "log10"}
 
 
@@ -33,6 +41,13 @@ def variables(node: Node) -> frozenset[str]:
     if node[0] == "var":
         return frozenset((node[1],))
     return frozenset().union(*(variables(part) for part in node[1:] if isinstance(part, tuple)))
+
+
+def work_left(node: Node) -> frozenset[str]:
+    """What remains to be worked out in the tree, by kinds: roots, logarithms, trigonometry, counting, pieces."""
+    own = _WORK.get(node[1] if node[0] == "call" else node[0])
+    parts = [work_left(part) for part in node[1:] if isinstance(part, tuple)]
+    return frozenset((own,) if own else ()).union(*parts)
 
 
 class _PerThread(threading.local):
