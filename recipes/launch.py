@@ -118,7 +118,9 @@ def _finish(experiment: Experiment, run: RunDir, files: DataFiles, seconds: floa
     accuracy.sort()
     best = max(accuracy, key=lambda point: point[1], default=None)
     base = run.path / "eval/base/results.json"
-    before = json.loads(base.read_text())["accuracy"] if base.exists() else accuracy[0][1] if accuracy else None
+    before = accuracy[0][1] if accuracy else None
+    if base.exists():
+        before = json.loads(base.read_text())["mean_over_sources_unweighted"]["accuracy"]
     summary = {
         "algo": experiment.algo,
         "data": experiment.data,

@@ -1,6 +1,7 @@
 """What --eval can be given besides one task: lists of tasks, and suites with the benchmarks of the papers."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from recipes.experiment import ExperimentError, nearest
 from recipes.tasks import TASKS
@@ -51,7 +52,7 @@ def parts_of(data: str) -> tuple[Part, ...]:
         if name.startswith(PREFIX) or (name in SUITES and name not in TASKS):
             found += SUITES[suite]
         else:
-            found.append(Part(name.replace("/", "_").strip("._"), name))
+            found.append(Part(Path(name).name, name))
     names = [part.name for part in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

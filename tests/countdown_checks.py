@@ -74,7 +74,7 @@ def rows_of(n: int, seed: int = 0, split: str = "train", space: Space | None = N
     return [to_row(problem, index, split) for index, problem in enumerate(generate(n, seed, split, space))]
 
 
-RESULT_KEYS = {"score", "acc", "format", "parse_fail", "reward_error", "pred"}
+RESULT_KEYS = {"score", "acc", "format", "parse_fail", "reward_error", "pred", "partial", "timeout"}
 
 
 def judged(response: str, numbers: object = (2, 3, 4), target: object = 24) -> dict[str, float | str]:

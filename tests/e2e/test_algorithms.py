@@ -146,7 +146,7 @@ def test_evaluating_the_weights_gives_the_accuracy_validation_gave(
     evaluated = run(tmp_path / "eval", "--eval", "--model", str(uft_run), "--data", str(small_data))
     assert "accuracy" in evaluated.stdout
     best = json.loads((uft_run / "hf/best.json").read_text())
-    items = [json.loads(line) for line in (tmp_path / "eval/eval/given/items.jsonl").read_text().splitlines()]
+    items = [json.loads(line) for line in (tmp_path / "eval/countdown/items.jsonl").read_text().splitlines()]
     validated = [json.loads(line) for line in (uft_run / f"validation/{best['step']}.jsonl").read_text().splitlines()]
     assert sum(item["acc"] for item in items) / len(items) == pytest.approx(best["val/acc"])
     assert {item["input"]: item["score"] for item in items} == {line["input"]: line["score"] for line in validated}

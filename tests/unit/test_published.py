@@ -134,6 +134,17 @@ def test_cells_that_were_not_printed_are_no_entries(tmp_path: Path) -> None:
     assert (entry.task, entry.value, entry.share, entry.settings) == ("a", 1, 0.01, None)
 
 
+def test_a_model_trained_on_something_else_is_not_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = document()
+    content["tables"][0]["rows"][0]["settings"] = {"T": 5}
+    settings = {"data": "a", "model": "org/m", "algo": "x", "T": 5}
+    for trained_on, expected in (("same", [1]), ("a", [1]), ("b", [])):
+        content["tables"][0]["trained_on"] = trained_on
+        entries = load(write(tmp_path, content))
+        monkeypatch.setattr("eval.published.published", lambda entries=entries: entries)
+        assert [entry.value for entry in beside(settings)] == expected
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

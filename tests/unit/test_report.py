@@ -152,8 +152,9 @@ def test_published_numbers_stand_beside_the_same_setting_only(tmp_path: Path) ->
 
 
 def test_timing_leaves_the_first_steps_out(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "uft", settings_of("uft"), [2, 4, 6])
-    append_metrics(run / "metrics.jsonl", 1, {"timing_s/step": 99.0, "timing_s/gen": 99.0})
+    run = write_run(tmp_path / "uft", settings_of("uft"), [2, 4], test_freq=4)
+    for step in (1, 2):
+        append_metrics(run / "metrics.jsonl", step, {"timing_s/step": 99.0, "timing_s/gen": 99.0})
     text = markdown(timing_table(panels([load(run)])))
     assert "| uft | 0.50 | 0.50 | 0.50 | 0.50 | 0.50 | 0.50 | 2.00 | 250 | 1.5 s |  | 2.0 GiB |" in text
 

@@ -18,8 +18,8 @@ def test_a_suite_may_be_named_with_or_without_its_prefix() -> None:
     assert "math500" in parts_of("suite:math")[0].sources
 
 
-def test_a_file_names_its_folder_without_slashes() -> None:
-    assert parts_of("../a/b.jsonl")[0].name == "a_b.jsonl"
+def test_a_file_gives_its_folder_its_own_name() -> None:
+    assert parts_of("../a/b.jsonl")[0].name == "b.jsonl"
 
 
 @pytest.mark.parametrize(
