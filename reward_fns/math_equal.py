@@ -3,6 +3,7 @@ r"""Are two mathematical answers equal? `quick` decides by reading both; `equiva
     quick("1/2", r"\frac{1}{2}")      {"equal": True, "readable": True, "how": "value"}
     quick(r"\int x", r"\iint y")      None: only the symbolic verifier can tell
 Both are pure and bounded but for the verifier itself, which may take long or hang and belongs in a killable process.
+An answer must be worked out: 8 choose 4 is not 70.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from reward_fns.math_expression import Node, Unreadable
 from reward_fns.math_quantity import Quantity, measures_differ
 from reward_fns.math_shape import Equation, Group, Shape, Text, key_of, readings
 from reward_fns.math_text import balanced, canonical, clean, explosive, without_claim
-from reward_fns.math_value import evaluate, rounds_to, same_function, variables
+from reward_fns.math_value import evaluate, rounds_to, same_function, variables, work_left
 
 # Prose longer than this is no answer.
 _MAX_WORDS = 8
 _MAX_WORDS_OF_GOLD = 40
+_ROOT = frozenset(("root",))
+# Operations of formulas that the grammar does not read; an answer that still holds one is not worked out.
+_OPERATION = re.compile(r"\\(?:i+nt|oint|sum|prod|lim|det|gcd|lcm|max|min|choose|begin\s*\{vmatrix)(?![A-Za-z])")
 _PROSE = re.compile(r"(?<![\\A-Za-z{])[a-z]{4,}(?![A-Za-z])")
 
 
@@ -29,8 +33,8 @@ _PROSE = re.compile(r"(?<![\\A-Za-z{])[a-z]{4,}(?![A-Za-z])")
 Decision = dict[str, Any]
 
 # True, False, or None where only a symbolic verifier can tell.
-Verdict3 = bool | None
-Symbolic = Callable[[str, str], Verdict3]
+Settled = bool | None
+Symbolic = Callable[[str, str], Settled]
 
 
 def quick(answer: str, gold: str) -> Decision | None:
@@ -98,7 +102,7 @@ def _readable(shape: Shape, max_words: int) -> bool:
     return not isinstance(shape, Group) or all(_readable(item, max_words) for item in shape.items)
 
 
-def _any(verdicts: Iterable[Verdict3]) -> Verdict3:
+def _any(verdicts: Iterable[Settled]) -> Settled:
     unknown = False
     for verdict in verdicts:
         if verdict:
@@ -107,7 +111,7 @@ def _any(verdicts: Iterable[Verdict3]) -> Verdict3:
     return None if unknown else False
 
 
-def _all(verdicts: Iterable[Verdict3]) -> Verdict3:
+def _all(verdicts: Iterable[Settled]) -> Settled:
     unknown = False
     for verdict in verdicts:
         if verdict is False:
@@ -116,7 +120,7 @@ def _all(verdicts: Iterable[Verdict3]) -> Verdict3:
     return None if unknown else True
 
 
-def _same(a: Shape, g: Shape, symbolic: Symbolic) -> Verdict3:
+def _same(a: Shape, g: Shape, symbolic: Symbolic) -> Settled:
     if isinstance(g, Group):
         return _same_group(a, g, symbolic)
     if isinstance(a, Group):
@@ -130,17 +134,19 @@ def _same(a: Shape, g: Shape, symbolic: Symbolic) -> Verdict3:
     return symbolic(a.text, g.text) if verdict is None else verdict
 
 
-def _same_text(a: Shape, g: Shape, symbolic: Symbolic) -> Verdict3:
+def _same_text(a: Shape, g: Shape, symbolic: Symbolic) -> Settled:
     if key_of(a.text) == key_of(g.text):
         return True
     if isinstance(g, Text) and isinstance(a, Quantity) and g.text.startswith(a.text + "_") and a.text.isdigit():
         return True  # 4130 for 4130_5: the question names the base
     if any(isinstance(shape, Text) and (shape.words or _PROSE.search(shape.text)) for shape in (a, g)):
         return False  # math-verify would pick a formula out of the prose
+    if not set(_OPERATION.findall(a.text)) <= set(_OPERATION.findall(g.text)):
+        return False
     return symbolic(a.text, g.text)
 
 
-def _same_group(a: Shape, g: Group, symbolic: Symbolic) -> Verdict3:
+def _same_group(a: Shape, g: Group, symbolic: Symbolic) -> Settled:
     if not isinstance(a, Group):
         if isinstance(a, Text) and not (a.words or _PROSE.search(a.text)) and g.kind in ("union", "matrix", "fence"):
             return symbolic(a.text, g.text)
@@ -169,11 +175,11 @@ def _entries(group: Group) -> tuple[Shape, ...]:
     return tuple(row[0] for row in rows) if all(len(row) == 1 for row in rows) else ()
 
 
-def _same_in_order(a: tuple[Shape, ...], g: tuple[Shape, ...], symbolic: Symbolic) -> Verdict3:
+def _same_in_order(a: tuple[Shape, ...], g: tuple[Shape, ...], symbolic: Symbolic) -> Settled:
     return len(a) == len(g) > 0 and _all(_same(x, y, symbolic) for x, y in zip(a, g, strict=True))
 
 
-def _same_in_any_order(a: tuple[Shape, ...], g: tuple[Shape, ...], symbolic: Symbolic) -> Verdict3:
+def _same_in_any_order(a: tuple[Shape, ...], g: tuple[Shape, ...], symbolic: Symbolic) -> Settled:
     if len(a) != len(g):
         return False
     left, unknown = list(a), False
@@ -188,9 +194,11 @@ def _same_in_any_order(a: tuple[Shape, ...], g: tuple[Shape, ...], symbolic: Sym
     return None if unknown else True
 
 
-def _same_equation(a: Quantity | Equation, g: Equation) -> Verdict3:
+def _same_equation(a: Quantity | Equation, g: Equation) -> Settled:
     if isinstance(a, Quantity):
         return bool(g.name) and len(g.sides) == 2 and _same_quantity(a, g.sides[1])
+    if g.name and not variables(g.sides[-1].node):
+        return a.name == g.name and _unwrapped(a, g.sides[-1])  # x = 5 is the solution, 2x = 10 the question
     if len(a.sides) == len(g.sides) == 2:
         if a.name and g.name and (a.name == g.name or "(" in a.name + g.name):
             return a.name == g.name and _same_quantity(a.sides[1], g.sides[1])
@@ -202,7 +210,7 @@ def _difference(equation: Equation) -> Node:
     return ("-", equation.sides[0].node, equation.sides[1].node)
 
 
-def _unwrapped(a: Equation, g: Quantity) -> Verdict3:
+def _unwrapped(a: Equation, g: Quantity) -> Settled:
     """An equation as the answer where a value is asked for: its last side counts, and no other may say otherwise."""
     others = a.sides[1:-1] if a.name else a.sides[:-1]
     # "a + b = 5" names what is asked for; "2x - y = 5" and "3 = 5" say something else
@@ -210,7 +218,7 @@ def _unwrapped(a: Equation, g: Quantity) -> Verdict3:
     return _all(_same_quantity(side, g) for side in (a.sides[-1], *saying))
 
 
-def _same_quantity(a: Quantity, g: Quantity) -> Verdict3:
+def _same_quantity(a: Quantity, g: Quantity) -> Settled:
     """Whether two quantities are the same, in any of the meanings that their notation has."""
     if a.product is None and g.product is None:
         return _same_meaning(a, g)
@@ -219,7 +227,7 @@ def _same_quantity(a: Quantity, g: Quantity) -> Verdict3:
     return _any([*products[:-1], _same_meaning(a, g)])
 
 
-def _same_meaning(a: Quantity, g: Quantity) -> Verdict3:
+def _same_meaning(a: Quantity, g: Quantity) -> Settled:
     if measures_differ(a.unit, g.unit) or ((a.special or g.special) and (a.unit or g.unit)):
         return False
     if a.special == g.special or not (a.special or g.special):
@@ -234,10 +242,12 @@ def _same_meaning(a: Quantity, g: Quantity) -> Verdict3:
     return _any(_same_nodes(node, plain.node) for node in (marked.node, scaled))
 
 
-def _rounds(a: Quantity, g: Quantity) -> Verdict3:
+def _rounds(a: Quantity, g: Quantity) -> Settled:
     """Whether the gold is a decimal of three or more digits that an exact, endless answer rounds to (3.14 for pi)."""
     digits = re.fullmatch(r"-?(\d*)\.(\d+)", g.text.strip())
     if not digits or len((digits[1] + digits[2]).lstrip("0")) < 3 or variables(a.node):
+        return False
+    if not work_left(a.node) <= _ROOT:
         return False
     try:
         return rounds_to(evaluate(a.node, {}), evaluate(g.node, {}), len(digits[2]))
@@ -245,7 +255,7 @@ def _rounds(a: Quantity, g: Quantity) -> Verdict3:
         return False
 
 
-def _same_nodes(a: Node, g: Node, proportional: bool = False) -> Verdict3:
+def _same_nodes(a: Node, g: Node, proportional: bool = False) -> Settled:
     if a == g:
         return True
     same = same_function(a, g, proportional)
@@ -254,11 +264,8 @@ def _same_nodes(a: Node, g: Node, proportional: bool = False) -> Verdict3:
 
 def _worked_out(a: Node, g: Node) -> bool:
     """Whether a constant leaves no more to work out than the gold does; else the question itself would be an answer
-    (\\sin 30^\\circ for 1/2, \\binom{8}{4} for 70)."""
-    left, allowed = work_left(a), work_left(g)
-    if not allowed:
-        return not left or not _is_rational(g)
-    return left <= allowed | {"root"}
+    (sin 30 degrees for 1/2, 8 choose 4 for 70)."""
+    return work_left(a) <= work_left(g) | (frozenset() if _is_rational(g) else _ROOT)
 
 
 def _is_rational(node: Node) -> bool:

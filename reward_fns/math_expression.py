@@ -29,8 +29,6 @@ _TOKEN = re.compile(
     r"(?P<num>\d+\.\d+|\.\d+|\d+)(?:[eE](?P<exp>[+-]?\d{1,4})(?![\d.]))?|\\[A-Za-z]+|\\.|(?P<word>[A-Za-z]+)|\S"
 )
 _WORDS = re.compile("|".join(sorted(_FUNCTIONS | {"pi"}, key=len, reverse=True)) + "|[A-Za-z]")
-
-
 _REPEATING = re.compile(r"(\d{1,20})\.(\d{0,20})\\overline\s*\{?(\d{1,20})\}?")
 
 

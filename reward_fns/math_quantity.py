@@ -65,28 +65,13 @@ _NAMES = {
     "sq": "square",
     "unit": "",
 }
-MEASURES = frozenset(
-    (
-        "cm",
-        "m",
-        "km",
-        "mm",
-        "in",
-        "ft",
-        "mi",
-        "yard",
-        "min",
-        "h",
-        "s",
-        "day",
-        "week",
-        "year",
-        "g",
-        "kg",
-        "dollar",
-        "cent",
-    )
-)
+_ANGLE = re.compile(r"(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
+# fmt: off
+MEASURES = frozenset((
+    "cm", "m", "km", "mm", "in", "ft", "mi", "yard", "min", "h", "s", "day", "week", "year", "g", "kg",
+    "dollar", "cent",
+))
+# fmt: on
 _SHORT_UNITS = (
     MEASURES | _NAMES.keys() | {"mph", "kph", "rpm", "ml", "mg", "lb", "oz", "Hz", "J", "N", "W", "V", "L", "K"}
 )
@@ -97,10 +82,11 @@ def read_quantity(text: str) -> Quantity | None:
     if currency := re.match(r"(-?)\s*\\usd", text):
         inner = read_quantity(currency[1] + text[currency.end() :].strip())
         return inner and Quantity(inner.node, inner.text, inner.unit or "dollar", inner.special)
-    for mark, special in ((r"%", "%"), (r"\\deg(?:\s*[CF])?", "deg")):
-        if found := re.fullmatch(rf"(.*?)\s*{mark}", text, re.DOTALL):
-            node = read_expression(found[1])
-            return None if node is None else Quantity(node, found[1], "", "%" if special == "%" else "deg")
+    found = re.fullmatch(r"(.*?)\s*(%|\\deg(?:\s*[CF])?)", text, re.DOTALL)
+    # In \cos 13^\circ the sign belongs to the angle, not to the whole.
+    if found and not (found[2] == r"\deg" and _ANGLE.search(found[1])):
+        node = read_expression(found[1])
+        return None if node is None else Quantity(node, found[1], "", "%" if found[2] == "%" else "deg")
     node = read_expression(text)
     with_unit = _with_unit(text, _UNIT) or _with_unit(text, _PLAIN_UNIT)
     if node is None or (with_unit and with_unit.product is not None):

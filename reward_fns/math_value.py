@@ -219,10 +219,15 @@ def _is_real(value: Value) -> bool:
 
 
 def rounds_to(value: Value, rounded: Value, decimals: int) -> bool:
-    """Whether `rounded` is `value` to that many decimals, and `value` has no end of decimals (1/3 or pi, not 0.333)."""
+    """Whether `rounded` is `value` to that many decimals, and `value` has no end of decimals (1/3 or pi, not 0.333).
+
+    Equal values are a matter for same_value.
+    """
     if not _is_real(value) or not isinstance(rounded, Fraction):
         return False
     if isinstance(value, Fraction) and (10**_DIGITS) % value.denominator == 0:
+        return False
+    if same_value(value, rounded):
         return False
     mp = _local.context
     return bool(abs(_inexact(value, mp) - _inexact(rounded, mp)) <= mp.mpf(10) ** -decimals / 2)
