@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,11 @@ def load_suite(suite: str, local_data: Path | None = None, skip: Sequence[str] =
         raise HarnessError(f"--skip {' '.join(unknown)}: not in {suite}, which has {', '.join(names)}")
     if local_data is not None and not local_data.is_dir():
         raise HarnessError(f"--local_data {local_data}: no such folder")
+    if find_spec("lm_eval") is None:
+        raise HarnessError(
+            "lm-evaluation-harness is not installed: `pip install --no-deps -r requirements/eval.txt` (without "
+            "--no-deps pip would change packages that training needs)"
+        )
     loaded: list[Loaded] = []
     failed: dict[str, str] = {}
     for benchmark in SUITES[suite]:

@@ -246,6 +246,12 @@ def test_benchmarks_that_cannot_be_loaded_are_all_named_with_a_way_out(new: Path
     assert "pip install --no-deps langdetect" in message
 
 
+def test_without_the_harness_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eval.harness_tasks.find_spec", lambda name: None)
+    with pytest.raises(HarnessError, match=r"pip install --no-deps -r requirements/eval\.txt"):
+        load_suite("villm")
+
+
 def test_the_gated_benchmark_explains_how_to_get_access() -> None:
     with pytest.raises(HarnessError, match="hf auth login") as raised:
         load_suite("leaderboard_new", skip=["bbh", "mmlu_pro", "musr", "ifeval", "math_hard"])
