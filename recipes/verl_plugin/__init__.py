@@ -10,6 +10,8 @@ actor_loss       verl's ppo_loss plus the hint's log-likelihood (set_loss_fn)
 advantage        the "uft" advantage estimator (register_adv_est)
 metrics          uft/* and reward/* metrics from the rollout batch
 sft_dataset      rows of our schema as SFT samples (data.custom_cls)
+external         what verl finds by name, registered in every process (VERL_USE_EXTERNAL_MODULES)
+weight_sync      both ends of the socket that carries new weights to vLLM, so that two runs cannot share one
 platform_cpu     a "cpu" platform for machines without an accelerator (verl's platform registry)
 vllm_cpu         vLLM worker extension for the same machines (engine_kwargs)
 standalone       the training worker without a rollout, for tests and bench/

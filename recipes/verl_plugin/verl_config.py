@@ -62,6 +62,7 @@ def rl_config(
     """What an RL stage changes in verl's ppo_trainer configuration, plus our own section `uft`."""
     e, on_cpu = experiment, experiment.device == "cpu"
     micro = {"use_dynamic_bsz": True, "ppo_max_token_len_per_gpu": e.tokens_per_micro_batch}
+    extension = "vllm_cpu.CPUWorkerExtension" if on_cpu else "weight_sync.WorkerExtension"
     rollout: dict[str, Any] = {
         "name": "vllm",
         "n": e.n_rollout,
@@ -74,6 +75,7 @@ def rl_config(
         "seed": e.seed,
         "enforce_eager": on_cpu,
         "free_cache_engine": not on_cpu,
+        "engine_kwargs": {"vllm": {"worker_extension_cls": f"recipes.verl_plugin.{extension}"}},
         "agent": {
             "num_workers": 1 if on_cpu else 8,
             "default_agent_loop": "hinted",
@@ -82,7 +84,6 @@ def rl_config(
     }
     if on_cpu:
         rollout["enable_sleep_mode"] = False
-        rollout["engine_kwargs"] = {"vllm": {"worker_extension_cls": "recipes.verl_plugin.vllm_cpu.CPUWorkerExtension"}}
         rollout["checkpoint_engine"] = {"update_weights_bucket_megabytes": 64}
     elif e.lora_rank:
         rollout["load_format"] = "safetensors"
@@ -250,13 +251,14 @@ def environment(experiment: Experiment, run: RunDir) -> dict[str, str]:
         "VLLM_NO_USAGE_STATS": "1",
         "HYDRA_FULL_ERROR": "1",
         "TENSORBOARD_DIR": str(run.path / "tensorboard"),
+        "VERL_USE_EXTERNAL_MODULES": "recipes.verl_plugin.external",
     }
     if experiment.device == "cpu":
         env |= {
             "VERL_PLATFORM": "cpu",
             # verl registers its FSDP engines under accelerator names only; this picks them, nothing else.
             "VERL_ENGINE_DEVICE": "cuda",
-            "VERL_USE_EXTERNAL_MODULES": "recipes.verl_plugin.platform_cpu",
+            "VERL_USE_EXTERNAL_MODULES": "recipes.verl_plugin.platform_cpu,recipes.verl_plugin.external",
             "VLLM_CPU_KVCACHE_SPACE": "1",
         }
     return env

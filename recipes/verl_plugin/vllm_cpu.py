@@ -7,15 +7,16 @@ from typing import Any
 
 import torch
 import vllm.model_executor.layers.utils as vllm_layers
-from verl.workers.rollout.vllm_rollout.utils import vLLMColocateWorkerExtension
+
+from recipes.verl_plugin.weight_sync import WorkerExtension
 
 
 def _keep_weight(layer: torch.nn.Module, remove_weight: bool) -> None:
     layer.cpu_linear = torch.nn.functional.linear
 
 
-class CPUWorkerExtension(vLLMColocateWorkerExtension):
-    """verl's extension, plus one change: no repacking of linear layers at load.
+class CPUWorkerExtension(WorkerExtension):
+    """The extension of every run, plus one change: no repacking of linear layers at load.
 
     vLLM on the CPU packs every linear weight after loading and drops the original with its weight loader, so the
     first weight sync would fail.

@@ -156,3 +156,36 @@ def test_vllm_lets_linear_weights_stay_loadable() -> None:
     import vllm.model_executor.layers.utils as layers
 
     expect_parameters(layers.dispatch_cpu_unquantized_gemm, "layer, remove_weight", "vllm_cpu.py")
+
+
+def test_two_runs_on_one_machine_do_not_share_the_socket_of_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has a Ray of its own, which numbers its jobs from 1: verl's name for the socket is then the same in both."""
+    from verl.workers.rollout.vllm_rollout import ServerAdapter
+    from verl.workers.rollout.vllm_rollout.utils import vLLMColocateWorkerExtension
+
+    from recipes.verl_plugin.weight_sync import WorkerExtension, own_handle
+
+    monkeypatch.setattr(
+        vLLMColocateWorkerExtension, "_get_zmq_handle", lambda self: "ipc:///tmp/rl-colocate-zmq-1.sock"
+    )
+    extension = object.__new__(WorkerExtension)
+    monkeypatch.setenv("RAY_RAYLET_PID", "7")
+    assert extension._get_zmq_handle() == "ipc:///tmp/rl-colocate-zmq-7-1.sock"
+    assert "/tmp/rl-colocate-zmq-{job_id}" in inspect.getsource(ServerAdapter.__init__), "mend weight_sync.py"
+    with pytest.raises(ValueError, match="mend"):
+        own_handle("ipc:///tmp/other.sock")
+
+
+def test_verl_finds_our_end_of_that_socket() -> None:
+    """In a process of its own: verl loads the module at import, as in a run."""
+    import os
+    import subprocess
+    import sys
+
+    code = (
+        "import verl; from verl.workers.rollout.base import get_rollout_class;"
+        "print(get_rollout_class('vllm', 'async').__qualname__)"
+    )
+    environment = os.environ | {"VERL_USE_EXTERNAL_MODULES": "recipes.verl_plugin.external"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert done.stdout.strip().endswith("RunServerAdapter"), done.stderr[-2000:]

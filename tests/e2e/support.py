@@ -58,7 +58,9 @@ def tiny_experiment(**flags: Any) -> Experiment:
 
 def run(out: Path, *flags: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     """run.py with these flags into `out`; fails the test with its output when it fails."""
-    command = [sys.executable, str(ROOT / "run.py"), "--profile", "cpu", "--out", str(out), *flags]
+    # A run that hangs fails its test long before the suite's own limit.
+    patience = () if "--stall_minutes" in flags else ("--stall_minutes", "8")
+    command = [sys.executable, str(ROOT / "run.py"), "--profile", "cpu", "--out", str(out), *flags, *patience]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=dict(os.environ))
     if check:
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
