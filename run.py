@@ -23,6 +23,7 @@ def parser() -> argparse.ArgumentParser:
     from data_prep.prompt_styles import STYLES
     from recipes.algorithms import algorithms
     from recipes.profiles import PROFILES
+    from recipes.reproduce import PRESETS
     from recipes.tasks import TASKS
     from reward_fns import REWARDS
 
@@ -33,11 +34,10 @@ def parser() -> argparse.ArgumentParser:
         argument_default=None,
     )
     run = root.add_argument_group("run")
-    run.add_argument("--algo", default="uft", help=names)
+    run.add_argument("--algo", help=f"default uft; {names}")
     run.add_argument(
         "--data",
-        default="countdown",
-        help=f"task ({', '.join(TASKS)}), file of problems, or folder with train/test.parquet",
+        help=f"default countdown; task ({', '.join(TASKS)}), file of problems, or folder with train/test.parquet",
     )
     run.add_argument("--model", help="Hugging Face name or folder; default: the profile's")
     run.add_argument("--T", type=int, help="reinforcement steps")
@@ -49,6 +49,12 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--tp_size", type=int, help="tensor-parallel size of the inference engine")
     run.add_argument("--eval", action="store_true", help="only evaluate --model (also a run, checkpoint or adapter)")
     run.add_argument("--idx", help="a word added to the run's folder name")
+    several = root.add_argument_group("several runs (docs/sweeps.md)")
+    several.add_argument("--sweep", action="store_true", help="a run for each --algo a,b x --data c,d x --seeds 0,1,2")
+    several.add_argument("--reproduce", metavar="TABLE", help=f"the runs of a published table: {', '.join(PRESETS)}")
+    several.add_argument("--seeds", help="comma-separated")
+    several.add_argument("--parallel", type=int, help="runs at a time; GPUs are shared out")
+    run.add_argument("--pipeline", help="stages in one command: sft,dpo,grpo, a file.yaml, or framework")
     more = root.add_argument_group("more")
     more.add_argument("--data_path", help="local copy of what --data math or others would load from the hub")
     more.add_argument("--prompt_style", help="; ".join(f"{s.name}: {s.title}" for s in STYLES.values()))
@@ -66,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
     more.add_argument("--max_response_length", type=int, help="generated tokens, hint not counted")
     more.add_argument("--tokens_per_micro_batch", type=int)
     more.add_argument("--hint_nll_agg", choices=("token-mean", "seq-mean-token-sum"))
+    more.add_argument("--critic_lr", type=float, help="of ppo's critic")
     more.add_argument("--kl_coef", type=float)
     more.add_argument("--entropy_coef", type=float)
     more.add_argument("--temperature", type=float)
@@ -75,17 +82,33 @@ def parser() -> argparse.ArgumentParser:
     more.add_argument("--keep_checkpoints", type=int)
     more.add_argument("--log_rollouts", type=int, help="training rollouts of a step to write down; -1 is all")
     more.add_argument("--lora_rank", type=int, help="0 trains all weights")
+    align = root.add_argument_group("alignment: dpo, kto, una, una_sft, una_online, and sft on instructions")
+    align.add_argument("--feedback", choices=("pairwise", "binary", "score"), help="what una learns from")
+    align.add_argument("--una_loss", choices=("mse", "bce"), help="of binary and score feedback")
+    align.add_argument("--una_target", choices=("sigmoid", "raw"), help="of una_online: held against the score")
+    align.add_argument("--beta", type=float, help="scale of the implicit reward beta log(pi / pi_ref)")
+    align.add_argument("--epochs", type=float, help="passes over the rows")
+    align.add_argument("--micro_batch_size", type=int, help="rows a device works on at once")
+    align.add_argument("--max_length", type=int, help="longest prompt and answer together, in tokens")
+    align.add_argument("--sft_ratio", type=float, help="of una_sft: instruction rows for each alignment row")
+    align.add_argument("--lora_alpha", type=int, help="default: twice --lora_rank")
+    align.add_argument("--lora_dropout", type=float)
+    align.add_argument("--load_in_4bit", action="store_true", default=None, help="frozen weights in 4 bits (CUDA)")
+    align.add_argument("--precompute_ref", action="store_true", default=None, help="no reference model in memory")
     more.add_argument("--nnodes", type=int, help="nodes of the Ray cluster at RAY_ADDRESS")
     more.add_argument("--logger", help="comma-separated: console,file,tensorboard,wandb,...")
     more.add_argument("--out", help="folder of the run; default out/<algo>-<data>-<model>-<hash>")
     more.add_argument("--resume", action="store_true", help="continue the run in that folder")
     more.add_argument("--n_samples", type=int, help="of --eval: answers a problem; above 1 they are sampled")
     more.add_argument("--top_p", type=float, help="of --eval")
+    more.add_argument("--skip", help="of --eval: benchmarks of lm-evaluation-harness's suites to leave out")
+    more.add_argument("--k", help="of --eval: pass@k for these k, comma-separated; default 1, 2, 4 .. n_samples")
     more.add_argument("--max_reward_error_rate", type=float, help="of a step's answers; above it the run stops")
     more.add_argument("--max_timeout_rate", type=float, help="of a step's answers; above it the run stops")
     more.add_argument("--max_parse_fail_rate", type=float, help="of a step's answers, for --parse_fail_steps in a row")
     more.add_argument("--parse_fail_steps", type=int)
-    more.add_argument("--stall_minutes", type=float, default=30.0, help="end the run when nothing moves for so long")
+    more.add_argument("--auto_batch", action="store_true", help="on a full GPU try again with smaller micro-batches")
+    more.add_argument("--stall_minutes", type=float, help="end the run when nothing moves for so long (30)")
     more.add_argument("--dry_run", action="store_true", help="print what would be done, start nothing")
     return root
 
@@ -94,11 +117,21 @@ def main(arguments: list[str]) -> int:
     """Run what the command line says; returns the exit code."""
     from recipes.experiment import ExperimentError
     from recipes.front import evaluate, train
+    from recipes.pipeline import pipeline
+    from recipes.reproduce import reproduce
+    from recipes.sweep import sweep
     from recipes.watch.processes import RunBusyError
 
     own, overrides = _split(arguments)
     flags = vars(parser().parse_args(own))
-    visible, only_evaluate = flags.pop("visible_devices"), flags.pop("eval")
+    table, line, visible = flags["reproduce"], flags["pipeline"], flags.pop("visible_devices")
+    modes = {
+        "eval": evaluate,
+        "sweep": sweep,
+        "reproduce": lambda rest: reproduce(table, rest),
+        "pipeline": lambda rest: pipeline(line, rest),
+    }
+    chosen = [name for name in modes if flags.pop(name)]
     if visible is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible
     if flags["logger"] is not None:
@@ -106,7 +139,9 @@ def main(arguments: list[str]) -> int:
     if overrides:
         flags["overrides"] = tuple(overrides)
     try:
-        return evaluate(flags) if only_evaluate else train(flags)
+        if len(chosen) > 1:
+            raise ExperimentError(f"--{chosen[0]} and --{chosen[1]} cannot be done at once")
+        return modes[chosen[0]](flags) if chosen else train(flags)
     except (ExperimentError, RunBusyError) as error:
         print(f"run.py: {error}", file=sys.stderr)
         return 2

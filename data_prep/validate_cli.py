@@ -11,6 +11,7 @@ from pathlib import Path
 
 from data_prep.custom import BUILT_IN, CustomData, Examined, examine, write_examined
 from data_prep.custom_report import CustomDataError
+from data_prep.preference.local import looks_like_answers
 from data_prep.schema import ANSWER_CLOSES, ANSWER_OPENS, Row
 
 _ROWS_JUDGED = 32
@@ -21,6 +22,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Checks the file (and the test file), prints problems or a summary, writes the two parquet files with --out."""
     options = _parser().parse_args(arguments)
     try:
+        # A reward judges answers to problems; what people or models said of answers needs none.
+        if options.reward is None and looks_like_answers(options.file):
+            from data_prep.preference.report import validate  # imports this module
+
+            validate(options)
+            return 0
+        if options.score_min is not None or options.score_max is not None:
+            raise CustomDataError(f"--score-min, --score-max: {options.file} holds no scored answers; leave them out")
         parts = [examine(path, options.reward) for path in (options.file, options.test) if path is not None]
         complaints = [part.complaint() for part in parts if part.problems]
         if complaints:
@@ -47,10 +56,10 @@ def summary(examined: Examined) -> str:
         f"{examined.source.path}: {len(rows):,} rows ({examined.source.counting})",
         f"  columns   {examined.layout}",
         f"  reward    {examined.reward or _rewards_of(rows)}",
-        f"  solutions {len(worked):,} rows have one" + (f"; {_quantiles(worked)} segments" if worked else ""),
-        f"  characters of the prompt: {_quantiles(questions)}",
-        f"  characters of the solution: {_quantiles(hints)}",
-        f"  characters of the final answer: {_quantiles(answers)}",
+        f"  solutions {len(worked):,} rows have one" + (f"; {quantiles(worked)} segments" if worked else ""),
+        f"  characters of the prompt: {quantiles(questions)}",
+        f"  characters of the solution: {quantiles(hints)}",
+        f"  characters of the final answer: {quantiles(answers)}",
     ]
     return "\n".join(lines + [f"  note: {note}" for note in [*examined.source.notes, *_oddities(examined)]])
 
@@ -60,7 +69,8 @@ def _rewards_of(rows: Sequence[Row]) -> str:
     return "by data_source: " + ", ".join(f"{source} ({count:,} rows)" for source, count in sources.most_common())
 
 
-def _quantiles(values: Sequence[int]) -> str:
+def quantiles(values: Sequence[int]) -> str:
+    """The range of the values, their median and their 95 % quantile, in words."""
     ordered = sorted(values)
     median, high = (ordered[round(share * (len(ordered) - 1))] for share in (0.5, 0.95))
     return f"{ordered[0]:,} to {ordered[-1]:,}, half up to {median:,}, 95 % up to {high:,}"
@@ -77,9 +87,9 @@ def _oddities(examined: Examined) -> list[str]:
             if _final_answer(examined.rows[at]) != _final_answer(examined.rows[earlier]):
                 torn.append(examined.numbers[at])
     if again:
-        notes.append(f"{len(again):,} rows repeat an earlier question and go to its side of the split: {_named(again)}")
+        notes.append(f"{len(again):,} rows repeat an earlier question and go to its side of the split: {named(again)}")
     if torn:
-        notes.append(f"{len(torn):,} of them give another answer than the earlier row: {_named(torn)}")
+        notes.append(f"{len(torn):,} of them give another answer than the earlier row: {named(torn)}")
     bare = sum(not "".join(row["hint"]).strip() for row in examined.rows)
     if bare:
         notes.append(f"{bare:,} rows have no solution: no hint can be given for them, and sft learns the bare answer")
@@ -110,11 +120,12 @@ def _own_answers(examined: Examined) -> list[str]:
             f"the reward failed on row {failed[0][0]}: {failed[0][1]} (and on {len(failed) - 1} more rows tried)"
         )
     if low:
-        notes.append(f"the reward is below 1 for the file's own answer in {len(low)} rows tried: {_named(low)}")
+        notes.append(f"the reward is below 1 for the file's own answer in {len(low)} rows tried: {named(low)}")
     return notes
 
 
-def _named(numbers: Sequence[int]) -> str:
+def named(numbers: Sequence[int]) -> str:
+    """The first rows of a list of row numbers, in words."""
     return "row " + ", ".join(map(str, numbers[:_ROWS_NAMED])) + (", ..." if len(numbers) > _ROWS_NAMED else "")
 
 
@@ -151,6 +162,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--reward", metavar="NAME", help="countdown, kk_logic, math, or your own as path/to/file.py:function"
     )
+    parser.add_argument("--score-min", type=float, metavar="X", help="the worst score answers can have, if not 0")
+    parser.add_argument("--score-max", type=float, metavar="X", help="the best score answers can have, if not 1")
     tests = parser.add_mutually_exclusive_group()
     tests.add_argument("--test-share", type=float, default=0.1, help="share of the questions drawn for the test")
     tests.add_argument("--test", type=Path, metavar="FILE", help="file of the test rows, instead of a drawn share")

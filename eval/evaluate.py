@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -202,9 +202,17 @@ def judge(settings: Settings, problem: Problem, answer: dict[str, Any]) -> dict[
 
 
 def evaluate(
-    settings: Settings, out: Path, *, device: str, progress: Callable[[int, int], None] = lambda done, total: None
+    settings: Settings,
+    out: Path,
+    *,
+    device: str,
+    ks: Sequence[int] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
     """Generate, score and summarise into `out`; what items.jsonl already holds is kept.
+
+    Args:
+        ks: the k of pass@k; without them 1, 2, 4 .. n_samples.
 
     Returns:
         what results.json holds: settings, versions, seconds, and eval.metrics.summarise of the items.
@@ -229,7 +237,7 @@ def evaluate(
                 items += judged
                 progress(len({item["problem"] for item in items}), len(problems))
     result = {
-        **summarise(items),
+        **summarise(items, ks),
         "settings": asdict(settings),
         "settings_hash": settings.hash,
         "seconds": round(time.time() - started, 1),

@@ -61,6 +61,18 @@ def powers_of_two(n: int) -> list[int]:
     return [2**exponent for exponent in range(n.bit_length())]
 
 
+def chosen_ks(text: str, n_samples: int) -> tuple[int, ...]:
+    """The k of pass@k that a comma-separated list names, in rising order.
+
+    ValueError for what is no whole number from 1 to n_samples: more answers than there are cannot be looked at.
+    """
+    words = text.split(",")
+    for word in words:
+        if not word.strip().isdigit() or not 1 <= int(word) <= n_samples:
+            raise ValueError(f"{text}: {word!r} is not a whole number from 1 to n_samples ({n_samples})")
+    return tuple(sorted({int(word) for word in words}))
+
+
 def error_of(item: Item) -> str | None:
     """Why an answer is not correct, one reason each: a name in ERRORS or "wrong"; None if it is correct.
 
@@ -74,13 +86,16 @@ def error_of(item: Item) -> str | None:
     return "wrong"
 
 
-def summarise(items: Sequence[Item]) -> dict[str, object]:
+def summarise(items: Sequence[Item], ks: Sequence[int] | None = None) -> dict[str, object]:
     """Everything a table needs of an evaluation, as flat blocks of numbers.
+
+    Args:
+        ks: the k of pass@k; without them 1, 2, 4 .. n.
 
     Returns:
         {"sources": {data_source: block}, "groups": {data_source: {group: block}} (where items have a group),
         "pooled": block over all answers, "mean_over_sources_unweighted": block}. A block holds problems, samples,
-        accuracy with accuracy_low and accuracy_high (95 %, over problems), pass@k for k = 1, 2, 4 .. n, avg@n and
+        accuracy with accuracy_low and accuracy_high (95 %, over problems), pass@k, avg@n and
         maj@n, format_rate, partial, tokens_mean, tokens_p50, tokens_p95, truncation_rate and error_<type>: of every
         answer that is not correct, one reason. n is the least number of samples a problem has.
 
@@ -97,14 +112,14 @@ def summarise(items: Sequence[Item]) -> dict[str, object]:
         by_source[source].append(item)
         if item.get("group") is not None:
             by_group[source][str(item["group"])].append(item)
-    sources = {source: _block(each) for source, each in sorted(by_source.items())}
+    sources = {source: _block(each, ks) for source, each in sorted(by_source.items())}
     return {
         "sources": sources,
         "groups": {
-            source: {group: _block(each) for group, each in sorted(groups.items())}
+            source: {group: _block(each, ks) for group, each in sorted(groups.items())}
             for source, groups in sorted(by_group.items())
         },
-        "pooled": _block(items),
+        "pooled": _block(items, ks),
         "mean_over_sources_unweighted": _unweighted(sources, by_source),
     }
 
@@ -131,7 +146,7 @@ def _accuracies(items: Sequence[Item]) -> list[float]:
     return [average_at_k([_number(item, "acc") for item in samples]) for samples in _by_problem(items)]
 
 
-def _block(items: Sequence[Item]) -> dict[str, float]:
+def _block(items: Sequence[Item], ks: Sequence[int] | None) -> dict[str, float]:
     problems = _by_problem(items)
     n = min(map(len, problems))
     accuracy = bootstrap(_accuracies(items))
@@ -143,7 +158,7 @@ def _block(items: Sequence[Item]) -> dict[str, float]:
         "accuracy_high": accuracy.high,
     }
     right = [(len(samples), sum(int(_number(item, "acc")) for item in samples)) for samples in problems]
-    for k in powers_of_two(n):
+    for k in powers_of_two(n) if ks is None else ks:
         block[f"pass@{k}"] = fmean(pass_at_k(count, correct, k) for count, correct in right)
     first = [samples[:n] for samples in problems]
     block[f"avg@{n}"] = fmean(average_at_k([_number(item, "acc") for item in samples]) for samples in first)

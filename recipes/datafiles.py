@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow.parquet as parquet
 
 from data_prep.prompt_styles import STYLES, restyle_file
+from recipes.alignment import DataKind
 from recipes.experiment import Experiment, ExperimentError
 from recipes.run_dir import write_json
 from recipes.tasks import TASKS
@@ -48,12 +49,8 @@ def locate(experiment: Experiment, root: Path) -> DataFiles:
         options = {**experiment.data_options, "seed": 0}
         folder = root / "data" / f"{experiment.data}-{_hash(json.dumps(options, sort_keys=True).encode())}"
     elif source.is_file():
-        options = {
-            "path": str(source.resolve()),
-            "reward": experiment.reward,
-            "seed": experiment.seed,
-            "test_share": TEST_SHARE,
-        }
+        options = {"path": str(source.resolve()), "seed": experiment.seed, "test_share": TEST_SHARE}
+        options |= experiment.data_options if experiment.data_kind == "answers" else {"reward": experiment.reward}
         folder = root / "data" / f"{source.stem}-{_hash(json.dumps(options).encode() + source.read_bytes())}"
     else:
         options, folder = {}, source
@@ -66,6 +63,18 @@ def locate(experiment: Experiment, root: Path) -> DataFiles:
     return DataFiles(train, test, _checked_rows(train, experiment), n_test, None)
 
 
+def kind_of_rows(data: Path) -> DataKind:
+    """What the rows of a user's file or folder are, by their columns."""
+    from data_prep.preference.local import looks_like_answers
+    from data_prep.preference.schema import is_preference_file
+
+    file = data / "train.parquet" if data.is_dir() else data
+    if not file.is_file():
+        return "problems"
+    found = is_preference_file(file) if data.is_dir() else looks_like_answers(file)
+    return "answers" if found else "problems"
+
+
 def prepare(experiment: Experiment, files: DataFiles) -> None:
     """Make the files of a task, or of a user's single file, if they are not there yet.
 
@@ -76,7 +85,9 @@ def prepare(experiment: Experiment, files: DataFiles) -> None:
         return
     folder = files.test.parent
     try:
-        if experiment.data in TASKS:
+        if experiment.data_kind == "answers":
+            _prepare_answers(experiment.data, folder, files.generate)
+        elif experiment.data in TASKS:
             preparer = importlib.import_module(f"data_prep.{experiment.data}")
             preparer.prepare(folder, **files.generate)
         else:
@@ -89,6 +100,17 @@ def prepare(experiment: Experiment, files: DataFiles) -> None:
     write_json(folder / OPTIONS_FILE, files.generate)
 
 
+def _prepare_answers(data: str, folder: Path, options: dict[str, Any]) -> None:
+    from data_prep.preference import hub, local, toy
+
+    if data == toy.DATA_SOURCE:
+        toy.write_toy(folder, **options)
+    elif data in TASKS:
+        hub.write_task(data, folder, **options)
+    else:
+        local.write_local(Path(options["path"]), folder, **{name: v for name, v in options.items() if name != "path"})
+
+
 def check_training(experiment: Experiment, files: DataFiles) -> None:
     """Refuse to train on files that cannot fill a batch, share problems with the test file, or defeat their reward.
 
@@ -97,16 +119,41 @@ def check_training(experiment: Experiment, files: DataFiles) -> None:
     """
     from data_prep.contamination import ContaminationError, overlaps, raise_if_overlap
 
-    if files.n_train < experiment.batch_size:
+    on_answers = experiment.data_kind == "answers"
+    batch_size = experiment.alignment.batch_size if on_answers else experiment.batch_size
+    if files.n_train < batch_size:
         raise ExperimentError(
-            f"{files.train} has {files.n_train} rows, fewer than --batch_size {experiment.batch_size}: "
-            f"no step could be made"
+            f"{files.train} has {files.n_train} rows, fewer than --batch_size {batch_size}: no step could be made"
         )
+    if on_answers:
+        _check_answers(experiment, files)
+        return
     _check_reward(experiment, files.train)
     try:
         raise_if_overlap(overlaps(files.train, [files.test]), experiment.allow_overlap)
     except ContaminationError as error:
         raise ExperimentError(str(error)) from None
+
+
+def _check_answers(experiment: Experiment, files: DataFiles) -> None:
+    """Every row is whole, and no conversation of the test file begins like one that is trained on."""
+    from data_prep.preference.schema import read_rows
+    from data_prep.preference.split import beginning
+
+    try:
+        train, test = read_rows(files.train), read_rows(files.test)
+    except ValueError as error:
+        raise ExperimentError(str(error)) from None
+    tested = {beginning(row["prompt"]): number for number, row in enumerate(test)}
+    common = [
+        (number, at) for number, row in enumerate(train) if (at := tested.get(beginning(row["prompt"]))) is not None
+    ]
+    if common and not experiment.allow_overlap:
+        number, at = common[0]
+        raise ExperimentError(
+            f"{len(common)} rows of {files.train} begin like rows of {files.test}; first: row {number} like row {at}. "
+            f"Take them out, or add --allow_overlap"
+        )
 
 
 def styled(experiment: Experiment, files: DataFiles, folder: Path) -> DataFiles:
@@ -115,7 +162,8 @@ def styled(experiment: Experiment, files: DataFiles, folder: Path) -> DataFiles:
     Raises:
         ExperimentError: for a prompt whose question cannot be told apart.
     """
-    if experiment.prompt_style == "completion":
+    # Prompts of answers are conversations; their trainer puts them into the style itself.
+    if experiment.prompt_style == "completion" or experiment.data_kind == "answers":
         return files
     style = STYLES[experiment.prompt_style]
     copies = replace(files, train=folder / files.train.name, test=folder / files.test.name)
@@ -158,7 +206,12 @@ def _checked_rows(file: Path, experiment: Experiment) -> int:
     if not file.exists():
         raise ExperimentError(f"--data {experiment.data}: {file} does not exist")
     table = parquet.ParquetFile(file)
-    required = (*REQUIRED_COLUMNS, *(("hint",) if experiment.algorithm.uses_hints else ()))
+    if experiment.data_kind == "answers":
+        from data_prep.preference.schema import COLUMNS
+
+        required = tuple(COLUMNS)
+    else:
+        required = (*REQUIRED_COLUMNS, *(("hint",) if experiment.algorithm.uses_hints else ()))
     missing = [name for name in required if name not in table.schema_arrow.names]
     if missing:
         raise ExperimentError(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from recipes.doctor_imports import MODULES, import_failures
 from recipes.doctor_machine import Machine, find_gpus, gib, hindrances, look
-from recipes.machine import gpu_count
+from recipes.machine import gpu_count, gpu_memory_gb
 from recipes.profiles import detect_profile
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -193,7 +193,7 @@ def table(rows: Sequence[Row]) -> str:
 
 def describe(machine: Machine, stack: str) -> str:
     """What this machine can run, as text."""
-    profile = detect_profile(gpu_count())
+    profile = detect_profile(gpu_count(), gpu_memory_gb())
     gpus = ", ".join(f"{gpu.name} ({gib(gpu.memory)})" for gpu in machine.gpus) or "none"
     facts = {
         "python": f"{platform.python_version()} at {sys.executable}",

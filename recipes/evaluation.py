@@ -1,6 +1,7 @@
 """--eval: a model on tasks, lists of tasks and suites, each part a folder; one summary over all of them."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +33,20 @@ def evaluate(
         raise ExperimentError(f"{folder.path} holds a training run; give an evaluation its own --out")
     code = 0
     results: dict[str, Any] = {}
-    for part, experiment in experiments.items():
-        place = RunDir(folder.path / part.name)
-        outcome = run_stage(experiment, _stage(experiment, place, part, weights, sampling), stall_minutes)
+    # All of them first: a bad file of the last part is found before the first one is run.
+    stages = {
+        part: _stage(experiment, RunDir(folder.path / part.name), part, weights, sampling)
+        for part, experiment in experiments.items()
+    }
+    for part, stage in stages.items():
+        outcome = run_stage(experiments[part], stage, stall_minutes)
         print(outcome.paragraph, flush=True)
         code = code or outcome.exit_code
         if outcome.exit_code == 0:
-            results[part.name] = json.loads((place.path / RESULTS).read_text(encoding="utf-8"))
+            results[part.name] = json.loads((stage.folder.path / RESULTS).read_text(encoding="utf-8"))
         write_json(folder.path / RESULTS, results)
     if results:
-        print("\n" + table(results) + f"\n\nevery answer: {folder.path}/<part>/items.jsonl", flush=True)
+        print(f"\n{table(results, sampling.ks or ())}\n\nevery answer: {folder.path}/<part>/", flush=True)
     return code
 
 
@@ -57,19 +62,26 @@ def _stage(experiment: Experiment, place: RunDir, part: Part, weights: Weights, 
     return part_stage(experiment, place, files, part, weights, sampling)
 
 
-def table(results: dict[str, Any]) -> str:
-    """One line a data source of every part, and an unweighted mean where a part has several."""
-    rows: list[tuple[str, ...]] = [
-        ("", "problems", "accuracy", "95 %", "pass@n", "maj@n", "readable", "cut off", "tokens")
-    ]
+def table(results: dict[str, Any], ks: Sequence[int] = ()) -> str:
+    """One line a data source of every part, and an unweighted mean where a part has several.
+
+    Args:
+        ks: the k to show pass@k of; without any, the largest there is.
+    """
+    passes = [f"pass@{k}" for k in ks] or ["pass@n"]
+    head = ("", "problems", "accuracy", "95 %", *passes, "maj@n", "readable", "cut off", "tokens")
+    rows: list[tuple[str, ...]] = [head]
     for name, result in results.items():
         if "sources" not in result:
-            rows += [(f"{name}: {task}", "", f"{score:.1%}", *[""] * 6) for task, score in result["scores"].items()]
+            empty = [""] * (len(head) - 3)
+            scores = {benchmark: found["score"] for benchmark, found in result["benchmarks"].items()}
+            scores |= {"mean over benchmarks": result["mean"]} if len(scores) > 1 else {}
+            rows += [(f"{name}: {task}", "", f"{score:.1%}", *empty) for task, score in scores.items()]
             continue
         blocks = {f"{name}: {source}" if source != name else name: b for source, b in result["sources"].items()}
         if len(blocks) > 1:
             blocks[f"{name}: mean over sources"] = result["mean_over_sources_unweighted"]
-        rows += [(label, *_cells(block)) for label, block in blocks.items()]
+        rows += [(label, *_cells(block, ks)) for label, block in blocks.items()]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for first, *others in rows:
@@ -78,7 +90,7 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _cells(block: dict[str, float]) -> tuple[str, ...]:
+def _cells(block: dict[str, float], ks: Sequence[int]) -> tuple[str, ...]:
     def last(prefix: str) -> str:
         named = [(int(name.removeprefix(prefix)), value) for name, value in block.items() if name.startswith(prefix)]
         return f"{max(named)[1]:.1%}@{max(named)[0]}" if named else ""
@@ -87,7 +99,7 @@ def _cells(block: dict[str, float]) -> tuple[str, ...]:
         f"{block['problems']:.0f}",
         f"{block['accuracy']:.1%}",
         f"{block['accuracy_low']:.1%}-{block['accuracy_high']:.1%}",
-        last("pass@"),
+        *([f"{block[f'pass@{k}']:.1%}" for k in ks] or [last("pass@")]),
         last("maj@"),
         f"{block['format_rate']:.1%}",
         f"{block['truncation_rate']:.1%}",

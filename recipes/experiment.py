@@ -11,7 +11,8 @@ from typing import Any, Literal
 import yaml
 
 from recipes.algorithms import Algorithm, get_algorithm
-from recipes.algorithms.base import HintAggregation
+from recipes.algorithms.base import HintAggregation, Method, StageKind
+from recipes.alignment import Alignment, DataKind
 
 LOGGERS = ("console", "file", "tensorboard", "wandb", "swanlab", "mlflow", "trackio")
 
@@ -28,7 +29,10 @@ class Experiment:
     """Algorithm: a name in recipes/algorithms."""
 
     data: str
-    """Task name, a file of problems, or a folder holding train.parquet and test.parquet."""
+    """Task name, a file of problems or answers, or a folder holding train.parquet and test.parquet."""
+
+    data_kind: DataKind
+    """What its rows are."""
 
     model: str
     """Hugging Face name or folder of the base model."""
@@ -68,6 +72,9 @@ class Experiment:
 
     sft_epochs: int
     """Passes over the training file in supervised stages."""
+
+    critic_lr: float
+    """Learning rate of the critic (ppo)."""
 
     kl_coef: float
     """Weight of KL(pi || pi_ref) in the loss, estimator k3."""
@@ -135,6 +142,9 @@ class Experiment:
     logger: tuple[str, ...]
     """Where metrics go besides metrics.jsonl."""
 
+    alignment: Alignment
+    """Settings of alignment stages and of una_online."""
+
     data_options: dict[str, Any]
     """Arguments of the data generator."""
 
@@ -168,6 +178,16 @@ class Experiment:
         return get_algorithm(self.algo)
 
     @property
+    def stages(self) -> tuple[StageKind, ...]:
+        """Training stages in order; what trains on answers is one alignment stage, sft on instructions too."""
+        return ("alignment",) if self.data_kind == "answers" else self.algorithm.stages
+
+    @property
+    def method(self) -> Method:
+        """What the alignment stage trains with."""
+        return self.algorithm.method or "sft"
+
+    @property
     def response_length(self) -> int:
         """verl's response: hint and generation."""
         return self.max_response_length + (self.max_hint_length if self.algorithm.uses_hints else 0)
@@ -191,10 +211,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def to_yaml(experiment: Experiment) -> str:
     """The experiment as YAML, in the order of its fields."""
-    values = {
-        field.name: (list(value) if isinstance(value := getattr(experiment, field.name), tuple) else value)
-        for field in fields(experiment)
-    }
+    values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(experiment).items()}
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
@@ -202,8 +219,13 @@ def from_yaml(text: str) -> Experiment:
     """The experiment saved by `to_yaml`. Raises ExperimentError when its keys are not this version's."""
     values = yaml.safe_load(text)
     names = {field.name for field in fields(Experiment)}
-    if set(values) != names:
-        odd = ", ".join(sorted(set(values) ^ names))
-        raise ExperimentError(f"experiment.yaml was written by another version of this repository (differs in: {odd})")
+    odd = set(values) ^ names
+    if not odd:
+        odd = set(values["alignment"]) ^ {field.name for field in fields(Alignment)}
+    if odd:
+        raise ExperimentError(
+            f"experiment.yaml was written by another version of this repository (differs in: {', '.join(sorted(odd))})"
+        )
     restored: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    restored["alignment"] = Alignment(**values["alignment"])
     return Experiment(**restored)

@@ -1,9 +1,11 @@
 """What run.py's modes do with its flags: train, or only evaluate. Flags are values by field name; None is not given."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eval.metrics import chosen_ks
 from eval.models import ModelError, Weights, resolve_model
 from recipes import evaluation
 from recipes.experiment import Experiment, ExperimentError
@@ -16,10 +18,13 @@ from recipes.suites import Part, parts_of
 from recipes.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[1]
+STALL_MINUTES = 30.0
 
 # Flags that say how to run, not what: they are no part of an experiment.
-_STEERING = ("profile", "out", "idx", "resume", "dry_run", "stall_minutes")
-_SAMPLING = ("n_samples", "top_p")
+_STEERING = ("profile", "out", "idx", "resume", "dry_run", "stall_minutes", "auto_batch")
+_SAMPLING = ("n_samples", "top_p", "k")
+_OF_EVALUATION = (*_SAMPLING, "skip")
+_SEVERAL = ("seeds", "parallel")
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Steering:
     resume: bool
     dry_run: bool
     stall_minutes: float
+    auto_batch: bool
 
     def folder(self, name: str) -> Path:
         """Where results go: --out, or a folder of that name under out/."""
@@ -40,28 +46,39 @@ class Steering:
 
 def train(flags: dict[str, Any]) -> int:
     """Train; returns the exit code."""
-    for name in _SAMPLING:
-        if flags.pop(name) is not None:
-            raise ExperimentError(f"--{name} belongs to --eval; training's validation is greedy")
-    steering, flags = _steering(flags)
-    if flags["model"] is not None:
-        flags["model"] = _full_weights(flags["model"])
-    experiment = build_experiment(flags, steering.profile)
+    steering, experiment = plan_training(flags)
     folder = steering.folder(experiment.default_name)
     if steering.dry_run:
         print(dry_run(experiment, folder))
         return 0
-    return launch(experiment, folder, resume=steering.resume, stall_minutes=steering.stall_minutes)
+    return launch(
+        experiment,
+        folder,
+        resume=steering.resume,
+        stall_minutes=steering.stall_minutes,
+        auto_batch=steering.auto_batch,
+    )
+
+
+def plan_training(flags: Mapping[str, Any]) -> tuple[Steering, Experiment]:
+    """How to train, and what. Raises ExperimentError for what cannot work."""
+    _refuse(flags, _OF_EVALUATION, "belongs to --eval; training's validation is greedy, one answer a problem")
+    _refuse(flags, _SEVERAL, "belongs to --sweep and --reproduce")
+    steering, rest = _steering({name: value for name, value in flags.items() if name not in _OF_EVALUATION})
+    if rest["model"] is not None:
+        rest["model"] = _full_weights(rest["model"])
+    return steering, build_experiment(rest, steering.profile)
 
 
 def evaluate(flags: dict[str, Any]) -> int:
     """Evaluate --model on everything that --data names; returns the exit code."""
+    _refuse(flags, _SEVERAL, "belongs to --sweep and --reproduce")
     sampling = _sampling(flags)
     steering, flags = _steering(flags)
     weights = _weights(flags["model"] or steering.profile.model)
-    data, data_path = flags.pop("data"), flags.pop("data_path")
+    data, data_path = flags.pop("data") or "countdown", flags.pop("data_path")
     experiments: dict[Part, Experiment] = {}
-    parts = parts_of(data)
+    parts = parts_of(data, flags.pop("skip"))
     loaded = [part for part in parts if part.harness or (part.data in TASKS and TASKS[part.data].from_hub)]
     if data_path is not None and not loaded:
         raise ExperimentError(f"--data_path {data_path}: nothing in --data {data} comes from the hub")
@@ -69,7 +86,7 @@ def evaluate(flags: dict[str, Any]) -> int:
         # The harness brings its own data and prompts; lengths and seed come from the benchmarks' task.
         of_part = {**flags, "model": weights.path, "data": "others" if part.harness else part.data}
         if part in loaded:
-            of_part["data_path"] = data_path
+            of_part["data_path"] = copy_of(part, data_path)
         experiments[part] = build_experiment(of_part, steering.profile)
     first = next(iter(experiments.values()))
     name = Path(flags["model"] or first.model).name
@@ -80,12 +97,26 @@ def evaluate(flags: dict[str, Any]) -> int:
     return evaluation.evaluate(experiments, weights, sampling, folder, stall_minutes=steering.stall_minutes)
 
 
+def _refuse(flags: Mapping[str, Any], names: Sequence[str], why: str) -> None:
+    for name in names:
+        if flags.get(name) is not None:
+            raise ExperimentError(f"--{name} {why}")
+
+
 def _steering(flags: dict[str, Any]) -> tuple[Steering, dict[str, Any]]:
-    rest = {name: value for name, value in flags.items() if name not in _STEERING}
+    rest = {name: value for name, value in flags.items() if name not in (*_STEERING, *_SEVERAL)}
     profile = default_profile(gpu_count(), flags["profile"])
     if flags["model"] is None and flags["profile"] is None:
         print(f"no --model and no --profile given: {profile.model} on profile {profile.name} ({profile.title})")
-    return Steering(**{**{name: flags[name] for name in _STEERING}, "profile": profile}), rest
+    given = {name: flags[name] for name in _STEERING}
+    given["stall_minutes"] = STALL_MINUTES if given["stall_minutes"] is None else given["stall_minutes"]
+    return Steering(**{**given, "profile": profile}), rest
+
+
+def copy_of(part: Part, data_path: str | None) -> str | None:
+    """The local copy of a part's data: the folder of its name in --data_path if there is one, else --data_path."""
+    own = Path(data_path or "", part.data)
+    return str(own) if data_path is not None and own.is_dir() else data_path
 
 
 def _sampling(flags: dict[str, Any]) -> Sampling:
@@ -96,7 +127,12 @@ def _sampling(flags: dict[str, Any]) -> Sampling:
     if n_samples > 1 and temperature == 0:
         raise ExperimentError(f"--n_samples {n_samples} with --temperature 0 would give the same answer every time")
     chosen = temperature if temperature is not None else (1.0 if n_samples > 1 else 0.0)
-    return Sampling(n_samples, chosen, 1.0 if top_p is None else top_p)
+    k = flags.pop("k")
+    try:
+        ks = None if k is None else chosen_ks(k, n_samples)
+    except ValueError as error:
+        raise ExperimentError(f"--k {error}") from None
+    return Sampling(n_samples, chosen, 1.0 if top_p is None else top_p, ks)
 
 
 def _weights(model: str) -> Weights:

@@ -2,18 +2,22 @@
 
 import json
 import time
-from dataclasses import fields
+from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 
 import yaml
 
 from recipes import datafiles
+from recipes.auto_batch import fitting, run_fitting
+from recipes.course import stages, training_plan
 from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment, ExperimentError, from_yaml, to_yaml
 from recipes.plan import describe
 from recipes.run_dir import RunDir, publish, read_metrics, write_json, write_text
-from recipes.stages import VERL_FILE, run_stage, stages
+from recipes.stages import VERL_FILE, run_stage
 from recipes.tasks import TASKS
+from recipes.trl_plugin.plan import PLAN_FILE, check_machine
 from recipes.verl_plugin.verl_config import environment, rl_config, sft_config
 from recipes.watch.supervise import Outcome
 
@@ -37,8 +41,10 @@ _MAY_CHANGE = {
 }
 
 
-def launch(experiment: Experiment, out: Path, *, resume: bool, stall_minutes: float) -> int:
+def launch(experiment: Experiment, out: Path, *, resume: bool, stall_minutes: float, auto_batch: bool = False) -> int:
     """Run every stage of an experiment. Returns the exit code: 0 only when the whole run finished.
+
+    `auto_batch`: what runs out of GPU memory is started again with less at once (recipes/auto_batch.py).
 
     Raises:
         ExperimentError: before anything starts, when the folder belongs to another run.
@@ -48,15 +54,24 @@ def launch(experiment: Experiment, out: Path, *, resume: bool, stall_minutes: fl
     experiment = _claim(run, experiment, resume)
     files = prepared(experiment)
     datafiles.check_training(experiment, files)
+    if experiment.stages == ("alignment",):
+        check_machine(training_plan(experiment, run, files))
     write_text(run.experiment, to_yaml(experiment))
     print(describe(experiment, files), flush=True)
     files = datafiles.styled(experiment, files, run.path / "data")
     started = time.time()
     outcomes: list[Outcome] = []
-    for stage in stages(experiment, run, files):
+    if auto_batch:
+        experiment = fitting(experiment, run, files, stall_minutes)
+    for number, stage in enumerate(stages(experiment, run, files)):
         if (stage.folder.path / DONE).exists():
             continue
-        outcome = run_stage(experiment, stage, stall_minutes)
+        if auto_batch:
+            attempt = partial(_attempt, run, files, number, stall_minutes)
+            outcome, experiment = run_fitting(experiment, attempt, stage.folder.path)
+            write_text(run.experiment, to_yaml(experiment))
+        else:
+            outcome = run_stage(experiment, stage, stall_minutes)
         outcomes.append(outcome)
         print(outcome.paragraph, flush=True)
         if outcome.exit_code:
@@ -64,6 +79,10 @@ def launch(experiment: Experiment, out: Path, *, resume: bool, stall_minutes: fl
         write_json(stage.folder.path / DONE, {"time": time.time(), "seconds": outcome.seconds})
     _finish(experiment, run, files, time.time() - started, outcomes)
     return 0
+
+
+def _attempt(run: RunDir, files: DataFiles, number: int, stall_minutes: float, experiment: Experiment) -> Outcome:
+    return run_stage(experiment, stages(experiment, run, files)[number], stall_minutes)
 
 
 def refuse_evaluation_only(experiment: Experiment) -> None:
@@ -96,6 +115,14 @@ def _claim(run: RunDir, experiment: Experiment, resume: bool) -> Experiment:
             f"{run.path} already holds a run; add --resume to continue it, or --out for another folder"
         )
     saved = from_yaml(run.experiment.read_text(encoding="utf-8"))
+    refuse_other_run(run, saved, experiment)
+    if experiment.T > saved.T:
+        (run.path / DONE).unlink(missing_ok=True)
+    return experiment
+
+
+def refuse_other_run(run: RunDir, saved: Experiment, experiment: Experiment) -> None:
+    """Raise ExperimentError when `experiment` does not go on with what was `saved` in its folder."""
     for field in fields(Experiment):
         before, now = getattr(saved, field.name), getattr(experiment, field.name)
         if before != now and field.name not in _MAY_CHANGE:
@@ -105,14 +132,11 @@ def _claim(run: RunDir, experiment: Experiment, resume: bool) -> Experiment:
             )
     if experiment.T < saved.T:
         raise ExperimentError(f"--resume: {run.path} was started with T {saved.T}; it can be extended, not shortened")
-    if experiment.T > saved.T:
-        (run.path / DONE).unlink(missing_ok=True)
-    return experiment
 
 
 def _finish(experiment: Experiment, run: RunDir, files: DataFiles, seconds: float, outcomes: list[Outcome]) -> None:
     """Write summary.json, and print where everything is and how much was gained."""
-    if experiment.algorithm.stages == ("sft",):
+    if experiment.stages == ("sft",):
         publish(run.hf / "last", run.hf / "best")
     accuracy = [(row["step"], row["data"]["val/acc"]) for row in read_metrics(run.metrics) if "val/acc" in row["data"]]
     accuracy.sort()
@@ -161,7 +185,7 @@ def dry_run(experiment: Experiment, out: Path) -> str:
     parts += [f"  {name}={value}" for name, value in environment(experiment, run).items()]
     parts.append("commands:")
     parts += [f"  python {' '.join(stage.command)}" for stage in stages(experiment, run, files)]
-    if "rl" in experiment.algorithm.stages:
+    if "rl" in experiment.stages:
         config = rl_config(
             experiment,
             run=run,
@@ -171,6 +195,9 @@ def dry_run(experiment: Experiment, out: Path) -> str:
             resume_from=None,
         )
         parts += [f"{run.path / VERL_FILE} (laid over verl's ppo_trainer):", yaml.safe_dump(config, sort_keys=False)]
+    elif experiment.stages == ("alignment",):
+        plan = yaml.safe_dump(asdict(training_plan(experiment, run, files)), sort_keys=False)
+        parts += [f"{run.path / PLAN_FILE}:", plan]
     else:
         config = sft_config(
             experiment, run=run, model=experiment.model, train_file=files.train, test_file=files.test, resume_from=None

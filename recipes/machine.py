@@ -6,14 +6,31 @@ import subprocess
 
 
 def gpu_count() -> int:
-    """NVIDIA GPUs a process started now would see (0 without a driver). CUDA_VISIBLE_DEVICES is honoured."""
+    """How many NVIDIA GPUs a process started now would see."""
+    return len(visible_devices())
+
+
+def visible_devices() -> list[str]:
+    """NVIDIA GPUs a process started now would see, as CUDA_VISIBLE_DEVICES names them; none without a driver."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return len([device for device in visible.split(",") if device.strip() not in ("", "-1")])
+        return [device.strip() for device in visible.split(",") if device.strip() not in ("", "-1")]
     if shutil.which("nvidia-smi") is None:
-        return 0
+        return []
     try:
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return 0
-    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+        return []
+    return [str(number) for number in range(sum(line.startswith("GPU ") for line in listed.stdout.splitlines()))]
+
+
+def gpu_memory_gb() -> float | None:
+    """Memory of the smallest GPU of this machine in GB (10^9 bytes); None where it cannot be told."""
+    if shutil.which("nvidia-smi") is None:
+        return None
+    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        return min((float(line) for line in listed.stdout.split()), default=0.0) * 2**20 / 1e9 or None
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None

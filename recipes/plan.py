@@ -1,9 +1,5 @@
 """What a run will do, in numbers: batch arithmetic, hint schedule, memory. Printed by --dry_run and at start."""
 
-import json
-import re
-from pathlib import Path
-
 import pyarrow.parquet as parquet
 
 from data_prep.prompt_styles import STYLES, Question, read_completion
@@ -11,19 +7,20 @@ from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment
 from recipes.hints.cut import plan_hint
 from recipes.hints.schedule import MAX_SEGMENTS
+from recipes.memory import describe_memory
 
 
 def batch_arithmetic(experiment: Experiment, files: DataFiles) -> str:
     """How prompts become sequences, updates and epochs."""
     e = experiment
     lines = []
-    if "sft" in e.algorithm.stages:
+    if "sft" in e.stages:
         per_epoch = files.n_train // e.batch_size
         lines.append(
             f"supervised:    {files.n_train} rows / {e.batch_size} a step x {e.sft_epochs} epochs = "
             f"{per_epoch * e.sft_epochs} steps, lr {e.sft_lr:g} (10 % warm-up, cosine)"
         )
-    if "rl" in e.algorithm.stages:
+    if "rl" in e.stages:
         sequences = e.batch_size * e.n_rollout
         lines.append(
             f"reinforcement: {e.batch_size} prompts x {e.n_rollout} rollouts = {sequences} sequences a step, "
@@ -40,6 +37,26 @@ def batch_arithmetic(experiment: Experiment, files: DataFiles) -> str:
             f"               tokens: prompt {e.max_prompt_length}{hint} + generation {e.max_response_length}; "
             f"{e.tokens_per_micro_batch} a micro-batch and device"
         )
+    return "\n".join(lines)
+
+
+def alignment_arithmetic(experiment: Experiment, files: DataFiles) -> str:
+    """What an alignment stage learns from, and how rows become updates."""
+    a, devices = experiment.alignment, experiment.n_gpu * experiment.nnodes
+    feedback = f", {a.feedback} feedback" if experiment.method == "una" else ""
+    loss = f", {a.una_loss} loss" if experiment.method == "una" and a.feedback != "pairwise" else ""
+    rows = f"{files.n_train} rows of answers"
+    lines = [f"alignment:     {experiment.method}{feedback}{loss}, beta {a.beta:g}, on {rows}"]
+    if a.sft_ratio:
+        lines.append(f"               {a.sft_ratio:g} instruction rows for each alignment row, as score 1")
+    micro, accumulated = a.micro_batch_size, a.batch_size // (a.micro_batch_size * devices)
+    lines.append(
+        f"               {a.batch_size} a step = {micro} x {accumulated} micro-batches x {devices} "
+        f"device(s), {a.epochs:g} epochs, lr {a.lr:g} (10 % warm-up, cosine), at most {a.max_length} tokens"
+    )
+    if experiment.lora_rank:
+        bits = ", frozen weights in 4 bits" if a.load_in_4bit else ""
+        lines.append(f"               LoRA rank {experiment.lora_rank}, alpha {a.lora_alpha}{bits}")
     return "\n".join(lines)
 
 
@@ -66,33 +83,6 @@ def hint_schedule(experiment: Experiment, draws: int = 400) -> str:
     return "\n".join([f"hints:         none after step {e.T_hint}; {weight}", *rows])
 
 
-def parameters(model: str) -> float | None:
-    """Number of parameters of a model: from a folder's weights, or the size in a name ("Qwen2.5-1.5B")."""
-    config = Path(model) / "config.json"
-    if config.exists():
-        size = sum(file.stat().st_size for file in Path(model).glob("*.safetensors"))
-        stored = json.loads(config.read_text()).get("dtype") or json.loads(config.read_text()).get("torch_dtype")
-        return size / (4 if stored == "float32" else 2) if size else None
-    match = re.search(r"(\d+(?:\.\d+)?)B(?![a-z])", model, flags=re.IGNORECASE)
-    return float(match.group(1)) * 1e9 if match else None
-
-
-def memory(experiment: Experiment) -> str:
-    """Gigabytes a device holds between steps: sharded float32 weights, gradients and moments; reference; engine."""
-    e, count = experiment, parameters(experiment.model)
-    if count is None:
-        return "memory:        unknown (the model's size is not in its name and its folder has no weights)"
-    ranks = e.n_gpu * e.nnodes
-    trained = count * (16 if not e.lora_rank else 4) / ranks
-    reference = 0.0 if e.kl_coef == 0 or e.lora_rank or e.device == "cuda" else count * 4 / ranks
-    engine = count * (4 if e.dtype == "float32" else 2) / e.tp_size
-    return (
-        f"memory:        {count / 1e9:.3g} B parameters: {trained / 1e9:.1f} GB of weights, gradients and Adam moments "
-        f"a device, {reference / 1e9:.1f} GB reference, {engine / 1e9:.1f} GB in the engine (activations and KV cache "
-        f"come on top; an estimate, not a measurement)"
-    )
-
-
 def prompt_style(experiment: Experiment, files: DataFiles) -> str:
     """The prompt style with a whole prompt as an example: the first test problem, or a stand-in before it exists."""
     style = STYLES[experiment.prompt_style]
@@ -115,7 +105,9 @@ def describe(experiment: Experiment, files: DataFiles) -> str:
     heading = f"{algorithm.name}: {algorithm.title}\n               {algorithm.equation}  [{algorithm.paper}]"
     data = f"data:          {files.train.parent}" + (" (will be prepared)" if files.generate is not None else "")
     parts = [heading, f"model:         {experiment.model} on profile {experiment.profile}", data]
+    if experiment.stages == ("alignment",):
+        return "\n".join([*parts, alignment_arithmetic(experiment, files), describe_memory(experiment)])
     parts += [prompt_style(experiment, files), batch_arithmetic(experiment, files)]
-    if "rl" in algorithm.stages:
+    if "rl" in experiment.stages:
         parts += [hint_schedule(experiment)]
-    return "\n".join([*parts, memory(experiment)])
+    return "\n".join([*parts, describe_memory(experiment)])

@@ -35,6 +35,9 @@ class Profile:
     max_num_seqs: int
     """Sequences vLLM decodes at once."""
 
+    memory_gb: float = 0.0
+    """Memory of one device in GB (10^9 bytes); 0 for the CPU, whose main memory all processes share."""
+
     T: int = 500
     """Training steps."""
 
@@ -53,6 +56,9 @@ class Profile:
     lr: float = 1e-6
     """Learning rate of reinforcement stages."""
 
+    critic_lr: float = 1e-5
+    """Learning rate of ppo's critic."""
+
     sft_lr: float = 1e-5
     """Peak learning rate of supervised stages."""
 
@@ -64,6 +70,9 @@ class Profile:
 
     lora_rank: int = 0
     """0 trains all weights."""
+
+    alignment: dict[str, Any] = field(default_factory=dict)
+    """Settings of alignment stages that differ from their defaults."""
 
     lengths: dict[str, dict[str, int]] = field(default_factory=dict)
     """Token limits that differ from the task's, by task."""
@@ -78,6 +87,7 @@ _REFERENCE_DATA: dict[str, dict[str, Any]] = {
     "kk_logic": {"n_train": 4500, "n_test": 500, "people": [3, 4, 5, 6, 7]},
     "math": {"n_test": 1024, "levels": [3, 4, 5]},
     "others": {},
+    "countdown_preference": {"n_train": 1024, "n_test": 128},
 }
 
 PROFILES = {
@@ -98,11 +108,14 @@ PROFILES = {
             batch_size=32,
             mini_batch_size=32,
             lr=5e-4,
+            critic_lr=1e-3,
             sft_lr=1e-3,
             sft_epochs=1,
             test_freq=5,
+            alignment={"lr": 5e-4, "epochs": 1.0, "batch_size": 32, "micro_batch_size": 32, "max_length": 256},
             lengths={
                 "countdown": {"max_hint_length": 64, "max_response_length": 64},
+                "countdown_preference": {"max_hint_length": 64, "max_response_length": 64},
                 "kk_logic": {"max_hint_length": 384, "max_response_length": 128},
                 "math": {"max_hint_length": 384, "max_response_length": 128},
                 "others": {"max_response_length": 128},
@@ -112,13 +125,32 @@ PROFILES = {
                 "kk_logic": {"n_train": 1024, "n_test": 64, "people": [3]},
                 "math": {"n_test": 64, "levels": [3, 4, 5]},
                 "others": {},
+                "countdown_preference": {"n_train": 1024, "n_test": 128},
             },
+        ),
+        Profile(
+            name="1x24gb",
+            title="one GPU with 24 GB: 0.5-1.5B, adapters (LoRA)",
+            device="cuda",
+            n_gpu=1,
+            memory_gb=24,
+            model="Qwen/Qwen2.5-1.5B",
+            dtype="bfloat16",
+            tokens_per_micro_batch=8192,
+            rollout_memory=0.45,
+            max_num_seqs=256,
+            lora_rank=32,
+            # Adapters want about ten times the rate of all weights (Schulman et al., "LoRA Without Regret", 2025).
+            lr=1e-5,
+            sft_lr=1e-4,
+            data_options=_REFERENCE_DATA,
         ),
         Profile(
             name="1x80gb",
             title="one H100/A100 80 GB: 0.5-1.5B, all weights",
             device="cuda",
             n_gpu=1,
+            memory_gb=80,
             model="Qwen/Qwen2.5-1.5B",
             dtype="bfloat16",
             tokens_per_micro_batch=32768,
@@ -131,6 +163,7 @@ PROFILES = {
             title="two H100: the UFT paper's 0.5B, 1.5B, Llama-3.2-1B",
             device="cuda",
             n_gpu=2,
+            memory_gb=80,
             model="Qwen/Qwen2.5-1.5B",
             dtype="bfloat16",
             tokens_per_micro_batch=32768,
@@ -143,6 +176,7 @@ PROFILES = {
             title="four H100: the UFT paper's 3B models",
             device="cuda",
             n_gpu=4,
+            memory_gb=80,
             model="Qwen/Qwen2.5-3B",
             dtype="bfloat16",
             tokens_per_micro_batch=24576,
@@ -155,6 +189,7 @@ PROFILES = {
             title="eight H100: 7B",
             device="cuda",
             n_gpu=8,
+            memory_gb=80,
             model="Qwen/Qwen2.5-7B",
             dtype="bfloat16",
             tokens_per_micro_batch=16384,
@@ -166,7 +201,32 @@ PROFILES = {
 }
 
 
-def detect_profile(gpus: int) -> Profile:
-    """The profile of a machine with that many GPUs: the largest that fits."""
-    fitting = [profile for profile in PROFILES.values() if profile.device == "cuda" and profile.n_gpu <= gpus]
-    return max(fitting, key=lambda profile: profile.n_gpu) if fitting else PROFILES["cpu"]
+def detect_profile(gpus: int, memory_gb: float | None = None) -> Profile:
+    """The profile of a machine with that many GPUs of that memory (None: not known): the largest that fits."""
+    # Cards hold a little less than they are sold as, in either unit.
+    room = float("inf") if memory_gb is None else memory_gb * 1.1
+    cuda = [profile for profile in PROFILES.values() if profile.device == "cuda" and profile.n_gpu <= gpus]
+    if not cuda:
+        return PROFILES["cpu"]
+    fitting = [profile for profile in cuda if profile.memory_gb <= room] or [min(cuda, key=lambda p: p.memory_gb)]
+    return max(fitting, key=lambda profile: (profile.n_gpu, profile.memory_gb))
+
+
+def share_evenly(profile: Profile, given: dict[str, Any], ranks: int) -> tuple[int, int]:
+    """(batch_size, mini_batch_size) in prompts that `ranks` devices can share, nearest to the profile's.
+
+    Both are multiples of the number of devices, and updates divide a step. What is in `given` stays as it is, also
+    where no other value fits it: `recipes.resolve.check` then says so.
+    """
+    ranks = max(1, ranks)
+    batch = given.get("batch_size", profile.batch_size)
+    wanted = given.get("mini_batch_size", min(profile.mini_batch_size, batch))
+    if "mini_batch_size" in given:
+        mini = wanted
+    elif "batch_size" in given:
+        rollouts = given.get("n_rollout", profile.n_rollout)
+        shared = [size for size in range(1, batch + 1) if batch % size == 0 and size * rollouts % ranks == 0]
+        mini = min(shared or [wanted], key=lambda size: abs(size - wanted))
+    else:
+        mini = max(1, round(wanted / ranks)) * ranks
+    return (batch, mini) if "batch_size" in given else (max(1, round(batch / mini)) * mini, mini)

@@ -6,9 +6,12 @@ from typing import Any
 
 from data_prep.prompt_styles import STYLES
 from recipes.algorithms import algorithms, get_algorithm
+from recipes.alignment import DataKind, resolve_alignment
+from recipes.datafiles import kind_of_rows
 from recipes.experiment import LOGGERS, Experiment, ExperimentError, nearest
-from recipes.profiles import PROFILES, Profile, detect_profile
-from recipes.tasks import TASKS
+from recipes.machine import gpu_memory_gb
+from recipes.profiles import PROFILES, Profile, detect_profile, share_evenly
+from recipes.tasks import TASKS, Task
 from reward_fns import REWARDS
 
 
@@ -38,12 +41,19 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
             f"a folder must hold train.parquet and test.parquet, a file problems (docs/custom_data.md)."
         )
     task = TASKS.get(data) or TASKS.get(Path(data).name) or TASKS["math" if Path(data).is_file() else "countdown"]
+    kind = task.kind if data in TASKS else kind_of_rows(Path(data))
+    alignment = resolve_alignment(given, algorithm, profile, kind)
     if (reward := given.get("reward")) is not None:
         given["reward"] = _reward(reward)
-    test_freq = given.get("test_freq", min(profile.test_freq, given.get("T", profile.T)))
+    # Steps on answers are smaller and more than reinforcement's.
+    usual = 25 if kind == "answers" else min(profile.test_freq, given.get("T", profile.T))
+    test_freq = given.get("test_freq", usual)
+    ranks = given.get("n_gpu", profile.n_gpu) * given.get("nnodes", 1)
+    batch_size, mini_batch_size = share_evenly(profile, given, ranks)
     values: dict[str, Any] = {
         "algo": algorithm.name,
         "data": data,
+        "data_kind": kind,
         "model": profile.model,
         "profile": profile.name,
         "device": profile.device,
@@ -52,11 +62,12 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
         "n_rollout": profile.n_rollout,
         "sft_loss_coef": algorithm.hint_nll_coef,
         "hint_nll_agg": "token-mean",
-        "batch_size": profile.batch_size,
-        "mini_batch_size": min(profile.mini_batch_size, given.get("batch_size", profile.batch_size)),
+        "batch_size": batch_size,
+        "mini_batch_size": mini_batch_size,
         "lr": profile.lr,
         "sft_lr": profile.sft_lr,
         "sft_epochs": profile.sft_epochs,
+        "critic_lr": profile.critic_lr,
         "kl_coef": 0.001,
         "entropy_coef": 0.001,
         "clip_ratio": 0.2,
@@ -80,8 +91,9 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
         "keep_checkpoints": 2,
         "log_rollouts": 8,
         "logger": ("console", "file", "tensorboard"),
+        "alignment": alignment,
         "data_options": profile.data_options.get(task.name, {}) if data in TASKS else {},
-        "prompt_style": default_prompt_style(given.get("model", profile.model)),
+        "prompt_style": default_prompt_style(given.get("model", profile.model), task, kind),
         "reward": None,
         "allow_overlap": False,
         "max_reward_error_rate": 0.05,
@@ -120,9 +132,10 @@ def _reward(reward: str) -> str:
     return f"{path.resolve()}:{function}"
 
 
-def default_prompt_style(model: str) -> str:
-    """chat for models that their name calls instruction-tuned, completion for all others."""
-    return "chat" if re.search(r"(?i)(instruct|chat|-it)\b", Path(model).name) else "completion"
+def default_prompt_style(model: str, task: Task, kind: DataKind) -> str:
+    """chat for conversations and for models that their name calls instruction-tuned, completion for all others."""
+    conversations = kind == "answers" and not task.evaluated_on
+    return "chat" if conversations or re.search(r"(?i)(instruct|chat|-it)\b", Path(model).name) else "completion"
 
 
 def check(experiment: Experiment) -> None:
@@ -131,6 +144,17 @@ def check(experiment: Experiment) -> None:
     if e.prompt_style not in STYLES:
         raise ExperimentError(
             f"--prompt_style {e.prompt_style}: unknown{nearest(e.prompt_style, STYLES)} Known: {', '.join(STYLES)}."
+        )
+    if e.data_kind == "answers" and e.algo != "sft" and e.algorithm.method is None:
+        raise ExperimentError(
+            f"--algo {e.algo} trains on problems with a verifier; {e.data} holds answers and what is known of them. "
+            f"Use one of {', '.join(n for n, a in algorithms().items() if a.method or n == 'sft')}."
+        )
+    if e.data_kind == "problems" and e.algorithm.method is not None:
+        known = ", ".join(task.name for task in TASKS.values() if task.kind == "answers")
+        raise ExperimentError(
+            f"--algo {e.algo} trains on answers and what is known of them, {e.data} holds problems; use --data {known} "
+            f"or a file of your own (docs/alignment_data.md)"
         )
     task = TASKS.get(e.data)
     if task is not None and e.prompt_style not in task.prompt_styles:
@@ -173,11 +197,11 @@ def check(experiment: Experiment) -> None:
             f"an update has {e.mini_batch_size} prompts x {e.n_rollout} rollouts = {e.mini_batch_size * e.n_rollout} "
             f"sequences, which {ranks} devices cannot share evenly; change --mini_batch_size or --n_rollout"
         )
-    if "sft" in e.algorithm.stages and e.batch_size % ranks:
+    if "sft" in e.stages and e.batch_size % ranks:
         raise ExperimentError(f"--batch_size {e.batch_size} cannot be shared evenly by {ranks} devices")
     if ranks % e.tp_size:
         raise ExperimentError(f"--tp_size {e.tp_size} does not divide the {ranks} devices")
-    if e.n_rollout == 1 and "rl" in e.algorithm.stages:
+    if e.n_rollout == 1 and e.algorithm.compares_rollouts:
         raise ExperimentError("--n_rollout 1: advantages compare the rollouts of a prompt; use at least 2")
     longest = e.max_prompt_length + e.response_length
     if longest > e.tokens_per_micro_batch:
@@ -208,7 +232,7 @@ def _divisor(total: int, wanted: int) -> int:
 def default_profile(device_count: int, wanted: str | None) -> Profile:
     """The profile asked for, or the one that fits the machine. Raises ExperimentError for an unknown name."""
     if wanted is None:
-        return detect_profile(device_count)
+        return detect_profile(device_count, gpu_memory_gb() if device_count else None)
     if wanted not in PROFILES:
         raise ExperimentError(f"--profile {wanted}: unknown{nearest(wanted, PROFILES)} Known: {', '.join(PROFILES)}.")
     return PROFILES[wanted]

@@ -13,6 +13,7 @@ import yaml
 from data_prep.schema import content_hash
 from eval.evaluate import Settings
 from eval.models import Weights
+from recipes import datafiles
 from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment
 from recipes.run_dir import RunDir, complete_checkpoints, write_json, write_text
@@ -31,6 +32,8 @@ class Sampling:
     n_samples: int = 1
     temperature: float = 0.0
     top_p: float = 1.0
+    ks: tuple[int, ...] | None = None
+    """The k of pass@k; None: 1, 2, 4 .. n_samples."""
 
 
 @dataclass(frozen=True)
@@ -56,25 +59,7 @@ class Stage:
     """Writes its inputs into the folder; given a short-lived folder for sockets."""
 
 
-def stages(experiment: Experiment, run: RunDir, files: DataFiles) -> list[Stage]:
-    """The processes of a run in order. The last training stage writes into the run's own folder."""
-    kinds = experiment.algorithm.stages
-    if kinds == ("rl",):
-        return [_rl_stage(experiment, run, files, experiment.model)]
-    supervised = run if kinds == ("sft",) else RunDir(run.path / "sft")
-    weights = str(supervised.hf / "last")
-    found = [
-        evaluation_stage(experiment, run, supervised, files, "base", experiment.model, step=0),
-        _sft_stage(experiment, supervised, files, experiment.model),
-    ]
-    if kinds == ("sft",):
-        steps = _sft_steps(experiment, files)
-        return [*found, evaluation_stage(experiment, run, run, files, "trained", weights, step=steps)]
-    # The reinforcement stage validates its own start, which is the supervised model.
-    return [*found, _rl_stage(experiment, run, files, weights)]
-
-
-def _rl_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str) -> Stage:
+def rl_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str) -> Stage:
     def prepare(scratch: Path) -> None:
         _write_config(run, rl_config(experiment, ray_folder=scratch, **_inputs(run, files, model)))
 
@@ -82,7 +67,7 @@ def _rl_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str)
     return Stage(f"{experiment.algo} on {Path(experiment.data).name}", run, module, experiment.T, START_HINT, prepare)
 
 
-def _sft_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str) -> Stage:
+def sft_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str) -> Stage:
     def prepare(_: Path) -> None:
         _write_config(run, sft_config(experiment, **_inputs(run, files, model)))
 
@@ -92,7 +77,7 @@ def _sft_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str
         f"sft on {Path(experiment.data).name}",
         run,
         command,
-        _sft_steps(experiment, files),
+        sft_steps(experiment, files),
         "starting verl's SFT trainer",
         prepare,
     )
@@ -102,10 +87,10 @@ def _inputs(run: RunDir, files: DataFiles, model: str) -> dict[str, Any]:
     """What a trainer starts from, by full paths: workers run in other folders."""
     return {
         "run": run,
-        "model": _absolute(model),
+        "model": absolute(model),
         "train_file": files.train.resolve(),
         "test_file": files.test.resolve(),
-        "resume_from": _newest_checkpoint(run),
+        "resume_from": newest_checkpoint(run),
     }
 
 
@@ -129,12 +114,13 @@ def part_stage(
 
 def harness_stage(experiment: Experiment, folder: RunDir, part: Part, weights: Weights) -> Stage:
     """A part of --eval that lm-evaluation-harness runs."""
-    command = ["-m", "eval.harness", "--suite", part.data, "--model", _absolute(weights.path)]
+    command = ["-m", "eval.harness", "--suite", part.data, "--model", absolute(weights.path)]
     command += ["--out", str(folder.path), "--device", experiment.device]
     command += ["--seed", str(experiment.seed), "--limit", str(experiment.val_size)]
     command += ["--lora", weights.adapter] if weights.adapter else []
     source = experiment.data_options.get("source")
     command += ["--local_data", source] if source else []
+    command += ["--skip", *part.skip] if part.skip else []
     return Stage(f"{part.name} by lm-evaluation-harness", folder, command, 1, "loading the model", lambda _: None)
 
 
@@ -149,8 +135,10 @@ def _evaluation(
     record: dict[str, Any],
 ) -> Stage:
     def prepare(_: Path) -> None:
+        if files.generate is not None:
+            datafiles.prepare(experiment, files)
         settings = Settings(
-            model=_absolute(weights.path),
+            model=absolute(weights.path),
             adapter=weights.adapter,
             data=str(files.test.resolve()),
             data_hash=content_hash(files.test),
@@ -162,9 +150,12 @@ def _evaluation(
             limit=experiment.val_size,
             seed=experiment.seed,
             dtype=experiment.dtype,
-            **asdict(sampling),
+            n_samples=sampling.n_samples,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
         )
-        write_json(folder.path / EVALUATE_FILE, {"settings": asdict(settings), "device": experiment.device, **record})
+        given = {"settings": asdict(settings), "device": experiment.device, "ks": sampling.ks, **record}
+        write_json(folder.path / EVALUATE_FILE, given)
 
     command = ["-m", "recipes.evaluate_stage", str(folder.path / EVALUATE_FILE)]
     return Stage(f"evaluating {what}", folder, command, 1, "loading the model into vLLM", prepare)
@@ -189,16 +180,16 @@ def run_stage(experiment: Experiment, stage: Stage, stall_minutes: float) -> Out
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _newest_checkpoint(run: RunDir) -> Path | None:
+def newest_checkpoint(run: RunDir) -> Path | None:
     whole = complete_checkpoints(run.checkpoints)
     return whole[-1][1] if whole else None
 
 
-def _sft_steps(experiment: Experiment, files: DataFiles) -> int:
+def sft_steps(experiment: Experiment, files: DataFiles) -> int:
     return experiment.sft_epochs * (files.n_train // experiment.batch_size)
 
 
-def _absolute(model: str) -> str:
+def absolute(model: str) -> str:
     """A folder by its full path (workers run elsewhere), a hub name as it is."""
     return str(Path(model).resolve()) if Path(model).is_dir() else model
 

@@ -1,8 +1,9 @@
 """What --eval can be given besides one task: lists of tasks, and suites with the benchmarks of the papers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from eval.harness_tasks import SUITES as HARNESS_SUITES
 from recipes.experiment import ExperimentError, nearest
 from recipes.tasks import TASKS
 
@@ -23,6 +24,9 @@ class Part:
     harness: bool = False
     """Run by lm-evaluation-harness, with its own prompts and scores."""
 
+    skip: tuple[str, ...] = ()
+    """Benchmarks of the harness to leave out."""
+
 
 _MATH = ("aime24", "aime25", "amc", "math500", "minerva", "olympiad_bench")
 
@@ -36,13 +40,16 @@ SUITES = {
 PREFIX = "suite:"
 
 
-def parts_of(data: str) -> tuple[Part, ...]:
+def parts_of(data: str, skip: str | None = None) -> tuple[Part, ...]:
     """The evaluations that `--data` asks for: comma-separated tasks, files, folders and suites.
 
     A name that is both a task and a suite (math) means the task; suite:math means the suite.
 
+    Args:
+        skip: comma-separated benchmarks of the harness's suites to leave out.
+
     Raises:
-        ExperimentError: for an unknown suite, or a name that is given twice.
+        ExperimentError: for an unknown suite, a name that is given twice, or a benchmark to skip that is in no suite.
     """
     found: list[Part] = []
     for name in data.split(","):
@@ -57,4 +64,18 @@ def parts_of(data: str) -> tuple[Part, ...]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ExperimentError(f"--data {data}: {twice[0]} is asked for twice")
-    return tuple(found)
+    return tuple(_without(found, skip.split(","))) if skip else tuple(found)
+
+
+def _without(parts: list[Part], skip: list[str]) -> list[Part]:
+    there = [benchmark.name for part in parts if part.harness for benchmark in HARNESS_SUITES[part.data]]
+    for name in skip:
+        if name not in there:
+            known = f"which has {', '.join(there)}" if there else "which has no suite of lm-evaluation-harness"
+            raise ExperimentError(f"--skip {name}: not in what --data names, {known}")
+    return [
+        replace(part, skip=tuple(each.name for each in HARNESS_SUITES[part.data] if each.name in skip))
+        if part.harness
+        else part
+        for part in parts
+    ]

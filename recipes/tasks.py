@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from data_prep.prompt_styles import STYLES
+from recipes.alignment import DataKind
+
 
 @dataclass(frozen=True)
 class Task:
@@ -27,6 +30,12 @@ class Task:
 
     only_for_evaluation: str = ""
     """Why nothing may be trained on it; empty if training is fine."""
+
+    kind: DataKind = "problems"
+    """What its rows are."""
+
+    evaluated_on: str = ""
+    """Of answers: the task whose verifier says how good the trained model's own answers are."""
 
     from_hub: bool = False
     """Its problems come from the hub (or a local copy, --data_path), not from a generator."""
@@ -90,6 +99,46 @@ TASKS = {
             max_response_length=512,
             prompt_styles=_TAGS,
             only_for_evaluation="it is the alignment framework's benchmark",
+            from_hub=True,
+        ),
+        Task(
+            name="countdown_preference",
+            title="synthetic: countdown answers with their true score, and instructions",
+            max_prompt_length=256,
+            max_hint_length=256,
+            max_response_length=1024,
+            prompt_styles=_TAGS,
+            kind="answers",
+            evaluated_on="countdown",
+        ),
+        Task(
+            name="helpsteer2",
+            title="HelpSteer2: two answers a prompt, rated by people",
+            max_prompt_length=1024,
+            max_hint_length=1024,
+            max_response_length=1024,
+            prompt_styles=tuple(STYLES),
+            kind="answers",
+            from_hub=True,
+        ),
+        Task(
+            name="ultrafeedback",
+            title="UltraFeedback: a chosen and a rejected answer a prompt, scored",
+            max_prompt_length=1024,
+            max_hint_length=1024,
+            max_response_length=1024,
+            prompt_styles=tuple(STYLES),
+            kind="answers",
+            from_hub=True,
+        ),
+        Task(
+            name="ultrachat",
+            title="UltraChat: conversations as instructions, turns unfolded",
+            max_prompt_length=1024,
+            max_hint_length=1024,
+            max_response_length=1024,
+            prompt_styles=tuple(STYLES),
+            kind="answers",
             from_hub=True,
         ),
     )

@@ -3,6 +3,7 @@
     L = - sum_t log pi(y*_t | q, y*_<t) / (solution tokens of the global batch)
 Same rows, prompt text and tokenisation as the reinforcement algorithms. 5 epochs, lr 1e-5, 10 % warm-up, cosine
 decay: the settings of the UFT repository. The mean is over the global batch, never a mean of micro-batch means.
+On instruction data (conversations) it trains on TRL, with LoRA and 4 bits if asked for.
 """
 
 from recipes.algorithms.base import Algorithm
@@ -13,4 +14,5 @@ ALGORITHM = Algorithm(
     paper="UFT paper, baseline",
     equation="- log pi(solution | q)",
     stages=("sft",),
+    alignment_lr=1e-5,
 )

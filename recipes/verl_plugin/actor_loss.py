@@ -1,4 +1,4 @@
-"""The actor loss: verl's own ppo_loss plus the hint's negative log-likelihood, installed with set_loss_fn."""
+"""The actor losses, installed with set_loss_fn: verl's ppo_loss plus the hint's log-likelihood, or UNA's regression."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,9 @@ from verl.workers.utils.losses import ppo_loss
 from verl.workers.utils.padding import no_padding_2_padding
 
 from recipes.algorithms.base import HintAggregation
+from recipes.alignment import UnaTarget
 from recipes.losses.hint_nll import hint_mask, hint_nll_scale, hint_nll_sum
+from recipes.losses.una_online import implicit_reward_error
 
 HINT_TOKENS = "uft_hint_tokens"
 """Key under which the trainer hands over the hint tokens of an optimiser step."""
@@ -54,4 +56,49 @@ def actor_loss(
     # Summed over micro-batches and averaged over ranks, hence dp_size: the mean over the step's hint tokens, in nats.
     mean = total.detach() * dp_size / hint_nll_scale("token-mean", hint_tokens=tokens, sequences=sequences)
     metrics["hint_nll"] = Metric(value=mean, aggregation=AggregationType.SUM)
+    return loss, metrics
+
+
+@dataclass(frozen=True)
+class ImplicitReward:
+    """How una_online compares the implicit reward with the score."""
+
+    beta: float
+    target: UnaTarget
+
+
+def una_loss(
+    una: ImplicitReward,
+    model_output: dict[str, Any] | None = None,
+    data: TensorDict | None = None,
+    dp_group: Any = None,
+    **_: Any,
+) -> tuple[torch.Tensor, dict[str, Any]]:
+    """L = sum of squared errors (see `implicit_reward_error`) / rollouts of the optimiser step, over one micro-batch.
+
+    The estimator "score" has put a rollout's score on its tokens as their advantage. The factor dp_size undoes FSDP's
+    averaging of gradients over ranks.
+    """
+    assert model_output is not None
+    assert data is not None
+    log_probs = no_padding_2_padding(model_output["log_probs"], data)
+    rollouts, dp_size = int(data["global_batch_size"]), data["dp_size"]
+    padded = data.select("response_mask", "ref_log_prob", "advantages").to_padded_tensor()
+    mask = padded["response_mask"].bool()
+    scores = torch.where(mask, padded["advantages"], torch.full_like(padded["advantages"], -torch.inf)).amax(-1)
+    scores = torch.where(mask.any(-1), scores, torch.zeros_like(scores))
+    errors, rewards = implicit_reward_error(
+        log_probs, padded["ref_log_prob"], mask, scores, beta=una.beta, target=una.target
+    )
+    loss = errors.sum() * dp_size / rollouts
+    # Sums over micro-batches, averaged over ranks: means over the step's rollouts.
+    means = {
+        "una_loss": errors.detach().sum(),
+        "implicit_reward": rewards.sum(),
+        "log_ratio": rewards.sum() / una.beta,
+        "score": scores.sum(),
+    }
+    metrics = {
+        name: Metric(value=total * dp_size / rollouts, aggregation=AggregationType.SUM) for name, total in means.items()
+    }
     return loss, metrics

@@ -1,4 +1,4 @@
-"""Registers the advantage estimator "uft" with verl: group-normalised on generated tokens, zero on hint tokens."""
+"""Registers our advantage estimators with verl: "uft" (group-normalised rewards) and "score" (the bare reward)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -30,3 +30,19 @@ def uft_advantage(
     normalise_std = True if config is None else bool(config.get("norm_adv_by_std_in_grpo", True))
     advantages = group_advantage(token_level_rewards.sum(-1), response_mask, list(index), normalise_std=normalise_std)
     return advantages, advantages
+
+
+@register_adv_est("score")
+def score_advantage(
+    token_level_rewards: torch.Tensor, response_mask: torch.Tensor, **_: Any
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A rollout's reward on each of its generated tokens, as it is: how UNA's loss gets to know the score.
+
+    Args:
+        token_level_rewards, response_mask: (batch, response).
+
+    Returns:
+        advantages and returns, both (batch, response) and equal.
+    """
+    scores = token_level_rewards.sum(-1, keepdim=True) * response_mask
+    return scores, scores

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import DictConfig
 from tensordict import TensorDict
 from verl.utils import tensordict_utils as tu
 from verl.utils.config import omega_conf_to_dataclass
@@ -31,7 +32,12 @@ def training_worker(model: str, folder: Path) -> tuple[TrainingWorker, Any, int,
         test_file=folder,
         resume_from=None,
     )
-    config = compose_config("ppo_trainer", values, [])
+    worker, actor = worker_of(compose_config("ppo_trainer", values, []))
+    return worker, actor, rank, world
+
+
+def worker_of(config: DictConfig) -> tuple[TrainingWorker, Any]:
+    """(worker, actor configuration) of a run's configuration, in an initialised process group."""
     actor = config.actor_rollout_ref.actor
     worker = TrainingWorker(
         TrainingWorkerConfig(
@@ -43,7 +49,7 @@ def training_worker(model: str, folder: Path) -> tuple[TrainingWorker, Any, int,
         )
     )
     worker.reset()
-    return worker, actor, rank, world
+    return worker, actor
 
 
 def update_batch(columns: dict[str, list[torch.Tensor]], **settings: Any) -> TensorDict:

@@ -20,7 +20,7 @@ from recipes.algorithms import get_algorithm
 from recipes.losses.hint_nll import hint_mask
 from recipes.records import Records
 from recipes.run_dir import RunDir, keep_newest, mark_complete
-from recipes.verl_plugin.actor_loss import HINT_TOKENS, HintLoss, actor_loss
+from recipes.verl_plugin.actor_loss import HINT_TOKENS, HintLoss, ImplicitReward, actor_loss, una_loss
 from recipes.verl_plugin.metrics import hint_metrics, reward_metrics, validation_accuracy
 from recipes.verl_plugin.reward_watch import EXAMPLES, RewardFailure, RewardLimits, RewardWatch, failure
 from recipes.verl_plugin.rollout_log import digest, rollout_lines, write_rollouts
@@ -43,9 +43,7 @@ class UnifiedTrainer(PPOTrainerSync):
         self._save_due = False
         self._algorithm = get_algorithm(settings.algorithm)
         self._reward_watch = RewardWatch(RewardLimits(**{f.name: settings[f.name] for f in fields(RewardLimits)}))
-        hint = HintLoss(coef=settings.hint_nll_coef, aggregation=settings.hint_nll_agg)
-        actor_config = omega_conf_to_dataclass(self.config.actor_rollout_ref.actor)
-        self.actor_rollout_wg.set_loss_fn(partial(actor_loss, actor_config, hint))
+        self.actor_rollout_wg.set_loss_fn(self._loss())
         super().on_init_end()
 
     # --- heartbeat -------------------------------------------------------------------------------------------------
@@ -81,6 +79,13 @@ class UnifiedTrainer(PPOTrainerSync):
         return super()._balance_batch(batch, *args, **kwargs)
 
     # --- loss ------------------------------------------------------------------------------------------------------
+
+    def _loss(self) -> partial[Any]:
+        settings = self.config.uft
+        if self._algorithm.objective == "implicit_reward":
+            return partial(una_loss, ImplicitReward(beta=settings.beta, target=settings.una_target))
+        hint = HintLoss(coef=settings.hint_nll_coef, aggregation=settings.hint_nll_agg)
+        return partial(actor_loss, omega_conf_to_dataclass(self.config.actor_rollout_ref.actor), hint)
 
     def _update_actor(self, batch: Any, metrics: dict[str, Any]) -> Any:
         self.records.phase("update")

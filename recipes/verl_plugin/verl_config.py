@@ -3,13 +3,13 @@
 Pure: imports no verl, so that --dry_run answers at once. `compose.py` lays these values over verl's own files.
 """
 
-import importlib.util
 import os
 from pathlib import Path
 from typing import Any
 
 from data_prep.prompt_styles import PLAIN_TEMPLATE, STYLES
 from recipes.experiment import Experiment
+from recipes.kernels import has_flash_attention, has_fused_head
 from recipes.run_dir import RunDir
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +25,7 @@ def model_config(experiment: Experiment, model: str) -> dict[str, Any]:
     square mask of the packed length.
     """
     e = experiment
-    flash = e.device == "cuda" and importlib.util.find_spec("flash_attn") is not None
+    flash = has_flash_attention(e)
     return {
         "path": model,
         # The chat style builds on the model's own template, which compose.py reads when the run starts.
@@ -34,7 +34,7 @@ def model_config(experiment: Experiment, model: str) -> dict[str, Any]:
         "use_remove_padding": flash,
         "override_config": {"attn_implementation": "flash_attention_2" if flash else "sdpa"},
         "lora_rank": e.lora_rank,
-        "lora_alpha": 2 * e.lora_rank,
+        "lora_alpha": e.alignment.lora_alpha,
         "target_modules": "all-linear",
     }
 
@@ -102,7 +102,7 @@ def rl_config(
             "dataloader_num_workers": 0,
         },
         "actor_rollout_ref": {
-            "model": model_config(e, model),
+            "model": {**model_config(e, model), "use_fused_kernels": has_fused_head(e)},
             "actor": {
                 **micro,
                 "strategy": "fsdp2",
@@ -111,7 +111,8 @@ def rl_config(
                 "clip_ratio": e.clip_ratio,
                 "clip_ratio_low": e.clip_ratio,
                 "clip_ratio_high": e.clip_ratio,
-                "use_kl_loss": e.kl_coef > 0,
+                # UNA needs the reference's log-probabilities; verl computes them only for this loss.
+                "use_kl_loss": e.kl_coef > 0 or e.algorithm.objective == "implicit_reward",
                 "kl_loss_coef": e.kl_coef,
                 "kl_loss_type": "low_var_kl",
                 "entropy_coeff": e.entropy_coef,
@@ -122,7 +123,8 @@ def rl_config(
             "ref": {"fsdp_config": engine_config(e, trained=False)},
             "rollout": rollout,
         },
-        "algorithm": {"adv_estimator": "uft"},
+        "algorithm": {"adv_estimator": e.algorithm.estimator},
+        "critic": critic_config(e, model),
         "reward": {
             "num_workers": 1 if on_cpu else 8,
             "custom_reward_function": {
@@ -150,7 +152,25 @@ def rl_config(
             "logger": [name for name in e.logger if name != "file"],
         },
         "transfer_queue": {"backend": {"SimpleStorage": {"num_data_storage_units": 1 if on_cpu else 2}}},
-        "ray_kwargs": {"ray_init": ray_init(e, ray_folder)},
+        "ray_kwargs": {"ray_init": ray_init(e, run, ray_folder)},
+    }
+
+
+def critic_config(experiment: Experiment, model: str) -> dict[str, Any]:
+    """The critic of ppo: the policy's weights with a new head, sized and batched as the policy."""
+    e = experiment
+    if e.algorithm.estimator != "gae":
+        return {"enable": False}
+    return {
+        "enable": True,
+        "strategy": "fsdp2",
+        "model": {"_target_": "verl.workers.config.HFModelConfig", **model_config(e, model)},
+        "fsdp": engine_config(e, trained=True),
+        "optim": {"lr": e.critic_lr},
+        "use_dynamic_bsz": True,
+        "ppo_max_token_len_per_gpu": e.tokens_per_micro_batch,
+        "ppo_infer_max_token_len_per_gpu": e.tokens_per_micro_batch,
+        "ppo_mini_batch_size": e.mini_batch_size,
     }
 
 
@@ -158,12 +178,14 @@ def uft_section(experiment: Experiment, run: RunDir) -> dict[str, Any]:
     """Our own section of the configuration, read by the agent loop and the trainer."""
     e = experiment
     return {
-        "algorithm": e.algo if "rl" in e.algorithm.stages and len(e.algorithm.stages) == 1 else "rft",
+        "algorithm": e.algo if "rl" in e.stages and len(e.stages) == 1 else "rft",
         "run_dir": str(run.path),
         "seed": e.seed,
         "T_hint": e.T_hint,
         "hint_nll_coef": e.sft_loss_coef,
         "hint_nll_agg": e.hint_nll_agg,
+        "beta": e.alignment.beta,
+        "una_target": e.alignment.una_target,
         "max_hint_length": e.max_hint_length,
         "max_new_tokens": e.max_response_length,
         "keep_checkpoints": e.keep_checkpoints,
@@ -176,10 +198,12 @@ def uft_section(experiment: Experiment, run: RunDir) -> dict[str, Any]:
     }
 
 
-def ray_init(experiment: Experiment, folder: Path | None) -> dict[str, Any]:
+def ray_init(experiment: Experiment, run: RunDir, folder: Path | None) -> dict[str, Any]:
     """Arguments of ray.init: an own local instance in `folder`, unless RAY_ADDRESS names a running cluster."""
     if os.environ.get("RAY_ADDRESS"):
-        return {"address": os.environ["RAY_ADDRESS"]}
+        # Workers of a running cluster inherit its environment, not this process's.
+        env = {"env_vars": environment(experiment, run)}
+        return {"address": os.environ["RAY_ADDRESS"], "runtime_env": env}
     config: dict[str, Any] = {"address": "local", "include_dashboard": False}
     if folder is not None:
         config["_temp_dir"] = str(folder)
@@ -213,7 +237,7 @@ def sft_config(
             "custom_cls": {"path": "pkg://recipes.verl_plugin.sft_dataset", "name": "SolutionDataset"},
             "num_workers": 0,
         },
-        "model": model_config(e, model),
+        "model": {**model_config(e, model), "use_fused_kernels": has_fused_head(e)},
         "engine": engine_config(e, trained=True),
         "optim": {
             "lr": e.sft_lr,

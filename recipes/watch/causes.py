@@ -56,9 +56,11 @@ CAUSES: tuple[Cause, ...] = (
         "cuda_oom",
         r"CUDA out of memory|torch\.(cuda\.)?OutOfMemoryError|CUBLAS_STATUS_ALLOC_FAILED"
         r"|CUDA error: out of memory",
-        "The GPU's memory is full. Lower --tokens_per_micro_batch if it failed while updating or computing "
-        "log-probabilities, --rollout_memory or --max_num_seqs if while generating; --max_response_length "
-        "helps both. Or raise --tp_size, or train adapters with --lora_rank 32.",
+        "The GPU's memory is full. If it failed while updating or computing log-probabilities, halve "
+        "--tokens_per_micro_batch (the effective batch stays the same; --auto_batch does that by itself, from the last "
+        "checkpoint), down to the longest prompt and response together; if while generating, lower --rollout_memory by "
+        "0.1. Where that is not enough: more devices, a smaller --max_response_length, or adapters (--lora_rank 32). "
+        "--dry_run shows what needs how much.",
         in_log=True,
     ),
     _cause(

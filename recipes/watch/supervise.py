@@ -25,10 +25,10 @@ from recipes.watch.processes import (
     hold_run,
     marked_environment,
     memory_of,
-    name_of,
     names,
     oom_kills,
     processes_of,
+    titles,
 )
 from recipes.watch.signs import Limits, Reason, Signs, Verdict
 from recipes.watch.stacks import main_thread_stack
@@ -68,7 +68,7 @@ def supervise(
         RunBusyError: another supervisor is at work in `run_dir`.
         OSError: the command cannot be started.
     """
-    with hold_run(run_dir), adopting_orphans() as orphans, _asked_to_stop() as asked:
+    with hold_run(run_dir), adopting_orphans() as orphans, asked_to_stop() as asked:
         end_leftovers_held(run_dir)
         # A heartbeat of the run before would be taken for one of this run.
         (run_dir / HEARTBEAT).unlink(missing_ok=True)
@@ -140,7 +140,7 @@ class _Watch:
         if now >= self.next_scan:
             self.next_scan = now + self.limits.scan_s
             members = self.members()
-            self.signs.see_processes({process: name for process in members if (name := name_of(process))}, now)
+            self.signs.see_processes(titles(members), now)
             if now >= self.next_memory:
                 busy = time.thread_time()
                 self.peak_bytes = max(self.peak_bytes, memory_of(members))
@@ -234,7 +234,7 @@ class _Watch:
 
 
 @contextmanager
-def _asked_to_stop() -> Iterator[list[int]]:
+def asked_to_stop() -> Iterator[list[int]]:
     """Within the block SIGINT, SIGTERM and SIGHUP are only noted down, in the list this yields."""
     asked: list[int] = []
     before: dict[signal.Signals, Any] = {}

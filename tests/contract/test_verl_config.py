@@ -1,14 +1,17 @@
-"""The configuration we lay over verl's: valid for every profile and algorithm; typos are errors with a suggestion."""
+"""The configuration we lay over verl's: valid for every profile, algorithm and task; typos get a suggestion."""
 
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from recipes.algorithms import algorithms
-from recipes.experiment import ExperimentError
+from recipes.experiment import Experiment, ExperimentError
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
 from recipes.run_dir import RunDir
+from recipes.tasks import TASKS
 from recipes.verl_plugin.verl_config import rl_config, sft_config
 
 pytestmark = pytest.mark.contract
@@ -17,18 +20,41 @@ RUN = RunDir(Path("out/x"))
 FILES = {"train_file": Path("train.parquet"), "test_file": Path("test.parquet")}
 RL = [name for name, algorithm in algorithms().items() if "rl" in algorithm.stages]
 SFT = [name for name, algorithm in algorithms().items() if "sft" in algorithm.stages]
+PROBLEMS = [name for name, task in TASKS.items() if task.kind == "problems" and not task.only_for_evaluation]
+
+
+@pytest.fixture(autouse=True)
+def _read_verls_files_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hydra takes half a second to read verl's files, and finds the same every time."""
+    from recipes.verl_plugin import compose
+
+    monkeypatch.setattr(compose, "compose", _composed())
+
+
+@cache
+def _composed() -> Any:
+    from hydra import compose
+
+    return cache(compose)
+
+
+def reinforcement(experiment: Experiment) -> Any:
+    """verl's whole configuration of a reinforcement stage, after verl's own validation."""
+    from recipes.verl_plugin.compose import compose_config
+    from recipes.verl_plugin.main import checked_config
+
+    values = rl_config(experiment, run=RUN, model=experiment.model, resume_from=None, **FILES)
+    return checked_config(compose_config("ppo_trainer", values, []))
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("algo", RL)
-def test_verl_accepts_the_reinforcement_configuration(algo: str, profile: str) -> None:
-    from recipes.verl_plugin.compose import compose_config
-    from recipes.verl_plugin.main import checked_config
-
-    experiment = build_experiment({"algo": algo, "model": "Qwen/Qwen2.5-0.5B"}, PROFILES[profile])
-    values = rl_config(experiment, run=RUN, model=experiment.model, resume_from=None, **FILES)
-    config = checked_config(compose_config("ppo_trainer", values, []))
-    assert config.algorithm.adv_estimator == "uft"
+@pytest.mark.parametrize("data", PROBLEMS)
+def test_verl_accepts_the_reinforcement_configuration(algo: str, profile: str, data: str) -> None:
+    experiment = build_experiment({"algo": algo, "data": data, "model": "Qwen/Qwen2.5-0.5B"}, PROFILES[profile])
+    config = reinforcement(experiment)
+    assert config.algorithm.adv_estimator == experiment.algorithm.estimator
+    assert config.critic.enable == (experiment.algorithm.estimator == "gae")
     assert config.actor_rollout_ref.ref.strategy == "fsdp2"
     assert config.actor_rollout_ref.rollout.response_length == experiment.response_length
     assert config.actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu == experiment.tokens_per_micro_batch
@@ -37,16 +63,80 @@ def test_verl_accepts_the_reinforcement_configuration(algo: str, profile: str) -
 
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("algo", SFT)
-def test_verl_builds_its_dataclasses_from_the_supervised_configuration(algo: str, profile: str) -> None:
+@pytest.mark.parametrize("data", PROBLEMS)
+def test_verl_builds_its_dataclasses_from_the_supervised_configuration(algo: str, profile: str, data: str) -> None:
     from verl.utils.config import omega_conf_to_dataclass
 
     from recipes.verl_plugin.compose import compose_config
 
-    experiment = build_experiment({"algo": algo, "model": "Qwen/Qwen2.5-0.5B"}, PROFILES[profile])
+    experiment = build_experiment({"algo": algo, "data": data, "model": "Qwen/Qwen2.5-0.5B"}, PROFILES[profile])
     values = sft_config(experiment, run=RUN, model=experiment.model, resume_from=None, **FILES)
     config = compose_config("sft_trainer_engine", values, [])
     assert omega_conf_to_dataclass(config.engine).strategy == "fsdp2"
     assert omega_conf_to_dataclass(config.optim).lr == experiment.sft_lr
+    assert config.model.use_fused_kernels == (experiment.device == "cuda")
+
+
+@pytest.mark.parametrize("n_gpu", range(1, 9))
+def test_verl_accepts_any_number_of_devices(n_gpu: int) -> None:
+    config = reinforcement(build_experiment({"n_gpu": n_gpu}, PROFILES["h100x8"]))
+    assert config.trainer.n_gpus_per_node == n_gpu
+    rows = config.actor_rollout_ref.actor.ppo_mini_batch_size * config.actor_rollout_ref.rollout.n
+    assert rows % n_gpu == 0
+
+
+def test_several_nodes_join_the_cluster_at_ray_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    config = reinforcement(build_experiment({"nnodes": 2}, PROFILES["h100x8"]))
+    assert config.trainer.nnodes == 2
+    assert config.ray_kwargs.ray_init.address == "10.0.0.1:6379"
+    # Workers of a cluster that is there already get our hooks with the job.
+    given = config.ray_kwargs.ray_init.runtime_env.env_vars
+    assert given.VERL_USE_EXTERNAL_MODULES == "recipes.verl_plugin.external"
+    assert str(Path(__file__).resolve().parents[2]) in given.PYTHONPATH
+    # An existing cluster takes neither sizes nor folders.
+    assert config.ray_kwargs.ray_init.get("num_cpus") is None
+    assert "_temp_dir" not in config.ray_kwargs.ray_init
+
+
+@pytest.mark.parametrize(
+    "profile", [profile for profile in PROFILES.values() if profile.device == "cuda"], ids=lambda profile: profile.name
+)
+def test_a_gpu_gets_what_saves_memory_and_time(profile: Any) -> None:
+    config = reinforcement(build_experiment({"model": "Qwen/Qwen2.5-1.5B"}, profile)).actor_rollout_ref
+    assert config.model.enable_gradient_checkpointing
+    assert config.model.use_fused_kernels
+    assert config.actor.use_dynamic_bsz
+    assert config.actor.fsdp_config.model_dtype == "fp32"
+    assert config.ref.fsdp_config.model_dtype == "bfloat16"
+    rollout = config.rollout
+    assert rollout.dtype == "bfloat16"
+    assert not rollout.enforce_eager
+    assert rollout.enable_prefix_caching
+    assert rollout.free_cache_engine
+    assert rollout.get("enable_sleep_mode", True)
+    assert rollout.load_format == ("safetensors" if profile.lora_rank else "dummy")
+
+
+@pytest.mark.parametrize("flash", [True, False])
+def test_flash_attention_is_used_where_it_is_installed(flash: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.util
+
+    found = importlib.util.find_spec
+    spec = found("json") if flash else None
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: spec if name == "flash_attn" else found(name, *a))
+    model = reinforcement(build_experiment({"model": "Qwen/Qwen2.5-1.5B"}, PROFILES["h100x2"])).actor_rollout_ref.model
+    assert model.use_remove_padding is flash
+    assert model.override_config.attn_implementation == ("flash_attention_2" if flash else "sdpa")
+
+
+def test_a_critic_keeps_its_own_head() -> None:
+    """verl's fused head would replace the forward pass of the value model."""
+    if "ppo" not in algorithms():
+        pytest.skip("no algorithm with a critic")
+    config = reinforcement(build_experiment({"algo": "ppo", "model": "Qwen/Qwen2.5-1.5B"}, PROFILES["h100x2"]))
+    assert config.actor_rollout_ref.model.use_fused_kernels
+    assert not config.critic.model.get("use_fused_kernels", False)
 
 
 def test_overrides_come_last_and_typos_are_refused() -> None:

@@ -19,7 +19,7 @@ from verl.workers.engine_workers import TrainingWorker
 from verl.workers.utils.losses import sft_loss
 
 from recipes.losses.hint_nll import hint_mask
-from recipes.verl_plugin.actor_loss import HINT_TOKENS, HintLoss, actor_loss
+from recipes.verl_plugin.actor_loss import HINT_TOKENS, HintLoss, ImplicitReward, actor_loss, una_loss
 from recipes.verl_plugin.standalone import training_worker, update_batch
 
 ROWS = 8
@@ -32,6 +32,7 @@ TERMS: dict[str, dict[str, Any]] = {
     "hint token-mean": {"hint": HintLoss(0.9, "token-mean")},
     "hint paper sum": {"hint": HintLoss(0.9, "seq-mean-token-sum")},
     "all": {"kl_coef": 0.7, "entropy_coef": 0.3, "hint": HintLoss(0.9, "token-mean")},
+    "una": {},
     "sft": {},
 }
 
@@ -92,7 +93,11 @@ def main() -> None:
             },
         )
         hint = options.get("hint", HintLoss(0.0, "token-mean"))
-        loss = partial(actor_loss, omega_conf_to_dataclass(settings), hint)
+        losses: dict[str, Any] = {
+            "sft": partial(sft_loss, config=None),
+            "una": partial(una_loss, ImplicitReward(beta=0.3, target="sigmoid")),
+        }
+        loss = losses.get(term, partial(actor_loss, omega_conf_to_dataclass(settings), hint))
         for micro in (4, 2, 1, None):
             data = batch(
                 rank,
@@ -102,7 +107,7 @@ def main() -> None:
                 sft=term == "sft",
                 micro=micro,
             )
-            found[term, micro] = gradients(worker, data, partial(sft_loss, config=None) if term == "sft" else loss)
+            found[term, micro] = gradients(worker, data, loss)
     if rank == 0:
         torch.save(found, out)
     destroy_global_process_group()

@@ -14,7 +14,7 @@ from tests.e2e.support import ROOT, tiny_experiment, tiny_model
 
 pytestmark = pytest.mark.e2e
 
-TERMS = ("policy", "kl", "entropy", "hint token-mean", "hint paper sum", "all", "sft")
+TERMS = ("policy", "kl", "entropy", "hint token-mean", "hint paper sum", "all", "una", "sft")
 
 
 @pytest.fixture(scope="module")

@@ -89,9 +89,11 @@ def test_a_paragraph_says_what_happened_where_why_and_what_to_do() -> None:
     assert failed(log) == (
         "uft on countdown failed (exit code 1) after 12 of 500 steps, while updating the policy. "
         "The cause: torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 is full. "
-        "The GPU's memory is full. Lower --tokens_per_micro_batch if it failed while updating or computing "
-        "log-probabilities, --rollout_memory or --max_num_seqs if while generating; --max_response_length helps "
-        "both. Or raise --tp_size, or train adapters with --lora_rank 32. The whole output is in out/x/log.txt."
+        "The GPU's memory is full. If it failed while updating or computing log-probabilities, halve "
+        "--tokens_per_micro_batch (the effective batch stays the same; --auto_batch does that by itself, from the last "
+        "checkpoint), down to the longest prompt and response together; if while generating, lower --rollout_memory by "
+        "0.1. Where that is not enough: more devices, a smaller --max_response_length, or adapters with --lora_rank "
+        "32. --dry_run shows what needs how much. The whole output is in out/x/log.txt."
     )
 
 

@@ -24,7 +24,7 @@ from eval.intervals import (
     stratified_bootstrap,
     wilson,
 )
-from eval.metrics import average_at_k, error_of, majority_at_k, pass_at_k, powers_of_two, summarise
+from eval.metrics import average_at_k, chosen_ks, error_of, majority_at_k, pass_at_k, powers_of_two, summarise
 
 counts = st.integers(1, 8).flatmap(
     lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))
@@ -369,3 +369,24 @@ def test_summary_refuses_what_it_cannot_count() -> None:
         summarise([item(0, 0, 1.0), item(1, 0, 0.5)])
     with pytest.raises(ValueError, match="item 2: countdown problem 0 sample 0 occurs twice"):
         summarise([item(0, 0, 1.0), item(0, 1, 0.0), item(0, 0, 0.0)])
+
+
+@pytest.mark.parametrize(("text", "n", "ks"), [("1", 1, (1,)), ("8,1,3,3", 8, (1, 3, 8)), (" 2, 4 ", 4, (2, 4))])
+def test_a_list_of_k_is_read(text: str, n: int, ks: tuple[int, ...]) -> None:
+    assert chosen_ks(text, n) == ks
+
+
+@pytest.mark.parametrize("text", ["0", "5", "1,5", "two", "", "1,,2", "-1", "1.5"])
+def test_k_is_a_whole_number_of_at_most_n_samples(text: str) -> None:
+    with pytest.raises(ValueError, match="whole number from 1 to n_samples"):
+        chosen_ks(text, 4)
+
+
+def test_chosen_k_are_the_only_ones_in_every_block() -> None:
+    # Two problems with 4 samples: 1 and 2 right. pass@3: 1 - C(3,3)/C(4,3) = 3/4, and 1 - 0.
+    items = [item(0, 0, 1.0), *(item(0, n, 0.0) for n in (1, 2, 3))]
+    items += [item(1, n, float(n < 2)) for n in range(4)]
+    found = summarise(items, (3,))
+    for block in (found["pooled"], found["mean_over_sources_unweighted"], *found["sources"].values()):
+        assert {name for name in block if name.startswith("pass@")} == {"pass@3"}
+        assert block["pass@3"] == pytest.approx(0.875)

@@ -49,7 +49,7 @@ def test_each_algorithm_brings_its_own_weight_of_the_hint(algo: str, coef: float
             {"batch_size": 256, "mini_batch_size": 60},
             "not a multiple of --mini_batch_size 60.*Nearest: --mini_batch_size 64",
         ),
-        ({"n_gpu": 3}, "256 sequences, which 3 devices cannot share evenly"),
+        ({"n_gpu": 3, "mini_batch_size": 64}, "256 sequences, which 3 devices cannot share evenly"),
         ({"n_gpu": 2, "tp_size": 4}, "--tp_size 4 does not divide the 2 devices"),
         ({"n_rollout": 1}, "--n_rollout 1: advantages compare"),
         ({"n_rollout": 0}, "--n_rollout 0: must be at least 1"),
@@ -72,10 +72,41 @@ def test_a_model_folder_without_a_config_is_refused(tmp_path: Path) -> None:
         build(model=str(tmp_path))
 
 
+def data_for(algo: str) -> str:
+    return "countdown_preference" if "alignment" in algorithms()[algo].stages else "countdown"
+
+
+@pytest.mark.parametrize("algo", algorithms())
+def test_algorithms_and_data_that_do_not_fit_are_told_apart(algo: str) -> None:
+    other = "countdown" if data_for(algo) == "countdown_preference" else "countdown_preference"
+    if algo == "sft":
+        assert build(algo=algo, data=other).stages == ("alignment",)
+    else:
+        with pytest.raises(ExperimentError, match="answers and what is known of them"):
+            build(algo=algo, data=other)
+
+
+def test_shared_flags_mean_the_stage_that_is_run() -> None:
+    aligned = build(algo="dpo", data="countdown_preference", lr=7e-6, batch_size=8, micro_batch_size=4)
+    assert (aligned.alignment.lr, aligned.alignment.batch_size) == (7e-6, 8)
+    assert build(algo="rft", lr=7e-6).lr == 7e-6
+
+
+def test_published_settings_of_the_alignment_family() -> None:
+    profile = PROFILES["1x80gb"]
+    found = {
+        algo: build_experiment({"algo": algo, "data": "helpsteer2"}, profile).alignment
+        for algo in ("dpo", "kto", "una", "una_sft")
+    }
+    assert {algo: a.beta for algo, a in found.items()} == {"dpo": 0.1, "kto": 0.03, "una": 0.03, "una_sft": 0.01}
+    assert (found["una"].lr, found["una_sft"].lr, found["kto"].lr) == (3e-5, 3e-5, 5e-6)
+    assert (found["una_sft"].feedback, found["una_sft"].sft_ratio, found["dpo"].feedback) == ("score", 1.0, "pairwise")
+
+
 @pytest.mark.parametrize("n_gpu", [1, 2, 4, 8])
 @pytest.mark.parametrize("algo", algorithms())
 def test_every_algorithm_runs_on_one_to_eight_gpus(algo: str, n_gpu: int) -> None:
-    assert build(algo=algo, n_gpu=n_gpu).n_gpu == n_gpu
+    assert build(algo=algo, data=data_for(algo), n_gpu=n_gpu).n_gpu == n_gpu
 
 
 def test_a_short_run_pulls_the_hint_horizon_and_validation_in() -> None:
@@ -85,7 +116,8 @@ def test_a_short_run_pulls_the_hint_horizon_and_validation_in() -> None:
 
 @given(st.sampled_from(list(algorithms())), st.sampled_from(list(PROFILES)), st.integers(0, 2**31))
 def test_saving_and_loading_gives_the_same_experiment(algo: str, profile: str, seed: int) -> None:
-    e = build_experiment({"algo": algo, "model": "Qwen/Qwen2.5-0.5B", "seed": seed}, PROFILES[profile])
+    flags = {"algo": algo, "data": data_for(algo), "model": "Qwen/Qwen2.5-0.5B", "seed": seed}
+    e = build_experiment(flags, PROFILES[profile])
     again = from_yaml(to_yaml(e))
     assert again == e
     assert again.hash == e.hash

@@ -8,13 +8,13 @@ import pytest
 
 from data_prep import countdown
 from recipes.algorithms import algorithms
+from recipes.course import stages
 from recipes.datafiles import locate
 from recipes.experiment import Experiment, ExperimentError, to_yaml
 from recipes.launch import _claim, launch
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
 from recipes.run_dir import RunDir, write_text
-from recipes.stages import stages
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,14 +39,19 @@ def front_door(*flags: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("algo", algorithms())
 def test_a_dry_run_shows_the_arithmetic_and_the_configuration_and_writes_nothing(algo: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    done = front_door(
-        "--algo", algo, "--profile", "h100x2", "--model", "Qwen/Qwen2.5-0.5B", "--dry_run", "--out", str(out)
-    )
+    kinds = algorithms()[algo].stages
+    data = "countdown_preference" if "alignment" in kinds else "countdown"
+    flags = ("--algo", algo, "--data", data, "--profile", "h100x2", "--model", "Qwen/Qwen2.5-0.5B", "--out", str(out))
+    done = front_door(*flags, "--dry_run")
     assert done.returncode == 0, done.stderr
-    assert "0.5 B parameters" in done.stdout
-    assert "256 prompts x 4 rollouts = 1024 sequences a step, 4 update(s) of 256 on 2 device(s)" in done.stdout or (
-        algo == "sft" and "10240 rows / 256 a step x 5 epochs = 200 steps" in done.stdout
-    )
+    assert "0.494 B parameters" in done.stdout
+    arithmetic = {
+        "rl": "256 prompts x 4 rollouts = 1024 sequences a step, 4 update(s) of 256 on 2 device(s)",
+        "sft": "10240 rows / 256 a step x 5 epochs = 200 steps",
+        "alignment": "16 a step = 2 x 4 micro-batches x 2 device(s), 2 epochs",
+    }
+    for kind in kinds:
+        assert arithmetic[kind] in done.stdout
     assert "commands:" in done.stdout
     assert not out.exists()
 

@@ -481,3 +481,24 @@ def test_a_forked_child_that_bears_an_actors_title_for_a_moment_is_no_death() ->
     verdict = signs.hopeless(600.0)
     assert verdict is not None
     assert verdict.dead == ("ray::TaskRunner",)
+
+
+def test_a_fork_that_lingers_under_its_parents_title_is_no_death(tmp_path: Path) -> None:
+    """On a busy machine a child may stay between fork and exec for longer than two looks."""
+    outcome = watch(
+        tmp_path,
+        r"""
+        actor = child(
+            "import ctypes, os, time; ctypes.CDLL(None).prctl(15, b'WorkerDict', 0, 0, 0); print('up', flush=True)\n"
+            "pid = os.fork()\n"
+            "time.sleep(0.6 if pid == 0 else 60)",
+            stdout=subprocess.PIPE,
+        )
+        actor.stdout.readline()
+        beat(0)
+        time.sleep(2)
+        beat(4, "finished")
+        actor.terminate()
+        """,
+    )
+    assert outcome.reason == "finished", outcome.paragraph

@@ -1,0 +1,154 @@
+"""bench.json, a table and a plot from what was measured."""
+
+import statistics
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from recipes.run_dir import write_json, write_text
+
+REFERENCE = "verl GRPO"
+_PHASES = ("gen", "old_log_prob", "ref", "adv", "update_actor", "update_weights", "step")
+_GIB = 2**30
+
+
+def write(found: dict[str, Any], out: Path) -> None:
+    """Replace the three files in `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "bench.json", found)
+    write_text(out / "table.md", table(found))
+    if found["runs"] or found["scaling"]:
+        _plot(found, out / "bench.png")
+
+
+def table(found: dict[str, Any]) -> str:
+    """All results as Markdown."""
+    lines = [
+        f"`{found['command']}`",
+        "",
+        f"{found['device']}, {found['cores']} cores, profile {found['profile']}, shape {found['model']}; "
+        + ", ".join(f"{name} {number}" for name, number in found["versions"].items()),
+        "",
+    ]
+    if found["runs"]:
+        lines += [*_runs(found["runs"]), ""]
+    if found["scaling"]:
+        lines += [*_scaling(found["scaling"]), ""]
+    if "memory" in found:
+        lines += [*_memory(found["memory"]), ""]
+    return "\n".join(lines)
+
+
+def _runs(runs: list[dict[str, Any]]) -> list[str]:
+    size = runs[0]["size"]
+    by_variant: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for run in runs:
+        by_variant[run["variant"]].append(run)
+    head = ["variant", "runs", *_PHASES, "tokens/s", "hint tokens", "step to verl's", "CPU seconds a step", "to verl's"]
+    head += ["start", "to the end of step 1", "memory of all processes", "of the trainer", "to verl's"]
+    lines = [
+        f"{size['batch']} prompts x {size['n_rollout']} rollouts of {size['response']} tokens. Seconds: median over "
+        "the measured steps of a run, of these the median over runs (in brackets the lowest and the highest). Ratios "
+        "to verl's: within a round, their median over rounds.",
+        "",
+        _row(head),
+        _row(["---"] * len(head)),
+    ]
+    reference = by_variant.get(REFERENCE, [])
+    for name, group in by_variant.items():
+        step = [run["seconds"]["step"] for run in group]
+        cells = [name, str(len(group))]
+        cells += [_median([run["seconds"].get(phase) for run in group], spread=phase == "step") for phase in _PHASES]
+        cells += [f"{statistics.median(run['tokens'] / run['seconds']['step'] for run in group):.0f}"]
+        cells += [f"{statistics.fmean(run['hint_tokens'] for run in group):.1f}"]
+        cells += [_ratio(step, [run["seconds"]["step"] for run in reference])]
+        cells += [_median([run["cpu_seconds"] for run in group], spread=True)]
+        cells += [_ratio([run["cpu_seconds"] for run in group], [run["cpu_seconds"] for run in reference])]
+        cells += [
+            _median([run["start_seconds"] for run in group]),
+            _median([run["first_step_seconds"] for run in group]),
+        ]
+        cells += [f"{max(run['peak_host_gib'] for run in group):.2f} GiB"]
+        cells += [f"{max(run['peak_training_gib'] for run in group):.3f} GiB"]
+        cells += [_ratio([run["peak_training_gib"] for run in group], [run["peak_training_gib"] for run in reference])]
+        lines.append(_row(cells))
+    return lines
+
+
+def _scaling(runs: list[dict[str, Any]]) -> list[str]:
+    head = ["variant", "prompts", "rollouts", "response", "step", "tokens/s", "gen", "update_actor", "peak host memory"]
+    lines = ["One run each.", "", _row(head), _row(["---"] * len(head))]
+    for run in runs:
+        size, seconds = run["size"], run["seconds"]
+        cells = [run["variant"], *(str(size[name]) for name in ("batch", "n_rollout", "response"))]
+        cells += [f"{seconds['step']:.2f}", f"{run['tokens'] / seconds['step']:.0f}", f"{seconds['gen']:.2f}"]
+        cells += [f"{seconds['update_actor']:.2f}", f"{run['peak_host_gib']:.2f} GiB"]
+        lines.append(_row(cells))
+    return lines
+
+
+def _memory(memory: dict[str, Any]) -> list[str]:
+    head = ["last layer, forward and backward", "peak", "to GRPO's"]
+    lines = [
+        f"{memory['rows']} rows: prompt {memory['prompt']}, hint {memory['hint']}, hint and generation "
+        f"{memory['response']} tokens; vocabulary {memory['vocabulary']}, hidden {memory['hidden']}, "
+        f"{memory['device']}.",
+        "",
+        _row(head),
+        _row(["---"] * len(head)),
+    ]
+    titles = {
+        "grpo": "GRPO alone",
+        "ours": "GRPO + hint NLL",
+        "prompt logits": "GRPO + hint NLL by the prompt's logits",
+    }
+    for way, title in titles.items():
+        lines.append(_row([title, f"{memory[way] / _GIB:.3f} GiB", f"{memory[way] / memory['grpo']:.3f}"]))
+    return lines
+
+
+def _plot(found: dict[str, Any], file: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
+    runs = found["runs"] or found["scaling"]
+    names = list(dict.fromkeys(_label(run, bool(found["runs"])) for run in runs))
+    left = [0.0] * len(names)
+    for phase in _PHASES[:-1]:
+        values = []
+        for name in names:
+            of_name = [run["seconds"].get(phase, 0.0) for run in runs if _label(run, bool(found["runs"])) == name]
+            values.append(statistics.median(of_name))
+        axis.barh(names, values, left=left, label=phase)
+        left = [before + value for before, value in zip(left, values, strict=True)]
+    axis.invert_yaxis()
+    axis.set_xlabel("seconds a step, by phase (medians)")
+    axis.legend(fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.25), frameon=False)
+    figure.savefig(file, dpi=150)
+    plt.close(figure)
+
+
+def _label(run: dict[str, Any], same_size: bool) -> str:
+    size = run["size"]
+    return run["variant"] if same_size else f"{run['variant']} {size['batch']}x{size['n_rollout']}x{size['response']}"
+
+
+def _median(values: list[float | None], *, spread: bool = False) -> str:
+    numbers = [value for value in values if value is not None]
+    if not numbers:
+        return "-"
+    text = f"{statistics.median(numbers):.2f}"
+    return f"{text} ({min(numbers):.2f} to {max(numbers):.2f})" if spread and len(numbers) > 1 else text
+
+
+def _ratio(values: list[float | None], reference: list[float | None]) -> str:
+    """Median over rounds of the ratio within a round: what slows a whole round falls out."""
+    pairs = [a / b for a, b in zip(values, reference, strict=False) if a and b]
+    return f"{statistics.median(pairs):.3f} ({min(pairs):.3f} to {max(pairs):.3f})" if pairs else "-"
+
+
+def _row(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,106 @@
+"""What one cell of a user's answers says: a text kept letter for letter, messages, a label, a number; or why nothing.
+Example: "good", "true", 1 and True are the label True; "maybe" is none, and the complaint says so."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from data_prep.custom_cells import BadCell, cell_text, checked_text
+from data_prep.custom_report import shown
+from data_prep.preference.schema import ROLES
+from data_prep.schema import Message
+
+
+class BadCells(BadCell):
+    """Several cells of a row are wrong; stands for the first where one complaint is enough."""
+
+    def __init__(self, cells: Sequence[BadCell]) -> None:
+        first = cells[0]
+        super().__init__(first.what, first.mend, first.column, first.detail)
+        self.cells = cells
+
+
+def all_of(*reads: Callable[[], Any]) -> list[Any]:
+    """What each of `reads` returns; BadCells with all that is wrong, not only the first, each once."""
+    values = []
+    wrong: dict[tuple[str, str | None], BadCell] = {}
+    for read in reads:
+        try:
+            values.append(read())
+        except BadCell as cell:
+            for each in cell.cells if isinstance(cell, BadCells) else [cell]:
+                wrong.setdefault((each.what, each.column), each)
+    if wrong:
+        raise BadCells(list(wrong.values()))
+    return values
+
+
+_LABELS = {"true": True, "1": True, "good": True, "false": False, "0": False, "bad": False}
+_MESSAGE = '{"role": "user", "content": "..."}'
+
+
+def text_of(column: str, value: Any, optional: bool = False) -> str:
+    """The cell as a text, white space kept; "" for an empty one if `optional`. BadCell for what is no text."""
+    if isinstance(value, str) and value.strip():
+        return checked_text(column, value)
+    return cell_text(column, value, optional)
+
+
+def messages_in(column: str, value: Any) -> list[Message] | None:
+    """The messages of a cell that holds a list of them (or, as in CSV, its JSON text); None if it holds a text.
+
+    BadCell for an unknown role, a blank turn or a message without the two texts; a system message may be blank.
+    """
+    if isinstance(value, str) and value.lstrip().startswith("[{"):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return None
+    if not isinstance(value, list):
+        return None
+    if not value:
+        raise BadCell("empty", "put messages there or delete the row", column)
+    return [_message(column, number, message) for number, message in enumerate(value, start=1)]
+
+
+def _message(column: str, number: int, message: Any) -> Message:
+    content = message.get("content") if isinstance(message, dict) else None
+    role = message.get("role") if isinstance(message, dict) else None
+    if not isinstance(role, str) or not isinstance(content, str):
+        mend = f"write every message as {_MESSAGE}"
+        raise BadCell(
+            "not a message with the texts role and content", mend, column, f"message {number}: {shown(message)}"
+        )
+    if role not in ROLES:
+        mend = "use system, user or assistant"
+        raise BadCell("unknown role", mend, column, f"message {number}: {shown(role)}")
+    if not content.strip() and role != "system":
+        raise BadCell("a blank turn", "write its text or delete the row", column, f"message {number}, of the {role}")
+    if content.strip():
+        checked_text(column, content)
+    return {"role": role, "content": content}
+
+
+def label_of(column: str, value: Any) -> bool:
+    """True for true, 1 and good, False for false, 0 and bad, in any case; BadCell for anything else."""
+    if isinstance(value, bool):
+        return value
+    text = cell_text(column, value)
+    if text.lower() not in _LABELS:
+        raise BadCell("not a label", "write true or false, 1 or 0, good or bad", column, shown(text))
+    return _LABELS[text.lower()]
+
+
+def number_of(column: str, value: Any) -> float:
+    """A finite number, also from text; BadCell for anything else."""
+    text = cell_text(column, value)
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise BadCell("not a number", "put the score there or delete the row", column, shown(text))
+    return number

@@ -1,0 +1,66 @@
+"""What the rows of a user's file say of each other: repetitions and contradictions, told while they are taken in.
+Opposite labels of one answer are a fault; repetitions, ties and other differences of opinion are only noted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from data_prep.custom_report import Problem
+from data_prep.preference.schema import Row
+
+
+class History:
+    """The rows taken in so far, by what they say. noted: oddities that do no harm, each with the rows concerned."""
+
+    def __init__(self) -> None:
+        # digest of what was said -> (the score it was given, the row that said it first)
+        self._first: dict[bytes, tuple[float, int]] = {}
+        self.noted: dict[str, list[int]] = {}
+
+    def note(self, what: str, number: int) -> None:
+        """Notes an oddity of row `number`; `what` goes on after "3 rows"."""
+        self.noted.setdefault(what, []).append(number)
+
+    def take(self, number: int, rows: Sequence[Row]) -> list[Problem]:
+        """Takes in what was made of row `number`; returns how it contradicts an earlier row."""
+        if len(rows) == 2 and rows[0]["group"] == rows[1]["group"]:
+            self._take_pair(number, *rows)
+            return []
+        return [problem for row in rows for problem in self._take_answer(number, row)]
+
+    def _take_pair(self, number: int, chosen: Row, rejected: Row) -> None:
+        answers = [chosen["completion"], rejected["completion"]]
+        if self._earlier(number, [chosen["prompt"], answers], chosen["score"]) is not None:
+            self.note("repeat an earlier pair", number)
+        elif _digest([chosen["prompt"], answers[::-1]]) in self._first:
+            self.note("prefer the answer that an earlier row rejects", number)
+        if chosen["score"] == rejected["score"]:
+            self.note("score both answers alike and so give no pair", number)
+
+    def _take_answer(self, number: int, row: Row) -> list[Problem]:
+        earlier = self._earlier(number, [row["feedback"], row["prompt"], row["completion"]], row["score"])
+        if earlier is None:
+            return []
+        score, first = earlier
+        if score == row["score"]:
+            self.note("repeat an earlier answer", number)
+        elif row["feedback"] == "binary":
+            what = "the same prompt and completion have the opposite label further up"
+            return [Problem(what, "mend or delete one of the two", number, detail=f"row {first}")]
+        else:
+            self.note("give an earlier answer another score", number)
+        return []
+
+    def _earlier(self, number: int, said: list[object], score: float) -> tuple[float, int] | None:
+        """The first (score, row) of what is said here; None if it is new, and then it is kept."""
+        key = _digest(said)
+        if key in self._first:
+            return self._first[key]
+        self._first[key] = (score, number)
+        return None
+
+
+def _digest(said: list[object]) -> bytes:
+    return hashlib.sha256(json.dumps(said).encode()).digest()

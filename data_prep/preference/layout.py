@@ -1,0 +1,106 @@
+"""Which columns of a user's file hold prompts, completions and what is known of them: told from the columns' names.
+Example: prompt, completion, label -> rows judged good or bad. One file may hold judged answers and instructions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from data_prep.custom_layout import ANSWER, QUESTION
+from data_prep.custom_report import Problem
+from data_prep.preference.schema import COLUMNS
+
+# How a row can be laid out, the first that fits: the part of the file that tells, and all parts it may use.
+PAIR, COMPLETION, OUTPUT, MESSAGES, ROWS = "pair", "completion", "output", "messages", "rows"
+_TELLS = {PAIR: ("chosen", "rejected"), COMPLETION: ("completion",), OUTPUT: ("output",), MESSAGES: ("messages",)}
+_USES = {
+    PAIR: ("prompt", "chosen", "rejected", "chosen_score", "rejected_score"),
+    COMPLETION: ("prompt", "completion", "label", "score"),
+    OUTPUT: ("instruction", "input", "output"),
+    MESSAGES: ("messages",),
+}
+_TITLES = {
+    PAIR: "a better and a worse answer",
+    COMPLETION: "a prompt and its completion",
+    OUTPUT: "an instruction and its output",
+    MESSAGES: "conversations to learn from",
+    ROWS: "rows in the alignment format",
+}
+# The second name is that of the hub's binarized UltraFeedback.
+_NAMES = {"chosen_score": ("chosen_score", "score_chosen"), "rejected_score": ("rejected_score", "score_rejected")}
+
+LAYOUTS = (
+    "prompt, chosen and rejected; prompt, completion and label (or score); messages; prompt and completion; "
+    "instruction, input and output"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the rows of a file may be laid out, in order of precedence; columns: a part's name to the column's."""
+
+    kinds: tuple[str, ...] = ()
+    columns: dict[str, str] = field(default_factory=dict)
+
+    def kind_of(self, cells: dict[str, Any]) -> str:
+        """How this row is laid out: the first kind that it has a telling cell of, or else the file's first kind."""
+        for kind in self.kinds if len(self.kinds) > 1 else ():
+            if any(cells.get(self.columns.get(part, "")) not in (None, "") for part in _TELLS[kind]):
+                return kind
+        return self.kinds[0]
+
+    @property
+    def scores(self) -> list[str]:
+        """The columns of scores."""
+        return [self.columns[part] for part in ("score", "chosen_score", "rejected_score") if part in self.columns]
+
+    def __str__(self) -> str:
+        parts = []
+        for kind in self.kinds:
+            used = ", ".join(self.columns[part] for part in _USES.get(kind, ()) if part in self.columns)
+            parts.append(_TITLES[kind] + (f" ({used})" if used else ""))
+        return "; or ".join(parts)
+
+
+def answers_by(columns: Sequence[str]) -> bool:
+    """Whether columns of these names are answers and what is known of them, not problems with solutions."""
+    named = {name.lower() for name in columns}
+    if set(COLUMNS) <= named or named & {"chosen", "rejected"}:
+        return True
+    problems = named & set(QUESTION) and named & set(ANSWER)
+    return not problems and bool(named & {"completion", "messages"} or {"instruction", "output"} <= named)
+
+
+def understand(columns: Sequence[str]) -> tuple[Layout, list[Problem]]:
+    """The layout of a file with these columns; with problems if some are missing or leave the meaning open."""
+    named = {name.lower(): name for name in reversed(columns)}
+    has = f"the file has {', '.join(columns)}"
+    if set(COLUMNS) <= named.keys():
+        return Layout((ROWS,)), []
+    parts = dict.fromkeys(part for used in _USES.values() for part in used)
+    found = {part: name for part in parts for alias in _NAMES.get(part, (part,)) if (name := named.get(alias))}
+    kinds = tuple(kind for kind, tells in _TELLS.items() if any(part in found for part in tells))
+    problems: list[Problem] = []
+
+    def demand(condition: bool, what: str, mend: str, column: str | None = None) -> None:
+        if not condition:
+            problems.append(Problem(what, f"{mend} ({has})", column=column))
+
+    demand(bool(kinds), "no columns of answers", f"name them {LAYOUTS}")
+    if PAIR in kinds:
+        for part, other in (("chosen", "rejected"), ("rejected", "chosen")):
+            demand(part in found, f"there is a column {other}, but none named {part}", "add it", part)
+        for part, other in (("chosen_score", "rejected_score"), ("rejected_score", "chosen_score")):
+            demand(part in found or other not in found, f"there is a column {other}, but none named {part}", "add it")
+    if COMPLETION in kinds:
+        demand("prompt" in found, "no column for the prompt", "name it prompt")
+        both = "label" in found and "score" in found
+        demand(not both, "both a label and a score are given", "delete the column that should not count, or rename it")
+    else:
+        for part in ("label", "score"):
+            mend = "name the answers' column completion, or delete this one"
+            demand(part not in found, f"a {part} without a column of completions", mend, found.get(part))
+    if OUTPUT in kinds:
+        demand("instruction" in found, "no column for the instruction", "name it instruction")
+    return Layout(kinds, found), problems

@@ -1,0 +1,218 @@
+"""A user's own answers (chosen/rejected, labels, scores, instructions) from one file to train and test files.
+Example: rows {"prompt": "What is 2 + 2?", "chosen": "4.", "rejected": "5."}, see examples/custom/preferences.jsonl."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_prep.custom_cells import BadCell
+from data_prep.custom_read import read_file
+from data_prep.custom_report import CustomDataError, Problem, listing
+from data_prep.custom_source import Source
+from data_prep.preference.cells import messages_in, number_of
+from data_prep.preference.history import History
+from data_prep.preference.layout import MESSAGES, Layout, answers_by, understand
+from data_prep.preference.make_rows import Scale, make_rows
+from data_prep.preference.schema import Row, torn_groups
+from data_prep.preference.split import FILES, Written, beginning, write_split
+from data_prep.schema import SchemaError
+
+_LINES_PEEKED = 100
+
+
+@dataclass
+class Examined:
+    """A file as understood. rows: the good ones, rows[i] made from the user's row numbers[i].
+
+    scale: what 0 and 1 stand for. problems: all that is wrong; the rows are only of use if there are none.
+    noted: oddities between rows that do no harm, each with the user's rows concerned.
+    """
+
+    source: Source
+    layout: Layout
+    scale: Scale
+    rows: list[Row] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    noted: dict[str, list[int]] = field(default_factory=dict)
+
+    def complaint(self) -> str:
+        """All problems, for people."""
+        return listing(self.source.path, self.problems, self.source.counting)
+
+
+def looks_like_answers(path: Path) -> bool:
+    """Whether a file holds answers and what is known of them, by its columns; False if it cannot be read."""
+    return answers_by(_columns(path))
+
+
+def _columns(path: Path) -> Sequence[str]:
+    """The names of a file's columns; of a jsonl file those of its first lines, so that a long one is not read whole."""
+    try:
+        if path.suffix.lower() == ".parquet":
+            return list(pq.read_schema(path).names)
+        if path.suffix.lower() not in (".jsonl", ".ndjson"):
+            return read_file(path).columns
+        columns: dict[str, None] = {}
+        with path.open(encoding="utf-8-sig", errors="replace") as lines:
+            for _, line in zip(range(_LINES_PEEKED), lines, strict=False):
+                try:
+                    cells = json.loads(line)
+                except (ValueError, RecursionError):
+                    continue
+                columns |= dict.fromkeys(cells if isinstance(cells, dict) else ())
+        return [column.strip() for column in columns]
+    except (pa.ArrowException, OSError):
+        return []
+
+
+def examine(path: Path, score_min: float | None = None, score_max: float | None = None) -> Examined:
+    """Reads and judges a file; never raises for what it holds. CustomDataError if the scale itself is unusable."""
+    declared = _declared(score_min, score_max)
+    source = read_file(path)
+    layout, unclear = understand(source.columns) if source.rows else (Layout(), [])
+    found = Examined(source, layout, declared or Scale(), problems=[*source.problems, *unclear])
+    if unclear or not source.rows:
+        return found
+    if declared is None:
+        found.scale = _usual_scale(source, layout, found.problems)
+    elif not layout.scores:
+        found.problems.append(Problem("there are no scores", "leave out --score-min and --score-max"))
+    history = History()
+    for number, cells in source.rows:
+        made = make_rows(layout, number, cells, found.scale)
+        rows = [item for item in made if not isinstance(item, Problem)]
+        found.problems += [item for item in made if isinstance(item, Problem)]
+        found.problems += history.take(number, rows)
+        if rows and _ends_open(layout, cells):
+            history.note("end with the user, whose last turn has no answer and is left out", number)
+        found.rows += rows
+        found.numbers += [number] * len(rows)
+    for at, first, column in torn_groups(found.rows):
+        what, mend = f"an earlier row of its group has another {column}", "give what cannot be compared other groups"
+        found.problems.append(Problem(what, mend, found.numbers[at], "group", f"row {found.numbers[first]}"))
+    found.noted = history.noted
+    return found
+
+
+def _ends_open(layout: Layout, cells: dict[str, Any]) -> bool:
+    if layout.kind_of(cells) != MESSAGES:
+        return False
+    messages = messages_in("messages", cells[layout.columns["messages"]])
+    return messages is not None and messages[-1]["role"] == "user"
+
+
+def _declared(score_min: float | None, score_max: float | None) -> Scale | None:
+    if score_min is None and score_max is None:
+        return None
+    if score_min is None or score_max is None or not float("-inf") < score_min < score_max < float("inf"):
+        raise CustomDataError(
+            f"--score-min {score_min} --score-max {score_max}: give both, the worst and the best score there can be, "
+            "the first below the second, such as --score-min 1 --score-max 10"
+        )
+    return Scale(score_min, score_max)
+
+
+def _usual_scale(source: Source, layout: Layout, problems: list[Problem]) -> Scale:
+    """0 to 1 if all scores lie there. If not, the user has to say: five stars may be of five or of ten."""
+    seen = []
+    for column in layout.scores:
+        for _, cells in source.rows:
+            try:
+                seen.append(number_of(column, cells.get(column)))
+            except BadCell:
+                continue  # complained of where rows are made
+    low, high = min(seen, default=0.0), max(seen, default=0.0)
+    if low >= 0.0 and high <= 1.0:
+        return Scale()
+    what = f"scores go from {low:g} to {high:g}, so what the worst and the best possible score are cannot be told"
+    mend = "say it with --score-min and --score-max (score_min=, score_max=), or write scores from 0 to 1"
+    problems.append(Problem(what, mend, column=", ".join(layout.scores)))
+    return Scale(min(low, 0.0), max(high, 1.0))  # so that the other faults of these rows are still found
+
+
+def write_local(
+    file: Path,
+    folder: Path,
+    *,
+    seed: int = 0,
+    test_share: float = 0.1,
+    test_file: Path | None = None,
+    score_min: float | None = None,
+    score_max: float | None = None,
+) -> Written:
+    """Writes folder/train.parquet and folder/test.parquet from a user's file.
+
+    test_file holds the test rows; without one, `test_share` of the conversations are drawn for the test, by a hash of
+    how each begins and `seed`: further rows move no others. score_min, score_max: the worst and best possible score,
+    needed if any score is below 0 or above 1.
+    CustomDataError lists all that is wrong, and then nothing is written.
+    """
+    train = examine(file, score_min, score_max)
+    test = None if test_file is None else examine(test_file, score_min, score_max)
+    return write_examined(train, test, folder, seed, test_share)
+
+
+def write_examined(
+    examined: Examined, test: Examined | None, folder: Path, seed: int = 0, test_share: float = 0.1
+) -> Written:
+    """`write_local` from files already examined."""
+    complaints = [part.complaint() for part in (examined, test) if part is not None and part.problems]
+    if complaints:
+        raise CustomDataError("\n".join(complaints))
+    for part in (examined, test):
+        if part is not None and part.source.path.resolve() in {(folder / name).resolve() for name in FILES.values()}:
+            raise CustomDataError(f"{part.source.path} would be overwritten; choose another folder")
+    if test is None:
+        drawn = _drawn(examined, seed, test_share)
+        train_rows = [row for row, in_test in zip(examined.rows, drawn, strict=True) if not in_test]
+        test_rows = [row for row, in_test in zip(examined.rows, drawn, strict=True) if in_test]
+    else:
+        _refuse_common_prompts(examined, test)
+        train_rows, test_rows = examined.rows, test.rows
+    try:
+        return write_split(folder, train_rows, test_rows)
+    except (SchemaError, pa.ArrowException, OSError) as error:
+        raise CustomDataError(f"{folder}: cannot be written ({error})") from None
+
+
+def _drawn(examined: Examined, seed: int, test_share: float) -> list[bool]:
+    """Which rows are test rows: those whose conversation's hash, a number in [0, 1), is below the share."""
+    if not 0.0 < test_share < 1.0:
+        raise CustomDataError(f"--test-share {test_share}: must be between 0 and 1, such as 0.1")
+    places = [_place(beginning(row["prompt"]), seed) for row in examined.rows]
+    drawn = [place < test_share for place in places]
+    if all(drawn) or not any(drawn):
+        empty = "train" if all(drawn) else "test"
+        # the share at which the nearest conversation changes sides, rounded so that it does
+        nearest = max(places) - 5e-5 if all(drawn) else min(places) + 5e-5
+        raise CustomDataError(
+            f"{examined.source.path}: of its {len(set(places))} different conversations none falls into the {empty} "
+            f"part with --test-share {test_share} and --seed {seed}; take --test-share {nearest:.4f}, another --seed, "
+            "or a file of test rows with --test"
+        )
+    return drawn
+
+
+def _place(key: str, seed: int) -> float:
+    return int.from_bytes(hashlib.sha256(f"{seed} {key}".encode()).digest()[:8], "big") / 2**64
+
+
+def _refuse_common_prompts(train: Examined, test: Examined) -> None:
+    tested = {beginning(row["prompt"]): number for row, number in zip(test.rows, test.numbers, strict=True)}
+    what, mend = f"a conversation in {test.source.path} begins like this one", "delete one of the two"
+    common = {
+        number: Problem(what, mend, number, detail=f"row {tested[key]} there")
+        for row, number in zip(train.rows, train.numbers, strict=True)
+        if (key := beginning(row["prompt"])) in tested
+    }
+    if common:
+        raise CustomDataError(listing(train.source.path, list(common.values()), train.source.counting))

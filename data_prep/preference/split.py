@@ -1,0 +1,64 @@
+"""Train and test files of alignment data: which conversations are alike, and the two files with nothing shared.
+Rows stay together by how their conversation begins, so that no test prompt continues a training conversation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from data_prep.preference.schema import Row, write_rows
+from data_prep.schema import Message, SchemaError
+
+FILES = {"train": "train.parquet", "test": "test.parquet"}
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written, with the number of rows; left_out: rows of the source that were not, by reason."""
+
+    train: Path
+    test: Path
+    n_train: int
+    n_test: int
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+
+def prompt_group(prompt: Sequence[Message]) -> str:
+    """A name for all answers to this very prompt, as `group` of their rows."""
+    return f"prompt-{hashlib.sha256(json.dumps(prompt, sort_keys=True).encode()).hexdigest()[:16]}"
+
+
+def beginning(prompt: Iterable[Message]) -> str:
+    """How a conversation begins: the user's first message without regard to case and white space."""
+    first = next((message["content"] for message in prompt if message["role"] == "user"), "")
+    return " ".join(first.casefold().split())
+
+
+def write_split(
+    folder: Path, train: Sequence[Row], test: Sequence[Row], left_out: Mapping[str, int] | None = None
+) -> Written:
+    """Writes folder/train.parquet and folder/test.parquet, rows numbered anew.
+
+    Raises:
+        SchemaError: if a file would have no rows, a row is malformed, or a conversation begins alike in both files.
+    """
+    paths = {split: folder / name for split, name in FILES.items()}
+    parts = {"train": train, "test": test}
+    for split, rows in parts.items():
+        if not rows:
+            raise SchemaError(f"{paths[split]} would have no rows; ask for at least one")
+    tested = {beginning(row["prompt"]): number for number, row in enumerate(test)}
+    for number, row in enumerate(train):
+        if (other := tested.get(beginning(row["prompt"]))) is not None:
+            raise SchemaError(
+                f"{paths['train']}, row {number}, column prompt: the conversation begins like that of row {other} of "
+                f"{paths['test']}; nothing may be in both"
+            )
+    # The test file first: a folder with a train file is whole.
+    for split in ("test", "train"):
+        numbered = [{**row, "extra_info": {"index": n, "split": split}} for n, row in enumerate(parts[split])]
+        write_rows(paths[split], numbered)
+    return Written(paths["train"], paths["test"], len(train), len(test), dict(left_out or {}))

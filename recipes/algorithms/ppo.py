@@ -1,0 +1,17 @@
+"""PPO with a critic: Schulman et al., arXiv 1707.06347, as verl runs it; what RLHF and UNA online are compared with.
+
+    A from generalised advantage estimation over the critic's values (gamma 1, lambda 1)
+    L = -E[min(rho A, clip(rho, 1 - eps, 1 + eps) A)] + beta KL_3(pi || pi_ref) - c_H H(pi)
+The critic learns the clipped squared error; it starts from the policy's weights with a new head (--critic_lr).
+"""
+
+from recipes.algorithms.base import Algorithm
+
+ALGORITHM = Algorithm(
+    name="ppo",
+    title="PPO with a critic",
+    paper="arXiv 1707.06347",
+    equation="PPO(y | q) with GAE over a critic",
+    stages=("rl",),
+    estimator="gae",
+)

@@ -1,0 +1,108 @@
+"""The course of a run: which processes it consists of, in which order, and what each starts from."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from recipes import datafiles
+from recipes.datafiles import DataFiles
+from recipes.experiment import Experiment
+from recipes.profiles import PROFILES
+from recipes.resolve import build_experiment
+from recipes.run_dir import RunDir
+from recipes.stages import Stage, absolute, evaluation_stage, newest_checkpoint, rl_stage, sft_stage, sft_steps
+from recipes.tasks import TASKS
+from recipes.trl_plugin.plan import TrainingPlan, check_plan, count_rows, total_steps, write_plan
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def stages(experiment: Experiment, run: RunDir, files: DataFiles) -> list[Stage]:
+    """The processes of a run in order. The last training stage writes into the run's own folder."""
+    kinds = experiment.stages
+    if kinds == ("alignment",):
+        return _alignment_stages(experiment, run, files)
+    if kinds == ("rl",):
+        return [rl_stage(experiment, run, files, experiment.model)]
+    supervised = run if kinds == ("sft",) else RunDir(run.path / "sft")
+    weights = str(supervised.hf / "last")
+    found = [
+        evaluation_stage(experiment, run, supervised, files, "base", experiment.model, step=0),
+        sft_stage(experiment, supervised, files, experiment.model),
+    ]
+    if kinds == ("sft",):
+        steps = sft_steps(experiment, files)
+        return [*found, evaluation_stage(experiment, run, run, files, "trained", weights, step=steps)]
+    # The reinforcement stage validates its own start, which is the supervised model.
+    return [*found, rl_stage(experiment, run, files, weights)]
+
+
+def _alignment_stages(experiment: Experiment, run: RunDir, files: DataFiles) -> list[Stage]:
+    """Training on answers; where a verifier knows how good the model's own are, it says so before and after."""
+    plan = training_plan(experiment, run, files)
+    steps = total_steps(plan, count_rows(plan)) if files.train.exists() else 0
+
+    def prepare(_: Path) -> None:
+        checkpoint = newest_checkpoint(run)
+        resume_from = None if checkpoint is None else str(checkpoint)
+        write_plan(replace(plan, resume_from=resume_from), run.path)
+
+    module = ["-m", "recipes.trl_plugin.main", str(run.path)]
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={plan.devices}"]
+    command = [*launcher, *module] if plan.devices > 1 else module
+    title = f"{experiment.algo} on {Path(experiment.data).name}"
+    training = Stage(title, run, command, steps, "starting TRL", prepare)
+    verified = _verification(experiment)
+    if verified is None:
+        return [training]
+    problems, held_out = verified
+    weights = str(run.hf / "last")
+    return [
+        evaluation_stage(problems, run, run, held_out, "base", experiment.model, step=0),
+        training,
+        evaluation_stage(problems, run, run, held_out, "trained", weights, step=steps),
+    ]
+
+
+def training_plan(experiment: Experiment, run: RunDir, files: DataFiles) -> TrainingPlan:
+    """What recipes/trl_plugin is told."""
+    e = experiment
+    plan = TrainingPlan(
+        method=e.method,
+        model=absolute(e.model),
+        train_file=str(files.train.resolve()),
+        test_file=str(files.test.resolve()),
+        run_dir=str(run.path),
+        device=e.device,
+        devices=e.n_gpu,
+        dtype=e.dtype,
+        seed=e.seed,
+        lora_rank=e.lora_rank,
+        alignment=e.alignment,
+        prompt_style=e.prompt_style,
+        test_freq=e.test_freq,
+        save_freq=e.save_freq,
+        val_size=e.val_size,
+        keep_checkpoints=e.keep_checkpoints,
+        logger=tuple(name for name in e.logger if name != "file"),
+        resume_from=None,
+        about={"algorithm": e.algorithm.title, "paper": e.algorithm.paper, "data": e.data, "configuration": e.hash},
+    )
+    check_plan(plan)
+    return plan
+
+
+def _verification(experiment: Experiment) -> tuple[Experiment, DataFiles] | None:
+    """The problems that tell how good the answers of a model are that was trained on answers; None without."""
+    task = TASKS.get(experiment.data)
+    if task is None or not task.evaluated_on:
+        return None
+    flags: dict[str, Any] = {
+        "algo": "rft",
+        "data": task.evaluated_on,
+        "model": experiment.model,
+        "prompt_style": experiment.prompt_style,
+    }
+    flags |= {"val_size": experiment.val_size, "seed": experiment.seed}
+    problems = build_experiment(flags, PROFILES[experiment.profile])
+    return problems, datafiles.locate(problems, ROOT)

@@ -1,0 +1,114 @@
+"""Sizes of the models that people train here, and what follows from them: parameters and bytes a token.
+
+From the models' published config.json; a model in a folder is read from its own.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """A decoder with grouped-query attention and a gated MLP (Llama, Qwen2 and their kin)."""
+
+    layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocabulary: int
+    tied: bool
+    attention_bias: bool
+
+    @property
+    def embedding(self) -> int:
+        """Parameters of one vocabulary matrix."""
+        return self.vocabulary * self.hidden
+
+    @property
+    def per_layer(self) -> int:
+        """Parameters of one layer."""
+        q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        bias = q + 2 * kv if self.attention_bias else 0
+        return self.hidden * (2 * q + 2 * kv) + bias + 3 * self.hidden * self.intermediate + 2 * self.hidden
+
+    @property
+    def parameters(self) -> int:
+        """All parameters."""
+        return self.layers * self.per_layer + self.hidden + self.embedding * (1 if self.tied else 2)
+
+    def lora_parameters(self, rank: int) -> int:
+        """Parameters of adapters of that rank on every linear layer but the vocabulary's."""
+        q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        attention = 2 * (self.hidden + q) + 2 * (self.hidden + kv)
+        return self.layers * rank * (attention + 3 * (self.hidden + self.intermediate))
+
+    def kv_bytes(self, width: int) -> int:
+        """Bytes of keys and values a token, for numbers of `width` bytes."""
+        return 2 * self.layers * self.kv_heads * self.head_dim * width
+
+    def layer_bytes(self, width: int) -> int:
+        """Bytes of intermediate results that the backward pass of one layer needs a token.
+
+        Two normalisations (float32), queries, keys, values, attention's output and projection, two residual sums, and
+        the MLP's gate, up, activation and product.
+        """
+        q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        return width * (2 * q + 2 * kv + 4 * self.hidden + 4 * self.intermediate) + 8 * self.hidden
+
+
+def _qwen(layers: int, hidden: int, intermediate: int, heads: int, kv: int, *, dim: int = 128) -> ModelShape:
+    vocabulary = 152064 if hidden == 3584 else 151936
+    return ModelShape(layers, hidden, intermediate, heads, kv, dim, vocabulary, hidden < 3584, attention_bias=True)
+
+
+SHAPES: dict[str, ModelShape] = {
+    "Qwen2.5-0.5B": _qwen(24, 896, 4864, 14, 2, dim=64),
+    "Qwen2.5-1.5B": _qwen(28, 1536, 8960, 12, 2),
+    "Qwen2.5-3B": _qwen(36, 2048, 11008, 16, 2),
+    "Qwen2.5-7B": _qwen(28, 3584, 18944, 28, 4),
+    "Llama-3.2-1B": ModelShape(16, 2048, 8192, 32, 8, 64, 128256, tied=True, attention_bias=False),
+    "Llama-3.2-3B": ModelShape(28, 3072, 8192, 24, 8, 128, 128256, tied=True, attention_bias=False),
+    "Llama-3.1-8B": ModelShape(32, 4096, 14336, 32, 8, 128, 128256, tied=False, attention_bias=False),
+    "Mistral-7B-v0.1": ModelShape(32, 4096, 14336, 32, 8, 128, 32000, tied=False, attention_bias=False),
+}
+
+
+def shape_of_config(config: dict[str, Any]) -> ModelShape:
+    """The shape that a config.json describes. Raises KeyError when it describes another kind of model."""
+    heads = config["num_attention_heads"]
+    return ModelShape(
+        layers=config["num_hidden_layers"],
+        hidden=config["hidden_size"],
+        intermediate=config["intermediate_size"],
+        heads=heads,
+        kv_heads=config.get("num_key_value_heads", heads),
+        head_dim=config.get("head_dim") or config["hidden_size"] // heads,
+        vocabulary=config["vocab_size"],
+        tied=config.get("tie_word_embeddings", False),
+        attention_bias=config.get("model_type") == "qwen2" or config.get("attention_bias", False),
+    )
+
+
+def known_shape(model: str) -> ModelShape | None:
+    """The shape of a model folder, or of a hub name in the table above (base, instruction-tuned, math or coder)."""
+    config = Path(model) / "config.json"
+    if config.exists():
+        try:
+            return shape_of_config(json.loads(config.read_text(encoding="utf-8")))
+        except KeyError:
+            return None
+    name = re.sub(r"-(Math|Coder)(?=-)", "", model.rpartition("/")[2])
+    return SHAPES.get(re.sub(r"-(Instruct|Base)$", "", name))
+
+
+def parameters(model: str) -> float | None:
+    """Number of parameters of a model: by its shape, else the size in its name ("Qwen2.5-14B")."""
+    if (shape := known_shape(model)) is not None:
+        return float(shape.parameters)
+    size = re.search(r"(\d+(?:\.\d+)?)B(?![a-z])", model, flags=re.IGNORECASE)
+    return float(size.group(1)) * 1e9 if size else None

@@ -1,0 +1,166 @@
+"""--pipeline: stages of training in one command, each from the weights of the one before, each with its own data.
+
+python3 run.py --pipeline sft,dpo,grpo --data ultrachat,ultrafeedback,countdown
+python3 run.py --pipeline framework                      a file of recipes/pipelines/, or one of your own (path.yaml)
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from eval.reporting.cells import Table, markdown
+from recipes.experiment import Experiment, ExperimentError, nearest
+from recipes.front import Steering, plan_training
+from recipes.launch import DONE, dry_run, launch
+from recipes.run_dir import RunDir, write_json
+from recipes.tasks import TASKS
+
+PRESETS = {file.stem: file for file in sorted((Path(__file__).parent / "pipelines").glob("*.yaml"))}
+SUMMARY = "pipeline.json"
+
+# What differs from stage to stage, so that one value for all of them would be a mistake.
+_OF_ONE_STAGE = ("lr", "batch_size", "epochs", "beta", "mini_batch_size", "micro_batch_size")
+_KEYS = {"algo", "data", "flags"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One training of a pipeline."""
+
+    name: str
+    """Of its folder: its number and algorithm."""
+
+    flags: dict[str, Any]
+    """What the pipeline says of it, by flag."""
+
+
+def pipeline(text: str, flags: Mapping[str, Any]) -> int:
+    """Run the stages that are not finished, or describe them with --dry_run; returns the exit code.
+
+    Raises:
+        ExperimentError: before anything starts, for a stage that cannot work.
+    """
+    steps = steps_of(text, flags)
+    # All of them are resolved from the first model, so that the last stage's mistake shows now and not in a week.
+    plans = [plan_training({**flags, **step.flags}) for step in steps]
+    steering = plans[0][0]
+    first = plans[0][1]
+    folder = steering.folder(f"{'+'.join(step.flags['algo'] for step in steps)}-{Path(first.model).name}-{first.hash}")
+    if steering.dry_run:
+        for number, (step, (_, experiment)) in enumerate(zip(steps, plans, strict=True)):
+            start = experiment.model if number == 0 else f"{folder / steps[number - 1].name}/hf/last"
+            print(f"--- {step.name}, from {start}\n{dry_run(experiment, folder / step.name)}\n")
+        return 0
+    model: str | None = None
+    for step, (_, planned) in zip(steps, plans, strict=True):
+        place = RunDir(folder / step.name)
+        code = _train(step, flags, planned, place, steering, model)
+        if code:
+            return code
+        model = str(place.hf / "last")
+    _summarise(folder, steps)
+    return 0
+
+
+def _train(
+    step: Step, flags: Mapping[str, Any], planned: Experiment, place: RunDir, steering: Steering, model: str | None
+) -> int:
+    if (place.path / DONE).exists() and place.summary.exists():
+        if not steering.resume:
+            raise ExperimentError(
+                f"{place.path} already holds a run; add --resume to go on, or --out for another folder"
+            )
+        print(f"{step.name} is finished", flush=True)
+        return 0
+    print(f"--- {step.name}", flush=True)
+    # A folder called "last" does not say whether its model follows instructions: the first model's name did.
+    own = {**flags, **step.flags, "prompt_style": planned.prompt_style}
+    if model is not None:
+        own["model"] = model
+    _, experiment = plan_training(own)
+    resume = steering.resume and place.experiment.exists()
+    return launch(
+        experiment, place.path, resume=resume, stall_minutes=steering.stall_minutes, auto_batch=steering.auto_batch
+    )
+
+
+def steps_of(text: str, flags: Mapping[str, Any]) -> list[Step]:
+    """The stages that --pipeline names.
+
+    Raises:
+        ExperimentError: for an unknown name, a file that is no pipeline, data that do not fit the stages, or a flag
+            that cannot be meant for all stages.
+    """
+    file = PRESETS.get(text) or (Path(text) if text.endswith((".yaml", ".yml")) else None)
+    data = flags.get("data")
+    if file is None:
+        algos = text.split(",")
+        if len(algos) == 1:
+            raise ExperimentError(
+                f"--pipeline {text}: neither a known pipeline{nearest(text, PRESETS)} ({', '.join(PRESETS)}), nor a "
+                f"file, nor several algorithms separated by commas"
+            )
+        given: list[dict[str, Any]] = [{"algo": algo} for algo in algos]
+    else:
+        given = _read(file)
+        algos = [each["algo"] for each in given]
+    for name in _OF_ONE_STAGE:
+        if flags.get(name) is not None:
+            raise ExperimentError(
+                f"--{name} with --pipeline: stages need values of their own; write them into a file like "
+                f"recipes/pipelines/framework.yaml and give it as --pipeline file.yaml"
+            )
+    names = data.split(",") if data else []
+    if names and len(names) not in (1, len(algos)):
+        raise ExperimentError(f"--data {data}: {len(names)} names for {len(algos)} stages; give one, or one for each")
+    found = []
+    for number, each in enumerate(given):
+        own = {"algo": each["algo"], "data": each.get("data"), **each.get("flags", {})}
+        if names:
+            own["data"] = names[number] if len(names) > 1 else _fitting(names[0], each["algo"])
+        found.append(Step(f"{number + 1}-{each['algo']}", own))
+    return found
+
+
+def _fitting(data: str, algo: str) -> str:
+    """For a pipeline with one name of data: a set of answers serves all stages but those that need its verifier."""
+    from recipes.algorithms import get_algorithm
+
+    task = TASKS.get(data)
+    try:
+        needs_problems = "rl" in get_algorithm(algo).stages
+    except KeyError:
+        return data
+    return task.evaluated_on if task is not None and task.evaluated_on and needs_problems else data
+
+
+def _read(file: Path) -> list[dict[str, Any]]:
+    try:
+        steps = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ExperimentError(f"--pipeline {file}: {error}") from None
+    if not isinstance(steps, list) or len(steps) < 1:
+        raise ExperimentError(f"--pipeline {file}: must be a list of stages, each with algo, data and flags")
+    for number, step in enumerate(steps):
+        if not isinstance(step, dict) or "algo" not in step or not set(step) <= _KEYS:
+            raise ExperimentError(f"--pipeline {file}, stage {number + 1}: needs algo, and may have data and flags")
+    return steps
+
+
+def _summarise(folder: Path, steps: list[Step]) -> None:
+    rows = []
+    for step in steps:
+        summary = json.loads(RunDir(folder / step.name).summary.read_text(encoding="utf-8"))
+        rows.append({"stage": step.name, **summary})
+    write_json(folder / SUMMARY, rows)
+    columns = ("stage", "data", "val/acc before", "val/acc last", "seconds")
+    cells = [tuple("" if row.get(name) is None else _cell(row[name]) for name in columns) for row in rows]
+    print("\n" + markdown(Table(columns, tuple(cells))), flush=True)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

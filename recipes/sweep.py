@@ -1,0 +1,210 @@
+"""--sweep: algorithms x data x seeds by one command, each run in a folder of its own, one summary and one report.
+
+out/<sweep>/  sweep.json  summary.md  summary.csv  report/  logs/<run>.txt  <algo>-<data>-s<seed>/ (a run's own folder)
+"""
+
+import hashlib
+import json
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from recipes.experiment import Experiment, ExperimentError, from_yaml
+from recipes.front import ROOT, plan_training
+from recipes.launch import DONE, prepared, refuse_evaluation_only, refuse_other_run
+from recipes.machine import gpu_count, visible_devices
+from recipes.resolve import default_profile
+from recipes.run_dir import RunDir
+
+Standing = Literal["finished", "unfinished", "not started"]
+
+# Flags that a sweep sets for each of its runs, or that are its own; its runs are given all others as they are.
+OF_SWEEP = ("algo", "data", "seed", "seeds", "parallel", "out", "idx", "resume", "dry_run")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a sweep."""
+
+    name: str
+    """Of its folder and of its lines on the screen."""
+
+    folder: Path
+    """Where it goes."""
+
+    experiment: Experiment
+    """What it is."""
+
+    flags: Mapping[str, Any]
+    """Flags of run.py by name, without --out and --resume."""
+
+    def arguments(self, *, resume: bool = False) -> list[str]:
+        """What run.py is given to start it, or to go on with it."""
+        return arguments({**self.flags, "out": str(self.folder), "resume": resume})
+
+    @property
+    def standing(self) -> Standing:
+        """How far it is, by what its folder holds.
+
+        Raises:
+            ExperimentError: when that is a run with other settings.
+        """
+        run = RunDir(self.folder)
+        if not run.experiment.exists():
+            return "not started"
+        saved = from_yaml(run.experiment.read_text(encoding="utf-8"))
+        refuse_other_run(run, saved, self.experiment)
+        whole = run.summary.exists() and (run.path / DONE).exists() and saved.T == self.experiment.T
+        return "finished" if whole else "unfinished"
+
+
+def sweep(flags: dict[str, Any]) -> int:
+    """Make every run of --algo x --data x --seeds that is not finished; returns the exit code.
+
+    Raises:
+        ExperimentError: before anything starts, for whatever one of the runs would refuse, or too few devices.
+        RunBusyError: when another process is at work on this sweep.
+    """
+    folder, plan = planned_sweep(flags)
+    parallel = parallel_of(flags)
+    if flags["dry_run"]:
+        print(listing(plan))
+        return 0
+    return start(plan, folder, parallel)
+
+
+def planned_sweep(flags: Mapping[str, Any]) -> tuple[Path, list[Planned]]:
+    """Its folder and its runs: all algorithms of the first seed before the second seed."""
+    algos, tasks = listed(flags["algo"] or "uft", "algo"), listed(flags["data"] or "countdown", "data")
+    profile = default_profile(gpu_count(), flags["profile"])
+    # Named, because a run that sees only its share of the devices would choose another one.
+    shared = {name: value for name, value in flags.items() if name not in OF_SWEEP} | {"profile": profile.name}
+    digest = hashlib.sha256(json.dumps(shared, sort_keys=True, default=str).encode()).hexdigest()[:8]
+    name = f"sweep-{'+'.join(Path(task).name for task in tasks)}-{Path(flags['model'] or profile.model).name}-{digest}"
+    folder = sweep_folder(flags, name)
+    chosen = [
+        {"algo": algo, "data": task, "seed": seed} for seed in seeds_of(flags) for task in tasks for algo in algos
+    ]
+    return folder, distinct(planned(folder, {**each, **shared}) for each in chosen)
+
+
+def sweep_folder(flags: Mapping[str, Any], name: str) -> Path:
+    """--out, or a folder of that name under out/; from where we are, if it is below."""
+    folder = Path(flags["out"] or ROOT / "out" / (name + (f"-{flags['idx']}" if flags["idx"] else ""))).resolve()
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+
+
+def planned(folder: Path, flags: Mapping[str, Any], name: str | None = None) -> Planned:
+    """The run that these flags mean, in a folder below `folder`; ExperimentError for one that cannot work."""
+    run_flags = {name: value for name, value in flags.items() if value is not None}
+    _, experiment = plan_training({**dict.fromkeys(OF_SWEEP), **flags})
+    refuse_evaluation_only(experiment)
+    name = name or f"{experiment.algo}-{Path(experiment.data).name}-s{experiment.seed}"
+    return Planned(name, folder / name, experiment, run_flags)
+
+
+def distinct(plan: Iterable[Planned]) -> list[Planned]:
+    """The plan as a list; ExperimentError when two of its runs would share a folder, or one belongs to another run."""
+    found: dict[str, Planned] = {}
+    for each in plan:
+        if each.name in found:
+            raise ExperimentError(f"--sweep: {each.name} is asked for twice (--algo, --data, --seeds)")
+        found[each.name] = each
+    for each in found.values():
+        _ = each.standing  # raises for another run's folder
+    return list(found.values())
+
+
+def start(plan: Sequence[Planned], folder: Path, parallel: int) -> int:
+    """Carry out a plan; returns the exit code."""
+    from recipes.sweep_runs import carry_out
+
+    shares = device_shares([each.experiment for each in plan], visible_devices(), parallel)
+    # Here, once: runs that start together must not make the same files at the same time.
+    for each in plan:
+        if each.standing != "finished":
+            prepared(each.experiment)
+    return carry_out(plan, folder, shares=shares, program=[sys.executable, str(ROOT / "run.py")])
+
+
+def device_shares(experiments: Sequence[Experiment], devices: Sequence[str], parallel: int) -> list[list[str] | None]:
+    """The devices of each of `parallel` places to run at; None where a run is given all there are.
+
+    Raises:
+        ExperimentError: when there are too few devices, or a run spans several nodes.
+    """
+    if parallel == 1:
+        return [None]
+    if any(each.nnodes > 1 for each in experiments):
+        raise ExperimentError(f"--parallel {parallel}: runs on several nodes go one at a time")
+    each = max((each.n_gpu for each in experiments if each.device == "cuda"), default=0)
+    if each == 0:
+        return [None] * parallel
+    if parallel * each > len(devices):
+        raise ExperimentError(
+            f"--parallel {parallel}: {parallel} runs of {each} device(s) need {parallel * each}, and there are "
+            f"{len(devices)} ({', '.join(devices) or 'none'}); give fewer with --n_gpu or --profile, or a smaller "
+            f"--parallel"
+        )
+    return [list(devices[place * each : (place + 1) * each]) for place in range(parallel)]
+
+
+def listing(plan: Sequence[Planned]) -> str:
+    """A line a run with how far it is, and the commands of those that are left."""
+    standings = {each.name: each.standing for each in plan}
+    width = max(map(len, standings))
+    lines = [f"{len(plan)} runs, {sum(each == 'finished' for each in standings.values())} of them finished"]
+    lines += [f"  {name:<{width}}  {standing}" for name, standing in standings.items()]
+    left = [each for each in plan if standings[each.name] != "finished"]
+    if left:
+        lines.append("commands:")
+        resumes = [each.arguments(resume=standings[each.name] == "unfinished") for each in left]
+        lines += [f"  python3 run.py {shlex.join(words)}" for words in resumes]
+    return "\n".join(lines)
+
+
+def arguments(flags: Mapping[str, Any]) -> list[str]:
+    """Flags by name as the words of a command line; None and False are left out, overrides come last, after --."""
+    words: list[str] = []
+    for name, value in flags.items():
+        if value is None or value is False or name == "overrides":
+            continue
+        words.append(f"--{name}")
+        if value is not True:
+            words.append(",".join(map(str, value)) if isinstance(value, tuple) else str(value))
+    overrides = flags.get("overrides") or ()
+    return [*words, *(("--", *overrides) if overrides else ())]
+
+
+def listed(text: str, flag: str) -> list[str]:
+    """The words of a comma-separated flag; ExperimentError for an empty one or one that is given twice."""
+    words = text.split(",")
+    for word in words:
+        if not word:
+            raise ExperimentError(f"--{flag} {text}: a name is missing between commas")
+        if words.count(word) > 1:
+            raise ExperimentError(f"--{flag} {text}: {word} is given twice")
+    return words
+
+
+def seeds_of(flags: Mapping[str, Any]) -> list[int]:
+    """--seeds, or the one of --seed, or 0."""
+    if flags["seeds"] is None:
+        return [flags["seed"] or 0]
+    if flags["seed"] is not None:
+        raise ExperimentError("--seed and --seeds: give a sweep --seeds alone")
+    words = listed(flags["seeds"], "seeds")
+    if odd := [word for word in words if not word.strip().isdigit()]:
+        raise ExperimentError(f"--seeds {flags['seeds']}: {odd[0]!r} is not a whole number from 0 up")
+    return [int(word) for word in words]
+
+
+def parallel_of(flags: Mapping[str, Any]) -> int:
+    """--parallel, one if it is not given."""
+    count = flags["parallel"]
+    if count is not None and count < 1:
+        raise ExperimentError(f"--parallel {count}: must be at least 1")
+    return count or 1

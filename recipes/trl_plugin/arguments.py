@@ -1,0 +1,108 @@
+"""TrainingPlan -> what TRL's trainers are constructed with: configuration, adapter, 4-bit loading, FSDP2."""
+
+import math
+import os
+from typing import Any
+
+import torch
+from peft import LoraConfig
+from transformers import BitsAndBytesConfig
+from trl import DPOConfig, KTOConfig, SFTConfig
+
+from recipes.run_dir import RunDir
+from recipes.trl_plugin.plan import TrainingPlan
+
+WARM_UP = 0.1
+# FSDP wraps whole decoder layers; accelerate finds their class in the model.
+_FSDP2 = {
+    "version": 2,
+    "state_dict_type": "FULL_STATE_DICT",
+    "reshard_after_forward": True,
+    "activation_checkpointing": True,
+}
+
+
+def sharded(plan: TrainingPlan) -> bool:
+    """Whether the weights are spread over the GPUs (FSDP2). Adapters are small: there every GPU holds the whole model
+    and only gradients of the adapter travel (DDP)."""
+    return plan.device == "cuda" and plan.devices > 1 and not plan.lora_rank
+
+
+def trainer_config(plan: TrainingPlan, run: RunDir, steps: int) -> SFTConfig | DPOConfig | KTOConfig:
+    """TRL's configuration of the method.
+
+    One "epoch" of the trainer is the whole run: batches.py has laid the real epochs out one after another. Validation,
+    saving and logging are recording.py's. Weights are held in float32 and computed with in bfloat16 on a GPU.
+    """
+    a, cuda = plan.alignment, plan.device == "cuda"
+    model: dict[str, Any] = {"dtype": _held_dtype(plan), "device_map": None}
+    if a.load_in_4bit:
+        model["device_map"] = {"": int(os.environ.get("LOCAL_RANK", "0"))}
+    common: dict[str, Any] = {
+        "output_dir": str(run.checkpoints),
+        "per_device_train_batch_size": a.micro_batch_size,
+        "gradient_accumulation_steps": plan.accumulation,
+        "max_steps": steps,
+        "train_sampling_strategy": "sequential",
+        "learning_rate": a.lr,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": math.ceil(WARM_UP * steps),
+        "optim": "adamw_torch",
+        "seed": plan.seed,
+        "bf16": plan.dtype == "bfloat16",
+        "use_cpu": not cuda,
+        "gradient_checkpointing": cuda and not sharded(plan),
+        "gradient_checkpointing_kwargs": {"use_reentrant": False},
+        "model_init_kwargs": model,
+        "max_length": None,
+        "logging_strategy": "steps",
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "eval_strategy": "no",
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "remove_unused_columns": False,
+        "dataloader_pin_memory": cuda,
+        "ddp_backend": "gloo" if not cuda and plan.devices > 1 else None,
+        "ddp_find_unused_parameters": False,
+    }
+    if sharded(plan):
+        common |= {"fsdp": "full_shard auto_wrap", "fsdp_config": dict(_FSDP2)}
+    if plan.method == "sft":
+        return SFTConfig(**common, loss_type="nll", dataset_kwargs={"skip_prepare_dataset": True})
+    preference = {**common, "beta": a.beta, "precompute_ref_log_probs": a.precompute_ref}
+    if plan.pairwise:
+        return DPOConfig(**preference, loss_type=["sigmoid"])
+    # TRL's own KL term belongs to a micro-batch and brings demands on its size; trainers.py puts the step's in place.
+    return KTOConfig(**preference, loss_type="apo_zero_unpaired")
+
+
+def _held_dtype(plan: TrainingPlan) -> str:
+    """Trained weights are float32; frozen ones beside an adapter are held as they are computed with."""
+    return plan.dtype if plan.lora_rank else "float32"
+
+
+def adapter_config(plan: TrainingPlan) -> LoraConfig | None:
+    """LoRA on every linear layer but the output's, or None when all weights are trained."""
+    if not plan.lora_rank:
+        return None
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=plan.lora_rank,
+        lora_alpha=plan.alignment.lora_alpha,
+        lora_dropout=plan.alignment.lora_dropout,
+        target_modules="all-linear",
+    )
+
+
+def quantization_config(plan: TrainingPlan) -> BitsAndBytesConfig | None:
+    """QLoRA's NF4 with double quantisation, or None."""
+    if not plan.alignment.load_in_4bit:
+        return None
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, plan.dtype),
+    )

@@ -1,0 +1,103 @@
+"""Entry of an offline alignment stage: `python -m recipes.trl_plugin.main FOLDER`, or the same through torchrun.
+
+FOLDER/trl.yaml is a TrainingPlan. Everything goes into the plan's run folder.
+"""
+
+import faulthandler
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from recipes.experiment import ExperimentError
+from recipes.run_dir import RunDir, complete_checkpoints
+from recipes.trl_plugin.plan import TrainingPlan, check_machine, read_plan, total_steps
+
+# Before the libraries are imported: no telemetry, no bars in a log file.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("TQDM_DISABLE", "1")
+
+
+def main() -> None:
+    """Run one stage to its end; a fault of the user's is one line and exit code 2."""
+    faulthandler.register(signal.SIGUSR1, file=sys.stderr)
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m recipes.trl_plugin.main FOLDER")
+    try:
+        plan = read_plan(Path(sys.argv[1]))
+        check_machine(plan)
+        if int(os.environ.get("WORLD_SIZE", "1")) != plan.devices:
+            raise ExperimentError(f"the plan is for {plan.devices} processes; start it with torchrun --nproc_per_node")
+        train(plan)
+    except ExperimentError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def train(plan: TrainingPlan) -> None:
+    """Train, save, and export the weights."""
+    from transformers import AutoTokenizer, set_seed
+
+    from recipes.trl_plugin.compat import check_trl_version
+    from recipes.trl_plugin.export import export
+    from recipes.trl_plugin.recording import Recording
+    from recipes.trl_plugin.rows import encoder, load_held_out, load_training, run_order
+
+    check_trl_version()
+    run = RunDir(Path(plan.run_dir))
+    tokenizer = AutoTokenizer.from_pretrained(plan.model)
+    encode = encoder(plan, tokenizer)
+    examples = load_training(plan, encode)
+    steps = total_steps(plan, len(examples.rows))
+    order = run_order(len(examples.rows), steps * plan.alignment.batch_size, plan.seed)
+    # Adapters start from random numbers.
+    set_seed(plan.seed)
+    trainer = build_trainer(plan, examples.rows, order, tokenizer)
+    if trainer.accelerator.is_main_process:
+        for reason, count in examples.left_out.items():
+            print(f"{count} rows of {plan.train_file} are left out: {reason}")
+        print(f"{plan.method}: {len(examples.rows)} rows, {steps} steps", flush=True)
+        for torn in run.checkpoints.glob("checkpoint-*"):
+            shutil.rmtree(torn)
+    recording = Recording(plan, trainer, load_held_out(plan, encode), steps)
+    trainer.add_callback(recording)
+    recording.phase("starting")
+    trainer.train(resume_from_checkpoint=plan.resume_from)
+    if trainer.accelerator.is_main_process:
+        recording.phase("saving", steps)
+        export(plan, complete_checkpoints(run.checkpoints)[-1][1], tokenizer, steps)
+        recording.phase("finished", steps)
+    trainer.accelerator.wait_for_everyone()
+    trainer.accelerator.end_training()
+
+
+def build_trainer(plan: TrainingPlan, rows: list[Any], order: list[int], tokenizer: Any) -> Any:
+    """The trainer of a plan over rows in this order."""
+    from transformers import PrinterCallback
+
+    from recipes.trl_plugin.arguments import adapter_config, quantization_config, trainer_config
+    from recipes.trl_plugin.batches import Batches, collator
+    from recipes.trl_plugin.trainers import trainer_class
+
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    size = plan.alignment.batch_size
+    batches = Batches(rows, order, collator(plan, tokenizer.pad_token_id), size, mismatched=plan.method == "kto")
+    trainer = trainer_class(plan)(
+        plan,
+        batches,
+        model=plan.model,
+        args=trainer_config(plan, RunDir(Path(plan.run_dir)), len(order) // size),
+        processing_class=tokenizer,
+        peft_config=adapter_config(plan),
+        quantization_config=quantization_config(plan),
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+if __name__ == "__main__":
+    main()

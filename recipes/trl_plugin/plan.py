@@ -1,0 +1,188 @@
+"""What an offline alignment stage is told: TrainingPlan, written to FOLDER/trl.yaml and read by main.py.
+
+Pure: imports neither trl nor torch, so that --dry_run answers at once.
+"""
+
+import importlib.util
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+
+from data_prep.preference import views
+from data_prep.preference.schema import Row, read_rows
+from recipes.alignment import Alignment
+from recipes.experiment import ExperimentError
+from recipes.machine import gpu_count
+from recipes.run_dir import write_text
+
+PLAN_FILE = "trl.yaml"
+
+Method = Literal["sft", "dpo", "kto", "una"]
+LOGGERS = ("console", "tensorboard", "wandb")
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """One stage of offline alignment."""
+
+    method: Method
+    """sft on instructions, dpo on pairs, kto on labels, una on alignment.feedback (una_sft: with sft_ratio > 0)."""
+
+    model: str
+    """Folder or hub name of the model that is trained; it is the reference, too."""
+
+    train_file: str
+    test_file: str
+    """Parquet files of alignment rows (data_prep/preference/schema.py)."""
+
+    run_dir: str
+    """Where everything of the stage goes."""
+
+    device: Literal["cpu", "cuda"]
+    devices: int
+    """Processes, one a GPU; on the CPU 1, or more for tests."""
+
+    dtype: Literal["float32", "bfloat16"]
+    """Of the computation and of the weights in hf/last."""
+
+    seed: int
+    lora_rank: int
+    """0 trains all weights."""
+
+    alignment: Alignment
+    prompt_style: str
+    """"chat" puts prompts into the model's own chat template; any other style takes their text as it is."""
+
+    test_freq: int
+    save_freq: int
+    """Steps between validations, and between checkpoints; both also happen at the end."""
+
+    val_size: int
+    """Test rows (pairs, for pairwise feedback; and as many instructions) of a validation; -1 is all."""
+
+    keep_checkpoints: int
+    logger: tuple[str, ...]
+    resume_from: str | None
+    """A whole checkpoint to continue from."""
+
+    max_steps: int | None = None
+    """Stop here, with the learning rate's schedule ending here; None: alignment.epochs decides."""
+
+    about: dict[str, str] = field(default_factory=dict)
+    """Further lines of the model card: algorithm, paper, data, hashes."""
+
+    @property
+    def pairwise(self) -> bool:
+        """Whether a training row is a pair of completions."""
+        return self.method == "dpo" or (self.method == "una" and self.alignment.feedback == "pairwise")
+
+    @property
+    def accumulation(self) -> int:
+        """Micro-batches a device works through in an optimiser step."""
+        return self.alignment.batch_size // (self.alignment.micro_batch_size * self.devices)
+
+
+def write_plan(plan: TrainingPlan, folder: Path) -> None:
+    """Put the plan where `python -m recipes.trl_plugin.main FOLDER` looks for it."""
+    values = asdict(plan) | {"logger": list(plan.logger)}
+    write_text(folder / PLAN_FILE, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+
+
+def read_plan(folder: Path) -> TrainingPlan:
+    """The plan in a folder, checked."""
+    path = folder / PLAN_FILE
+    values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    known = {each.name for each in fields(TrainingPlan)}
+    if unknown := set(values) - known:
+        raise ExperimentError(f"{path}: unknown keys {', '.join(sorted(unknown))}")
+    values["alignment"] = Alignment(**values["alignment"])
+    values["logger"] = tuple(values["logger"])
+    plan = TrainingPlan(**values)
+    check_plan(plan)
+    return plan
+
+
+def check_plan(plan: TrainingPlan) -> None:
+    """Raise ExperimentError for values that contradict each other."""
+    a = plan.alignment
+    if plan.method not in get_args(Method):
+        raise ExperimentError(f"method {plan.method!r}: must be one of {', '.join(get_args(Method))}")
+    at_once = a.micro_batch_size * plan.devices
+    if a.batch_size % at_once:
+        raise ExperimentError(
+            f"--batch_size {a.batch_size} is no multiple of --micro_batch_size {a.micro_batch_size} times "
+            f"{plan.devices} devices, so that micro-batches would be uneven"
+        )
+    if a.sft_ratio and plan.method != "una":
+        raise ExperimentError(f"--sft_ratio {a.sft_ratio}: only una mixes instructions in, {plan.method} cannot")
+    if a.sft_ratio and plan.pairwise:
+        raise ExperimentError(
+            "--sft_ratio with --feedback pairwise: an instruction is no pair; use --feedback score or --feedback binary"
+        )
+    if unknown := set(plan.logger) - set(LOGGERS):
+        raise ExperimentError(f"--logger {', '.join(sorted(unknown))}: offline alignment knows {', '.join(LOGGERS)}")
+
+
+def check_machine(plan: TrainingPlan) -> None:
+    """Raise ExperimentError when this machine cannot run the plan. Imports no torch."""
+    a = plan.alignment
+    if a.load_in_4bit:
+        if plan.device != "cuda":
+            raise ExperimentError("--load_in_4bit needs a GPU (bitsandbytes' 4-bit kernels are CUDA's); leave it out")
+        if not plan.lora_rank:
+            raise ExperimentError(
+                "--load_in_4bit freezes the weights: add --lora_rank 32, so that something is trained"
+            )
+        if importlib.util.find_spec("bitsandbytes") is None:
+            raise ExperimentError("--load_in_4bit needs bitsandbytes: run `pip install bitsandbytes`, or leave it out")
+    if plan.device == "cuda" and gpu_count() < plan.devices:
+        raise ExperimentError(f"--n_gpu {plan.devices}: this machine shows {gpu_count()} GPUs")
+
+
+def total_steps(plan: TrainingPlan, n_rows: int) -> int:
+    """Optimiser steps of a run over `n_rows` usable rows (pairs); epochs follow each other without a cut batch.
+
+    Raises:
+        ExperimentError: when not a single whole batch comes together.
+    """
+    rows = int(plan.alignment.epochs * n_rows)
+    steps = plan.max_steps or rows // plan.alignment.batch_size
+    if steps < 1 or n_rows < 1:
+        raise ExperimentError(
+            f"{plan.train_file} gives {n_rows} rows for {plan.method}, {rows} in {plan.alignment.epochs:g} epochs: "
+            f"fewer than one batch (--batch_size {plan.alignment.batch_size})"
+        )
+    return steps
+
+
+def training_items(plan: TrainingPlan, rows: list[Row]) -> views.View[Any]:
+    """The rows as the method needs them: pairs, or {prompt, completion, score}; instructions score 1."""
+    a = plan.alignment
+    try:
+        if plan.method == "una" and a.sft_ratio and a.feedback != "pairwise":
+            return views.mixed(rows, rows, a.sft_ratio, plan.seed, a.feedback)
+        return alignment_items(plan, rows)
+    except ValueError as error:
+        raise ExperimentError(f"{plan.train_file}: {error}") from error
+
+
+def alignment_items(plan: TrainingPlan, rows: list[Row]) -> views.View[Any]:
+    """As `training_items`, without a mixture: what the method is measured on."""
+    if plan.method == "sft":
+        found: views.View[Any] = views.instructions(rows)
+    elif plan.pairwise:
+        return views.pairs(rows)
+    elif plan.method == "kto" or plan.alignment.feedback == "binary":
+        found = views.binary(rows)
+    else:
+        return views.scored(rows)
+    for item in found:
+        item["score"] = float(item.pop("label", True))
+    return found
+
+
+def count_rows(plan: TrainingPlan) -> int:
+    """Rows the method finds in the training file, before any is left out for its length."""
+    return len(training_items(plan, read_rows(Path(plan.train_file))))

@@ -1,0 +1,129 @@
+"""A TrainerCallback that keeps the records of a run and says when to validate and to save."""
+
+import math
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+from recipes.records import Records
+from recipes.run_dir import RunDir
+from recipes.trl_plugin.measure import validation_metrics
+from recipes.trl_plugin.plan import TrainingPlan
+from recipes.trl_plugin.reference import attach_reference
+from recipes.trl_plugin.rows import HeldOut
+
+# What the trainer calls it, and what we do.
+_NAMES = {"loss": "train/loss", "grad_norm": "train/grad_norm", "learning_rate": "train/lr"}
+_PREFIXES = ("train/", "rewards/", "calibration/", "kl_to_ref")
+
+
+class Recording(TrainerCallback):
+    """Heartbeat, metrics.jsonl and the other loggers; only the first process writes."""
+
+    def __init__(self, plan: TrainingPlan, trainer: Any, test: HeldOut, steps: int) -> None:
+        self.plan, self.trainer, self.test, self.steps = plan, trainer, test, steps
+        self.writes = trainer.accelerator.is_main_process
+        self.records = Records(Path(plan.run_dir), steps)
+        self.loggers = _loggers(plan) if self.writes else []
+        self.started = time.time()
+
+    def phase(self, name: str, step: int | None = None) -> None:
+        """Say what the run is doing now."""
+        if self.writes:
+            self.records.phase(name, step)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.writes:
+            self.records.resume_at(state.global_step)
+        if self.plan.alignment.precompute_ref and self.trainer.uses_reference:
+            self.phase("ref_log_prob", state.global_step)
+            attach_reference(self.trainer, self.plan, self.test)
+        if state.global_step == 0:
+            self._write(0, self._validate(0))
+        self.phase("update", state.global_step)
+        self.started = time.time()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        step = state.global_step
+        control.should_save = step % self.plan.save_freq == 0 or step == self.steps
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
+        # The trainer would write all lines of the run into every checkpoint.
+        state.log_history.clear()
+        if "loss" not in logs:
+            return
+        step = state.global_step
+        if not math.isfinite(logs["loss"]):
+            raise RuntimeError(
+                f"the loss of step {step} is {logs['loss']}; lower --lr, or look at the rows of the data"
+            )
+        renamed = {_NAMES.get(name, name): value for name, value in logs.items()}
+        metrics = {name: value for name, value in renamed.items() if name.startswith(_PREFIXES)}
+        metrics["timing_s/step"] = time.time() - self.started
+        metrics["perf/peak_memory_bytes"] = peak_memory_bytes()
+        # One line a step, complete before the step's checkpoint is written: a resumed run misses none.
+        if step % self.plan.test_freq == 0 or step == self.steps:
+            metrics |= self._validate(step)
+        self._write(step, metrics)
+        self.phase("saving" if control.should_save else "update", step)
+        self.started = time.time()
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.phase("update", state.global_step)
+        self.started = time.time()
+
+    def _validate(self, step: int) -> dict[str, float]:
+        if not self.test.completions:
+            return {}
+        self.phase("validating", step)
+        started = time.time()
+        found = validation_metrics(self.plan, self.test, self.trainer.held_out_scores(self.test))
+        return found | {"timing_s/validation": time.time() - started}
+
+    def _write(self, step: int, metrics: dict[str, float]) -> None:
+        if self.writes and metrics:
+            self.records.log(step, metrics)
+            for log in self.loggers:
+                log(step, metrics)
+
+
+def peak_memory_bytes() -> int:
+    """The most memory this process has held so far: of its GPU where it uses one, else of the machine."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _loggers(plan: TrainingPlan) -> list[Any]:
+    """Functions (step, metrics) of plan.logger."""
+    run = RunDir(Path(plan.run_dir))
+    found: list[Any] = []
+    if "console" in plan.logger:
+        found.append(_console)
+    if "tensorboard" in plan.logger:
+        from torch.utils.tensorboard import SummaryWriter
+
+        resumed_at = int(Path(plan.resume_from).name.rpartition("_")[2]) if plan.resume_from else 0
+        writer = SummaryWriter(str(run.path / "tensorboard"), purge_step=resumed_at + 1 if resumed_at else None)
+
+        def tensorboard(step: int, metrics: dict[str, float]) -> None:
+            for name, value in metrics.items():
+                writer.add_scalar(name, value, step)
+            writer.flush()
+
+        found.append(tensorboard)
+    if "wandb" in plan.logger:
+        import wandb
+
+        started = wandb.init(project="unified-ft", name=run.path.name, dir=str(run.path), resume="allow")
+        found.append(lambda step, metrics: started.log(metrics, step=step))
+    return found
+
+
+def _console(step: int, metrics: dict[str, float]) -> None:
+    shown = " ".join(f"{name} {value:.4g}" for name, value in metrics.items() if not name.startswith("perf/"))
+    print(f"step {step}: {shown}", flush=True)

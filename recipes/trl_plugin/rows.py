@@ -1,0 +1,158 @@
+"""Alignment rows as token ids, exactly as a rollout would see them, and the order of all rows of a run.
+
+Prompt and completion are encoded apart; the completion ends with the end-of-text token.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_prep.preference import views
+from data_prep.preference.schema import read_rows
+from data_prep.prompt_styles import PLAIN_TEMPLATE
+from recipes.experiment import ExperimentError
+from recipes.trl_plugin.plan import TrainingPlan, alignment_items, training_items
+
+# A row as TRL's collators want it: {"prompt_ids", "chosen_ids", "rejected_ids"} for a pair, {"input_ids", "labels"}
+# for sft, {"prompt_ids", "completion_ids", "label"} otherwise.
+Example = dict[str, Any]
+Encode = Callable[[list[dict[str, str]], str], tuple[list[int], list[int]]]
+
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows ready for training."""
+
+    rows: list[Example]
+    left_out: dict[str, int]
+    """How many rows of the file are not among them, by reason."""
+
+
+def encoder(plan: TrainingPlan, tokenizer: Any) -> Encode:
+    """(prompt messages, completion) -> (prompt ids, completion ids with the end-of-text token).
+
+    Raises:
+        ExperimentError: for the chat style when the model has no chat template.
+    """
+    template = tokenizer.chat_template if plan.prompt_style == "chat" else PLAIN_TEMPLATE
+    if not template:
+        raise ExperimentError(
+            f"--prompt_style chat: the tokenizer of {plan.model} has no chat template; use --prompt_style completion "
+            "(for base models), or an instruct model"
+        )
+
+    def ids(text: str) -> list[int]:
+        found: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return found
+
+    def encode(prompt: list[dict[str, str]], completion: str) -> tuple[list[int], list[int]]:
+        text = tokenizer.apply_chat_template(prompt, chat_template=template, add_generation_prompt=True, tokenize=False)
+        return ids(text), [*ids(completion), tokenizer.eos_token_id]
+
+    return encode
+
+
+def load_training(plan: TrainingPlan, encode: Encode) -> Examples:
+    """The training file's rows for the plan's method."""
+    items = training_items(plan, read_rows(Path(plan.train_file)))
+    found = [example(plan, item, encode) for item in items]
+    limit = plan.alignment.max_length
+    kept = [row for row in found if length(row) <= limit]
+    left_out = dict(items.left_out)
+    if len(kept) < len(found):
+        left_out[f"longer than {limit} tokens"] = len(found) - len(kept)
+    if found and not kept:
+        raise ExperimentError(f"no row of {plan.train_file} fits into {limit} tokens; raise --max_length")
+    return Examples(kept, left_out)
+
+
+def example(plan: TrainingPlan, item: dict[str, Any], encode: Encode) -> Example:
+    """One item of a view, encoded."""
+    if plan.pairwise:
+        prompt, chosen = encode(item["prompt"], item["chosen"])
+        return {"prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": encode(item["prompt"], item["rejected"])[1]}
+    prompt, completion = encode(item["prompt"], item["completion"])
+    if plan.method == "sft":
+        return {"input_ids": prompt + completion, "labels": [IGNORED] * len(prompt) + completion}
+    # TRL's KTO tells good from bad by a bool; UNA's target is the score.
+    label = item["score"] > 0.5 if plan.method == "kto" else item["score"]
+    return {"prompt_ids": prompt, "completion_ids": completion, "label": label}
+
+
+def length(row: Example) -> int:
+    """Tokens of the prompt and of the longest completion together."""
+    if "input_ids" in row:
+        return len(row["input_ids"])
+    completions = [row[name] for name in ("completion_ids", "chosen_ids", "rejected_ids") if name in row]
+    return len(row["prompt_ids"]) + max(map(len, completions))
+
+
+def run_order(n_rows: int, positions: int, seed: int) -> list[int]:
+    """Which row stands at each position of the whole run: one shuffled epoch after another.
+
+    A pure function of its arguments: optimiser step s is always made of positions s * batch_size and following, however
+    the batch is split over micro-batches and devices, and a longer run begins with the shorter one.
+    """
+    order: list[int] = []
+    epoch = 0
+    while len(order) < positions:
+        draw = random.Random(f"order {seed} {epoch}")
+        # Sorting by random() instead of shuffle(): only random() is promised to stay the same between Python versions.
+        order += [row for _, row in sorted((draw.random(), row) for row in range(n_rows))]
+        epoch += 1
+    return order[:positions]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What a validation is made of."""
+
+    pairs: list[tuple[int, int]]
+    """(better, worse) answers to one prompt, as positions in `completions`."""
+
+    scored: list[tuple[int, float]]
+    """(position in `completions`, target): rows of the method's own kind; none for pairwise feedback and sft."""
+
+    instructions: list[int]
+    """Positions in `completions`."""
+
+    completions: list[tuple[list[int], list[int]]]
+    """Every (prompt ids, completion ids) that is needed, once."""
+
+
+def load_held_out(plan: TrainingPlan, encode: Encode) -> HeldOut:
+    """The test file's rows, cut to plan.val_size of each kind; rows longer than alignment.max_length are left out."""
+    rows = read_rows(Path(plan.test_file))
+    completions: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
+
+    def position(prompt: list[dict[str, str]], completion: str) -> int | None:
+        prompt_ids, completion_ids = encode(prompt, completion)
+        if len(prompt_ids) + len(completion_ids) > plan.alignment.max_length:
+            return None
+        return completions.setdefault((tuple(prompt_ids), tuple(completion_ids)), len(completions))
+
+    def first(items: list[Any]) -> list[Any]:
+        return items if plan.val_size < 0 else items[: plan.val_size]
+
+    pairs: list[tuple[int, int]] = []
+    scored: list[tuple[int, float]] = []
+    if plan.method != "sft":
+        for pair in first(views.pairs(rows)):
+            better, worse = position(pair["prompt"], pair["chosen"]), position(pair["prompt"], pair["rejected"])
+            if better is not None and worse is not None:
+                pairs.append((better, worse))
+        if not plan.pairwise:
+            for item in first(alignment_items(plan, rows)):
+                if (at := position(item["prompt"], item["completion"])) is not None:
+                    scored.append((at, item["score"]))
+    taught = [position(item["prompt"], item["completion"]) for item in first(views.instructions(rows))]
+    return HeldOut(
+        pairs,
+        scored,
+        [at for at in taught if at is not None],
+        [(list(prompt), list(completion)) for prompt, completion in completions],
+    )

@@ -1,0 +1,287 @@
+"""TRL's SFTTrainer, DPOTrainer and KTOTrainer with batches, losses and metrics of whole optimiser steps.
+
+What is overridden, and why:
+_prepare_dataset, _precompute_ref_logps  rows come tokenised (batches.py), the reference is ours (reference.py)
+get_batch_samples                        the reference, and KTO's KL term, are computed for a whole step at once
+compute_loss, log                        rewards of every row are collected, so that metrics are those of the step
+_compute_loss                            una only: its loss
+_compute_kl_logps                        kto only: the step's KL term in place of the micro-batch's
+_save_checkpoint                         checkpoints/global_step_N, whole or not there
+_send_telemetry, create_model_card       do nothing
+
+The gradient is the same for every split of batch_size into micro-batches and devices. DPO, KTO and UNA average over
+rows: micro-batches are of equal size by construction, so that the trainer's mean over them is the mean over the step's
+rows. sft averages over the step's completion tokens (the trainer counts them over all devices). KTO's KL term is
+estimated from a micro-batch in TRL, so that its gradient would change with micro_batch_size; here it is estimated
+once from all rows of the step. Only dropout (lora_dropout > 0) draws other masks when the split changes.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from datasets import Dataset
+from peft import PeftModel
+from transformers import Trainer
+from trl import DPOTrainer, KTOTrainer, SFTTrainer
+from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference
+from trl.trainer.utils import use_adapter
+
+from recipes.losses.implicit_reward import completion_log_probs, implicit_reward, una_loss
+from recipes.run_dir import STEP_PREFIX, RunDir, keep_newest, mark_complete
+from recipes.trl_plugin.batches import POSITION, Batches
+from recipes.trl_plugin.measure import Scores, kl_to_ref, pair_metrics, row_metrics
+from recipes.trl_plugin.plan import TrainingPlan
+from recipes.trl_plugin.rows import HeldOut
+
+Batch = dict[str, torch.Tensor]
+
+
+class WholeStep(Trainer):
+    """What the trainers share; mixed in before TRL's class."""
+
+    uses_reference: ClassVar[bool] = True
+
+    def __init__(self, plan: TrainingPlan, batches: Batches, **kwargs: Any) -> None:
+        self.plan, self.batches = plan, batches
+        positions = Dataset.from_dict({POSITION: list(range(len(batches.order)))})
+        super().__init__(data_collator=batches, train_dataset=positions, **kwargs)
+        if plan.method == "sft" and not self.model_accepts_loss_kwargs:
+            raise RuntimeError(
+                f"{plan.model} takes no num_items_in_batch, so its loss would be a mean of micro-batch means"
+            )
+        # get_batch_samples puts the reference into every batch; TRL then reads it from there.
+        self.precompute_ref_logps = True
+        self._restore_adapter_dropout()
+        self.held_out_reference: torch.Tensor | None = None
+        self._collected: list[torch.Tensor] = []
+
+    def _restore_adapter_dropout(self) -> None:
+        # TRL disables all dropout of a preference trainer, the adapter's with it; lora_dropout shall mean what it says.
+        for name, module in self.model.named_modules():
+            if ".lora_dropout." in name and isinstance(module, torch.nn.Dropout):
+                module.p = self.plan.alignment.lora_dropout
+
+    def _prepare_dataset(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
+        return dataset
+
+    def _precompute_ref_logps(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
+        return dataset
+
+    def _send_telemetry(self) -> None:
+        pass
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        pass
+
+    # --- log-probabilities -------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _model(self, reference: bool) -> Iterator[Any]:
+        frozen = getattr(self, "ref_model", None)
+        unwrapped = self.accelerator.unwrap_model(self.model)
+        if not reference:
+            yield self.model
+        elif frozen is not None:
+            yield frozen
+        elif isinstance(unwrapped, PeftModel):
+            with use_adapter(unwrapped, None):
+                yield self.model
+        elif self.state.global_step == 0:
+            yield self.model
+        else:
+            raise RuntimeError("the reference is gone: all its weights have been trained")
+
+    @torch.no_grad()
+    def log_probs(self, batch: Batch, *, reference: bool = False) -> torch.Tensor:
+        """log pi(completion | prompt) of every row of a batch, (rows,), without dropout, by policy or reference."""
+        batch = self._prepare_inputs(batch)
+        self.model.eval()
+        with self._model(reference) as model:
+            logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits
+        return completion_log_probs(logits, batch["input_ids"], batch["completion_mask"])
+
+    def reference_columns(self, batch: Batch) -> Batch:
+        """The reference's log-probabilities of a batch, under TRL's names for them, (rows,) each."""
+        raise NotImplementedError
+
+    def spread(self, count: int, size: int, compute: Callable[[list[int]], torch.Tensor]) -> torch.Tensor:
+        """compute(indices) -> (indices, k) for 0 .. count - 1, `size` at a time, shared among the ranks: (count, k).
+
+        Every rank makes the same number of calls, as sharded weights demand.
+        """
+        world = self.accelerator.num_processes
+        padded = [index % count for index in range(-(-count // world) * world)]
+        mine = padded[self.accelerator.process_index :: world]
+        values = torch.cat([compute(mine[at : at + size]) for at in range(0, len(mine), size)])
+        gathered = self.accelerator.gather(values).view(world, len(mine), -1)
+        return gathered.transpose(0, 1).reshape(len(padded), -1)[:count].cpu()
+
+    # --- a step ------------------------------------------------------------------------------------------------------
+
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Batch], Any]:
+        batches, items = super().get_batch_samples(*args, **kwargs)
+        if self.uses_reference:
+            for batch in batches:
+                if not batch.keys() & self.batches.reference.keys():
+                    batch.update(self.reference_columns(batch))
+            self._whole_step(batches)
+        return batches, items
+
+    def _whole_step(self, batches: list[Batch]) -> None:
+        """Called with all micro-batches of a step, references included, before the first is trained on."""
+
+    def compute_loss(
+        self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch)
+        if self.uses_reference:
+            self._collect(inputs, outputs.logits.detach())
+        return (loss, outputs) if return_outputs else loss
+
+    def _collect(self, inputs: Batch, logits: torch.Tensor) -> None:
+        """Keep (rows, columns) of policy, reference and tokens of every completion, then the target of a single one."""
+        mask = inputs["completion_mask"]
+        # Row by row: float32 logits of a whole micro-batch would be a second peak of memory.
+        rows = range(len(mask))
+        policy = torch.cat([completion_log_probs(logits[[i]], inputs["input_ids"][[i]], mask[[i]]) for i in rows])
+        if self.plan.pairwise:
+            reference = torch.cat([inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]])
+            both = torch.stack([policy, reference, mask.sum(-1).float()], dim=-1)
+            self._collected.append(torch.cat(both.chunk(2), dim=-1))
+        else:
+            columns = [policy, inputs["ref_logps"], mask.sum(-1).float(), inputs["label"].float()]
+            self._collected.append(torch.stack(columns, dim=-1))
+
+    def _step_metrics(self) -> dict[str, float]:
+        """Rewards of all rows of the step, over all micro-batches and devices."""
+        if not self._collected:
+            return {}
+        columns = self.accelerator.gather(torch.cat(self._collected)).cpu().unbind(-1)
+        self._collected.clear()
+        first, beta = Scores(*columns[:3]), self.plan.alignment.beta
+        if self.plan.pairwise:
+            second = Scores(*columns[3:])
+            both = Scores(*(torch.cat(pair) for pair in zip(columns[:3], columns[3:], strict=True)))
+            return pair_metrics(first.rewards(beta), second.rewards(beta)) | {"kl_to_ref": kl_to_ref(both)}
+        return row_metrics(first.rewards(beta), columns[3]) | {"kl_to_ref": kl_to_ref(first)}
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        theirs = self._metrics["train"]
+        if "loss" in logs:
+            for name in ("entropy", "mean_token_accuracy", "kl"):
+                if theirs[name]:
+                    logs[f"train/{name}"] = sum(theirs[name]) / len(theirs[name])
+            logs |= self._step_metrics()
+        theirs.clear()
+        super().log(logs, start_time)
+
+    # --- the test file -----------------------------------------------------------------------------------------------
+
+    def held_out_scores(self, rows: HeldOut) -> Scores:
+        """Log-probabilities of all completions of the test file; the reference's are computed once."""
+        collate = DataCollatorForUnpairedPreference(pad_token_id=self.processing_class.pad_token_id)
+        # Rows of like length together: less padding.
+        order = sorted(range(len(rows.completions)), key=lambda at: sum(map(len, rows.completions[at])))
+        places = torch.tensor(order).argsort()
+
+        def measured(reference: bool) -> torch.Tensor:
+            def compute(indices: list[int]) -> torch.Tensor:
+                chosen = [rows.completions[order[index]] for index in indices]
+                examples = [{"prompt_ids": p, "completion_ids": c, "label": False} for p, c in chosen]
+                return self.log_probs(collate(examples), reference=reference).unsqueeze(-1)
+
+            size = 2 * self.plan.alignment.micro_batch_size
+            return self.spread(len(order), size, compute)[places, 0]
+
+        policy = measured(False)
+        if self.held_out_reference is None:
+            self.held_out_reference = measured(True) if self.uses_reference else policy
+        tokens = torch.tensor([float(len(completion)) for _, completion in rows.completions])
+        return Scores(policy, self.held_out_reference, tokens)
+
+    # --- checkpoints -------------------------------------------------------------------------------------------------
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            run, step = RunDir(Path(self.plan.run_dir)), self.state.global_step
+            whole = run.checkpoints / f"{STEP_PREFIX}{step}"
+            shutil.rmtree(whole, ignore_errors=True)
+            os.replace(run.checkpoints / f"checkpoint-{step}", whole)
+            mark_complete(whole, step)
+            keep_newest(run.checkpoints, self.plan.keep_checkpoints)
+        self.accelerator.wait_for_everyone()
+
+
+class InstructionTrainer(WholeStep, SFTTrainer):
+    """Cross-entropy of the completions, averaged over the tokens of the step."""
+
+    uses_reference = False
+
+
+class PairTrainer(WholeStep, DPOTrainer):
+    """DPO's sigmoid loss, which is UNA on pairs (equation 10)."""
+
+    def reference_columns(self, batch: Batch) -> Batch:
+        chosen, rejected = self.log_probs(batch, reference=True).chunk(2)
+        return {"ref_chosen_logps": chosen, "ref_rejected_logps": rejected}
+
+
+class UnaTrainer(WholeStep, KTOTrainer):
+    """UNA on labels or scores (equations 11 to 13): KTO's rows and reference, without its KL term and with our loss."""
+
+    def reference_columns(self, batch: Batch) -> Batch:
+        return {"ref_logps": self.log_probs(batch, reference=True)}
+
+    def _compute_loss(self, model: Any, inputs: Batch, return_outputs: bool) -> Any:
+        outputs = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False)
+        log_probs = completion_log_probs(outputs.logits, inputs["input_ids"], inputs["completion_mask"])
+        rewards = implicit_reward(log_probs, inputs["ref_logps"], self.plan.alignment.beta)
+        total_rows = self.plan.alignment.batch_size
+        loss = una_loss(rewards, inputs["label"].float(), self.plan.alignment.una_loss, total_rows=total_rows)
+        # The trainer will divide by the number of micro-batches and average over devices: a sum is wanted.
+        loss = loss * self.current_gradient_accumulation_steps * self.accelerator.num_processes
+        return (loss, outputs) if return_outputs else loss
+
+
+class LabelTrainer(WholeStep, KTOTrainer):
+    """KTO's loss by TRL, with the KL term z0 = max(0, mean log pi(y'|x) / pi_ref(y'|x)) of the whole step, where y' is
+    the completion before x's own in the step's order (the first has the last)."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Constructed as apo_zero_unpaired: see arguments.py.
+        self.loss_type, self.calculate_KL = "kto", True
+
+    def reference_columns(self, batch: Batch) -> Batch:
+        mismatched = self.log_probs(_mismatched(batch), reference=True)
+        return {"ref_logps": self.log_probs(batch, reference=True), "ref_KL_logps": mismatched}
+
+    def _whole_step(self, batches: list[Batch]) -> None:
+        ratios = [self.log_probs(_mismatched(batch)) - batch["ref_KL_logps"] for batch in batches]
+        self._step_kl = self.accelerator.gather(torch.cat(ratios)).mean()
+        for batch in batches:
+            batch["ref_KL_logps"] = torch.zeros_like(batch["ref_KL_logps"])
+
+    def _compute_kl_logps(self, model: Any, batch: Batch) -> torch.Tensor:
+        # TRL subtracts ref_KL_logps, takes the mean and clamps it at 0.
+        return self._step_kl.expand(len(batch["label"]))
+
+
+def _mismatched(batch: Batch) -> Batch:
+    return {name.removeprefix("KL_"): value for name, value in batch.items() if name.startswith("KL_")}
+
+
+def trainer_class(plan: TrainingPlan) -> type[Any]:
+    """The trainer of a plan."""
+    if plan.method == "sft":
+        return InstructionTrainer
+    if plan.pairwise:
+        return PairTrainer
+    return LabelTrainer if plan.method == "kto" else UnaTrainer

@@ -1,0 +1,34 @@
+"""verl's own GRPO without any class of ours: what the benchmark compares with.
+
+    python -m recipes.verl_plugin.stock_main FOLDER
+FOLDER/verl.yaml holds the values `stock_values` made; the trainer, agent loop and estimator are verl's.
+"""
+
+from typing import Any
+
+from verl.trainer.main_ppo import TaskRunnerV1, run_ppo
+from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
+
+from recipes.verl_plugin.compose import arguments, load_config
+from recipes.verl_plugin.main import checked_config
+
+
+class QuickReplayBuffer(ReplayBuffer):
+    """verl's buffer, asked for finished rollouts as often as ours (verl's documented hook `custom_sampler`).
+
+    verl's two seconds would hide what is to be measured on small runs.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.poll_interval = 0.05
+
+
+def main() -> None:
+    """Train to the end."""
+    folder, overrides = arguments()
+    run_ppo(checked_config(load_config("ppo_trainer", folder, overrides)), task_runner_class=TaskRunnerV1)
+
+
+if __name__ == "__main__":
+    main()

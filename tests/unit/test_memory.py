@@ -1,0 +1,185 @@
+"""Estimates of memory and time, held against sums done by hand and figures that are published or measured."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from recipes import memory as estimates
+from recipes.experiment import Experiment
+from recipes.kernels import has_flash_attention, has_fused_head
+from recipes.memory import GB, describe_memory, estimate_memory, estimate_time, micro_batch_tokens
+from recipes.model_shapes import SHAPES, known_shape, parameters, shape_of_config
+from recipes.profiles import PROFILES
+from recipes.resolve import build_experiment
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def on(profile: str, **flags: object) -> Experiment:
+    return build_experiment(dict(flags), PROFILES[profile])
+
+
+@pytest.fixture
+def packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine with flash-attention."""
+    monkeypatch.setattr(estimates, "has_flash_attention", lambda e: e.device == "cuda")
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("Qwen2.5-0.5B", 0.494),
+        ("Qwen2.5-1.5B", 1.544),
+        ("Qwen2.5-3B", 3.086),
+        ("Qwen2.5-7B", 7.616),
+        ("Llama-3.2-1B", 1.236),
+        ("Llama-3.2-3B", 3.213),
+        ("Llama-3.1-8B", 8.030),
+        ("Mistral-7B-v0.1", 7.242),
+    ],
+)
+def test_parameters_are_those_the_models_were_published_with(name: str, published: float) -> None:
+    assert SHAPES[name].parameters / GB == pytest.approx(published, abs=0.0006)
+
+
+def test_the_embedded_models_parameters_are_those_in_its_file() -> None:
+    from safetensors import safe_open
+
+    folder = ROOT / "models/tiny-countdown"
+    with safe_open(folder / "model.safetensors", "pt") as weights:
+        stored = sum(weights.get_tensor(name).numel() for name in weights.keys())  # noqa: SIM118
+    assert shape_of_config(json.loads((folder / "config.json").read_text())).parameters == stored
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [
+        ("Qwen/Qwen2.5-1.5B", "Qwen2.5-1.5B"),
+        ("Qwen/Qwen2.5-1.5B-Instruct", "Qwen2.5-1.5B"),
+        ("Qwen/Qwen2.5-Math-7B", "Qwen2.5-7B"),
+        ("meta-llama/Llama-3.2-1B-Instruct", "Llama-3.2-1B"),
+    ],
+)
+def test_a_models_name_is_enough(model: str, shape: str) -> None:
+    assert known_shape(model) == SHAPES[shape]
+
+
+def test_other_models_are_said_to_be_unknown() -> None:
+    assert known_shape("owner/new-model-9B") is None
+    assert parameters("owner/new-model-9B") == 9e9
+    assert parameters("owner/new-model") is None
+    assert "unknown" in describe_memory(on("h100x2", model="owner/new-model-9B"))
+
+
+def test_what_is_trained_takes_sixteen_bytes_a_parameter_over_the_devices(packed: None) -> None:
+    e = on("h100x2", model="Qwen/Qwen2.5-1.5B")
+    found = estimate_memory(e, SHAPES["Qwen2.5-1.5B"])
+    assert found.weights + found.gradients + found.optimiser == pytest.approx(16 * 1_543_714_304 / 2)
+    # 32,768 tokens x (28 layers x 1536 x 2 bytes + one layer's), head in pieces of 512 rows.
+    layer = 2 * (2 * 1536 + 2 * 256 + 4 * 1536 + 4 * 8960) + 8 * 1536
+    assert found.activations == pytest.approx(32768 * (28 * 1536 * 2 + layer))
+    assert found.head == pytest.approx(512 * 151936 * 4 * 5 + 2 * 151936 * 1536 * 2)
+
+
+def test_adapters_need_gradients_and_moments_of_their_own_only(packed: None) -> None:
+    e, shape = on("1x24gb"), SHAPES["Qwen2.5-1.5B"]
+    # q and o: 1536 -> 1536; k and v: 1536 -> 256; gate, up, down: 1536 <-> 8960; each (in + out) x 32, 28 layers.
+    adapters = 28 * 32 * (2 * (1536 + 1536) + 2 * (1536 + 256) + 3 * (1536 + 8960))
+    found = estimate_memory(e, shape)
+    assert found.gradients + found.optimiser == 12 * adapters
+    assert found.weights == 4 * (shape.parameters + adapters)
+
+
+def test_the_cache_holds_what_the_engine_has_beside_its_weights(packed: None) -> None:
+    found = estimate_memory(on("1x80gb"), SHAPES["Qwen2.5-1.5B"])
+    a_token = 2 * 28 * 2 * 128 * 2
+    assert found.kv_tokens == int((40e9 - 2 * 1_543_714_304 - 1.5e9) / a_token)
+
+
+@pytest.mark.parametrize("flash", [True, False])
+@pytest.mark.parametrize(
+    ("profile", "model"),
+    [
+        ("1x24gb", "Qwen/Qwen2.5-0.5B"),
+        ("1x24gb", "Qwen/Qwen2.5-1.5B"),
+        ("1x80gb", "Qwen/Qwen2.5-0.5B"),
+        ("1x80gb", "Qwen/Qwen2.5-1.5B"),
+        ("h100x2", "Qwen/Qwen2.5-0.5B"),
+        ("h100x2", "Qwen/Qwen2.5-1.5B"),
+        ("h100x2", "meta-llama/Llama-3.2-1B"),
+        ("h100x4", "Qwen/Qwen2.5-3B"),
+        ("h100x4", "meta-llama/Llama-3.2-3B"),
+        ("h100x8", "Qwen/Qwen2.5-7B"),
+    ],
+)
+@pytest.mark.parametrize("data", ["countdown", "math"])
+def test_what_a_profile_is_for_fits_it(
+    profile: str, model: str, data: str, flash: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimates, "has_flash_attention", lambda e: flash)
+    e = on(profile, model=model, data=data)
+    shape = known_shape(model)
+    assert shape is not None
+    found = estimate_memory(e, shape)
+    assert found.peak < 0.95 * found.limit, describe_memory(e)
+    # The engine has room for at least a tenth of what it may decode at once, at full length.
+    assert found.kv_tokens > e.max_num_seqs / 10 * (e.max_prompt_length + e.response_length)
+
+
+def test_what_does_not_fit_is_said_with_the_flag_to_change(packed: None) -> None:
+    assert "does NOT fit while updating: lower --tokens_per_micro_batch" in describe_memory(
+        on("1x80gb", model="Qwen/Qwen2.5-7B")
+    )
+    assert "does NOT fit while generating: lower --rollout_memory" in describe_memory(
+        on("1x80gb", model="Qwen/Qwen2.5-3B", rollout_memory=0.6)
+    )
+    assert "  fits" in describe_memory(on("h100x2"))
+
+
+def test_a_micro_batch_is_no_larger_than_a_devices_share_of_an_update() -> None:
+    e = on("h100x8", batch_size=8, mini_batch_size=8, n_rollout=2)
+    assert micro_batch_tokens(e) == 2 * (256 + 256 + 1024)
+    assert micro_batch_tokens(on("h100x8")) == 16384
+
+
+def test_halving_the_micro_batch_halves_its_activations(packed: None) -> None:
+    e, shape = on("1x80gb"), SHAPES["Qwen2.5-1.5B"]
+    whole = estimate_memory(e, shape)
+    half = estimate_memory(replace(e, tokens_per_micro_batch=e.tokens_per_micro_batch // 2), shape)
+    assert half.activations == whole.activations / 2
+    assert half.weights == whole.weights
+
+
+def test_logits_are_kept_only_for_heads_that_are_more_than_a_product(tmp_path: Path, packed: None) -> None:
+    e = on("1x80gb")
+    assert has_fused_head(e)
+    assert has_fused_head(on("1x80gb", model="meta-llama/Llama-3.2-1B"))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gemma2"}))
+    capped = replace(e, model=str(tmp_path))
+    assert not has_fused_head(capped)
+    shape = SHAPES["Qwen2.5-1.5B"]
+    assert estimate_memory(capped, shape).head == pytest.approx(6 * 32768 * 151936)
+    assert not has_fused_head(on("cpu"))
+    assert not has_flash_attention(on("cpu"))
+
+
+def test_time_follows_the_work(packed: None) -> None:
+    shape = SHAPES["Qwen2.5-1.5B"]
+    one, two = estimate_time(on("1x80gb"), shape), estimate_time(on("h100x2"), shape)
+    assert two.update == pytest.approx(one.update / 2)
+    # 1024 rollouts of 768 tokens, 8 N operations each at 4e14 a second.
+    assert one.update == pytest.approx(1024 * 768 * 8 * 1_543_714_304 / 4e14)
+    longer = estimate_time(on("1x80gb"), shape, tokens_per_rollout=1536)
+    assert longer.generate > one.generate
+
+
+def test_the_cpu_estimate_is_near_what_was_measured() -> None:
+    """docs/performance.md: uft on two quiet cores took 5.4 s a step of 128 rollouts of about 40 tokens, and 7.2 GiB."""
+    e = on("cpu", model=str(ROOT / "models/tiny-countdown"))
+    shape = known_shape(e.model)
+    assert shape is not None
+    seconds = estimate_time(e, shape, tokens_per_rollout=40)
+    assert seconds.total == pytest.approx(5.4, rel=0.5)
+    assert estimate_memory(e, shape).updating / 2**30 == pytest.approx(7.2, rel=0.15)

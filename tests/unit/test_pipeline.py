@@ -1,0 +1,71 @@
+"""--pipeline: which stages a line, a preset or a file means, with which data; and what is refused at once."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recipes.experiment import ExperimentError
+from recipes.pipeline import PRESETS, steps_of
+from run import parser
+
+
+def flags(*given: str) -> dict[str, Any]:
+    return vars(parser().parse_args([*given, "--profile", "cpu"]))
+
+
+def test_each_stage_takes_its_own_data() -> None:
+    steps = steps_of("sft,dpo,grpo", flags("--data", "ultrachat,ultrafeedback,countdown"))
+    assert [step.name for step in steps] == ["1-sft", "2-dpo", "3-grpo"]
+    assert [step.flags["data"] for step in steps] == ["ultrachat", "ultrafeedback", "countdown"]
+
+
+def test_one_set_of_answers_brings_the_problems_of_its_verifier_to_the_stage_that_needs_them() -> None:
+    steps = steps_of("sft,una,una_online", flags("--data", "countdown_preference"))
+    assert [step.flags["data"] for step in steps] == ["countdown_preference", "countdown_preference", "countdown"]
+
+
+def test_the_framework_has_the_settings_its_readme_states() -> None:
+    sft, dpo, grpo = (step.flags for step in steps_of("framework", flags()))
+    assert (sft["lr"], sft["epochs"], sft["batch_size"]) == (2e-4, 2, 16)
+    assert (dpo["lr"], dpo["epochs"], dpo["beta"]) == (5e-5, 3, 0.1)
+    assert (grpo["lr"], grpo["n_rollout"]) == (1e-5, 8)
+    assert all(each["lora_rank"] for each in (sft, dpo, grpo))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_names_flags_and_values_that_run_py_knows(name: str) -> None:
+    known = flags()
+    for step in steps_of(name, flags()):
+        assert set(step.flags) <= set(known), step
+
+
+def test_a_file_is_a_pipeline(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("- algo: sft\n  data: countdown\n  flags: {sft_epochs: 1}\n- algo: rft\n  data: countdown\n")
+    steps = steps_of(str(file), flags())
+    assert [step.flags for step in steps] == [
+        {"algo": "sft", "data": "countdown", "sft_epochs": 1},
+        {"algo": "rft", "data": "countdown"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "says"),
+    [
+        ("framwork", (), "did you mean 'framework'"),
+        ("sft,dpo", ("--lr", "1e-5"), "--lr with --pipeline"),
+        ("sft,dpo,grpo", ("--data", "ultrachat,countdown"), "2 names for 3 stages"),
+        ("no/such.yaml", (), "No such file"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(text: str, given: tuple[str, ...], says: str) -> None:
+    with pytest.raises(ExperimentError, match=says):
+        steps_of(text, flags(*given))
+
+
+def test_a_file_that_is_no_list_of_stages_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("- data: countdown\n")
+    with pytest.raises(ExperimentError, match="stage 1: needs algo"):
+        steps_of(str(file), flags())
