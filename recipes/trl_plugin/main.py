@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from data_prep.schema import SchemaError
 from recipes.experiment import ExperimentError
 from recipes.run_dir import RunDir, complete_checkpoints
 from recipes.trl_plugin.plan import TrainingPlan, check_machine, read_plan, total_steps
@@ -32,7 +33,7 @@ def main() -> None:
         if int(os.environ.get("WORLD_SIZE", "1")) != plan.devices:
             raise ExperimentError(f"the plan is for {plan.devices} processes; start it with torchrun --nproc_per_node")
         train(plan)
-    except ExperimentError as error:
+    except (ExperimentError, SchemaError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
 
@@ -40,6 +41,7 @@ def main() -> None:
 def train(plan: TrainingPlan) -> None:
     """Train, save, and export the weights."""
     from transformers import AutoTokenizer, set_seed
+    from transformers.utils.logging import disable_progress_bar
 
     from recipes.trl_plugin.compat import check_trl_version
     from recipes.trl_plugin.export import export
@@ -47,6 +49,7 @@ def train(plan: TrainingPlan) -> None:
     from recipes.trl_plugin.rows import encoder, load_held_out, load_training, run_order
 
     check_trl_version()
+    disable_progress_bar()
     run = RunDir(Path(plan.run_dir))
     tokenizer = AutoTokenizer.from_pretrained(plan.model)
     encode = encoder(plan, tokenizer)

@@ -37,25 +37,30 @@ def kl_to_ref(scores: Scores) -> float:
 
 
 def pair_metrics(chosen: torch.Tensor, rejected: torch.Tensor) -> dict[str, float]:
-    """Rewards of better and worse completions, (pairs,) each: their means, the margin, and how often better wins."""
+    """Rewards of better and worse completions, (pairs,) each: their means, the margin, and how often better wins (a tie
+    is half a win)."""
     return {
         "rewards/chosen": float(chosen.mean()),
         "rewards/rejected": float(rejected.mean()),
         "rewards/margin": float((chosen - rejected).mean()),
-        "rewards/accuracy": float((chosen > rejected).float().mean()),
+        "rewards/accuracy": _share_above(chosen - rejected),
     }
+
+
+def _share_above(values: torch.Tensor) -> float:
+    return float(((values > 0).float() + 0.5 * (values == 0).float()).mean())
 
 
 def row_metrics(rewards: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
     """Rewards of rows with targets in [0, 1], (rows,) each; good is a target above 1/2.
 
-    rewards/accuracy: how often sigmoid(r) lies on the target's side of 1/2. calibration/mse and calibration/bias: mean
-    square and mean of sigmoid(r) - target.
+    rewards/accuracy: how often sigmoid(r) lies on the target's side of 1/2 (on it is half). calibration/mse and
+    calibration/bias: mean square and mean of sigmoid(r) - target.
     """
     good = targets > 0.5
     off = rewards.sigmoid() - targets
     found = {
-        "rewards/accuracy": float(((rewards > 0) == good).float().mean()),
+        "rewards/accuracy": _share_above(torch.where(good, rewards, -rewards)),
         "calibration/mse": float(off.square().mean()),
         "calibration/bias": float(off.mean()),
     }

@@ -20,12 +20,18 @@ def test_pairs() -> None:
     )
 
 
+def test_untrained_policy_is_right_half_of_the_time() -> None:
+    none = torch.zeros(4)
+    assert pair_metrics(none, none)["rewards/accuracy"] == 0.5
+    assert row_metrics(none, torch.tensor([1.0, 0.0, 0.0, 0.0]))["rewards/accuracy"] == 0.5
+
+
 def test_rows() -> None:
     # sigmoid: 3/4, 1/4, 1/2; off by -1/4, 0, 1/2
     found = row_metrics(torch.tensor([LOG3, -LOG3, 0.0]), torch.tensor([1.0, 0.25, 0.0]))
     assert found == pytest.approx(
         {
-            "rewards/accuracy": 1.0,
+            "rewards/accuracy": 2.5 / 3,
             "rewards/good": LOG3,
             "rewards/bad": -LOG3 / 2,
             "rewards/margin": 1.5 * LOG3,

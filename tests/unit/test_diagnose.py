@@ -92,8 +92,8 @@ def test_a_paragraph_says_what_happened_where_why_and_what_to_do() -> None:
         "The GPU's memory is full. If it failed while updating or computing log-probabilities, halve "
         "--tokens_per_micro_batch (the effective batch stays the same; --auto_batch does that by itself, from the last "
         "checkpoint), down to the longest prompt and response together; if while generating, lower --rollout_memory by "
-        "0.1. Where that is not enough: more devices, a smaller --max_response_length, or adapters with --lora_rank "
-        "32. --dry_run shows what needs how much. The whole output is in out/x/log.txt."
+        "0.1. Where that is not enough: more devices, a smaller --max_response_length, or adapters (--lora_rank 32). "
+        "--dry_run shows what needs how much. The whole output is in out/x/log.txt."
     )
 
 
