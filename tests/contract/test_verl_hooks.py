@@ -189,3 +189,26 @@ def test_verl_finds_our_end_of_that_socket() -> None:
     environment = os.environ | {"VERL_USE_EXTERNAL_MODULES": "recipes.verl_plugin.external"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
     assert done.stdout.strip().endswith("RunServerAdapter"), done.stderr[-2000:]
+
+
+def test_a_critic_loads_without_flash_attention() -> None:
+    """In a process of its own: what is registered stays registered."""
+    import importlib.util
+    import os
+    import subprocess
+    import sys
+
+    from verl.utils.model import load_valuehead_model
+
+    expect_parameters(load_valuehead_model, "local_path, torch_dtype, model_config, trust_remote_code", "external.py")
+    if importlib.util.find_spec("flash_attn") is not None:
+        pytest.skip("flash-attention is installed: verl's own way is used")
+    code = (
+        "import torch, verl.utils.model as m; from transformers import AutoConfig; p = 'models/tiny-countdown';"
+        "config = AutoConfig.from_pretrained(p); config.num_labels = 1;"
+        "critic = m.load_valuehead_model(p, torch.float32, config, False);"
+        "print(tuple(critic(torch.tensor([[1, 2, 3]])).logits.shape))"
+    )
+    environment = os.environ | {"VERL_USE_EXTERNAL_MODULES": "recipes.verl_plugin.external"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert done.stdout.strip().endswith("(1, 3, 1)"), done.stderr[-2000:]
