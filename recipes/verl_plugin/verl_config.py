@@ -284,5 +284,7 @@ def environment(experiment: Experiment, run: RunDir) -> dict[str, str]:
             "VERL_ENGINE_DEVICE": "cuda",
             "VERL_USE_EXTERNAL_MODULES": "recipes.verl_plugin.platform_cpu,recipes.verl_plugin.external",
             "VLLM_CPU_KVCACHE_SPACE": "1",
+            # Ray gives its workers a low priority: anything else on the machine would go before the run.
+            "RAY_worker_niceness": "0",
         }
     return env
