@@ -56,7 +56,7 @@ def sample_chain(rng: random.Random, settings: ChainSettings, size: int, aligned
     low, high = settings.target_range
     while True:
         numbers = tuple(rng.randint(1, settings.max_number) for _ in range(size))
-        chain = _combine(rng, settings, numbers)
+        chain = combine(rng, settings, numbers)
         if chain is None:
             continue
         steps, equation, result = chain
@@ -66,7 +66,7 @@ def sample_chain(rng: random.Random, settings: ChainSettings, size: int, aligned
             return Chain(numbers, result, steps, equation, result)
 
 
-def _combine(
+def combine(
     rng: random.Random, settings: ChainSettings, numbers: tuple[int, ...]
 ) -> tuple[tuple[str, ...], str, int] | None:
     """Joins two random terms until one is left; None where an operation left the whole numbers allowed."""

@@ -18,7 +18,7 @@ from data_prep.countdown import Key, Problem, Space, generate, prompt, to_row
 from data_prep.preference.make_rows import new_row
 from data_prep.preference.schema import Row
 from data_prep.preference.split import Written, write_split
-from data_prep.tiny_base_chains import THEREFORE, Chain, ChainSettings, _combine
+from data_prep.tiny_base_chains import THEREFORE, Chain, ChainSettings, combine
 from reward_fns.countdown import score
 from reward_fns.expression import read_expression
 
@@ -130,7 +130,7 @@ def _answers(problem: Problem, name: str, n: int, solved: bool) -> Iterator[Row]
 def _chain(draw: random.Random, problem: Problem) -> Chain:
     """A chain over the problem's numbers, drawn without regard to its target, as in the tiny base's training."""
     while True:
-        made = _combine(draw, _CHAINS, problem.numbers)
+        made = combine(draw, _CHAINS, problem.numbers)
         if made is not None:
             return Chain(problem.numbers, problem.target, *made)
 

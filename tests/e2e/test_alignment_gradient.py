@@ -22,7 +22,7 @@ pytestmark = pytest.mark.e2e
 METHODS = (
     "sft", "dpo", "kto", "una mse", "una bce", "una_sft", "una lora", "dpo precomputed", "kto precomputed"
 )  # fmt: skip
-QUIET = {"OMP_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false"}
+QUIET = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false"}
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A sweep of two real runs side by side on one machine, each with its own Ray, to its table and report."""
+"""A sweep of two real runs side by side on one machine, to its table and report."""
 
 import json
 import os
@@ -15,7 +15,8 @@ pytestmark = pytest.mark.e2e
 
 def test_two_runs_at_a_time_finish_and_are_not_made_again(small_data: Path, tmp_path: Path) -> None:
     out = tmp_path / "sweep"
-    flags = ["--algo", "rft,uft", "--data", str(small_data), "--seeds", "3", "--T", "2", "--T_hint", "2"]
+    # sft: the lightest. Runs with a Ray each are side by side wherever these tests are run two at a time.
+    flags = ["--algo", "sft", "--data", str(small_data), "--seeds", "3,4"]
     flags += ["--batch_size", "8", "--val_size", "8", "--stall_minutes", "8", "--profile", "cpu", "--out", str(out)]
     command = [sys.executable, str(ROOT / "run.py"), "--sweep", *flags, "--parallel", "2"]
 
@@ -25,16 +26,17 @@ def test_two_runs_at_a_time_finish_and_are_not_made_again(small_data: Path, tmp_
         return done.stdout
 
     printed = sweep()
-    runs = ("rft-countdown-s3", "uft-countdown-s3")
+    runs = ("sft-countdown-s3", "sft-countdown-s4")
     for name in runs:
-        assert sorted(metrics(out / name)) == [0, 1, 2]
+        found = metrics(out / name)
+        assert "val/acc" in found[max(found)]
         assert f"[{name}] starts" in printed
         assert f"[{name}] finished" in printed
     # Both had begun before one ended.
     assert max(printed.index(f"[{name}] starts") for name in runs) < printed.index("] finished")
     state = json.loads((out / "sweep.json").read_text())["runs"]
     assert {name: entry["state"] for name, entry in state.items()} == dict.fromkeys(runs, "finished")
-    assert (out / "summary.csv").read_text().count("\n") == 3
+    assert (out / "summary.csv").read_text().count("\n") == 2
     assert (out / "report" / "curves.png").exists()
     before = {name: (out / name / "metrics.jsonl").read_bytes() for name in runs}
     assert "2 runs, 2 finished" in sweep()

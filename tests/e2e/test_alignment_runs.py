@@ -1,0 +1,74 @@
+"""The alignment family through run.py: a method on answers with its true reward, ppo and una_online, a pipeline."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from recipes.run_dir import RunDir
+from tests.e2e.support import EMBEDDED, metrics, run
+
+pytestmark = pytest.mark.e2e
+
+ROLLOUTS = ("--data", "countdown", "--T", "2", "--batch_size", "8", "--n_rollout", "2", "--val_size", "8")
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small cut of the synthetic set, as a folder of the user's."""
+    from data_prep.preference.toy import write_toy
+
+    folder = tmp_path_factory.mktemp("answers")
+    write_toy(folder, n_train=96, n_test=12, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pipeline(answers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """sft on the instructions, then una on the scores, in one command."""
+    out = tmp_path_factory.mktemp("pipeline") / "run"
+    run(out, "--pipeline", "sft,una", "--data", str(answers), "--test_freq", "5", "--prompt_style", "completion")
+    return out
+
+
+def test_stages_of_a_pipeline_start_from_each_others_weights(pipeline: Path) -> None:
+    import yaml
+
+    settings = yaml.safe_load((pipeline / "2-una/experiment.yaml").read_text())
+    assert Path(settings["model"]) == pipeline / "1-sft/hf/last"
+    assert [row["stage"] for row in json.loads((pipeline / "pipeline.json").read_text())] == ["1-sft", "2-una"]
+
+
+def test_each_stage_moves_its_own_number(pipeline: Path) -> None:
+    sft, una = metrics(pipeline / "1-sft"), metrics(pipeline / "2-una")
+    likelihood = [row["val/instruction_nll"] for _, row in sorted(sft.items()) if "val/instruction_nll" in row]
+    assert likelihood[-1] < likelihood[0]
+    margin = [row["val/pairs/margin"] for _, row in sorted(una.items()) if "val/pairs/margin" in row]
+    assert margin[-1] > margin[0]
+
+
+def test_a_finished_pipeline_does_nothing_again(pipeline: Path, answers: Path) -> None:
+    before = (pipeline / "2-una/metrics.jsonl").read_bytes()
+    flags = ("--pipeline", "sft,una", "--data", str(answers), "--test_freq", "5", "--prompt_style", "completion")
+    assert "2-una is finished" in run(pipeline, *flags, "--resume").stdout
+    assert (pipeline / "2-una/metrics.jsonl").read_bytes() == before
+
+
+def test_una_online_regresses_its_implicit_reward_without_a_critic(tmp_path: Path) -> None:
+    run(tmp_path / "run", "--algo", "una_online", *ROLLOUTS)
+    found = metrics(tmp_path / "run")
+    # The policy is the reference before its first update: sigmoid(0) = 1/2 for every rollout.
+    assert found[1]["actor/implicit_reward"] == pytest.approx(0.0, abs=1e-3)
+    assert 0 < found[1]["actor/una_loss"] <= 0.25
+    assert found[1]["actor/score"] == pytest.approx(found[1]["critic/score/mean"], abs=1e-5)
+    assert found[2]["actor/log_ratio"] != 0
+    assert not any(name.startswith("critic/vf") for name in found[2])
+
+
+def test_ppo_trains_a_critic_beside_the_policy_and_publishes_its_weights(tmp_path: Path) -> None:
+    run(tmp_path / "run", "--algo", "ppo", *ROLLOUTS)
+    found = metrics(tmp_path / "run")
+    assert found[2]["critic/vf_loss"] > 0
+    assert found[2]["actor/grad_norm"] > 0
+    published = RunDir(tmp_path / "run").hf / "last/model.safetensors"
+    assert published.read_bytes() != (EMBEDDED / "model.safetensors").read_bytes()
