@@ -150,13 +150,17 @@ def generate(
     inputs = [{"prompt_token_ids": tokenizer(text, add_special_tokens=False)["input_ids"]} for text in texts]
     # Training leaves longer prompts out; an evaluation may not choose its problems.
     longest = max(settings.max_prompt_length, *(len(each["prompt_token_ids"]) for each in inputs))
+    context = longest + settings.max_response_length
+    # A prompt that is read in parts makes vLLM rewind the request's random generator, which only a GPU's can.
+    whole = {"enable_chunked_prefill": False, "max_num_batched_tokens": max(8192, context)} if device == "cpu" else {}
     adapter = {"enable_lora": True, "max_lora_rank": max(16, weights.adapter_rank)} if weights.adapter else {}
     engine = LLM(
         model=weights.path,
         dtype=settings.dtype,
         enforce_eager=device == "cpu",
-        max_model_len=longest + settings.max_response_length,
+        max_model_len=context,
         seed=settings.seed,
+        **whole,
         **adapter,
     )
     request = LoRARequest("adapter", 1, weights.adapter) if weights.adapter else None

@@ -84,6 +84,9 @@ def rl_config(
     }
     if on_cpu:
         rollout["enable_sleep_mode"] = False
+        # A prompt that is read in parts makes vLLM rewind the request's random generator, which only a GPU's can.
+        rollout["enable_chunked_prefill"] = False
+        rollout["max_num_batched_tokens"] = max(8192, e.max_prompt_length + e.response_length)
         rollout["checkpoint_engine"] = {"update_weights_bucket_megabytes": 64}
     elif e.lora_rank:
         rollout["load_format"] = "safetensors"
