@@ -23,7 +23,8 @@ from data_prep.countdown_solver import (
     step_lines,
 )
 from data_prep.prompt_styles import Question, completion_prompt
-from data_prep.schema import Row, SchemaError, build_row, content_hash, write_rows
+from data_prep.schema import Row, build_row
+from data_prep.split import Prepared, write_distinct
 
 QUESTION = (
     "Using the numbers {numbers}, create an equation that equals {target}. You can use basic arithmetic operations "
@@ -83,18 +84,6 @@ class Problem:
     @property
     def key(self) -> Key:
         return canonical_key(self.numbers, self.target)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What was written: paths, numbers of rows and content hashes of the two files."""
-
-    train: Path
-    test: Path
-    n_train: int
-    n_test: int
-    train_hash: str
-    test_hash: str
 
 
 def canonical_key(numbers: Sequence[int], target: int) -> Key:
@@ -206,26 +195,7 @@ def prepare(
 
 def write_split(out_dir: Path, train: list[Row], test: list[Row]) -> Prepared:
     """Writes the two files; SchemaError if a problem occurs twice in one of them or in both."""
-    for split, rows in (("train", train), ("test", test)):
-        if not rows:
-            raise SchemaError(f"{out_dir / split}.parquet would have no rows; ask for at least one")
-    first: dict[Key, str] = {}
-    for split, rows in (("train", train), ("test", test)):
-        for number, row in enumerate(rows):
-            where = f"{out_dir / split}.parquet, row {number}"
-            if (earlier := first.setdefault(row_key(row), where)) != where:
-                raise SchemaError(f"{where}, column reward_model: the same problem as {earlier}")
-    paths = {split: out_dir / f"{split}.parquet" for split in ("train", "test")}
-    write_rows(paths["train"], train)
-    write_rows(paths["test"], test)
-    return Prepared(
-        train=paths["train"],
-        test=paths["test"],
-        n_train=len(train),
-        n_test=len(test),
-        train_hash=content_hash(paths["train"]),
-        test_hash=content_hash(paths["test"]),
-    )
+    return write_distinct(out_dir, train, test, row_key, "problem")
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.countdown import MOST_NUMBERS, Key, Prepared, Problem, canonical_key, row_key, to_row, write_split
+from data_prep.countdown import MOST_NUMBERS, Key, Problem, canonical_key, row_key, to_row, write_split
 from data_prep.countdown_solver import exact_solution, first_solution, reachable_values
 from data_prep.schema import Row, plain, read_rows
+from data_prep.split import Prepared
 
 HUB_DATASET = "Jiayi-Pan/Countdown-Tasks-3to4"
 EXCLUDED = "is in the excluded set"

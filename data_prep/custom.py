@@ -3,7 +3,6 @@ Example: rows {"question": "What is 2 + 2?", "solution": "2 + 2 = 4.", "answer":
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -18,6 +17,7 @@ from data_prep.custom_read import read_file
 from data_prep.custom_report import CustomDataError, Problem, listing, shorten, shown
 from data_prep.custom_rows import make_row
 from data_prep.custom_source import Source
+from data_prep.draw import drawn_for_test
 from data_prep.schema import Row, SchemaError, write_rows
 
 BUILT_IN = ("countdown", "kk_logic", "math")
@@ -169,7 +169,7 @@ def write_examined(
     if complaints:
         raise CustomDataError("\n".join(complaints))
     if test is None:
-        chosen = _chosen(examined, seed, test_share)
+        chosen = drawn_for_test(examined.keys, seed, test_share, examined.source.path, "questions")
         test_rows = [row for row, in_test in zip(examined.rows, chosen, strict=True) if in_test]
         train_rows = [row for row, in_test in zip(examined.rows, chosen, strict=True) if not in_test]
     else:
@@ -196,28 +196,6 @@ def write_examined(
 
 def _numbered(rows: Sequence[Row], split: str) -> list[dict[str, Any]]:
     return [{**row, "extra_info": {"index": index, "split": split}} for index, row in enumerate(rows)]
-
-
-def _chosen(examined: Examined, seed: int, test_share: float) -> list[bool]:
-    """Which rows are test rows: those whose question's hash, a number in [0, 1), is below the share."""
-    if not 0.0 < test_share < 1.0:
-        raise CustomDataError(f"--test-share {test_share}: must be between 0 and 1, such as 0.1")
-    places = [_place(key, seed) for key in examined.keys]
-    chosen = [place < test_share for place in places]
-    if all(chosen) or not any(chosen):
-        empty = "train" if all(chosen) else "test"
-        # the share at which the nearest question changes sides, rounded so that it does
-        nearest = max(places) - 5e-5 if all(chosen) else min(places) + 5e-5
-        raise CustomDataError(
-            f"{examined.source.path}: of its {len(set(places))} different questions none falls into the {empty} part "
-            f"with --test-share {test_share} and --seed {seed}; take --test-share {nearest:.4f}, another --seed, "
-            "or a file of test rows with --test"
-        )
-    return chosen
-
-
-def _place(key: str, seed: int) -> float:
-    return int.from_bytes(hashlib.sha256(f"{seed} {key}".encode()).digest()[:8], "big") / 2**64
 
 
 def _refuse_common_questions(train: Examined, test: Examined) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.countdown import Prepared
 from data_prep.kk_logic_hints import listing, reasoning, solution_lines
 from data_prep.kk_logic_puzzle import (
     AFFIRM,
@@ -30,7 +29,8 @@ from data_prep.kk_logic_puzzle import (
     unique_solution,
 )
 from data_prep.prompt_styles import Question, completion_prompt
-from data_prep.schema import Row, SchemaError, build_row, content_hash, write_rows
+from data_prep.schema import Row, build_row
+from data_prep.split import Prepared, write_distinct
 
 DATA_SOURCE = "kk_logic"
 EXAMPLE = "(1) Zoey is a knight\n(2) Oliver is a knight\n(3)..."
@@ -234,25 +234,7 @@ def prepare(
 
 def write_split(out_dir: Path, train: list[Row], test: list[Row]) -> Prepared:
     """Writes the two files; SchemaError if a puzzle occurs twice in one of them or in both."""
-    paths = {split: out_dir / f"{split}.parquet" for split in ("train", "test")}
-    first: dict[Key, str] = {}
-    for split, rows in (("train", train), ("test", test)):
-        if not rows:
-            raise SchemaError(f"{paths[split]} would have no rows; ask for at least one")
-        for number, row in enumerate(rows):
-            where = f"{paths[split]}, row {number}"
-            if (earlier := first.setdefault(row_key(row), where)) != where:
-                raise SchemaError(f"{where}, column reward_model: the same puzzle as {earlier}")
-    write_rows(paths["train"], train)
-    write_rows(paths["test"], test)
-    return Prepared(
-        train=paths["train"],
-        test=paths["test"],
-        n_train=len(train),
-        n_test=len(test),
-        train_hash=content_hash(paths["train"]),
-        test_hash=content_hash(paths["test"]),
-    )
+    return write_distinct(out_dir, train, test, row_key, "puzzle")
 
 
 if __name__ == "__main__":

@@ -167,6 +167,11 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         raise SchemaError(
             f"{path}, column reward_model: ground_truth must have one type in all rows: {error}"
         ) from None
+    write_table(path, table)
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Writes a parquet file that appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     os.close(descriptor)

@@ -138,16 +138,13 @@ def check_training(experiment: Experiment, files: DataFiles) -> None:
 def _check_answers(experiment: Experiment, files: DataFiles) -> None:
     """Every row is whole, and no conversation of the test file begins like one that is trained on."""
     from data_prep.preference.schema import read_rows
-    from data_prep.preference.split import beginning
+    from data_prep.preference.split import shared_beginnings
 
     try:
         train, test = read_rows(files.train), read_rows(files.test)
     except ValueError as error:
         raise ExperimentError(str(error)) from None
-    tested = {beginning(row["prompt"]): number for number, row in enumerate(test)}
-    common = [
-        (number, at) for number, row in enumerate(train) if (at := tested.get(beginning(row["prompt"]))) is not None
-    ]
+    common = shared_beginnings(train, test)
     if common and not experiment.allow_overlap:
         number, at = common[0]
         raise ExperimentError(

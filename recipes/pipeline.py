@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from eval.reporting.cells import Table, markdown
+from recipes.algorithms import get_algorithm
 from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.front import Steering, plan_training
 from recipes.launch import DONE, dry_run, launch
@@ -128,8 +129,6 @@ def steps_of(text: str, flags: Mapping[str, Any]) -> list[Step]:
 
 def _fitting(data: str, algo: str) -> str:
     """For a pipeline with one name of data: a set of answers serves all stages but those that need its verifier."""
-    from recipes.algorithms import get_algorithm
-
     task = TASKS.get(data)
     try:
         needs_problems = "rl" in get_algorithm(algo).stages

@@ -3,7 +3,6 @@ Example: rows {"prompt": "What is 2 + 2?", "chosen": "4.", "rejected": "5."}, se
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from data_prep.custom_cells import BadCell
 from data_prep.custom_read import read_file
 from data_prep.custom_report import CustomDataError, Problem, listing
 from data_prep.custom_source import Source
+from data_prep.draw import drawn_for_test
 from data_prep.preference.cells import messages_in, number_of
 from data_prep.preference.history import History
 from data_prep.preference.layout import MESSAGES, Layout, answers_by, understand
@@ -172,7 +172,9 @@ def write_examined(
         if part is not None and part.source.path.resolve() in {(folder / name).resolve() for name in FILES.values()}:
             raise CustomDataError(f"{part.source.path} would be overwritten; choose another folder")
     if test is None:
-        drawn = _drawn(examined, seed, test_share)
+        drawn = drawn_for_test(
+            [beginning(row["prompt"]) for row in examined.rows], seed, test_share, examined.source.path, "conversations"
+        )
         train_rows = [row for row, in_test in zip(examined.rows, drawn, strict=True) if not in_test]
         test_rows = [row for row, in_test in zip(examined.rows, drawn, strict=True) if in_test]
     else:
@@ -182,28 +184,6 @@ def write_examined(
         return write_split(folder, train_rows, test_rows)
     except (SchemaError, pa.ArrowException, OSError) as error:
         raise CustomDataError(f"{folder}: cannot be written ({error})") from None
-
-
-def _drawn(examined: Examined, seed: int, test_share: float) -> list[bool]:
-    """Which rows are test rows: those whose conversation's hash, a number in [0, 1), is below the share."""
-    if not 0.0 < test_share < 1.0:
-        raise CustomDataError(f"--test-share {test_share}: must be between 0 and 1, such as 0.1")
-    places = [_place(beginning(row["prompt"]), seed) for row in examined.rows]
-    drawn = [place < test_share for place in places]
-    if all(drawn) or not any(drawn):
-        empty = "train" if all(drawn) else "test"
-        # the share at which the nearest conversation changes sides, rounded so that it does
-        nearest = max(places) - 5e-5 if all(drawn) else min(places) + 5e-5
-        raise CustomDataError(
-            f"{examined.source.path}: of its {len(set(places))} different conversations none falls into the {empty} "
-            f"part with --test-share {test_share} and --seed {seed}; take --test-share {nearest:.4f}, another --seed, "
-            "or a file of test rows with --test"
-        )
-    return drawn
-
-
-def _place(key: str, seed: int) -> float:
-    return int.from_bytes(hashlib.sha256(f"{seed} {key}".encode()).digest()[:8], "big") / 2**64
 
 
 def _refuse_common_prompts(train: Examined, test: Examined) -> None:

@@ -13,8 +13,6 @@ Example: {"prompt": [user asks], "completion": "Paris.", "score": 1.0, "feedback
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, cast
@@ -22,7 +20,7 @@ from typing import Any, TypedDict, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_prep.schema import ExtraInfo, Message, SchemaError, plain
+from data_prep.schema import ExtraInfo, Message, SchemaError, plain, write_table
 
 FEEDBACK = ("pairwise", "binary", "score", "instruction")
 ROLES = ("system", "user", "assistant")
@@ -131,16 +129,7 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     if not listed:
         raise SchemaError(f"{path}: no rows to write")
     _check_groups(listed, path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
-        pq.write_table(pa.Table.from_pylist(listed, schema=_ARROW), temporary)
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_table(path, pa.Table.from_pylist(listed, schema=_ARROW))
 
 
 def read_rows(path: Path) -> list[Row]:

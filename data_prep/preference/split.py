@@ -37,6 +37,13 @@ def beginning(prompt: Iterable[Message]) -> str:
     return " ".join(first.casefold().split())
 
 
+def shared_beginnings(train: Sequence[Row], test: Sequence[Row]) -> list[tuple[int, int]]:
+    """(training row, test row) of conversations that begin alike."""
+    tested = {beginning(row["prompt"]): number for number, row in enumerate(test)}
+    starts = (beginning(row["prompt"]) for row in train)
+    return [(number, tested[start]) for number, start in enumerate(starts) if start in tested]
+
+
 def write_split(
     folder: Path, train: Sequence[Row], test: Sequence[Row], left_out: Mapping[str, int] | None = None
 ) -> Written:
@@ -50,13 +57,11 @@ def write_split(
     for split, rows in parts.items():
         if not rows:
             raise SchemaError(f"{paths[split]} would have no rows; ask for at least one")
-    tested = {beginning(row["prompt"]): number for number, row in enumerate(test)}
-    for number, row in enumerate(train):
-        if (other := tested.get(beginning(row["prompt"]))) is not None:
-            raise SchemaError(
-                f"{paths['train']}, row {number}, column prompt: the conversation begins like that of row {other} of "
-                f"{paths['test']}; nothing may be in both"
-            )
+    for number, other in shared_beginnings(train, test):
+        raise SchemaError(
+            f"{paths['train']}, row {number}, column prompt: the conversation begins like that of row {other} of "
+            f"{paths['test']}; nothing may be in both"
+        )
     # The test file first: a folder with a train file is whole.
     for split in ("test", "train"):
         numbered = [{**row, "extra_info": {"index": n, "split": split}} for n, row in enumerate(parts[split])]

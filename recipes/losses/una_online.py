@@ -3,6 +3,7 @@
 import torch
 
 from recipes.alignment import UnaTarget
+from recipes.losses.implicit_reward import implicit_reward
 
 
 def implicit_reward_error(
@@ -29,8 +30,10 @@ def implicit_reward_error(
         implicit rewards without gradient.
     """
     mask = response_mask.bool()
-    ratio = torch.where(mask, log_probs - ref_log_prob, torch.zeros_like(log_probs))
-    reward = beta * ratio.sum(-1)
+    policy, reference = (
+        torch.where(mask, values, torch.zeros_like(values)).sum(-1) for values in (log_probs, ref_log_prob)
+    )
+    reward = implicit_reward(policy, reference, beta)
     guess = torch.sigmoid(reward) if target == "sigmoid" else reward
     error = torch.where(mask.any(-1), guess - scores, torch.zeros_like(guess))
     return error.square(), reward.detach()

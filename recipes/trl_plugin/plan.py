@@ -12,6 +12,7 @@ import yaml
 
 from data_prep.preference import views
 from data_prep.preference.schema import Row, read_rows
+from recipes.algorithms.base import Method
 from recipes.alignment import Alignment
 from recipes.experiment import ExperimentError
 from recipes.machine import gpu_count
@@ -19,7 +20,6 @@ from recipes.run_dir import write_text
 
 PLAN_FILE = "trl.yaml"
 
-Method = Literal["sft", "dpo", "kto", "una"]
 LOGGERS = ("console", "tensorboard", "wandb")
 
 

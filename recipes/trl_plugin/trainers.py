@@ -106,8 +106,8 @@ class WholeStep(Trainer):
         return completion_log_probs(logits, batch["input_ids"], batch["completion_mask"])
 
     def reference_columns(self, batch: Batch) -> Batch:
-        """The reference's log-probabilities of a batch, under TRL's names for them, (rows,) each."""
-        raise NotImplementedError
+        """The reference's log-probabilities of a batch, under TRL's names for them, (rows,) each; none by default."""
+        return {}
 
     def spread(self, count: int, size: int, compute: Callable[[list[int]], torch.Tensor]) -> torch.Tensor:
         """compute(indices) -> (indices, k) for 0 .. count - 1, `size` at a time, shared among the ranks: (count, k).

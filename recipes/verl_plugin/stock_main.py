@@ -11,17 +11,15 @@ from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
 from recipes.verl_plugin.compose import arguments, load_config
 from recipes.verl_plugin.main import checked_config
+from recipes.verl_plugin.verl_config import POLL_SECONDS
 
 
 class QuickReplayBuffer(ReplayBuffer):
-    """verl's buffer, asked for finished rollouts as often as ours (verl's documented hook `custom_sampler`).
-
-    verl's two seconds would hide what is to be measured on small runs.
-    """
+    """verl's buffer, asked for finished rollouts as often as ours (verl's documented hook `custom_sampler`)."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.poll_interval = 0.05
+        self.poll_interval = POLL_SECONDS
 
 
 def main() -> None:

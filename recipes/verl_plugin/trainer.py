@@ -24,9 +24,7 @@ from recipes.verl_plugin.actor_loss import HINT_TOKENS, HintLoss, ImplicitReward
 from recipes.verl_plugin.metrics import hint_metrics, reward_metrics, validation_accuracy
 from recipes.verl_plugin.reward_watch import EXAMPLES, RewardFailure, RewardLimits, RewardWatch, failure
 from recipes.verl_plugin.rollout_log import digest, rollout_lines, write_rollouts
-
-# The replay buffer asks for finished rollouts at this interval; verl's 2 s would be most of a small run's step.
-POLL_SECONDS = 0.05
+from recipes.verl_plugin.verl_config import POLL_SECONDS
 
 
 class UnifiedTrainer(PPOTrainerSync):

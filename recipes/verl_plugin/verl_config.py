@@ -14,6 +14,9 @@ from recipes.run_dir import RunDir
 
 ROOT = Path(__file__).resolve().parents[2]
 
+# Seconds between two looks of the replay buffer for finished rollouts; verl's 2 s would be most of a small run's step.
+POLL_SECONDS = 0.05
+
 _FLOAT32 = {"param_dtype": "fp32", "reduce_dtype": "fp32", "buffer_dtype": "fp32"}
 _SAVED = ["model", "optimizer", "extra", "hf_model"]
 

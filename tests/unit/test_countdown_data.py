@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from data_prep.countdown import Space, generate, prepare, row_key, to_row, write_split
@@ -37,6 +37,8 @@ def test_every_generated_row_is_right() -> None:
 def test_options_are_kept(
     seed: int, sizes: list[int], max_number: int, targets: tuple[int, int], operators: str
 ) -> None:
+    # Without products, few small numbers do not reach large targets: such a space is refused, in the next test.
+    assume("*" in operators or max_number * min(sizes) >= targets[1] / 2)
     space = Space(tuple(sizes), max_number, targets, operators)
     for row in rows_of(3, seed, space=space):
         check_row(row)
@@ -45,6 +47,11 @@ def test_options_are_kept(
         assert all(1 <= number <= max_number for number in truth["numbers"])
         assert targets[0] <= truth["target"] <= targets[1]
         assert {line.split()[1] for line in row["hint"][:-1]} <= set(operators)
+
+
+def test_a_space_whose_targets_cannot_be_reached_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"found only 0 of 3 countdown problems.*widen"):
+        rows_of(3, seed=208, space=Space((2,), 20, (50, 200), "+-"))
 
 
 def test_the_same_arguments_write_the_same_bytes_in_any_process(tmp_path: Path) -> None:

@@ -1,0 +1,49 @@
+"""The train and test file of a task: written together, with no problem twice in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_prep.schema import Row, SchemaError, content_hash, write_rows
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was written: paths, numbers of rows and content hashes of the two files."""
+
+    train: Path
+    test: Path
+    n_train: int
+    n_test: int
+    train_hash: str
+    test_hash: str
+
+
+def write_distinct(
+    out_dir: Path, train: Sequence[Row], test: Sequence[Row], key: Callable[[Row], Hashable], what: str
+) -> Prepared:
+    """Writes out_dir/train.parquet and out_dir/test.parquet.
+
+    Args:
+        key: rows with equal keys are the same `what` ("problem").
+
+    Raises:
+        SchemaError: if a file would have no rows, or a key occurs twice in one of them or in both.
+    """
+    parts = {"train": train, "test": test}
+    paths = {split: out_dir / f"{split}.parquet" for split in parts}
+    for split, rows in parts.items():
+        if not rows:
+            raise SchemaError(f"{paths[split]} would have no rows; ask for at least one")
+    first: dict[Hashable, str] = {}
+    for split, rows in parts.items():
+        for number, row in enumerate(rows):
+            where = f"{paths[split]}, row {number}"
+            if (earlier := first.setdefault(key(row), where)) != where:
+                raise SchemaError(f"{where}, column reward_model: the same {what} as {earlier}")
+    for split, rows in parts.items():
+        write_rows(paths[split], rows)
+    hashes = {split: content_hash(path) for split, path in paths.items()}
+    return Prepared(paths["train"], paths["test"], len(train), len(test), hashes["train"], hashes["test"])
