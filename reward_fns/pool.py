@@ -4,7 +4,7 @@
         pool.call("reward_fns.math_equal:equivalent", "\\\\frac12", "0.5")      # Outcome(status="ok", value={...})
         pool.map("reward_fns.math_equal:equivalent", [(answer, gold), ...])
 Threads may share a pool: each call takes one worker, and a worker serves one call at a time. A worker that is killed is
-replaced by the next call that needs it. Arguments and values travel as JSON.
+replaced at once; the new one imports its verifier while others serve. Arguments and values travel as JSON.
 """
 
 from __future__ import annotations
@@ -60,17 +60,31 @@ class _Worker:
             start_new_session=True,
         )
         self.loaded: set[str] = set()
+        self._loading = ""
+
+    def load(self, function: str) -> None:
+        """Begins to import what `function` needs, without waiting for it."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(OSError):
+            self.process.stdin.write(_line({"function": function, "import_seconds": IMPORT_SECONDS}))
+            self.process.stdin.flush()
+            self._loading = function
 
     def call(self, function: str, args: Sequence[Any], seconds: float) -> Outcome:
         """One call; afterwards `alive` says whether the worker can serve another."""
+        if self._loading:
+            # An import that fails here fails again below, and is reported there.
+            if "value" in (self._reply(time.monotonic() + IMPORT_SECONDS) or {}):
+                self.loaded.add(self._loading)
+            self._loading = ""
         started = time.monotonic()
         allowed = seconds + _GRACE_SECONDS + (0.0 if function in self.loaded else IMPORT_SECONDS)
+        limits = {"seconds": seconds, "import_seconds": IMPORT_SECONDS}
         try:
-            limits = {"seconds": seconds, "import_seconds": IMPORT_SECONDS}
-            request = json.dumps({"function": function, "args": list(args), **limits})
+            request = _line({"function": function, "args": list(args), **limits})
         except (TypeError, ValueError) as error:
             return Outcome("error", None, f"arguments that JSON cannot hold: {error}"[:500], 0.0)
-        reply = self._exchange(request.encode() + b"\n", started + allowed)
+        reply = self._exchange(request, started + allowed)
         took = time.monotonic() - started
         if reply is None:
             self.kill()
@@ -88,12 +102,16 @@ class _Worker:
     def _exchange(self, request: bytes, deadline: float) -> dict[str, Any] | None:
         """Sends a line and reads one; None if the process ended or the deadline passed first."""
         assert self.process.stdin is not None
-        assert self.process.stdout is not None
         try:
             self.process.stdin.write(request)
             self.process.stdin.flush()
         except OSError:
             return None
+        return self._reply(deadline)
+
+    def _reply(self, deadline: float) -> dict[str, Any] | None:
+        """The next line of the worker; None if it ended or the deadline passed first."""
+        assert self.process.stdout is not None
         received = bytearray()
         descriptor = self.process.stdout.fileno()
         poll = select.poll()  # not select.select: that one refuses descriptors above 1023
@@ -128,6 +146,10 @@ class _Worker:
                     pipe.close()
 
 
+def _line(request: dict[str, Any]) -> bytes:
+    return json.dumps(request).encode() + b"\n"
+
+
 class Pool:
     """A fixed number of killable workers with a cache of their verdicts.
 
@@ -150,15 +172,18 @@ class Pool:
         self._idle: list[_Worker] = []
         self._closed = False
 
-    def call(self, function: str, *args: Any) -> Outcome:
-        """Calls "module:function" with JSON-able arguments in a worker; never raises for what the function does."""
+    def call(self, function: str, *args: Any, seconds: float | None = None) -> Outcome:
+        """Calls "module:function" with JSON-able arguments in a worker; never raises for what the function does.
+
+        seconds: a limit for this call instead of the pool's.
+        """
         key = (function, json.dumps(args, sort_keys=True, default=repr))
         with self._lock:
             if (known := self._cache.get(key)) is not None:
                 self._cache.move_to_end(key)
                 return known
         with self._free:
-            outcome = self._call_worker(function, args)
+            outcome = self._call_worker(function, args, seconds or self.seconds)
         if self._cache_size:
             with self._lock:
                 self._cache[key] = Outcome(outcome.status, outcome.value, outcome.message, 0.0)
@@ -171,23 +196,33 @@ class Pool:
         with ThreadPoolExecutor(self.workers) as threads:
             return list(threads.map(lambda args: self.call(function, *args), calls))
 
-    def _call_worker(self, function: str, args: Sequence[Any]) -> Outcome:
+    def _call_worker(self, function: str, args: Sequence[Any], seconds: float) -> Outcome:
         with self._lock:
             if self._closed:
                 raise RuntimeError("this reward pool is closed")
             worker = self._idle.pop() if self._idle else None
-        if worker is None or not worker.alive:
-            if worker is not None:
-                worker.kill()
-                self.replaced += 1
+        if worker is None:
             worker = _Worker(self.memory_mb)
-        outcome = worker.call(function, args, self.seconds)
+        elif not worker.alive:  # somebody else ended it
+            worker = self._successor(worker)
+        outcome = worker.call(function, args, seconds)
+        ready = worker.alive
+        if not ready:
+            worker = self._successor(worker)
+            worker.load(function)
         with self._lock:
             if not self._closed:
-                self._idle.append(worker)
+                # The one that is still loading is taken last.
+                self._idle.insert(len(self._idle) if ready else 0, worker)
                 return outcome
         worker.kill()
         return outcome
+
+    def _successor(self, worker: _Worker) -> _Worker:
+        worker.kill()
+        with self._lock:
+            self.replaced += 1
+        return _Worker(self.memory_mb)
 
     def close(self) -> None:
         """Ends all workers."""
@@ -204,12 +239,17 @@ class Pool:
         self.close()
 
 
+def time_limit(default: float) -> float:
+    """Seconds a verdict may take: REWARD_SECONDS, else `default`."""
+    return float(os.environ.get("REWARD_SECONDS", default))
+
+
 @lru_cache(maxsize=1)
 def shared_pool() -> Pool:
     """The pool of this process, closed at its end. REWARD_WORKERS, REWARD_SECONDS and REWARD_MEMORY_MB set it up."""
     pool = Pool(
         workers=int(os.environ.get("REWARD_WORKERS", "2")),
-        seconds=float(os.environ.get("REWARD_SECONDS", "5")),
+        seconds=time_limit(5.0),
         memory_mb=int(os.environ.get("REWARD_MEMORY_MB", "4096")),
     )
     atexit.register(pool.close)

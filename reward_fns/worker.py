@@ -33,10 +33,15 @@ def _limit(seconds: float) -> None:
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """The reply to {"function", "args", "seconds", "import_seconds"}: {"value"} or {"error"} or {"memory"}."""
+    """The reply to {"function", "args", "seconds", "import_seconds"}: {"value"} or {"error"} or {"memory"}.
+
+    Without "args" the function is imported and not called.
+    """
     try:
         _limit(request["import_seconds"])
         function = resolve(request["function"])
+        if "args" not in request:
+            return {"value": None}
         _limit(request["seconds"])
         value = function(*request["args"])
         _limit(0)

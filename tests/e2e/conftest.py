@@ -4,16 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from data_prep import countdown
-from tests.e2e.support import UFT, run
+from tests.e2e.support import UFT, run, small_countdown
 
 
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """64 + 32 easy countdown problems."""
-    folder = tmp_path_factory.mktemp("data") / "countdown"
-    countdown.prepare(folder, n_train=64, n_test=32, seed=0, max_number=30, operators="+-*")
-    return folder
+    return small_countdown(tmp_path_factory.mktemp("data") / "countdown")
 
 
 @pytest.fixture(scope="session")

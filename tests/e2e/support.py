@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from data_prep import countdown
 from recipes.experiment import Experiment
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
@@ -65,6 +67,26 @@ def run(out: Path, *flags: str, check: bool = True) -> subprocess.CompletedProce
     if check:
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done
+
+
+def torchrun(worker: str, *arguments: str | Path, ranks: int = 1, env: Mapping[str, str]) -> None:
+    """tests/e2e/`worker` on gloo ranks, with `env` on top of this process's; fails the test with its output."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
+    done = subprocess.run(
+        [sys.executable, *launcher, str(ROOT / "tests/e2e" / worker), *map(str, arguments)],
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+def small_countdown(folder: Path) -> Path:
+    """64 + 32 easy countdown problems."""
+    countdown.prepare(folder, n_train=64, n_test=32, seed=0, max_number=30, operators="+-*")
+    return folder
 
 
 def metrics(out: Path) -> dict[int, dict[str, float]]:

@@ -15,7 +15,7 @@ import torch
 from recipes.run_dir import RunDir, complete_checkpoints, read_metrics
 from recipes.trl_plugin.plan import TrainingPlan, write_plan
 from tests.alignment_checks import BATCH, plan
-from tests.e2e.support import EMBEDDED, ROOT, tiny_model
+from tests.e2e.support import EMBEDDED, ROOT, tiny_model, torchrun
 
 pytestmark = pytest.mark.e2e
 
@@ -38,17 +38,7 @@ def gradients(folder: Path) -> dict[int, dict]:
     found = {}
     for ranks in (1, 2):
         out = folder / f"{ranks}.pt"
-        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
-        worker = [str(ROOT / "tests/e2e/alignment_worker.py"), str(folder / "model"), str(folder), str(out)]
-        done = subprocess.run(
-            [sys.executable, *torchrun, *worker],
-            env={**os.environ, **QUIET},
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=ROOT,
-        )
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        torchrun("alignment_worker.py", folder / "model", folder, out, ranks=ranks, env=QUIET)
         found[ranks] = torch.load(out)
     return found
 

@@ -1,8 +1,5 @@
 """Every loss term has the same gradient however the batch is split: micro-batches, packing, 1 or 2 ranks (gloo)."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +7,7 @@ import torch
 
 from recipes.run_dir import RunDir
 from recipes.verl_plugin.verl_config import environment
-from tests.e2e.support import ROOT, tiny_experiment, tiny_model
+from tests.e2e.support import tiny_experiment, tiny_model, torchrun
 
 pytestmark = pytest.mark.e2e
 
@@ -24,16 +21,8 @@ def gradients(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict]:
     found = {}
     for ranks in (1, 2):
         out = folder / f"{ranks}.pt"
-        command = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
-        done = subprocess.run(
-            [sys.executable, *command, str(ROOT / "tests/e2e/gradient_worker.py"), str(model), str(out)],
-            env={**os.environ, **environment(tiny_experiment(model=str(model)), RunDir(folder))},
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=ROOT,
-        )
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        env = environment(tiny_experiment(model=str(model)), RunDir(folder))
+        torchrun("gradient_worker.py", model, out, ranks=ranks, env=env)
         found[ranks] = torch.load(out)
     return found
 

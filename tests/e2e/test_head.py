@@ -1,8 +1,5 @@
 """The last layer: a hint's likelihood adds no array over the vocabulary; verl's fused head (GPU) trains the same."""
 
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -10,7 +7,7 @@ import torch
 
 from recipes.run_dir import RunDir
 from recipes.verl_plugin.verl_config import environment
-from tests.e2e.support import ROOT, tiny_experiment, tiny_model
+from tests.e2e.support import tiny_experiment, tiny_model, torchrun
 
 pytestmark = pytest.mark.e2e
 
@@ -22,16 +19,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     results = {}
     for head in ("plain", "fused"):
         out = folder / f"{head}.pt"
-        command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1"]
-        done = subprocess.run(
-            [sys.executable, *command, str(ROOT / "tests/e2e/head_worker.py"), str(model), str(out), head],
-            env={**os.environ, **environment(tiny_experiment(model=str(model)), RunDir(folder))},
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=ROOT,
-        )
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        env = environment(tiny_experiment(model=str(model)), RunDir(folder))
+        torchrun("head_worker.py", model, out, head, env=env)
         results[head] = torch.load(out)
     return results
 

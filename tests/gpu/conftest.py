@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from data_prep import countdown
 from recipes.machine import gpu_count
+from tests.e2e.support import small_countdown
 from tests.gpu.support import ON_CPU, PROFILE, UFT, run
 
 HERE = Path(__file__).parent
@@ -26,10 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """64 + 32 easy countdown problems."""
-    folder = tmp_path_factory.mktemp("data") / "countdown"
-    countdown.prepare(folder, n_train=64, n_test=32, seed=0, max_number=30, operators="+-*")
-    return folder
+    return small_countdown(tmp_path_factory.mktemp("data") / "countdown")
 
 
 @pytest.fixture(scope="session")

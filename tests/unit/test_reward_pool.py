@@ -1,6 +1,7 @@
 """The reward pool: limits that hold whatever the verifier does, workers replaced, answers remembered."""
 
 import os
+import signal
 import textwrap
 import threading
 import time
@@ -16,6 +17,9 @@ VERIFIERS = """
 
     def double(number): return 2 * number
     def pid(_=None): return os.getpid()
+    def nap(_=None):
+        time.sleep(0.3)
+        return os.getpid()
     def spin(_=None):
         while True: pass
     def c_hang(_=None): return 10 ** (10 ** 9)
@@ -66,6 +70,31 @@ def test_a_hang_is_ended_and_the_next_call_is_served(pool: Pool, name: str) -> N
     assert outcome.status == "timeout"
     assert time.monotonic() - started < 2.0
     assert call(pool, "double", 2).value == 4
+
+
+def test_a_call_may_have_a_limit_of_its_own(pool: Pool) -> None:
+    call(pool, "double", 1)
+    with Pool(workers=1, seconds=60) as patient:
+        patient.call("verifiers_of_this_test:double", 1)
+        started = time.monotonic()
+        assert patient.call("verifiers_of_this_test:spin", None, seconds=0.3).status == "timeout"
+        assert time.monotonic() - started < 2.0
+
+
+def test_a_killed_worker_s_successor_imports_while_others_serve(pool: Pool) -> None:
+    pids = {outcome.value for outcome in pool.map("verifiers_of_this_test:nap", [(n,) for n in range(2)])}
+    assert len(pids) == 2
+    assert call(pool, "spin").status == "timeout"
+    assert pool.replaced == 1
+    assert call(pool, "pid", 1).value in pids
+    assert call(pool, "spin", 1).status == "timeout"
+    assert call(pool, "pid", 2).value not in pids
+
+
+def test_a_worker_that_somebody_ended_is_replaced(pool: Pool) -> None:
+    os.kill(call(pool, "pid").value, signal.SIGKILL)
+    pool._idle[0].process.wait()
+    assert call(pool, "double", 7).value == 14
 
 
 def test_a_verifier_that_ignores_the_alarm_is_killed(pool: Pool) -> None:

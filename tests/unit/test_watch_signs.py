@@ -1,0 +1,72 @@
+"""What the watchdog makes of log lines, heartbeats and the processes it sees."""
+
+from pathlib import Path
+
+from recipes.watch.heartbeat import Heartbeat, LogFollower
+from recipes.watch.signs import Limits, Signs
+
+
+def test_a_log_is_read_once_and_in_whole_lines(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    path.write_text("before\n")
+    log = LogFollower(path)
+    assert log.new_lines() == []
+    with path.open("a") as file:
+        for text in ("one\ntw", "o\n", "three"):
+            file.write(text)
+            file.flush()
+            if text == "o\n":
+                assert log.new_lines() == ["two"]
+                log.mark()
+            elif text == "one\ntw":
+                assert log.new_lines() == ["one"]
+    assert log.new_lines() == []
+    assert (log.since_mark, log.tail) == ("three", "one\ntwo\nthree")
+
+
+def test_a_helper_s_death_gets_as_long_as_a_phase_has_taken() -> None:
+    signs = Signs(Limits(), stall_s=7200, changed=0.0)
+    for step, now in enumerate([100.0, 400.0, 405.0]):
+        signs.see_heartbeat(Heartbeat(step, 9, "rollout", now), now)
+    for now in (404.0, 406.0):
+        signs.see_processes({1: "ray::AgentLoopWorker.run", 2: "ray::IDLE", 3: "ray::WorkerDict"}, now)
+    signs.see_processes({3: "ray::WorkerDict"}, 410.0)
+    assert signs.hopeless(410.0 + 440) is None
+    verdict = signs.hopeless(410.0 + 460)
+    assert verdict
+    assert (verdict.reason, verdict.dead) == ("lost_worker", ("ray::AgentLoopWorker",))
+
+
+def test_a_vital_worker_s_death_does_not() -> None:
+    signs = Signs(Limits(), stall_s=7200, changed=0.0)
+    for step, now in enumerate([100.0, 400.0]):
+        signs.see_heartbeat(Heartbeat(step, 9, "rollout", now), now)
+    for now in (404.0, 406.0):
+        signs.see_processes({3: "ray::WorkerDict.update"}, now)
+    signs.see_processes({}, 410.0)
+    assert signs.hopeless(429.0) is None
+    assert signs.hopeless(431.0)
+
+
+def test_the_start_has_its_own_limit() -> None:
+    signs = Signs(Limits(), stall_s=60, changed=0.0)
+    assert signs.hopeless(599.0) is None
+    assert signs.hopeless(601.0)
+    signs.see_heartbeat(Heartbeat(0, 9, "starting", 0.0), 601.0)
+    assert signs.hopeless(1200.0) is None
+    signs.see_heartbeat(Heartbeat(0, 9, "rollout", 0.0), 1200.0)
+    assert signs.hopeless(1262.0)
+
+
+def test_a_forked_child_that_bears_an_actors_title_for_a_moment_is_no_death() -> None:
+    """Between fork and exec a child of an actor shows the actor's title; a scan may fall into that moment."""
+    signs = Signs(limits=Limits(), stall_s=600, changed=0.0)
+    actor, child = "actor", "child"
+    signs.see_processes({actor: "ray::TaskRunner.run"}, 1.0)
+    signs.see_processes({actor: "ray::TaskRunner.run", child: "ray::TaskRunner.run"}, 3.0)
+    signs.see_processes({actor: "ray::TaskRunner.run"}, 5.0)
+    assert signs.hopeless(500.0) is None
+    signs.see_processes({}, 501.0)
+    verdict = signs.hopeless(600.0)
+    assert verdict is not None
+    assert verdict.dead == ("ray::TaskRunner",)
