@@ -104,11 +104,3 @@ def known_shape(model: str) -> ModelShape | None:
             return None
     name = re.sub(r"-(Math|Coder)(?=-)", "", model.rpartition("/")[2])
     return SHAPES.get(re.sub(r"-(Instruct|Base)$", "", name))
-
-
-def parameters(model: str) -> float | None:
-    """Number of parameters of a model: by its shape, else the size in its name ("Qwen2.5-14B")."""
-    if (shape := known_shape(model)) is not None:
-        return float(shape.parameters)
-    size = re.search(r"(\d+(?:\.\d+)?)B(?![a-z])", model, flags=re.IGNORECASE)
-    return float(size.group(1)) * 1e9 if size else None

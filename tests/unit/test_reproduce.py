@@ -9,7 +9,8 @@ import run
 from recipes.experiment import Experiment, ExperimentError
 from recipes.front import plan_training
 from recipes.gpu_hours import gpu_hours
-from recipes.model_shapes import parameters
+from recipes.memory import estimate_time
+from recipes.model_shapes import known_shape
 from recipes.profiles import PROFILES
 from recipes.reproduce import PRESETS, TableRun, final, listing, reproduce, runs_of
 from recipes.resolve import build_experiment
@@ -139,16 +140,23 @@ def test_gpu_hours_follow_from_their_formula() -> None:
     e = build_experiment(
         {"algo": "rft", "data": "countdown", "model": "Qwen/Qwen2.5-0.5B", "test_freq": 25}, PROFILES["h100x2"]
     )
-    answers = 500 * 256 * 4 * 512
-    prompts = 500 * 256 * 4 * 128
-    validations = 21 * 1024 * 512
-    size = parameters(e.model)
-    assert size == pytest.approx(0.5e9, rel=0.05)
-    decoding = (answers + validations) * 2 * size / (0.03 * 989e12)
-    computing = (answers + prompts) * (2 + 2 + 6) * size / (0.3 * 989e12)
-    by_hand = (decoding + computing + 2 * 500 * 10 + 2 * 180) / 3600
+    shape = known_shape(e.model)
+    assert shape is not None
+    step = estimate_time(e, shape)
+    # 21 validations of 1,024 problems beside 256 x 4 rollouts a step.
+    by_hand = 2 * (500 * (step.generate + step.log_probs + step.update + 10) + 21 * step.generate + 180) / 3600
     assert gpu_hours(e, {}) == pytest.approx(by_hand)
-    assert 5 < by_hand < 10
+    assert 3 < by_hand < 10
+
+
+def test_gpu_hours_of_supervised_stages_follow_from_their_tokens() -> None:
+    e = build_experiment({"algo": "sft", "data": "countdown", "model": "Qwen/Qwen2.5-0.5B"}, PROFILES["h100x2"])
+    shape = known_shape(e.model)
+    assert shape is not None
+    assert shape.parameters == pytest.approx(0.5e9, rel=0.05)
+    tokens = e.sft_epochs * e.data_options["n_train"] * (e.max_prompt_length + e.max_hint_length) / 2
+    by_hand = (tokens * 6 * shape.parameters / (0.4 * 1e15) + 2 * 180) / 3600
+    assert gpu_hours(e, {}) == pytest.approx(by_hand)
 
 
 def test_gpu_hours_of_an_unknown_size_are_refused() -> None:

@@ -1,0 +1,197 @@
+"""What became of a model by alignment on the synthetic set, by the same yardstick for every method."""
+
+import json
+import random
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data_prep.countdown import generate, prompt
+from data_prep.preference.schema import read_rows
+from data_prep.preference.toy import SPACE, true_score
+from data_prep.preference.views import instructions, pairs
+from data_prep.tiny_base_chains import ChainSettings, sample_chain
+from data_prep.tiny_base_measure import complete
+from recipes.run_dir import RunDir, read_metrics
+from reward_fns import compute_score
+
+# Problems of `--data countdown`'s test file on the CPU profile, in no training file.
+PROBLEMS = 256
+SAMPLES = 4
+OWN_TEXTS = 512
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One model. Nats are natural-logarithm units."""
+
+    accuracy: float
+    """Share of held-out problems whose greedy answer is right: the true reward without its part for the format."""
+
+    sampled_score: float
+    """Mean true score, 0 to 1, of answers drawn at temperature 1: what the scored rows were labelled with."""
+
+    sampled_reward: float
+    """Mean reward of the same answers as ppo and una_online see it: 1 right, 0.1 readable, 0 not."""
+
+    kl: float
+    """KL(pi || base) of an answer in nats: mean of log pi - log base over answers drawn from pi."""
+
+    kl_error: float
+    """Standard error of `kl`."""
+
+    pairs_ranked: float
+    """Share of the test file's pairs whose better answer has gained more over the base (a tie is half)."""
+
+    forgetting: float
+    """Nats a token by which texts of the base's own training distribution became less likely."""
+
+    instruction_nll: float
+    """Nats a token of held-out worked solutions with four numbers."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run took."""
+
+    training_seconds: float
+    """In training steps alone: no start-up, no validation."""
+
+    step_seconds: float
+    """Median step after the second."""
+
+    seconds: float
+    """From start to end."""
+
+    peak_memory_bytes: int
+    """Of all its processes together."""
+
+    def after(self, earlier: "Cost") -> "Cost":
+        """Of two runs one after the other; the step is the second's."""
+        return Cost(
+            self.training_seconds + earlier.training_seconds,
+            self.step_seconds,
+            self.seconds + earlier.seconds,
+            max(self.peak_memory_bytes, earlier.peak_memory_bytes),
+        )
+
+
+def cost(folder: Path) -> Cost:
+    """From the records of a finished run."""
+    summary = json.loads(RunDir(folder).summary.read_text(encoding="utf-8"))
+    steps = {row["step"]: row["data"].get("timing_s/step") for row in read_metrics(RunDir(folder).metrics)}
+    taken = {step: seconds for step, seconds in steps.items() if seconds is not None}
+    median = statistics.median(seconds for step, seconds in taken.items() if step > 2)
+    return Cost(sum(taken.values()), median, summary["seconds"], summary["peak_memory_bytes"])
+
+
+def measure(model: Path, base: Path, data: Path) -> Measured:
+    """Measure a folder of weights; the same problems, texts and random numbers for every model."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    torch.set_num_threads(1)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    policy, reference = (AutoModelForCausalLM.from_pretrained(each, dtype=torch.float32) for each in (model, base))
+    problems = generate(PROBLEMS, 0, "test", SPACE)
+    asked = [prompt(problem.numbers, problem.target) for problem in problems]
+    prompts = torch.tensor(tokenizer(asked)["input_ids"])
+    greedy = _judge(tokenizer, complete(policy, prompts, 0.0, 64), problems)
+    torch.manual_seed(0)
+    drawn = complete(policy, prompts.repeat(SAMPLES, 1), 1.0, 64)
+    sampled = _judge(tokenizer, drawn, problems * SAMPLES)
+    rows = [
+        ([*map(int, p)], _until_end(answer, policy.config.eos_token_id))
+        for p, answer in zip(prompts.repeat(SAMPLES, 1), drawn, strict=True)
+    ]
+    ratios = log_probs(policy, rows) - log_probs(reference, rows)
+
+    held_out = read_rows(data / "test.parquet")
+    encode = _encoder(tokenizer)
+    compared = [
+        (encode(each["prompt"][0]["content"], each["chosen"]), encode(each["prompt"][0]["content"], each["rejected"]))
+        for each in pairs(held_out)
+    ]
+    better, worse = ([pair[side] for pair in compared] for side in (0, 1))
+    gained = [log_probs(policy, side) - log_probs(reference, side) for side in (better, worse)]
+    ahead = gained[0] - gained[1]
+    own = _own_texts(encode)
+    lessons = [encode(each["prompt"][0]["content"], each["completion"]) for each in instructions(held_out)]
+    return Measured(
+        accuracy=_mean([score["acc"] for score, _ in greedy]),
+        sampled_score=_mean([value for _, value in sampled]),
+        sampled_reward=_mean([score["score"] for score, _ in sampled]),
+        kl=float(ratios.mean()),
+        kl_error=float(ratios.std() / len(ratios) ** 0.5),
+        pairs_ranked=float(((ahead > 0).double() + 0.5 * (ahead == 0).double()).mean()),
+        forgetting=nll(policy, own) - nll(reference, own),
+        instruction_nll=nll(policy, lessons),
+    )
+
+
+Row = tuple[list[int], list[int]]
+"""Token ids of a prompt, and of what follows it."""
+
+
+@torch.no_grad()
+def log_probs(model: Any, rows: list[Row]) -> torch.Tensor:
+    """log pi(completion | prompt) of each row in nats, (rows,), float64."""
+    found = []
+    for start in range(0, len(rows), _BATCH):
+        part = rows[start : start + _BATCH]
+        longest = max(len(asked) + len(answer) for asked, answer in part)
+        ids = torch.zeros(len(part), longest, dtype=torch.long)
+        mask = torch.zeros(len(part), longest)
+        for number, (asked, answer) in enumerate(part):
+            ids[number, : len(asked) + len(answer)] = torch.tensor([*asked, *answer])
+            mask[number, len(asked) : len(asked) + len(answer)] = 1
+        # Padding stands behind the text, where a causal model does not look.
+        logits = model(input_ids=ids).logits[:, :-1].double()
+        chosen = logits.log_softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]
+        found.append((chosen * mask[:, 1:]).sum(-1))
+    return torch.cat(found)
+
+
+def nll(model: Any, rows: list[Row]) -> float:
+    """Mean -log pi of a completion's token."""
+    return float(-log_probs(model, rows).sum() / sum(len(answer) for _, answer in rows))
+
+
+def _judge(tokenizer: Any, answers: torch.Tensor, problems: list[Any]) -> list[tuple[dict[str, Any], float]]:
+    """Reward and true score of each answer."""
+    found = []
+    for row, problem in zip(answers, problems, strict=True):
+        text = tokenizer.decode(row, skip_special_tokens=True)
+        truth = {"numbers": list(problem.numbers), "target": problem.target}
+        found.append((compute_score("countdown", text, truth), true_score(text, problem.numbers, problem.target)))
+    return found
+
+
+def _until_end(answer: torch.Tensor, eos: int) -> list[int]:
+    """The tokens that were drawn: up to and with the first end token."""
+    tokens = answer.tolist()
+    return tokens[: tokens.index(eos) + 1] if eos in tokens else tokens
+
+
+def _encoder(tokenizer: Any) -> Any:
+    def encode(asked: str, answer: str) -> Row:
+        return tokenizer.encode(asked), [*tokenizer.encode(answer), tokenizer.eos_token_id]
+
+    return encode
+
+
+def _own_texts(encode: Any) -> list[Row]:
+    """Chains as the base was trained on, with other random numbers."""
+    settings, draw = ChainSettings(), random.Random("bench.alignment")
+    chains = [
+        sample_chain(draw, settings, draw.choice(settings.sizes), aligned=draw.random() < settings.aligned_share)
+        for _ in range(OWN_TEXTS)
+    ]
+    return [encode(chain.prompt, chain.response) for chain in chains]
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
