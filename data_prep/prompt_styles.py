@@ -6,9 +6,10 @@ again, and `restyle` makes the row of another style from them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from data_prep.schema import ANSWER_CLOSES, ANSWER_OPENS, Message, Row, SchemaError, read_rows, write_rows
 
@@ -131,6 +132,13 @@ def read_completion(prompt: str) -> Question | None:
         return None
     example = prompt[at + len(_INSTRUCTION) : -len(_CLOSING)]
     return Question(prompt[len(_OPENING) : at], example)
+
+
+def question_text(messages: Sequence[Mapping[str, Any]]) -> str:
+    """What the last message asks: without the frame of the completion style, else the whole message."""
+    last = str(messages[-1]["content"]) if len(messages) else ""
+    question = read_completion(last)
+    return last if question is None else question.text
 
 
 def restyle(row: Row, style: PromptStyle, where: str) -> Row:

@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from data_prep.prompt_styles import STYLES
+from data_prep.prompt_styles import STYLES, question_text
 from data_prep.schema import content_hash, plain
 from eval.metrics import summarise
 from eval.models import Weights, resolve_model
@@ -198,6 +198,7 @@ def judge(settings: Settings, problem: Problem, answer: dict[str, Any]) -> dict[
         problem.data_source,
         answer["output"],
         problem.ground_truth,
+        {"question": question_text(problem.messages)},
         reward=settings.reward,
         answer_format=STYLES[settings.prompt_style].answer_format,
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as parquet
 
-from data_prep.prompt_styles import STYLES, restyle_file
+from data_prep.prompt_styles import STYLES, question_text, restyle_file
 from recipes.alignment import DataKind
 from recipes.experiment import Experiment, ExperimentError
 from recipes.run_dir import write_json
@@ -175,19 +175,25 @@ def styled(experiment: Experiment, files: DataFiles, folder: Path) -> DataFiles:
 
 def _check_reward(experiment: Experiment, train: Path) -> None:
     """The data's own solutions must be right by the reward they are trained with: the cheapest test of both."""
-    from reward_fns import compute_score
+    from reward_fns import compute_score, is_graded
 
-    columns = ["answer", "data_source", "reward_model"]
+    graded = is_graded(experiment.reward)
+    columns = ["answer", "data_source", "reward_model", "prompt"]
     rows = next(parquet.ParquetFile(train).iter_batches(_REWARD_SAMPLE, columns=columns)).to_pylist()
     refused = []
     for number, row in enumerate(rows):
         try:
             found = compute_score(
-                row["data_source"], row["answer"], row["reward_model"]["ground_truth"], reward=experiment.reward
+                row["data_source"],
+                row["answer"],
+                row["reward_model"]["ground_truth"],
+                {"question": question_text(row["prompt"])},
+                reward=experiment.reward,
             )
         except ValueError as error:
             raise ExperimentError(f"{train}, row {number}, column data_source: {error}") from None
-        if found["acc"] != 1.0:
+        failed = found["reward_error"] or found["timeout"]
+        if failed or (found["acc"] != 1.0 and not graded):
             refused.append((number, row, found))
     if len(refused) > (1 - _LEAST_ACCEPTED) * len(rows):
         number, row, found = refused[0]

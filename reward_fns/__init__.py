@@ -7,7 +7,7 @@ import logging
 from functools import lru_cache
 from typing import Any
 
-from reward_fns.registry import REWARDS, SOURCES, AnswerFormat, LimitReached, reward_for
+from reward_fns.registry import REWARDS, SOURCES, AnswerFormat, LimitReached, is_custom, is_graded, reward_for
 from reward_fns.verdict import SCORE_UNREADABLE
 
 logger = logging.getLogger(__name__)
@@ -34,10 +34,11 @@ def compute_score(
     Args:
         reward: a reward's name or a user's "path.py:function", instead of going by data_source.
         answer_format: "tags" or "boxed", see recipes' --prompt_style.
+        extra_info: its `question` is what was asked; only a user's reward that takes three texts wants it.
 
     Raises ValueError for an unknown data_source or reward: that is a wrong configuration, and no row could be scored.
     """
-    judge = reward_for(data_source, reward, answer_format)
+    judge = reward_for(data_source, reward, answer_format, question=(extra_info or {}).get("question") or "")
     try:
         verdict = judge(solution_str, ground_truth)
     except LimitReached as limit:
@@ -83,4 +84,4 @@ def _warn_once(source: str, message: str) -> None:
     logger.warning("the %s reward failed and gave 0.0: %s", source, message)
 
 
-__all__ = ["REWARDS", "SOURCES", "compute_score"]
+__all__ = ["REWARDS", "SOURCES", "compute_score", "is_custom", "is_graded"]

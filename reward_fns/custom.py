@@ -20,7 +20,7 @@ from typing import Any, cast
 
 from reward_fns.answer_tags import answer_texts
 
-UserReward = Callable[[str, str], Any]
+UserReward = Callable[..., Any]
 
 
 class CustomRewardError(ValueError):
@@ -55,21 +55,28 @@ class CustomVerdict:
         return self.score
 
 
-def run(spec: str, response: str, ground_truth: Any) -> dict[str, Any]:
+def run(spec: str, response: str, ground_truth: Any, question: str = "") -> dict[str, Any]:
     """`score` with a verdict of plain JSON values, {"score", "pred", "metrics"}, for use across processes."""
-    return asdict(score(spec, response, ground_truth))
+    return asdict(score(spec, response, ground_truth, question))
 
 
-def score(spec: str, response: str, ground_truth: Any) -> CustomVerdict:
+def is_graded(spec: str) -> bool:
+    """Whether the file says GRADED = True: its scores have no "right", as those of a reward model."""
+    return bool(vars(sys.modules[load(spec).__module__]).get("GRADED", False))
+
+
+def score(spec: str, response: str, ground_truth: Any, question: str = "") -> CustomVerdict:
     """Judges one response (generation only, no prompt) with the user's function.
 
     The function gets the response and the answer as text: the `target` of a ground truth that has nothing else to say,
-    text as it is, anything else as JSON. Raises CustomRewardError (a ValueError) if the function raises or returns
-    anything but a number in [0, 1], a truth value, or a dict of "score" and further numbers.
+    text as it is, anything else as JSON; one that cannot do with two, or has a parameter `question`, gets the question
+    as well. Raises CustomRewardError (a ValueError) if the function raises or returns anything but a number in [0, 1],
+    a truth value, or a dict of "score" and further numbers.
     """
     function = load(spec)
+    arguments = [response, answer_text(ground_truth), *([question] if _asks(function) else [])]
     try:
-        value = function(response, answer_text(ground_truth))
+        value = function(*arguments)
     except (Exception, SystemExit) as error:
         raise CustomRewardError(f"{spec} raised {_told(error, _path_of(spec))}") from None
     metrics: dict[str, float] = {}
@@ -143,13 +150,27 @@ def _load(path: Path, changed_ns: int, name: str, spec: str) -> UserReward:
         raise CustomRewardError(f"{spec}: {path.name} has no function {name!r}; it has {', '.join(own) or 'none'}")
     if not callable(function) or inspect.iscoroutinefunction(function):
         raise CustomRewardError(f"{spec}: {name!r} must be a plain function {name}(response, answer)")
-    try:
-        inspect.signature(function).bind("", "")
-    except (TypeError, ValueError) as error:
+    if not _binds(function, 2) and not _binds(function, 3):
         raise CustomRewardError(
-            f"{spec}: must take two texts, {name}(response, answer), but it is {_signature(function, name)} ({error})"
-        ) from None
+            f"{spec}: must take two or three texts, {name}(response, answer) or {name}(response, answer, question), "
+            f"but it is {_signature(function, name)}"
+        )
     return cast(UserReward, function)
+
+
+def _asks(function: Callable[..., Any]) -> bool:
+    """Whether it wants the question: it has no default for a third text, or calls it so."""
+    if not _binds(function, 3):
+        return False
+    return not _binds(function, 2) or list(inspect.signature(function).parameters)[2] == "question"
+
+
+def _binds(function: Callable[..., Any], texts: int) -> bool:
+    try:
+        inspect.signature(function).bind(*[""] * texts)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _signature(function: Callable[..., Any], name: str) -> str:

@@ -175,7 +175,8 @@ class Pool:
     def call(self, function: str, *args: Any, seconds: float | None = None) -> Outcome:
         """Calls "module:function" with JSON-able arguments in a worker; never raises for what the function does.
 
-        seconds: a limit for this call instead of the pool's.
+        A user's "path/to/file.py:function" is called as reward_fns.custom.run; what the file imports and loads at its
+        top level has IMPORT_SECONDS. seconds: a limit for this call instead of the pool's.
         """
         key = (function, json.dumps(args, sort_keys=True, default=repr))
         with self._lock:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from reward_fns import choice, countdown, free_text, kk_logic, math
 from reward_fns.custom import CustomVerdict
 from reward_fns.math_equal import quick
-from reward_fns.pool import Outcome, shared_pool, time_limit
+from reward_fns.pool import IMPORT_SECONDS, Outcome, shared_pool, time_limit
 from reward_fns.verdict import Verdict
 
 AnswerFormat = Literal["tags", "boxed"]
@@ -42,6 +42,7 @@ _BY_TAGS: dict[str, Score] = {
     "free_text": free_text.score,
 }
 REWARDS = (*_BY_TAGS, "math")
+_IS_GRADED = "reward_fns.custom:is_graded"
 
 
 class LimitReached(Exception):
@@ -52,18 +53,21 @@ class VerifierFailed(Exception):
     """A verifier raised or died."""
 
 
-def reward_for(data_source: str, reward: str | None = None, answer_format: AnswerFormat = "tags") -> Score:
+def reward_for(
+    data_source: str, reward: str | None = None, answer_format: AnswerFormat = "tags", question: str = ""
+) -> Score:
     """The function that judges rows of `data_source`.
 
     Args:
         reward: a name in REWARDS or a user's "path.py:function"; None goes by data_source.
         answer_format: where the final answer stands: in answer tags, or in \\boxed{} (mathematics only).
+        question: what was asked, for a user's reward that wants to know.
 
     Raises:
         ValueError: for an unknown source or reward: a wrong configuration, and no row of the run could be scored.
     """
-    if reward is not None and ".py:" in reward:
-        return lambda response, ground_truth: _custom(reward, response, ground_truth)
+    if reward is not None and is_custom(reward):
+        return lambda response, ground_truth: _custom(reward, response, ground_truth, question)
     name = reward or SOURCES.get(data_source)
     if name is None or name not in REWARDS:
         if reward is not None:
@@ -89,15 +93,24 @@ def verify(answer: str, gold: str) -> dict[str, Any]:
     )
 
 
-def _custom(spec: str, response: str, ground_truth: Any) -> CustomVerdict:
-    found = _value(shared_pool().call("reward_fns.custom:run", spec, response, ground_truth))
+def is_custom(reward: str | None) -> bool:
+    """Whether --reward names a function in a user's file."""
+    return reward is not None and ".py:" in reward
+
+
+def is_graded(reward: str | None) -> bool:
+    """Whether a reward has no "right": a user's file that says GRADED = True, which is loaded in a worker process."""
+    return is_custom(reward) and bool(_value(shared_pool().call(_IS_GRADED, reward, seconds=IMPORT_SECONDS)))
+
+
+def _custom(spec: str, response: str, ground_truth: Any, question: str) -> CustomVerdict:
+    found = _value(shared_pool().call(spec, response, ground_truth, question))
     return CustomVerdict(**found)
 
 
-def _value(outcome: Outcome) -> dict[str, Any]:
+def _value(outcome: Outcome) -> Any:
     if outcome.status in ("timeout", "memory"):
         raise LimitReached(outcome.message)
     if outcome.status == "error":
         raise VerifierFailed(outcome.message)
-    value: dict[str, Any] = outcome.value
-    return value
+    return outcome.value

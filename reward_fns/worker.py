@@ -14,12 +14,18 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 
 def resolve(name: str) -> Callable[..., Any]:
-    """The function behind "package.module:function"."""
-    module, _, function = name.partition(":")
+    """The function behind "package.module:function", or the reward in a user's "path/to/file.py:function"."""
+    module, _, function = name.rpartition(":")
+    if module.endswith(".py"):
+        from reward_fns import custom
+
+        custom.load(name)
+        return partial(custom.run, name)
     found = getattr(importlib.import_module(module), function)
     if not callable(found):
         raise TypeError(f"{name} is not a function")

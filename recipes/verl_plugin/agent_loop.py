@@ -17,6 +17,7 @@ from verl.trainer.ppo.v1 import AgentLoopManagerTQ
 from verl.utils import tensordict_utils as tu
 from verl.utils.profiler import simple_timer
 
+from data_prep.prompt_styles import question_text
 from recipes.algorithms import get_algorithm
 from recipes.hints.cut import NO_HINT, hint_tokens, plan_hint
 from recipes.hints.schedule import sampling_seed
@@ -101,6 +102,8 @@ class HintedAgentLoop(AgentLoopBase):
         if output.log_probs is not None:
             # No log-prob was sampled for the hint; zeros are placeholders that every consumer masks.
             log_probs = [0.0] * len(hint_ids) + list(output.log_probs)[:max_tokens]
+        # Built-in rewards do without the question, which would travel with every rollout.
+        question = {"question": question_text(row["raw_prompt"])} if settings.pass_question else {}
         metrics.setdefault("num_preempted", -1 if output.num_preempted is None else output.num_preempted)
         record = {
             "length": planned["length"],
@@ -117,7 +120,8 @@ class HintedAgentLoop(AgentLoopBase):
             routed_experts=output.routed_experts,
             num_turns=2,
             metrics=metrics,
-            extra_fields={**output.extra_fields, "uft": record, "turn_scores": [], "tool_rewards": []},
+            # verl hands them to the reward function as extra_info.
+            extra_fields={**output.extra_fields, "uft": record, "turn_scores": [], "tool_rewards": [], **question},
         )
 
     def _encode(self, text: str) -> list[int]:

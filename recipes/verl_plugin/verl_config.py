@@ -11,6 +11,7 @@ from data_prep.prompt_styles import PLAIN_TEMPLATE, STYLES
 from recipes.experiment import Experiment
 from recipes.kernels import has_flash_attention, has_fused_head
 from recipes.run_dir import RunDir
+from reward_fns import is_custom
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -197,6 +198,7 @@ def uft_section(experiment: Experiment, run: RunDir) -> dict[str, Any]:
         "keep_checkpoints": e.keep_checkpoints,
         "log_rollouts": e.log_rollouts,
         "prompt_style": e.prompt_style,
+        "pass_question": is_custom(e.reward),
         "max_reward_error_rate": e.max_reward_error_rate,
         "max_timeout_rate": e.max_timeout_rate,
         "max_parse_fail_rate": e.max_parse_fail_rate,

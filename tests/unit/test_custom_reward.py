@@ -112,9 +112,9 @@ def test_the_function_gets_the_answer_as_text(tmp_path: Path, ground_truth: obje
     [
         (
             "def reward(response):\n    return 1.0\n",
-            r"must take two texts, reward\(response, answer\), but it is reward",
+            r"must take two or three texts, reward\(response, answer\) or .*, but it is reward",
         ),
-        ("def reward(a, b, c):\n    return 1.0\n", "must take two texts"),
+        ("def reward(a, b, c, d):\n    return 1.0\n", "must take two or three texts"),
         ("async def reward(a, b):\n    return 1.0\n", "must be a plain function"),
         ("reward = 1.0\n", "must be a plain function"),
         ("def score(a, b):\n    return 1.0\n", "has no function 'reward'; it has score"),
