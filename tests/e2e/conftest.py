@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
+from recipes.launch import DONE
 from tests.e2e.support import UFT, run, small_countdown
 
 
@@ -13,8 +15,11 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def uft_run(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> Path:
-    """Six steps of UFT without an interruption."""
-    out = tmp_path_factory.mktemp("uft") / "run"
-    run(out, *UFT, "--data", str(small_data))
+def uft_run(tmp_path_factory: pytest.TempPathFactory, small_data: Path, worker_id: str) -> Path:
+    """Six steps of UFT without an interruption, made by the first test process that wants it."""
+    mine = tmp_path_factory.getbasetemp()
+    out = (mine if worker_id == "master" else mine.parent) / "uft"
+    with FileLock(f"{out}.lock"):
+        if not (out / DONE).exists():
+            run(out, *UFT, "--data", str(small_data))
     return out

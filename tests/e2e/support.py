@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,13 @@ def small_countdown(folder: Path) -> Path:
     """64 + 32 easy countdown problems."""
     countdown.prepare(folder, n_train=64, n_test=32, seed=0, max_number=30, operators="+-*")
     return folder
+
+
+def write_jsonl(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """A line of JSON for each row."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
 
 
 def metrics(out: Path) -> dict[int, dict[str, float]]:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from recipes.run_dir import RunDir
-from tests.e2e.support import EMBEDDED, metrics, run
+from tests.e2e.support import EMBEDDED, ROOT, metrics, rollouts, run, write_jsonl
 
 pytestmark = pytest.mark.e2e
 
-ROLLOUTS = ("--data", "countdown", "--T", "2", "--batch_size", "8", "--n_rollout", "2", "--val_size", "8")
+ROLLOUTS = ("--T", "2", "--batch_size", "8", "--n_rollout", "2", "--val_size", "8")
 
 
 @pytest.fixture(scope="module")
@@ -54,19 +54,35 @@ def test_a_finished_pipeline_does_nothing_again(pipeline: Path, answers: Path) -
     assert (pipeline / "2-una/metrics.jsonl").read_bytes() == before
 
 
-def test_una_online_regresses_its_implicit_reward_without_a_critic(tmp_path: Path) -> None:
-    run(tmp_path / "run", "--algo", "una_online", *ROLLOUTS)
+def test_una_online_on_a_users_file_with_a_users_graded_reward(tmp_path: Path) -> None:
+    """Regression of the implicit reward without a critic; file, question and prompt style are the user's."""
+    rows = [{"question": f"Say {n}.", "solution": f"The number is {n}.", "answer": str(n)} for n in range(60)]
+    file = write_jsonl(tmp_path / "mine.jsonl", rows)
+    body = "def mine(response, answer, question):\n    return 0.75 if question == f'Say {answer}.' else 0.25\n"
+    (tmp_path / "exact.py").write_text(body)
+    (tmp_path / "graded.py").write_text(f"GRADED = True\n{body}")
+    flags = (*ROLLOUTS, "--data", str(file), "--prompt_style", "r1", "--log_rollouts", "-1")
+    refused = run(tmp_path / "no", "--algo", "una_online", *flags, "--reward", f"{tmp_path}/exact.py:mine", check=False)
+    assert refused.returncode == 2
+    assert "does not accept the data's own solutions" in refused.stderr
+    run(tmp_path / "run", "--algo", "una_online", *flags, "--reward", f"{tmp_path}/graded.py:mine")
     found = metrics(tmp_path / "run")
-    # The policy is the reference before its first update: sigmoid(0) = 1/2 for every rollout.
+    assert sorted(found) == [0, 1, 2]
+    # The policy is the reference before its first update: (sigmoid(0) - 3/4)^2 for every rollout.
     assert found[1]["actor/implicit_reward"] == pytest.approx(0.0, abs=1e-3)
-    assert 0 < found[1]["actor/una_loss"] <= 0.25
-    assert found[1]["actor/score"] == pytest.approx(found[1]["critic/score/mean"], abs=1e-5)
+    assert found[1]["actor/una_loss"] == pytest.approx(1 / 16, abs=1e-3)
+    assert found[1]["actor/score"] == pytest.approx(0.75, abs=1e-5)
+    assert found[1]["critic/score/mean"] == pytest.approx(0.75, abs=1e-5)
     assert found[2]["actor/log_ratio"] != 0
+    assert found[2]["reward/reward_error_rate"] == found[2]["reward/timeout_rate"] == 0.0
+    assert "val/acc/custom" in found[2]
     assert not any(name.startswith("critic/vf") for name in found[2])
+    assert rollouts(tmp_path / "run", 1)[0]["prompt"].endswith("\nAssistant: <think>")
+    assert not (ROOT / "train.parquet").exists()
 
 
 def test_ppo_trains_a_critic_beside_the_policy_and_publishes_its_weights(tmp_path: Path) -> None:
-    run(tmp_path / "run", "--algo", "ppo", *ROLLOUTS)
+    run(tmp_path / "run", "--algo", "ppo", "--data", "countdown", *ROLLOUTS)
     found = metrics(tmp_path / "run")
     assert found[2]["critic/vf_loss"] > 0
     assert found[2]["actor/grad_norm"] > 0
