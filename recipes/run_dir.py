@@ -157,17 +157,22 @@ def keep_newest(folder: Path, count: int) -> None:
 
 
 def publish(source: Path, target: Path) -> None:
-    """Make `target` a copy of the folder `source` by hard links (files where links are refused), in one step."""
+    """Make `target` a copy of the folder `source` by hard links (files where links are refused), in one step.
+
+    The files are as readable as the folder they come into: safetensors writes weights for their owner's eyes only.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     old = target.with_name(f".{target.name}.{os.getpid()}.old")
     shutil.rmtree(temporary, ignore_errors=True)
+    readable = target.parent.stat().st_mode & 0o666
 
     def link(src: str, dst: str) -> None:
         try:
             os.link(src, dst)
         except OSError:
             shutil.copy2(src, dst)
+        os.chmod(dst, readable)
 
     shutil.copytree(source, temporary, copy_function=link)
     if target.exists():

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from recipes.records import Records
 from recipes.run_dir import (
@@ -60,6 +61,17 @@ def test_old_and_broken_checkpoints_go_the_newest_and_one_in_the_making_stay(tmp
     checkpoint(tmp_path, 25, whole=False)
     keep_newest(tmp_path, 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["global_step_15", "global_step_20", "global_step_25"]
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o700])
+def test_published_weights_are_as_readable_as_their_folder(tmp_path: Path, mode: int) -> None:
+    (source := tmp_path / "source").mkdir()
+    (source / "model.safetensors").write_text("weights")
+    (source / "model.safetensors").chmod(0o600)
+    (tmp_path / "hf").mkdir()
+    (tmp_path / "hf").chmod(mode)
+    publish(source, tmp_path / "hf" / "last")
+    assert (tmp_path / "hf/last/model.safetensors").stat().st_mode & 0o777 == mode & 0o666
 
 
 def test_publishing_replaces_a_folder_and_outlives_its_source(tmp_path: Path) -> None:
