@@ -1,9 +1,8 @@
 """`python3 -m tests [pytest arguments]`: all tests, inside the environment install.sh made.
 
-Without arguments the quick ones run first, then the training runs, two at a time: each waits half of its time.
+Without arguments the quick ones run first, then the training runs; two at a time, because each waits half of its time.
 """
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,18 +11,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from run import enter_environment
 
-QUICK = ["-m", "not e2e"]
 # Tests of one file share their runs, so a file stays with one worker.
-RUNS = ["-m", "e2e", "-n", "2", "--dist", "loadfile"]
+TWO = ["-n", "2", "--dist", "loadfile"]
+QUICK = ["-m", "not e2e", *TWO]
+RUNS = ["-m", "e2e", *TWO]
 
 
 def main(arguments: list[str]) -> int:
     """The exit code of pytest, of the first part that failed."""
     parts = [arguments] if arguments else [QUICK, RUNS]
-    command = [sys.executable, "-m", "pytest", "--durations", "12"]
-    # The runs start a dozen processes each; compiling the libraries anew in every one of them would take minutes.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    codes = [subprocess.call([*command, *part], env=environment) for part in parts]
+    codes = [subprocess.call([sys.executable, "-m", "pytest", "--durations", "12", *part]) for part in parts]
     return next((code for code in codes if code), 0)
 
 

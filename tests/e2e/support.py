@@ -1,13 +1,17 @@
 """What the end-to-end tests share: a random model of a few seconds, and runs of run.py."""
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from data_prep import countdown
@@ -15,6 +19,7 @@ from recipes.experiment import Experiment
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
 from recipes.run_dir import RunDir, read_metrics
+from recipes.watch.processes import processes_of
 
 ROOT = Path(__file__).resolve().parents[2]
 EMBEDDED = ROOT / "models/tiny-countdown"
@@ -107,3 +112,25 @@ def metrics(out: Path) -> dict[int, dict[str, float]]:
 def rollouts(out: Path, step: int) -> list[dict[str, Any]]:
     """The logged rollouts of a step."""
     return [json.loads(line) for line in (RunDir(out).rollouts / f"{step}.jsonl").read_text().splitlines()]
+
+
+def kill_after(out: Path, step: int, *flags: str) -> None:
+    """Start run.py, wait until it has recorded `step`, and kill it with everything it started, all at once."""
+    command = [sys.executable, str(ROOT / "run.py"), "--profile", "cpu", "--out", str(out), *flags]
+    front = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+    limit = time.time() + 400
+    while not any("actor/loss" in data or "train/loss" in data for at, data in metrics(out).items() if at >= step):
+        assert front.poll() is None, (out / "log.txt").read_text()[-3000:]
+        assert time.time() < limit, "the run never came to the step it was to be killed at"
+        time.sleep(0.05)
+    everything = [psutil.Process(front.pid), *processes_of(out)]
+    for process in everything:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            os.kill(process.pid, signal.SIGKILL)
+    front.wait()
+
+
+def without_times(data: dict[str, float]) -> dict[str, float]:
+    """Metrics that a run is expected to repeat."""
+    kept = ("uft/", "critic/score", "reward/", "val/acc", "actor/hint_nll", "actor/pg_loss", "train/loss", "val/loss")
+    return {name: value for name, value in data.items() if name.startswith(kept)}
