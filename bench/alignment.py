@@ -9,8 +9,10 @@ una_online draw their own answers and are given the verifier's reward.
 
 import argparse
 import json
+import multiprocessing
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from run import enter_environment
 ROOT = Path(__file__).resolve().parents[1]
 BASE = ROOT / "models/tiny-countdown"
 SFT = "sft"
+MEASURED = "measured.json"
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--methods", help=f"comma-separated folders: {', '.join(each.folder for each in METHODS)}")
     flags.add_argument("--n_train", type=int, default=1024, help="problems of the synthetic set")
     flags.add_argument("--T", type=int, default=30, help="steps of ppo and una_online")
+    flags.add_argument("--parallel", type=int, default=1, help="runs at a time; their seconds then say little")
     flags.add_argument("--out", type=Path, default=Path("out/alignment"))
     flags.add_argument("--results", type=Path, help="folder for table.md and results.json; default --out")
     return flags
@@ -81,7 +85,7 @@ def main(arguments: list[str]) -> int:
         plan = distinct(
             _planned(each, seed, options, data) for seed in seeds for each in methods if each.after_sft == after_sft
         )
-        if plan and (code := start(plan, options.out / "runs", 1)):
+        if plan and (code := start(plan, options.out / "runs", options.parallel)):
             return code
     found = list(_measured(methods, seeds, options, data))
     write(found, options.results or options.out, command="python -m bench.alignment " + " ".join(arguments))
@@ -127,19 +131,26 @@ def _measured(
     from bench.alignment_measure import cost, measure
     from recipes.run_dir import write_json
 
+    folders = {(method, seed): options.out / "runs" / _run_name(method, seed) for method in methods for seed in seeds}
+    missing = [folder for folder in folders.values() if not (folder / MEASURED).exists()]
+    print(f"measuring {len(missing)} models", flush=True)
+    spawned = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.parallel, mp_context=spawned) as processes:
+        for folder, found in zip(
+            missing,
+            processes.map(
+                measure, [each / "hf/last" for each in missing], [BASE] * len(missing), [data] * len(missing)
+            ),
+            strict=True,
+        ):
+            write_json(folder / MEASURED, asdict(found))
     yield {"method": "base", "seed": None, **asdict(measure(BASE, BASE, data))}
-    for method in methods:
-        for seed in seeds:
-            folder = options.out / "runs" / _run_name(method, seed)
-            kept = folder / "measured.json"
-            if not kept.exists():
-                print(f"measuring {folder}", flush=True)
-                spent = cost(folder)
-                if method.after_sft:
-                    spent = spent.after(cost(options.out / "runs" / f"{SFT}-s{seed}"))
-                found = {**asdict(measure(folder / "hf/last", BASE, data)), **asdict(spent)}
-                write_json(kept, found)
-            yield {"method": method.name, "seed": seed, **json.loads(kept.read_text(encoding="utf-8"))}
+    for (method, seed), folder in folders.items():
+        spent = cost(folder)
+        if method.after_sft:
+            spent = spent.after(cost(options.out / "runs" / f"{SFT}-s{seed}"))
+        found = json.loads((folder / MEASURED).read_text(encoding="utf-8"))
+        yield {"method": method.name, "seed": seed, **found, **asdict(spent)}
 
 
 if __name__ == "__main__":

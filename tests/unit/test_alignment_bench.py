@@ -57,7 +57,7 @@ def test_table_means_and_spreads(tmp_path: Path) -> None:
     assert "| base |  | 50.0% | 0.400 |" in text
     assert "| ppo | 2 | 55.0% +- 7.1 | 0.400 +- 0.000 |" in text
     assert "| 10 s | 60 s | 3.00 GiB |" in text
-    assert "| ppo | 1.00 +- 0.00 | 10 s | 3.00 GiB |" in text
+    assert "| ppo | 1.00 | 10 s | 3.00 GiB |" in text
     assert json.loads((tmp_path / "results.json").read_text())["command"] == "the command"
 
 
