@@ -1,0 +1,146 @@
+"""`python -m bench.math_rewards`: our mathematics reward beside plain math-verify, on the same answers, cold caches.
+
+    python -m bench.math_rewards [--n 3000] [--out results/math_rewards.json]
+
+Answers: the labelled trials and `n` random ones, of known verdict, as `reward_fns selftest` and `fuzz` use them. Plain
+math-verify is given the text in the answer tags, with its default settings and its own limits of 5 seconds.
+"""
+
+import argparse
+import logging
+import random
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from run import enter_environment
+
+THREADS = 16
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How a way of judging did. Milliseconds are of single answers, as a waiting rollout sees them."""
+
+    way: str
+    answers: int
+    per_second: float
+    median_ms: float
+    p99_ms: float
+    slowest_ms: float
+    refused_correct: int
+    """Correct answers that were not called so."""
+    accepted_wrong: int
+    """Others that were."""
+
+
+def plain_math_verify(response: str, gold: str) -> bool:
+    """The library alone, on the text in the answer tags, which it would otherwise have to find among the reasoning."""
+    from math_verify import parse, verify
+
+    from reward_fns.answer_tags import answer_texts
+
+    texts = answer_texts(response)
+    return bool(texts) and bool(verify(parse(f"${gold}$"), parse(f"${texts[-1]}$")))
+
+
+def ours(response: str, gold: str) -> bool:
+    """As a run scores it."""
+    from reward_fns import compute_score
+
+    return compute_score("math", response, {"target": gold})["acc"] == 1.0
+
+
+def timed(
+    way: str, judge: Callable[[str, str], bool], answers: Sequence[tuple[str, str, bool]], threads: int
+) -> Timing:
+    """Judge (response, gold, correct) triples, `threads` at a time."""
+
+    def one(answer: tuple[str, str, bool]) -> tuple[float, bool]:
+        before = time.perf_counter()
+        verdict = judge(answer[0], answer[1])
+        return time.perf_counter() - before, verdict
+
+    # Loading the verifier is the start of a run's, not an answer's: each worker is asked something symbolic first.
+    slow = [(f"<answer> \\int {n} x\\,dx </answer>", f"\\frac{{{n} x^2}}{{2}}", True) for n in range(3, 3 + threads)]
+    with ThreadPoolExecutor(threads) as pool:
+        # math-verify's own time limits work in the main thread only.
+        each_of = map if threads == 1 else pool.map
+        list(each_of(one, slow))
+        started = time.perf_counter()
+        found = list(each_of(one, answers))
+        seconds = time.perf_counter() - started
+    taken = sorted(1000 * each for each, _ in found)
+    pairs = [(verdict, correct) for (_, verdict), (_, _, correct) in zip(found, answers, strict=True)]
+    return Timing(
+        way=way,
+        answers=len(answers),
+        per_second=len(answers) / seconds,
+        median_ms=taken[len(taken) // 2],
+        p99_ms=taken[int(0.99 * len(taken))],
+        slowest_ms=taken[-1],
+        refused_correct=sum(correct and not verdict for verdict, correct in pairs),
+        accepted_wrong=sum(verdict and not correct for verdict, correct in pairs),
+    )
+
+
+def drawn(n: int) -> list[tuple[str, str, bool]]:
+    """The labelled answers of mathematics and `n` random ones, each once."""
+    from reward_fns.trials.fuzz_math import sample
+    from reward_fns.trials.selftest import labelled
+
+    draw = random.Random("bench.math_rewards")
+    trials = [trial for trial in [*labelled("math"), *(sample(draw) for _ in range(n))] if trial.label != "any"]
+    found = {(trial.response, trial.ground_truth["target"]): trial.label == "correct" for trial in trials}
+    return [(response, gold, correct) for (response, gold), correct in found.items()]
+
+
+def main() -> int:
+    """Measure, print, write."""
+    from importlib.metadata import version
+
+    from eval.reporting.cells import Table, markdown
+    from recipes.run_dir import write_json
+    from reward_fns import pool
+
+    flags = argparse.ArgumentParser(prog="python -m bench.math_rewards", description=(__doc__ or "").split("\n\n")[0])
+    flags.add_argument("--n", type=int, default=3000, help="random answers")
+    flags.add_argument("--out", type=Path, default=Path("results/math_rewards.json"))
+    options = flags.parse_args()
+    logging.disable(logging.ERROR)
+    answers = drawn(options.n)
+    found = []
+    for way, judge, threads in (
+        ("plain math-verify, one process", plain_math_verify, 1),
+        ("ours, one at a time", ours, 1),
+        (f"ours, {THREADS} threads, {pool.shared_pool().workers} workers", ours, THREADS),
+    ):
+        pool.shared_pool().close()
+        pool.shared_pool.cache_clear()
+        found.append(timed(way, judge, answers, threads))
+        print(found[-1], flush=True)
+    write_json(options.out, {"math-verify": version("math-verify"), "ways": [asdict(each) for each in found]})
+    head = ("way", "answers", "a second", "median", "99 %", "slowest", "correct refused", "others accepted")
+    rows = tuple(
+        (
+            each.way,
+            f"{each.answers:,}",
+            f"{each.per_second:,.0f}",
+            *(f"{value:.2f} ms" for value in (each.median_ms, each.p99_ms, each.slowest_ms)),
+            str(each.refused_correct),
+            str(each.accepted_wrong),
+        )
+        for each in found
+    )
+    print(markdown(Table(head, rows)))
+    return 0
+
+
+if __name__ == "__main__":
+    enter_environment(["-m", "bench.math_rewards", *sys.argv[1:]])
+    sys.exit(main())
