@@ -70,7 +70,7 @@ class _Worker:
             self.process.stdin.flush()
             self._loading = function
 
-    def call(self, function: str, args: Sequence[Any], seconds: float) -> Outcome:
+    def call(self, function: str, args: Sequence[Any], seconds: float, cpu_seconds: float = 0.0) -> Outcome:
         """One call; afterwards `alive` says whether the worker can serve another."""
         if self._loading:
             # An import that fails here fails again below, and is reported there.
@@ -79,7 +79,7 @@ class _Worker:
             self._loading = ""
         started = time.monotonic()
         allowed = seconds + _GRACE_SECONDS + (0.0 if function in self.loaded else IMPORT_SECONDS)
-        limits = {"seconds": seconds, "import_seconds": IMPORT_SECONDS}
+        limits = {"seconds": seconds, "cpu_seconds": cpu_seconds, "import_seconds": IMPORT_SECONDS}
         try:
             request = _line({"function": function, "args": list(args), **limits})
         except (TypeError, ValueError) as error:
@@ -88,6 +88,8 @@ class _Worker:
         took = time.monotonic() - started
         if reply is None:
             self.kill()
+            if self.process.returncode == -signal.SIGPROF:
+                return Outcome("timeout", None, f"no verdict within {cpu_seconds:g} s of computing", took)
             if self.process.returncode == -signal.SIGALRM or took >= allowed:
                 return Outcome("timeout", None, f"no verdict within {seconds:g} s", took)
             return Outcome("error", None, f"the reward's process ended with exit code {self.process.returncode}", took)
@@ -172,11 +174,15 @@ class Pool:
         self._idle: list[_Worker] = []
         self._closed = False
 
-    def call(self, function: str, *args: Any, seconds: float | None = None) -> Outcome:
+    def call(self, function: str, *args: Any, seconds: float | None = None, cpu_seconds: float = 0.0) -> Outcome:
         """Calls "module:function" with JSON-able arguments in a worker; never raises for what the function does.
 
         A user's "path/to/file.py:function" is called as reward_fns.custom.run; what the file imports and loads at its
-        top level has IMPORT_SECONDS. seconds: a limit for this call instead of the pool's.
+        top level has IMPORT_SECONDS.
+
+        Args:
+            seconds: a limit for this call instead of the pool's.
+            cpu_seconds: a limit of the worker's own computing, which a busy machine does not use up; 0 is none.
         """
         key = (function, json.dumps(args, sort_keys=True, default=repr))
         with self._lock:
@@ -184,7 +190,7 @@ class Pool:
                 self._cache.move_to_end(key)
                 return known
         with self._free:
-            outcome = self._call_worker(function, args, seconds or self.seconds)
+            outcome = self._call_worker(function, args, seconds or self.seconds, cpu_seconds)
         if self._cache_size:
             with self._lock:
                 self._cache[key] = Outcome(outcome.status, outcome.value, outcome.message, 0.0)
@@ -197,7 +203,7 @@ class Pool:
         with ThreadPoolExecutor(self.workers) as threads:
             return list(threads.map(lambda args: self.call(function, *args), calls))
 
-    def _call_worker(self, function: str, args: Sequence[Any], seconds: float) -> Outcome:
+    def _call_worker(self, function: str, args: Sequence[Any], seconds: float, cpu_seconds: float) -> Outcome:
         with self._lock:
             if self._closed:
                 raise RuntimeError("this reward pool is closed")
@@ -206,7 +212,7 @@ class Pool:
             worker = _Worker(self.memory_mb)
         elif not worker.alive:  # somebody else ended it
             worker = self._successor(worker)
-        outcome = worker.call(function, args, seconds)
+        outcome = worker.call(function, args, seconds, cpu_seconds)
         ready = worker.alive
         if not ready:
             worker = self._successor(worker)
@@ -240,17 +246,12 @@ class Pool:
         self.close()
 
 
-def time_limit(default: float) -> float:
-    """Seconds a verdict may take: REWARD_SECONDS, else `default`."""
-    return float(os.environ.get("REWARD_SECONDS", default))
-
-
 @lru_cache(maxsize=1)
 def shared_pool() -> Pool:
     """The pool of this process, closed at its end. REWARD_WORKERS, REWARD_SECONDS and REWARD_MEMORY_MB set it up."""
     pool = Pool(
         workers=int(os.environ.get("REWARD_WORKERS", "2")),
-        seconds=time_limit(5.0),
+        seconds=float(os.environ.get("REWARD_SECONDS", "5")),
         memory_mb=int(os.environ.get("REWARD_MEMORY_MB", "4096")),
     )
     atexit.register(pool.close)

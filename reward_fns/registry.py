@@ -8,13 +8,13 @@ from typing import Any, Literal
 from reward_fns import choice, countdown, free_text, kk_logic, math
 from reward_fns.custom import CustomVerdict
 from reward_fns.math_equal import quick
-from reward_fns.pool import IMPORT_SECONDS, Outcome, shared_pool, time_limit
+from reward_fns.pool import IMPORT_SECONDS, Outcome, shared_pool
 from reward_fns.verdict import Verdict
 
 AnswerFormat = Literal["tags", "boxed"]
-# Formulas people write are compared in milliseconds; those that take longer are built to. A user's reward may run
-# programs and has the pool's own, longer limit.
-MATH_SECONDS = 1.5
+# Formulas people write are compared in milliseconds; those that take longer are built to. Seconds of computing, so that
+# a busy machine refuses no right answer.
+MATH_CPU_SECONDS = 1.5
 Score = Callable[[str, Any], Verdict | CustomVerdict]
 
 # The names that data files use for their rows, ours and those of the UFT repository's files.
@@ -88,9 +88,9 @@ def verify(answer: str, gold: str) -> dict[str, Any]:
     settled = quick(answer, gold)
     if settled is not None:
         return settled
-    return _value(
-        shared_pool().call("reward_fns.math_equal:equivalent", answer, gold, seconds=time_limit(MATH_SECONDS))
-    )
+    outcome = shared_pool().call("reward_fns.math_equal:equivalent", answer, gold, cpu_seconds=MATH_CPU_SECONDS)
+    found: dict[str, Any] = _value(outcome)
+    return found
 
 
 def is_custom(reward: str | None) -> bool:

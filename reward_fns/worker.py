@@ -1,7 +1,8 @@
 """One worker process of the reward pool: `python -m reward_fns.worker`. Reads a call a line, writes a reply a line.
 
-The kernel ends it when a call takes too long (SIGALRM, left at its default action: no Python code has to run for it) or
-its memory is used up, so that neither a hanging nor a greedy verifier outlives its limit, even if the parent is gone.
+The kernel ends it when a call takes too long (SIGALRM and SIGPROF, left at their default action: no Python code has to
+run for it) or its memory is used up, so that neither a hanging nor a greedy verifier outlives its limit, even if the
+parent is gone.
 """
 
 from __future__ import annotations
@@ -32,14 +33,17 @@ def resolve(name: str) -> Callable[..., Any]:
     return cast(Callable[..., Any], found)
 
 
-def _limit(seconds: float) -> None:
+def _limit(seconds: float, cpu_seconds: float = 0.0) -> None:
+    """End this process after so many seconds, or so many of its own computing; 0 is no limit."""
     # Reset each time: the code that is called may have changed it.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """The reply to {"function", "args", "seconds", "import_seconds"}: {"value"} or {"error"} or {"memory"}.
+    """The reply to {"function", "args", "seconds", "cpu_seconds", "import_seconds"}: a "value", "error" or "memory".
 
     Without "args" the function is imported and not called.
     """
@@ -48,7 +52,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         function = resolve(request["function"])
         if "args" not in request:
             return {"value": None}
-        _limit(request["seconds"])
+        _limit(request["seconds"], request["cpu_seconds"])
         value = function(*request["args"])
         _limit(0)
         return {"value": value}

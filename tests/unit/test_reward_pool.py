@@ -20,6 +20,9 @@ VERIFIERS = """
     def nap(_=None):
         time.sleep(0.3)
         return os.getpid()
+    def busy(seconds):
+        end = time.process_time() + seconds
+        while time.process_time() < end: pass
     def spin(_=None):
         while True: pass
     def c_hang(_=None): return 10 ** (10 ** 9)
@@ -79,6 +82,16 @@ def test_a_call_may_have_a_limit_of_its_own(pool: Pool) -> None:
         started = time.monotonic()
         assert patient.call("verifiers_of_this_test:spin", None, seconds=0.3).status == "timeout"
         assert time.monotonic() - started < 2.0
+
+
+def test_computing_is_limited_apart_from_waiting(pool: Pool) -> None:
+    with Pool(workers=1, seconds=60) as patient:
+        patient.call("verifiers_of_this_test:double", 1)
+        outcome = patient.call("verifiers_of_this_test:spin", None, cpu_seconds=0.2)
+        assert (outcome.status, outcome.message) == ("timeout", "no verdict within 0.2 s of computing")
+        # Sleeping longer than that is no computing, and the limit of one call does not outlive it.
+        assert patient.call("verifiers_of_this_test:nap", 1, cpu_seconds=0.2).status == "ok"
+        assert patient.call("verifiers_of_this_test:busy", 0.4).status == "ok"
 
 
 def test_a_killed_worker_s_successor_imports_while_others_serve(pool: Pool) -> None:
