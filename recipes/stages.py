@@ -114,7 +114,7 @@ def part_stage(
 
 def harness_stage(experiment: Experiment, folder: RunDir, part: Part, weights: Weights) -> Stage:
     """A part of --eval that lm-evaluation-harness runs."""
-    command = ["-m", "eval.harness", "--suite", part.data, "--model", absolute(weights.path)]
+    command = ["-m", "recipes.harness_stage", "--suite", part.data, "--model", absolute(weights.path)]
     command += ["--out", str(folder.path), "--device", experiment.device]
     command += ["--seed", str(experiment.seed), "--limit", str(experiment.val_size)]
     command += ["--lora", weights.adapter] if weights.adapter else []
