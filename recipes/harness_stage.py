@@ -1,4 +1,4 @@
-"""A stage that lm-evaluation-harness runs: `python -m recipes.harness_stage --out FOLDER` with flags of eval.harness."""
+"""A stage that lm-evaluation-harness runs: `python -m recipes.harness_stage --out DIR` with flags of eval.harness."""
 
 import sys
 import threading
