@@ -7,7 +7,7 @@ import logging
 from functools import lru_cache
 from typing import Any
 
-from reward_fns.registry import REWARDS, SOURCES, AnswerFormat, LimitReached, is_custom, is_graded, reward_for
+from reward_fns.registry import REWARDS, SOURCES, AnswerFormat, LimitReached, is_custom, is_graded, is_quick, reward_for
 from reward_fns.verdict import SCORE_UNREADABLE
 
 logger = logging.getLogger(__name__)
@@ -84,4 +84,4 @@ def _warn_once(source: str, message: str) -> None:
     logger.warning("the %s reward failed and gave 0.0: %s", source, message)
 
 
-__all__ = ["REWARDS", "SOURCES", "compute_score", "is_custom", "is_graded"]
+__all__ = ["REWARDS", "SOURCES", "compute_score", "is_custom", "is_graded", "is_quick"]

@@ -98,6 +98,11 @@ def is_custom(reward: str | None) -> bool:
     return reward is not None and ".py:" in reward
 
 
+def is_quick(data_source: str, reward: str | None = None) -> bool:
+    """Whether rows of `data_source` are judged in microseconds and in this process."""
+    return (reward or SOURCES.get(data_source)) in _BY_TAGS
+
+
 def is_graded(reward: str | None) -> bool:
     """Whether a reward has no "right": a user's file that says GRADED = True, which is loaded in a worker process."""
     return is_custom(reward) and bool(_value(shared_pool().call(_IS_GRADED, reward, seconds=IMPORT_SECONDS)))

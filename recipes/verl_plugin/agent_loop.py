@@ -21,6 +21,7 @@ from data_prep.prompt_styles import question_text
 from recipes.algorithms import get_algorithm
 from recipes.hints.cut import NO_HINT, hint_tokens, plan_hint
 from recipes.hints.schedule import sampling_seed
+from reward_fns import compute_score, is_quick
 
 HINT_COLUMN = "uft_hint"
 """Column the manager adds to the batch: the plan and the random key of every prompt."""
@@ -102,8 +103,6 @@ class HintedAgentLoop(AgentLoopBase):
         if output.log_probs is not None:
             # No log-prob was sampled for the hint; zeros are placeholders that every consumer masks.
             log_probs = [0.0] * len(hint_ids) + list(output.log_probs)[:max_tokens]
-        # Built-in rewards do without the question, which would travel with every rollout.
-        question = {"question": question_text(row["raw_prompt"])} if settings.pass_question else {}
         metrics.setdefault("num_preempted", -1 if output.num_preempted is None else output.num_preempted)
         record = {
             "length": planned["length"],
@@ -112,7 +111,15 @@ class HintedAgentLoop(AgentLoopBase):
             "gen_tokens": len(generated),
             "truncated": int(len(generated) >= max_tokens and generated[-1] != self.tokenizer.eos_token_id),
         }
+        extra = {**output.extra_fields, "uft": record, "turn_scores": [], "tool_rewards": []}
+        reward = self._quick_reward(row, hint_ids + generated)
+        if reward is not None:
+            extra["reward_extra_info"] = reward
+        elif settings.pass_question:
+            # verl hands extra fields to the reward function as extra_info.
+            extra["question"] = question_text(row["raw_prompt"])
         return AgentLoopOutput(
+            reward_score=None if reward is None else float(reward["score"]),
             prompt_ids=prompt_ids,
             response_ids=hint_ids + generated,
             response_mask=[0] * len(hint_ids) + [1] * len(generated),
@@ -120,9 +127,20 @@ class HintedAgentLoop(AgentLoopBase):
             routed_experts=output.routed_experts,
             num_turns=2,
             metrics=metrics,
-            # verl hands them to the reward function as extra_info.
-            extra_fields={**output.extra_fields, "uft": record, "turn_scores": [], "tool_rewards": [], **question},
+            extra_fields=extra,
         )
+
+    def _quick_reward(self, row: dict[str, Any], response_ids: list[int]) -> dict[str, Any] | None:
+        """The verdict on a response, as verl's reward worker gives it; None where that one has to be asked.
+
+        A verdict of microseconds is not worth the message to another process, which costs milliseconds of the one
+        thread that all rollouts of this worker share.
+        """
+        how = self.config.reward.custom_reward_function.reward_kwargs
+        if not is_quick(row["data_source"], how.reward):
+            return None
+        text = self.tokenizer.decode(response_ids, skip_special_tokens=True)
+        return compute_score(row["data_source"], text, row["reward_model"]["ground_truth"], **how)
 
     def _encode(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -8,6 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from recipes.verl_plugin.agent_loop import HINT_COLUMN, HintedAgentLoop, plan_batch, prompt_key
+from reward_fns import compute_score
 
 pytestmark = pytest.mark.contract
 
@@ -16,12 +17,21 @@ ANSWER = "".join(HINT) + " </think>\n<answer> (1 + 2) * 4 </answer>"
 
 
 def settings(algorithm: str = "uft", **others: Any) -> Any:
-    values = {"algorithm": algorithm, "seed": 0, "T_hint": 300, "max_hint_length": 100, "max_new_tokens": 6, **others}
+    values = {"algorithm": algorithm, "seed": 0, "T_hint": 300, "max_hint_length": 100, "max_new_tokens": 6}
+    values |= {"pass_question": False, **others}
     return OmegaConf.create(values)
 
 
 def row(index: int = 0) -> dict[str, Any]:
-    return {"raw_prompt": [{"role": "user", "content": f"q{index} "}], "extra_info": {"index": index}, "hint": HINT}
+    truth = {"ground_truth": {"numbers": [1, 2, 4], "target": 12}}
+    asked = [{"role": "user", "content": f"q{index} "}]
+    return {
+        "raw_prompt": asked,
+        "extra_info": {"index": index},
+        "hint": HINT,
+        "data_source": "countdown",
+        "reward_model": truth,
+    }
 
 
 def lengths(column: list[dict[str, Any]]) -> list[int]:
@@ -73,18 +83,29 @@ class ScriptedEngine:
         )
 
 
-def loop(engine: ScriptedEngine, response_length: int = 40) -> HintedAgentLoop:
-    """The loop without verl's constructor: characters are tokens, 0 ends a text."""
+class Characters:
+    """A tokenizer whose tokens are characters; 0 ends a text."""
+
+    eos_token_id = 0
+
+    def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
+        return {"input_ids": [ord(character) for character in text]}
+
+    def decode(self, ids: list[int], skip_special_tokens: bool = False) -> str:
+        return "".join(chr(token) for token in ids if token or not skip_special_tokens)
+
+
+def loop(engine: ScriptedEngine, response_length: int = 40, reward: str | None = None, **uft: Any) -> HintedAgentLoop:
+    """The loop without verl's constructor."""
     made = object.__new__(HintedAgentLoop)
-    made.config = OmegaConf.create({"uft": settings()})
+    how = {"reward": reward, "answer_format": "tags"}
+    made.config = OmegaConf.create(
+        {"uft": settings(**uft), "reward": {"custom_reward_function": {"reward_kwargs": how}}}
+    )
     made.rollout_config = SimpleNamespace(response_length=response_length)
     made.server_manager = engine
 
-    def encode(text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
-        return {"input_ids": [ord(character) for character in text]}
-
-    encode.eos_token_id = 0  # type: ignore[attr-defined]
-    made.tokenizer = encode
+    made.tokenizer = Characters()
 
     async def initial(messages: list[dict[str, str]], **_: Any) -> list[int]:
         return [ord(character) for character in messages[0]["content"]]
@@ -139,3 +160,24 @@ def test_sessions_of_a_prompt_are_sampled_with_different_repeatable_seeds() -> N
         roll(loop(engine), pieces=0, session=session)
         seeds.append(engine.asked["sampling_params"]["seed"])
     assert seeds[0] == seeds[2] != seeds[1]
+
+
+def test_a_quick_reward_is_given_here_as_the_reward_worker_gives_it() -> None:
+    generated = ANSWER[len(HINT[0]) :]
+    done = roll(loop(ScriptedEngine([*map(ord, generated), 0]), 400, max_new_tokens=200), pieces=1)
+    assert done.reward_score == 1.0
+    assert done.extra_fields["reward_extra_info"] == compute_score(
+        "countdown", ANSWER, row()["reward_model"]["ground_truth"], reward=None, answer_format="tags"
+    )
+    assert "question" not in done.extra_fields
+    wrong = roll(loop(ScriptedEngine([7, 0])), pieces=0)
+    assert wrong.reward_score == 0.0
+    assert wrong.extra_fields["reward_extra_info"]["parse_fail"] == 1.0
+
+
+@pytest.mark.parametrize("reward", ["math", "mine.py:reward"])
+def test_a_reward_that_may_take_long_is_left_to_the_reward_worker(reward: str) -> None:
+    done = roll(loop(ScriptedEngine([7, 0]), reward=reward, pass_question=True), pieces=0)
+    assert done.reward_score is None
+    assert "reward_extra_info" not in done.extra_fields
+    assert done.extra_fields["question"] == "q0 "
