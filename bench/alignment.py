@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -131,21 +132,16 @@ def _measured(
     from bench.alignment_measure import cost, measure
     from recipes.run_dir import write_json
 
-    folders = {(method, seed): options.out / "runs" / _run_name(method, seed) for method in methods for seed in seeds}
-    missing = [folder for folder in folders.values() if not (folder / MEASURED).exists()]
+    runs = [(each, seed, options.out / "runs" / _run_name(each, seed)) for each in methods for seed in seeds]
+    missing = [folder for _, _, folder in runs if not (folder / MEASURED).exists()]
     print(f"measuring {len(missing)} models", flush=True)
-    spawned = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.parallel, mp_context=spawned) as processes:
-        for folder, found in zip(
-            missing,
-            processes.map(
-                measure, [each / "hf/last" for each in missing], [BASE] * len(missing), [data] * len(missing)
-            ),
-            strict=True,
-        ):
+    measured = partial(measure, base=BASE, data=data)
+    with ProcessPoolExecutor(options.parallel, mp_context=multiprocessing.get_context("spawn")) as processes:
+        results = processes.map(measured, [folder / "hf/last" for folder in missing])
+        for folder, found in zip(missing, results, strict=True):
             write_json(folder / MEASURED, asdict(found))
     yield {"method": "base", "seed": None, **asdict(measure(BASE, BASE, data))}
-    for (method, seed), folder in folders.items():
+    for method, seed, folder in runs:
         spent = cost(folder)
         if method.after_sft:
             spent = spent.after(cost(options.out / "runs" / f"{SFT}-s{seed}"))
