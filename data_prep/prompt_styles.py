@@ -56,6 +56,18 @@ class PromptStyle:
         text = self.pattern.replace("{example}", question.example).replace("{question}", question.text)
         return [{"role": "user", "content": text}]
 
+    def read(self, text: str) -> Question | None:
+        """The question of a prompt in this style, or None if `text` is not one."""
+        opening, _, rest = self.pattern.partition("{question}")
+        between, shown, closing = rest.partition("{example}")
+        if not shown:
+            between, closing = "", between
+        end = len(text) - len(closing)
+        at = text.rfind(between, 0, end) if shown else end
+        if not text.startswith(opening) or not text.endswith(closing) or at < len(opening):
+            return None
+        return Question(text[len(opening) : at], text[at + len(between) : end])
+
     def template(self, own_template: str | None) -> str:
         """The chat template to use, given the tokenizer's own one.
 
@@ -127,18 +139,14 @@ def completion_prompt(question: Question) -> str:
 
 def read_completion(prompt: str) -> Question | None:
     """The question of a completion prompt, or None if `prompt` is not one."""
-    at = prompt.rfind(_INSTRUCTION)
-    if not prompt.startswith(_OPENING) or not prompt.endswith(_CLOSING) or at < len(_OPENING):
-        return None
-    example = prompt[at + len(_INSTRUCTION) : -len(_CLOSING)]
-    return Question(prompt[len(_OPENING) : at], example)
+    return STYLES["completion"].read(prompt)
 
 
 def question_text(messages: Sequence[Mapping[str, Any]]) -> str:
-    """What the last message asks: without the frame of the completion style, else the whole message."""
+    """What the last message asks, without the frame of its prompt style."""
     last = str(messages[-1]["content"]) if len(messages) else ""
-    question = read_completion(last)
-    return last if question is None else question.text
+    # The last style has no frame: it reads every text.
+    return next(question.text for style in STYLES.values() if (question := style.read(last)) is not None)
 
 
 def restyle(row: Row, style: PromptStyle, where: str) -> Row:

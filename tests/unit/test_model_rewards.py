@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from data_prep.countdown import prompt
-from data_prep.prompt_styles import question_text
+from data_prep.prompt_styles import STYLES, Question, question_text
 from reward_fns import compute_score, custom, is_graded
 from reward_fns.custom import CustomRewardError, score
 from tests.judge_server import Reply, Server
@@ -51,6 +53,11 @@ def test_the_question_is_told_from_the_frame_of_the_completion_style() -> None:
     assert "[1, 2, 3]" in asked
     assert "A conversation between" not in asked
     assert question_text([{"role": "system", "content": "s"}, {"role": "user", "content": "why?"}]) == "why?"
+
+
+@given(st.sampled_from(list(STYLES)), st.text(), st.text(st.characters(exclude_characters="\n")))
+def test_the_question_is_told_from_the_frame_of_every_style(style: str, asked: str, example: str) -> None:
+    assert question_text(STYLES[style].messages(Question(asked, example))) == asked
 
 
 @pytest.fixture
