@@ -61,6 +61,7 @@ class Signs:
     alive: Mapping[Hashable, str] = field(default_factory=dict)
     settled: set[Hashable] = field(default_factory=set)
     deaths: dict[str, float] = field(default_factory=dict)
+    death_steps: dict[str, int] = field(default_factory=dict)
     vital_deaths: list[str] = field(default_factory=list)
 
     def see_heartbeat(self, beat: Heartbeat | None, now: float) -> bool:
@@ -73,7 +74,10 @@ class Signs:
         if beat.phase == "failed":
             return False
         self.error_at = None
-        self.deaths.clear()
+        # Without its engine a trainer may still reach the next phase, and hang there; a second step it cannot.
+        self.deaths = {
+            who: at for who, at in self.deaths.items() if VITAL.search(who) and beat.step < self.death_steps[who] + 2
+        }
         return True
 
     def see_log(self, lines: Iterable[str], now: float) -> None:
@@ -90,6 +94,7 @@ class Signs:
                 # The title of an actor ends in the method it runs: "ray::WorkerDict.update".
                 who = name.partition(".")[0]
                 self.deaths[who] = now
+                self.death_steps[who] = self.beat.step if self.beat else 0
                 if VITAL.search(name):
                     self.vital_deaths.append(who)
         self.settled = {identity for identity in alive if identity in self.alive}
@@ -106,7 +111,7 @@ class Signs:
         vital = {name: at for name, at in self.deaths.items() if VITAL.search(name)}
         # An error or a lost helper may be survived, and a long phase has no heartbeat: wait as long as one took before.
         patience = max(self.limits.error_s, 1.5 * self.longest_quiet_s)
-        overdue = any(now - at > self.limits.vital_death_s for at in vital.values())
+        overdue = any(now - max(at, self.changed) > self.limits.vital_death_s for at in vital.values())
         if overdue or any(now - at > patience for at in self.deaths.values()):
             return Verdict("lost_worker", EXIT_FAILED, quiet, tuple(vital or self.deaths))
         if self.error_at is not None and now - self.error_at > patience:

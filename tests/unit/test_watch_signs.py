@@ -48,6 +48,24 @@ def test_a_vital_worker_s_death_does_not() -> None:
     assert signs.hopeless(431.0)
 
 
+def test_a_vital_worker_s_death_outlives_the_next_phase_but_not_two_steps() -> None:
+    """An engine that dies at the end of a rollout lets the trainer reach its update, where it hangs."""
+    signs = Signs(Limits(), stall_s=7200, changed=0.0)
+    signs.see_heartbeat(Heartbeat(1, 9, "rollout", 100.0), 100.0)
+    for now in (104.0, 106.0):
+        signs.see_processes({3: "VLLM::EngineCore"}, now)
+    signs.see_processes({}, 108.0)
+    signs.see_heartbeat(Heartbeat(1, 9, "update", 110.0), 110.0)
+    assert signs.hopeless(129.0) is None
+    verdict = signs.hopeless(131.0)
+    assert verdict
+    assert (verdict.reason, verdict.dead) == ("lost_worker", ("VLLM::EngineCore",))
+    signs.see_heartbeat(Heartbeat(2, 9, "rollout", 132.0), 132.0)
+    assert signs.hopeless(153.0)
+    signs.see_heartbeat(Heartbeat(3, 9, "rollout", 154.0), 154.0)
+    assert signs.hopeless(300.0) is None, "whatever died, the run does without it"
+
+
 def test_the_start_has_its_own_limit() -> None:
     signs = Signs(Limits(), stall_s=60, changed=0.0)
     assert signs.hopeless(599.0) is None
