@@ -3,13 +3,18 @@
 Imports nothing heavy: reward workers and the driver load it too.
 """
 
+import functools
 import importlib.util
+import os
 import types
+from collections.abc import Callable
 from typing import Any
 
 import wrapt
 
 ROLLOUT = ("vllm", "async")
+SEED = "UFT_SEED"
+"""Environment variable with the run's seed."""
 
 
 @wrapt.when_imported("verl.workers.rollout.base")
@@ -18,10 +23,27 @@ def _register(module: types.ModuleType) -> None:
 
 
 @wrapt.when_imported("verl.utils.model")
-def _critic_without_flash_attention(module: types.ModuleType) -> None:
-    """verl loads a critic with flash-attention and nothing else; where that is not installed, with torch's own."""
-    if importlib.util.find_spec("flash_attn") is None:
-        module.load_valuehead_model = load_critic  # type: ignore[attr-defined]
+def _critic(module: types.ModuleType) -> None:
+    """verl loads a critic with flash-attention and nothing else; where that is not installed, with torch's own.
+
+    Its head starts from random numbers that verl does not seed: two runs with one seed would part at their second step.
+    """
+    without = importlib.util.find_spec("flash_attn") is None
+    module.load_valuehead_model = seeded(load_critic if without else module.load_valuehead_model)  # type: ignore
+
+
+def seeded(load: Callable[..., Any]) -> Callable[..., Any]:
+    """`load` with torch's random numbers from the run's seed; those of everything else go on as before."""
+
+    @functools.wraps(load)
+    def loaded(*args: Any, **kwargs: Any) -> Any:
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(os.environ[SEED]))
+            return load(*args, **kwargs)
+
+    return loaded
 
 
 def load_critic(local_path: str, torch_dtype: Any, model_config: Any, trust_remote_code: bool) -> Any:

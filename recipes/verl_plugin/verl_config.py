@@ -284,6 +284,7 @@ def environment(experiment: Experiment, run: RunDir) -> dict[str, str]:
         "HYDRA_FULL_ERROR": "1",
         "TENSORBOARD_DIR": str(run.path / "tensorboard"),
         "VERL_USE_EXTERNAL_MODULES": "recipes.verl_plugin.external",
+        "UFT_SEED": str(experiment.seed),
     }
     if experiment.device == "cpu":
         env |= {

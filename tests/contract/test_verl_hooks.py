@@ -191,7 +191,7 @@ def test_verl_finds_our_end_of_that_socket() -> None:
     assert done.stdout.strip().endswith("RunServerAdapter"), done.stderr[-2000:]
 
 
-def test_a_critic_loads_without_flash_attention() -> None:
+def test_a_critic_loads_without_flash_attention_and_its_head_from_the_seed() -> None:
     """In a process of its own: what is registered stays registered."""
     import importlib.util
     import os
@@ -206,9 +206,10 @@ def test_a_critic_loads_without_flash_attention() -> None:
     code = (
         "import torch, verl.utils.model as m; from transformers import AutoConfig; p = 'models/tiny-countdown';"
         "config = AutoConfig.from_pretrained(p); config.num_labels = 1;"
-        "critic = m.load_valuehead_model(p, torch.float32, config, False);"
-        "print(tuple(critic(torch.tensor([[1, 2, 3]])).logits.shape))"
+        "first, second = [m.load_valuehead_model(p, torch.float32, config, False) for _ in range(2)];"
+        "assert torch.equal(first.score.weight, second.score.weight);"
+        "print(tuple(first(torch.tensor([[1, 2, 3]])).logits.shape))"
     )
-    environment = os.environ | {"VERL_USE_EXTERNAL_MODULES": "recipes.verl_plugin.external"}
+    environment = os.environ | {"VERL_USE_EXTERNAL_MODULES": "recipes.verl_plugin.external", "UFT_SEED": "3"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
     assert done.stdout.strip().endswith("(1, 3, 1)"), done.stderr[-2000:]
