@@ -14,32 +14,7 @@ import pytest
 
 from data_prep.__main__ import main
 from data_prep.schema import read_rows
-
-ROOT = Path(__file__).resolve().parents[2]
-EXAMPLE = ROOT / "examples" / "custom" / "questions.jsonl"
-GOOD = '{"question": "What is 2 + 2?", "answer": "4"}'
-BAD_ANSWER = '{"question": "What is 2 + 2?", "answer": %s}'
-
-
-def file_of(folder: Path, content: str | bytes, name: str = "mine.jsonl") -> str:
-    path = folder / name
-    path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))
-    return str(path)
-
-
-def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    assert main(["validate", *arguments]) == 1
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert "Traceback" not in shown.err
-    return shown.err
-
-
-def praise(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    status = main(["validate", *arguments])
-    shown = capsys.readouterr()
-    assert status == 0, shown.err
-    return shown.out
+from tests.validate_checks import BAD_ANSWER, EXAMPLE, GOOD, ROOT, complaint, file_of, praise
 
 
 def test_a_good_file_is_summed_up_with_an_example_row(capsys: pytest.CaptureFixture[str]) -> None:
@@ -235,61 +210,6 @@ def test_faults_of_rows_in_the_training_format(tmp_path: Path, capsys: pytest.Ca
         assert part in err
     del good["reward_model"]  # type: ignore[misc]
     assert "column reward_model: this column is missing" in complaint(capsys, file_of(tmp_path, json.dumps(good)))
-
-
-@pytest.mark.parametrize(
-    ("cells", "expected"),
-    [
-        ({"numbers": [1, 2], "target": 3}, "no column for the answer"),
-        ({"target": 3, "answer": "1 + 2"}, "no column for the numbers"),
-        ({"numbers": "one two", "target": 3, "answer": "1 + 2"}, "column numbers: not a list of whole numbers"),
-        (
-            {"numbers": [1, 2.5], "target": 3, "answer": "1 + 2"},
-            "column numbers: not a list of whole numbers ([1, 2.5])",
-        ),
-        ({"numbers": [1, 2], "target": "three", "answer": "1 + 2"}, "column target: not a whole number ('three')"),
-        ({"numbers": [1, 2], "target": None, "answer": "1 + 2"}, "column target: empty"),
-    ],
-)
-def test_countdown_asks_for_its_own_columns(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], cells: dict[str, object], expected: str
-) -> None:
-    err = complaint(capsys, file_of(tmp_path, json.dumps(cells)), "--reward", "countdown")
-    assert expected in err
-    assert "the countdown reward needs the numbers" in err or "empty" in expected
-
-
-@pytest.mark.parametrize(
-    ("truth", "expected"),
-    [
-        (None, "column ground_truth: not an object with the lists names and solution"),
-        ({"names": ["Ann"]}, "not an object with the lists"),
-        ({"names": ["Ann", "Ben"], "solution": [True]}, "column ground_truth: the kk_logic reward cannot use this"),
-        ({"names": ["Ann"], "solution": [1]}, "the kk_logic reward cannot use this"),
-    ],
-)
-def test_logic_asks_for_its_own_ground_truth(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], truth: object, expected: str
-) -> None:
-    row = json.dumps({"question": "Who?", "ground_truth": truth})
-    assert expected in complaint(capsys, file_of(tmp_path, row), "--reward", "kk_logic")
-    err = complaint(capsys, file_of(tmp_path, GOOD), "--reward", "kk_logic")
-    assert "no column for the ground_truth" in err
-    assert '{"names": ["Zoey", "Ava"], "solution": [true, false]}' in err
-
-
-@pytest.mark.parametrize(
-    ("reward", "expected"),
-    [
-        ("maths", "there is no such reward; name a reward with --reward: countdown, kk_logic, math, or your own"),
-        ("nowhere.py:reward", "there is no file nowhere.py"),
-        ("nowhere.py", "write path/to/file.py:function"),
-    ],
-)
-def test_a_reward_that_does_not_exist_is_explained(
-    capsys: pytest.CaptureFixture[str], reward: str, expected: str
-) -> None:
-    assert expected in complaint(capsys, str(EXAMPLE), "--reward", reward)
 
 
 def test_a_missing_file_and_a_folder_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
