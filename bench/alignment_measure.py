@@ -121,9 +121,9 @@ def measure(model: Path, base: Path, data: Path) -> Measured:
     own = _own_texts(encode)
     lessons = [encode(each["prompt"][0]["content"], each["completion"]) for each in instructions(held_out)]
     return Measured(
-        accuracy=_mean([score["acc"] for score, _ in greedy]),
-        sampled_score=_mean([value for _, value in sampled]),
-        sampled_reward=_mean([score["score"] for score, _ in sampled]),
+        accuracy=statistics.fmean([score["acc"] for score, _ in greedy]),
+        sampled_score=statistics.fmean([value for _, value in sampled]),
+        sampled_reward=statistics.fmean([score["score"] for score, _ in sampled]),
         kl=float(ratios.mean()),
         kl_error=float(ratios.std() / len(ratios) ** 0.5),
         pairs_ranked=float(((ahead > 0).double() + 0.5 * (ahead == 0).double()).mean()),
@@ -191,7 +191,3 @@ def _own_texts(encode: Any) -> list[Row]:
         for _ in range(OWN_TEXTS)
     ]
     return [encode(chain.prompt, chain.response) for chain in chains]
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
