@@ -7,6 +7,8 @@ The manager runs once, on the driver, and knows whether a batch is for validatio
 The draw and the sampling seed are functions of (seed, step, prompt, rollout), so a resumed run repeats them.
 """
 
+import pkgutil
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -21,10 +23,32 @@ from data_prep.prompt_styles import question_text
 from recipes.algorithms import get_algorithm
 from recipes.hints.cut import NO_HINT, hint_tokens, plan_hint
 from recipes.hints.schedule import sampling_seed
+from recipes.verl_plugin.rollout_worker import RolloutActor
 from reward_fns import compute_score, is_quick
 
 HINT_COLUMN = "uft_hint"
 """Column the manager adds to the batch: the plan and the random key of every prompt."""
+
+
+class _InTheEngine:
+    """Stands for a name of vLLM until it is unpickled there: importing vLLM here would cost seconds and memory."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __reduce__(self) -> tuple[Callable[[str], Any], tuple[str]]:
+        return pkgutil.resolve_name, (self.name,)
+
+
+TOKENS_AT_THE_END: dict[str, Any] = {
+    "output_kind": _InTheEngine("vllm.sampling_params:RequestOutputKind.FINAL_ONLY"),
+    "detokenize": False,
+}
+"""Sampling parameters of a rollout: one output a request, of token ids.
+
+vLLM's default makes an output of everything so far, with its text, for every token of every request; verl keeps the
+last and reads its token ids.
+"""
 
 
 def prompt_key(row: dict[str, Any]) -> str:
@@ -61,6 +85,10 @@ def _rows(batch: TensorDict, columns: tuple[str, ...]) -> list[dict[str, Any]]:
 class HintedAgentLoopManager(AgentLoopManagerTQ):
     """verl's manager, drawing the hints of a training batch before it is handed to the workers."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.agent_loop_workers_class = RolloutActor
+
     def generate_sequences(self, prompts: TensorDict) -> None:
         rows = _rows(prompts, ("raw_prompt", "extra_info", "hint"))
         column = plan_batch(
@@ -96,7 +124,7 @@ class HintedAgentLoop(AgentLoopBase):
                 prompt_ids=prompt_ids + hint_ids,
                 # A copy: the sessions of a prompt share this dict. max_tokens, because the engine's default would
                 # take the hint for a part of the prompt.
-                sampling_params={**sampling_params, "max_tokens": max_tokens, "seed": seed},
+                sampling_params={**sampling_params, **TOKENS_AT_THE_END, "max_tokens": max_tokens, "seed": seed},
             )
         generated = list(output.token_ids)[:max_tokens]
         log_probs = None

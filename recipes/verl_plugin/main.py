@@ -28,6 +28,7 @@ class UnifiedTaskRunner:
         import transfer_queue as tq
 
         from recipes.verl_plugin.agent_loop import HintedAgentLoopManager
+        from recipes.verl_plugin.rollout_worker import client_class
         from recipes.verl_plugin.trainer import UnifiedTrainer
 
         # The training loop lives in this process: the supervisor asks it for its stack when nothing moves.
@@ -40,9 +41,10 @@ class UnifiedTaskRunner:
         try:
             trainer = UnifiedTrainer(config=config)
             trainer.init()
+            engines = trainer.llm_server_manager
             manager = HintedAgentLoopManager.create(
                 config=config,
-                llm_client=trainer.get_llm_client(),
+                llm_client=engines.get_client(client_cls=client_class(len(engines.get_replicas()))),
                 teacher_client=trainer.get_teacher_client(),
                 reward_loop_worker_handles=trainer.get_reward_handles(),
             )

@@ -90,6 +90,8 @@ def rl_config(
         rollout["enable_sleep_mode"] = False
         # A prompt that is read in parts makes vLLM rewind the request's random generator, which only a GPU's can.
         rollout["enable_chunked_prefill"] = False
+        # In the engine's own process: beside it, the two wait for each other by spinning on both cores.
+        rollout["engine_kwargs"]["vllm"]["distributed_executor_backend"] = "uni" if e.tp_size == 1 else "mp"
         rollout["max_num_batched_tokens"] = max(8192, e.max_prompt_length + e.response_length)
         rollout["checkpoint_engine"] = {"update_weights_bucket_megabytes": 64}
     elif e.lora_rank:
@@ -293,6 +295,13 @@ def environment(experiment: Experiment, run: RunDir) -> dict[str, str]:
             "VERL_ENGINE_DEVICE": "cuda",
             "VERL_USE_EXTERNAL_MODULES": "recipes.verl_plugin.platform_cpu,recipes.verl_plugin.external",
             "VLLM_CPU_KVCACHE_SPACE": "1",
+            # vLLM then takes "uni" for an answer on a CPU; the engine has a process of its own all the same.
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            # What vLLM compiles on a CPU is sampling, for longer than a short run would ever get back.
+            "TORCHDYNAMO_DISABLE": "1",
+            # glibc gives every large tensor back to the system and takes its pages anew: a fifth of an update's time.
+            "MALLOC_MMAP_MAX_": "0",
+            "MALLOC_TRIM_THRESHOLD_": str(8 << 30),
             # Ray gives its workers a low priority: anything else on the machine would go before the run.
             "RAY_worker_niceness": "0",
         }

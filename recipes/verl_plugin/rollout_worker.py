@@ -1,0 +1,82 @@
+"""verl's rollout worker and engine client without the work they repeat for every rollout.
+
+On two cores a rollout of a small model costs more in these two than in the engine: see docs/performance.md. Nothing
+a rollout contains changes.
+"""
+
+import asyncio
+from typing import Any
+
+import hydra
+import ray
+from verl.experimental.agent_loop.agent_loop import (
+    AgentLoopBase,
+    DictConfigWrap,
+    ToolListWrap,
+    _agent_loop_registry,
+)
+from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopWorkerTQ
+from verl.utils.rollout_trace import rollout_trace_attr
+from verl.workers.rollout.llm_server import LLMServerClient
+
+WorkerTQ: Any = AgentLoopWorkerTQ.__ray_metadata__.modified_class
+"""The class inside verl's actor: an actor class itself cannot be extended."""
+
+
+STORED = ("uid", "session_id", "global_steps", "index", "data_source", "reward_model")
+"""Columns of the data that go with a rollout into verl's data plane, beside what the rollout itself consists of."""
+
+
+class RolloutWorker(WorkerTQ):
+    """verl's worker with one agent loop for all rollouts, which are stored without the row they were made from.
+
+    Our loop keeps nothing of a rollout between two of them. Of the row the trainer reads the columns `STORED`; the
+    others (messages, hints, solutions) would be written once and read by every worker at every phase of a step.
+    """
+
+    _loop: AgentLoopBase | None = None
+
+    async def _run_agent_loop(
+        self, sampling_params: dict[str, Any], trajectory: dict[str, Any], *, agent_name: str, trace: bool, **row: Any
+    ) -> Any:
+        if self._loop is None:
+            self._loop = hydra.utils.instantiate(
+                config=_agent_loop_registry[agent_name],
+                trainer_config=DictConfigWrap(config=self.config),
+                server_manager=self.llm_client,
+                tokenizer=self.tokenizer,
+                processor=self.processor,
+                hf_model_type=self.hf_model_type,
+                dataset_cls=self.dataset_cls,
+                data_config=DictConfigWrap(self.config.data),
+                tools=ToolListWrap(self.tools),
+            )
+        with rollout_trace_attr(**trajectory, name="agent_loop", trace=trace):
+            output = await self._loop.run(sampling_params, **row)
+            await self._compute_score([output], kwargs=row)
+            # Distillation and a reward model among the trainer's own workers ask for more of the row.
+            if self.reward_loop_worker_handles is not None and not self.distillation_enabled:
+                row = {name: row[name] for name in STORED if name in row}
+            return await self._agent_loop_postprocess(output, trajectory["validate"], **row)
+
+
+RolloutActor = ray.remote(RolloutWorker)
+
+
+class OneServerClient(LLMServerClient):
+    """A client of the only engine there is: asks the load balancer once, not twice for every rollout."""
+
+    _server: asyncio.Future[Any] | None = None
+
+    async def _acquire_server(self, request_id: str, **extra: Any) -> Any:
+        if self._server is None:
+            self._server = asyncio.ensure_future(super()._acquire_server(request_id, **extra))
+        return await self._server
+
+    def _release_server(self, server_id: str, request_id: str | None = None) -> None:
+        pass
+
+
+def client_class(n_engines: int) -> type[LLMServerClient]:
+    """The engine client for this many engines."""
+    return OneServerClient if n_engines == 1 else LLMServerClient

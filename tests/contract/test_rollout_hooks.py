@@ -1,0 +1,144 @@
+"""What the rollout worker, the engine client and the CPU sampler hold on to in verl and vLLM."""
+
+import asyncio
+import inspect
+import pickle
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.contract.test_verl_hooks import expect_parameters
+
+pytestmark = pytest.mark.contract
+
+
+def test_the_engine_is_asked_for_one_output_of_token_ids() -> None:
+    """In a process of its own: vLLM takes seconds to import and changes logging."""
+    from verl.workers.rollout.vllm_rollout.vllm_async_server import vLLMHttpServer
+
+    from recipes.verl_plugin.agent_loop import TOKENS_AT_THE_END
+
+    source = inspect.getsource(vLLMHttpServer.generate)
+    assert "SamplingParams(max_tokens=max_tokens, **sampling_params)" in source, "mend agent_loop.py"
+    assert ".text" not in source, "verl reads the text now: drop detokenize=False in agent_loop.py"
+    code = (
+        "import pickle, sys; from vllm import SamplingParams; from vllm.sampling_params import RequestOutputKind;"
+        "sent = pickle.loads(sys.stdin.buffer.read()); made = SamplingParams(max_tokens=3, **sent);"
+        "assert made.output_kind is RequestOutputKind.FINAL_ONLY and not made.detokenize; print('ok')"
+    )
+    sent = pickle.dumps(TOKENS_AT_THE_END)
+    done = subprocess.run([sys.executable, "-c", code], input=sent, capture_output=True, check=False)
+    assert done.stdout.strip().endswith(b"ok"), done.stderr[-2000:]
+
+
+def test_the_worker_we_extend() -> None:
+    from verl.experimental.agent_loop.agent_loop import AgentLoopWorker
+
+    from recipes.verl_plugin.rollout_worker import WorkerTQ
+
+    assert issubclass(WorkerTQ, AgentLoopWorker)
+    for hook, names in (
+        (AgentLoopWorker._run_agent_loop, "self, sampling_params, trajectory, agent_name, trace, kwargs"),
+        (WorkerTQ._agent_loop_postprocess, "self, output, validate, kwargs"),
+        (AgentLoopWorker._compute_score, "self, outputs, kwargs"),
+    ):
+        expect_parameters(hook, names, "rollout_worker.py")
+
+
+def test_the_trainer_reads_no_column_of_the_data_that_is_not_stored() -> None:
+    """Every field verl's trainer asks the data plane for is one it made itself, or one of `STORED`."""
+    import re
+
+    from verl.trainer.ppo.v1 import trainer_base
+
+    from recipes.verl_plugin.rollout_worker import STORED
+
+    columns = {"raw_prompt", "extra_info", "reward_model", "data_source", "hint", "index", "uid", "agent_name"}
+    # The one method that runs only where the worker stores whole rows.
+    colocated = inspect.getsource(trainer_base.PPOTrainer._compute_reward_colocate)
+    source = inspect.getsource(trainer_base).replace(colocated, "")
+    lists = re.findall(r"(?:select_fields|fields) ?= ?\[([^\]]*)\]", source)
+    read = {name for found in lists for name in re.findall(r'"(\w+)"', found)} & columns
+    assert read, "verl's trainer names its fields in another way now: mend this test"
+    assert read <= set(STORED), f"verl's trainer reads {read - set(STORED)}: add them to STORED in rollout_worker.py"
+
+
+class FakeBalancer:
+    """Counts what an engine client asks of verl's load balancer."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def answer(self, value: Any) -> Any:
+        class Method:
+            def remote(_, **__: Any) -> Any:
+                async def answered() -> Any:
+                    await asyncio.sleep(0)
+                    return value() if callable(value) else value
+
+                return answered()
+
+        return Method()
+
+    def __getattr__(self, name: str) -> Any:
+        def acquire() -> tuple[str, str]:
+            self.asked += 1
+            return "server", "handle"
+
+        return self.answer(acquire if name == "acquire_server" else [])
+
+
+@pytest.mark.parametrize(("engines", "asked"), [(1, 1), (2, 8)])
+def test_one_engine_is_asked_for_once(engines: int, asked: int) -> None:
+    from recipes.verl_plugin.rollout_worker import client_class
+
+    balancer = FakeBalancer()
+    client = client_class(engines)({}, load_balancer_handle=balancer)  # type: ignore[arg-type]
+
+    async def rollouts() -> list[Any]:
+        return await asyncio.gather(*(client._acquire_server(str(number)) for number in range(8)))
+
+    assert asyncio.run(rollouts()) == [("server", "handle")] * 8
+    assert balancer.asked == asked
+
+
+SAMPLING = """
+import torch
+from recipes.hints.schedule import sampling_seed
+from recipes.verl_plugin.vllm_cpu import _vllm_sample, sample_seeded
+from vllm.v1.sample.ops.topk_topp_sampler import TopKTopPSampler
+
+assert list(_vllm_sample.__code__.co_varnames[:5]) == ["self", "logits", "generators", "k", "p"]
+sampler = object.__new__(TopKTopPSampler)
+sampler.logprobs_mode, sampler.use_fp64_gumbel = "processed_logprobs", False
+rows = 50_000
+logits = torch.tensor([0.0, 1.0, 2.0, -1.0, -torch.inf]).repeat(rows, 1)
+
+def draw(k=None, start=0):
+    seeded = {row: torch.Generator().manual_seed(sampling_seed(1, start, str(row), 0)) for row in range(rows)}
+    return sample_seeded(sampler, logits.clone(), seeded, k, None)
+
+tokens, log_probs = draw()
+share = logits[0].softmax(0)[:4].double()
+counts = tokens.bincount(minlength=5).double()
+assert counts[4] == 0
+assert ((counts[:4] - rows * share) ** 2 / (rows * share)).sum() < 16.3  # chi-square, 3 degrees, p = .001
+assert torch.equal(log_probs, logits.log_softmax(-1))
+assert torch.equal(tokens, draw()[0]) and not torch.equal(tokens, draw(start=1)[0])
+top, log_probs = draw(k=torch.full((rows,), 2))
+assert set(top.tolist()) == {1, 2} and log_probs[0, 0] == -torch.inf
+mixed, _ = sample_seeded(sampler, logits[:9].clone(), {0: torch.Generator().manual_seed(0)}, None, None)
+assert mixed.shape == (9,)
+print("ok")
+"""
+
+
+def test_the_cpu_sampler_draws_from_the_distribution_by_each_rows_own_seed() -> None:
+    from importlib.metadata import version
+
+    if "cpu" not in version("vllm"):
+        pytest.skip("this vLLM is not a CPU build")
+    done = subprocess.run([sys.executable, "-c", SAMPLING], capture_output=True, text=True, check=False)
+    assert done.stdout.strip().endswith("ok"), done.stderr[-2000:]
