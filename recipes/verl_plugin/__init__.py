@@ -6,14 +6,16 @@ sft_main         entry of an SFT run: verl's SFTTrainer with our dataset and rec
 verl_config      Experiment -> configuration and environment of either entry
 trainer          verl's V1 PPOTrainer, extended by subclassing: loss, records, checkpoints
 agent_loop       the manager that draws hints, the loop that appends them to the response
+rollout_worker   the worker and the engine client of the rollouts, without what verl's repeat for each of them
 actor_loss       verl's ppo_loss plus the hint's log-likelihood (set_loss_fn)
 advantage        the "uft" advantage estimator (register_adv_est)
 metrics          uft/* and reward/* metrics from the rollout batch
 sft_dataset      rows of our schema as SFT samples (data.custom_cls)
 external         what verl finds by name, registered in every process (VERL_USE_EXTERNAL_MODULES)
+log_probs        log-probabilities from logits where flash-attention is not installed
 weight_sync      both ends of the socket that carries new weights to vLLM, so that two runs cannot share one
 platform_cpu     a "cpu" platform for machines without an accelerator (verl's platform registry)
-vllm_cpu         vLLM worker extension for the same machines (engine_kwargs)
+vllm_cpu         vLLM worker extension for the same machines (engine_kwargs): loadable weights, quick sampling
 standalone       the training worker without a rollout, for tests and bench/
 loss_cost        what the hint loss costs, measured side by side
 compat           the verl version this was written against, checked at start

@@ -22,6 +22,13 @@ def _register(module: types.ModuleType) -> None:
     module._ROLLOUT_REGISTRY[ROLLOUT] = "recipes.verl_plugin.weight_sync.RunServerAdapter"
 
 
+@wrapt.when_imported("verl.utils.torch_functional")
+def _log_probs(module: types.ModuleType) -> None:
+    from recipes.verl_plugin.log_probs import in_blocks
+
+    module.logprobs_from_logits_v2 = in_blocks(module.logprobs_from_logits_v2)  # type: ignore[attr-defined]
+
+
 @wrapt.when_imported("verl.utils.model")
 def _critic(module: types.ModuleType) -> None:
     """verl loads a critic with flash-attention and nothing else; where that is not installed, with torch's own.
