@@ -24,9 +24,9 @@ def _register(module: types.ModuleType) -> None:
 
 @wrapt.when_imported("verl.utils.torch_functional")
 def _log_probs(module: types.ModuleType) -> None:
-    from recipes.verl_plugin.log_probs import in_blocks
+    from recipes.verl_plugin.log_probs import log_probs_in_blocks
 
-    module.logprobs_from_logits_v2 = in_blocks(module.logprobs_from_logits_v2)  # type: ignore[attr-defined]
+    module.logprobs_from_logits_v2 = log_probs_in_blocks  # type: ignore[attr-defined]
 
 
 @wrapt.when_imported("verl.utils.model")

@@ -4,28 +4,22 @@ verl's way where flash-attention is not installed takes one row at a time, to sa
 operations, and as many backward. Blocks need little memory too.
 """
 
-from collections.abc import Callable
-
 import torch
 
 BLOCK = 1 << 22
 """Entries of the logits that are worked on at a time: 16 MB in single precision."""
 
-LogProbs = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+def log_probs_in_blocks(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """log softmax(logits)[labels], for verl's `logprobs_from_logits_v2`: logits (..., vocabulary), labels (...)."""
+    vocabulary = logits.shape[-1]
+    size = max(1, BLOCK // vocabulary)
+    blocks = zip(logits.reshape(-1, vocabulary).split(size), labels.reshape(-1, 1).split(size), strict=True)
+    return torch.cat([_of_block(*block) for block in blocks]).reshape(labels.shape)
 
 
-def in_blocks(row_by_row: LogProbs) -> LogProbs:
-    """verl's `logprobs_from_logits_v2`, in blocks; `row_by_row` is the original, kept for half precision."""
-
-    def logprobs_from_logits(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """log softmax(logits)[labels]; logits (..., vocabulary), labels and result (...)."""
-        if logits.dtype not in (torch.float32, torch.float64):
-            return row_by_row(logits, labels)
-        vocabulary = logits.shape[-1]
-        rows = logits.reshape(-1, vocabulary)
-        blocks = rows.split(max(1, BLOCK // vocabulary))
-        normaliser = torch.cat([torch.logsumexp(block, dim=-1) for block in blocks])
-        chosen = rows.gather(-1, labels.reshape(-1, 1)).squeeze(-1)
-        return (chosen - normaliser).reshape(labels.shape)
-
-    return logprobs_from_logits
+def _of_block(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    if logits.dtype in (torch.float32, torch.float64):
+        return logits.gather(-1, labels).squeeze(-1) - torch.logsumexp(logits, dim=-1)
+    # As verl does: a logsumexp in half precision loses what the difference is made of.
+    return logits.log_softmax(dim=-1).gather(-1, labels).squeeze(-1)

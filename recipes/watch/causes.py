@@ -154,6 +154,12 @@ CAUSES: tuple[Cause, ...] = (
         "extra_info; the docs show how to bring your own data into that form.",
     ),
     _cause(
+        "no_rows",
+        r"num_samples should be a positive integer value, but got num_samples=0",
+        "No row is left to train on: every prompt is longer than --max_prompt_length. Raise it, or choose a shorter "
+        "--prompt_style.",
+    ),
+    _cause(
         "reward",
         r"RewardFailure|reward (errors?|function)[^\n]*(above|over|exceed|failed|limit)|could not be scored",
         "The reward function failed on too many answers, which would teach the model nonsense. The failing "

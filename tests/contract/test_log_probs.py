@@ -21,14 +21,13 @@ def test_values_and_gradients_are_verls(
 ) -> None:
     from verl.utils import torch_functional
 
-    row_by_row = torch_functional.logprobs_from_logits_v2
     monkeypatch.setattr(log_probs, "BLOCK", block)
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(shape[-1], shape[:-1], generator=generator)
     start = (5 * torch.randn(shape, generator=generator)).to(dtype)
     weight = torch.randn(shape[:-1], generator=generator).to(dtype)
     found = []
-    for function in (row_by_row, log_probs.in_blocks(row_by_row)):
+    for function in (torch_functional.logprobs_from_logits_v2, log_probs.log_probs_in_blocks):
         logits = start.clone().requires_grad_()
         value = function(logits, labels)
         (value * weight).sum().backward()

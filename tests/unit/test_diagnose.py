@@ -127,6 +127,10 @@ def test_a_paragraph_says_what_happened_where_why_and_what_to_do() -> None:
         ("huggingface_hub.errors.GatedRepoError: 401 Client Error.", "hf auth login"),
         ("PermissionError: [Errno 13] Permission denied: '/data/out'", "Choose another place with --out"),
         ("KeyError: 'hint'", "lacks a column"),
+        (
+            "ValueError: num_samples should be a positive integer value, but got num_samples=0",
+            "longer than --max_prompt_length",
+        ),
         ("ValueError: --algo uft needs the column 'hint' (a list of solution steps) in the data", "lacks a column"),
         ("recipes.RewardFailure: 12% of the answers of step 3 could not be scored", "compute_score"),
         ("omegaconf.errors.ConfigAttributeError: Key 'foo' is not in struct", "override after -- is wrong"),
