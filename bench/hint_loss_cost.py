@@ -15,7 +15,7 @@ from pathlib import Path
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
 from recipes.run_dir import RunDir, write_json
-from recipes.verl_plugin.verl_config import environment
+from recipes.verl_plugin.environment import environment
 
 
 def main() -> None:

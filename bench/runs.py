@@ -21,7 +21,8 @@ from bench.inputs import ROOT, problems
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
 from recipes.run_dir import RunDir
-from recipes.verl_plugin.verl_config import environment, rl_config
+from recipes.verl_plugin.environment import environment
+from recipes.verl_plugin.verl_config import rl_config
 from recipes.watch.processes import end_processes, marked_environment, memory_of, processes_of
 
 PROMPT = 256

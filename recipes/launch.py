@@ -18,7 +18,8 @@ from recipes.run_dir import RunDir, publish, read_metrics, write_json, write_tex
 from recipes.stages import VERL_FILE, run_stage
 from recipes.tasks import TASKS
 from recipes.trl_plugin.plan import PLAN_FILE, check_machine
-from recipes.verl_plugin.verl_config import environment, rl_config, sft_config
+from recipes.verl_plugin.environment import environment
+from recipes.verl_plugin.verl_config import rl_config, sft_config
 from recipes.watch.supervise import Outcome
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -18,7 +18,8 @@ from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment
 from recipes.run_dir import RunDir, complete_checkpoints, write_json, write_text
 from recipes.suites import Part
-from recipes.verl_plugin.verl_config import environment, rl_config, sft_config
+from recipes.verl_plugin.environment import environment
+from recipes.verl_plugin.verl_config import rl_config, sft_config
 from recipes.watch.supervise import START_HINT, Outcome, supervise
 
 VERL_FILE = "verl.yaml"

@@ -3,7 +3,8 @@
 file             what it hooks into
 main             entry of an RL run: verl's run_ppo with our task runner
 sft_main         entry of an SFT run: verl's SFTTrainer with our dataset and records
-verl_config      Experiment -> configuration and environment of either entry
+verl_config      Experiment -> configuration of either entry
+environment      Experiment -> environment variables of a run
 trainer          verl's V1 PPOTrainer, extended by subclassing: loss, records, checkpoints
 agent_loop       the manager that draws hints, the loop that appends them to the response
 rollout_worker   the worker and the engine client of the rollouts, without what verl's repeat for each of them

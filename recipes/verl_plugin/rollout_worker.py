@@ -19,19 +19,21 @@ from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopWorkerTQ
 from verl.utils.rollout_trace import rollout_trace_attr
 from verl.workers.rollout.llm_server import LLMServerClient
 
+from recipes.verl_plugin.verl_config import AGENT_LOOP
+
 WorkerTQ: Any = AgentLoopWorkerTQ.__ray_metadata__.modified_class
 """The class inside verl's actor: an actor class itself cannot be extended."""
-
 
 STORED = ("uid", "session_id", "global_steps", "index", "data_source", "reward_model")
 """Columns of the data that go with a rollout into verl's data plane, beside what the rollout itself consists of."""
 
 
 class RolloutWorker(WorkerTQ):
-    """verl's worker with one agent loop for all rollouts, which are stored without the row they were made from.
+    """verl's worker with one loop for all rollouts of our kind, which are stored without the row they were made from.
 
     Our loop keeps nothing of a rollout between two of them. Of the row the trainer reads the columns `STORED`; the
-    others (messages, hints, solutions) would be written once and read by every worker at every phase of a step.
+    others (messages, hints, solutions) would be written once and read by every worker at every phase of a step. Other
+    agent loops are made for each rollout and stored whole, as verl does.
     """
 
     _loop: AgentLoopBase | None = None
@@ -39,6 +41,8 @@ class RolloutWorker(WorkerTQ):
     async def _run_agent_loop(
         self, sampling_params: dict[str, Any], trajectory: dict[str, Any], *, agent_name: str, trace: bool, **row: Any
     ) -> Any:
+        if agent_name != AGENT_LOOP:
+            return await super()._run_agent_loop(sampling_params, trajectory, agent_name=agent_name, trace=trace, **row)
         if self._loop is None:
             self._loop = hydra.utils.instantiate(
                 config=_agent_loop_registry[agent_name],

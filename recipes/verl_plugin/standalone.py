@@ -1,6 +1,6 @@
 """verl's FSDP2 training worker by itself, configured as in a run: for measuring and checking losses without a rollout.
 
-Needs the environment of a run (`verl_config.environment`) and torch.distributed's variables.
+Needs the environment of a run (`environment.py`) and torch.distributed's variables.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Experiment -> the part of verl's configuration that differs from verl's defaults, and the environment of the run.
+"""Experiment -> the part of verl's configuration that differs from verl's defaults.
 
 Pure: imports no verl, so that --dry_run answers at once. `compose.py` lays these values over verl's own files.
 """
@@ -11,9 +11,11 @@ from data_prep.prompt_styles import PLAIN_TEMPLATE, STYLES
 from recipes.experiment import Experiment
 from recipes.kernels import has_flash_attention, has_fused_head
 from recipes.run_dir import RunDir
+from recipes.verl_plugin.environment import ROOT, environment
 from reward_fns import is_custom
 
-ROOT = Path(__file__).resolve().parents[2]
+AGENT_LOOP = "hinted"
+"""Name of our agent loop (agent_loop.yaml); a row of the data may name another one in its column agent_name."""
 
 # Seconds between two looks of the replay buffer for finished rollouts; verl's 2 s would be most of a small run's step.
 POLL_SECONDS = 0.05
@@ -82,7 +84,7 @@ def rl_config(
         "engine_kwargs": {"vllm": {"worker_extension_cls": f"recipes.verl_plugin.{extension}"}},
         "agent": {
             "num_workers": 1 if on_cpu else 8,
-            "default_agent_loop": "hinted",
+            "default_agent_loop": AGENT_LOOP,
             "agent_loop_config_path": str(ROOT / "recipes/verl_plugin/agent_loop.yaml"),
         },
     }
@@ -272,37 +274,3 @@ def sft_config(
             "logger": [name for name in e.logger if name != "file"],
         },
     }
-
-
-def environment(experiment: Experiment, run: RunDir) -> dict[str, str]:
-    """Environment of the trainer process and, by inheritance, of everything it starts."""
-    python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    env = {
-        "PYTHONPATH": python_path,
-        "PYTHONUNBUFFERED": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "VLLM_NO_USAGE_STATS": "1",
-        "HYDRA_FULL_ERROR": "1",
-        "TENSORBOARD_DIR": str(run.path / "tensorboard"),
-        "VERL_USE_EXTERNAL_MODULES": "recipes.verl_plugin.external",
-        "UFT_SEED": str(experiment.seed),
-    }
-    if experiment.device == "cpu":
-        env |= {
-            "VERL_PLATFORM": "cpu",
-            # verl registers its FSDP engines under accelerator names only; this picks them, nothing else.
-            "VERL_ENGINE_DEVICE": "cuda",
-            "VERL_USE_EXTERNAL_MODULES": "recipes.verl_plugin.platform_cpu,recipes.verl_plugin.external",
-            "VLLM_CPU_KVCACHE_SPACE": "1",
-            # vLLM then takes "uni" for an answer on a CPU; the engine has a process of its own all the same.
-            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-            # What vLLM compiles on a CPU is sampling, for longer than a short run would ever get back.
-            "TORCHDYNAMO_DISABLE": "1",
-            # glibc gives every large tensor back to the system and takes its pages anew: a fifth of an update's time.
-            "MALLOC_MMAP_MAX_": "0",
-            "MALLOC_TRIM_THRESHOLD_": str(8 << 30),
-            # Ray gives its workers a low priority: anything else on the machine would go before the run.
-            "RAY_worker_niceness": "0",
-        }
-    return env

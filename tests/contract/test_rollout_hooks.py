@@ -47,6 +47,21 @@ def test_the_worker_we_extend() -> None:
         expect_parameters(hook, names, "rollout_worker.py")
 
 
+def test_another_agent_loop_goes_verls_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    from recipes.verl_plugin.rollout_worker import RolloutWorker, WorkerTQ
+
+    async def verls(self: Any, *positional: Any, **named: Any) -> Any:
+        return positional, named
+
+    monkeypatch.setattr(WorkerTQ, "_run_agent_loop", verls)
+    worker = object.__new__(RolloutWorker)
+    run = worker._run_agent_loop({"top_p": 1}, {"step": 3}, agent_name="theirs", trace=False, uid="u", hint=["a"])
+    assert asyncio.run(run) == (
+        ({"top_p": 1}, {"step": 3}),
+        {"agent_name": "theirs", "trace": False, "uid": "u", "hint": ["a"]},
+    )
+
+
 def test_the_trainer_reads_no_column_of_the_data_that_is_not_stored() -> None:
     """Every field verl's trainer asks the data plane for is one it made itself, or one of `STORED`."""
     import re

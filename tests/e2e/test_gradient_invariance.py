@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from recipes.run_dir import RunDir
-from recipes.verl_plugin.verl_config import environment
+from recipes.verl_plugin.environment import environment
 from tests.e2e.support import tiny_experiment, tiny_model, torchrun
 
 pytestmark = pytest.mark.e2e

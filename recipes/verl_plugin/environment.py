@@ -1,0 +1,43 @@
+"""Experiment -> the environment variables of a run. Imports no verl, so that --dry_run answers at once."""
+
+import os
+from pathlib import Path
+
+from recipes.experiment import Experiment
+from recipes.run_dir import RunDir
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def environment(experiment: Experiment, run: RunDir) -> dict[str, str]:
+    """Environment of the trainer process and, by inheritance, of everything it starts."""
+    python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    env = {
+        "PYTHONPATH": python_path,
+        "PYTHONUNBUFFERED": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "VLLM_NO_USAGE_STATS": "1",
+        "HYDRA_FULL_ERROR": "1",
+        "TENSORBOARD_DIR": str(run.path / "tensorboard"),
+        "VERL_USE_EXTERNAL_MODULES": "recipes.verl_plugin.external",
+        "UFT_SEED": str(experiment.seed),
+    }
+    if experiment.device == "cpu":
+        env |= {
+            "VERL_PLATFORM": "cpu",
+            # verl registers its FSDP engines under accelerator names only; this picks them, nothing else.
+            "VERL_ENGINE_DEVICE": "cuda",
+            "VERL_USE_EXTERNAL_MODULES": "recipes.verl_plugin.platform_cpu,recipes.verl_plugin.external",
+            "VLLM_CPU_KVCACHE_SPACE": "1",
+            # vLLM then takes "uni" for an answer on a CPU; the engine has a process of its own all the same.
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            # What vLLM compiles on a CPU is sampling, for longer than a short run would ever get back.
+            "TORCHDYNAMO_DISABLE": "1",
+            # glibc gives every large tensor back to the system and takes its pages anew: a fifth of an update's time.
+            "MALLOC_MMAP_MAX_": "0",
+            "MALLOC_TRIM_THRESHOLD_": str(8 << 30),
+            # Ray gives its workers a low priority: anything else on the machine would go before the run.
+            "RAY_worker_niceness": "0",
+        }
+    return env
