@@ -49,7 +49,7 @@ DEVICES = {
     # H100: 40 % of 989 TFLOP/s (bfloat16) and 70 % of 3.35 TB/s are assumed, not measured.
     "cuda": Device(flops=4e14, bandwidth=2.3e12, decode_step=0.012, rollout=0.002),
     # Two cores, measured with the embedded model (docs/performance.md).
-    "cpu": Device(flops=1.8e10, bandwidth=1e10, decode_step=0.004, rollout=0.02),
+    "cpu": Device(flops=2.4e10, bandwidth=1e10, decode_step=0.004, rollout=0.01),
 }
 
 
