@@ -26,10 +26,11 @@ least of the seeds: other work on the machine only adds to them."""
 def write(found: Sequence[dict[str, Any]], out: Path, command: str) -> None:
     """Replace the two files in `out`."""
     names = ("torch", "trl", "transformers", "verl", "vllm")
-    about = {"command": command, "cores": os.cpu_count(), "versions": {name: version(name) for name in names}}
+    installed = {name: version(name) for name in names}
+    about = {"command": command, "cores": os.cpu_count(), "versions": installed}
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "results.json", {**about, "runs": list(found)})
-    versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
+    versions = ", ".join(f"{name} {number}" for name, number in installed.items())
     head = f"# Alignment on the synthetic set\n\n`{command}`\n\n{about['cores']} CPU cores; {versions}."
     parts = [head, markdown(_quality(found)), _READING]
     if any(row["method"] in _ONLINE for row in found):
