@@ -2,12 +2,13 @@
 
 import statistics
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from recipes.run_dir import write_json, write_text
 
-REFERENCE = "verl GRPO"
+REFERENCES = ("verl GRPO", "rft")
 _PHASES = ("gen", "old_log_prob", "ref", "adv", "update_actor", "update_weights", "step")
 _GIB = 2**30
 
@@ -44,40 +45,63 @@ def _runs(runs: list[dict[str, Any]]) -> list[str]:
     by_variant: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for run in runs:
         by_variant[run["variant"]].append(run)
-    head = ["variant", "runs", *_PHASES, "tokens/s", "hint tokens", "step to verl's", "CPU seconds a step", "to verl's"]
-    head += ["start", "to the end of step 1", "memory of all processes", "of the trainer", "to verl's"]
-    lines = [
+    return [
         f"{size['batch']} prompts x {size['n_rollout']} rollouts of {size['response']} tokens. Seconds: median over "
-        "the measured steps of a run, of these the median over runs (in brackets the lowest and the highest). Ratios "
-        "to verl's: within a round, their median over rounds.",
+        "the measured steps of a run, of these the median over runs (in brackets the lowest and the highest).",
         "",
-        _row(head),
-        _row(["---"] * len(head)),
+        *_phases(by_variant),
+        "",
+        *_costs(by_variant),
+        "",
+        "Ratios within a round, their median over rounds. To verl GRPO: all that is ours, faster rollouts included. To "
+        "rft: what hints and their likelihood cost.",
+        "",
+        *_ratios(by_variant),
     ]
-    reference = by_variant.get(REFERENCE, [])
+
+
+def _phases(by_variant: dict[str, list[dict[str, Any]]]) -> list[str]:
+    lines = _head("variant", "runs", *_PHASES, "tokens/s", "hint tokens")
     for name, group in by_variant.items():
-        step = [run["seconds"]["step"] for run in group]
         cells = [name, str(len(group))]
         cells += [_median([run["seconds"].get(phase) for run in group], spread=phase == "step") for phase in _PHASES]
         cells += [f"{statistics.median(run['tokens'] / run['seconds']['step'] for run in group):.0f}"]
         cells += [f"{statistics.fmean(run['hint_tokens'] for run in group):.1f}"]
-        cells += [_ratio(step, [run["seconds"]["step"] for run in reference])]
-        cells += [_median([run["cpu_seconds"] for run in group], spread=True)]
-        cells += [_ratio([run["cpu_seconds"] for run in group], [run["cpu_seconds"] for run in reference])]
-        cells += [
-            _median([run["start_seconds"] for run in group]),
-            _median([run["first_step_seconds"] for run in group]),
-        ]
-        cells += [f"{max(run['peak_host_gib'] for run in group):.2f} GiB"]
-        cells += [f"{max(run['peak_training_gib'] for run in group):.3f} GiB"]
-        cells += [_ratio([run["peak_training_gib"] for run in group], [run["peak_training_gib"] for run in reference])]
+        lines.append(_row(cells))
+    return lines
+
+
+def _costs(by_variant: dict[str, list[dict[str, Any]]]) -> list[str]:
+    lines = _head("variant", "CPU seconds a step", "start", "to the end of step 1", "memory of all", "of the trainer")
+    for name, group in by_variant.items():
+        cells = [name, _median([run["cpu_seconds"] for run in group], spread=True)]
+        cells += [_median([run[key] for run in group]) for key in ("start_seconds", "first_step_seconds")]
+        cells += [f"{max(run[key] for run in group):.2f} GiB" for key in ("peak_host_gib", "peak_training_gib")]
+        lines.append(_row(cells))
+    return lines
+
+
+def _ratios(by_variant: dict[str, list[dict[str, Any]]]) -> list[str]:
+    compared: dict[str, Callable[[dict[str, Any]], float | None]] = {
+        "step": lambda run: run["seconds"]["step"],
+        "CPU seconds": lambda run: run["cpu_seconds"],
+        "memory of the trainer": lambda run: run["peak_training_gib"],
+    }
+    references = [name for name in REFERENCES if name in by_variant]
+    lines = _head("variant", *(f"{what} / {name}" for name in references for what in compared))
+    for name, group in by_variant.items():
+        cells = [name]
+        for reference in references:
+            for of in compared.values():
+                ratio = _ratio([of(run) for run in group], [of(run) for run in by_variant[reference]])
+                cells.append("1" if name == reference else ratio)
         lines.append(_row(cells))
     return lines
 
 
 def _scaling(runs: list[dict[str, Any]]) -> list[str]:
     head = ["variant", "prompts", "rollouts", "response", "step", "tokens/s", "gen", "update_actor", "peak host memory"]
-    lines = ["One run each.", "", _row(head), _row(["---"] * len(head))]
+    lines = ["One run each.", "", *_head(*head)]
     for run in runs:
         size, seconds = run["size"], run["seconds"]
         cells = [run["variant"], *(str(size[name]) for name in ("batch", "n_rollout", "response"))]
@@ -88,14 +112,12 @@ def _scaling(runs: list[dict[str, Any]]) -> list[str]:
 
 
 def _memory(memory: dict[str, Any]) -> list[str]:
-    head = ["last layer, forward and backward", "peak", "to GRPO's"]
     lines = [
         f"{memory['rows']} rows: prompt {memory['prompt']}, hint {memory['hint']}, hint and generation "
         f"{memory['response']} tokens; vocabulary {memory['vocabulary']}, hidden {memory['hidden']}, "
         f"{memory['device']}.",
         "",
-        _row(head),
-        _row(["---"] * len(head)),
+        *_head("last layer, forward and backward", "peak", "to GRPO's"),
     ]
     titles = {
         "grpo": "GRPO alone",
@@ -148,6 +170,10 @@ def _ratio(values: list[float | None], reference: list[float | None]) -> str:
     """Median over rounds of the ratio within a round: what slows a whole round falls out."""
     pairs = [a / b for a, b in zip(values, reference, strict=False) if a and b]
     return f"{statistics.median(pairs):.3f} ({min(pairs):.3f} to {max(pairs):.3f})" if pairs else "-"
+
+
+def _head(*names: str) -> list[str]:
+    return [_row(list(names)), _row(["---"] * len(names))]
 
 
 def _row(cells: list[str]) -> str:

@@ -121,6 +121,9 @@ def steps_of(text: str, flags: Mapping[str, Any]) -> list[Step]:
     found = []
     for number, each in enumerate(given):
         own = {"algo": each["algo"], "data": each.get("data"), **each.get("flags", {})}
+        if flags.get("load_in_4bit") and _is_reinforcement(each["algo"]):
+            # Given for all stages it is meant for those that can.
+            own.setdefault("load_in_4bit", None)
         if names:
             own["data"] = names[number] if len(names) > 1 else _fitting(names[0], each["algo"])
         found.append(Step(f"{number + 1}-{each['algo']}", own))
@@ -130,11 +133,15 @@ def steps_of(text: str, flags: Mapping[str, Any]) -> list[Step]:
 def _fitting(data: str, algo: str) -> str:
     """For a pipeline with one name of data: a set of answers serves all stages but those that need its verifier."""
     task = TASKS.get(data)
+    return task.evaluated_on if task is not None and task.evaluated_on and _is_reinforcement(algo) else data
+
+
+def _is_reinforcement(algo: str) -> bool:
     try:
-        needs_problems = "rl" in get_algorithm(algo).stages
+        return "rl" in get_algorithm(algo).stages
     except KeyError:
-        return data
-    return task.evaluated_on if task is not None and task.evaluated_on and needs_problems else data
+        # Refused by name when the stage is resolved.
+        return False
 
 
 def _read(file: Path) -> list[dict[str, Any]]:

@@ -209,6 +209,8 @@ def check(experiment: Experiment) -> None:
             f"a sequence may have {longest} tokens (prompt {e.max_prompt_length} + response {e.response_length}), more "
             f"than a micro-batch (--tokens_per_micro_batch {e.tokens_per_micro_batch}); raise it or shorten the lengths"
         )
+    if e.alignment.load_in_4bit:
+        _check_four_bit(e)
     if e.algorithm.uses_hints and e.max_hint_length < 16:
         raise ExperimentError(f"--max_hint_length {e.max_hint_length}: too short to hold a step of a solution")
     if e.save_freq % e.test_freq:
@@ -223,6 +225,19 @@ def check(experiment: Experiment) -> None:
             raise ExperimentError(f"--model {e.model}: the folder has no config.json; give a Hugging Face model folder")
     elif e.model.startswith((".", "/", "models/", "out/")) or e.model.count("/") != 1:
         raise ExperimentError(f"--model {e.model}: no such folder, and not a Hugging Face name (owner/name)")
+
+
+def _check_four_bit(experiment: Experiment) -> None:
+    e = experiment
+    if e.stages != ("alignment",):
+        raise ExperimentError(
+            f"--load_in_4bit: --algo {e.algo} on {e.data} cannot hold its weights in 4 bits, only alignment stages can "
+            f"(sft on answers, dpo, kto, una, una_sft); --lora_rank alone saves the most here"
+        )
+    if e.device != "cuda":
+        raise ExperimentError("--load_in_4bit needs a GPU (bitsandbytes' 4-bit kernels are CUDA's); leave it out")
+    if not e.lora_rank:
+        raise ExperimentError("--load_in_4bit freezes the weights: add --lora_rank 32, so that something is trained")
 
 
 def _divisor(total: int, wanted: int) -> int:

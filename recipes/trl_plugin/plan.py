@@ -127,16 +127,8 @@ def check_plan(plan: TrainingPlan) -> None:
 
 def check_machine(plan: TrainingPlan) -> None:
     """Raise ExperimentError when this machine cannot run the plan. Imports no torch."""
-    a = plan.alignment
-    if a.load_in_4bit:
-        if plan.device != "cuda":
-            raise ExperimentError("--load_in_4bit needs a GPU (bitsandbytes' 4-bit kernels are CUDA's); leave it out")
-        if not plan.lora_rank:
-            raise ExperimentError(
-                "--load_in_4bit freezes the weights: add --lora_rank 32, so that something is trained"
-            )
-        if importlib.util.find_spec("bitsandbytes") is None:
-            raise ExperimentError("--load_in_4bit needs bitsandbytes: run `pip install bitsandbytes`, or leave it out")
+    if plan.alignment.load_in_4bit and importlib.util.find_spec("bitsandbytes") is None:
+        raise ExperimentError("--load_in_4bit needs bitsandbytes: run `pip install bitsandbytes`, or leave it out")
     if plan.device == "cuda" and gpu_count() < plan.devices:
         raise ExperimentError(f"--n_gpu {plan.devices}: this machine shows {gpu_count()} GPUs")
 

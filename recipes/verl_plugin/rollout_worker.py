@@ -15,13 +15,14 @@ from verl.experimental.agent_loop.agent_loop import (
     ToolListWrap,
     _agent_loop_registry,
 )
-from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopWorkerTQ
+from verl.trainer.ppo.v1 import agent_loop_tq
 from verl.utils.rollout_trace import rollout_trace_attr
 from verl.workers.rollout.llm_server import LLMServerClient
 
+from recipes.verl_plugin.shared_puts import share_puts
 from recipes.verl_plugin.verl_config import AGENT_LOOP
 
-WorkerTQ: Any = AgentLoopWorkerTQ.__ray_metadata__.modified_class
+WorkerTQ: Any = agent_loop_tq.AgentLoopWorkerTQ.__ray_metadata__.modified_class
 """The class inside verl's actor: an actor class itself cannot be extended."""
 
 STORED = ("uid", "session_id", "global_steps", "index", "data_source", "reward_model")
@@ -37,6 +38,10 @@ class RolloutWorker(WorkerTQ):
     """
 
     _loop: AgentLoopBase | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        share_puts(agent_loop_tq)
 
     async def _run_agent_loop(
         self, sampling_params: dict[str, Any], trajectory: dict[str, Any], *, agent_name: str, trace: bool, **row: Any

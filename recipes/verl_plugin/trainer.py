@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as parquet
 import transfer_queue as tq
 from tensordict import TensorDict
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
@@ -25,6 +26,7 @@ from recipes.verl_plugin.metrics import hint_metrics, reward_metrics, validation
 from recipes.verl_plugin.reward_watch import EXAMPLES, RewardFailure, RewardLimits, RewardWatch, failure
 from recipes.verl_plugin.rollout_log import digest, rollout_lines, write_rollouts
 from recipes.verl_plugin.verl_config import POLL_SECONDS
+from recipes.watch.heartbeat import NOTICE
 
 
 class UnifiedTrainer(PPOTrainerSync):
@@ -42,7 +44,21 @@ class UnifiedTrainer(PPOTrainerSync):
         self._algorithm = get_algorithm(settings.algorithm)
         self._reward_watch = RewardWatch(RewardLimits(**{f.name: settings[f.name] for f in fields(RewardLimits)}))
         self.actor_rollout_wg.set_loss_fn(self._loss())
+        self._say_what_is_left_out()
         super().on_init_end()
+
+    def _say_what_is_left_out(self) -> None:
+        """verl drops problems with long prompts, and prints what is left in a line that only its authors can read."""
+        data = self.config.data
+        for kind, dataset, file, most in (
+            ("training", self.train_dataset, data.train_files, data.train_max_samples),
+            ("test", self.val_dataset, data.val_files, data.val_max_samples),
+        ):
+            rows = parquet.ParquetFile(file).metadata.num_rows
+            rows = min(rows, most) if most > 0 else rows
+            if left_out := rows - len(dataset):
+                limit = f"--max_prompt_length {data.max_prompt_length}"
+                print(f"{NOTICE}{left_out} of {rows} {kind} problems are left out: prompts longer than {limit} tokens")
 
     # --- heartbeat -------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from recipes.watch.heartbeat import PHASES, Heartbeat
+from recipes.watch.heartbeat import NOTICE, PHASES, Heartbeat
 
 #: Step durations the remaining time is estimated from.
 ETA_STEPS = 20
@@ -142,12 +142,14 @@ class Console:
             self._console.quiet = True
 
     def log_lines(self, lines: list[str]) -> None:
-        """Look for milestones of the start in new lines of the log."""
+        """Look for milestones of the start, and for notices, in new lines of the log."""
         if self._beat is not None and self._beat.phase != "starting":
             return
         before = self._milestone
         for line in lines:
             self._milestone = milestone(line, self._milestone)
+            if NOTICE in line:
+                self.say(f"  note: {line.partition(NOTICE)[2].strip()}")
         if self._milestone > before and not self._live:
             self.say(f"  {duration(time.monotonic() - self._began)}: {MILESTONES[self._milestone][1]}")
 

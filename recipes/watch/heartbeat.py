@@ -8,6 +8,8 @@ from pathlib import Path
 
 HEARTBEAT = "progress.json"
 LOG = "log.txt"
+#: What a line of the log has before its text when a person should read it at once.
+NOTICE = "note to the reader: "
 #: How much of the end of a log is kept for a diagnosis, in bytes.
 TAIL_BYTES = 400_000
 

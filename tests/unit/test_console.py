@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console as RichConsole
 
 from recipes.watch.console import MILESTONES, Console, Pace, duration, metrics_text, milestone
-from recipes.watch.heartbeat import Heartbeat
+from recipes.watch.heartbeat import NOTICE, Heartbeat
 
 ESCAPE = "\x1b["
 
@@ -45,6 +45,12 @@ def test_a_ci_log_gets_plain_lines_for_the_start_steps_and_validations(monkeypat
         "  step 4: validation: val/acc 0.1",
         "  step 4/9  val/acc 0.1, train/loss 0.2  2.0 s/step, 10 s left",
     ]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_notice_of_the_trainer_is_shown_while_it_starts(terminal: bool) -> None:
+    lines = ["x", f"(TaskRunner pid=7) {NOTICE}12 of 4096 training problems are left out"]
+    assert "note: 12 of 4096 training problems are left out" in shown([], terminal=terminal, lines=lines)
 
 
 def test_a_fast_run_does_not_flood_a_ci_log_but_shows_its_last_step() -> None:

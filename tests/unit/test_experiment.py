@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from recipes.algorithms import algorithms
 from recipes.experiment import Experiment, ExperimentError, from_yaml, to_yaml
-from recipes.profiles import PROFILES, detect_profile
+from recipes.profiles import PROFILES, Profile, detect_profile
 from recipes.resolve import build_experiment, default_profile
 
 H100 = PROFILES["h100x2"]
@@ -17,6 +17,22 @@ H100 = PROFILES["h100x2"]
 
 def build(**flags: Any) -> Experiment:
     return build_experiment({"model": "Qwen/Qwen2.5-0.5B", **flags}, H100)
+
+
+@pytest.mark.parametrize(
+    ("flags", "profile", "says"),
+    [
+        ({"algo": "rft", "lora_rank": 8}, H100, "--algo rft on countdown cannot hold its weights in 4 bits"),
+        ({"algo": "sft", "lora_rank": 8}, H100, "--algo sft on countdown cannot"),
+        ({"algo": "dpo", "data": "countdown_preference", "lora_rank": 8}, PROFILES["cpu"], "needs a GPU"),
+        ({"algo": "dpo", "data": "countdown_preference"}, H100, "add --lora_rank 32"),
+    ],
+)
+def test_four_bits_are_for_alignment_on_a_gpu_with_an_adapter(
+    flags: dict[str, Any], profile: Profile, says: str
+) -> None:
+    with pytest.raises(ExperimentError, match=says):
+        build_experiment({"model": "Qwen/Qwen2.5-0.5B", "load_in_4bit": True, **flags}, profile)
 
 
 def test_defaults_are_those_of_the_uft_paper() -> None:

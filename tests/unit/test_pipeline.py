@@ -11,7 +11,7 @@ from run import parser
 
 
 def flags(*given: str) -> dict[str, Any]:
-    return vars(parser().parse_args([*given, "--profile", "cpu"]))
+    return vars(parser().parse_args(["--profile", "cpu", *given]))
 
 
 def test_each_stage_takes_its_own_data() -> None:
@@ -31,6 +31,12 @@ def test_the_framework_has_the_settings_its_readme_states() -> None:
     assert (dpo["lr"], dpo["epochs"], dpo["beta"]) == (5e-5, 3, 0.1)
     assert (grpo["lr"], grpo["n_rollout"]) == (1e-5, 8)
     assert all(each["lora_rank"] for each in (sft, dpo, grpo))
+
+
+def test_four_bits_for_all_stages_are_for_those_that_can() -> None:
+    sft, dpo, grpo = steps_of("framework", flags("--load_in_4bit"))
+    assert grpo.flags["load_in_4bit"] is None
+    assert "load_in_4bit" not in sft.flags | dpo.flags
 
 
 @pytest.mark.parametrize("name", PRESETS)
