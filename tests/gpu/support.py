@@ -9,16 +9,17 @@ from typing import Any
 import pandas as pd
 
 from recipes.hints.cut import hint_tokens
-from tests.e2e.support import EMBEDDED, ROOT, metrics, rollouts
+from tests.e2e.support import EMBEDDED, ROOT, kill_after, metrics, rollouts
 
 PROFILE = os.environ.get("UFT_TEST_PROFILE", "1x80gb")
 ON_CPU = PROFILE == "cpu"
-SEED, T_HINT = 5, 5
+SEED = 5
 LENGTHS = ("--max_hint_length", "64", "--max_response_length", "64", "--tokens_per_micro_batch", "4096")
-STEPS = ("--batch_size", "8", "--mini_batch_size", "8", "--seed", str(SEED), "--T_hint", str(T_HINT))
+STEPS = ("--batch_size", "8", "--mini_batch_size", "8", "--seed", str(SEED))
 # A rate that moves the weights visibly in two steps: a stale engine would be seen.
 RL = (*STEPS, *LENGTHS, "--test_freq", "2", "--log_rollouts", "-1", "--lr", "5e-4")
-UFT = ("--algo", "uft", "--T", "6", *RL)
+UFT = ("--algo", "uft", "--T", "6", "--T_hint", "5", *RL)
+SHORT = ("--T", "3", "--T_hint", "3", *RL)
 
 
 def run(
@@ -31,6 +32,11 @@ def run(
     if check:
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done
+
+
+def kill(out: Path, after: int, *flags: str) -> None:
+    """`run`, killed with everything it started when it has recorded step `after`."""
+    kill_after(out, after, "--profile", PROFILE, *_model(flags), *flags)
 
 
 def _model(flags: tuple[str, ...]) -> tuple[str, ...]:
@@ -69,10 +75,11 @@ __all__ = [
     "LENGTHS",
     "ON_CPU",
     "PROFILE",
-    "RL",
+    "SHORT",
     "STEPS",
     "UFT",
     "hint_nll_by_hugging_face",
+    "kill",
     "metrics",
     "rollouts",
     "run",

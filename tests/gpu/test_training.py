@@ -7,9 +7,19 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM
 
-from recipes.algorithms import algorithms
 from recipes.run_dir import RunDir, complete_checkpoints
-from tests.gpu.support import LENGTHS, ON_CPU, RL, STEPS, UFT, hint_nll_by_hugging_face, metrics, rollouts, run
+from tests.gpu.support import (
+    LENGTHS,
+    ON_CPU,
+    SHORT,
+    STEPS,
+    UFT,
+    hint_nll_by_hugging_face,
+    kill,
+    metrics,
+    rollouts,
+    run,
+)
 
 # Matrix products are bfloat16 on a GPU (8 bits of mantissa) and float32 in the rehearsal.
 TOLERANCE = 1e-4 if ON_CPU else 2e-2
@@ -48,10 +58,8 @@ def test_sft_runs_and_is_evaluated(tmp_path: Path, small_data: Path) -> None:
 
 
 def test_una_online_runs(tmp_path: Path, small_data: Path) -> None:
-    if "una_online" not in algorithms():
-        pytest.skip("no algorithm una_online")
     out = tmp_path / "run"
-    run(out, "--algo", "una_online", "--data", str(small_data), "--T", "3", *RL[: RL.index("--test_freq")])
+    run(out, "--algo", "una_online", "--data", str(small_data), *SHORT)
     assert sorted(metrics(out))[-1] == 3
 
 
@@ -67,13 +75,12 @@ def test_evaluating_the_weights_gives_the_accuracy_validation_gave(
     )
 
 
-def test_a_stopped_run_goes_on_with_the_same_hints_and_problems(
+def test_a_killed_run_goes_on_with_the_same_hints_and_problems(
     uft_run: Path, small_data: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     out = tmp_path / "run"
-    short = tuple("4" if before == "--T" else flag for before, flag in zip(("", *UFT), UFT, strict=False))
-    run(out, *short, "--data", str(small_data))
-    assert [step for step, _ in complete_checkpoints(RunDir(out).checkpoints)][-1] == 4
+    kill(out, 3, *UFT, "--data", str(small_data))
+    assert 2 <= max(step for step, _ in complete_checkpoints(RunDir(out).checkpoints)) < 6
     run(out, *UFT, "--data", str(small_data), "--resume")
     assert sorted(metrics(out)) == list(range(7))
     same = 0
@@ -89,7 +96,7 @@ def test_a_stopped_run_goes_on_with_the_same_hints_and_problems(
 def test_failed_sessions_cost_their_rollouts_and_not_the_run(small_data: Path, tmp_path: Path) -> None:
     out, loop = tmp_path / "run", Path(__file__).with_name("failing_loop.yaml")
     given = f"actor_rollout_ref.rollout.agent.agent_loop_config_path={loop}"
-    run(out, "--algo", "uft", "--T", "3", *RL, "--save_freq", "2", "--data", str(small_data), overrides=(given,))
+    run(out, "--algo", "uft", *SHORT, "--data", str(small_data), overrides=(given,))
     assert [len(rollouts(out, step)) for step in (1, 2, 3)] == [32, 24, 32]
     assert "a session failed on purpose" in (out / "log.txt").read_text()
     assert metrics(out)[2]["actor/grad_norm"] >= 0
@@ -97,8 +104,8 @@ def test_failed_sessions_cost_their_rollouts_and_not_the_run(small_data: Path, t
 
 def test_adapters_train_and_reach_the_engine(small_data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    run(out, "--algo", "uft", "--T", "4", *RL, "--lora_rank", "8", "--data", str(small_data))
+    run(out, "--algo", "uft", *SHORT, "--lora_rank", "8", "--data", str(small_data))
     found = metrics(out)
     assert found[1]["actor/grad_norm"] > 0
-    for step in range(1, 5):
+    for step in range(1, 4):
         assert found[step]["training/rollout_probs_diff_max"] < PROBABILITY, step
