@@ -2,7 +2,8 @@
 
     python -m bench.hint_loss_cost [--model FOLDER] [--rounds 15] [--out results/hint_loss_cost.json]
 Both use verl's FSDP2 engine, the same rows (prompt, hint, generated tokens) and the same micro-batches; only the loss
-function differs. Prints median seconds of an update, their ratio with the spread of the rounds, and peak memory.
+function differs. Prints median seconds of an update, their ratio with the spread of the rounds, and the most bytes that
+tensors made during an update hold at once.
 """
 
 import argparse

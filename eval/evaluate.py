@@ -4,192 +4,26 @@
 writes items.jsonl (one line a problem and sample; a stopped evaluation goes on where it was) and results.json.
 """
 
-from __future__ import annotations
-
 import argparse
-import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from data_prep.prompt_styles import STYLES, question_text
-from data_prep.schema import content_hash, plain
+from data_prep.schema import content_hash
+from eval.generate import generate
 from eval.metrics import summarise
 from eval.models import Weights, resolve_model
+from eval.problems import EvaluationError, Problem, Settings, load_problems
 from reward_fns import compute_score
 
 ITEMS, RESULTS, SETTINGS = "items.jsonl", "results.json", "settings.json"
-# Problems between two writes of items.jsonl: what a kill can cost.
-CHUNK = 256
-
-
-class EvaluationError(ValueError):
-    """An evaluation that cannot be done as asked."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What defines an evaluation: two with equal settings give equal items."""
-
-    model: str
-    """Hugging Face name or folder of the full weights."""
-
-    adapter: str | None
-    """LoRA adapter on top of them."""
-
-    data: str
-    """Parquet file of our schema, in the prompt style below."""
-
-    data_hash: str
-    """Of its rows."""
-
-    sources: tuple[str, ...]
-    """Only rows of these data sources; empty is all."""
-
-    prompt_style: str
-    """How its prompts are written, and where answers stand."""
-
-    reward: str | None
-    """A reward's name or path.py:function; None goes by data_source."""
-
-    n_samples: int
-    """Answers a problem."""
-
-    temperature: float
-    """0 is greedy."""
-
-    top_p: float
-    """Nucleus sampling."""
-
-    max_prompt_length: int
-    """Context is this plus the next, or more if a prompt is longer."""
-
-    max_response_length: int
-    """Most tokens of an answer."""
-
-    limit: int
-    """First so many problems; -1 is all."""
-
-    seed: int
-    """Of sampling."""
-
-    dtype: str
-    """Precision of the engine."""
-
-    @property
-    def hash(self) -> str:
-        """Eight hex digits naming these settings."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A row to be answered."""
-
-    number: int
-    messages: list[dict[str, str]]
-    data_source: str
-    ground_truth: Any
-    group: str | None
-
-
-def load_problems(settings: Settings) -> list[Problem]:
-    """The problems of the file that the settings ask for."""
-    import pyarrow.parquet as parquet
-
-    rows = parquet.read_table(settings.data, columns=["prompt", "data_source", "reward_model", "extra_info"])
-    problems = [
-        Problem(
-            number,
-            row["prompt"],
-            row["data_source"],
-            plain(row["reward_model"]["ground_truth"]),
-            group_of(row["data_source"], row["reward_model"]["ground_truth"]),
-        )
-        for number, row in enumerate(rows.to_pylist())
-        if not settings.sources or row["data_source"] in settings.sources
-    ]
-    if not problems:
-        raise EvaluationError(f"{settings.data}: no problems of {', '.join(settings.sources) or 'any source'} in it")
-    return problems[: settings.limit] if settings.limit > 0 else problems
-
-
-def group_of(data_source: str, ground_truth: Any) -> str | None:
-    """The part of a benchmark that a problem belongs to: how many people or numbers, which subject."""
-    if data_source == "kk_logic":
-        return f"{len(ground_truth['names'])} people"
-    if data_source == "countdown":
-        return f"{len(ground_truth['numbers'])} numbers"
-    return ground_truth.get("subject") if isinstance(ground_truth, dict) else None
-
-
-def generate(
-    settings: Settings, problems: list[Problem], weights: Weights, device: str
-) -> Iterator[list[dict[str, Any]]]:
-    """The answers of each chunk of problems in turn: {problem, sample, input, output, tokens, truncated}."""
-    if device == "cpu":
-        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-    from transformers import AutoTokenizer
-    from vllm import LLM, SamplingParams
-    from vllm.lora.request import LoRARequest
-
-    tokenizer = AutoTokenizer.from_pretrained(weights.path)
-    template = STYLES[settings.prompt_style].template(tokenizer.chat_template)
-    texts = [
-        tokenizer.apply_chat_template(
-            problem.messages, chat_template=template, add_generation_prompt=True, tokenize=False
-        )
-        for problem in problems
-    ]
-    inputs = [{"prompt_token_ids": tokenizer(text, add_special_tokens=False)["input_ids"]} for text in texts]
-    # Training leaves longer prompts out; an evaluation may not choose its problems.
-    longest = max(settings.max_prompt_length, *(len(each["prompt_token_ids"]) for each in inputs))
-    context = longest + settings.max_response_length
-    # A prompt that is read in parts makes vLLM rewind the request's random generator, which only a GPU's can.
-    whole = {"enable_chunked_prefill": False, "max_num_batched_tokens": max(8192, context)} if device == "cpu" else {}
-    adapter = {"enable_lora": True, "max_lora_rank": max(16, weights.adapter_rank)} if weights.adapter else {}
-    engine = LLM(
-        model=weights.path,
-        dtype=settings.dtype,
-        enforce_eager=device == "cpu",
-        max_model_len=context,
-        seed=settings.seed,
-        **whole,
-        **adapter,
-    )
-    request = LoRARequest("adapter", 1, weights.adapter) if weights.adapter else None
-    for start in range(0, len(problems), CHUNK):
-        chunk = range(start, min(start + CHUNK, len(problems)))
-        sampling = [
-            SamplingParams(
-                n=settings.n_samples,
-                temperature=settings.temperature,
-                top_p=settings.top_p,
-                max_tokens=settings.max_response_length,
-                # Per problem, so that an answer does not depend on which others are asked with it.
-                seed=None if settings.temperature == 0 else settings.seed * 1_000_003 + problems[at].number,
-            )
-            for at in chunk
-        ]
-        found = engine.generate([inputs[at] for at in chunk], sampling, use_tqdm=False, lora_request=request)
-        yield [
-            {
-                "problem": problems[at].number,
-                "sample": number,
-                "input": texts[at],
-                "output": output.text,
-                "tokens": len(output.token_ids),
-                "truncated": output.finish_reason == "length",
-            }
-            for at, answers in zip(chunk, found, strict=True)
-            for number, output in enumerate(answers.outputs)
-        ]
 
 
 def judge(settings: Settings, problem: Problem, answer: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from eval.evaluate import Settings, evaluate
+from eval.evaluate import evaluate
+from eval.problems import Settings
 from recipes.records import Records
 from recipes.run_dir import RunDir, append_metrics
 

@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from data_prep.schema import content_hash
-from eval.evaluate import Settings
 from eval.models import Weights
+from eval.problems import Settings
 from recipes import datafiles
 from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment

@@ -1,7 +1,6 @@
 """Times verl's plain GRPO update and ours on the same batch, in turns, in one process (see bench/hint_loss_cost.py)."""
 
 import os
-import resource
 import statistics
 import tempfile
 import time
@@ -15,6 +14,7 @@ from verl.utils.config import omega_conf_to_dataclass
 from verl.workers.utils.losses import ppo_loss
 
 from recipes.verl_plugin.actor_loss import HINT_TOKENS, HintLoss, actor_loss
+from recipes.verl_plugin.live_memory import peak_bytes
 from recipes.verl_plugin.standalone import training_worker, update_batch
 
 # Tokens of a row on the CPU profile: prompt, hint (a mean over the schedule), generation.
@@ -41,7 +41,7 @@ def _columns(rows: int, vocabulary: int) -> dict[str, list[torch.Tensor]]:
 
 
 def measure(model: str, rows: int, rounds: int) -> dict[str, Any]:
-    """Median seconds of an update with each loss, their ratio round by round, and peak memory."""
+    """Median seconds of an update with each loss, their ratio round by round, and the most its tensors hold."""
     worker, actor, _, _ = training_worker(model, Path(tempfile.mkdtemp()))
     columns = _columns(rows, worker.model_config.hf_config.vocab_size)
     settings = omega_conf_to_dataclass(actor)
@@ -50,16 +50,22 @@ def measure(model: str, rows: int, rounds: int) -> dict[str, Any]:
         "ours, rft (weight 0)": partial(actor_loss, settings, HintLoss(0.0, "token-mean")),
         "ours, uft": partial(actor_loss, settings, HintLoss(0.001, "token-mean")),
     }
+
+    def update(loss: Any) -> float:
+        data = update_batch(columns, **{HINT_TOKENS: float(rows * HINT), "global_batch_size": rows})
+        started = time.perf_counter()
+        with worker.engine.train_mode():
+            worker.engine.train_batch(data, loss_function=loss)
+        return time.perf_counter() - started
+
     seconds: dict[str, list[float]] = {name: [] for name in losses}
     for turn in range(rounds + 2):
         for name, loss in losses.items():
-            data = update_batch(columns, **{HINT_TOKENS: float(rows * HINT), "global_batch_size": rows})
-            started = time.perf_counter()
-            with worker.engine.train_mode():
-                worker.engine.train_batch(data, loss_function=loss)
+            taken = update(loss)
             # The first rounds warm up.
             if turn >= 2:
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(taken)
+    peaks = {name: peak_bytes(partial(update, loss)) for name, loss in losses.items()}
     shape = {"rows": rows, "tokens_a_row": PROMPT + HINT + GENERATED, "hint_tokens_a_row": HINT, "rounds": rounds}
     found: dict[str, Any] = dict(shape)
     for name, values in seconds.items():
@@ -68,8 +74,9 @@ def measure(model: str, rows: int, rounds: int) -> dict[str, Any]:
             "median_seconds": round(statistics.median(values), 4),
             "ratio_to_verl": round(statistics.median(ratios), 4),
             "ratio_quartiles": [round(ratios[len(ratios) // 4], 4), round(ratios[-1 - len(ratios) // 4], 4)],
+            "peak_mib": round(peaks[name] / 2**20, 2),
+            "peak_to_verl": round(peaks[name] / peaks["verl GRPO"], 4),
         }
-    found["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     found["versions"] = {name: version(name) for name in ("verl", "torch", "transformers")}
     found["cores"] = os.cpu_count()
     return found

@@ -74,3 +74,18 @@ def test_ratios_are_taken_within_a_round() -> None:
     assert " 182 " in phases  # the median of 1000 / 4.2 and 1000 / 8
     assert ratios.count("1.025 (1.000 to 1.050)") == 2  # the clock's and the processor's
     assert ratios.count("1.000 (1.000 to 1.000)") == 1  # memory
+
+
+def test_the_peak_counts_what_is_held_at_once() -> None:
+    import torch
+
+    from recipes.verl_plugin.live_memory import peak_bytes
+
+    def call() -> None:
+        first = torch.ones(1 << 18)  # 1 MiB
+        second = first * 2
+        del first
+        third = second + 1
+        del second, third
+
+    assert peak_bytes(call) == pytest.approx(2 << 20, rel=1e-3)

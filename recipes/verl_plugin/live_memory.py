@@ -1,0 +1,19 @@
+"""Bytes that tensors hold at the most during a call, counted by allocation: exact, where a process's size is not."""
+
+from collections.abc import Callable
+
+from torch.profiler import ProfilerActivity, profile
+
+
+def peak_bytes(call: Callable[[], object]) -> int:
+    """The most bytes of the CPU that were held at once by tensors made during `call`, on all its threads."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        call()
+    assert profiler.profiler is not None
+    events = profiler.profiler.kineto_results.events()  # type: ignore[union-attr]
+    changes = sorted((each.start_ns(), each.nbytes()) for each in events if each.name() == "[memory]")
+    held = peak = 0
+    for _, change in changes:
+        held += change
+        peak = max(peak, held)
+    return peak
