@@ -164,7 +164,11 @@ def _finish(experiment: Experiment, run: RunDir, files: DataFiles, seconds: floa
     lines.append(f"metrics        {_short(run.metrics)}, {_short(run.path / 'tensorboard')}")
     lines.append(f"answers        {_short(run.validation if run.validation.exists() else run.path / 'eval')}")
     if best and before is not None:
+        answers = run.validation / f"{accuracy[-1][0]}.jsonl"
         problems = files.n_test if experiment.val_size < 0 else min(experiment.val_size, files.n_test)
+        if answers.exists():
+            # verl leaves out problems with long prompts.
+            problems = len(answers.read_bytes().splitlines())
         lines.append(
             f"accuracy       {before:.1%} before, {accuracy[-1][1]:.1%} after, best {best[1]:.1%} at step {best[0]}"
             f"  ({problems} problems, greedy)"
