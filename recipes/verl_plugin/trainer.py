@@ -50,11 +50,14 @@ class UnifiedTrainer(PPOTrainerSync):
     def _say_what_is_left_out(self) -> None:
         """verl drops problems with long prompts, and prints what is left in a line that only its authors can read."""
         data = self.config.data
-        for kind, dataset, file, most in (
+        for kind, dataset, named, most in (
             ("training", self.train_dataset, data.train_files, data.train_max_samples),
             ("test", self.val_dataset, data.val_files, data.val_max_samples),
         ):
-            rows = parquet.ParquetFile(file).metadata.num_rows
+            files = [named] if isinstance(named, str) else list(named)
+            if not all(file.endswith(".parquet") and Path(file).exists() for file in files):
+                continue  # an override's: verl reads other kinds, and from other places
+            rows = sum(parquet.ParquetFile(file).metadata.num_rows for file in files)
             rows = min(rows, most) if most > 0 else rows
             if left_out := rows - len(dataset):
                 limit = f"--max_prompt_length {data.max_prompt_length}"
