@@ -25,6 +25,7 @@ standalone       the training worker without a rollout, for tests and bench/
 probe            --auto_batch: one update on nothing but the longest sequences
 stock_main       verl's own trainer, for bench/
 loss_cost        what the hint loss costs, measured side by side
+hook_cost        what the CPU hooks save, measured side by side
 live_memory      the most bytes that tensors hold during a call
 compat           the verl version this was written against, checked at start
 """

@@ -34,7 +34,7 @@ def environment(experiment: Experiment, run: RunDir) -> dict[str, str]:
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
             # What vLLM compiles on a CPU is sampling, for longer than a short run would ever get back.
             "TORCHDYNAMO_DISABLE": "1",
-            # glibc gives every large tensor back to the system and takes its pages anew: a fifth of an update's time.
+            # glibc gives every large tensor back to the system and takes its pages anew.
             "MALLOC_MMAP_MAX_": "0",
             "MALLOC_TRIM_THRESHOLD_": str(8 << 30),
             # Ray gives its workers a low priority: anything else on the machine would go before the run.
