@@ -128,22 +128,71 @@ fi
 if [ "$new_env" = 0 ] && ! "$PY" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' >/dev/null 2>&1; then
   die "the environment $env_dir has Python $(python_version "$PY"); 3.11 or 3.12 is needed" "$leave"
 fi
+# A link or script that starts another environment's Python would have pip install and uninstall over there
+if [ "$new_env" = 0 ] && ! "$PY" -c 'import os, sys; sys.exit(not os.path.samefile(sys.prefix, sys.argv[1]))' "$env_dir"; then
+  die "$PY belongs to another environment, $("$PY" -c 'import sys; print(sys.prefix)'), and would install there" "$leave"
+fi
 
 # --- steps ------------------------------------------------------------------------------------------------------------
+named_constraint() { # named_constraint LOGFILE: where pip names a constraint: "excludes" or "allows", the requirement, the constraint
+  # pip reports the same conflict whether the constraint excludes the version asked for or allows it and no build was found, and
+  # prints our own lists' constraints (-c) like the user's; so the versions are compared here, and ours are left out.
+  local own="$HERE/requirements.txt"
+  if [ "$profile" = cuda ]; then own="$HERE/requirements/constraints-cuda.txt"; fi
+  "$PY" - "$1" "$own" 2>/dev/null <<'PY' || true
+import re
+import sys
+from pathlib import Path
+
+from pip._vendor.packaging.specifiers import SpecifierSet
+
+NAME = r"([A-Za-z0-9][A-Za-z0-9._-]*)"
+
+
+def canonical(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+log, own = (Path(path).read_text(errors="replace") for path in sys.argv[1:])
+own_pins = {canonical(name): version for name, version in re.findall(rf"^{NAME}==([^;\s]+)", own, re.M)}
+wanted = re.findall(r"^ +(?:The user requested|\S+ \S+ depends on) (?!\(constraint\))(.+?)(?: \(from .*)?$", log, re.M)
+constraints = re.findall(rf"^ +The user requested \(constraint\) {NAME}(\S*)", log, re.M)
+for name, clauses in constraints:
+    ours = own_pins.get(canonical(name))
+    theirs = ",".join(clause for clause in clauses.split(",") if clause != f"=={ours}")
+    here = [text for text in wanted if canonical(re.match(NAME, text)[1]) == canonical(name)]
+    versions = re.findall(r"(?:==|^\S+ )(\d[^\s,;]*)", "\n".join(here), re.M) + ([ours] if theirs != clauses else [])
+    allowed = versions and all(SpecifierSet(theirs).contains(version, prereleases=True) for version in versions)
+    if here and theirs and not allowed:
+        print("excludes", here[0], name + theirs, sep="\t")
+        break
+else:
+    if len(wanted) == len(constraints) == 1:
+        print("allows", wanted[0], name + theirs if theirs else "", sep="\t")
+PY
+}
+
 explain() { # explain LOGFILE STATUS: which package, why, what to do, from pip's own words
-  local log="$1" package fix why
+  local log="$1" package fix why verdict="" wanted="" constraint=""
   package="$(grep -oE '(No matching distribution found for|Failed building wheel for|requirement) [A-Za-z0-9][^ ;(]*' "$log" | tail -1 | awk '{print $NF}' || true)"
+  IFS=$'\t' read -r verdict wanted constraint < <(named_constraint "$log") || true
+  package="${wanted:-$package}"
   if grep -q 'No space left on device' "$log"; then
     why="the disk is full"
     fix="free space (the cpu stack takes 4 GB, cuda 15 GB, as much again while installing); TMPDIR and PIP_CACHE_DIR move what pip keeps meanwhile"
+  elif [ "$verdict" = excludes ]; then
+    why="your pip's constraint $constraint stands in the way"
+    # an empty PIP_CONSTRAINT counts as none, so that the configuration's would still hold
+    fix="loosen it where it stands ('pip config list' shows it as global.constraint, or the variable PIP_CONSTRAINT names its file), or put PIP_CONSTRAINT=/dev/null before this command to run without constraints"
   elif grep -qE 'CERTIFICATE_VERIFY_FAILED|SSLError' "$log"; then
     why="the package index's certificate was not accepted"
     fix="give pip your organisation's certificates: export PIP_CERT=/path/to/ca.pem"
   elif grep -qE 'NewConnectionError|NameResolutionError|Name or service not known|Temporary failure in name resolution|Connection (refused|reset)|ConnectTimeout|[Rr]ead timed out|ProxyError|Network is unreachable' "$log"; then
     why="the package index could not be reached"
     fix="check the network or proxy (https_proxy) and run this again; without a network: ./install.sh --make-wheelhouse DIR elsewhere, then --wheelhouse DIR here"
-  elif grep -qE 'No matching distribution found|Could not find a version' "$log"; then
+  elif [ "$verdict" = allows ] || grep -qE 'No matching distribution found|Could not find a version' "$log"; then
     why="no build of it for Python $(python_version "$PY") on $(uname -m) where pip looked"
+    if [ -n "$constraint" ]; then why="$why; your pip's constraint $constraint, which pip names, allows it"; fi
     if [ -n "$wheelhouse" ]; then
       fix="fill the wheelhouse with the same Python version and options: ./install.sh --profile $profile --make-wheelhouse DIR"
     else

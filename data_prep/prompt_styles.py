@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
@@ -152,6 +153,8 @@ def question_text(messages: Sequence[Mapping[str, Any]]) -> str:
 def restyle(row: Row, style: PromptStyle, where: str) -> Row:
     """The row with its prompt, and the end of its solution, in another style.
 
+    Where the answer is read from a box, the hint ends before the first one; the solution keeps it.
+
     Raises:
         SchemaError: if the row's prompt is not in the completion style, so that its question cannot be told apart.
     """
@@ -163,10 +166,22 @@ def restyle(row: Row, style: PromptStyle, where: str) -> Row:
         )
     reasoning = "".join(row["hint"])
     final = row["answer"][len(reasoning) + len(ANSWER_OPENS) : -len(ANSWER_CLOSES)]
-    answer = row["answer"]
+    hint, answer = row["hint"], row["answer"]
     if style.answer_format == "boxed":
+        hint = _before_the_first_box(hint)
         answer = reasoning if "\\boxed{" in reasoning else f"{reasoning}\nThe final answer is \\boxed{{{final}}}."
-    return {**row, "prompt": style.messages(question), "answer": answer}
+    return {**row, "prompt": style.messages(question), "hint": hint, "answer": answer}
+
+
+def _before_the_first_box(hint: Sequence[str]) -> list[str]:
+    """The segments that end before the first box begins; none if the first segment holds it."""
+    # Every form the mathematics reward reads (\boxed{7}, \boxed {7}, \boxed 7) begins so. The first box and not the
+    # last: an earlier one may hold the answer too. In the joined text, since a box may begin in one segment and end in
+    # the next: given its beginning, a model would only have to close it.
+    box = "".join(hint).find("\\boxed")
+    if box < 0:
+        return list(hint)
+    return [segment for segment, end in zip(hint, accumulate(map(len, hint)), strict=True) if end <= box]
 
 
 def restyle_file(source: Path, target: Path, style: PromptStyle) -> None:

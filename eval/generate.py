@@ -16,6 +16,8 @@ def generate(
     settings: Settings, problems: list[Problem], weights: Weights, device: str
 ) -> Iterator[list[dict[str, Any]]]:
     """The answers of each chunk of problems in turn: {problem, sample, input, output, tokens, truncated}."""
+    # As in runs (recipes/verl_plugin/environment.py): FlashInfer would compile its sampler as the engine starts.
+    os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")
     if device == "cpu":
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     from transformers import AutoTokenizer

@@ -110,6 +110,8 @@ def _weights(model: str, lora: Path | None) -> Weights:
 
 def load_engine(weights: Weights, device: str, seed: int) -> Any:
     """The harness's own vLLM model."""
+    # As in runs (recipes/verl_plugin/environment.py): FlashInfer would compile its sampler as the engine starts.
+    os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")
     if device == "cpu":
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     from lm_eval.models.vllm_causallms import VLLM

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ADAPTER_CONFIG = "adapter_config.json"
+ROOT = Path(__file__).resolve().parents[1]
 
 
 class ModelError(ValueError):
@@ -25,6 +26,11 @@ class Weights:
     adapter_rank: int = 0
 
 
+def find_model(model: str) -> str:
+    """A model's folder as seen from here: an embedded one (models/...) is found from any working folder."""
+    return str(ROOT / model) if not Path(model).exists() and (ROOT / model / "config.json").is_file() else model
+
+
 def resolve_model(model: str) -> Weights:
     """Find the weights behind a name; sharded training checkpoints are merged first, beside themselves.
 
@@ -34,7 +40,7 @@ def resolve_model(model: str) -> Weights:
     Raises:
         ModelError: for a folder without weights.
     """
-    folder = Path(model)
+    folder = Path(find_model(model))
     if not folder.is_dir():
         return Weights(model)
     for place in (folder, *(folder / "hf" / part for part in ("best", "last"))):

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from data_prep.schema import plain
+from data_prep.split import chosen_rows
 
 
 class EvaluationError(ValueError):
@@ -53,7 +54,7 @@ class Settings:
     """Most tokens of an answer."""
 
     limit: int
-    """First so many problems; -1 is all."""
+    """So many problems (data_prep.split.chosen_rows); -1 is all."""
 
     seed: int
     """Of sampling."""
@@ -96,7 +97,7 @@ def load_problems(settings: Settings) -> list[Problem]:
     ]
     if not problems:
         raise EvaluationError(f"{settings.data}: no problems of {', '.join(settings.sources) or 'any source'} in it")
-    return problems[: settings.limit] if settings.limit > 0 else problems
+    return [problems[row] for row in chosen_rows(len(problems), settings.limit)]
 
 
 def group_of(data_source: str, ground_truth: Any) -> str | None:

@@ -13,7 +13,8 @@ import yaml
 from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment
 from recipes.run_dir import RunDir, write_text
-from recipes.stages import VERL_FILE, Stage, run_stage
+from recipes.stages import VERL_FILE, Stage, absolute, run_stage
+from recipes.verl_plugin.compose import REINFORCEMENT, stage_overrides
 from recipes.verl_plugin.verl_config import rl_config
 from recipes.watch.causes import cause_in_log
 from recipes.watch.heartbeat import LOG, TAIL_BYTES, read_heartbeat
@@ -49,7 +50,7 @@ def probe_stage(experiment: Experiment, folder: RunDir, files: DataFiles) -> Sta
         values = rl_config(
             experiment,
             run=folder,
-            model=experiment.model,
+            model=absolute(experiment.model),
             train_file=files.train,
             test_file=files.test,
             resume_from=None,
@@ -57,7 +58,8 @@ def probe_stage(experiment: Experiment, folder: RunDir, files: DataFiles) -> Sta
         write_text(folder.path / VERL_FILE, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nnodes=1", f"--nproc_per_node={experiment.n_gpu}"]
-    command = [*torchrun, "-m", "recipes.verl_plugin.probe", str(folder.path), *experiment.overrides]
+    command = [*torchrun, "-m", "recipes.verl_plugin.probe", str(folder.path)]
+    command += stage_overrides(experiment).get(REINFORCEMENT, ())
     title = f"probing {experiment.tokens_per_micro_batch} tokens"
     return Stage(title, folder, command, 1, "loading the model", prepare)
 

@@ -3,6 +3,9 @@
 import hashlib
 import importlib
 import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +13,11 @@ from typing import Any
 import pyarrow.parquet as parquet
 
 from data_prep.prompt_styles import STYLES, question_text, restyle_file
+from data_prep.schema import write_table
+from data_prep.split import chosen_rows
 from recipes.alignment import DataKind
 from recipes.experiment import Experiment, ExperimentError
+from recipes.hint_check import refuse_paid_hints
 from recipes.run_dir import write_json
 from recipes.tasks import TASKS
 
@@ -23,6 +29,8 @@ TEST_SHARE = 0.1
 """Of a user's single file, when no test file is given."""
 
 _REWARD_SAMPLE = 64
+_LARGE_FILE = 8_000_000
+"""Bytes of a user's file above which --dry_run does not read all of it."""
 _LEAST_ACCEPTED = 0.9
 
 
@@ -100,6 +108,31 @@ def prepare(experiment: Experiment, files: DataFiles) -> None:
     write_json(folder / OPTIONS_FILE, files.generate)
 
 
+@contextmanager
+def made(experiment: Experiment, root: Path, *, keep: bool) -> Iterator[DataFiles]:
+    """The files of a user's own data, made if they were not there: where they stay (`keep`), or for the time of the
+    block only. What would have to be loaded or generated, and a large file that would not stay, are left as they are:
+    `generate` says so.
+    """
+    files = locate(experiment, root)
+    source = Path(experiment.data)
+    if files.generate is None or experiment.data in TASKS or (not keep and source.stat().st_size > _LARGE_FILE):
+        yield files
+    elif keep:
+        prepare(experiment, files)
+        yield locate(experiment, root)
+    else:
+        with tempfile.TemporaryDirectory(prefix="uft-data-") as folder:
+            place = replace(files, train=Path(folder, files.train.name), test=Path(folder, files.test.name))
+            prepare(experiment, place)
+            yield _counted(experiment, place)
+
+
+def _counted(experiment: Experiment, files: DataFiles) -> DataFiles:
+    n_train, n_test = (_checked_rows(file, experiment) for file in (files.train, files.test))
+    return replace(files, n_train=n_train, n_test=n_test, generate=None)
+
+
 def _prepare_answers(data: str, folder: Path, options: dict[str, Any]) -> None:
     from data_prep.preference import hub, local, toy
 
@@ -123,12 +156,14 @@ def check_training(experiment: Experiment, files: DataFiles) -> None:
     batch_size = experiment.alignment.batch_size if on_answers else experiment.batch_size
     if files.n_train < batch_size:
         raise ExperimentError(
-            f"{files.train} has {files.n_train} rows, fewer than --batch_size {batch_size}: no step could be made"
+            f"{files.train} has {files.n_train} rows, fewer than --batch_size {batch_size}: no step could be made; "
+            f"use --batch_size {max(1, files.n_train)} or less"
         )
     if on_answers:
         _check_answers(experiment, files)
         return
     _check_reward(experiment, files.train)
+    refuse_paid_hints(experiment, files.train)
     try:
         raise_if_overlap(overlaps(files.train, [files.test]), experiment.allow_overlap)
     except ContaminationError as error:
@@ -171,6 +206,20 @@ def styled(experiment: Experiment, files: DataFiles, folder: Path) -> DataFiles:
             except ValueError as error:
                 raise ExperimentError(str(error)) from None
     return copies
+
+
+def narrowed(experiment: Experiment, files: DataFiles, folder: Path) -> DataFiles:
+    """The files with a test file of the problems that --val_size chooses, in `folder`; themselves where it is all.
+
+    Trainers validate on the whole of it, so that every stage and every evaluation takes the same problems.
+    """
+    # Rows of answers are counted by kind, which only their trainer knows.
+    if not 0 < experiment.val_size < files.n_test or experiment.data_kind == "answers":
+        return files
+    copy = folder / "validation.parquet"
+    if not copy.exists():
+        write_table(copy, parquet.read_table(files.test).take(chosen_rows(files.n_test, experiment.val_size)))
+    return replace(files, test=copy, n_test=experiment.val_size)
 
 
 def _check_reward(experiment: Experiment, train: Path) -> None:

@@ -13,6 +13,7 @@ from recipes.launch import prepared
 from recipes.run_dir import RunDir, write_json, write_text
 from recipes.stages import Sampling, Stage, harness_stage, part_stage, run_stage
 from recipes.suites import Part
+from recipes.watch.processes import hold_run
 
 
 def evaluate(
@@ -27,10 +28,18 @@ def evaluate(
 
     Raises:
         ExperimentError: when the folder holds a training run, or an evaluation with other settings.
+        RunBusyError: when another command is at work in it.
     """
     folder = RunDir(out.resolve())
     if folder.experiment.exists():
         raise ExperimentError(f"{folder.path} holds a training run; give an evaluation its own --out")
+    with hold_run(folder.path):
+        return _evaluate(experiments, weights, sampling, folder, stall_minutes)
+
+
+def _evaluate(
+    experiments: dict[Part, Experiment], weights: Weights, sampling: Sampling, folder: RunDir, stall_minutes: float
+) -> int:
     code = 0
     results: dict[str, Any] = {}
     # All of them first: a bad file of the last part is found before the first one is run.

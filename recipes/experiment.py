@@ -13,6 +13,7 @@ import yaml
 from recipes.algorithms import Algorithm, get_algorithm
 from recipes.algorithms.base import HintAggregation, Method, StageKind
 from recipes.alignment import Alignment, DataKind
+from recipes.training_record import TrainingRecord
 
 LOGGERS = ("console", "file", "tensorboard", "wandb", "swanlab", "mlflow", "trackio")
 
@@ -203,10 +204,23 @@ class Experiment:
         return f"{self.algo}-{Path(self.data).name}-{Path(self.model).name}-{self.hash}"
 
 
+def training_record(experiment: Experiment) -> TrainingRecord:
+    """What is published beside the weights."""
+    e = experiment
+    return TrainingRecord(
+        algo=e.algo,
+        data=e.data,
+        base_model=e.model,
+        prompt_style=e.prompt_style,
+        max_prompt_length=e.max_prompt_length,
+        max_response_length=e.max_response_length,
+    )
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
-    """'; did you mean X?' when a known word is close, else ''."""
+    """The end of a sentence about an unknown word: '; did you mean X?' when a known one is close, else '.'."""
     close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f"; did you mean {close[0]!r}?" if close else "."
 
 
 def to_yaml(experiment: Experiment) -> str:
@@ -217,7 +231,12 @@ def to_yaml(experiment: Experiment) -> str:
 
 def from_yaml(text: str) -> Experiment:
     """The experiment saved by `to_yaml`. Raises ExperimentError when its keys are not this version's."""
-    values = yaml.safe_load(text)
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError:
+        values = None
+    if not isinstance(values, dict) or not isinstance(values.get("alignment", {}), dict):
+        raise ExperimentError("experiment.yaml is damaged: it holds no settings; start anew in another --out")
     names = {field.name for field in fields(Experiment)}
     odd = set(values) ^ names
     if not odd:

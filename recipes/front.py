@@ -6,16 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from eval.metrics import chosen_ks
-from eval.models import ModelError, Weights, resolve_model
-from recipes import evaluation
+from eval.models import ModelError, Weights, find_model, resolve_model
+from recipes import datafiles, evaluation
+from recipes.course import training_plan
 from recipes.experiment import Experiment, ExperimentError
 from recipes.launch import dry_run, launch
 from recipes.machine import gpu_count
 from recipes.profiles import Profile
 from recipes.resolve import build_experiment, default_profile
+from recipes.run_dir import RunDir
 from recipes.stages import Sampling
 from recipes.suites import Part, parts_of
 from recipes.tasks import TASKS
+from recipes.training_record import TrainingRecord, model_name, read_record
+from recipes.trl_plugin.plan import count_rows
+from recipes.verl_plugin.compose import stage_overrides
 
 ROOT = Path(__file__).resolve().parents[1]
 STALL_MINUTES = 30.0
@@ -67,17 +72,47 @@ def plan_training(flags: Mapping[str, Any]) -> tuple[Steering, Experiment]:
     steering, rest = _steering({name: value for name, value in flags.items() if name not in _OF_EVALUATION})
     if rest["model"] is not None:
         rest["model"] = _full_weights(rest["model"])
-    return steering, build_experiment(rest, steering.profile)
+    experiment = fit_batch(build_experiment(rest, steering.profile), rest, steering)
+    stage_overrides(experiment)
+    return steering, experiment
+
+
+def fit_batch(experiment: Experiment, flags: Mapping[str, Any], steering: Steering) -> Experiment:
+    """The experiment with a batch that the rows of a user's own data fill, where no batch size was given."""
+    given = any(flags.get(name) is not None for name in ("batch_size", "mini_batch_size", "micro_batch_size"))
+    if given or experiment.data in TASKS:
+        return experiment
+    with datafiles.made(experiment, ROOT, keep=not steering.dry_run) as files:
+        if files.generate is not None:
+            return experiment
+        answers = experiment.data_kind == "answers"
+        rows = count_rows(training_plan(experiment, RunDir(ROOT), files)) if answers else files.n_train
+    usual = experiment.alignment.batch_size if answers else experiment.batch_size
+    ranks = experiment.n_gpu * experiment.nnodes
+    size = rows // ranks * ranks
+    if rows >= usual or size < 1:
+        return experiment
+    sized = {"batch_size": size}
+    if answers:
+        # A micro-batch has to divide what a device gets.
+        usual_micro = experiment.alignment.micro_batch_size
+        sized["micro_batch_size"] = max(m for m in range(1, usual_micro + 1) if size // ranks % m == 0)
+    print(f"--batch_size {size}: {experiment.data} has {rows} examples to train on, fewer than the usual {usual}")
+    return build_experiment({**flags, **sized}, steering.profile)
 
 
 def evaluate(flags: dict[str, Any]) -> int:
     """Evaluate --model on everything that --data names; returns the exit code."""
     _refuse(flags, _SEVERAL, "belongs to --sweep and --reproduce")
+    if flags.pop("overrides", None):
+        raise ExperimentError("key=value after -- goes to verl's trainers; an evaluation has none, use its flags")
     sampling = _sampling(flags)
     steering, flags = _steering(flags)
     weights = _weights(flags["model"] or steering.profile.model)
     data, data_path = flags.pop("data") or "countdown", flags.pop("data_path")
     experiments: dict[Part, Experiment] = {}
+    place = Path(weights.adapter or find_model(weights.path))
+    recorded = read_record(place)
     parts = parts_of(data, flags.pop("skip"))
     loaded = [part for part in parts if part.harness or (part.data in TASKS and TASKS[part.data].from_hub)]
     if data_path is not None and not loaded:
@@ -87,7 +122,11 @@ def evaluate(flags: dict[str, Any]) -> int:
         of_part = {**flags, "model": weights.path, "data": "others" if part.harness else part.data}
         if part in loaded:
             of_part["data_path"] = copy_of(part, data_path)
+        if recorded is not None and not part.harness:
+            of_part |= _as_trained(recorded[0], of_part)
         experiments[part] = build_experiment(of_part, steering.profile)
+    for style in dict.fromkeys(each.prompt_style for part, each in experiments.items() if not part.harness):
+        print(f"prompt style: {style} ({_why(style, flags['prompt_style'], recorded, str(place))})")
     first = next(iter(experiments.values()))
     name = Path(flags["model"] or first.model).name
     folder = steering.folder(f"eval-{name}-{data.replace(',', '+').replace('/', '_')}-{first.hash}")
@@ -95,6 +134,26 @@ def evaluate(flags: dict[str, Any]) -> int:
         print(f"{weights} on {', '.join(part.name for part in experiments)} with {sampling}, into {folder}")
         return 0
     return evaluation.evaluate(experiments, weights, sampling, folder, stall_minutes=steering.stall_minutes)
+
+
+def _as_trained(record: TrainingRecord, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """What an evaluation takes over from training where no flag says otherwise: the prompt style, and on the data that
+    were trained on the lengths, so that greedy answers are those of training's validation."""
+    found: dict[str, Any] = {}
+    task = TASKS.get(flags["data"])
+    if task is None or record.prompt_style in task.prompt_styles:
+        found["prompt_style"] = record.prompt_style
+    if flags["data"] == record.data:
+        found |= {name: getattr(record, name) for name in ("max_prompt_length", "max_response_length")}
+    return {name: value for name, value in found.items() if flags[name] is None}
+
+
+def _why(style: str, given: str | None, recorded: tuple[TrainingRecord, Path] | None, model: str) -> str:
+    if given is not None:
+        return "--prompt_style"
+    if recorded is not None and recorded[0].prompt_style == style:
+        return f"how the model was trained: {recorded[1]}"
+    return f"by the model's name, {model_name(model)}; --prompt_style sets it"
 
 
 def _refuse(flags: Mapping[str, Any], names: Sequence[str], why: str) -> None:

@@ -4,6 +4,7 @@ import importlib.util
 import json
 from pathlib import Path
 
+from eval.models import find_model
 from recipes.experiment import Experiment
 
 # verl's fused head is hidden states times the vocabulary matrix and nothing else. Families whose logits are capped or
@@ -27,7 +28,7 @@ def has_fused_head(experiment: Experiment) -> bool:
 
 
 def _plain_head(model: str) -> bool:
-    config = Path(model) / "config.json"
+    config = Path(find_model(model)) / "config.json"
     if config.exists():
         return json.loads(config.read_text(encoding="utf-8")).get("model_type") in _PLAIN_HEADS
     return model.rpartition("/")[2].lower().startswith(_PLAIN_NAMES)

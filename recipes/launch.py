@@ -2,9 +2,12 @@
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -14,16 +17,18 @@ from recipes.course import stages, training_plan
 from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment, ExperimentError, from_yaml, to_yaml
 from recipes.plan import describe
-from recipes.run_dir import RunDir, publish, read_metrics, write_json, write_text
-from recipes.stages import VERL_FILE, run_stage
+from recipes.run_dir import RunDir, checkpoint_step, publish, read_metrics, write_json, write_text
+from recipes.stages import VERL_FILE, Stage, newest_checkpoint, run_stage
 from recipes.tasks import TASKS
 from recipes.trl_plugin.plan import PLAN_FILE, check_machine
 from recipes.verl_plugin.environment import environment
 from recipes.verl_plugin.verl_config import rl_config, sft_config
+from recipes.watch.processes import hold_run
 from recipes.watch.supervise import Outcome
 
 ROOT = Path(__file__).resolve().parents[1]
 DONE = "done.json"
+SPENT = "spent.json"
 
 # What may differ between a run and its continuation: nothing that changes what the finished steps did.
 _MAY_CHANGE = {
@@ -52,6 +57,24 @@ def launch(experiment: Experiment, out: Path, *, resume: bool, stall_minutes: fl
     """
     run = RunDir(out.resolve())
     refuse_evaluation_only(experiment)
+    # First the lock, then files: a command that is refused changes nothing of the run that is under way.
+    with _taken(run):
+        return _launch(experiment, run, resume=resume, stall_minutes=stall_minutes, auto_batch=auto_batch)
+
+
+@contextmanager
+def _taken(run: RunDir) -> Iterator[None]:
+    try:
+        run.path.parent.mkdir(parents=True, exist_ok=True)
+        with hold_run(run.path):
+            yield
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        if not str(error.filename or "").startswith(str(run.path.parent)):
+            raise
+        raise ExperimentError(f"--out {run.path}: {error.strerror}; choose another folder") from None
+
+
+def _launch(experiment: Experiment, run: RunDir, *, resume: bool, stall_minutes: float, auto_batch: bool) -> int:
     experiment = _claim(run, experiment, resume)
     files = prepared(experiment)
     datafiles.check_training(experiment, files)
@@ -60,12 +83,12 @@ def launch(experiment: Experiment, out: Path, *, resume: bool, stall_minutes: fl
     write_text(run.experiment, to_yaml(experiment))
     print(describe(experiment, files), flush=True)
     files = datafiles.styled(experiment, files, run.path / "data")
-    started = time.time()
-    outcomes: list[Outcome] = []
+    files = datafiles.narrowed(experiment, files, run.path / "data")
     if auto_batch:
         experiment = fitting(experiment, run, files, stall_minutes)
     for number, stage in enumerate(stages(experiment, run, files)):
-        if (stage.folder.path / DONE).exists():
+        stage.folder.republish()
+        if (stage.folder.path / DONE).exists() or _ended_before_it_said_so(stage):
             continue
         if auto_batch:
             attempt = partial(_attempt, run, files, number, stall_minutes)
@@ -73,13 +96,42 @@ def launch(experiment: Experiment, out: Path, *, resume: bool, stall_minutes: fl
             write_text(run.experiment, to_yaml(experiment))
         else:
             outcome = run_stage(experiment, stage, stall_minutes)
-        outcomes.append(outcome)
+        _count(run, outcome)
         print(outcome.paragraph, flush=True)
         if outcome.exit_code:
             return outcome.exit_code
         write_json(stage.folder.path / DONE, {"time": time.time(), "seconds": outcome.seconds})
-    _finish(experiment, run, files, time.time() - started, outcomes)
+    _finish(experiment, run, files)
     return 0
+
+
+def _ended_before_it_said_so(stage: Stage) -> bool:
+    """Whether the last checkpoint of a reinforcement stage is there, so that only saying so is left to do.
+
+    Other stages export something after their last checkpoint; started again, they make no step and do that.
+    """
+    saved = newest_checkpoint(stage.folder)
+    step = None if saved is None else checkpoint_step(saved)
+    if not stage.ends_with_checkpoint or step is None or step < stage.total_steps:
+        return False
+    write_json(stage.folder.path / DONE, {"time": time.time(), "seconds": 0.0})
+    return True
+
+
+def _count(run: RunDir, outcome: Outcome) -> None:
+    """Add the time of a part to the run's, which may have been killed and resumed."""
+    before = _spent(run)
+    peak = max(before["peak_memory_bytes"] or 0, outcome.peak_rss_bytes)
+    write_json(run.path / SPENT, {"seconds": before["seconds"] + outcome.seconds, "peak_memory_bytes": peak})
+
+
+def _spent(run: RunDir) -> dict[str, Any]:
+    """Seconds and peak memory of all parts of a run so far (of one that was killed itself, nothing is known)."""
+    for file in (run.path / SPENT, run.summary):
+        if file.exists():
+            found = json.loads(file.read_text(encoding="utf-8"))
+            return {"seconds": found["seconds"], "peak_memory_bytes": found["peak_memory_bytes"]}
+    return {"seconds": 0.0, "peak_memory_bytes": None}
 
 
 def _attempt(run: RunDir, files: DataFiles, number: int, stall_minutes: float, experiment: Experiment) -> Outcome:
@@ -135,7 +187,7 @@ def refuse_other_run(run: RunDir, saved: Experiment, experiment: Experiment) -> 
         raise ExperimentError(f"--resume: {run.path} was started with T {saved.T}; it can be extended, not shortened")
 
 
-def _finish(experiment: Experiment, run: RunDir, files: DataFiles, seconds: float, outcomes: list[Outcome]) -> None:
+def _finish(experiment: Experiment, run: RunDir, files: DataFiles) -> None:
     """Write summary.json, and print where everything is and how much was gained."""
     if experiment.stages == ("sft",):
         publish(run.hf / "last", run.hf / "best")
@@ -146,6 +198,7 @@ def _finish(experiment: Experiment, run: RunDir, files: DataFiles, seconds: floa
     before = accuracy[0][1] if accuracy else None
     if base.exists():
         before = json.loads(base.read_text())["mean_over_sources_unweighted"]["accuracy"]
+    spent = _spent(run)
     summary = {
         "algo": experiment.algo,
         "data": experiment.data,
@@ -156,13 +209,16 @@ def _finish(experiment: Experiment, run: RunDir, files: DataFiles, seconds: floa
         "val/acc last": accuracy[-1][1] if accuracy else None,
         "val/acc best": best[1] if best else None,
         "best step": best[0] if best else None,
-        "seconds": round(seconds, 1),
-        "peak_memory_bytes": max((outcome.peak_rss_bytes for outcome in outcomes), default=None),
+        "seconds": round(spent["seconds"], 1),
+        "peak_memory_bytes": spent["peak_memory_bytes"],
     }
     write_json(run.summary, summary)
-    lines = [f"\nweights        {_short(run.hf / 'last')}  (best step: {_short(run.hf / 'best')})"]
+    also = {"best step": run.hf / "best", "adapter": run.hf / "adapter"}
+    named = ", ".join(f"{name}: {_short(path)}" for name, path in also.items() if path.exists())
+    lines = [f"\nweights        {_short(run.hf / 'last')}" + (f"  ({named})" if named else "")]
     lines.append(f"metrics        {_short(run.metrics)}, {_short(run.path / 'tensorboard')}")
-    lines.append(f"answers        {_short(run.validation if run.validation.exists() else run.path / 'eval')}")
+    answers_in = next((path for path in (run.validation, run.path / "eval") if path.exists()), None)
+    lines += [] if answers_in is None else [f"answers        {_short(answers_in)}"]
     if best and before is not None:
         answers = run.validation / f"{accuracy[-1][0]}.jsonl"
         problems = files.n_test if experiment.val_size < 0 else min(experiment.val_size, files.n_test)
@@ -173,7 +229,7 @@ def _finish(experiment: Experiment, run: RunDir, files: DataFiles, seconds: floa
             f"accuracy       {before:.1%} before, {accuracy[-1][1]:.1%} after, best {best[1]:.1%} at step {best[0]}"
             f"  ({problems} problems, greedy)"
         )
-    lines.append(f"time           {seconds / 60:.1f} min")
+    lines.append(f"time           {spent['seconds'] / 60:.1f} min")
     print("\n".join(lines), flush=True)
 
 
@@ -185,11 +241,19 @@ def dry_run(experiment: Experiment, out: Path) -> str:
     """What `launch` would do: the plan, the commands and verl's configuration. Starts and writes nothing."""
     run = RunDir(out.resolve())
     refuse_evaluation_only(experiment)
+    with datafiles.made(experiment, ROOT, keep=False) as files:
+        if files.generate is None:
+            # What the start would refuse is refused now.
+            datafiles.check_training(experiment, files)
+        place = datafiles.locate(experiment, ROOT).train.parent
+        described = describe(experiment, files).replace(str(files.train.parent), str(place))
+        commands = [f"  python {' '.join(stage.command)}" for stage in stages(experiment, run, files)]
+        planned = training_plan(experiment, run, files) if experiment.stages == ("alignment",) else None
     files = datafiles.locate(experiment, ROOT)
-    parts = [describe(experiment, files), "\nenvironment:"]
+    parts = [described, "\nenvironment:"]
     parts += [f"  {name}={value}" for name, value in environment(experiment, run).items()]
     parts.append("commands:")
-    parts += [f"  python {' '.join(stage.command)}" for stage in stages(experiment, run, files)]
+    parts += commands
     if "rl" in experiment.stages:
         config = rl_config(
             experiment,
@@ -200,8 +264,8 @@ def dry_run(experiment: Experiment, out: Path) -> str:
             resume_from=None,
         )
         parts += [f"{run.path / VERL_FILE} (laid over verl's ppo_trainer):", yaml.safe_dump(config, sort_keys=False)]
-    elif experiment.stages == ("alignment",):
-        plan = yaml.safe_dump(asdict(training_plan(experiment, run, files)), sort_keys=False)
+    elif planned is not None:
+        plan = yaml.safe_dump(asdict(planned), sort_keys=False)
         parts += [f"{run.path / PLAN_FILE}:", plan]
     else:
         config = sft_config(

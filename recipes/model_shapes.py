@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eval.models import find_model
+
 
 @dataclass(frozen=True)
 class ModelShape:
@@ -96,7 +98,7 @@ def shape_of_config(config: dict[str, Any]) -> ModelShape:
 
 def known_shape(model: str) -> ModelShape | None:
     """The shape of a model folder, or of a hub name in the table above (base, instruction-tuned, math or coder)."""
-    config = Path(model) / "config.json"
+    config = Path(find_model(model)) / "config.json"
     if config.exists():
         try:
             return shape_of_config(json.loads(config.read_text(encoding="utf-8")))

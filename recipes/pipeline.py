@@ -102,8 +102,8 @@ def steps_of(text: str, flags: Mapping[str, Any]) -> list[Step]:
         algos = text.split(",")
         if len(algos) == 1:
             raise ExperimentError(
-                f"--pipeline {text}: neither a known pipeline{nearest(text, PRESETS)} ({', '.join(PRESETS)}), nor a "
-                f"file, nor several algorithms separated by commas"
+                f"--pipeline {text}: neither a known pipeline ({', '.join(PRESETS)}), nor a file, nor several "
+                f"algorithms separated by commas{nearest(text, PRESETS)}"
             )
         given: list[dict[str, Any]] = [{"algo": algo} for algo in algos]
     else:

@@ -21,8 +21,8 @@ class Records:
         self._headline: dict[str, float] = {}
 
     def resume_at(self, step: int) -> None:
-        """Forget the lines of steps after the checkpoint a run continues from."""
-        self._step = step
+        """Forget the lines of steps after the checkpoint a run continues from; -1 forgets all."""
+        self._step = max(step, 0)
         trim_metrics(self._run.metrics, step)
         for row in read_metrics(self._run.metrics):
             self._remember(row["data"])

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.prompt_styles import STYLES
+from eval.models import find_model
 from recipes.algorithms import algorithms, get_algorithm
 from recipes.alignment import DataKind, resolve_alignment
 from recipes.datafiles import kind_of_rows
@@ -12,6 +13,7 @@ from recipes.experiment import LOGGERS, Experiment, ExperimentError, nearest
 from recipes.machine import gpu_memory_gb
 from recipes.profiles import PROFILES, Profile, detect_profile, share_evenly
 from recipes.tasks import TASKS, Task
+from recipes.training_record import model_name, read_record
 from reward_fns import REWARDS
 
 
@@ -107,6 +109,11 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
         if data not in TASKS or not task.from_hub:
             raise ExperimentError(f"--data_path {data_path}: only for tasks from the hub (math, others), not {data}")
         values["data_options"] = {**values["data_options"], "source": str(Path(data_path).resolve())}
+    scale = {name: given.pop(name) for name in ("score_min", "score_max") if name in given}
+    if scale:
+        if kind != "answers" or not Path(data).is_file():
+            raise ExperimentError(f"--{next(iter(scale))}: only for a file of scored answers of your own, not {data}")
+        values["data_options"] = {**values["data_options"], **scale}
     unknown = sorted(set(given) - set(values))
     if unknown:
         raise ExperimentError(f"{unknown[0]}: no such setting{nearest(unknown[0], values)}")
@@ -133,9 +140,17 @@ def _reward(reward: str) -> str:
 
 
 def default_prompt_style(model: str, task: Task, kind: DataKind) -> str:
-    """chat for conversations and for models that their name calls instruction-tuned, completion for all others."""
-    conversations = kind == "answers" and not task.evaluated_on
-    return "chat" if conversations or re.search(r"(?i)(instruct|chat|-it)\b", Path(model).name) else "completion"
+    """The style that questions are put in where none is given.
+
+    chat for conversations; what a model of ours was trained with; chat where the model's name says that it follows
+    instructions, completion for all others.
+    """
+    if kind == "answers" and not task.evaluated_on:
+        return "chat"
+    found = read_record(Path(find_model(model)))
+    if found is not None and found[0].prompt_style in task.prompt_styles:
+        return found[0].prompt_style
+    return "chat" if re.search(r"(?i)(instruct|chat|-it)\b", model_name(model)) else "completion"
 
 
 def check(experiment: Experiment) -> None:
@@ -175,9 +190,18 @@ def check(experiment: Experiment) -> None:
         "save_freq",
         "tokens_per_micro_batch",
         "parse_fail_steps",
+        "max_num_seqs",
     ):
         if getattr(e, name) < 1:
             raise ExperimentError(f"--{name} {getattr(e, name)}: must be at least 1")
+    if not 0 < e.rollout_memory < 1:
+        raise ExperimentError(
+            f"--rollout_memory {e.rollout_memory}: must be between 0 and 1, a share of a GPU's memory"
+        )
+    if not e.clip_ratio > 0:
+        raise ExperimentError(f"--clip_ratio {e.clip_ratio}: must be above 0")
+    if e.val_size == 0 or e.val_size < -1:
+        raise ExperimentError(f"--val_size {e.val_size}: must be at least 1, or -1 for all of the test file")
     if e.T_hint > e.T:
         raise ExperimentError(
             f"--T_hint {e.T_hint} is past --T {e.T}: hints would never end. Use a T_hint of at most T "
@@ -220,8 +244,9 @@ def check(experiment: Experiment) -> None:
     for name in e.logger:
         if name not in LOGGERS:
             raise ExperimentError(f"--logger {name}: unknown{nearest(name, LOGGERS)} Known: {', '.join(LOGGERS)}.")
-    if Path(e.model).exists():
-        if not (Path(e.model) / "config.json").exists():
+    folder = Path(find_model(e.model))
+    if folder.exists():
+        if not (folder / "config.json").exists():
             raise ExperimentError(f"--model {e.model}: the folder has no config.json; give a Hugging Face model folder")
     elif e.model.startswith((".", "/", "models/", "out/")) or e.model.count("/") != 1:
         raise ExperimentError(f"--model {e.model}: no such folder, and not a Hugging Face name (owner/name)")

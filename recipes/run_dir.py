@@ -61,13 +61,36 @@ class RunDir:
         return self.path / "rollouts"
 
     def publish_weights(self, weights: Path, step: int, accuracy: float | None) -> None:
-        """Make a Hugging Face folder hf/last, and hf/best if no saved step before it validated better."""
+        """Make a Hugging Face folder hf/last, and hf/best if no saved step before it validated better.
+
+        An adapter that lies beside the folder becomes hf/adapter. What a kill interrupted `republish` does again: the
+        step in hf/last.json is written last.
+        """
         publish(weights, self.hf / "last")
+        adapter = weights.parent / "adapter"
+        if adapter.is_dir():
+            publish(adapter, self.hf / "adapter")
         best = self.hf / "best.json"
         so_far = json.loads(best.read_text())["val/acc"] if best.exists() else None
         if accuracy is not None and (so_far is None or accuracy > so_far):
             publish(weights, self.hf / "best")
             write_json(best, {"step": step, "val/acc": accuracy})
+        write_json(self.hf / "last.json", {"step": step})
+
+    def republish(self) -> None:
+        """Publish the newest whole checkpoint of a verl stage if a kill kept it from being published."""
+        whole = complete_checkpoints(self.checkpoints)
+        if not whole:
+            return
+        step, checkpoint = whole[-1]
+        weights = next((f for f in (checkpoint / "actor/huggingface", checkpoint / "huggingface") if f.is_dir()), None)
+        last = self.hf / "last.json"
+        if weights is None or (last.exists() and json.loads(last.read_text())["step"] == step):
+            return
+        found = [row["data"]["val/acc"] for row in read_metrics(self.metrics) if _validated(row, step)]
+        # A supervised stage knows no accuracy when it saves, and so has no best step.
+        accuracy = found[-1] if found and weights.parent.name == "actor" else None
+        self.publish_weights(weights, step, accuracy)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -84,6 +107,10 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Replace a JSON file in one step."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def _validated(row: dict[str, Any], step: int) -> bool:
+    return row["step"] == step and "val/acc" in row["data"]
 
 
 def _number(value: Any) -> float | int | None:
@@ -164,7 +191,9 @@ def publish(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     old = target.with_name(f".{target.name}.{os.getpid()}.old")
-    shutil.rmtree(temporary, ignore_errors=True)
+    # What a killed process left of an earlier attempt; only the run's owner publishes.
+    for litter in target.parent.glob(f".{target.name}.*"):
+        shutil.rmtree(litter, ignore_errors=True)
     readable = target.parent.stat().st_mode & 0o666
 
     def link(src: str, dst: str) -> None:

@@ -1,5 +1,6 @@
 """The processes a run consists of: what each is given, and how one is run under the watchdog."""
 
+import os
 import shutil
 import sys
 import tempfile
@@ -11,19 +12,23 @@ from typing import Any
 import yaml
 
 from data_prep.schema import content_hash
-from eval.models import Weights
+from eval.models import Weights, find_model
 from eval.problems import Settings
 from recipes import datafiles
 from recipes.datafiles import DataFiles
-from recipes.experiment import Experiment
+from recipes.experiment import Experiment, ExperimentError
 from recipes.run_dir import RunDir, complete_checkpoints, write_json, write_text
 from recipes.suites import Part
+from recipes.verl_plugin.compose import REINFORCEMENT, SUPERVISED, stage_overrides
 from recipes.verl_plugin.environment import environment
 from recipes.verl_plugin.verl_config import rl_config, sft_config
 from recipes.watch.supervise import START_HINT, Outcome, supervise
 
 VERL_FILE = "verl.yaml"
 EVALUATE_FILE = "evaluate.json"
+
+LONGEST_TMPDIR = 30
+"""Characters of a folder below which Ray's sockets still have a name that the system takes."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +64,18 @@ class Stage:
     prepare: Callable[[Path], None]
     """Writes its inputs into the folder; given a short-lived folder for sockets."""
 
+    ends_with_checkpoint: bool = False
+    """Whether nothing is left to do once the checkpoint of the last step is whole."""
+
 
 def rl_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str) -> Stage:
     def prepare(scratch: Path) -> None:
         _write_config(run, rl_config(experiment, ray_folder=scratch, **_inputs(run, files, model)))
 
-    module = ["-m", "recipes.verl_plugin.main", str(run.path), *experiment.overrides]
-    return Stage(f"{experiment.algo} on {Path(experiment.data).name}", run, module, experiment.T, START_HINT, prepare)
+    overrides = stage_overrides(experiment).get(REINFORCEMENT, ())
+    module = ["-m", "recipes.verl_plugin.main", str(run.path), *overrides]
+    title = f"{experiment.algo} on {Path(experiment.data).name}"
+    return Stage(title, run, module, experiment.T, START_HINT, prepare, ends_with_checkpoint=True)
 
 
 def sft_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str) -> Stage:
@@ -73,7 +83,8 @@ def sft_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str)
         _write_config(run, sft_config(experiment, **_inputs(run, files, model)))
 
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nnodes=1", f"--nproc_per_node={experiment.n_gpu}"]
-    command = [*torchrun, "-m", "recipes.verl_plugin.sft_main", str(run.path)]
+    overrides = stage_overrides(experiment).get(SUPERVISED, ())
+    command = [*torchrun, "-m", "recipes.verl_plugin.sft_main", str(run.path), *overrides]
     return Stage(
         f"sft on {Path(experiment.data).name}",
         run,
@@ -164,13 +175,17 @@ def _evaluation(
 
 def run_stage(experiment: Experiment, stage: Stage, stall_minutes: float) -> Outcome:
     stage.folder.path.mkdir(parents=True, exist_ok=True)
-    # Ray's sockets need a short path and are of no use afterwards.
-    scratch = Path(tempfile.mkdtemp(prefix="uft-"))
+    # For sockets, of no use afterwards.
+    scratch = short_folder()
     try:
         stage.prepare(scratch)
+        env = environment(experiment, stage.folder)
+        if len(tempfile.gettempdir()) > LONGEST_TMPDIR:
+            # vLLM, torchrun and multiprocessing put sockets of their own there.
+            env["TMPDIR"] = str(scratch)
         return supervise(
             [sys.executable, *stage.command],
-            environment(experiment, stage.folder),
+            env,
             stage.folder.path,
             stall_minutes=stall_minutes,
             total_steps=stage.total_steps,
@@ -179,6 +194,22 @@ def run_stage(experiment: Experiment, stage: Stage, stall_minutes: float) -> Out
         )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def short_folder() -> Path:
+    """A new folder for Ray's sockets, whose full names may have 107 characters, Ray's own part taking 64 of them.
+
+    Raises:
+        ExperimentError: when no temporary folder is short enough and can be written.
+    """
+    tried = [tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm"]
+    for place in tried:
+        if len(place) <= LONGEST_TMPDIR and os.access(place, os.W_OK | os.X_OK):
+            return Path(tempfile.mkdtemp(prefix="uft-", dir=place))
+    raise ExperimentError(
+        f"no temporary folder that can be written and whose name has at most {LONGEST_TMPDIR} characters "
+        f"({', '.join(dict.fromkeys(tried))}): set TMPDIR to one"
+    )
 
 
 def newest_checkpoint(run: RunDir) -> Path | None:
@@ -192,7 +223,8 @@ def sft_steps(experiment: Experiment, files: DataFiles) -> int:
 
 def absolute(model: str) -> str:
     """A folder by its full path (workers run elsewhere), a hub name as it is."""
-    return str(Path(model).resolve()) if Path(model).is_dir() else model
+    folder = Path(find_model(model))
+    return str(folder.resolve()) if folder.is_dir() else model
 
 
 def _write_config(run: RunDir, config: dict[str, Any]) -> None:

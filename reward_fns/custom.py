@@ -1,5 +1,5 @@
 """A user's own reward: one function in one Python file, named on the command line as path/to/file.py:function.
-Example: `def reward(response: str, answer: str) -> float: return float(answer in response)`, see examples/custom."""
+Example: `def reward(response: str, answer: str) -> float: return float(response.rstrip().endswith(answer))`."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def hint_nll_sum(log_probs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return -torch.where(mask, log_probs, torch.zeros_like(log_probs)).sum()
 
 
-def hint_nll_scale(aggregation: HintAggregation, *, hint_tokens: float, sequences: int) -> float:
+def hint_nll_scale(aggregation: HintAggregation, *, hint_tokens: float, sequences: float) -> float:
     """What the sum over a micro-batch is divided by, so that micro-batches and ranks add up to one global number.
 
     Args:

@@ -11,7 +11,9 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from recipes.run_dir import RunDir, publish, read_metrics, write_text
+from recipes.own_files import keep_own_files
+from recipes.run_dir import RunDir, publish, read_metrics, write_json, write_text
+from recipes.training_record import TRAINING_RECORD
 from recipes.trl_plugin.arguments import WARM_UP
 from recipes.trl_plugin.plan import TrainingPlan
 
@@ -31,6 +33,7 @@ def export(plan: TrainingPlan, checkpoint: Path, tokenizer: Any, steps: int) -> 
         adapter.mkdir(parents=True)
         for name in _ADAPTER:
             shutil.copy2(checkpoint / name, adapter / name)
+        write_json(adapter / TRAINING_RECORD, plan.record)
         publish(adapter, run.hf / "adapter")
         base = AutoModelForCausalLM.from_pretrained(plan.model, dtype=dtype)
         model = PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
@@ -39,6 +42,8 @@ def export(plan: TrainingPlan, checkpoint: Path, tokenizer: Any, steps: int) -> 
     weights = scratch / "last"
     model.save_pretrained(weights)
     tokenizer.save_pretrained(weights)
+    keep_own_files(plan.model, weights)
+    write_json(weights / TRAINING_RECORD, plan.record)
     write_text(weights / "README.md", model_card(plan, steps))
     publish(weights, run.hf / "last")
     shutil.rmtree(scratch)

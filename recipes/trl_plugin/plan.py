@@ -70,6 +70,9 @@ class TrainingPlan:
     max_steps: int | None = None
     """Stop here, with the learning rate's schedule ending here; None: alignment.epochs decides."""
 
+    record: dict[str, Any] = field(default_factory=dict)
+    """What is published beside the weights: a TrainingRecord."""
+
     about: dict[str, str] = field(default_factory=dict)
     """Further lines of the model card: algorithm, paper, data, hashes."""
 

@@ -12,6 +12,7 @@ from typing import Any
 from data_prep.preference import views
 from data_prep.preference.schema import read_rows
 from data_prep.prompt_styles import PLAIN_TEMPLATE
+from data_prep.split import chosen_rows
 from recipes.experiment import ExperimentError
 from recipes.trl_plugin.plan import TrainingPlan, alignment_items, training_items
 
@@ -135,21 +136,21 @@ def load_held_out(plan: TrainingPlan, encode: Encode) -> HeldOut:
             return None
         return completions.setdefault((tuple(prompt_ids), tuple(completion_ids)), len(completions))
 
-    def first(items: list[Any]) -> list[Any]:
-        return items if plan.val_size < 0 else items[: plan.val_size]
+    def chosen(items: list[Any]) -> list[Any]:
+        return [items[row] for row in chosen_rows(len(items), plan.val_size)]
 
     pairs: list[tuple[int, int]] = []
     scored: list[tuple[int, float]] = []
     if plan.method != "sft":
-        for pair in first(views.pairs(rows)):
+        for pair in chosen(views.pairs(rows)):
             better, worse = position(pair["prompt"], pair["chosen"]), position(pair["prompt"], pair["rejected"])
             if better is not None and worse is not None:
                 pairs.append((better, worse))
         if not plan.pairwise:
-            for item in first(alignment_items(plan, rows)):
+            for item in chosen(alignment_items(plan, rows)):
                 if (at := position(item["prompt"], item["completion"])) is not None:
                     scored.append((at, item["score"]))
-    taught = [position(item["prompt"], item["completion"]) for item in first(views.instructions(rows))]
+    taught = [position(item["prompt"], item["completion"]) for item in chosen(views.instructions(rows))]
     return HeldOut(
         pairs,
         scored,

@@ -18,6 +18,9 @@ from recipes.losses.una_online import implicit_reward_error
 HINT_TOKENS = "uft_hint_tokens"
 """Key under which the trainer hands over the hint tokens of an optimiser step."""
 
+FAILED_ROWS = "uft_failed_rows"
+"""Key under which it hands over the rollouts of an optimiser step whose verdict failed; their rows are masked."""
+
 
 @dataclass(frozen=True)
 class HintLoss:
@@ -42,13 +45,13 @@ def actor_loss(
     """
     assert model_output is not None
     assert data is not None
+    sequences = count_what_votes(data)
     loss, metrics = ppo_loss(config, model_output, data, dp_group)
     # loss_mask, not response_mask: rollout correction may zero generated tokens of the latter.
     loss_mask = data["loss_mask"]
     mask = hint_mask(loss_mask.to_padded_tensor(0) if loss_mask.is_nested else loss_mask)
     total = hint_nll_sum(no_padding_2_padding(model_output["log_probs"], data), mask)
     tokens = float(tu.get_non_tensor_data(data, HINT_TOKENS, 0.0))
-    sequences = int(data["global_batch_size"])
     dp_size = data["dp_size"]
     if hint.coef:
         scale = hint_nll_scale(hint.aggregation, hint_tokens=tokens, sequences=sequences)
@@ -57,6 +60,19 @@ def actor_loss(
     mean = total.detach() * dp_size / hint_nll_scale("token-mean", hint_tokens=tokens, sequences=sequences)
     metrics["hint_nll"] = Metric(value=mean, aggregation=AggregationType.SUM)
     return loss, metrics
+
+
+def count_what_votes(data: TensorDict) -> float:
+    """Let verl's losses divide by the rows and tokens that are trained on; returns the rows of the optimiser step.
+
+    A row whose verdict failed is in neither number. Where an update has no generated token at all, verl would divide
+    zero by zero, and one such update would turn every weight into NaN.
+    """
+    rows = max(data["global_batch_size"] - tu.get_non_tensor_data(data, FAILED_ROWS, 0.0), 1.0)
+    tu.assign_non_tensor(data, global_batch_size=rows, batch_num_tokens=max(data["batch_num_tokens"], 1))
+    # Not again in another loss or micro-batch that shares the data.
+    tu.assign_non_tensor(data, **{FAILED_ROWS: 0.0})
+    return float(rows)
 
 
 @dataclass(frozen=True)
@@ -82,7 +98,7 @@ def una_loss(
     assert model_output is not None
     assert data is not None
     log_probs = no_padding_2_padding(model_output["log_probs"], data)
-    rollouts, dp_size = int(data["global_batch_size"]), data["dp_size"]
+    rollouts, dp_size = count_what_votes(data), data["dp_size"]
     padded = data.select("response_mask", "ref_log_prob", "advantages").to_padded_tensor()
     mask = padded["response_mask"].bool()
     scores = torch.where(mask, padded["advantages"], torch.full_like(padded["advantages"], -torch.inf)).amax(-1)

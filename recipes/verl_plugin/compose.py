@@ -1,63 +1,144 @@
 """Lays a run's values over verl's own configuration files, and the user's overrides over both."""
 
+import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra import compose, initialize_config_module
+from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from transformers import AutoTokenizer
 
 from data_prep.prompt_styles import STYLES
-from recipes.experiment import ExperimentError, nearest
+from recipes.experiment import Experiment, ExperimentError, nearest
+from recipes.run_dir import RunDir
+from recipes.verl_plugin.verl_config import rl_config, sft_config
 
 CONFIG_FILE = "verl.yaml"
+REINFORCEMENT, SUPERVISED = "ppo_trainer", "sft_trainer_engine"
+"""verl's own configurations that a run is laid over."""
 
 
 def compose_config(base: str, values: dict[str, Any], overrides: list[str]) -> DictConfig:
-    """verl's configuration `base` ("ppo_trainer", "sft_trainer_engine") with our values and then the user's.
+    """verl's configuration `base` (REINFORCEMENT or SUPERVISED) with our values and then the user's.
 
     Raises:
         ExperimentError: for an override that is not key=value, or whose key verl does not have.
     """
-    with initialize_config_module("verl.trainer.config", version_base=None):
+    # By folder, not by module: importing verl takes seconds, and --dry_run composes too.
+    found = importlib.util.find_spec("verl")
+    assert found is not None
+    assert found.submodule_search_locations is not None
+    with initialize_config_dir(str(Path(found.submodule_search_locations[0]) / "trainer/config"), version_base=None):
         config = compose(base)
     OmegaConf.set_struct(config, False)
     config = OmegaConf.merge(config, OmegaConf.create(values))
     OmegaConf.set_struct(config, True)
-    for override in overrides:
-        key, equals, text = override.lstrip("+").partition("=")
-        if not equals:
-            raise ExperimentError(f"override {override!r} after --: write key=value")
-        if override.startswith("+"):
-            OmegaConf.set_struct(config, False)
-        try:
-            OmegaConf.update(config, key, yaml.safe_load(text), force_add=override.startswith("+"))
-        except (OmegaConfBaseException, AttributeError):
-            known = list(_keys(config))
-            raise ExperimentError(
-                f"override {key!r} after --: verl has no such setting{nearest(key, known)} "
-                f"Write +{override} to add one."
-            ) from None
-        OmegaConf.set_struct(config, True)
     assert isinstance(config, DictConfig)
+    for override in overrides:
+        _apply(config, override)
     return config
+
+
+def _apply(config: DictConfig, override: str) -> None:
+    """Set one key=value, or add one by +key=value. Raises ExperimentError as `compose_config`."""
+    key, equals, text = override.lstrip("+").partition("=")
+    if not equals or not key:
+        raise ExperimentError(f"override {override!r} after --: write key=value")
+    adds = override.startswith("+")
+    OmegaConf.set_struct(config, not adds)
+    try:
+        OmegaConf.update(config, key, yaml.safe_load(text), force_add=adds)
+    except (OmegaConfBaseException, AttributeError, TypeError, ValueError):
+        raise ExperimentError(
+            f"override {key!r} after --: verl has no such setting{nearest(key, list(_keys(config)))} "
+            f"Write +{override} to add one."
+        ) from None
+    except yaml.YAMLError:
+        raise ExperimentError(f"override {override!r} after --: {text!r} is not a value that YAML can read") from None
+    finally:
+        OmegaConf.set_struct(config, True)
+
+
+def stage_overrides(experiment: Experiment) -> dict[str, tuple[str, ...]]:
+    """Which of the user's overrides each verl stage of a run takes, by its configuration: every one that it knows.
+
+    Raises:
+        ExperimentError: for an override that no stage of the run takes.
+    """
+    if not experiment.overrides:
+        return {}
+    placeholders: dict[str, Any] = {
+        "run": RunDir(Path("run")),
+        "model": experiment.model,
+        "train_file": Path("train.parquet"),
+        "test_file": Path("test.parquet"),
+        "resume_from": None,
+    }
+    configs = {
+        base: compose_config(base, make(experiment, **placeholders), [])
+        for stage, base, make in (("sft", SUPERVISED, sft_config), ("rl", REINFORCEMENT, rl_config))
+        if stage in experiment.stages
+    }
+    if not configs:
+        raise ExperimentError(
+            f"override {experiment.overrides[0]!r} after --: --algo {experiment.algo} on {experiment.data} trains on "
+            f"TRL, and no stage of the run takes verl's settings; use the flags of alignment (run.py --help)"
+        )
+    taken: dict[str, list[str]] = {base: [] for base in configs}
+    for override in experiment.overrides:
+        section = override.lstrip("+").partition("=")[0].partition(".")[0]
+        # A setting that is added belongs to the stages that have its section, and to all where none has.
+        adding = override.startswith("+") and any(section in config for config in configs.values())
+        refusal: ExperimentError | None = None
+        fits = False
+        for base, config in configs.items():
+            if adding and section not in config:
+                continue
+            try:
+                _apply(config, override)
+            except ExperimentError as error:
+                refusal = error
+            else:
+                fits = True
+                taken[base].append(override)
+        if not fits and refusal is not None:
+            raise refusal
+    return {base: tuple(overrides) for base, overrides in taken.items()}
 
 
 def load_config(base: str, folder: Path, overrides: list[str]) -> DictConfig:
     """`compose_config` with the values launch wrote to folder/verl.yaml."""
+    from transformers import AutoTokenizer
+
     values = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     config = compose_config(base, values, overrides)
     style = STYLES[values["uft"]["prompt_style"]]
-    if style.chat:
-        model = config.model if base.startswith("sft") else config.actor_rollout_ref.model
+    model = (config.model if base == SUPERVISED else config.actor_rollout_ref.model).path
+    if config.data.apply_chat_template_kwargs.chat_template is None:
         try:
-            model.custom_chat_template = style.template(AutoTokenizer.from_pretrained(model.path).chat_template)
+            template = style.template(AutoTokenizer.from_pretrained(model).chat_template)
         except ValueError as error:
             raise ExperimentError(str(error)) from None
+        config.data.apply_chat_template_kwargs.chat_template = template
+    if base != SUPERVISED:
+        # The shared-memory buffer in which weights travel to vLLM must hold the largest of them.
+        engine = config.actor_rollout_ref.rollout.checkpoint_engine
+        engine.update_weights_bucket_megabytes = max(engine.update_weights_bucket_megabytes, largest_weight_mib(model))
     return config
+
+
+def largest_weight_mib(model: str) -> int:
+    """MiB (2^20 bytes), rounded up, of a model's largest weight in float32, as verl sends it; loads no weights."""
+    import torch
+    from transformers import AutoConfig
+    from verl.utils.model import get_hf_auto_model_class
+
+    config = AutoConfig.from_pretrained(model)
+    with torch.device("meta"):
+        shape = get_hf_auto_model_class(config).from_config(config)
+    return -(-4 * max(weight.numel() for weight in shape.parameters()) // 2**20)
 
 
 def arguments() -> tuple[Path, list[str]]:

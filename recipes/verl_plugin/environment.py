@@ -18,6 +18,9 @@ def environment(experiment: Experiment, run: RunDir) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
         "RAY_USAGE_STATS_ENABLED": "0",
         "VLLM_NO_USAGE_STATS": "1",
+        # FlashInfer compiles its sampler as the engine starts, which ends the run there where the machine's nvcc does
+        # not fit the headers we pin. vLLM's own needs no compiler. Whoever has a fitting nvcc may set 1.
+        "VLLM_USE_FLASHINFER_SAMPLER": os.environ.get("VLLM_USE_FLASHINFER_SAMPLER", "0"),
         "HYDRA_FULL_ERROR": "1",
         "TENSORBOARD_DIR": str(run.path / "tensorboard"),
         "VERL_USE_EXTERNAL_MODULES": "recipes.verl_plugin.external",
@@ -26,6 +29,9 @@ def environment(experiment: Experiment, run: RunDir) -> dict[str, str]:
     if experiment.device == "cpu":
         env |= {
             "VERL_PLATFORM": "cpu",
+            # No device for anybody, and one name for each of those that Ray counts: it refuses an empty list, the usual
+            # way to force the CPU.
+            "CUDA_VISIBLE_DEVICES": ",".join(["-1"] * experiment.n_gpu),
             # verl registers its FSDP engines under accelerator names only; this picks them, nothing else.
             "VERL_ENGINE_DEVICE": "cuda",
             "VERL_USE_EXTERNAL_MODULES": "recipes.verl_plugin.platform_cpu,recipes.verl_plugin.external",

@@ -1,6 +1,7 @@
 """Loaded by verl in every process of a run (VERL_USE_EXTERNAL_MODULES): registers what verl looks up by name.
 
-Imports nothing heavy: reward workers and the driver load it too.
+Imports nothing heavy: reward workers and the driver load it too. The hooks stand last: one whose module is already
+imported is called where it is registered.
 """
 
 import functools
@@ -15,28 +16,6 @@ import wrapt
 ROLLOUT = ("vllm", "async")
 SEED = "UFT_SEED"
 """Environment variable with the run's seed."""
-
-
-@wrapt.when_imported("verl.workers.rollout.base")
-def _register(module: types.ModuleType) -> None:
-    module._ROLLOUT_REGISTRY[ROLLOUT] = "recipes.verl_plugin.weight_sync.RunServerAdapter"
-
-
-@wrapt.when_imported("verl.utils.torch_functional")
-def _log_probs(module: types.ModuleType) -> None:
-    from recipes.verl_plugin.log_probs import log_probs_in_blocks
-
-    module.logprobs_from_logits_v2 = log_probs_in_blocks  # type: ignore[attr-defined]
-
-
-@wrapt.when_imported("verl.utils.model")
-def _critic(module: types.ModuleType) -> None:
-    """verl loads a critic with flash-attention and nothing else; where that is not installed, with torch's own.
-
-    Its head starts from random numbers that verl does not seed: two runs with one seed would part at their second step.
-    """
-    without = importlib.util.find_spec("flash_attn") is None
-    module.load_valuehead_model = seeded(load_critic if without else module.load_valuehead_model)  # type: ignore
 
 
 def seeded(load: Callable[..., Any]) -> Callable[..., Any]:
@@ -64,3 +43,50 @@ def load_critic(local_path: str, torch_dtype: Any, model_config: Any, trust_remo
         attn_implementation="sdpa",
         trust_remote_code=trust_remote_code,
     )
+
+
+def without_head(select: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    """`select`, verl's choice of the modules that FSDP2 shards each by itself, less the language head.
+
+    verl's fused head multiplies by lm_head's weight and never calls lm_head, so nothing gathers a head that is sharded
+    by itself (verl#7520). Left to the root module, as verl leaves a tied one, it is gathered with the model's forward
+    and backward pass, for the memory of one more vocabulary matrix meanwhile. The plain head is right either way; it
+    gets the same layout, so that there is only one to test.
+    """
+
+    @functools.wraps(select)
+    def selected(model: Any, fsdp_transformer_layer_cls_to_wrap: Any) -> list[Any]:
+        # By the last part of the name: an adapter puts its own in front of it.
+        heads = [module for name, module in model.named_modules() if name.rpartition(".")[2] == "lm_head"]
+        modules = select(model, fsdp_transformer_layer_cls_to_wrap)
+        return [module for module in modules if module not in heads]
+
+    return selected
+
+
+@wrapt.when_imported("verl.workers.rollout.base")
+def _register(module: types.ModuleType) -> None:
+    module._ROLLOUT_REGISTRY[ROLLOUT] = "recipes.verl_plugin.weight_sync.RunServerAdapter"
+
+
+@wrapt.when_imported("verl.utils.torch_functional")
+def _log_probs(module: types.ModuleType) -> None:
+    from recipes.verl_plugin.log_probs import log_probs_in_blocks
+
+    module.logprobs_from_logits_v2 = log_probs_in_blocks  # type: ignore[attr-defined]
+
+
+@wrapt.when_imported("verl.utils.model")
+def _critic(module: types.ModuleType) -> None:
+    """verl loads a critic with flash-attention and nothing else; where that is not installed, with torch's own.
+
+    Its head starts from random numbers that verl does not seed: two runs with one seed would part at their second step.
+    """
+    without = importlib.util.find_spec("flash_attn") is None
+    module.load_valuehead_model = seeded(load_critic if without else module.load_valuehead_model)  # type: ignore
+
+
+@wrapt.when_imported("verl.utils.fsdp_utils")
+def _head(module: types.ModuleType) -> None:
+    # apply_fsdp2, which others import by name, looks this one up in its module at every call.
+    module._select_fsdp2_wrap_targets = without_head(module._select_fsdp2_wrap_targets)  # type: ignore[attr-defined]

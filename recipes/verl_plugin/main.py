@@ -16,7 +16,7 @@ from verl.utils.device import auto_set_device
 from verl.utils.logging_utils import configure_verl_logging
 
 from recipes.verl_plugin.compat import check_verl_version
-from recipes.verl_plugin.compose import arguments, load_config
+from recipes.verl_plugin.compose import REINFORCEMENT, arguments, load_config
 
 
 @ray.remote
@@ -72,7 +72,7 @@ def main() -> None:
     """Run one RL stage to its end."""
     check_verl_version()
     folder, overrides = arguments()
-    config = checked_config(load_config("ppo_trainer", folder, overrides))
+    config = checked_config(load_config(REINFORCEMENT, folder, overrides))
     # By module name, so that the actor is pickled by reference and not as a part of __main__.
     from recipes.verl_plugin.main import UnifiedTaskRunner as task_runner_class
 

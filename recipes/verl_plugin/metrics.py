@@ -20,12 +20,12 @@ def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-def hint_metrics(records: list[dict[str, Any]], scores: list[float]) -> dict[str, float]:
+def hint_metrics(records: list[dict[str, Any]], scores: list[float | None]) -> dict[str, float]:
     """uft/* of one batch.
 
     Args:
         records: the "uft" entry of every rollout's extra fields.
-        scores: the reward of every rollout.
+        scores: the reward of every rollout; None where the verdict failed, which is in no mean reward.
 
     Returns:
         mean hint and generated tokens a rollout, the part of each solution that was given, and the mean reward by
@@ -35,7 +35,8 @@ def hint_metrics(records: list[dict[str, Any]], scores: list[float]) -> dict[str
         return {}
     by_length: dict[int, list[float]] = defaultdict(list)
     for record, score in zip(records, scores, strict=True):
-        by_length[record["length"]].append(score)
+        if score is not None:
+            by_length[record["length"]].append(score)
     shares = [record["length"] / record["n_segments"] if record["n_segments"] else 0.0 for record in records]
     metrics = {
         "uft/hint_frac": _mean(shares),

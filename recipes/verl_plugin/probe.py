@@ -14,7 +14,7 @@ from verl.utils.distributed import destroy_global_process_group, initialize_glob
 
 from recipes.records import Records
 from recipes.verl_plugin.actor_loss import HINT_TOKENS, HintLoss, actor_loss
-from recipes.verl_plugin.compose import arguments, load_config
+from recipes.verl_plugin.compose import REINFORCEMENT, arguments, load_config
 from recipes.verl_plugin.standalone import update_batch, worker_of
 
 # What a sleeping engine keeps of the device (CUDA graphs, its context), in bytes.
@@ -51,7 +51,7 @@ def longest_rows(tokens: int, prompt: int, response: int, vocabulary: int) -> di
 def main() -> None:
     """Build the worker, hold what the engine would, update once."""
     folder, overrides = arguments()
-    config = load_config("ppo_trainer", folder, overrides)
+    config = load_config(REINFORCEMENT, folder, overrides)
     _, rank, world = initialize_global_process_group()
     worker, actor = worker_of(config)
     data, settings = config.data, config.uft

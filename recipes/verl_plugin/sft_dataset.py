@@ -7,12 +7,15 @@ import torch
 from torch.utils.data import Dataset
 
 
-def encode_solution(tokenizer: Any, prompt: list[dict[str, str]], answer: str) -> tuple[list[int], list[int]]:
+def encode_solution(
+    tokenizer: Any, prompt: list[dict[str, str]], answer: str, template: str | None = None
+) -> tuple[list[int], list[int]]:
     """Token ids of a prompt and of its solution with the end-of-text token.
 
     Prompt and solution are encoded apart, as a rollout sees them: the prompt first, then tokens of the response.
+    `template` takes the place of the tokenizer's own chat template.
     """
-    text = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
+    text = tokenizer.apply_chat_template(prompt, chat_template=template, add_generation_prompt=True, tokenize=False)
     prompt_ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     return prompt_ids, [*tokenizer(answer, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
 
@@ -31,9 +34,10 @@ class SolutionDataset(Dataset):
         frame = pd.concat([pd.read_parquet(file, columns=["prompt", "answer"]) for file in files], ignore_index=True)
         if 0 < max_samples < len(frame):
             frame = frame.iloc[:max_samples]
+        template = config.apply_chat_template_kwargs.chat_template
         self.rows = []
         for prompt, answer in zip(frame["prompt"], frame["answer"], strict=True):
-            sample = encode_solution(tokenizer, [dict(message) for message in prompt], answer)
+            sample = encode_solution(tokenizer, [dict(message) for message in prompt], answer, template)
             if len(sample[0]) + len(sample[1]) <= config.max_length:
                 self.rows.append(sample)
         dropped = len(frame) - len(self.rows)

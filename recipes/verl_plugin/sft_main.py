@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
+from torchdata.stateful_dataloader import StatefulDataLoader
 from verl.trainer import sft_trainer
 from verl.utils.device import auto_set_device
 from verl.utils.distributed import destroy_global_process_group, initialize_global_process_group
@@ -18,20 +20,31 @@ from verl.utils.tracking import Tracking
 from recipes.records import Records
 from recipes.run_dir import RunDir, keep_newest, mark_complete
 from recipes.verl_plugin.compat import check_verl_version
-from recipes.verl_plugin.compose import arguments, load_config
+from recipes.verl_plugin.compose import SUPERVISED, arguments, load_config
+from recipes.verl_plugin.export import finish_export
 
 
 class UnifiedSFTTrainer(sft_trainer.SFTTrainer):
     """verl's SFT trainer with our records, and checkpoints that a kill cannot tear."""
 
     def _build_dataloader(self) -> None:
-        for name, dataset in (("train", self.train_dataset), ("validation", self.val_dataset)):
-            if dataset is not None and len(dataset) < self.config.data.train_batch_size:
-                raise ValueError(
-                    f"the {name} file has {len(dataset)} usable rows, fewer than a batch "
-                    f"(--batch_size {self.config.data.train_batch_size}): no step could be made"
-                )
+        batch, rows = self.config.data.train_batch_size, len(self.train_dataset)
+        if rows < batch:
+            raise ValueError(
+                f"the train file has {rows} usable rows, fewer than --batch_size {batch}: no step could be made"
+            )
         super()._build_dataloader()
+        ranks = self.engine.get_data_parallel_size()
+        if self.val_dataset is not None and len(self.val_dataset) < batch:
+            # A small test file need not fill a batch of training.
+            self.val_dataloader: StatefulDataLoader[Any] = StatefulDataLoader(
+                self.val_dataset,
+                batch_size=max(1, len(self.val_dataset) // ranks),
+                sampler=self.val_sampler,
+                collate_fn=self.collate_fn,
+                num_workers=self.config.data.num_workers,
+                drop_last=True,
+            )
         self.train_sampler.seed = self.config.trainer.seed
 
     def _build_ckpt_handler(self) -> None:
@@ -43,6 +56,7 @@ class UnifiedSFTTrainer(sft_trainer.SFTTrainer):
             save(step)
             if self.rank == 0:
                 folder = run.checkpoints / f"global_step_{step}"
+                finish_export(folder, self.config.model.path, OmegaConf.to_container(self.config.uft.record))
                 mark_complete(folder, step)
                 # No accuracy is known here: evaluation is a stage of its own, so hf/best stays empty.
                 run.publish_weights(folder / "huggingface", step, accuracy=None)
@@ -81,7 +95,7 @@ def main() -> None:
     faulthandler.register(signal.SIGUSR1, file=sys.stderr)
     check_verl_version()
     folder, overrides = arguments()
-    config = load_config("sft_trainer_engine", folder, overrides)
+    config = load_config(SUPERVISED, folder, overrides)
     auto_set_device(config)
     initialize_global_process_group()
     torch.manual_seed(config.trainer.seed)

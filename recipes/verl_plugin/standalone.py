@@ -17,7 +17,7 @@ from verl.workers.engine_workers import TrainingWorker, TrainingWorkerConfig
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
 from recipes.run_dir import RunDir
-from recipes.verl_plugin.compose import compose_config
+from recipes.verl_plugin.compose import REINFORCEMENT, compose_config
 from recipes.verl_plugin.verl_config import rl_config
 
 
@@ -32,7 +32,7 @@ def training_worker(model: str, folder: Path) -> tuple[TrainingWorker, Any, int,
         test_file=folder,
         resume_from=None,
     )
-    worker, actor = worker_of(compose_config("ppo_trainer", values, []))
+    worker, actor = worker_of(compose_config(REINFORCEMENT, values, []))
     return worker, actor, rank, world
 
 

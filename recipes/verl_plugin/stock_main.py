@@ -9,7 +9,7 @@ from typing import Any
 from verl.trainer.main_ppo import TaskRunnerV1, run_ppo
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
-from recipes.verl_plugin.compose import arguments, load_config
+from recipes.verl_plugin.compose import REINFORCEMENT, arguments, load_config
 from recipes.verl_plugin.main import checked_config
 from recipes.verl_plugin.verl_config import POLL_SECONDS
 
@@ -25,7 +25,7 @@ class QuickReplayBuffer(ReplayBuffer):
 def main() -> None:
     """Train to the end."""
     folder, overrides = arguments()
-    run_ppo(checked_config(load_config("ppo_trainer", folder, overrides)), task_runner_class=TaskRunnerV1)
+    run_ppo(checked_config(load_config(REINFORCEMENT, folder, overrides)), task_runner_class=TaskRunnerV1)
 
 
 if __name__ == "__main__":

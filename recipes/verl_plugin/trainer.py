@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as parquet
 import transfer_queue as tq
+from omegaconf import OmegaConf
 from tensordict import TensorDict
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.utils import tensordict_utils as tu
@@ -21,7 +22,9 @@ from recipes.algorithms import get_algorithm
 from recipes.losses.hint_nll import hint_mask
 from recipes.records import Records
 from recipes.run_dir import RunDir, keep_newest, mark_complete
-from recipes.verl_plugin.actor_loss import HINT_TOKENS, HintLoss, ImplicitReward, actor_loss, una_loss
+from recipes.verl_plugin.actor_loss import FAILED_ROWS, HINT_TOKENS, HintLoss, ImplicitReward, actor_loss, una_loss
+from recipes.verl_plugin.export import finish_export
+from recipes.verl_plugin.failed_rows import mask_failed
 from recipes.verl_plugin.metrics import hint_metrics, reward_metrics, validation_accuracy
 from recipes.verl_plugin.reward_watch import EXAMPLES, RewardFailure, RewardLimits, RewardWatch, failure
 from recipes.verl_plugin.rollout_log import digest, rollout_lines, write_rollouts
@@ -36,7 +39,8 @@ class UnifiedTrainer(PPOTrainerSync):
         settings = self.config.uft
         self.run_dir = RunDir(Path(settings.run_dir))
         self.records = Records(self.run_dir.path, self.total_training_steps)
-        self.records.resume_at(self.global_steps)
+        # The validation of step 0 is made again where there is no checkpoint yet: its old line goes.
+        self.records.resume_at(self.global_steps or -1)
         self.replay_buffer.poll_interval = POLL_SECONDS
         self._fetched = (-1, 0)
         self._failure: RewardFailure | None = None
@@ -66,6 +70,7 @@ class UnifiedTrainer(PPOTrainerSync):
     # --- heartbeat -------------------------------------------------------------------------------------------------
 
     def on_step_begin(self) -> None:
+        self._failed_rows: set[str] = set()
         self.records.phase("rollout", self.global_steps - 1)
         super().on_step_begin()
 
@@ -93,6 +98,7 @@ class UnifiedTrainer(PPOTrainerSync):
 
     def _balance_batch(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
         batch.reorder(sorted(range(len(batch)), key=lambda row: batch.keys[row]))
+        self._failed_rows |= mask_failed(batch)
         return super()._balance_batch(batch, *args, **kwargs)
 
     # --- loss ------------------------------------------------------------------------------------------------------
@@ -113,6 +119,7 @@ class UnifiedTrainer(PPOTrainerSync):
         # The normaliser of an optimiser step: the same for all mini-batches of a rollout batch, so that every hint
         # token of the batch weighs the same.
         batch.extra_info[HINT_TOKENS] = tokens / updates
+        batch.extra_info[FAILED_ROWS] = sum(key in self._failed_rows for key in batch.keys) / updates
         return super()._update_actor(batch, metrics)
 
     # --- metrics, checkpoints ----------------------------------------------------------------------------------------
@@ -139,8 +146,8 @@ class UnifiedTrainer(PPOTrainerSync):
 
     def _rollout_metrics(self, batch: Any, step: int) -> dict[str, float]:
         """uft/* and reward/* of the step, in the batch's canonical order; logs the first rollouts on the way."""
-        real = [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
-        keys = sorted(real)
+        failed, tagged = self._failed_rows, zip(batch.keys, batch.tags, strict=True)
+        keys = sorted(key for key, tag in tagged if key in failed or not tag.get("is_padding", False))
         fields = ["extra_fields", "rm_scores", "prompts", "responses"]
         data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=fields)
         rows = [
@@ -153,7 +160,9 @@ class UnifiedTrainer(PPOTrainerSync):
         if shown:
             lines = rollout_lines(self.tokenizer, rows[:shown], prompts[:shown], responses[:shown])
             write_rollouts(self.run_dir.rollouts, step, lines)
-        found = hint_metrics([row["uft"] for row in rows], [row["score"] for row in rows])
+        found = hint_metrics(
+            [row["uft"] for row in rows], [None if row["key"] in failed else row["score"] for row in rows]
+        )
         found.update(reward_metrics([row["reward"] for row in rows]))
         if (key := self._reward_watch.verdict(found)) is not None:
             bad = [number for number, row in enumerate(rows) if row["reward"].get(key)][:EXAMPLES]
@@ -177,6 +186,8 @@ class UnifiedTrainer(PPOTrainerSync):
         super()._save_checkpoint()
         self._save_due = False
         folder = self.run_dir.checkpoints / f"global_step_{step}"
+        base, record = self.config.actor_rollout_ref.model.path, OmegaConf.to_container(self.config.uft.record)
+        finish_export(folder / "actor", base, record)
         mark_complete(folder, step)
         self.run_dir.publish_weights(folder / "actor" / "huggingface", step, accuracy)
         keep_newest(self.run_dir.checkpoints, self.config.uft.keep_checkpoints)

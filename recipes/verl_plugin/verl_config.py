@@ -4,11 +4,12 @@ Pure: imports no verl, so that --dry_run answers at once. `compose.py` lays thes
 """
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from data_prep.prompt_styles import PLAIN_TEMPLATE, STYLES
-from recipes.experiment import Experiment
+from recipes.experiment import Experiment, training_record
 from recipes.kernels import has_flash_attention, has_fused_head
 from recipes.run_dir import RunDir
 from recipes.verl_plugin.environment import ROOT, environment
@@ -34,8 +35,6 @@ def model_config(experiment: Experiment, model: str) -> dict[str, Any]:
     flash = has_flash_attention(e)
     return {
         "path": model,
-        # The chat style builds on the model's own template, which compose.py reads when the run starts.
-        "custom_chat_template": None if STYLES[e.prompt_style].chat else PLAIN_TEMPLATE,
         "enable_gradient_checkpointing": e.device == "cuda",
         "use_remove_padding": flash,
         "override_config": {"attn_implementation": "flash_attention_2" if flash else "sdpa"},
@@ -43,6 +42,14 @@ def model_config(experiment: Experiment, model: str) -> dict[str, Any]:
         "lora_alpha": e.alignment.lora_alpha,
         "target_modules": "all-linear",
     }
+
+
+def chat_template(experiment: Experiment) -> dict[str, str | None]:
+    """What prompts are rendered with, handed over at each call: the tokenizer, which verl saves, keeps its own.
+
+    The chat style builds on the model's own template, which compose.py reads when the run starts.
+    """
+    return {"chat_template": None if STYLES[experiment.prompt_style].chat else PLAIN_TEMPLATE}
 
 
 def engine_config(experiment: Experiment, *, trained: bool) -> dict[str, Any]:
@@ -95,7 +102,7 @@ def rl_config(
         # In the engine's own process: beside it, the two wait for each other by spinning on both cores.
         rollout["engine_kwargs"]["vllm"]["distributed_executor_backend"] = "uni" if e.tp_size == 1 else "mp"
         rollout["max_num_batched_tokens"] = max(8192, e.max_prompt_length + e.response_length)
-        rollout["checkpoint_engine"] = {"update_weights_bucket_megabytes": 64}
+        rollout["checkpoint_engine"] = {"update_weights_bucket_megabytes": 64}  # more for large weights: compose.py
     elif e.lora_rank:
         rollout["load_format"] = "safetensors"
     return {
@@ -104,11 +111,13 @@ def rl_config(
             "train_files": str(train_file),
             "val_files": str(test_file),
             "train_batch_size": e.batch_size,
-            "val_max_samples": e.val_size,
+            # The test file holds the problems of --val_size: verl would draw others than an evaluation takes.
+            "val_max_samples": -1,
             "max_prompt_length": e.max_prompt_length,
             "max_response_length": e.response_length,
             "filter_overlong_prompts": True,
             "seed": e.seed,
+            "apply_chat_template_kwargs": chat_template(e),
             # Rows are short texts; in-process loading keeps the order exactly resumable.
             "dataloader_num_workers": 0,
         },
@@ -189,7 +198,8 @@ def uft_section(experiment: Experiment, run: RunDir) -> dict[str, Any]:
     """Our own section of the configuration, read by the agent loop and the trainer."""
     e = experiment
     return {
-        "algorithm": e.algo if "rl" in e.stages and len(e.stages) == 1 else "rft",
+        "algorithm": e.algo,
+        "record": asdict(training_record(e)),
         "run_dir": str(run.path),
         "seed": e.seed,
         "T_hint": e.T_hint,
@@ -238,13 +248,19 @@ def sft_config(
     e = experiment
     longest = e.max_prompt_length + e.max_hint_length + e.max_response_length
     return {
-        "uft": {"run_dir": str(run.path), "keep_checkpoints": e.keep_checkpoints, "prompt_style": e.prompt_style},
+        "uft": {
+            "run_dir": str(run.path),
+            "keep_checkpoints": e.keep_checkpoints,
+            "prompt_style": e.prompt_style,
+            "record": asdict(training_record(e)),
+        },
         "data": {
             "train_files": str(train_file),
             "val_files": str(test_file),
             "train_batch_size": e.batch_size,
             "max_token_len_per_gpu": e.tokens_per_micro_batch,
-            "val_max_samples": e.val_size,
+            "val_max_samples": -1,
+            "apply_chat_template_kwargs": chat_template(e),
             "max_length": longest,
             "custom_cls": {"path": "pkg://recipes.verl_plugin.sft_dataset", "name": "SolutionDataset"},
             "num_workers": 0,

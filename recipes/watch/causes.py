@@ -85,7 +85,7 @@ CAUSES: tuple[Cause, ...] = (
         "disk_full",
         r"No space left on device|\bENOSPC\b|Errno 28|Disk quota exceeded",
         "The disk (or your quota) is full. Free some, keep fewer checkpoints (--keep_checkpoints 1), or write "
-        "elsewhere with --out. Ray also writes to /tmp: RAY_TMPDIR moves that.",
+        "elsewhere with --out. Ray also writes to the temporary folder: TMPDIR moves that.",
         in_log=True,
     ),
     _cause(
@@ -185,6 +185,13 @@ CAUSES: tuple[Cause, ...] = (
         "missing_module",
         r"ModuleNotFoundError|No module named|cannot import name|undefined symbol",
         "The installed packages do not fit together. Run ./install.sh again; it puts the pinned versions back.",
+    ),
+    _cause(
+        "large_weight",
+        r"is too large to fit in the bucket",
+        "One weight is larger than the buffer in which weights travel to vLLM. Give it more, in MiB: "
+        "-- actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes=1024",
+        in_log=True,
     ),
     _cause(
         "weight_sync",

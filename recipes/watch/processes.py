@@ -21,6 +21,9 @@ _PR_SET_CHILD_SUBREAPER = 36
 _BUSY_HELP = "Wait for it, stop it with Ctrl-C there, or choose another --out."
 _GONE = (psutil.NoSuchProcess, psutil.ZombieProcess)
 
+_held: set[Path] = set()
+"""Run folders whose lock this process holds."""
+
 
 class RunBusyError(RuntimeError):
     """Another supervisor is at work in the run directory."""
@@ -107,11 +110,17 @@ def end_leftovers_held(run_dir: Path, grace_s: float = 5.0) -> int:
 def hold_run(run_dir: Path) -> Iterator[None]:
     """Be the only supervisor of `run_dir` for the time of the block (`run_dir/run.lock`: pid and start time).
 
-    The kernel drops the lock with its holder, so one left by a killed supervisor is simply taken over.
+    The kernel drops the lock with its holder, so one left by a killed supervisor is simply taken over. Within the block
+    the same process may hold it again. A folder that did not exist before and is still empty afterwards is removed.
 
     Raises:
         RunBusyError: another living supervisor holds it.
     """
+    own = run_dir.resolve()
+    if own in _held:
+        yield
+        return
+    new = not run_dir.exists()
     run_dir.mkdir(parents=True, exist_ok=True)
     path = run_dir / LOCK_NAME
     while True:
@@ -129,10 +138,15 @@ def hold_run(run_dir: Path) -> Iterator[None]:
         os.ftruncate(descriptor, 0)
         note = {"pid": me.pid, "start_time": me.create_time(), "host": socket.gethostname()}
         os.pwrite(descriptor, json.dumps(note).encode(), 0)
+        _held.add(own)
         yield
     finally:
+        _held.discard(own)
         path.unlink(missing_ok=True)
         os.close(descriptor)
+        if new:
+            with suppress(OSError):
+                run_dir.rmdir()
 
 
 @contextmanager

@@ -61,7 +61,7 @@ def test_verl_accepts_the_reinforcement_configuration(algo: str, profile: str, d
     assert config.actor_rollout_ref.ref.strategy == "fsdp2"
     assert config.actor_rollout_ref.rollout.response_length == experiment.response_length
     assert config.actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu == experiment.tokens_per_micro_batch
-    assert config.uft.algorithm == ("rft" if algo == "sft_rft" else algo)
+    assert config.uft.algorithm == algo
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -214,3 +214,70 @@ def test_a_critic_loads_without_flash_attention_and_its_head_from_the_seed() -> 
     environment = os.environ | {"VERL_USE_EXTERNAL_MODULES": "recipes.verl_plugin.external", "UFT_SEED": "3"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
     assert done.stdout.strip().endswith("(1, 3, 1)"), done.stderr[-2000:]
+
+
+UNITS = """
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+sizes = dict(vocab_size=16, hidden_size=8, intermediate_size=8, num_attention_heads=1, num_key_value_heads=1)
+
+def model(tied):
+    return Qwen2ForCausalLM(Qwen2Config(**sizes, num_hidden_layers=2, tie_word_embeddings=tied))
+
+with torch.device("meta"):
+    untied, tied = model(False), model(True)
+# What apply_fsdp2 calls, by whichever name the engine knows it.
+select = apply_fsdp2.__globals__["_select_fsdp2_wrap_targets"]
+assert "_select_fsdp2_wrap_targets" in apply_fsdp2.__code__.co_names
+
+def units(model):
+    chosen = select(model, ["Qwen2DecoderLayer"])
+    return [name for name, module in model.named_modules() if any(module is each for each in chosen)]
+
+layers = ["model.layers.0", "model.layers.1"]
+assert units(untied) == ["model.embed_tokens", *layers], units(untied)
+assert units(tied) == layers, units(tied)
+adapter = units(get_peft_model(untied, LoraConfig(target_modules="all-linear", modules_to_save=["lm_head"])))
+assert adapter == [f"base_model.model.{name}" for name in ("model.embed_tokens", *layers)], adapter
+print("ok")
+"""
+"""Expects `apply_fsdp2`."""
+
+
+def test_fsdp2_leaves_an_untied_head_to_the_root_module() -> None:
+    """As an SFT stage imports verl, in a process of its own: what is registered stays registered."""
+    import os
+    import subprocess
+    import sys
+
+    from verl.utils.fsdp_utils import _select_fsdp2_wrap_targets
+
+    expect_parameters(_select_fsdp2_wrap_targets, "model, fsdp_transformer_layer_cls_to_wrap", "external.py")
+    code = (
+        "import verl.trainer.sft_trainer; from verl.workers.engine.fsdp.transformer_impl import apply_fsdp2\n" + UNITS
+    )
+    environment = os.environ | {"VERL_USE_EXTERNAL_MODULES": "recipes.verl_plugin.external"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert done.stdout.strip().endswith("ok"), done.stderr[-2000:]
+
+
+def test_our_hooks_reach_what_was_imported_before_them() -> None:
+    """A hook whose module is imported already runs at once, before the rest of external.py does."""
+    import os
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, verl.utils.model, verl.utils.torch_functional; from verl.utils.fsdp_utils import apply_fsdp2;"
+        "assert 'recipes.verl_plugin.external' not in sys.modules;"
+        "import recipes.verl_plugin.external;"
+        "assert verl.utils.model.load_valuehead_model.__wrapped__;"
+        "assert verl.utils.torch_functional.logprobs_from_logits_v2.__module__ == 'recipes.verl_plugin.log_probs'\n"
+    )
+    environment = os.environ | {"VERL_USE_EXTERNAL_MODULES": "", "UFT_SEED": "3"}
+    done = subprocess.run(
+        [sys.executable, "-c", code + UNITS], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.stdout.strip().endswith("ok"), done.stderr[-2000:]

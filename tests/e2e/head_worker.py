@@ -1,6 +1,8 @@
-"""Run by test_head.py: gradient of the UFT loss from verl's FSDP2 engine, and the arrays over the vocabulary it makes.
+"""Run by test_head.py through torchrun: gradients of verl's FSDP2 engine, and the arrays over the vocabulary they take.
 
-head_worker.py MODEL OUT.pt fused|plain
+    torchrun --nproc_per_node=R head_worker.py OUT.pt MODEL ...
+For every model with the plain and with the fused head, and for every loss: the gradient of the same rows, shared out
+over the ranks.
 """
 
 import sys
@@ -13,12 +15,18 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from verl.utils.config import omega_conf_to_dataclass
-from verl.utils.distributed import destroy_global_process_group
-from verl.workers.utils.losses import ppo_loss
+from verl.utils.distributed import destroy_global_process_group, initialize_global_process_group
+from verl.workers.engine_workers import TrainingWorker
+from verl.workers.utils.losses import ppo_loss, sft_loss
 
+from recipes.profiles import PROFILES
+from recipes.resolve import build_experiment
+from recipes.run_dir import RunDir
 from recipes.verl_plugin import standalone
 from recipes.verl_plugin.actor_loss import HINT_TOKENS, HintLoss, actor_loss
+from recipes.verl_plugin.compose import REINFORCEMENT, compose_config
 from recipes.verl_plugin.probe import longest_rows
+from recipes.verl_plugin.verl_config import rl_config
 
 ROWS, PROMPT, RESPONSE = 6, 7, 20
 
@@ -39,31 +47,59 @@ class VocabularyArrays(TorchDispatchMode):
         return result
 
 
-def main() -> None:
-    model, out, fused = sys.argv[1], Path(sys.argv[2]), sys.argv[3] == "fused"
-    compose = standalone.compose_config
+def worker_with(model: str, folder: Path, *, fused: bool) -> tuple[TrainingWorker, Any]:
+    """(worker, actor configuration) of a run on the CPU profile, with the plain or the fused head."""
+    values = rl_config(
+        build_experiment({"model": model}, PROFILES["cpu"]),
+        run=RunDir(folder),
+        model=model,
+        train_file=folder,
+        test_file=folder,
+        resume_from=None,
+    )
     override = [f"actor_rollout_ref.model.use_fused_kernels={fused}"]
-    standalone.compose_config = lambda base, values, _: compose(base, values, override)
-    worker, actor, _, _ = standalone.training_worker(model, out.parent)
+    return standalone.worker_of(compose_config(REINFORCEMENT, values, override))
+
+
+def measure(worker: TrainingWorker, actor: Any, rank: int, world: int, *, fused: bool) -> dict[str, Any]:
+    """Gradient and arrays over the vocabulary, by loss."""
     vocabulary = worker.model_config.hf_config.vocab_size
     torch.manual_seed(0)
     columns = longest_rows(ROWS * (PROMPT + RESPONSE), PROMPT, RESPONSE, vocabulary)
     hints = sum(int((mask == 0).sum()) for mask in columns["loss_mask"])
+    # SFT's mask is over the whole row.
+    whole = columns | {"loss_mask": [torch.nn.functional.pad(mask, (PROMPT, 0)) for mask in columns["loss_mask"]]}
     settings = omega_conf_to_dataclass(actor)
     losses = {
-        "plain": partial(ppo_loss, settings),
-        "uft": partial(actor_loss, settings, HintLoss(0.9, "token-mean")),
+        "plain": (columns, partial(ppo_loss, settings)),
+        "uft": (columns, partial(actor_loss, settings, HintLoss(0.9, "token-mean"))),
+        "sft": (whole, partial(sft_loss, config=None)),
     }
+    mine = slice(rank * ROWS // world, (rank + 1) * ROWS // world)
     found: dict[str, Any] = {"hint tokens": hints}
-    for name, loss in losses.items():
+    for name, (rows, loss) in losses.items():
         extra = {HINT_TOKENS: float(hints), "global_batch_size": ROWS, "use_fused_kernels": fused}
-        data = standalone.update_batch(columns, **extra)
+        data = standalone.update_batch({column: values[mine] for column, values in rows.items()}, **extra)
         with worker.engine.train_mode(), VocabularyArrays(vocabulary) as arrays:
             worker.engine.optimizer_zero_grad()
             worker.engine.forward_backward_batch(data, loss)
             gradient = {n: p.grad.full_tensor().clone() for n, p in worker.engine.module.named_parameters()}
         found[name] = {"arrays": dict(arrays.found), "gradient": gradient}
-    torch.save(found, out)
+    return found
+
+
+def main() -> None:
+    out, models = Path(sys.argv[1]), sys.argv[2:]
+    _, rank, world = initialize_global_process_group()
+    found = {}
+    # The plain head first: verl puts the fused one into the model's class, for the rest of the process.
+    for head in ("plain", "fused"):
+        for model in models:
+            fused = head == "fused"
+            worker, actor = worker_with(model, out.parent, fused=fused)
+            found[Path(model).name, head] = measure(worker, actor, rank, world, fused=fused)
+    if rank == 0:
+        torch.save(found, out)
     destroy_global_process_group()
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,8 +31,11 @@ RL = ("--batch_size", "8", "--seed", str(SEED), "--T_hint", str(T_HINT), "--test
 UFT = ("--algo", "uft", "--T", "6", *RL)
 
 
-def tiny_model(folder: Path) -> Path:
-    """A random two-layer Qwen2 with the embedded model's tokenizer; the same weights in every process."""
+def tiny_model(folder: Path, *, tied: bool = True) -> Path:
+    """A random two-layer Qwen2 with the embedded model's tokenizer; the same weights in every process.
+
+    Not `tied`: with an output layer of its own, as models from 7B upwards have.
+    """
     from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
     tokenizer = AutoTokenizer.from_pretrained(EMBEDDED)
@@ -44,7 +48,7 @@ def tiny_model(folder: Path) -> Path:
         num_attention_heads=2,
         num_key_value_heads=2,
         max_position_embeddings=512,
-        tie_word_embeddings=True,
+        tie_word_embeddings=tied,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
@@ -63,12 +67,15 @@ def tiny_experiment(**flags: Any) -> Experiment:
     return build_experiment(flags, PROFILES["cpu"])
 
 
-def run(out: Path, *flags: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """run.py with these flags into `out`; fails the test with its output when it fails."""
+def run(
+    out: Path, *flags: str, check: bool = True, cwd: Path = ROOT, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """run.py with these flags into `out`; fails the test with its output when it fails. `env` is added to ours."""
     # A run that hangs fails its test long before the suite's own limit.
     patience = () if "--stall_minutes" in flags else ("--stall_minutes", "8")
     command = [sys.executable, str(ROOT / "run.py"), "--profile", "cpu", "--out", str(out), *flags, *patience]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=dict(os.environ))
+    full = {**os.environ, **(env or {})}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=full)
     if check:
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done
@@ -134,3 +141,51 @@ def without_times(data: dict[str, float]) -> dict[str, float]:
     """Metrics that a run is expected to repeat."""
     kept = ("uft/", "critic/score", "reward/", "val/acc", "actor/hint_nll", "actor/pg_loss", "train/loss", "val/loss")
     return {name: value for name, value in data.items() if name.startswith(kept)}
+
+
+CHAT_TEMPLATE = (
+    "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}[assistant] {% endif %}"
+)
+
+
+def wide_model(folder: Path, vocabulary: int = 49_152) -> Path:
+    """A random two-layer Llama as published ones are: a vocabulary matrix of more than 64 MiB, a chat template of its
+    own, and a config.json that speaks of another type than the weights have."""
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    folder.mkdir(parents=True)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy2(EMBEDDED / name, folder / name)
+    file = folder / "tokenizer.json"
+    tokenizer = json.loads(file.read_text(encoding="utf-8"))
+    words = tokenizer["model"]["vocab"]
+    known = len(words) + len([token for token in tokenizer["added_tokens"] if token["content"] not in words])
+    # No merge leads to them: prompts are encoded as before, but every id can be decoded.
+    words |= {f"Ġw{number}": number for number in range(known, vocabulary)}
+    file.write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
+    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
+    loaded = AutoTokenizer.from_pretrained(folder)
+    assert len(loaded) == vocabulary
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=384,
+        intermediate_size=256,
+        num_hidden_layers=2,
+        num_attention_heads=6,
+        num_key_value_heads=3,
+        head_dim=64,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        eos_token_id=loaded.eos_token_id,
+        pad_token_id=loaded.pad_token_id,
+        bos_token_id=None,
+    )
+    model = LlamaForCausalLM(config)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.15)
+    model.save_pretrained(folder)
+    saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps({**saved, "dtype": "bfloat16"}), encoding="utf-8")
+    return folder

@@ -30,8 +30,8 @@ def returning(folder: Path, expression: str) -> str:
     ("response", "expected", "correct"),
     [
         ("7 * 12 = 84 </think>\n<answer> 25 </answer>", 1.0, True),
-        ("the answer is 25", 0.2, False),
-        ("<answer> 26 </answer>", 0.0, False),
+        ("the answer is 25", 0.0, False),
+        ("<answer> 26 </answer>", 0.1, False),
         ("it is 250, or 1.25", 0.0, False),
     ],
 )

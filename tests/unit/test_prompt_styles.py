@@ -63,6 +63,46 @@ def test_an_answer_that_is_boxed_already_is_not_boxed_twice() -> None:
     assert row["answer"] == "So $\\boxed{2}$."
 
 
+@pytest.mark.parametrize("style", ["qwen_math", "none"])
+@pytest.mark.parametrize(
+    ("hint", "kept"),
+    [
+        (["We add.\n", "So $\\boxed{2}$."], 1),
+        (["So $\\boxed{2}$."], 0),
+        (["We add.\n", "It is $\\boxed{2}$. ", "Indeed, it is 2."], 1),
+        (["We add.\n", "Once $\\boxed{2}$. ", "And again. ", "So $\\boxed{2}$."], 1),
+        (["We add.\n", "Then $x = \\boxed{5}$.\n", "So $\\boxed{2}$."], 1),
+        (["We add.\n", "It is \\boxed 2."], 1),
+        (["We add.\n", "It is $\\boxed {2}$."], 1),
+        (["We add.\n", "It is $\\box", "ed{2}$. ", "Done."], 1),
+        (["We add.\n", "It is $\\boxed", "{2}$. ", "Done."], 1),
+        (["We add.\n", "It is $\\boxed{", "2}$. ", "Done."], 1),
+        (["We add.\n", "", "It is $\\boxed{2}$."], 2),
+        (["We </think> add.\n", "It is $\\boxed{2}$."], 1),
+        (["We add.\n", "</think> It is $\\boxed{2}$. </think>", "Done."], 1),
+        (["We add.\n", "It is 2."], 2),
+        ([], 0),
+    ],
+)
+def test_hints_end_before_the_first_box_where_the_answer_is_read_from_one(
+    style: str, hint: list[str], kept: int
+) -> None:
+    row = restyle(math_row(hint, "2"), STYLES[style], "row")
+    assert row["hint"] == hint[:kept]
+    assert row["answer"].startswith("".join(hint)), "the whole solution is what supervised training learns"
+    for end in range(len(row["hint"]) + 1):
+        alone = "".join(row["hint"][:end])
+        for text in (alone, alone + " I do not know.", alone + "2}"):
+            found = compute_score("math", text, {"target": "2"}, answer_format="boxed")
+            assert found["score"] == 0.0, text
+
+
+@pytest.mark.parametrize("style", ["completion", "chat", "r1"])
+def test_hints_keep_their_boxes_where_the_answer_is_read_from_tags(style: str) -> None:
+    hint = ["We add.\n", "So $\\boxed{2}$."]
+    assert restyle(math_row(hint, "2"), STYLES[style], "row")["hint"] == hint
+
+
 def test_countdown_in_chat_style_keeps_its_solution() -> None:
     row = to_row(generate(1, 0, "train", Space(sizes=(3,)))[0], 0, "train")
     chat = restyle(row, STYLES["chat"], "row")

@@ -1,0 +1,122 @@
+"""Refuses data and rewards for which a hint alone scores: a response begins with its hint, so rollouts would be paid
+for what they were given. Example: a hint that ends in "so the sum is 12", and a reward that looks for 12 anywhere."""
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, cast
+
+import pyarrow.parquet as parquet
+
+from data_prep.prompt_styles import STYLES, question_text, restyle
+from data_prep.schema import Row
+from recipes.experiment import Experiment, ExperimentError
+from reward_fns import compute_score, is_custom, is_graded
+from reward_fns.pool import shared_pool
+
+_COLUMNS = ["prompt", "hint", "answer", "data_source", "reward_model"]
+
+_HINTS = 20_000
+"""Hints tried by a built-in reward: about a second."""
+
+_ROWS = 64
+"""Rows tried by a user's reward, which may ask a model over the network, with their longest hint only."""
+
+_SHOWN = 80
+
+
+@dataclass(frozen=True)
+class _PaidHint:
+    """A hint that scores alone: the first `texts` texts of a row. solution_score: its whole solution's, if compared."""
+
+    texts: int
+    text: str
+    score: float
+    solution_score: float | None
+
+
+def refuse_paid_hints(experiment: Experiment, train: Path) -> None:
+    """Score hints alone, as a rollout that generates nothing would be, in the experiment's prompt style.
+
+    A hint must not get full marks; by a reward without "right" (GRADED), not as much as the whole solution. Rows are
+    taken from all over the file, so a fault of a few rows may be missed in a large one.
+
+    Raises:
+        ExperimentError: naming file and row and showing the end of the hint; also for rows that cannot be restyled or
+            that no reward judges.
+    """
+    if not experiment.algorithm.uses_hints:
+        return
+    custom = is_custom(experiment.reward)
+    table = parquet.read_table(train, columns=_COLUMNS)
+    numbers = _spread([len(hint or ()) for hint in table["hint"].to_pylist()], longest_only=custom)
+    if not numbers:
+        return
+    rows = table.take(numbers).to_pylist()
+    check = partial(_paid_hint, experiment, is_graded(experiment.reward), train)
+    # A user's reward may wait for a server; as many calls at once as the pool has workers. Built-in ones compute here.
+    with ThreadPoolExecutor(shared_pool().workers if custom else 1) as threads:
+        found = list(threads.map(check, numbers, rows))
+    paid = [(number, row, hint) for number, row, hint in zip(numbers, rows, found, strict=True) if hint is not None]
+    if paid:
+        number, row, hint = paid[0]
+        compared = "" if hint.solution_score is None else f", and its whole solution {hint.solution_score:g}"
+        raise ExperimentError(
+            f"{train}, row {number}: a hint alone, the first {hint.texts} of the {len(row['hint'])} texts in column "
+            f"hint, scores {hint.score:g}{compared}; it ends {hint.text[-_SHOWN:]!r}. Rollouts would be paid for what "
+            f"they were given ({len(paid)} of the {len(rows)} rows checked have such a hint). Move the answer out of "
+            f"the texts of column hint into column answer, or choose a --reward that reads only the final answer; "
+            f"--algo rft and sft train without hints."
+        )
+
+
+def _spread(n_texts: Sequence[int], *, longest_only: bool) -> list[int]:
+    """Numbers of the rows to check, evenly spread over those with hints, given how many texts each row's hint has.
+
+    longest_only: one hint per row will be tried, not one for each of its texts.
+    """
+    hinted = [number for number, n in enumerate(n_texts) if n]
+    if not hinted:
+        return []
+    wanted = _ROWS if longest_only else max(1, _HINTS * len(hinted) // sum(n_texts))
+    wanted = min(wanted, len(hinted))
+    return [hinted[place * len(hinted) // wanted] for place in range(wanted)]
+
+
+def _paid_hint(experiment: Experiment, graded: bool, train: Path, number: int, row: dict[str, Any]) -> _PaidHint | None:
+    """The shortest hint of a row that scores alone, or None."""
+    where = f"{train}, row {number}"
+    if experiment.prompt_style != "completion":
+        try:
+            row = dict(restyle(cast(Row, row), STYLES[experiment.prompt_style], where))
+        except ValueError as error:
+            raise ExperimentError(str(error)) from None
+    reward, style = experiment.reward, STYLES[experiment.prompt_style]
+    truth, asked = row["reward_model"]["ground_truth"], {"question": question_text(row["prompt"])}
+
+    def judged(response: str) -> dict[str, float | str]:
+        try:
+            return compute_score(
+                row["data_source"], response, truth, asked, reward=reward, answer_format=style.answer_format
+            )
+        except ValueError as error:
+            raise ExperimentError(f"{where}, column data_source: {error}") from None
+
+    # Too long a hint loses texts in a rollout, so one may end after any of them.
+    hints: Iterable[tuple[int, str]] = enumerate(accumulate(row["hint"]), start=1)
+    if is_custom(reward):
+        hints = [(len(row["hint"]), "".join(row["hint"]))] if row["hint"] else []
+    for texts, text in hints:
+        # A verdict that failed is 0 in score and acc.
+        verdict = judged(text)
+        score = float(verdict["score"])
+        if not graded and verdict["acc"] == 1.0:
+            return _PaidHint(texts, text, score, None)
+        if graded and score > 0.0:
+            solution_score = float(judged(row["answer"])["score"])
+            if 0.0 < solution_score <= score:
+                return _PaidHint(texts, text, score, solution_score)
+    return None

@@ -1,0 +1,65 @@
+"""How published weights were trained: a small file beside them, so that whoever prompts them knows how.
+
+A folder called "last" or a hub cache's hash does not say whether its model was trained on chat prompts.
+"""
+
+import json
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+TRAINING_RECORD = "unified_ft.json"
+_EXPERIMENT = "experiment.yaml"
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """What an evaluation or a further stage has to know of the training before it."""
+
+    algo: str
+    """Algorithm that trained the weights."""
+
+    data: str
+    """What it trained on."""
+
+    base_model: str
+    """What the run started from."""
+
+    prompt_style: str
+    """How questions were put: a name in data_prep/prompt_styles.py."""
+
+    max_prompt_length: int
+    """Longest prompt in tokens."""
+
+    max_response_length: int
+    """Most generated tokens."""
+
+
+def read_record(weights: Path) -> tuple[TrainingRecord, Path] | None:
+    """The record of a folder of weights and the file it came from: its own, else the run's that holds it; or None."""
+    own = weights / TRAINING_RECORD
+    if own.is_file():
+        found = _record(json.loads(own.read_text(encoding="utf-8")))
+        return None if found is None else (found, own)
+    # hf/best, or checkpoints/global_step_N/actor/huggingface, of a run from before there was such a file.
+    for folder in (weights, *weights.resolve().parents[:4]):
+        file = folder / _EXPERIMENT
+        if file.is_file():
+            saved = yaml.safe_load(file.read_text(encoding="utf-8"))
+            found = _record({**saved, "base_model": saved.get("model")}) if isinstance(saved, dict) else None
+            return None if found is None else (found, file)
+    return None
+
+
+def _record(values: dict[str, Any]) -> TrainingRecord | None:
+    known = {field.name: values.get(field.name) for field in fields(TrainingRecord)}
+    return None if None in known.values() else TrainingRecord(**known)  # type: ignore[arg-type]
+
+
+def model_name(model: str) -> str:
+    """The name people know a model by: of a folder in a hub cache (models--owner--name/snapshots/hash) the model's."""
+    cached = re.search(r"(?:^|/)models--[^/]+--([^/]+)", model)
+    return cached[1] if cached else Path(model).name

@@ -1,0 +1,98 @@
+"""A checkpoint's Hugging Face folder as users expect it: plain weights (adapters merged), the model's own tokenizer.
+
+verl writes `huggingface/` beside its shards. With LoRA that holds peft's names, which transformers takes for another
+model's and fills up with random numbers; with any model its config.json repeats the type of the base model's file, and
+its tokenizer is the one verl has adjusted for training.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from recipes.own_files import keep_own_files
+from recipes.run_dir import write_json
+from recipes.training_record import TRAINING_RECORD
+
+ADAPTER = "adapter"
+"""Folder beside `huggingface/` with the adapter alone, in peft's format."""
+
+LORA_META = "lora_train_meta.json"
+"""Where verl notes rank and alpha of a checkpoint with adapters."""
+
+_PEFT_PREFIX = "base_model.model."
+
+def finish_export(checkpoint: Path, base: str, record: dict[str, Any]) -> None:
+    """Make `checkpoint/huggingface` loadable by anything, and `checkpoint/adapter` where adapters were trained.
+
+    Args:
+        checkpoint: verl's folder of the policy, holding `huggingface/` (and lora_train_meta.json with adapters).
+        base: folder or hub name of the model the stage started from.
+        record: how the weights were trained, for `huggingface/unified_ft.json`.
+    """
+    weights = checkpoint / "huggingface"
+    if (checkpoint / LORA_META).exists():
+        adapter = _split_adapter(checkpoint, base)
+        _merge(base, adapter, weights)
+        write_json(adapter / TRAINING_RECORD, record)
+    else:
+        _name_type(weights)
+    keep_own_files(base, weights)
+    write_json(weights / TRAINING_RECORD, record)
+
+
+def _split_adapter(checkpoint: Path, base: str) -> Path:
+    """The adapter of a checkpoint in a folder of its own."""
+    from peft import LoraConfig
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    found = {}
+    for file in sorted((checkpoint / "huggingface").glob("*.safetensors")):
+        with safe_open(file, framework="pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 (no mapping)
+                if ".lora_" in name:
+                    found[name.replace(".default.", ".")] = tensors.get_tensor(name)
+    if not found:
+        raise ValueError(f"{checkpoint / LORA_META} speaks of adapters, but {checkpoint / 'huggingface'} holds none")
+    meta = json.loads((checkpoint / LORA_META).read_text(encoding="utf-8"))
+    modules = {name.partition(".lora_")[0].removeprefix(_PEFT_PREFIX).rpartition(".")[2] for name in found}
+    folder = checkpoint / ADAPTER
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    LoraConfig(
+        r=meta["r"],
+        lora_alpha=meta["lora_alpha"],
+        target_modules=sorted(modules),
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=base,
+        inference_mode=True,
+    ).save_pretrained(str(folder))
+    save_file(found, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def _merge(base: str, adapter: Path, weights: Path) -> None:
+    """Replace the weights of a folder by the base model's with the adapter added."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    for file in weights.glob("*.safetensors*"):
+        file.unlink()
+    merged.save_pretrained(weights)
+
+
+def _name_type(weights: Path) -> None:
+    """Let config.json say the type its weights have; a reader would round them to another one without a word."""
+    from safetensors import safe_open
+
+    with safe_open(next(iter(sorted(weights.glob("*.safetensors")))), framework="pt") as tensors:
+        dtype = tensors.get_tensor(next(iter(tensors.keys()))).dtype
+    file = weights / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    config.pop("torch_dtype", None)
+    write_json(file, {**config, "dtype": str(dtype).removeprefix("torch.")})
+

@@ -1,0 +1,81 @@
+"""verl overrides after -- reach every stage that knows them, and are refused by name where none does."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recipes.experiment import Experiment, ExperimentError
+from recipes.profiles import PROFILES
+from recipes.resolve import build_experiment
+from recipes.verl_plugin.compose import REINFORCEMENT, SUPERVISED, stage_overrides
+
+pytestmark = pytest.mark.contract
+
+ROOT = Path(__file__).resolve().parents[2]
+DECAY, CLIP, FREQUENCY = "optim.weight_decay=0.5", "actor_rollout_ref.actor.clip_ratio_c=9", "trainer.test_freq=9"
+
+
+def experiment(algo: str, *overrides: str, **flags: Any) -> Experiment:
+    return build_experiment({"algo": algo, "overrides": overrides, **flags}, PROFILES["cpu"])
+
+
+def front_door(*flags: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "run.py"), "--profile", "cpu", *flags]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_each_stage_gets_what_its_configuration_knows() -> None:
+    assert stage_overrides(experiment("uft", CLIP, FREQUENCY)) == {REINFORCEMENT: (CLIP, FREQUENCY)}
+    assert stage_overrides(experiment("sft", DECAY)) == {SUPERVISED: (DECAY,)}
+    both = stage_overrides(experiment("sft_rft", DECAY, CLIP, FREQUENCY))
+    assert both == {SUPERVISED: (DECAY, FREQUENCY), REINFORCEMENT: (CLIP, FREQUENCY)}
+    assert stage_overrides(experiment("uft")) == {}
+
+
+def test_a_setting_that_is_added_goes_where_its_section_is() -> None:
+    added = "+optim.extra=1"
+    assert stage_overrides(experiment("sft_rft", added)) == {SUPERVISED: (added,), REINFORCEMENT: ()}
+    assert stage_overrides(experiment("uft", "+new.extra=1")) == {REINFORCEMENT: ("+new.extra=1",)}
+
+
+@pytest.mark.parametrize("algo", ["uft", "sft", "sft_rft"])
+@pytest.mark.parametrize("override", ["nonsense.key=1", "trainer.test_frek=9", "trainer.test_freq", "=1"])
+def test_nonsense_is_refused_by_name(algo: str, override: str) -> None:
+    with pytest.raises(ExperimentError, match="after --") as refused:
+        stage_overrides(experiment(algo, FREQUENCY, override))
+    assert override.partition("=")[0] in str(refused.value)
+
+
+@pytest.mark.parametrize("algo", ["dpo", "kto", "una", "una_sft"])
+def test_stages_that_train_on_trl_take_none(algo: str) -> None:
+    with pytest.raises(ExperimentError, match="trains on TRL"):
+        stage_overrides(experiment(algo, FREQUENCY, data="countdown_preference"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (("--algo", "sft", "--", "optim.weight_decay=0.5", "nonsense.key=1"), "nonsense.key"),
+        (("--algo", "dpo", "--data", "countdown_preference", "--", "nonsense.key=1"), "nonsense.key"),
+        (("--eval", "--", "trainer.test_freq=1"), "evaluation"),
+    ],
+)
+def test_the_front_door_refuses_in_one_line(flags: tuple[str, ...], named: str) -> None:
+    done = front_door("--dry_run", *flags)
+    assert done.returncode == 2
+    assert done.stderr.strip().count("\n") == 0
+    assert named in done.stderr
+
+
+def test_the_command_of_a_supervised_stage_has_its_overrides() -> None:
+    done = front_door("--dry_run", "--algo", "sft_rft", "--", DECAY, CLIP)
+    assert done.returncode == 0, done.stderr
+    commands = {line.split()[-2].rpartition(".")[2]: line for line in done.stdout.splitlines() if " -m recipes" in line}
+    supervised = next(line for line in commands.values() if "sft_main" in line)
+    reinforced = next(line for line in commands.values() if "verl_plugin.main" in line)
+    assert supervised.endswith(f"/sft {DECAY}")
+    assert reinforced.endswith(CLIP)
+    assert DECAY not in reinforced

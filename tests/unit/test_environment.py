@@ -1,0 +1,72 @@
+"""What a run's and an evaluation's process are given: vLLM does not compile FlashInfer's sampler, unless told to."""
+
+import os
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eval.generate import generate
+from eval.harness import load_engine
+from eval.models import Weights
+from recipes.profiles import PROFILES
+from recipes.resolve import build_experiment
+from recipes.run_dir import RunDir
+from recipes.verl_plugin.environment import environment
+
+SAMPLER = "VLLM_USE_FLASHINFER_SAMPLER"
+
+
+class Taken(Exception):
+    """Something was imported from a stub; carries the variable as it was then."""
+
+
+class Stub(types.ModuleType):
+    """In the place of a module that would load vLLM."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise Taken(os.environ.get(SAMPLER))
+
+
+@pytest.fixture
+def stubs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules that the evaluations import vLLM from, and one that takes seconds."""
+    for name in ("vllm", "vllm.lora.request", "lm_eval.models.vllm_causallms"):
+        monkeypatch.setitem(sys.modules, name, Stub(name))
+    transformers: Any = types.ModuleType("transformers")
+    transformers.AutoTokenizer = transformers.AutoConfig = None
+    monkeypatch.setitem(sys.modules, "transformers", transformers)
+
+
+@pytest.fixture(params=[None, "1"], ids=["unset", "set by the user"])
+def expected(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What vLLM is to find, with the variable unset or with a user's own value."""
+    # First set, so that whatever the code puts there is taken back in either case.
+    monkeypatch.setenv(SAMPLER, request.param or "")
+    if request.param is None:
+        monkeypatch.delenv(SAMPLER)
+    return request.param or "0"
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
+def test_a_run_samples_without_flashinfer(expected: str, profile: Any, tmp_path: Path) -> None:
+    assert environment(build_experiment({}, profile), RunDir(tmp_path))[SAMPLER] == expected
+
+
+@pytest.mark.usefixtures("stubs")
+def test_an_evaluation_samples_without_flashinfer(expected: str) -> None:
+    settings: Any = None
+    with pytest.raises(Taken) as taken:
+        next(generate(settings, [], Weights("model"), "cuda"))
+    assert taken.value.args == (expected,)
+
+
+@pytest.mark.usefixtures("stubs")
+def test_a_suite_of_the_harness_samples_without_flashinfer(expected: str) -> None:
+    with pytest.raises(Taken) as taken:
+        load_engine(Weights("model"), "cuda", seed=0)
+    assert taken.value.args == (expected,)
