@@ -18,7 +18,7 @@ from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment, ExperimentError, from_yaml, to_yaml
 from recipes.plan import describe
 from recipes.run_dir import RunDir, checkpoint_step, publish, read_metrics, write_json, write_text
-from recipes.stages import VERL_FILE, Stage, newest_checkpoint, run_stage
+from recipes.stages import VERL_FILE, Stage, absolute, newest_checkpoint, run_stage
 from recipes.tasks import TASKS
 from recipes.trl_plugin.plan import PLAN_FILE, check_machine
 from recipes.verl_plugin.environment import environment
@@ -258,7 +258,7 @@ def dry_run(experiment: Experiment, out: Path) -> str:
         config = rl_config(
             experiment,
             run=run,
-            model=experiment.model,
+            model=absolute(experiment.model),
             train_file=files.train,
             test_file=files.test,
             resume_from=None,
@@ -269,7 +269,12 @@ def dry_run(experiment: Experiment, out: Path) -> str:
         parts += [f"{run.path / PLAN_FILE}:", plan]
     else:
         config = sft_config(
-            experiment, run=run, model=experiment.model, train_file=files.train, test_file=files.test, resume_from=None
+            experiment,
+            run=run,
+            model=absolute(experiment.model),
+            train_file=files.train,
+            test_file=files.test,
+            resume_from=None,
         )
         parts += [
             f"{run.path / VERL_FILE} (laid over verl's sft_trainer_engine):",

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from itertools import takewhile
 
 
 def gpu_count() -> int:
@@ -11,17 +12,33 @@ def gpu_count() -> int:
 
 
 def visible_devices() -> list[str]:
-    """NVIDIA GPUs a process started now would see, as CUDA_VISIBLE_DEVICES names them; none without a driver."""
+    """NVIDIA GPUs a process started now would see, as CUDA_VISIBLE_DEVICES names them; none without a driver.
+
+    As CUDA reads the variable: devices up to the first that is not there, and none where one is named twice.
+    """
+    listed = _listed()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [device.strip() for device in visible.split(",") if device.strip() not in ("", "-1")]
+    if visible is None:
+        return [str(number) for number in range(len(listed))]
+    named = [device.strip() for device in visible.split(",")]
+    known = list(takewhile(lambda device: _is_there(device, listed), named))
+    return known if len(set(known)) == len(known) else []
+
+
+def _listed() -> list[str]:
+    """What the driver says of each GPU, a line each."""
     if shutil.which("nvidia-smi") is None:
         return []
     try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=False)
+        found = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return []
-    return [str(number) for number in range(sum(line.startswith("GPU ") for line in listed.stdout.splitlines()))]
+    return [line for line in found.stdout.splitlines() if line.startswith("GPU ")]
+
+
+def _is_there(device: str, listed: list[str]) -> bool:
+    # A name is a UUID or the beginning of one; parts of a GPU (MIG) are not listed, and believed.
+    return int(device) < len(listed) if device.isdigit() else device.startswith(("GPU-", "MIG-")) and bool(listed)
 
 
 def gpu_memory_gb() -> float | None:

@@ -1,4 +1,4 @@
-"""The actor losses, installed with set_loss_fn: verl's ppo_loss plus the hint's log-likelihood, or UNA's regression."""
+"""Losses of actor and critic for set_loss_fn: ppo_loss plus the hint's log-likelihood, UNA's regression, value_loss."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 from tensordict import TensorDict
 from verl.utils import tensordict_utils as tu
 from verl.utils.metric import AggregationType, Metric
-from verl.workers.utils.losses import ppo_loss
+from verl.workers.utils.losses import ppo_loss, value_loss
 from verl.workers.utils.padding import no_padding_2_padding
 
 from recipes.algorithms.base import HintAggregation
@@ -118,3 +118,17 @@ def una_loss(
         name: Metric(value=total * dp_size / rollouts, aggregation=AggregationType.SUM) for name, total in means.items()
     }
     return loss, metrics
+
+
+def critic_loss(
+    config: Any,
+    model_output: dict[str, Any] | None = None,
+    data: TensorDict | None = None,
+    dp_group: Any = None,
+    **_: Any,
+) -> tuple[torch.Tensor, dict[str, Any]]:
+    """verl's value loss over what votes: see `count_what_votes`."""
+    assert data is not None
+    count_what_votes(data)
+    loss: tuple[torch.Tensor, dict[str, Any]] = value_loss(config, model_output, data, dp_group)
+    return loss

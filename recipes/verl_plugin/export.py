@@ -22,6 +22,7 @@ LORA_META = "lora_train_meta.json"
 
 _PEFT_PREFIX = "base_model.model."
 
+
 def finish_export(checkpoint: Path, base: str, record: dict[str, Any]) -> None:
     """Make `checkpoint/huggingface` loadable by anything, and `checkpoint/adapter` where adapters were trained.
 
@@ -95,4 +96,3 @@ def _name_type(weights: Path) -> None:
     config = json.loads(file.read_text(encoding="utf-8"))
     config.pop("torch_dtype", None)
     write_json(file, {**config, "dtype": str(dtype).removeprefix("torch.")})
-

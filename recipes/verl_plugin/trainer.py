@@ -22,7 +22,15 @@ from recipes.algorithms import get_algorithm
 from recipes.losses.hint_nll import hint_mask
 from recipes.records import Records
 from recipes.run_dir import RunDir, keep_newest, mark_complete
-from recipes.verl_plugin.actor_loss import FAILED_ROWS, HINT_TOKENS, HintLoss, ImplicitReward, actor_loss, una_loss
+from recipes.verl_plugin.actor_loss import (
+    FAILED_ROWS,
+    HINT_TOKENS,
+    HintLoss,
+    ImplicitReward,
+    actor_loss,
+    critic_loss,
+    una_loss,
+)
 from recipes.verl_plugin.export import finish_export
 from recipes.verl_plugin.failed_rows import mask_failed
 from recipes.verl_plugin.metrics import hint_metrics, reward_metrics, validation_accuracy
@@ -48,6 +56,8 @@ class UnifiedTrainer(PPOTrainerSync):
         self._algorithm = get_algorithm(settings.algorithm)
         self._reward_watch = RewardWatch(RewardLimits(**{f.name: settings[f.name] for f in fields(RewardLimits)}))
         self.actor_rollout_wg.set_loss_fn(self._loss())
+        if self.use_critic:
+            self.critic_wg.set_loss_fn(partial(critic_loss, omega_conf_to_dataclass(self.config.critic)))
         self._say_what_is_left_out()
         super().on_init_end()
 
@@ -98,7 +108,10 @@ class UnifiedTrainer(PPOTrainerSync):
 
     def _balance_batch(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
         batch.reorder(sorted(range(len(batch)), key=lambda row: batch.keys[row]))
-        self._failed_rows |= mask_failed(batch)
+        failed = mask_failed(batch)
+        if self.use_critic and len(failed) == len(batch):
+            raise RewardFailure(f"no answer of step {self.global_steps} could be scored; a critic cannot learn from it")
+        self._failed_rows |= failed
         return super()._balance_batch(batch, *args, **kwargs)
 
     # --- loss ------------------------------------------------------------------------------------------------------
@@ -110,10 +123,18 @@ class UnifiedTrainer(PPOTrainerSync):
         hint = HintLoss(coef=settings.hint_nll_coef, aggregation=settings.hint_nll_agg)
         return partial(actor_loss, omega_conf_to_dataclass(self.config.actor_rollout_ref.actor), hint)
 
+    def _update_critic(self, batch: Any, metrics: dict[str, Any]) -> Any:
+        updates = self._updates(batch, self.config.critic.ppo_mini_batch_size)
+        batch.extra_info[FAILED_ROWS] = sum(key in self._failed_rows for key in batch.keys) / updates
+        return super()._update_critic(batch, metrics)
+
+    def _updates(self, batch: Any, mini_batch_size: int) -> int:
+        """Optimiser steps on a batch, whose mini-batches are counted in prompts."""
+        return max(1, len(batch) // (mini_batch_size * self.config.actor_rollout_ref.rollout.n))
+
     def _update_actor(self, batch: Any, metrics: dict[str, Any]) -> Any:
         self.records.phase("update")
-        actor = self.config.actor_rollout_ref.actor
-        updates = max(1, len(batch) // (actor.ppo_mini_batch_size * self.config.actor_rollout_ref.rollout.n))
+        updates = self._updates(batch, self.config.actor_rollout_ref.actor.ppo_mini_batch_size)
         loss_mask = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["loss_mask"])
         tokens = int(hint_mask(loss_mask["loss_mask"].to_padded_tensor(0)).sum())
         # The normaliser of an optimiser step: the same for all mini-batches of a rollout batch, so that every hint

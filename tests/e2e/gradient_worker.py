@@ -19,7 +19,7 @@ from verl.workers.engine_workers import TrainingWorker
 from verl.workers.utils.losses import sft_loss
 
 from recipes.losses.hint_nll import hint_mask
-from recipes.verl_plugin.actor_loss import HINT_TOKENS, HintLoss, ImplicitReward, actor_loss, una_loss
+from recipes.verl_plugin.actor_loss import FAILED_ROWS, HINT_TOKENS, HintLoss, ImplicitReward, actor_loss, una_loss
 from recipes.verl_plugin.standalone import training_worker, update_batch
 
 ROWS = 8
@@ -33,19 +33,25 @@ TERMS: dict[str, dict[str, Any]] = {
     "hint paper sum": {"hint": HintLoss(0.9, "seq-mean-token-sum")},
     "all": {"kl_coef": 0.7, "entropy_coef": 0.3, "hint": HintLoss(0.9, "token-mean")},
     "una": {},
+    "no verdict": {"kl_coef": 0.7, "entropy_coef": 0.3, "hint": HintLoss(0.9, "token-mean"), "failed": ROWS},
     "sft": {},
 }
 
 
-def batch(rank: int, world: int, vocabulary: int, *, with_advantages: bool, sft: bool, micro: int | None) -> TensorDict:
-    """This rank's rows of the batch all layouts share, in micro-batches of `micro` rows (None: by tokens)."""
+def batch(
+    rank: int, world: int, vocabulary: int, *, with_advantages: bool, sft: bool, micro: int | None, failed: int = 0
+) -> TensorDict:
+    """This rank's rows of the batch all layouts share, in micro-batches of `micro` rows (None: by tokens).
+
+    The first `failed` rows have no verdict: the trainer has masked them.
+    """
     generator = torch.Generator().manual_seed(0)
     columns: dict[str, list[torch.Tensor]] = {}
     masks = []
     for prompt, hint, generated in SHAPES:
         length = hint + generated
         ids = torch.randint(1, vocabulary, (prompt + length,), generator=generator)
-        mask = torch.tensor([0] * hint + [1] * generated)
+        mask = torch.tensor([0] * hint + [1] * generated) * int(len(masks) >= failed)
         row = {
             "input_ids": ids,
             "position_ids": torch.arange(prompt + length),
@@ -63,7 +69,8 @@ def batch(rank: int, world: int, vocabulary: int, *, with_advantages: bool, sft:
     mine = range(rank * ROWS // world, (rank + 1) * ROWS // world)
     return update_batch(
         {name: [rows[i] for i in mine] for name, rows in columns.items()},
-        **{HINT_TOKENS: float(hint_mask(torch.stack(masks)).sum()), "global_batch_size": ROWS},
+        **{HINT_TOKENS: float(hint_mask(torch.stack(masks)).sum()), FAILED_ROWS: float(failed)},
+        global_batch_size=ROWS,
         use_dynamic_bsz=micro is None,
         max_token_len_per_gpu=40,
         micro_batch_size_per_gpu=micro or 1,
@@ -106,6 +113,7 @@ def main() -> None:
                 with_advantages=term in ("policy", "all"),
                 sft=term == "sft",
                 micro=micro,
+                failed=options.get("failed", 0),
             )
             found[term, micro] = gradients(worker, data, loss)
     if rank == 0:

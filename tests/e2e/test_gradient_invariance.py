@@ -44,6 +44,15 @@ def test_gradient_does_not_depend_on_micro_batches_or_ranks(gradients: dict[int,
             )
 
 
+def test_an_update_without_a_single_verdict_moves_nothing(gradients: dict[int, dict]) -> None:
+    """verl would divide by its zero tokens, and every weight would be NaN from then on."""
+    for ranks in (1, 2):
+        for micro in (4, 1):
+            assert torch.equal(
+                flat(gradients[ranks]["no verdict", micro]), torch.zeros(flat(gradients[1]["una", 4]).shape)
+            )
+
+
 def test_terms_add_up_to_the_whole_loss(gradients: dict[int, dict]) -> None:
     """The hint's log-likelihood is added to verl's loss, and changes nothing else in it."""
     parts = [flat(gradients[1][term, 4]) for term in ("policy", "kl", "entropy", "hint token-mean")]

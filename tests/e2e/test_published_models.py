@@ -22,15 +22,29 @@ pytestmark = pytest.mark.e2e
 
 TOKENS = 12
 SHORT = ("--prompt_style", "chat", "--T", "2", "--batch_size", "4", "--max_response_length", str(TOKENS), "--val_size")
-SHORT += ("5", "--test_freq", "2", "--max_parse_fail_rate", "1", "--log_rollouts", "-1", "--seed", "3")
+SHORT += (
+    "5",
+    "--max_prompt_length",
+    "400",
+    "--test_freq",
+    "2",
+    "--max_parse_fail_rate",
+    "1",
+    "--log_rollouts",
+    "-1",
+    "--seed",
+    "3",
+)
 
-# Scores by the first letter, so that groups differ; cannot judge some answers, and says so.
+# Scores by the last digit, so that groups differ; cannot judge some answers, and says so.
 REWARD = """
+GRADED = True
+
 def reward(response: str, answer: str) -> float:
-    letters = [c for c in response if c.isdigit()]
-    if letters and letters[-1] in "01":
+    digits = [c for c in response if c.isdigit()]
+    if "<answer>" not in response and digits and digits[-1] in "01":
         raise RuntimeError("no verdict")
-    return 0.5 if letters and int(letters[-1]) % 2 else 0.25
+    return 0.5 if digits and int(digits[-1]) % 2 else 0.25
 """
 
 
