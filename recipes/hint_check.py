@@ -25,6 +25,9 @@ _HINTS = 20_000
 _ROWS = 64
 """Rows tried by a user's reward, which may ask a model over the network, with their longest hint only."""
 
+_GRADED_SHARE = 0.1
+"""Of the rows: a reward model is a noisy judge, and rates one hint or another above its solution by chance."""
+
 _SHOWN = 80
 
 
@@ -41,8 +44,8 @@ class _PaidHint:
 def refuse_paid_hints(experiment: Experiment, train: Path) -> None:
     """Score hints alone, as a rollout that generates nothing would be, in the experiment's prompt style.
 
-    A hint must not get full marks; by a reward without "right" (GRADED), not as much as the whole solution. Rows are
-    taken from all over the file, so a fault of a few rows may be missed in a large one.
+    A hint must not get full marks; by a reward without "right" (GRADED), in no more than a tenth of the rows as much as
+    the whole solution. Rows are taken from all over the file, so a fault of a few rows may be missed in a large one.
 
     Raises:
         ExperimentError: naming file and row and showing the end of the hint; also for rows that cannot be restyled or
@@ -61,7 +64,7 @@ def refuse_paid_hints(experiment: Experiment, train: Path) -> None:
     with ThreadPoolExecutor(shared_pool().workers if custom else 1) as threads:
         found = list(threads.map(check, numbers, rows))
     paid = [(number, row, hint) for number, row, hint in zip(numbers, rows, found, strict=True) if hint is not None]
-    if paid:
+    if len(paid) > (_GRADED_SHARE * len(rows) if is_graded(experiment.reward) else 0):
         number, row, hint = paid[0]
         compared = "" if hint.solution_score is None else f", and its whole solution {hint.solution_score:g}"
         raise ExperimentError(

@@ -19,6 +19,7 @@ from recipes.front import Steering, plan_training
 from recipes.launch import DONE, dry_run, launch
 from recipes.run_dir import RunDir, write_json
 from recipes.tasks import TASKS
+from recipes.watch.processes import hold_run
 
 PRESETS = {file.stem: file for file in sorted((Path(__file__).parent / "pipelines").glob("*.yaml"))}
 SUMMARY = "pipeline.json"
@@ -57,13 +58,14 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
             print(f"--- {step.name}, from {start}\n{dry_run(experiment, folder / step.name)}\n")
         return 0
     model: str | None = None
-    for step, (_, planned) in zip(steps, plans, strict=True):
-        place = RunDir(folder / step.name)
-        code = _train(step, flags, planned, place, steering, model)
-        if code:
-            return code
-        model = str(place.hf / "last")
-    _summarise(folder, steps)
+    with hold_run(folder):
+        for step, (_, planned) in zip(steps, plans, strict=True):
+            place = RunDir(folder / step.name)
+            code = _train(step, flags, planned, place, steering, model)
+            if code:
+                return code
+            model = str(place.hf / "last")
+        _summarise(folder, steps)
     return 0
 
 
