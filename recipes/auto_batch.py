@@ -13,9 +13,8 @@ import yaml
 from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment
 from recipes.run_dir import RunDir, write_text
-from recipes.stages import VERL_FILE, Stage, absolute, run_stage
-from recipes.verl_plugin.compose import REINFORCEMENT, stage_overrides
-from recipes.verl_plugin.verl_config import rl_config
+from recipes.stages import VERL_FILE, Stage, absolute, run_stage, stage_overrides
+from recipes.verl_plugin.verl_config import REINFORCEMENT, rl_config
 from recipes.watch.causes import cause_in_log
 from recipes.watch.heartbeat import LOG, TAIL_BYTES, read_heartbeat
 from recipes.watch.supervise import Outcome

@@ -218,7 +218,7 @@ def narrowed(experiment: Experiment, files: DataFiles, folder: Path) -> DataFile
         return files
     copy = folder / "validation.parquet"
     if not copy.exists():
-        write_table(copy, parquet.read_table(files.test).take(chosen_rows(files.n_test, experiment.val_size)))
+        write_table(copy, parquet.ParquetFile(files.test).read().take(chosen_rows(files.n_test, experiment.val_size)))
     return replace(files, test=copy, n_test=experiment.val_size)
 
 

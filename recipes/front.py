@@ -15,12 +15,11 @@ from recipes.machine import gpu_count
 from recipes.profiles import Profile
 from recipes.resolve import build_experiment, default_profile
 from recipes.run_dir import RunDir
-from recipes.stages import Sampling
+from recipes.stages import Sampling, stage_overrides
 from recipes.suites import Part, parts_of
 from recipes.tasks import TASKS
 from recipes.training_record import TrainingRecord, model_name, read_record
 from recipes.trl_plugin.plan import count_rows
-from recipes.verl_plugin.compose import stage_overrides
 
 ROOT = Path(__file__).resolve().parents[1]
 STALL_MINUTES = 30.0

@@ -19,8 +19,8 @@ from reward_fns.pool import shared_pool
 
 _COLUMNS = ["prompt", "hint", "answer", "data_source", "reward_model"]
 
-_HINTS = 20_000
-"""Hints tried by a built-in reward: about a second."""
+_HINTS = 10_000
+"""Hints tried by a built-in reward: less than a second, since --dry_run waits for it too."""
 
 _ROWS = 64
 """Rows tried by a user's reward, which may ask a model over the network, with their longest hint only."""
@@ -54,15 +54,19 @@ def refuse_paid_hints(experiment: Experiment, train: Path) -> None:
     if not experiment.algorithm.uses_hints:
         return
     custom = is_custom(experiment.reward)
-    table = parquet.read_table(train, columns=_COLUMNS)
-    numbers = _spread([len(hint or ()) for hint in table["hint"].to_pylist()], longest_only=custom)
+    # Not Table.take: it imports pandas, which takes longer than all of the rest.
+    everything = parquet.ParquetFile(train).read(columns=_COLUMNS).to_pylist()
+    numbers = _spread([len(row["hint"] or ()) for row in everything], longest_only=custom)
     if not numbers:
         return
-    rows = table.take(numbers).to_pylist()
+    rows = [everything[number] for number in numbers]
     check = partial(_paid_hint, experiment, is_graded(experiment.reward), train)
-    # A user's reward may wait for a server; as many calls at once as the pool has workers. Built-in ones compute here.
-    with ThreadPoolExecutor(shared_pool().workers if custom else 1) as threads:
-        found = list(threads.map(check, numbers, rows))
+    if custom:
+        # It may wait for a server: as many calls at once as the pool has workers.
+        with ThreadPoolExecutor(shared_pool().workers) as threads:
+            found = list(threads.map(check, numbers, rows))
+    else:
+        found = list(map(check, numbers, rows))
     paid = [(number, row, hint) for number, row, hint in zip(numbers, rows, found, strict=True) if hint is not None]
     if len(paid) > (_GRADED_SHARE * len(rows) if is_graded(experiment.reward) else 0):
         number, row, hint = paid[0]

@@ -19,9 +19,8 @@ from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment, ExperimentError
 from recipes.run_dir import RunDir, complete_checkpoints, write_json, write_text
 from recipes.suites import Part
-from recipes.verl_plugin.compose import REINFORCEMENT, SUPERVISED, stage_overrides
 from recipes.verl_plugin.environment import environment
-from recipes.verl_plugin.verl_config import rl_config, sft_config
+from recipes.verl_plugin.verl_config import REINFORCEMENT, SUPERVISED, rl_config, sft_config
 from recipes.watch.supervise import START_HINT, Outcome, supervise
 
 VERL_FILE = "verl.yaml"
@@ -93,6 +92,20 @@ def sft_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str)
         "starting verl's SFT trainer",
         prepare,
     )
+
+
+def stage_overrides(experiment: Experiment) -> dict[str, tuple[str, ...]]:
+    """Which of the user's overrides each verl stage takes, by verl's configuration it is laid over.
+
+    Raises:
+        ExperimentError: for an override that no stage of the run takes.
+    """
+    if not experiment.overrides:
+        return {}
+    # Reading verl's configuration takes a second, which nobody else should wait for.
+    from recipes.verl_plugin.compose import split_overrides
+
+    return split_overrides(experiment)
 
 
 def _inputs(run: RunDir, files: DataFiles, model: str) -> dict[str, Any]:

@@ -13,11 +13,9 @@ from omegaconf.errors import OmegaConfBaseException
 from data_prep.prompt_styles import STYLES
 from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.run_dir import RunDir
-from recipes.verl_plugin.verl_config import rl_config, sft_config
+from recipes.verl_plugin.verl_config import REINFORCEMENT, SUPERVISED, rl_config, sft_config
 
 CONFIG_FILE = "verl.yaml"
-REINFORCEMENT, SUPERVISED = "ppo_trainer", "sft_trainer_engine"
-"""verl's own configurations that a run is laid over."""
 
 
 def compose_config(base: str, values: dict[str, Any], overrides: list[str]) -> DictConfig:
@@ -61,14 +59,12 @@ def _apply(config: DictConfig, override: str) -> None:
         OmegaConf.set_struct(config, True)
 
 
-def stage_overrides(experiment: Experiment) -> dict[str, tuple[str, ...]]:
+def split_overrides(experiment: Experiment) -> dict[str, tuple[str, ...]]:
     """Which of the user's overrides each verl stage of a run takes, by its configuration: every one that it knows.
 
     Raises:
         ExperimentError: for an override that no stage of the run takes.
     """
-    if not experiment.overrides:
-        return {}
     placeholders: dict[str, Any] = {
         "run": RunDir(Path("run")),
         "model": experiment.model,

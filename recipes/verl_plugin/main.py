@@ -16,7 +16,8 @@ from verl.utils.device import auto_set_device
 from verl.utils.logging_utils import configure_verl_logging
 
 from recipes.verl_plugin.compat import check_verl_version
-from recipes.verl_plugin.compose import REINFORCEMENT, arguments, load_config
+from recipes.verl_plugin.compose import arguments, load_config
+from recipes.verl_plugin.verl_config import REINFORCEMENT
 
 
 @ray.remote

@@ -14,8 +14,9 @@ from verl.utils.distributed import destroy_global_process_group, initialize_glob
 
 from recipes.records import Records
 from recipes.verl_plugin.actor_loss import HINT_TOKENS, HintLoss, actor_loss
-from recipes.verl_plugin.compose import REINFORCEMENT, arguments, load_config
+from recipes.verl_plugin.compose import arguments, load_config
 from recipes.verl_plugin.standalone import update_batch, worker_of
+from recipes.verl_plugin.verl_config import REINFORCEMENT
 
 # What a sleeping engine keeps of the device (CUDA graphs, its context), in bytes.
 ENGINE_RESIDUE = 2 * 10**9

@@ -20,8 +20,9 @@ from verl.utils.tracking import Tracking
 from recipes.records import Records
 from recipes.run_dir import RunDir, keep_newest, mark_complete
 from recipes.verl_plugin.compat import check_verl_version
-from recipes.verl_plugin.compose import SUPERVISED, arguments, load_config
+from recipes.verl_plugin.compose import arguments, load_config
 from recipes.verl_plugin.export import finish_export
+from recipes.verl_plugin.verl_config import SUPERVISED
 
 
 class UnifiedSFTTrainer(sft_trainer.SFTTrainer):

@@ -17,8 +17,8 @@ from verl.workers.engine_workers import TrainingWorker, TrainingWorkerConfig
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
 from recipes.run_dir import RunDir
-from recipes.verl_plugin.compose import REINFORCEMENT, compose_config
-from recipes.verl_plugin.verl_config import rl_config
+from recipes.verl_plugin.compose import compose_config
+from recipes.verl_plugin.verl_config import REINFORCEMENT, rl_config
 
 
 def training_worker(model: str, folder: Path) -> tuple[TrainingWorker, Any, int, int]:

@@ -9,9 +9,9 @@ from typing import Any
 from verl.trainer.main_ppo import TaskRunnerV1, run_ppo
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
-from recipes.verl_plugin.compose import REINFORCEMENT, arguments, load_config
+from recipes.verl_plugin.compose import arguments, load_config
 from recipes.verl_plugin.main import checked_config
-from recipes.verl_plugin.verl_config import POLL_SECONDS
+from recipes.verl_plugin.verl_config import POLL_SECONDS, REINFORCEMENT
 
 
 class QuickReplayBuffer(ReplayBuffer):

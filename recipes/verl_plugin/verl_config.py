@@ -15,6 +15,9 @@ from recipes.run_dir import RunDir
 from recipes.verl_plugin.environment import ROOT, environment
 from reward_fns import is_custom
 
+REINFORCEMENT, SUPERVISED = "ppo_trainer", "sft_trainer_engine"
+"""verl's own configurations that a run is laid over."""
+
 AGENT_LOOP = "hinted"
 """Name of our agent loop (agent_loop.yaml); a row of the data may name another one in its column agent_name."""
 

@@ -10,7 +10,8 @@ import pytest
 from recipes.experiment import Experiment, ExperimentError
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
-from recipes.verl_plugin.compose import REINFORCEMENT, SUPERVISED, stage_overrides
+from recipes.stages import stage_overrides
+from recipes.verl_plugin.verl_config import REINFORCEMENT, SUPERVISED
 
 pytestmark = pytest.mark.contract
 

@@ -24,9 +24,9 @@ from recipes.resolve import build_experiment
 from recipes.run_dir import RunDir
 from recipes.verl_plugin import standalone
 from recipes.verl_plugin.actor_loss import HINT_TOKENS, HintLoss, actor_loss
-from recipes.verl_plugin.compose import REINFORCEMENT, compose_config
+from recipes.verl_plugin.compose import compose_config
 from recipes.verl_plugin.probe import longest_rows
-from recipes.verl_plugin.verl_config import rl_config
+from recipes.verl_plugin.verl_config import REINFORCEMENT, rl_config
 
 ROWS, PROMPT, RESPONSE = 6, 7, 20
 

@@ -221,10 +221,10 @@ def test_rows_come_from_all_over_the_file(tmp_path: Path) -> None:
 
 
 def test_a_built_in_reward_tries_every_hint_of_a_file_of_usual_size(tmp_path: Path) -> None:
-    rows = [row(n, ["We add.\n"] * 9) for n in range(2000)]
-    hint = [*["We add.\n"] * 4, "</think><answer> 2777 </answer>", *["We add.\n"] * 4]
-    rows[1777] |= {"hint": hint}
-    with pytest.raises(ExperimentError, match=r"row 1777: .* first 5 of the 9 texts .*\(1 of the 2000 rows checked"):
+    rows = [row(n, ["We add.\n"] * 9) for n in range(1000)]
+    hint = [*["We add.\n"] * 4, "</think><answer> 1777 </answer>", *["We add.\n"] * 4]
+    rows[777] |= {"hint": hint}
+    with pytest.raises(ExperimentError, match=r"row 777: .* first 5 of the 9 texts .*\(1 of the 1000 rows checked"):
         refuse_paid_hints(experiment(EXAMPLES), file_of(tmp_path / "train.parquet", rows))
 
 

@@ -12,7 +12,7 @@ from recipes.resolve import build_experiment, default_prompt_style
 from recipes.run_dir import RunDir, write_json
 from recipes.tasks import TASKS
 from recipes.training_record import TRAINING_RECORD, model_name, read_record
-from recipes.verl_plugin.verl_config import rl_config, sft_config
+from recipes.verl_plugin.verl_config import REINFORCEMENT, rl_config, sft_config
 
 COUNTDOWN = TASKS["countdown"]
 RECORD = {
@@ -87,7 +87,7 @@ def test_a_template_is_given_to_each_call_and_never_to_the_tokenizer_that_is_sav
 
 def test_the_chat_style_puts_its_beginning_once_however_often_the_model_was_trained(tmp_path: Path) -> None:
     """The template in a published folder is the model's own, so that the next stage adds to that one."""
-    from recipes.verl_plugin.compose import REINFORCEMENT, load_config
+    from recipes.verl_plugin.compose import load_config
     from tests.e2e.support import CHAT_TEMPLATE
 
     model = tmp_path / "hf/last"
