@@ -165,7 +165,7 @@ def _entries(path: Path) -> list[_Entry]:
         missing = [column for column in _COLUMNS if column not in names]
         if missing:
             raise ValueError(f"{path}: lacks the columns {', '.join(missing)}; it has {', '.join(names)}")
-        rows = pq.read_table(path, columns=list(_COLUMNS)).to_pylist()
+        rows = pq.ParquetFile(path).read(columns=list(_COLUMNS)).to_pylist()
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
     except (pa.ArrowException, OSError) as error:

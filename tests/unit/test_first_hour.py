@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+import run as run_py
 from data_prep import countdown
 from eval.models import find_model
 from recipes import stages
 from recipes.experiment import Experiment, ExperimentError, to_yaml
+from recipes.front import plan_training
 from recipes.launch import DONE, SPENT, launch
 from recipes.machine import visible_devices
 from recipes.profiles import PROFILES
@@ -78,12 +80,13 @@ def test_a_batch_that_was_asked_for_stays_and_the_refusal_names_one_that_works(t
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 8])
 def test_the_batch_can_be_shared_by_the_devices(ranks: int) -> None:
-    done = front_door(
-        *("--profile", "h100x8", "--model", "Qwen/Qwen2.5-0.5B", "--n_gpu", str(ranks)),
-        *("--data", "examples/custom/questions.jsonl", "--dry_run"),
-    )
-    assert done.returncode == 0, done.stderr
-    assert f"--batch_size {10 // ranks * ranks}: " in done.stdout
+    flags = ("--profile", "h100x8", "--model", "Qwen/Qwen2.5-0.5B", "--n_gpu", str(ranks), "--dry_run")
+    given = vars(run_py.parser().parse_args([*flags, "--data", str(EXAMPLES / "questions.jsonl")]))
+    for mode in ("visible_devices", "eval", "sweep", "reproduce", "pipeline"):
+        given.pop(mode)
+    planned = plan_training(given)[1]
+    assert planned.batch_size == 10 // ranks * ranks
+    assert planned.mini_batch_size * planned.n_rollout % ranks == 0
 
 
 def test_the_scale_of_scores_is_a_flag(tmp_path: Path) -> None:
