@@ -9,11 +9,10 @@ from eval.evaluate import RESULTS
 from eval.models import Weights
 from recipes import datafiles
 from recipes.experiment import Experiment, ExperimentError, to_yaml
-from recipes.launch import prepared
+from recipes.launch import prepared, taken
 from recipes.run_dir import RunDir, write_json, write_text
 from recipes.stages import Sampling, Stage, harness_stage, part_stage, run_stage
 from recipes.suites import Part
-from recipes.watch.processes import hold_run
 
 
 def evaluate(
@@ -33,7 +32,7 @@ def evaluate(
     folder = RunDir(out.resolve())
     if folder.experiment.exists():
         raise ExperimentError(f"{folder.path} holds a training run; give an evaluation its own --out")
-    with hold_run(folder.path):
+    with taken(folder.path):
         return _evaluate(experiments, weights, sampling, folder, stall_minutes)
 
 

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
@@ -58,20 +58,24 @@ def launch(experiment: Experiment, out: Path, *, resume: bool, stall_minutes: fl
     run = RunDir(out.resolve())
     refuse_evaluation_only(experiment)
     # First the lock, then files: a command that is refused changes nothing of the run that is under way.
-    with _taken(run):
+    with taken(run.path):
         return _launch(experiment, run, resume=resume, stall_minutes=stall_minutes, auto_batch=auto_batch)
 
 
 @contextmanager
-def _taken(run: RunDir) -> Iterator[None]:
-    try:
-        run.path.parent.mkdir(parents=True, exist_ok=True)
-        with hold_run(run.path):
-            yield
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        if not str(error.filename or "").startswith(str(run.path.parent)):
-            raise
-        raise ExperimentError(f"--out {run.path}: {error.strerror}; choose another folder") from None
+def taken(folder: Path) -> Iterator[None]:
+    """`hold_run`, for the folder of --out.
+
+    Raises:
+        ExperimentError: it cannot be made or written.
+        RunBusyError: another command is at work in it.
+    """
+    with ExitStack() as held:
+        try:
+            held.enter_context(hold_run(folder))
+        except OSError as error:
+            raise ExperimentError(f"--out {folder}: {error.strerror}; choose another folder") from None
+        yield
 
 
 def _launch(experiment: Experiment, run: RunDir, *, resume: bool, stall_minutes: float, auto_batch: bool) -> int:
@@ -88,7 +92,10 @@ def _launch(experiment: Experiment, run: RunDir, *, resume: bool, stall_minutes:
         experiment = fitting(experiment, run, files, stall_minutes)
     for number, stage in enumerate(stages(experiment, run, files)):
         stage.folder.republish()
-        if (stage.folder.path / DONE).exists() or _ended_before_it_said_so(stage):
+        if (stage.folder.path / DONE).exists():
+            continue
+        if _is_finished(stage):
+            write_json(stage.folder.path / DONE, {"time": time.time(), "seconds": 0.0})
             continue
         if auto_batch:
             attempt = partial(_attempt, run, files, number, stall_minutes)
@@ -105,17 +112,14 @@ def _launch(experiment: Experiment, run: RunDir, *, resume: bool, stall_minutes:
     return 0
 
 
-def _ended_before_it_said_so(stage: Stage) -> bool:
-    """Whether the last checkpoint of a reinforcement stage is there, so that only saying so is left to do.
+def _is_finished(stage: Stage) -> bool:
+    """Whether a stage was killed after its last checkpoint, with nothing left to do but to say so.
 
     Other stages export something after their last checkpoint; started again, they make no step and do that.
     """
     saved = newest_checkpoint(stage.folder)
     step = None if saved is None else checkpoint_step(saved)
-    if not stage.ends_with_checkpoint or step is None or step < stage.total_steps:
-        return False
-    write_json(stage.folder.path / DONE, {"time": time.time(), "seconds": 0.0})
-    return True
+    return stage.ends_with_checkpoint and step is not None and step >= stage.total_steps
 
 
 def _count(run: RunDir, outcome: Outcome) -> None:

@@ -16,10 +16,9 @@ from eval.reporting.cells import Table, markdown
 from recipes.algorithms import get_algorithm
 from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.front import Steering, plan_training
-from recipes.launch import DONE, dry_run, launch
+from recipes.launch import DONE, dry_run, launch, taken
 from recipes.run_dir import RunDir, write_json
 from recipes.tasks import TASKS
-from recipes.watch.processes import hold_run
 
 PRESETS = {file.stem: file for file in sorted((Path(__file__).parent / "pipelines").glob("*.yaml"))}
 SUMMARY = "pipeline.json"
@@ -58,7 +57,7 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
             print(f"--- {step.name}, from {start}\n{dry_run(experiment, folder / step.name)}\n")
         return 0
     model: str | None = None
-    with hold_run(folder):
+    with taken(folder):
         for step, (_, planned) in zip(steps, plans, strict=True):
             place = RunDir(folder / step.name)
             code = _train(step, flags, planned, place, steering, model)
