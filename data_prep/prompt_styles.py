@@ -69,20 +69,26 @@ class PromptStyle:
             return None
         return Question(text[len(opening) : at], text[at + len(between) : end])
 
-    def template(self, own_template: str | None) -> str:
-        """The chat template to use, given the tokenizer's own one.
+    def template(self, own_template: str | Mapping[str, str] | None) -> str:
+        """The chat template to use, given the tokenizer's own one (of several, the one called "default").
 
         Raises:
             ValueError: when the style needs a chat template and the model has none.
         """
         if not self.chat:
             return PLAIN_TEMPLATE
+        own_template = default_template(own_template)
         if not own_template:
             raise ValueError(
                 f"--prompt_style {self.name}: the model's tokenizer has no chat template; "
                 "use --prompt_style completion (for base models), or an instruct model"
             )
         return own_template + "{% if add_generation_prompt %}{{ " + repr(self.starts) + " }}{% endif %}"
+
+
+def default_template(own_template: str | Mapping[str, str] | None) -> str | None:
+    """The chat template of a tokenizer's conversations: some have named ones for tools or retrieval besides."""
+    return own_template.get("default") if isinstance(own_template, Mapping) else own_template
 
 
 STYLES = {

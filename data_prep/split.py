@@ -58,6 +58,10 @@ def chosen_rows(total: int, size: int) -> list[int]:
     """
     if not 0 < size < total:
         return list(range(total))
+    return sorted(rows_by_chance(total)[:size])
+
+
+def rows_by_chance(total: int) -> list[int]:
+    """All rows in an order that has nothing to do with theirs, always the same for one total."""
     # A hash, not a random generator: its order is the same in every version of every library.
-    order = sorted(range(total), key=lambda row: hashlib.blake2b(str(row).encode(), digest_size=8).digest())
-    return sorted(order[:size])
+    return sorted(range(total), key=lambda row: hashlib.blake2b(str(row).encode(), digest_size=8).digest())

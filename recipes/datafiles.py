@@ -20,6 +20,7 @@ from recipes.experiment import Experiment, ExperimentError
 from recipes.hint_check import refuse_paid_hints
 from recipes.run_dir import write_json
 from recipes.tasks import TASKS
+from reward_fns import is_graded
 
 REQUIRED_COLUMNS = ("prompt", "answer", "data_source", "reward_model", "extra_info")
 OPTIONS_FILE = "options.json"
@@ -57,7 +58,8 @@ def locate(experiment: Experiment, root: Path) -> DataFiles:
         options = {**experiment.data_options, "seed": 0}
         folder = root / "data" / f"{experiment.data}-{_hash(json.dumps(options, sort_keys=True).encode())}"
     elif source.is_file():
-        options = {"path": str(source.resolve()), "seed": experiment.seed, "test_share": TEST_SHARE}
+        # One split for all seeds: runs that are compared, and an evaluation of one, need the same test problems.
+        options = {"path": str(source.resolve()), "seed": 0, "test_share": TEST_SHARE}
         options |= experiment.data_options if experiment.data_kind == "answers" else {"reward": experiment.reward}
         folder = root / "data" / f"{source.stem}-{_hash(json.dumps(options).encode() + source.read_bytes())}"
     else:
@@ -115,8 +117,9 @@ def made(experiment: Experiment, root: Path, *, keep: bool) -> Iterator[DataFile
     `generate` says so.
     """
     files = locate(experiment, root)
-    source = Path(experiment.data)
-    if files.generate is None or experiment.data in TASKS or (not keep and source.stat().st_size > _LARGE_FILE):
+    # A user's file, or a user's copy of what a task would load from the hub.
+    source = experiment.data_options.get("source") if experiment.data in TASKS else experiment.data
+    if files.generate is None or source is None or (not keep and _size(Path(source)) > _LARGE_FILE):
         yield files
     elif keep:
         prepare(experiment, files)
@@ -128,9 +131,16 @@ def made(experiment: Experiment, root: Path, *, keep: bool) -> Iterator[DataFile
             yield _counted(experiment, place)
 
 
+def _size(source: Path) -> int:
+    files = [source] if source.is_file() else [file for file in source.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)
+
+
 def _counted(experiment: Experiment, files: DataFiles) -> DataFiles:
-    n_train, n_test = (_checked_rows(file, experiment) for file in (files.train, files.test))
-    return replace(files, n_train=n_train, n_test=n_test, generate=None)
+    n_test = _checked_rows(files.test, experiment)
+    if experiment.data in TASKS and TASKS[experiment.data].only_for_evaluation:
+        return replace(files, train=files.test, n_train=0, n_test=n_test, generate=None)
+    return replace(files, n_train=_checked_rows(files.train, experiment), n_test=n_test, generate=None)
 
 
 def _prepare_answers(data: str, folder: Path, options: dict[str, Any]) -> None:
@@ -162,6 +172,11 @@ def check_training(experiment: Experiment, files: DataFiles) -> None:
     if on_answers:
         _check_answers(experiment, files)
         return
+    if experiment.reward is not None:
+        try:
+            is_graded(experiment.reward)
+        except Exception as error:  # whatever importing a user's file raises, in its worker
+            raise ExperimentError(f"--reward {experiment.reward}: {error}") from None
     _check_reward(experiment, files.train)
     refuse_paid_hints(experiment, files.train)
     try:
@@ -224,7 +239,7 @@ def narrowed(experiment: Experiment, files: DataFiles, folder: Path) -> DataFile
 
 def _check_reward(experiment: Experiment, train: Path) -> None:
     """The data's own solutions must be right by the reward they are trained with: the cheapest test of both."""
-    from reward_fns import compute_score, is_graded
+    from reward_fns import compute_score
 
     graded = is_graded(experiment.reward)
     columns = ["answer", "data_source", "reward_model", "prompt"]

@@ -13,6 +13,7 @@ import yaml
 from recipes.algorithms import Algorithm, get_algorithm
 from recipes.algorithms.base import HintAggregation, Method, StageKind
 from recipes.alignment import Alignment, DataKind
+from recipes.tasks import TASKS
 from recipes.training_record import TrainingRecord
 
 LOGGERS = ("console", "file", "tensorboard", "wandb", "swanlab", "mlflow", "trackio")
@@ -209,7 +210,7 @@ def training_record(experiment: Experiment) -> TrainingRecord:
     e = experiment
     return TrainingRecord(
         algo=e.algo,
-        data=e.data,
+        data=e.data if e.data in TASKS else str(Path(e.data).resolve()),
         base_model=e.model,
         prompt_style=e.prompt_style,
         max_prompt_length=e.max_prompt_length,

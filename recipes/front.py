@@ -1,7 +1,7 @@
 """What run.py's modes do with its flags: train, or only evaluate. Flags are values by field name; None is not given."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def train(flags: dict[str, Any]) -> int:
     steering, experiment = plan_training(flags)
     folder = steering.folder(experiment.default_name)
     if steering.dry_run:
-        print(dry_run(experiment, folder))
+        print(dry_run(experiment, folder, resume=steering.resume))
         return 0
     return launch(
         experiment,
@@ -74,6 +74,32 @@ def plan_training(flags: Mapping[str, Any]) -> tuple[Steering, Experiment]:
     experiment = fit_batch(build_experiment(rest, steering.profile), rest, steering)
     stage_overrides(experiment)
     return steering, experiment
+
+
+def spread_overrides(
+    runs: Sequence[Mapping[str, Any]], experiment_of: Callable[[Mapping[str, Any]], Experiment]
+) -> list[dict[str, Any]]:
+    """The flags of several runs or stages, with those overrides in each that it takes.
+
+    Raises:
+        ExperimentError: for an override that none of them takes.
+    """
+    given = next((run["overrides"] for run in runs if run.get("overrides")), ())
+    if not given:
+        return [dict(run) for run in runs]
+    experiments = [experiment_of({**run, "overrides": None}) for run in runs]
+    kept: list[list[str]] = [[] for _ in runs]
+    for override in given:
+        refusals = []
+        for mine, experiment in zip(kept, experiments, strict=True):
+            try:
+                stage_overrides(replace(experiment, overrides=(override,)))
+                mine.append(override)
+            except ExperimentError as error:
+                refusals.append(error)
+        if len(refusals) == len(runs):
+            raise refusals[-1]
+    return [{**run, "overrides": tuple(mine) or None} for run, mine in zip(runs, kept, strict=True)]
 
 
 def fit_batch(experiment: Experiment, flags: Mapping[str, Any], steering: Steering) -> Experiment:
@@ -142,7 +168,7 @@ def _as_trained(record: TrainingRecord, flags: Mapping[str, Any]) -> dict[str, A
     task = TASKS.get(flags["data"])
     if task is None or record.prompt_style in task.prompt_styles:
         found["prompt_style"] = record.prompt_style
-    if flags["data"] == record.data:
+    if flags["data"] == record.data or (task is None and str(Path(flags["data"]).resolve()) == record.data):
         found |= {name: getattr(record, name) for name in ("max_prompt_length", "max_response_length")}
     return {name: value for name, value in found.items() if flags[name] is None}
 

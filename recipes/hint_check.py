@@ -1,7 +1,8 @@
 """Refuses data and rewards for which a hint alone scores: a response begins with its hint, so rollouts would be paid
 for what they were given. Example: a hint that ends in "so the sum is 12", and a reward that looks for 12 anywhere."""
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,7 @@ import pyarrow.parquet as parquet
 
 from data_prep.prompt_styles import STYLES, question_text, restyle
 from data_prep.schema import Row
+from data_prep.split import rows_by_chance
 from recipes.experiment import Experiment, ExperimentError
 from reward_fns import compute_score, is_custom, is_graded
 from reward_fns.pool import shared_pool
@@ -22,8 +24,8 @@ _COLUMNS = ["prompt", "hint", "answer", "data_source", "reward_model"]
 _HINTS = 10_000
 """Hints tried by a built-in reward: less than a second, since --dry_run waits for it too."""
 
-_ROWS = 64
-"""Rows tried by a user's reward, which may ask a model over the network, with their longest hint only."""
+_LEAST, _SECONDS = 64, 2.0
+"""Hints tried by a user's reward, which may ask a model over the network: so many, and more while time allows."""
 
 _GRADED_SHARE = 0.1
 """Of the rows: a reward model is a noisy judge, and rates one hint or another above its solution by chance."""
@@ -53,21 +55,18 @@ def refuse_paid_hints(experiment: Experiment, train: Path) -> None:
     """
     if not experiment.algorithm.uses_hints:
         return
-    custom = is_custom(experiment.reward)
     # Not Table.take: it imports pandas, which takes longer than all of the rest.
     everything = parquet.ParquetFile(train).read(columns=_COLUMNS).to_pylist()
-    numbers = _spread([len(row["hint"] or ()) for row in everything], longest_only=custom)
-    if not numbers:
-        return
+    numbers = _spread([len(row["hint"] or ()) for row in everything])
     rows = [everything[number] for number in numbers]
     check = partial(_paid_hint, experiment, is_graded(experiment.reward), train)
-    if custom:
-        # It may wait for a server: as many calls at once as the pool has workers.
-        with ThreadPoolExecutor(shared_pool().workers) as threads:
-            found = list(threads.map(check, numbers, rows))
+    if is_custom(experiment.reward):
+        found = _in_time(check, numbers, rows)
+        numbers, rows = numbers[: len(found)], rows[: len(found)]
     else:
         found = list(map(check, numbers, rows))
-    paid = [(number, row, hint) for number, row, hint in zip(numbers, rows, found, strict=True) if hint is not None]
+    judged = sorted(zip(numbers, range(len(rows)), found, strict=True))
+    paid = [(number, rows[at], hint) for number, at, hint in judged if hint is not None]
     if len(paid) > (_GRADED_SHARE * len(rows) if is_graded(experiment.reward) else 0):
         number, row, hint = paid[0]
         compared = "" if hint.solution_score is None else f", and its whole solution {hint.solution_score:g}"
@@ -80,17 +79,30 @@ def refuse_paid_hints(experiment: Experiment, train: Path) -> None:
         )
 
 
-def _spread(n_texts: Sequence[int], *, longest_only: bool) -> list[int]:
-    """Numbers of the rows to check, evenly spread over those with hints, given how many texts each row's hint has.
+def _spread(n_texts: Sequence[int]) -> list[int]:
+    """Numbers of the rows to check, spread over those with hints, given how many texts each row's hint has.
 
-    longest_only: one hint per row will be tried, not one for each of its texts.
+    The first of them are spread over the file too, for a check that ends early.
     """
     hinted = [number for number, n in enumerate(n_texts) if n]
-    if not hinted:
-        return []
-    wanted = _ROWS if longest_only else max(1, _HINTS * len(hinted) // sum(n_texts))
-    wanted = min(wanted, len(hinted))
-    return [hinted[place * len(hinted) // wanted] for place in range(wanted)]
+    wanted = min(len(hinted), max(1, _HINTS * len(hinted) // max(1, sum(n_texts))))
+    return [hinted[row] for row in rows_by_chance(len(hinted))[:wanted]]
+
+
+def _in_time(
+    check: Callable[[int, dict[str, Any]], _PaidHint | None], numbers: list[int], rows: list[dict[str, Any]]
+) -> list[_PaidHint | None]:
+    """`check` on the first rows: on _LEAST hints, and on more for _SECONDS."""
+    workers = shared_pool().workers
+    found: list[_PaidHint | None] = []
+    began, hints = time.monotonic(), 0
+    # A user's reward may wait for a server: as many calls at once as the pool has workers.
+    with ThreadPoolExecutor(workers) as threads:
+        while len(found) < len(rows) and (hints < _LEAST or time.monotonic() - began < _SECONDS):
+            part = slice(len(found), len(found) + 4 * workers)
+            found += threads.map(check, numbers[part], rows[part])
+            hints += sum(len(row["hint"]) for row in rows[part])
+    return found
 
 
 def _paid_hint(experiment: Experiment, graded: bool, train: Path, number: int, row: dict[str, Any]) -> _PaidHint | None:
@@ -113,10 +125,7 @@ def _paid_hint(experiment: Experiment, graded: bool, train: Path, number: int, r
             raise ExperimentError(f"{where}, column data_source: {error}") from None
 
     # Too long a hint loses texts in a rollout, so one may end after any of them.
-    hints: Iterable[tuple[int, str]] = enumerate(accumulate(row["hint"]), start=1)
-    if is_custom(reward):
-        hints = [(len(row["hint"]), "".join(row["hint"]))] if row["hint"] else []
-    for texts, text in hints:
+    for texts, text in enumerate(accumulate(row["hint"]), start=1):
         # A verdict that failed is 0 in score and acc.
         verdict = judged(text)
         score = float(verdict["score"])

@@ -1,6 +1,7 @@
 """From an Experiment to its results: data, stages one after another under the watchdog, and a closing summary."""
 
 import json
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -79,11 +80,13 @@ def taken(folder: Path) -> Iterator[None]:
 
 
 def _launch(experiment: Experiment, run: RunDir, *, resume: bool, stall_minutes: float, auto_batch: bool) -> int:
-    experiment = _claim(run, experiment, resume)
+    check_folder(run, experiment, resume)
     files = prepared(experiment)
     datafiles.check_training(experiment, files)
     if experiment.stages == ("alignment",):
         check_machine(training_plan(experiment, run, files))
+    if run.experiment.exists() and from_yaml(run.experiment.read_text(encoding="utf-8")).T < experiment.T:
+        (run.path / DONE).unlink(missing_ok=True)
     write_text(run.experiment, to_yaml(experiment))
     print(describe(experiment, files), flush=True)
     files = datafiles.styled(experiment, files, run.path / "data")
@@ -163,19 +166,15 @@ def prepared(experiment: Experiment) -> DataFiles:
     return files
 
 
-def _claim(run: RunDir, experiment: Experiment, resume: bool) -> Experiment:
-    """Whether the folder is free for this experiment, or holds its beginning; it is taken once the data are fine."""
+def check_folder(run: RunDir, experiment: Experiment, resume: bool) -> None:
+    """Raise ExperimentError unless the folder is free for this experiment, or holds its beginning and is to go on."""
     if not run.experiment.exists():
-        return experiment
+        return
     if not resume:
         raise ExperimentError(
             f"{run.path} already holds a run; add --resume to continue it, or --out for another folder"
         )
-    saved = from_yaml(run.experiment.read_text(encoding="utf-8"))
-    refuse_other_run(run, saved, experiment)
-    if experiment.T > saved.T:
-        (run.path / DONE).unlink(missing_ok=True)
-    return experiment
+    refuse_other_run(run, from_yaml(run.experiment.read_text(encoding="utf-8")), experiment)
 
 
 def refuse_other_run(run: RunDir, saved: Experiment, experiment: Experiment) -> None:
@@ -241,14 +240,22 @@ def _short(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def dry_run(experiment: Experiment, out: Path) -> str:
-    """What `launch` would do: the plan, the commands and verl's configuration. Starts and writes nothing."""
+def dry_run(experiment: Experiment, out: Path, *, resume: bool = False) -> str:
+    """What `launch` would do: the plan, the commands and verl's configuration. Starts nothing, and writes nothing that
+    stays.
+
+    Raises:
+        ExperimentError: as the start would.
+    """
     run = RunDir(out.resolve())
     refuse_evaluation_only(experiment)
+    check_folder(run, experiment, resume)
     with datafiles.made(experiment, ROOT, keep=False) as files:
         if files.generate is None:
             # What the start would refuse is refused now.
             datafiles.check_training(experiment, files)
+            with tempfile.TemporaryDirectory(prefix="uft-data-") as folder:
+                datafiles.styled(experiment, files, Path(folder))
         place = datafiles.locate(experiment, ROOT).train.parent
         described = describe(experiment, files).replace(str(files.train.parent), str(place))
         commands = [f"  python {' '.join(stage.command)}" for stage in stages(experiment, run, files)]

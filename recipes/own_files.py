@@ -1,20 +1,14 @@
-"""Files of a base model that weights trained from it keep: its tokenizer, chat template and generation settings."""
+"""Files of a base model that weights trained from it keep: its tokenizer, chat templates and generation settings."""
 
 import shutil
 from pathlib import Path
 
-_GENERATION = "generation_config.json"
-_TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "tokenizer.model",
-    "chat_template.jinja",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-)
+from recipes.training_record import TRAINING_RECORD
+
+_KINDS = {".json", ".jinja", ".txt", ".model", ".py", ".v3", ".tiktoken"}
+_TEMPLATES = "additional_chat_templates"
+# What training writes anew.
+_OURS = {"config.json", "generation_config.json", TRAINING_RECORD}
 
 
 def keep_own_files(base: str, weights: Path) -> None:
@@ -27,11 +21,23 @@ def keep_own_files(base: str, weights: Path) -> None:
     """
     from transformers.utils.hub import cached_file
 
-    for name in (*_TOKENIZER_FILES, _GENERATION):
-        own = cached_file(
-            base, name, _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False
-        )
-        if own is not None:
-            shutil.copyfile(own, weights / name)
-        elif name != _GENERATION:
-            (weights / name).unlink(missing_ok=True)
+    config = cached_file(base, "config.json")
+    assert config is not None
+    origin = Path(config).parent
+    for saved in _own(weights):
+        if saved.name not in _OURS:
+            saved.unlink()
+    for source in _own(origin):
+        if source.name not in _OURS - {"generation_config.json"}:
+            target = weights / source.relative_to(origin)
+            target.parent.mkdir(exist_ok=True)
+            shutil.copyfile(source, target)
+
+
+def _own(folder: Path) -> list[Path]:
+    """The small files of a model: neither weights nor their index, nor what a trainer left beside them."""
+    found = [file for file in folder.iterdir() if file.suffix in _KINDS and not file.name.endswith(".index.json")]
+    found += (folder / _TEMPLATES).glob("*.jinja")
+    return [
+        file for file in found if file.is_file() and not file.name.startswith(("trainer_", "training_", "adapter_"))
+    ]

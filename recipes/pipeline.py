@@ -6,7 +6,7 @@ python3 run.py --pipeline framework                      a file of recipes/pipel
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import yaml
 from eval.reporting.cells import Table, markdown
 from recipes.algorithms import get_algorithm
 from recipes.experiment import Experiment, ExperimentError, nearest
-from recipes.front import Steering, plan_training
+from recipes.front import Steering, plan_training, spread_overrides
 from recipes.launch import DONE, dry_run, launch, taken
 from recipes.run_dir import RunDir, write_json
 from recipes.tasks import TASKS
@@ -47,6 +47,12 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
     """
     steps = steps_of(text, flags)
     # All of them are resolved from the first model, so that the last stage's mistake shows now and not in a week.
+    given = [{**flags, **step.flags} for step in steps]
+    spread = spread_overrides(given, lambda own: plan_training(own)[1])
+    steps = [
+        replace(step, flags={**step.flags, "overrides": own.get("overrides")})
+        for step, own in zip(steps, spread, strict=True)
+    ]
     plans = [plan_training({**flags, **step.flags}) for step in steps]
     steering = plans[0][0]
     first = plans[0][1]
@@ -57,6 +63,8 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
             print(f"--- {step.name}, from {start}\n{dry_run(experiment, folder / step.name)}\n")
         return 0
     model: str | None = None
+    if RunDir(folder).experiment.exists():
+        raise ExperimentError(f"{folder} already holds a run of its own; give --out another folder")
     with taken(folder):
         for step, (_, planned) in zip(steps, plans, strict=True):
             place = RunDir(folder / step.name)

@@ -15,9 +15,21 @@ import yaml
 from eval.published import Published, beside, published
 from eval.reporting.cells import Table, of_columns
 from recipes.experiment import Experiment, ExperimentError, nearest
+from recipes.front import spread_overrides
 from recipes.gpu_hours import ASSUMPTIONS, gpu_hours
 from recipes.resolve import default_profile
-from recipes.sweep import OF_SWEEP, Planned, distinct, listed, parallel_of, planned, seeds_of, start, sweep_folder
+from recipes.sweep import (
+    OF_SWEEP,
+    Planned,
+    distinct,
+    experiment_of,
+    listed,
+    parallel_of,
+    planned,
+    seeds_of,
+    start,
+    sweep_folder,
+)
 
 FILE = Path(__file__).with_suffix(".yaml")
 PRESETS: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
@@ -64,15 +76,17 @@ def runs_of(table: str, flags: Mapping[str, Any]) -> tuple[Path, list[TableRun]]
         if name not in (*OF_SWEEP, *_CHOOSING) and value is not None and value is not False
     }
     chosen = _chosen(table, list(_expanded(PRESETS[table])), flags)
+    every = [{**each, "seed": seed} for seed in seeds_of(flags) for each in chosen]
+    own = [{name: value for name, value in each.items() if name not in ("row", "trained_on")} for each in every]
+    spread = spread_overrides(
+        [{**dict.fromkeys(flags), **each, **given, "seed": each["seed"]} for each in own], experiment_of
+    )
     runs = []
-    for seed in seeds_of(flags):
-        for each in chosen:
-            row = each.get("row", each["algo"])
-            trained_on = each.get("trained_on", PRESETS[table]["published"]["trained_on"])
-            of_run = {name: value for name, value in each.items() if name not in ("row", "trained_on")}
-            name = f"{row}-{each['data']}-{Path(each['model']).name}-s{seed}"
-            run = planned(folder, {**dict.fromkeys(flags), **of_run, **given, "seed": seed}, name)
-            runs.append(TableRun(run, row, trained_on))
+    for each, of_run in zip(every, spread, strict=True):
+        row = each.get("row", each["algo"])
+        trained_on = each.get("trained_on", PRESETS[table]["published"]["trained_on"])
+        name = f"{row}-{each['data']}-{Path(each['model']).name}-s{each['seed']}"
+        runs.append(TableRun(planned(folder, of_run, name), row, trained_on))
     distinct(run.planned for run in runs)
     return folder, runs
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from recipes.experiment import Experiment, ExperimentError, from_yaml
-from recipes.front import ROOT, plan_training
+from recipes.front import ROOT, plan_training, spread_overrides
 from recipes.launch import DONE, prepared, refuse_evaluation_only, refuse_other_run
 from recipes.machine import gpu_count, visible_devices
 from recipes.resolve import default_profile
@@ -86,9 +86,12 @@ def planned_sweep(flags: Mapping[str, Any]) -> tuple[Path, list[Planned]]:
     name = f"sweep-{'+'.join(Path(task).name for task in tasks)}-{Path(flags['model'] or profile.model).name}-{digest}"
     folder = sweep_folder(flags, name)
     chosen = [
-        {"algo": algo, "data": task, "seed": seed} for seed in seeds_of(flags) for task in tasks for algo in algos
+        {"algo": algo, "data": task, "seed": seed, **shared}
+        for seed in seeds_of(flags)
+        for task in tasks
+        for algo in algos
     ]
-    return folder, distinct(planned(folder, {**each, **shared}) for each in chosen)
+    return folder, distinct(planned(folder, each) for each in spread_overrides(chosen, experiment_of))
 
 
 def sweep_folder(flags: Mapping[str, Any], name: str) -> Path:
@@ -97,10 +100,15 @@ def sweep_folder(flags: Mapping[str, Any], name: str) -> Path:
     return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 
+def experiment_of(flags: Mapping[str, Any]) -> Experiment:
+    """What these flags of one run mean; ExperimentError for what cannot work."""
+    return plan_training({**dict.fromkeys(OF_SWEEP), **flags})[1]
+
+
 def planned(folder: Path, flags: Mapping[str, Any], name: str | None = None) -> Planned:
     """The run that these flags mean, in a folder below `folder`; ExperimentError for one that cannot work."""
     run_flags = {name: value for name, value in flags.items() if value is not None}
-    _, experiment = plan_training({**dict.fromkeys(OF_SWEEP), **flags})
+    experiment = experiment_of(flags)
     refuse_evaluation_only(experiment)
     name = name or f"{experiment.algo}-{Path(experiment.data).name}-s{experiment.seed}"
     return Planned(name, folder / name, experiment, run_flags)

@@ -11,7 +11,7 @@ from typing import Any
 
 from data_prep.preference import views
 from data_prep.preference.schema import read_rows
-from data_prep.prompt_styles import PLAIN_TEMPLATE
+from data_prep.prompt_styles import PLAIN_TEMPLATE, default_template
 from data_prep.split import chosen_rows
 from recipes.experiment import ExperimentError
 from recipes.trl_plugin.plan import TrainingPlan, alignment_items, training_items
@@ -39,7 +39,7 @@ def encoder(plan: TrainingPlan, tokenizer: Any) -> Encode:
     Raises:
         ExperimentError: for the chat style when the model has no chat template.
     """
-    template = tokenizer.chat_template if plan.prompt_style == "chat" else PLAIN_TEMPLATE
+    template = default_template(tokenizer.chat_template) if plan.prompt_style == "chat" else PLAIN_TEMPLATE
     if not template:
         raise ExperimentError(
             f"--prompt_style chat: the tokenizer of {plan.model} has no chat template; use --prompt_style completion "

@@ -1,5 +1,8 @@
 """Lays a run's values over verl's own configuration files, and the user's overrides over both."""
 
+import contextlib
+import copy
+import functools
 import importlib.util
 import sys
 from pathlib import Path
@@ -24,12 +27,7 @@ def compose_config(base: str, values: dict[str, Any], overrides: list[str]) -> D
     Raises:
         ExperimentError: for an override that is not key=value, or whose key verl does not have.
     """
-    # By folder, not by module: importing verl takes seconds, and --dry_run composes too.
-    found = importlib.util.find_spec("verl")
-    assert found is not None
-    assert found.submodule_search_locations is not None
-    with initialize_config_dir(str(Path(found.submodule_search_locations[0]) / "trainer/config"), version_base=None):
-        config = compose(base)
+    config = copy.deepcopy(_verl_defaults(base))
     OmegaConf.set_struct(config, False)
     config = OmegaConf.merge(config, OmegaConf.create(values))
     OmegaConf.set_struct(config, True)
@@ -37,6 +35,16 @@ def compose_config(base: str, values: dict[str, Any], overrides: list[str]) -> D
     for override in overrides:
         _apply(config, override)
     return config
+
+
+@functools.cache
+def _verl_defaults(base: str) -> DictConfig:
+    # By folder, not by module: importing verl takes seconds, and --dry_run composes too.
+    found = importlib.util.find_spec("verl")
+    assert found is not None
+    assert found.submodule_search_locations is not None
+    with initialize_config_dir(str(Path(found.submodule_search_locations[0]) / "trainer/config"), version_base=None):
+        return compose(base)
 
 
 def _apply(config: DictConfig, override: str) -> None:
@@ -47,8 +55,15 @@ def _apply(config: DictConfig, override: str) -> None:
     adds = override.startswith("+")
     OmegaConf.set_struct(config, not adds)
     try:
-        OmegaConf.update(config, key, yaml.safe_load(text), force_add=adds)
-    except (OmegaConfBaseException, AttributeError, TypeError, ValueError):
+        value, before = _value(text), OmegaConf.select(config, key)
+        if not adds and not _may_become(before, value):
+            what = "a section" if OmegaConf.is_config(before) else repr(before)
+            raise ExperimentError(f"override {key!r} after --: in verl it is {what}, and cannot become {text!r}")
+        OmegaConf.update(config, key, value, force_add=adds)
+        OmegaConf.select(config, key)  # resolves what it refers to
+    except (OmegaConfBaseException, AttributeError, TypeError, ValueError, LookupError) as error:
+        if isinstance(error, ExperimentError):
+            raise
         raise ExperimentError(
             f"override {key!r} after --: verl has no such setting{nearest(key, list(_keys(config)))} "
             f"Write +{override} to add one."
@@ -57,6 +72,24 @@ def _apply(config: DictConfig, override: str) -> None:
         raise ExperimentError(f"override {override!r} after --: {text!r} is not a value that YAML can read") from None
     finally:
         OmegaConf.set_struct(config, True)
+
+
+def _value(text: str) -> Any:
+    """What YAML reads, and numbers as people write them: YAML takes 1e-6 for a text."""
+    value = yaml.safe_load(text)
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            return float(value)
+    return value
+
+
+def _may_become(before: Any, value: Any) -> bool:
+    """Whether a setting of verl's may take a value of that kind: a number no text, a section no single value."""
+    if OmegaConf.is_dict(before):
+        return isinstance(value, dict)
+    if isinstance(before, bool) or not isinstance(before, int | float) or value is None:
+        return True
+    return isinstance(value, int | float) or (isinstance(value, str) and "${" in value)
 
 
 def split_overrides(experiment: Experiment) -> dict[str, tuple[str, ...]]:

@@ -1,14 +1,11 @@
-"""Rollouts whose verdict failed have no vote: no advantage, gradient or KL, and no part in their group's mean."""
+"""Rollouts whose verdict failed have no vote: no advantage, gradient or KL, and no part in an estimator's counts."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 import transfer_queue as tq
 from tensordict import TensorDict
-from verl.utils import tensordict_utils as tu
-
-FAILED_GROUP = "failed"
-"""Group (verl's uid) of such rollouts, so that no estimator compares the others of their prompt with them."""
 
 _SIGNS = ("reward_error", "timeout")
 
@@ -23,21 +20,46 @@ def mask_failed(batch: Any) -> set[str]:
     """Mask the failed rollouts of a batch (verl's KVBatchMeta) in the data plane; returns their keys.
 
     response_mask and loss_mask become 0: the first takes a row out of advantages, policy loss, KL and entropy, the
-    second out of the number of tokens that a loss is divided by, and it takes the hint's likelihood with it. While
-    there are other rows, verl's figures of scores leave the row out too, as those of its own padding.
+    second out of the number of tokens that a loss is divided by, and it takes the hint's likelihood with it. verl's
+    figures of scores leave the row out too, as its own padding.
     """
     fields = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["extra_fields"])
     failed = failed_keys(batch.keys, list(fields["extra_fields"]))
     if not failed:
         return set()
     masks = tq.kv_batch_get(keys=failed, partition_id=batch.partition_id, select_fields=["response_mask", "loss_mask"])
-    columns = {name: [torch.zeros_like(row) for row in masks[name].unbind()] for name in ("response_mask", "loss_mask")}
-    zeros = {name: torch.nested.as_nested_tensor(rows, layout=torch.jagged) for name, rows in columns.items()}
-    values = TensorDict(zeros, batch_size=len(failed))
-    tu.assign_non_tensor_stack(values, "uid", [FAILED_GROUP] * len(failed))
     tags = [batch.tags[batch.keys.index(key)] for key in failed]
-    if len(failed) < len(batch.keys):
-        for tag in tags:
-            tag["is_padding"] = True
-    tq.kv_batch_put(keys=failed, partition_id=batch.partition_id, fields=values, tags=tags)
+    for tag in tags:
+        tag["is_padding"] = True
+    zeros = {name: [torch.zeros_like(row) for row in masks[name].unbind()] for name in ("response_mask", "loss_mask")}
+    tq.kv_batch_put(keys=failed, partition_id=batch.partition_id, fields=_nested(zeros), tags=tags)
     return set(failed)
+
+
+def without_failed(batch: Any, failed: Iterable[str], compute: Callable[[Any], Any]) -> Any:
+    """`compute` (verl's advantages) on the rows that vote; the others get zeros in every column that it made.
+
+    Masked rows alone would not do: some estimators count rows, and 0 / 0 on a row without tokens would be NaN.
+
+    Returns:
+        the whole batch, with the columns of what was computed.
+    """
+    muted = [key for key in batch.keys if key in set(failed)]
+    if not muted:
+        return compute(batch)
+    done = compute(batch.select_keys([key for key in batch.keys if key not in set(muted)]))
+    partition = batch.partition_id
+    mine, theirs = (tq.kv_batch_get(keys=[key], partition_id=partition)[0] for key in (muted[0], done.keys[0]))
+    masks = tq.kv_batch_get(keys=muted, partition_id=partition, select_fields=["response_mask"])["response_mask"]
+    zeros = [torch.zeros_like(row, dtype=torch.float32) for row in masks.unbind()]
+    made = dict.fromkeys(set(theirs.keys()) - set(mine.keys()), zeros)
+    tq.kv_batch_put(keys=muted, partition_id=partition, fields=_nested(made))
+    return type(done)(
+        keys=batch.keys, tags=batch.tags, partition_id=partition, fields=done.fields, extra_info=done.extra_info
+    )
+
+
+def _nested(columns: dict[str, list[torch.Tensor]]) -> TensorDict:
+    rows = len(next(iter(columns.values())))
+    nested = {name: torch.nested.as_nested_tensor(values, layout=torch.jagged) for name, values in columns.items()}
+    return TensorDict(nested, batch_size=rows)

@@ -32,7 +32,7 @@ from recipes.verl_plugin.actor_loss import (
     una_loss,
 )
 from recipes.verl_plugin.export import finish_export
-from recipes.verl_plugin.failed_rows import mask_failed
+from recipes.verl_plugin.failed_rows import mask_failed, without_failed
 from recipes.verl_plugin.metrics import hint_metrics, reward_metrics, validation_accuracy
 from recipes.verl_plugin.reward_watch import EXAMPLES, RewardFailure, RewardLimits, RewardWatch, failure
 from recipes.verl_plugin.rollout_log import digest, rollout_lines, write_rollouts
@@ -89,7 +89,8 @@ class UnifiedTrainer(PPOTrainerSync):
         self.records.phase("old_log_prob")
 
     def on_validate_begin(self) -> None:
-        self.records.phase("validating", self.global_steps)
+        # The step that is validated is finished with its line of metrics, which follows.
+        self.records.phase("validating", max(0, self.global_steps - 1))
         super().on_validate_begin()
 
     # --- one order of rollouts, whatever order they finished in ------------------------------------------------------
@@ -109,9 +110,11 @@ class UnifiedTrainer(PPOTrainerSync):
     def _balance_batch(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
         batch.reorder(sorted(range(len(batch)), key=lambda row: batch.keys[row]))
         failed = mask_failed(batch)
-        if self.use_critic and len(failed) == len(batch):
-            raise RewardFailure(f"no answer of step {self.global_steps} could be scored; a critic cannot learn from it")
         self._failed_rows |= failed
+        if len(failed) == len(batch):
+            # verl cannot update on a batch without a token, whatever the limits on failures are.
+            self._rollout_metrics(batch, self.global_steps)
+            raise self._failure or RewardFailure(f"no answer of step {self.global_steps} could be scored")
         return super()._balance_batch(batch, *args, **kwargs)
 
     # --- loss ------------------------------------------------------------------------------------------------------
@@ -122,6 +125,9 @@ class UnifiedTrainer(PPOTrainerSync):
             return partial(una_loss, ImplicitReward(beta=settings.beta, target=settings.una_target))
         hint = HintLoss(coef=settings.hint_nll_coef, aggregation=settings.hint_nll_agg)
         return partial(actor_loss, omega_conf_to_dataclass(self.config.actor_rollout_ref.actor), hint)
+
+    def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
+        return without_failed(batch, self._failed_rows, partial(super()._compute_advantage, metrics=metrics))
 
     def _update_critic(self, batch: Any, metrics: dict[str, Any]) -> Any:
         updates = self._updates(batch, self.config.critic.ppo_mini_batch_size)

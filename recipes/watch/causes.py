@@ -162,9 +162,8 @@ CAUSES: tuple[Cause, ...] = (
     _cause(
         "reward",
         r"RewardFailure|reward (errors?|function)[^\n]*(above|over|exceed|failed|limit)|could not be scored",
-        "The reward function failed on too many answers, which would teach the model nonsense. The failing "
-        "answers are in validation/ of the run; call compute_score on one of them by hand and mend the reward "
-        "or the data's ground truth.",
+        "The reward function failed on too many answers to learn from the rest. They are in rollouts/ of the run, with "
+        "what went wrong in `pred`: fix the reward or the rows' ground truth, or give it more time (REWARD_SECONDS).",
         in_log=True,
     ),
     _cause(

@@ -1,12 +1,12 @@
 """A verdict that failed has no vote, in any estimator, and the others' normaliser does not count it."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from tensordict import TensorDict
+from transfer_queue.metadata import KVBatchMeta
 from verl import DataProto
 from verl.trainer.ppo.v1.utils import compute_advantage_for_multi_trajectories
 from verl.utils import tensordict_utils as tu
@@ -36,26 +36,27 @@ def plane(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
         for key, report in zip(KEYS, REPORTS, strict=True)
     }
 
-    def get(keys: list[str], partition_id: str, select_fields: list[str]) -> dict[str, Any]:
+    def get(keys: list[str], partition_id: str, select_fields: list[str] | None = None) -> Any:
+        if select_fields is None:
+            return [rows[key] for key in keys]
         found: dict[str, Any] = {name: [rows[key][name] for key in keys] for name in select_fields}
         for name in ("response_mask", "loss_mask"):
             if name in found:
                 found[name] = torch.nested.as_nested_tensor(found[name], layout=torch.jagged)
         return found
 
-    def put(keys: list[str], partition_id: str, fields: TensorDict, tags: list[dict[str, Any]]) -> None:
-        for number, key in enumerate(keys):
-            for name in ("response_mask", "loss_mask"):
-                rows[key][name] = fields[name].unbind()[number]
-            rows[key]["uid"] = list(fields["uid"])[number]
+    def put(keys: list[str], partition_id: str, fields: TensorDict, tags: Any = None) -> None:
+        for name, values in fields.items():
+            for key, value in zip(keys, values.unbind(), strict=True):
+                rows[key][name] = value
 
     monkeypatch.setattr(failed_rows.tq, "kv_batch_get", get)
     monkeypatch.setattr(failed_rows.tq, "kv_batch_put", put)
     return rows
 
 
-def batch() -> Any:
-    return SimpleNamespace(keys=list(KEYS), tags=[{"seq_len": 5} for _ in KEYS], partition_id="train")
+def batch() -> KVBatchMeta:
+    return KVBatchMeta(keys=list(KEYS), tags=[{"seq_len": 5} for _ in KEYS], partition_id="train")
 
 
 def test_the_failed_row_is_masked_and_no_other(plane: dict[str, dict[str, Any]]) -> None:
@@ -74,33 +75,60 @@ def test_nothing_is_touched_where_every_verdict_is_there(plane: dict[str, dict[s
     assert all(row["response_mask"].tolist() == [0, 1, 1] for row in plane.values())
 
 
-def test_where_all_failed_verls_figures_still_have_rows(plane: dict[str, dict[str, Any]]) -> None:
-    for row in plane.values():
-        row["extra_fields"] = {"reward_extra_info": {"reward_error": 1.0}}
+ESTIMATORS = ("uft", "grpo", "rloo", "opo", "gpg", "grpo_vectorized", "reinforce_plus_plus_baseline", "score")
+
+
+def estimated(plane: dict[str, dict[str, Any]], estimator: str, keys: list[str]) -> torch.Tensor:
+    """verl's advantages of these rows, (rows, 3)."""
+    rewards = torch.zeros(len(keys), 3)
+    rewards[:, 2] = torch.tensor([SCORES[KEYS.index(key)] for key in keys])
+    columns = {
+        "token_level_rewards": rewards,
+        "response_mask": torch.stack([plane[key]["response_mask"] for key in keys]),
+    }
+    data = DataProto(batch=TensorDict(columns, batch_size=len(keys)))
+    data.non_tensor_batch["uid"] = np.array([plane[key]["uid"] for key in keys], dtype=object)
+    done = compute_advantage_for_multi_trajectories(
+        data, batch_keys=keys, adv_estimator=estimator, config={}, num_repeat=4
+    )
+    found: torch.Tensor = done.batch["advantages"]
+    return found
+
+
+@pytest.mark.parametrize("also", ["a_2_0", "b_0_0", None])
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_estimators_never_see_a_failed_row(estimator: str, also: str | None, plane: dict[str, dict[str, Any]]) -> None:
+    """Whatever they count or compare is as in a batch without it, and the row itself gets zeros, never NaN."""
+    if also is not None:
+        plane[also]["extra_fields"] = {"reward_extra_info": {"reward_error": 1.0}}
     given = batch()
-    assert failed_rows.mask_failed(given) == set(KEYS)
-    assert not any(tag.get("is_padding") for tag in given.tags)
+    failed = failed_rows.mask_failed(given)
+    voting = [key for key in KEYS if key not in failed]
+    expected = estimated(plane, estimator, voting)
+
+    def compute(part: KVBatchMeta) -> KVBatchMeta:
+        for key, values in zip(part.keys, estimated(plane, estimator, part.keys), strict=True):
+            plane[key]["advantages"] = values
+        return KVBatchMeta(keys=part.keys, tags=part.tags, partition_id="train", fields=["advantages"])
+
+    done = failed_rows.without_failed(given, failed, compute)
+    assert done.keys == KEYS
+    assert done.fields == ["advantages"]
+    for key in KEYS:
+        found = plane[key]["advantages"]
+        if key in failed:
+            assert found.tolist() == [0, 0, 0]
+        else:
+            assert torch.equal(found, expected[voting.index(key)])
 
 
-@pytest.mark.parametrize("estimator", ["uft", "grpo", "rloo", "reinforce_plus_plus_baseline", "opo", "score"])
+@pytest.mark.parametrize("estimator", ["uft", "grpo", "rloo", "opo"])
 def test_a_failed_verdict_has_no_vote_in_its_group(estimator: str, plane: dict[str, dict[str, Any]]) -> None:
     """[1, 1, 1, failed] gives nobody an advantage: before, the failed one had -1.5 and the others .5."""
-    failed_rows.mask_failed(batch())
-    mask = torch.stack([plane[key]["response_mask"] for key in KEYS])
-    rewards = torch.zeros(len(KEYS), 3)
-    rewards[:, 2] = torch.tensor(SCORES)
-    data = DataProto(batch=TensorDict({"token_level_rewards": rewards, "response_mask": mask}, batch_size=len(KEYS)))
-    data.non_tensor_batch["uid"] = np.array([plane[key]["uid"] for key in KEYS], dtype=object)
-    done = compute_advantage_for_multi_trajectories(
-        data, batch_keys=KEYS, adv_estimator=estimator, config={}, num_repeat=4
-    )
-    advantages = done.batch["advantages"] * mask
-    assert torch.all(advantages[3] == 0)
-    if estimator != "score":
-        if estimator != "reinforce_plus_plus_baseline":  # whitens over the batch
-            assert torch.allclose(advantages[:3], torch.zeros(3, 3), atol=1e-5)
-        assert torch.allclose(advantages[0], advantages[2])
-        assert advantages[4, 1] > 0 > advantages[5, 1]
+    failed = failed_rows.mask_failed(batch())
+    found = estimated(plane, estimator, [key for key in KEYS if key not in failed])
+    assert torch.allclose(found[:3] * torch.tensor([0, 1, 1]), torch.zeros(3, 3), atol=1e-5)
+    assert found[3, 1] > 0 > found[4, 1]
 
 
 def counted(rows: int, tokens: int, failed: float) -> tuple[float, float, float]:

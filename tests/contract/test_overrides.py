@@ -80,3 +80,62 @@ def test_the_command_of_a_supervised_stage_has_its_overrides() -> None:
     assert supervised.endswith(f"/sft {DECAY}")
     assert reinforced.endswith(CLIP)
     assert DECAY not in reinforced
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("actor_rollout_ref.actor.optim.lr=1e-6", 1e-6),
+        ("actor_rollout_ref.actor.clip_ratio=0.3", 0.3),
+        ("actor_rollout_ref.actor.loss_agg_mode=seq-mean-token-sum", "seq-mean-token-sum"),
+        ("trainer.test_freq=9", 9),
+    ],
+)
+def test_values_are_numbers_where_people_write_numbers(override: str, value: Any) -> None:
+    from omegaconf import OmegaConf
+
+    from recipes.verl_plugin.compose import compose_config
+
+    config = compose_config(REINFORCEMENT, {}, [override])
+    found = OmegaConf.select(config, override.partition("=")[0])
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["[=1", "actor_rollout_ref=3", "trainer.total_training_steps=abc", "data.max_prompt_length=${nope.x}", "a: b=1"],
+)
+def test_values_that_a_setting_cannot_take_are_refused_in_one_line(override: str) -> None:
+    if override.startswith("trainer.total"):  # None in verl's file, a number in ours
+        override = "trainer.test_freq=abc"
+    with pytest.raises(ExperimentError, match="after --") as refused:
+        stage_overrides(experiment("uft", override))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "several",
+    [
+        ("--pipeline", "sft,grpo", "--data", "countdown"),
+        ("--pipeline", "sft,dpo,grpo", "--data", "countdown_preference"),
+        ("--sweep", "--algo", "sft,rft", "--data", "countdown"),
+        ("--reproduce", "una_table"),
+    ],
+    ids=lambda flags: flags[1],
+)
+def test_of_several_runs_those_that_know_an_override_get_it(several: tuple[str, ...], tmp_path: Path) -> None:
+    profile = ("--profile", "h100x8") if several[0] == "--reproduce" else ()
+    if several[0] == "--reproduce":
+        several = ("--reproduce", "uft_table", "--algo", "sft,rft", "--data", "countdown")
+    flags = (*several, *profile, "--out", str(tmp_path / "out"), "--dry_run")
+    done = front_door(*flags, "--", CLIP)
+    assert done.returncode == 0, done.stderr
+    commands = [line for line in done.stdout.splitlines() if "verl_plugin.main" in line or "run.py --" in line]
+    given = [line for line in commands if CLIP in line]
+    assert given
+    assert not [line for line in given if "sft_main" in line or "--algo sft " in line or "--algo dpo" in line]
+    refused = front_door(*flags, "--", CLIP, "nonsense.key=1")
+    assert refused.returncode == 2
+    assert "nonsense.key" in refused.stderr
+    assert refused.stderr.strip().count("\n") == 0

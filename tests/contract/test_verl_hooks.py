@@ -31,6 +31,7 @@ def test_the_tested_version_is_installed() -> None:
         ("on_validate_begin", "self"),
         ("_fetch_one_gen_batch", "self"),
         ("_balance_batch", "self, batch, metrics, logging_prefix, keep_minibatch"),
+        ("_compute_advantage", "self, batch, metrics"),
         ("_update_critic", "self, batch, metrics"),
         ("_update_actor", "self, batch, metrics"),
         ("_validate", "self"),

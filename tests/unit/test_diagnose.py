@@ -132,7 +132,7 @@ def test_a_paragraph_says_what_happened_where_why_and_what_to_do() -> None:
             "longer than --max_prompt_length",
         ),
         ("ValueError: --algo uft needs the column 'hint' (a list of solution steps) in the data", "lacks a column"),
-        ("recipes.RewardFailure: 12% of the answers of step 3 could not be scored", "compute_score"),
+        ("recipes.RewardFailure: 12% of the answers of step 3 could not be scored", "rollouts/ of the run"),
         ("omegaconf.errors.ConfigAttributeError: Key 'foo' is not in struct", "override after -- is wrong"),
         ("ModuleNotFoundError: No module named 'flash_attn'", "./install.sh"),
         ("OSError: [Errno 24] Too many open files", "ulimit -n"),

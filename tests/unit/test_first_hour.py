@@ -295,3 +295,61 @@ def test_where_a_stage_starts_ray_the_long_tmpdir_is_replaced_too(
     stages.run_stage(experiment(folder), stage, 1)
     assert len(seen["TMPDIR"]) <= LONGEST_TMPDIR + 13
     assert not Path(seen["TMPDIR"]).exists()
+
+
+def test_the_split_of_a_file_is_the_same_for_all_seeds_and_for_an_evaluation(tmp_path: Path) -> None:
+    """With a split of each seed's own, an evaluation of a run would ask what the run was trained on."""
+    from recipes.datafiles import locate
+
+    places = {locate(experiment(EXAMPLES / "questions.jsonl", seed=seed), tmp_path).test for seed in range(3)}
+    assert len(places) == 1
+
+
+def test_an_evaluation_knows_the_data_by_its_place_however_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from recipes.experiment import training_record
+    from recipes.front import _as_trained
+
+    record = training_record(experiment(EXAMPLES / "questions.jsonl", max_response_length=33))
+    monkeypatch.chdir(EXAMPLES)
+    nothing = dict.fromkeys(("prompt_style", "max_prompt_length", "max_response_length"))
+    assert _as_trained(record, {**nothing, "data": "questions.jsonl"})["max_response_length"] == 33
+    assert "max_response_length" not in _as_trained(record, {**nothing, "data": "countdown"})
+    given = {**nothing, "data": "questions.jsonl", "max_response_length": 7}
+    assert "max_response_length" not in _as_trained(record, given)
+
+
+def test_a_dry_run_refuses_what_the_start_refuses(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    write_text(tmp_path / "run/experiment.yaml", to_yaml(experiment(folder)))
+    flags = ("--profile", "cpu", "--data", str(folder), "--dry_run")
+    for more, named in (
+        (("--out", str(tmp_path / "run")), "already holds a run; add --resume"),
+        (("--reward", f"{EXAMPLES / 'reward.py'}:rewrad"), "has no function 'rewrad'"),
+    ):
+        done = front_door(*flags, *more)
+        assert done.returncode == 2
+        assert named in done.stderr
+        assert done.stderr.strip().count("\n") == 0
+
+
+def test_a_local_copy_of_a_tasks_data_is_read_by_a_dry_run(tmp_path: Path) -> None:
+    for split, count in (("train", 40), ("test", 70)):
+        rows = [
+            {"problem": f"{split} {n}?", "solution": f"So \\boxed{{{n}}}.", "level": "Level 3", "type": "Algebra"}
+            for n in range(count)
+        ]
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = front_door("--profile", "cpu", "--data", "math", "--data_path", str(tmp_path), "--dry_run")
+    assert done.returncode == 0, done.stderr
+    assert "passes over 40 rows; validation on 64 rows" in done.stdout
+
+
+def test_a_pipeline_does_not_take_over_a_runs_folder(folder: Path, tmp_path: Path) -> None:
+    write_text(tmp_path / "run/experiment.yaml", to_yaml(experiment(folder)))
+    before = contents(tmp_path)
+    done = front_door(
+        "--profile", "cpu", "--pipeline", "sft,rft", "--data", str(folder), "--out", str(tmp_path / "run")
+    )
+    assert done.returncode == 2
+    assert "already holds a run of its own" in done.stderr
+    assert contents(tmp_path) == before

@@ -133,6 +133,16 @@ def test_a_graded_reward_must_not_like_the_hint_as_much_as_the_solution(tmp_path
     refuse_paid_hints(experiment(EXAMPLES, reward=reward_file(tmp_path, graded + nothing)), file)
 
 
+def test_a_users_reward_must_not_pay_any_hint_also_a_shorter_one(tmp_path: Path) -> None:
+    """The last number of a response: right after the second text, wrong again after the third."""
+    hints = [["We add. ", f"The sum is {1000 + n}. ", "To check, take away 7 and we are back."] for n in range(9)]
+    file = file_of(tmp_path / "train.parquet", [row(n, hint, "mine") for n, hint in enumerate(hints)])
+    numbers = "re.findall('[0-9]+', response) or ['']"
+    last = f"import re\ndef reward(response, answer):\n    return ({numbers})[-1] == answer\n"
+    with pytest.raises(ExperimentError, match=r"a hint alone, the first 2 of the 3 texts .*9 of the 9 rows"):
+        refuse_paid_hints(experiment(EXAMPLES, reward=reward_file(tmp_path, last)), file)
+
+
 def test_partial_credit_for_a_hint_is_the_same_for_all_rollouts_of_a_prompt_and_accepted(tmp_path: Path) -> None:
     file = file_of(tmp_path / "train.parquet", [row(n, telling(n), "mine") for n in range(8)])
     some = "def reward(response, answer):\n    return 0.2 + 0.8 * ('</answer>' in response)\n"
@@ -171,7 +181,7 @@ def test_what_is_checked_is_what_is_trained_on(tmp_path: Path, style: str) -> No
     if style in BOXED:
         refuse_paid_hints(reads_boxes, file)
     else:
-        with pytest.raises(ExperimentError, match="row 0: a hint alone, the first 3 of the 3 texts"):
+        with pytest.raises(ExperimentError, match="row 0: a hint alone, the first 2 of the 3 texts"):
             refuse_paid_hints(reads_boxes, file)
 
 
@@ -212,12 +222,14 @@ def test_rows_come_from_all_over_the_file(tmp_path: Path) -> None:
     refuse_paid_hints(
         experiment(EXAMPLES, reward=reward_file(tmp_path, counting)), file_of(tmp_path / "train.parquet", rows)
     )
-    numbers = sorted(int(line) - 1000 for line in calls.read_text().split())
-    assert len(numbers) == len(set(numbers)) == 64
-    assert all(number % 2 for number in numbers), "rows without a hint were chosen"
-    assert numbers[0] < 20
-    assert numbers[-1] > 980
-    assert max(b - a for a, b in pairwise(numbers)) <= 18
+    called = [int(line) - 1000 for line in calls.read_text().split()]
+    assert len(called) >= 64
+    assert all(number % 2 for number in called), "rows without a hint were chosen"
+    # A check that ends early, as one that asks a server does, has seen all parts of the file.
+    first = sorted(set(called[:64]))
+    assert first[0] < 100
+    assert first[-1] > 900
+    assert max(b - a for a, b in pairwise(first)) <= 200
 
 
 def test_a_built_in_reward_tries_every_hint_of_a_file_of_usual_size(tmp_path: Path) -> None:

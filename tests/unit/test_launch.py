@@ -11,7 +11,7 @@ from recipes.algorithms import algorithms
 from recipes.course import stages
 from recipes.datafiles import locate
 from recipes.experiment import Experiment, ExperimentError, to_yaml
-from recipes.launch import _claim, launch
+from recipes.launch import check_folder, launch
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
 from recipes.run_dir import RunDir, write_text
@@ -83,15 +83,15 @@ def test_stages_run_in_order_and_each_starts_from_the_last(folder: Path, tmp_pat
 
 def test_a_folder_belongs_to_one_run(folder: Path, tmp_path: Path) -> None:
     run, first = RunDir(tmp_path / "run"), experiment(folder, T=12, T_hint=5, test_freq=3)
-    assert _claim(run, first, resume=False) == first
+    check_folder(run, first, resume=False)
     write_text(run.experiment, to_yaml(first))
     with pytest.raises(ExperimentError, match="already holds a run; add --resume"):
-        _claim(run, first, resume=False)
-    assert _claim(run, first, resume=True) == first
+        check_folder(run, first, resume=False)
+    check_folder(run, first, resume=True)
     with pytest.raises(ExperimentError, match=r"was started with lr 0\.0005, now it is 0\.1"):
-        _claim(run, experiment(folder, T=12, T_hint=5, test_freq=3, lr=0.1), resume=True)
+        check_folder(run, experiment(folder, T=12, T_hint=5, test_freq=3, lr=0.1), resume=True)
     with pytest.raises(ExperimentError, match="extended, not shortened"):
-        _claim(run, experiment(folder, T=9, T_hint=5, test_freq=3), resume=True)
+        check_folder(run, experiment(folder, T=9, T_hint=5, test_freq=3), resume=True)
 
 
 def test_a_run_that_its_data_forbid_leaves_the_folder_free(folder: Path, tmp_path: Path) -> None:
@@ -106,10 +106,8 @@ def test_a_run_that_its_data_forbid_leaves_the_folder_free(folder: Path, tmp_pat
 def test_a_run_can_be_extended(folder: Path, tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
     write_text(run.experiment, to_yaml(experiment(folder, T=20, T_hint=18)))
-    (run.path / "done.json").write_text("{}")
     longer = experiment(folder, T=40, T_hint=18)
-    assert _claim(run, longer, resume=True) == longer
-    assert not (run.path / "done.json").exists()
+    check_folder(run, longer, resume=True)
 
 
 def test_a_file_without_a_needed_column_is_named(folder: Path, tmp_path: Path) -> None:
@@ -131,4 +129,4 @@ def test_a_saved_experiment_of_another_version_is_refused(folder: Path, tmp_path
     run, e = RunDir(tmp_path / "run"), experiment(folder)
     write_text(run.experiment, to_yaml(e) + "surprise: 1\n")
     with pytest.raises(ExperimentError, match="differs in: surprise"):
-        _claim(run, e, resume=True)
+        check_folder(run, e, resume=True)

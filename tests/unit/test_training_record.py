@@ -102,3 +102,30 @@ def test_the_chat_style_puts_its_beginning_once_however_often_the_model_was_trai
     template = load_config(REINFORCEMENT, tmp_path, []).data.apply_chat_template_kwargs.chat_template
     assert template.startswith(CHAT_TEMPLATE)
     assert template.count(repr(ASSISTANT_STARTS)) == 1
+
+
+def test_of_several_chat_templates_the_default_one_is_used() -> None:
+    style = STYLES["chat"]
+    assert style.template({"default": "d", "tool_use": "t"}) == style.template("d")
+    with pytest.raises(ValueError, match="no chat template"):
+        style.template({"tool_use": "t"})
+
+
+def test_a_published_folder_keeps_every_small_file_of_the_models(tmp_path: Path) -> None:
+    from recipes.own_files import keep_own_files
+
+    base, weights = tmp_path / "base", tmp_path / "weights"
+    own = ("tokenizer.json", "spiece.model", "tekken.json", "chat_template.jinja", "modeling_mine.py")
+    for name in (*own, "additional_chat_templates/tool_use.jinja", "config.json", "model.safetensors"):
+        (base / name).parent.mkdir(parents=True, exist_ok=True)
+        (base / name).write_text(f"the base model's {name}")
+    weights.mkdir()
+    written = ("config.json", "model.safetensors", "model.safetensors.index.json", "generation_config.json")
+    for name in (*written, "tokenizer.json", "special_tokens_map.json"):
+        (weights / name).write_text("saved by training")
+    keep_own_files(str(base), weights)
+    for name in (*own, "additional_chat_templates/tool_use.jinja"):
+        assert (weights / name).read_bytes() == (base / name).read_bytes()
+    for name in written:
+        assert (weights / name).read_text() == "saved by training"
+    assert not (weights / "special_tokens_map.json").exists()
