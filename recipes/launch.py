@@ -82,6 +82,7 @@ def taken(folder: Path) -> Iterator[None]:
 def _launch(experiment: Experiment, run: RunDir, *, resume: bool, stall_minutes: float, auto_batch: bool) -> int:
     check_folder(run, experiment, resume)
     files = prepared(experiment)
+    refuse_other_data(run, experiment, files)
     datafiles.check_training(experiment, files)
     if experiment.stages == ("alignment",):
         check_machine(training_plan(experiment, run, files))
@@ -175,6 +176,24 @@ def check_folder(run: RunDir, experiment: Experiment, resume: bool) -> None:
             f"{run.path} already holds a run; add --resume to continue it, or --out for another folder"
         )
     refuse_other_run(run, from_yaml(run.experiment.read_text(encoding="utf-8")), experiment)
+
+
+def refuse_other_data(run: RunDir, experiment: Experiment, files: DataFiles) -> None:
+    """Raise ExperimentError when a run to be continued was started on other rows than `files`.
+
+    The folder of a user's prepared file is named by the file's content and by how it is split.
+    """
+    for file in (run.path / VERL_FILE, run.path / "sft" / VERL_FILE, run.path / PLAN_FILE):
+        if not file.exists():
+            continue
+        told = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        before = Path(str(told.get("data", {}).get("train_files") or told.get("train_file") or files.train))
+        # A copy in another prompt style lies in the run's own folder.
+        if before.parent.name not in (files.train.parent.name, "data"):
+            raise ExperimentError(
+                f"--resume: {run.path} was started on {before}, now --data {experiment.data} means {files.train}: the "
+                f"file has changed since, or is split in another way; restore it, or start anew in another --out"
+            )
 
 
 def refuse_other_run(run: RunDir, saved: Experiment, experiment: Experiment) -> None:

@@ -144,3 +144,26 @@ def test_losses_divide_by_the_rows_and_tokens_that_vote() -> None:
     assert counted(8, 20, 1.5) == (6.5, 6.5, 20)
     # Nothing votes: a loss of 0 / 1, where verl has 0 / 0.
     assert counted(8, 0, 8.0) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("over_the_limit", [True, False])
+def test_a_step_without_any_verdict_ends_the_run_by_name(
+    over_the_limit: bool, plane: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """verl would end it later with "response_mask must contain at least one valid token"."""
+    from recipes.verl_plugin.reward_watch import RewardFailure
+    from recipes.verl_plugin.trainer import UnifiedTrainer
+
+    for row in plane.values():
+        row["extra_fields"] = {"reward_extra_info": {"timeout": 1.0}}
+    trainer: Any = object.__new__(UnifiedTrainer)
+    trainer.global_steps, trainer._failed_rows, trainer._failure = 3, set(), None
+    shown = RewardFailure("100% of the answers of step 3 were not scored because the verifier ran into its limit")
+
+    def metrics(given: KVBatchMeta, step: int) -> None:
+        assert trainer._failed_rows == set(given.keys) == set(KEYS)
+        trainer._failure = shown if over_the_limit else None
+
+    monkeypatch.setattr(trainer, "_rollout_metrics", metrics)
+    with pytest.raises(RewardFailure, match="of step 3 (were not scored|could be scored)"):
+        trainer._balance_batch(batch(), metrics={})

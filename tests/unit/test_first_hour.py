@@ -353,3 +353,16 @@ def test_a_pipeline_does_not_take_over_a_runs_folder(folder: Path, tmp_path: Pat
     assert done.returncode == 2
     assert "already holds a run of its own" in done.stderr
     assert contents(tmp_path) == before
+
+
+def test_a_run_does_not_go_on_with_other_rows(tmp_path: Path) -> None:
+    """A user's file that was edited since: the trainer would meet other problems without a word."""
+    data = tmp_path / "questions.jsonl"
+    data.write_bytes((EXAMPLES / "questions.jsonl").read_bytes())
+    run, e = RunDir(tmp_path / "run"), experiment(data)
+    finished_on_disk(run, e)
+    write_text(run.path / "verl.yaml", f"data: {{train_files: {ROOT}/data/questions-0a1b2c3d/train.parquet}}\n")
+    before = contents(run.path)
+    with pytest.raises(ExperimentError, match=r"was started on .*questions-0a1b2c3d/train\.parquet, now"):
+        launch(e, run.path, resume=True, stall_minutes=1)
+    assert contents(run.path) == before
