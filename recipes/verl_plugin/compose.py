@@ -61,9 +61,9 @@ def _apply(config: DictConfig, override: str) -> None:
             raise ExperimentError(f"override {key!r} after --: in verl it is {what}, and cannot become {text!r}")
         OmegaConf.update(config, key, value, force_add=adds)
         OmegaConf.select(config, key)  # resolves what it refers to
-    except (OmegaConfBaseException, AttributeError, TypeError, ValueError, LookupError) as error:
-        if isinstance(error, ExperimentError):
-            raise
+    except ExperimentError:
+        raise
+    except (OmegaConfBaseException, AttributeError, TypeError, ValueError, LookupError):
         raise ExperimentError(
             f"override {key!r} after --: verl has no such setting{nearest(key, list(_keys(config)))} "
             f"Write +{override} to add one."
@@ -144,29 +144,31 @@ def load_config(base: str, folder: Path, overrides: list[str]) -> DictConfig:
     values = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     config = compose_config(base, values, overrides)
     style = STYLES[values["uft"]["prompt_style"]]
-    model = (config.model if base == SUPERVISED else config.actor_rollout_ref.model).path
+    model = config.model if base == SUPERVISED else config.actor_rollout_ref.model
+    source, trusted = model.path, bool(model.get("trust_remote_code", False))
     if config.data.apply_chat_template_kwargs.chat_template is None:
         try:
-            template = style.template(AutoTokenizer.from_pretrained(model).chat_template)
+            template = style.template(AutoTokenizer.from_pretrained(source, trust_remote_code=trusted).chat_template)
         except ValueError as error:
             raise ExperimentError(str(error)) from None
         config.data.apply_chat_template_kwargs.chat_template = template
     if base != SUPERVISED:
         # The shared-memory buffer in which weights travel to vLLM must hold the largest of them.
         engine = config.actor_rollout_ref.rollout.checkpoint_engine
-        engine.update_weights_bucket_megabytes = max(engine.update_weights_bucket_megabytes, largest_weight_mib(model))
+        largest = largest_weight_mib(source, trusted)
+        engine.update_weights_bucket_megabytes = max(engine.update_weights_bucket_megabytes, largest)
     return config
 
 
-def largest_weight_mib(model: str) -> int:
+def largest_weight_mib(model: str, trust_remote_code: bool = False) -> int:
     """MiB (2^20 bytes), rounded up, of a model's largest weight in float32, as verl sends it; loads no weights."""
     import torch
     from transformers import AutoConfig
     from verl.utils.model import get_hf_auto_model_class
 
-    config = AutoConfig.from_pretrained(model)
+    config = AutoConfig.from_pretrained(model, trust_remote_code=trust_remote_code)
     with torch.device("meta"):
-        shape = get_hf_auto_model_class(config).from_config(config)
+        shape = get_hf_auto_model_class(config).from_config(config, trust_remote_code=trust_remote_code)
     return -(-4 * max(weight.numel() for weight in shape.parameters()) // 2**20)
 
 

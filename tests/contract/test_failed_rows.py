@@ -165,5 +165,5 @@ def test_a_step_without_any_verdict_ends_the_run_by_name(
         trainer._failure = shown if over_the_limit else None
 
     monkeypatch.setattr(trainer, "_rollout_metrics", metrics)
-    with pytest.raises(RewardFailure, match="of step 3 (were not scored|could be scored)"):
+    with pytest.raises(RewardFailure, match=r"of step 3 (were not scored|could be scored)"):
         trainer._balance_batch(batch(), metrics={})
