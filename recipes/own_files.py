@@ -35,9 +35,8 @@ def keep_own_files(base: str, weights: Path) -> None:
 
 
 def _own(folder: Path) -> list[Path]:
-    """The small files of a model: neither weights nor their index, nor what a trainer left beside them."""
+    """The small files of a model: neither weights nor their index, a card, or what a trainer left beside them."""
     found = [file for file in folder.iterdir() if file.suffix in _KINDS and not file.name.endswith(".index.json")]
     found += (folder / _TEMPLATES).glob("*.jinja")
-    return [
-        file for file in found if file.is_file() and not file.name.startswith(("trainer_", "training_", "adapter_"))
-    ]
+    left = ("trainer_", "training_", "adapter_", "card")
+    return [file for file in found if file.is_file() and not file.name.startswith(left)]
