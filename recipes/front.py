@@ -10,7 +10,7 @@ from eval.models import ModelError, Weights, find_model, resolve_model
 from recipes import datafiles, evaluation
 from recipes.course import training_plan
 from recipes.experiment import Experiment, ExperimentError
-from recipes.launch import dry_run, launch
+from recipes.launch import check_folder, dry_run, launch
 from recipes.machine import gpu_count
 from recipes.profiles import Profile
 from recipes.resolve import build_experiment, default_profile
@@ -53,7 +53,8 @@ def train(flags: dict[str, Any]) -> int:
     steering, experiment = plan_training(flags)
     folder = steering.folder(experiment.default_name)
     if steering.dry_run:
-        print(dry_run(experiment, folder, resume=steering.resume))
+        check_folder(RunDir(folder), experiment, steering.resume)
+        print(dry_run(experiment, folder))
         return 0
     return launch(
         experiment,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -55,10 +55,10 @@ def refuse_paid_hints(experiment: Experiment, train: Path) -> None:
     """
     if not experiment.algorithm.uses_hints:
         return
+    table = parquet.ParquetFile(train).read(columns=_COLUMNS)
+    numbers = _spread(_lengths(table["hint"]))
     # Not Table.take: it imports pandas, which takes longer than all of the rest.
-    everything = parquet.ParquetFile(train).read(columns=_COLUMNS).to_pylist()
-    numbers = _spread([len(row["hint"] or ()) for row in everything])
-    rows = [everything[number] for number in numbers]
+    rows = [table.slice(number, 1).to_pylist()[0] for number in numbers]
     check = partial(_paid_hint, experiment, is_graded(experiment.reward), train)
     if is_custom(experiment.reward):
         found = _in_time(check, numbers, rows)
@@ -77,6 +77,15 @@ def refuse_paid_hints(experiment: Experiment, train: Path) -> None:
             f"the texts of column hint into column answer, or choose a --reward that reads only the final answer; "
             f"--algo rft and sft train without hints."
         )
+
+
+def _lengths(column: Any) -> list[int]:
+    """Texts in each row of a column of lists; a column without any list has none."""
+    found: list[int] = []
+    for chunk in column.chunks:
+        offsets = chunk.offsets.to_pylist() if hasattr(chunk, "offsets") else [0] * (len(chunk) + 1)
+        found += [end - start for start, end in pairwise(offsets)]
+    return found
 
 
 def _spread(n_texts: Sequence[int]) -> list[int]:

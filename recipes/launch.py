@@ -259,16 +259,15 @@ def _short(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def dry_run(experiment: Experiment, out: Path, *, resume: bool = False) -> str:
+def dry_run(experiment: Experiment, out: Path) -> str:
     """What `launch` would do: the plan, the commands and verl's configuration. Starts nothing, and writes nothing that
     stays.
 
     Raises:
-        ExperimentError: as the start would.
+        ExperimentError: for data that the start would refuse.
     """
     run = RunDir(out.resolve())
     refuse_evaluation_only(experiment)
-    check_folder(run, experiment, resume)
     with datafiles.made(experiment, ROOT, keep=False) as files:
         if files.generate is None:
             # What the start would refuse is refused now.

@@ -4,6 +4,9 @@ import os
 import shutil
 import subprocess
 from itertools import takewhile
+from pathlib import Path
+
+DEVICES = Path("/dev")
 
 
 def gpu_count() -> int:
@@ -28,7 +31,8 @@ def visible_devices() -> list[str]:
 def _listed() -> list[str]:
     """What the driver says of each GPU, a line each."""
     if shutil.which("nvidia-smi") is None:
-        return []
+        # Some containers have the driver without its tools.
+        return [f"GPU {file.name}" for file in DEVICES.glob("nvidia[0-9]*")]
     try:
         found = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):

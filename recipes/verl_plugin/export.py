@@ -80,7 +80,7 @@ def _merge(base: str, adapter: Path, weights: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    merged = PeftModel.from_pretrained(model, str(adapter), torch_device="cpu").merge_and_unload()
     for file in weights.glob("*.safetensors*"):
         file.unlink()
     merged.save_pretrained(weights)

@@ -154,12 +154,24 @@ def test_devices_are_those_that_cuda_shows(
     if gpus:
         (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\nprintf '{listed}\\n'\n")
         (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setattr("recipes.machine.DEVICES", tmp_path)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     if variable is None:
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
     assert visible_devices() == found
+
+
+def test_a_driver_without_its_tools_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr("recipes.machine.DEVICES", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert visible_devices() == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert visible_devices() == ["1"]
 
 
 @pytest.mark.parametrize("length", [20, 30, 31, 62, 200])
