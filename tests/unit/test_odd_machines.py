@@ -1,0 +1,134 @@
+"""Machines as people have them: another working folder, devices that are none, a long TMPDIR."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eval.models import find_model
+from recipes import stages
+from recipes.experiment import ExperimentError
+from recipes.machine import visible_devices
+from recipes.profiles import PROFILES
+from recipes.resolve import build_experiment
+from recipes.run_dir import RunDir
+from recipes.stages import LONGEST_TMPDIR, short_folder
+from recipes.verl_plugin.environment import environment
+from tests.front_checks import ROOT, experiment, front_door, small_folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_folder(tmp_path_factory.mktemp("data") / "countdown")
+
+
+def test_the_default_run_needs_no_working_folder(tmp_path: Path) -> None:
+    done = front_door("--profile", "cpu", "--algo", "uft", "--data", "countdown", "--dry_run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert str(ROOT / "models/tiny-countdown") in done.stdout
+    assert find_model("models/tiny-countdown") == "models/tiny-countdown"  # from here
+
+
+def test_a_folder_of_the_users_goes_before_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_model("models/tiny-countdown") == str(ROOT / "models/tiny-countdown")
+    (tmp_path / "models/tiny-countdown").mkdir(parents=True)
+    assert find_model("models/tiny-countdown") == "models/tiny-countdown"
+    assert find_model("Qwen/Qwen2.5-0.5B") == "Qwen/Qwen2.5-0.5B"
+
+
+@pytest.mark.parametrize("n_gpu", [1, 2])
+def test_on_the_cpu_ray_is_given_names_of_devices_that_are_none(n_gpu: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray refuses to count more devices than CUDA_VISIBLE_DEVICES names; empty is the usual way to force the CPU."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    env = environment(build_experiment({"n_gpu": n_gpu}, PROFILES["cpu"]), RunDir(Path("run")))
+    assert env["CUDA_VISIBLE_DEVICES"] == ",".join(["-1"] * n_gpu)
+    assert "CUDA_VISIBLE_DEVICES" not in environment(
+        build_experiment({"n_gpu": n_gpu}, PROFILES["h100x2"]), RunDir(Path("run"))
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "gpus", "found"),
+    [
+        ("0", 0, []),
+        ("NoDevFiles", 0, []),
+        ("", 2, []),
+        ("-1", 2, []),
+        ("1", 2, ["1"]),
+        ("0,1", 2, ["0", "1"]),
+        ("GPU-0a1b,GPU-2c3d", 2, ["GPU-0a1b", "GPU-2c3d"]),
+        # CUDA itself shows nothing behind the first it does not know, and nothing at all of one named twice.
+        ("0,-1,1", 2, ["0"]),
+        ("0,0", 2, []),
+        ("0,7", 2, ["0"]),
+        (None, 2, ["0", "1"]),
+    ],
+)
+def test_devices_are_those_that_cuda_shows(
+    variable: str | None, gpus: int, found: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = "\\n".join(f"GPU {number}: H100 (UUID: GPU-{name})" for number, name in enumerate(["0a1b", "2c3d"][:gpus]))
+    if gpus:
+        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\nprintf '{listed}\\n'\n")
+        (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setattr("recipes.machine.DEVICES", tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    if variable is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
+    assert visible_devices() == found
+
+
+def test_a_driver_without_its_tools_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr("recipes.machine.DEVICES", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert visible_devices() == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert visible_devices() == ["1"]
+
+
+@pytest.mark.parametrize("length", [20, 30, 31, 62, 200])
+def test_the_folder_of_rays_sockets_is_short_whatever_tmpdir_is(
+    length: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    named = "/tmp/" + "x" * (length - 5)
+    monkeypatch.setattr(tempfile, "tempdir", named)
+    os.makedirs(named, exist_ok=True)
+    try:
+        made = short_folder()
+        assert len(f"{made}/session_2026-11-25_23-13-41_927630_4194304/sockets/plasma_store") <= 107
+        assert (made.parent == Path(named)) == (length <= LONGEST_TMPDIR)
+        assert made.stat().st_mode & 0o777 == 0o700
+        made.rmdir()
+    finally:
+        os.rmdir(named)
+
+
+def test_no_short_folder_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(ExperimentError, match="set TMPDIR to one"):
+        short_folder()
+
+
+def test_where_a_stage_starts_ray_the_long_tmpdir_is_replaced_too(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, str] = {}
+
+    def supervised(command: list[str], env: dict[str, str], run_dir: Path, **_: Any) -> None:
+        seen.update(env)
+
+    monkeypatch.setattr(stages, "supervise", supervised)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert len(str(tmp_path)) > LONGEST_TMPDIR
+    stage = stages.Stage("a stage", RunDir(tmp_path / "run"), [], 1, "", lambda _: None)
+    stages.run_stage(experiment(folder), stage, 1)
+    assert len(seen["TMPDIR"]) <= LONGEST_TMPDIR + 13
+    assert not Path(seen["TMPDIR"]).exists()

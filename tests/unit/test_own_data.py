@@ -1,0 +1,115 @@
+"""Data of one's own: a batch that its rows fill, one split for all, and a --dry_run that tells the truth of it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import run as run_py
+from recipes.experiment import to_yaml
+from recipes.front import plan_training
+from recipes.run_dir import write_text
+from tests.front_checks import EXAMPLES, experiment, front_door, small_folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_folder(tmp_path_factory.mktemp("data") / "countdown")
+
+
+@pytest.mark.parametrize(
+    ("flags", "rows"),
+    [
+        (("--algo", "uft", "--data", "examples/custom/questions.jsonl"), "10 rows"),
+        (("--algo", "sft", "--data", "examples/custom/questions.jsonl"), "10 rows"),
+        (("--algo", "dpo", "--data", "examples/custom/preferences.jsonl"), "27 rows of answers"),
+        (("--algo", "una", "--data", "examples/custom/preferences.jsonl"), "27 rows of answers"),
+    ],
+)
+def test_the_examples_train_with_the_readmes_command(flags: tuple[str, ...], rows: str) -> None:
+    """The batch follows the rows, and --dry_run speaks of those there are."""
+    done = front_door("--profile", "cpu", *flags, "--dry_run")
+    assert done.returncode == 0, done.stderr
+    assert "fewer than the usual 32" in done.stdout
+    assert rows in done.stdout
+    assert "0 rows" not in done.stdout.replace("10 rows", "")
+
+
+def test_a_batch_that_was_asked_for_stays_and_the_refusal_names_one_that_works(tmp_path: Path) -> None:
+    flags = ("--profile", "cpu", "--data", "examples/custom/questions.jsonl", "--batch_size", "32")
+    for also in ((), ("--dry_run",)):
+        done = front_door(*flags, "--out", str(tmp_path / "run"), *also)
+        assert done.returncode == 2
+        assert "has 10 rows, fewer than --batch_size 32" in done.stderr
+        assert "use --batch_size 10 or less" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 8])
+def test_the_batch_can_be_shared_by_the_devices(ranks: int) -> None:
+    flags = ("--profile", "h100x8", "--model", "Qwen/Qwen2.5-0.5B", "--n_gpu", str(ranks), "--dry_run")
+    given = vars(run_py.parser().parse_args([*flags, "--data", str(EXAMPLES / "questions.jsonl")]))
+    for mode in ("visible_devices", "eval", "sweep", "reproduce", "pipeline"):
+        given.pop(mode)
+    planned = plan_training(given)[1]
+    assert planned.batch_size == 10 // ranks * ranks
+    assert planned.mini_batch_size * planned.n_rollout % ranks == 0
+
+
+def test_the_scale_of_scores_is_a_flag(tmp_path: Path) -> None:
+    file = tmp_path / "scores.jsonl"
+    rows = [{"prompt": f"question {n}", "completion": f"answer {n}", "score": 1 + n % 10} for n in range(30)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    flags = ("--profile", "cpu", "--algo", "una", "--data", str(file), "--dry_run")
+    asked = front_door(*flags)
+    assert asked.returncode == 2
+    assert "--score-min and --score-max" in asked.stderr
+    told = front_door(*flags, "--score-min", "1", "--score_max", "10")
+    assert told.returncode == 0, told.stderr
+
+
+def test_the_split_of_a_file_is_the_same_for_all_seeds_and_for_an_evaluation(tmp_path: Path) -> None:
+    """With a split of each seed's own, an evaluation of a run would ask what the run was trained on."""
+    from recipes.datafiles import locate
+
+    places = {locate(experiment(EXAMPLES / "questions.jsonl", seed=seed), tmp_path).test for seed in range(3)}
+    assert len(places) == 1
+
+
+def test_an_evaluation_knows_the_data_by_its_place_however_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from recipes.experiment import training_record
+    from recipes.front import _as_trained
+
+    record = training_record(experiment(EXAMPLES / "questions.jsonl", max_response_length=33))
+    monkeypatch.chdir(EXAMPLES)
+    nothing = dict.fromkeys(("prompt_style", "max_prompt_length", "max_response_length"))
+    assert _as_trained(record, {**nothing, "data": "questions.jsonl"})["max_response_length"] == 33
+    assert "max_response_length" not in _as_trained(record, {**nothing, "data": "countdown"})
+    given = {**nothing, "data": "questions.jsonl", "max_response_length": 7}
+    assert "max_response_length" not in _as_trained(record, given)
+
+
+def test_a_dry_run_refuses_what_the_start_refuses(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    write_text(tmp_path / "run/experiment.yaml", to_yaml(experiment(folder)))
+    flags = ("--profile", "cpu", "--data", str(folder), "--dry_run")
+    for more, named in (
+        (("--out", str(tmp_path / "run")), "already holds a run; add --resume"),
+        (("--reward", f"{EXAMPLES / 'reward.py'}:rewrad"), "has no function 'rewrad'"),
+    ):
+        done = front_door(*flags, *more)
+        assert done.returncode == 2
+        assert named in done.stderr
+        assert done.stderr.strip().count("\n") == 0
+
+
+def test_a_local_copy_of_a_tasks_data_is_read_by_a_dry_run(tmp_path: Path) -> None:
+    for split, count in (("train", 40), ("test", 70)):
+        rows = [
+            {"problem": f"{split} {n}?", "solution": f"So \\boxed{{{n}}}.", "level": "Level 3", "type": "Algebra"}
+            for n in range(count)
+        ]
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = front_door("--profile", "cpu", "--data", "math", "--data_path", str(tmp_path), "--dry_run")
+    assert done.returncode == 0, done.stderr
+    assert "passes over 40 rows; validation on 64 rows" in done.stdout
