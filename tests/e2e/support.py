@@ -149,7 +149,7 @@ CHAT_TEMPLATE = (
 )
 
 
-def wide_model(folder: Path, vocabulary: int = 49_152) -> Path:
+def wide_model(folder: Path, vocabulary: int = 49_152, *, tied: bool = True) -> Path:
     """A random two-layer Llama as published ones are: a vocabulary matrix of more than 64 MiB, a chat template of its
     own, and a config.json that speaks of another type than the weights have."""
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
@@ -177,7 +177,7 @@ def wide_model(folder: Path, vocabulary: int = 49_152) -> Path:
         num_key_value_heads=3,
         head_dim=64,
         max_position_embeddings=1024,
-        tie_word_embeddings=True,
+        tie_word_embeddings=tied,
         eos_token_id=loaded.eos_token_id,
         pad_token_id=loaded.pad_token_id,
         bos_token_id=None,

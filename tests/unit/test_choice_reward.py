@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-import time
 from collections import Counter
+from functools import partial
 from importlib import resources
 from typing import Any
 
@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reward_fns.choice import read_choice, score
+from tests.timing import quickest
 
 LABELS = {(True, True): "correct", (False, True): "wrong", (False, False): "unreadable"}
 TRIALS = [
@@ -131,9 +132,7 @@ def test_no_response_raises_or_takes_long() -> None:
     parts += ["**", "$", "A. x", "is ", "chọn ", "[", "(", "\ud800", "\x00", "<answer>", "</answer>", "</think>"]
     for length in [5, 50, 1000] * 60:
         text = "<answer>" + "".join(draw.choice(parts) for _ in range(length)) + "</answer>"
-        started = time.perf_counter()
-        score(text, {"choice": "A"})
-        assert time.perf_counter() - started < 2.0
+        assert quickest(partial(score, text, {"choice": "A"}), 2) < 2
     for pair in [(a, b) for a in parts for b in parts]:
         score("<answer>A" + "".join(pair) * 300 + "!</answer>", {"choice": "A"})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from fractions import Fraction
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from reward_fns import compute_score
 from reward_fns.expression import read_expression
 from tests.countdown_checks import judged
+from tests.timing import quickest
 
 Tree = int | tuple[str, "Tree", "Tree"]
 
@@ -137,17 +137,12 @@ ADVERSARIAL = {
 @pytest.mark.parametrize("name", ADVERSARIAL)
 def test_no_response_takes_long(name: str) -> None:
     response = ADVERSARIAL[name]
-    started = time.process_time()  # not the wall clock: other processes may hold the machine
-    result = judged(response)
-    assert time.process_time() - started < 0.2
-    assert result["acc"] == float(name == "equal blocks")
+    assert quickest(lambda: judged(response), 0.2) < 0.2
+    assert judged(response)["acc"] == float(name == "equal blocks")
 
 
 def test_typical_responses_are_scored_by_the_thousand_per_second() -> None:
     response = "19 + 35 = 54\n44 + 54 = 98\nTherefore, it is 44 + (19 + 35) </think>\n<answer> 44 + (19 + 35) </answer>"
     truth = {"numbers": [44, 19, 35], "target": 98}
-    started = time.process_time()
-    for _ in range(2_000):
-        compute_score("countdown", response, truth)
     # Measured at over 30,000 a second; the bound leaves room for a busy machine.
-    assert 2_000 / (time.process_time() - started) > 5_000
+    assert quickest(lambda: [compute_score("countdown", response, truth) for _ in range(2_000)], 0.4) < 0.4

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-import time
 from collections import Counter
+from functools import partial
 from importlib import resources
 from typing import Any
 
@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reward_fns.free_text import normalise, score, token_f1
+from tests.timing import quickest
 
 LABELS = {(True, True): "correct", (False, True): "wrong", (False, False): "unreadable"}
 TRIALS = [
@@ -125,10 +126,6 @@ def test_no_response_raises_or_takes_long() -> None:
     parts += ["</answer>", "</think>", "và", "&", ";", "a ", "the "]
     for length in [5, 100, 5000] * 20:
         text = "<answer>" + "".join(draw.choice(parts) for _ in range(length)) + "</answer>"
-        started = time.perf_counter()
-        score(text, CAPITAL)
-        assert time.perf_counter() - started < 2.0
+        assert quickest(partial(score, text, CAPITAL), 2) < 2
     for part in parts:
-        started = time.perf_counter()
-        score("<answer>" + part * 20_000 + "</answer>", CAPITAL)
-        assert time.perf_counter() - started < 2.0
+        assert quickest(partial(score, "<answer>" + part * 20_000 + "</answer>", CAPITAL), 2) < 2

@@ -1,0 +1,96 @@
+"""Fetch, strip and split what a machine with torch 2.11.0 (CUDA 13) and Python 3.12 lacks to run this repository.
+
+    python -m tests.gpu.kit.pack --python python3.12 --out .gpu
+
+Leaves files part-00, part-01, ... of at most --part_mib in --out; join.sh makes an importable folder of them there.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+REQUIREMENTS = ROOT / "requirements"
+# Of requirements.txt: 70 MB that no run needs.
+NOT_NEEDED = {"wandb", "py-spy", "virtualenv", "supervisor"}
+# Of what the CUDA stack adds. Its other packages are the machine's own torch, or kernels vLLM goes without on Hopper.
+OF_CUDA = {"apache-tvm-ffi", "diskcache", "docstring_parser", "nvidia-ml-py", "tabulate", "xgrammar"}
+OF_DEV = {"execnet", "hypothesis", "iniconfig", "pluggy", "pytest", "pytest-xdist", "sortedcontainers"}
+# Inside packages: FlashAttention 2 (Hopper has 3), vLLM's server in Rust, kernels of Blackwell, Ray's Java and pages.
+NOT_NEEDED_FILES = (
+    "vllm/vllm_flash_attn/_vllm_fa2_C.abi3.so",
+    "vllm/vllm-rs",
+    "vllm/third_party/fmha_sm100",
+    "ray/jars",
+    "ray/rllib",
+    "ray/dashboard/client",
+    "bin",
+)
+
+
+def pins() -> list[str]:
+    """name==version of every package that travels, but vLLM itself (whose dependencies do not all)."""
+    wanted = {"requirements/constraints-cuda.txt": OF_CUDA, "requirements/dev.txt": OF_DEV}
+    found = [pin for name, pin in _pins(ROOT / "requirements.txt") if name not in NOT_NEEDED]
+    for file, names in wanted.items():
+        here = dict(_pins(ROOT / file))
+        if missing := names - here.keys():
+            raise SystemExit(f"pack: {file} no longer pins {', '.join(sorted(missing))}")
+        found += [here[name] for name in sorted(names)]
+    return found
+
+
+def _pins(file: Path) -> list[tuple[str, str]]:
+    lines = [line.split(";")[0].strip() for line in file.read_text().splitlines()]
+    return [(line.split("==")[0], line) for line in lines if "==" in line and not line.startswith("#")]
+
+
+def strip(site: Path) -> None:
+    """Delete what is in the packages and never used there."""
+    for name in NOT_NEEDED_FILES:
+        path = site / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    for path in site.rglob("__pycache__"):
+        shutil.rmtree(path)
+
+
+def split(site: Path, out: Path, part_mib: int) -> list[Path]:
+    """`site` as part-00, part-01, ... in `out`: one compressed archive, cut."""
+    out.mkdir(parents=True, exist_ok=True)
+    for old in out.glob("part-*"):
+        old.unlink()
+    # Blocks, so that xz unpacks on several cores.
+    command = "tar -C {0} -cf - . | xz -T0 -6 --block-size=32MiB | split -b {1}M -d - {2}/part-"
+    subprocess.run(["bash", "-o", "pipefail", "-c", command.format(site, part_mib, out)], check=True)
+    return sorted(out.glob("part-*"))
+
+
+def main(arguments: list[str]) -> int:
+    """Pack; returns the exit code."""
+    flags = argparse.ArgumentParser(prog="python -m tests.gpu.kit.pack", description=__doc__.split("\n\n")[0])
+    flags.add_argument("--python", default="python3.12", help="an interpreter of the machine's version")
+    flags.add_argument("--out", type=Path, default=ROOT / ".gpu")
+    flags.add_argument("--site", type=Path, help="also keep the folder that the parts hold")
+    flags.add_argument(
+        "--without", default="", help="packages the machine has in a version that will do: numba,llvmlite"
+    )
+    flags.add_argument("--part_mib", type=int, default=54)
+    given = flags.parse_args(arguments)
+    wanted = [pin for pin in pins() if pin.split("==")[0] not in given.without.split(",")]
+    vllm = next(pin for name, pin in _pins(REQUIREMENTS / "cuda.txt") if name == "vllm")
+    with tempfile.TemporaryDirectory(prefix="kit-") as scratch:
+        site = given.site or Path(scratch) / "site"
+        pip = [given.python, "-m", "pip", "install", "--quiet", "--no-compile", "--no-deps", "--target", str(site)]
+        subprocess.run([*pip, *wanted, vllm], check=True)
+        strip(site)
+        parts = split(site, given.out, given.part_mib)
+    total = sum(part.stat().st_size for part in parts) / 2**20
+    print(f"{len(parts)} parts, {total:.0f} MiB, in {given.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
