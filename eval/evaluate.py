@@ -45,12 +45,14 @@ def evaluate(
     out: Path,
     *,
     device: str,
+    gpu_memory: float = 0.9,
     ks: Sequence[int] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
     """Generate, score and summarise into `out`; what items.jsonl already holds is kept.
 
     Args:
+        gpu_memory: share of a GPU's memory for the engine.
         ks: the k of pass@k; without them 1, 2, 4 .. n_samples.
 
     Returns:
@@ -68,7 +70,7 @@ def evaluate(
     progress(len(done), len(problems))
     if left:
         with (out / ITEMS).open("a", encoding="utf-8") as file, ThreadPoolExecutor() as threads:
-            for answers in generate(settings, left, Weights(settings.model, settings.adapter), device):
+            for answers in generate(settings, left, Weights(settings.model, settings.adapter), device, gpu_memory):
                 judged = list(threads.map(lambda a: judge(settings, by_number[a["problem"]], a), answers))
                 file.write("".join(json.dumps(item, ensure_ascii=False) + "\n" for item in judged))
                 file.flush()

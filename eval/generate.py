@@ -13,9 +13,13 @@ CHUNK = 256
 
 
 def generate(
-    settings: Settings, problems: list[Problem], weights: Weights, device: str
+    settings: Settings, problems: list[Problem], weights: Weights, device: str, gpu_memory: float = 0.9
 ) -> Iterator[list[dict[str, Any]]]:
-    """The answers of each chunk of problems in turn: {problem, sample, input, output, tokens, truncated}."""
+    """The answers of each chunk of problems in turn: {problem, sample, input, output, tokens, truncated}.
+
+    Args:
+        gpu_memory: share of a GPU's memory for weights and cache; what else runs there must leave so much free.
+    """
     # As in runs (recipes/verl_plugin/environment.py): FlashInfer would compile its sampler as the engine starts.
     os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")
     if device == "cpu":
@@ -34,17 +38,18 @@ def generate(
     ]
     inputs = [{"prompt_token_ids": tokenizer(text, add_special_tokens=False)["input_ids"]} for text in texts]
     # Training leaves longer prompts out; an evaluation may not choose its problems.
-    longest = max(settings.max_prompt_length, *(len(each["prompt_token_ids"]) for each in inputs))
+    longest = max([settings.max_prompt_length, *(len(each["prompt_token_ids"]) for each in inputs)])
     context = longest + settings.max_response_length
     # A prompt that is read in parts makes vLLM rewind the request's random generator, which only a GPU's can.
     whole = {"enable_chunked_prefill": False, "max_num_batched_tokens": max(8192, context)} if device == "cpu" else {}
-    adapter = {"enable_lora": True, "max_lora_rank": max(16, weights.adapter_rank)} if weights.adapter else {}
+    adapter = {"enable_lora": True, "max_lora_rank": weights.engine_rank} if weights.adapter else {}
     engine = LLM(
         model=weights.path,
         dtype=settings.dtype,
         enforce_eager=device == "cpu",
         max_model_len=context,
         seed=settings.seed,
+        gpu_memory_utilization=gpu_memory,
         **whole,
         **adapter,
     )

@@ -105,7 +105,7 @@ def _weights(model: str, lora: Path | None) -> Weights:
     adapter = lora / ADAPTER_CONFIG
     if not adapter.exists():
         raise ModelError(f"--lora {lora}: no {ADAPTER_CONFIG} in it")
-    return Weights(weights.path, str(lora.resolve()), int(json.loads(adapter.read_text(encoding="utf-8")).get("r", 0)))
+    return Weights(weights.path, str(lora.resolve()))
 
 
 def load_engine(weights: Weights, device: str, seed: int) -> Any:
@@ -125,7 +125,7 @@ def load_engine(weights: Weights, device: str, seed: int) -> Any:
         max_model_len=min(longest, CONTEXT),
         seed=seed,
         lora_local_path=weights.adapter,
-        max_lora_rank=max(16, weights.adapter_rank),
+        max_lora_rank=weights.engine_rank if weights.adapter else 16,
     )
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 ADAPTER_CONFIG = "adapter_config.json"
 ROOT = Path(__file__).resolve().parents[1]
+# What vLLM may be told as the largest rank of an adapter (vllm.config.lora.MaxLoRARanks).
+ENGINE_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 
 
 class ModelError(ValueError):
@@ -23,7 +25,16 @@ class Weights:
 
     path: str
     adapter: str | None = None
-    adapter_rank: int = 0
+
+    @property
+    def engine_rank(self) -> int:
+        """The smallest rank vLLM can be told that holds the adapter. Raises ModelError where there is none."""
+        assert self.adapter
+        rank = int(json.loads((Path(self.adapter) / ADAPTER_CONFIG).read_text(encoding="utf-8")).get("r", 0))
+        fitting = [allowed for allowed in ENGINE_RANKS if allowed >= rank]
+        if not fitting:
+            raise ModelError(f"{self.adapter}: vLLM takes adapters of rank {ENGINE_RANKS[-1]} at most, this has {rank}")
+        return fitting[0]
 
 
 def find_model(model: str) -> str:
@@ -73,7 +84,7 @@ def _adapter(folder: Path) -> Weights:
         raise ModelError(f"{folder / ADAPTER_CONFIG}: no base_model_name_or_path, so its base model is unknown")
     if base.startswith(("/", ".")) and not Path(base).is_dir():
         raise ModelError(f"{folder / ADAPTER_CONFIG}: its base model {base} does not exist on this machine")
-    return Weights(base, str(folder.resolve()), int(config.get("r", 0)))
+    return Weights(base, str(folder.resolve()))
 
 
 def _merged(shards: Path) -> Path:

@@ -33,7 +33,9 @@ def main() -> None:
         records.headline({"problems": done, "of": total})
         records.phase("validating", 0)
 
-    found = validation_metrics(evaluate(settings, folder, device=given["device"], ks=given["ks"], progress=progress))
+    found = validation_metrics(
+        evaluate(settings, folder, **{name: given[name] for name in ("device", "gpu_memory", "ks")}, progress=progress)
+    )
     step = given["step"]
     if step is not None:
         append_metrics(RunDir(Path(given["run"])).metrics, step, found)

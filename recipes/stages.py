@@ -179,7 +179,8 @@ def _evaluation(
             temperature=sampling.temperature,
             top_p=sampling.top_p,
         )
-        given = {"settings": asdict(settings), "device": experiment.device, "ks": sampling.ks, **record}
+        engine = {"device": experiment.device, "gpu_memory": experiment.rollout_memory, "ks": sampling.ks}
+        given = {"settings": asdict(settings), **engine, **record}
         write_json(folder.path / EVALUATE_FILE, given)
 
     command = ["-m", "recipes.evaluate_stage", str(folder.path / EVALUATE_FILE)]

@@ -33,7 +33,10 @@ SHARED = (
     "--rollout_memory 0.1 -- +actor_rollout_ref.rollout.engine_kwargs.vllm.kv_cache_memory_bytes=6000000000 "
     "ray_kwargs.ray_init.num_cpus=32"
 )
-SMOKE = "--data countdown --max_prompt_length 1024 --T 4 --T_hint 3 --test_freq 2 --val_size 64 --log_rollouts -1"
+SMOKE = (
+    "--data countdown --batch_size 32 --mini_batch_size 16 --lr 1e-4 --max_hint_length 128 --max_response_length 128 "
+    "--max_prompt_length 768 --T 4 --T_hint 3 --test_freq 2 --val_size 64 --log_rollouts -1"
+)
 UNTIED = (
     "--data countdown --max_prompt_length 512 --max_hint_length 128 --max_response_length 128 --T 4 --T_hint 3 "
     "--test_freq 2 --val_size 64 --batch_size 32 --mini_batch_size 32 --lr 5e-4"
