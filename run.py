@@ -4,6 +4,7 @@
 import argparse
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -18,8 +19,12 @@ def enter_environment(arguments: list[str]) -> None:
         os.execv(VENV_PYTHON, [str(VENV_PYTHON), *arguments])
 
 
-def parser() -> argparse.ArgumentParser:
-    """All flags. The first group are those of the UFT repository; a flag not given takes the profile's value."""
+def parser(algo: str | None = None) -> argparse.ArgumentParser:
+    """All flags. The first group are those of the UFT repository; a flag not given takes the profile's value.
+
+    Args:
+        algo: --algo as given: a file of one's own brings its options along.
+    """
     from data_prep.prompt_styles import STYLES
     from recipes.algorithms import algorithms
     from recipes.profiles import PROFILES
@@ -101,6 +106,7 @@ def parser() -> argparse.ArgumentParser:
     align.add_argument("--lora_dropout", type=float)
     align.add_argument("--load_in_4bit", action="store_true", default=None, help="frozen weights in 4 bits (CUDA)")
     align.add_argument("--precompute_ref", action="store_true", default=None, help="no reference model in memory")
+    _options(root, algo)
     more.add_argument("--nnodes", type=int, help="nodes of the Ray cluster at RAY_ADDRESS")
     more.add_argument("--logger", help="comma-separated: console,file,tensorboard,wandb,...")
     more.add_argument("--out", help="folder of the run; default out/<algo>-<data>-<model>-<hash>")
@@ -119,6 +125,32 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
+def _options(root: argparse.ArgumentParser, algo: str | None) -> None:
+    """The flags of algorithms' own options: of all that are known, and of a file that --algo names."""
+    from dataclasses import fields
+
+    from recipes.algorithms import AlgorithmFileError, algorithms, get_algorithm
+
+    chosen = list(algorithms().values())
+    if algo and algo.endswith(".py"):
+        # A file without an algorithm is refused where --algo is resolved.
+        with suppress(AlgorithmFileError):
+            chosen.append(get_algorithm(algo))
+    for algorithm in chosen:
+        if algorithm.options is None:
+            continue
+        group = root.add_argument_group(f"of --algo {algorithm.name}")
+        for option in fields(algorithm.options):
+            told = option.metadata.get("help", "")
+            group.add_argument(f"--{option.name}", type=type(option.default), help=f"{told} ({option.default})".strip())
+
+
+def _given_algo(arguments: list[str]) -> str | None:
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--algo")
+    return early.parse_known_args(arguments)[0].algo
+
+
 def main(arguments: list[str]) -> int:
     """Run what the command line says; returns the exit code."""
     from recipes.experiment import ExperimentError
@@ -129,7 +161,7 @@ def main(arguments: list[str]) -> int:
     from recipes.watch.processes import RunBusyError
 
     own, overrides = _split(arguments)
-    flags = vars(parser().parse_args(own))
+    flags = vars(parser(_given_algo(own)).parse_args(own))
     table, line, visible = flags["reproduce"], flags["pipeline"], flags.pop("visible_devices")
     modes = {
         "eval": evaluate,

@@ -4,7 +4,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,10 @@ from recipes.tasks import TASKS
 from recipes.training_record import TrainingRecord
 
 LOGGERS = ("console", "file", "tensorboard", "wandb", "swanlab", "mlflow", "trackio")
+
+
+# What a key that an older version did not write stands for.
+ABSENT: dict[str, Any] = {"options": {}}
 
 
 class ExperimentError(ValueError):
@@ -174,6 +178,9 @@ class Experiment:
     overrides: tuple[str, ...]
     """verl overrides given after --, applied last."""
 
+    options: dict[str, Any] = field(default_factory=dict)
+    """The algorithm's own settings (its `options`)."""
+
     @property
     def algorithm(self) -> Algorithm:
         """The algorithm's definition."""
@@ -197,12 +204,15 @@ class Experiment:
     @property
     def hash(self) -> str:
         """Eight hex digits naming this configuration."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]
+        values = asdict(self)
+        # So that runs made before algorithms had options keep their names.
+        values = values if self.options else {name: value for name, value in values.items() if name != "options"}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
     @property
     def default_name(self) -> str:
         """Name of its folder under out/ when --out is not given."""
-        return f"{self.algo}-{Path(self.data).name}-{Path(self.model).name}-{self.hash}"
+        return f"{self.algorithm.name}-{Path(self.data).name}-{Path(self.model).name}-{self.hash}"
 
 
 def training_record(experiment: Experiment) -> TrainingRecord:
@@ -238,10 +248,11 @@ def from_yaml(text: str) -> Experiment:
         values = None
     if not isinstance(values, dict) or not isinstance(values.get("alignment", {}), dict):
         raise ExperimentError("experiment.yaml is damaged: it holds no settings; start anew in another --out")
-    names = {field.name for field in fields(Experiment)}
+    names = {each.name for each in fields(Experiment)}
+    values = {**ABSENT, **values}
     odd = set(values) ^ names
     if not odd:
-        odd = set(values["alignment"]) ^ {field.name for field in fields(Alignment)}
+        odd = set(values["alignment"]) ^ {each.name for each in fields(Alignment)}
     if odd:
         raise ExperimentError(
             f"experiment.yaml was written by another version of this repository (differs in: {', '.join(sorted(odd))})"

@@ -222,7 +222,7 @@ def _finish(experiment: Experiment, run: RunDir, files: DataFiles) -> None:
         before = json.loads(base.read_text())["mean_over_sources_unweighted"]["accuracy"]
     spent = _spent(run)
     summary = {
-        "algo": experiment.algo,
+        "algo": experiment.algorithm.name,
         "data": experiment.data,
         "model": experiment.model,
         "experiment_hash": experiment.hash,

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from eval.reporting.cells import Table, markdown
-from recipes.algorithms import get_algorithm
+from recipes.algorithms import AlgorithmFileError, get_algorithm
 from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.front import Steering, plan_training, spread_overrides
 from recipes.launch import DONE, dry_run, launch, taken
@@ -148,7 +148,7 @@ def _fitting(data: str, algo: str) -> str:
 def _is_reinforcement(algo: str) -> bool:
     try:
         return "rl" in get_algorithm(algo).stages
-    except KeyError:
+    except (KeyError, AlgorithmFileError):
         # Refused by name when the stage is resolved.
         return False
 

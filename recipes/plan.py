@@ -1,13 +1,17 @@
 """What a run will do, in numbers: batch arithmetic, hint schedule, memory. Printed by --dry_run and at start."""
 
+from types import SimpleNamespace
+
 import pyarrow.parquet as parquet
 
 from data_prep.prompt_styles import STYLES, Question, read_completion
+from recipes.algorithms.base import Demonstration
 from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment
-from recipes.hints.cut import plan_hint
+from recipes.hints.cut import draw_plans, hint_length
 from recipes.hints.schedule import MAX_SEGMENTS
 from recipes.memory import describe_memory
+from recipes.verl_plugin.verl_config import hook_settings
 
 
 def batch_arithmetic(experiment: Experiment, files: DataFiles) -> str:
@@ -21,10 +25,13 @@ def batch_arithmetic(experiment: Experiment, files: DataFiles) -> str:
             f"{per_epoch * e.sft_epochs} steps, lr {e.sft_lr:g} (10 % warm-up, cosine)"
         )
     if "rl" in e.stages:
-        sequences = e.batch_size * e.n_rollout
+        shown = e.algorithm.demonstrations
+        each = e.n_rollout + shown
+        sequences = e.batch_size * each
+        rollouts = f"({e.n_rollout} rollouts + {shown} demonstration)" if shown else f"{e.n_rollout} rollouts"
         lines.append(
-            f"reinforcement: {e.batch_size} prompts x {e.n_rollout} rollouts = {sequences} sequences a step, "
-            f"{e.batch_size // e.mini_batch_size} update(s) of {e.mini_batch_size * e.n_rollout} on "
+            f"reinforcement: {e.batch_size} prompts x {rollouts} = {sequences} sequences a step, "
+            f"{e.batch_size // e.mini_batch_size} update(s) of {e.mini_batch_size * each} on "
             f"{e.n_gpu * e.nnodes} device(s), lr {e.lr:g}"
         )
         lines.append(
@@ -63,24 +70,25 @@ def alignment_arithmetic(experiment: Experiment, files: DataFiles) -> str:
 def hint_schedule(experiment: Experiment, draws: int = 400) -> str:
     """Mean share of a solution that is given, and of rollouts without hint, along the run (drawn, not derived)."""
     e = experiment
-    if e.algorithm.hint_length is None:
+    if not e.algorithm.uses_hints:
         return "hints:         none"
+    s = SimpleNamespace(**hook_settings(e))
     steps = sorted({1, *(max(1, round(e.T * part / 10)) for part in range(1, 11))})
     rows = []
     for step in steps:
-        plans = [
-            plan_hint(
-                ["x"] * MAX_SEGMENTS, e.algorithm.hint_length, step=step, T_hint=e.T_hint, seed=e.seed, key=str(draw)
+        shares = []
+        for draw in range(draws):
+            plans = draw_plans(
+                e.algorithm, ["x"] * MAX_SEGMENTS, s, step=step, seed=e.seed, key=str(draw), past=None, common=None
             )
-            for draw in range(draws)
-        ]
-        mean = sum(plan.length for plan in plans) / draws / MAX_SEGMENTS
-        none = sum(plan.length == 0 for plan in plans) / draws
+            lengths = [hint_length(plan, MAX_SEGMENTS) for plan in plans if not isinstance(plan, Demonstration)]
+            shares.append(sum(lengths) / len(lengths) / MAX_SEGMENTS)
+        mean, none = sum(shares) / draws, sum(share == 0 for share in shares) / draws
         rows.append(
             f"               step {step:>5}  {mean:>5.0%} of the solution  {none:>5.0%} of prompts without hint"
         )
     weight = f"weight of its log-likelihood {e.sft_loss_coef:g} ({e.hint_nll_agg})"
-    return "\n".join([f"hints:         none after step {e.T_hint}; {weight}", *rows])
+    return "\n".join([f"hints:         T_hint {e.T_hint}; {weight}", *rows])
 
 
 def prompt_style(experiment: Experiment, files: DataFiles) -> str:
@@ -104,7 +112,13 @@ def describe(experiment: Experiment, files: DataFiles) -> str:
     algorithm = experiment.algorithm
     heading = f"{algorithm.name}: {algorithm.title}\n               {algorithm.equation}  [{algorithm.paper}]"
     data = f"data:          {files.train.parent}" + (" (will be prepared)" if files.generate is not None else "")
-    parts = [heading, f"model:         {experiment.model} on profile {experiment.profile}", data]
+    options = ", ".join(f"--{name} {value}" for name, value in experiment.options.items())
+    parts = [
+        heading,
+        *([f"options:       {options}"] if options else []),
+        f"model:         {experiment.model} on profile {experiment.profile}",
+        data,
+    ]
     if experiment.stages == ("alignment",):
         return "\n".join([*parts, alignment_arithmetic(experiment, files), describe_memory(experiment)])
     parts += [prompt_style(experiment, files), batch_arithmetic(experiment, files)]

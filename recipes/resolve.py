@@ -1,12 +1,13 @@
 """From flags to an Experiment: defaults of algorithm, task and machine under what the user gave, then checks."""
 
 import re
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from data_prep.prompt_styles import STYLES
 from eval.models import find_model
-from recipes.algorithms import algorithms, get_algorithm
+from recipes.algorithms import Algorithm, AlgorithmFileError, algorithms, get_algorithm
 from recipes.alignment import DataKind, resolve_alignment
 from recipes.datafiles import kind_of_rows
 from recipes.experiment import LOGGERS, Experiment, ExperimentError, nearest
@@ -36,6 +37,8 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
         raise ExperimentError(
             f"--algo {algo}: no such algorithm{nearest(algo, names)} Known: {', '.join(algorithms())}."
         ) from None
+    except AlgorithmFileError as error:
+        raise ExperimentError(f"--algo {error}") from None
     data = given.pop("data", "countdown")
     if data not in TASKS and not Path(data).exists():
         raise ExperimentError(
@@ -53,7 +56,7 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
     ranks = given.get("n_gpu", profile.n_gpu) * given.get("nnodes", 1)
     batch_size, mini_batch_size = share_evenly(profile, given, ranks)
     values: dict[str, Any] = {
-        "algo": algorithm.name,
+        "algo": str(Path(algo).resolve()) if algo.endswith(".py") else algorithm.name,
         "data": data,
         "data_kind": kind,
         "model": profile.model,
@@ -62,7 +65,7 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
         "T": profile.T,
         "T_hint": min(profile.T_hint, given.get("T", profile.T)),
         "n_rollout": profile.n_rollout,
-        "sft_loss_coef": algorithm.hint_nll_coef,
+        "sft_loss_coef": 0.0,
         "hint_nll_agg": "token-mean",
         "batch_size": batch_size,
         "mini_batch_size": mini_batch_size,
@@ -104,6 +107,8 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
         "parse_fail_steps": 50,
         "overrides": (),
     }
+    values |= algorithm.settings
+    values["options"] = own_options(algorithm, given)
     data_path = given.pop("data_path", None)
     if data_path is not None:
         if data not in TASKS or not task.from_hub:
@@ -121,6 +126,24 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
     experiment = Experiment(**values)
     check(experiment)
     return experiment
+
+
+def own_options(algorithm: Algorithm, given: dict[str, Any]) -> dict[str, Any]:
+    """The algorithm's own settings, its defaults under what is given; those are taken out of `given`.
+
+    Raises:
+        ExperimentError: for an option of another algorithm.
+    """
+    mine = {} if algorithm.options is None else asdict(algorithm.options())
+    for other in algorithms().values():
+        if other.options is None or other.name == algorithm.name:
+            continue
+        for name in {each.name for each in fields(other.options)} - mine.keys():
+            if name in given:
+                raise ExperimentError(
+                    f"--{name}: has no effect on --algo {algorithm.name}; it is an option of {other.name}"
+                )
+    return {name: given.pop(name, default) for name, default in mine.items()}
 
 
 def _reward(reward: str) -> str:

@@ -110,7 +110,7 @@ def planned(folder: Path, flags: Mapping[str, Any], name: str | None = None) -> 
     run_flags = {name: value for name, value in flags.items() if value is not None}
     experiment = experiment_of(flags)
     refuse_evaluation_only(experiment)
-    name = name or f"{experiment.algo}-{Path(experiment.data).name}-s{experiment.seed}"
+    name = name or f"{experiment.algorithm.name}-{Path(experiment.data).name}-s{experiment.seed}"
     return Planned(name, folder / name, experiment, run_flags)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from recipes.algorithms import get_algorithm
+from recipes.algorithms import AlgorithmFileError, get_algorithm
 from recipes.run_dir import RunDir, read_metrics
 
 _DEEPEST = 4
@@ -169,7 +169,7 @@ def load(folder: Path) -> Run:
 def _stages(algo: str) -> tuple[str, ...]:
     try:
         return get_algorithm(algo).stages
-    except KeyError:
+    except (KeyError, AlgorithmFileError):
         # Of another version of this repository, or somebody's own.
         return ("rl",)
 

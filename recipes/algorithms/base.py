@@ -1,18 +1,28 @@
-"""What an algorithm is: which stages it trains in, which hints its rollouts start from, what is added to the loss."""
+"""The contract: what an algorithm is. One file holds one, whole (docs/algorithms/own.md).
 
-from dataclasses import dataclass
-from typing import Literal
+    rollout   what each rollout of a prompt starts from, drawn before generation
+    weigh     what each token of a prompt's rollouts counts in the update, known once they are scored
+    remember  what the next rollouts of a prompt may know of these
+Every hook is a pure function of its arguments; all have defaults, which are GRPO from the bare prompt. Imports no
+torch: run.py reads these files to print --help.
+"""
 
-from recipes.hints.schedule import HintLength, HintProbability
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
 
 StageKind = Literal["sft", "rl", "alignment"]
 """sft and rl train on verl, alignment on TRL from rows of completions and what is known of them."""
 
-Estimator = Literal["uft", "gae", "score"]
-"""Advantages of an rl stage: group-normalised rewards, a critic's, or the bare reward of the rollout."""
-
-Objective = Literal["policy_gradient", "implicit_reward"]
-"""Loss of an rl stage: PPO's clipped one, or UNA's regression of the implicit reward on the reward."""
+Need = Literal["critic", "reference", "solution", "group"]
+"""What an rl stage cannot do without: a critic's advantages, log-probabilities of the reference model, the column
+'hint', or several rollouts of each prompt."""
 
 Method = Literal["sft", "dpo", "kto", "una"]
 """What an alignment stage trains with."""
@@ -20,10 +30,198 @@ Method = Literal["sft", "dpo", "kto", "una"]
 HintAggregation = Literal["token-mean", "seq-mean-token-sum"]
 """How the hint's log-likelihood is normalised: a mean over hint tokens, or the paper's sum over a sequence."""
 
+Json = Any
+"""null, numbers, strings, lists and dicts of these: what a checkpoint can hold of an algorithm's memory."""
+
+
+# --- what a rollout starts from ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Bare:
+    """The prompt alone."""
+
+
+@dataclass(frozen=True)
+class Hint:
+    """The prompt and the first `segments` of the solution's segments, or the first `share` (0 to 1) of its texts."""
+
+    segments: int = 0
+    share: float | None = None
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """The known solution, whole, in the place of a rollout. Its score is 1; it is in no metric of rewards.
+
+    A prompt without a solution, or one longer than a response may be, gets a rollout from the bare prompt instead.
+    """
+
+
+Plan = Bare | Hint | Demonstration
+
+
+@dataclass(frozen=True)
+class At:
+    """What a draw may look at. A horizon (s.T_hint) is a setting: T may change when a run is resumed."""
+
+    step: int
+    """Training step, from 1."""
+
+    segments: int
+    """Segments the solution is scheduled in; 0 without a solution."""
+
+    past: Json = None
+    """What `remember` kept of this prompt; None before its first time."""
+
+    common: Json = None
+    """What `remember` kept of all prompts; None at the first step."""
+
+
+# --- what its tokens count ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Group:
+    """The rollouts of one prompt once they are scored: n rows of at most L response tokens."""
+
+    scores: torch.Tensor
+    """(n,) float32; 1 for a demonstration, 0 where the verdict failed."""
+
+    ok: torch.Tensor
+    """(n,) bool; False where the verdict failed: such a row votes nowhere, whatever `weigh` says."""
+
+    plans: tuple[Plan, ...]
+    """What each row started from."""
+
+    given: torch.Tensor
+    """(n, L) bool, hint tokens."""
+
+    gen: torch.Tensor
+    """(n, L) bool, generated tokens; less those that rollout correction rejected."""
+
+    demo: torch.Tensor
+    """(n, L) bool, tokens of demonstrations."""
+
+    old: torch.Tensor
+    """(n, L) log-probabilities under the policy before the update, 0 on padding."""
+
+    key: str
+    """Names the prompt in random draws and in memory."""
+
+    step: int
+    """Training step, from 1."""
+
+    ref: torch.Tensor | None = None
+    """(n, L) log-probabilities under the reference model, where the run has one."""
+
+    segments: int = 0
+    """Segments the solution is scheduled in."""
+
+    @property
+    def scored(self) -> torch.Tensor:
+        """(n,) bool: generated rows with a verdict, the ones that rewards are compared among."""
+        return self.ok & self.gen.any(-1)
+
+
+Shape = Callable[["torch.Tensor"], "torch.Tensor"]
+"""g(p) of a Term: probabilities to factors, elementwise. A function of a module, so that it can be found elsewhere."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """One stream of the loss beside PPO's: coef * sum_t w_t g(sg p_t) (-log p_t) / N, p the policy's probability.
+
+    sg stops the gradient. As d(-A f(p)) = A f'(p) p d(-log p), an off-policy objective -A f(p) is a Term as well.
+    """
+
+    weights: torch.Tensor
+    """(n, L) float, 0 where the term is not."""
+
+    name: str
+    """Its metric is actor/<name>: the sum without coef."""
+
+    coef: float = 1.0
+    """Its weight in the loss."""
+
+    shape: Shape | None = None
+    """g; None is 1."""
+
+    norm: Literal["tokens", "rows", "sequences", "length"] = "tokens"
+    """N over the whole batch: tokens or rows with a weight that is not 0, all rows that vote ("sequences"), or these
+    times the longest response ("length", what PPO's loss is divided by with loss_norm "length")."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a prompt's rollouts count."""
+
+    advantage: torch.Tensor | None = None
+    """(n, L) for PPO's loss; None keeps what verl's estimator gave: a critic's, or rewards compared in the group."""
+
+    mask: torch.Tensor | None = None
+    """(n, L) bool: the tokens PPO's loss, KL and entropy are taken on; None leaves the generated ones."""
+
+    terms: tuple[Term, ...] = ()
+    """The same names for every prompt of a run."""
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Means over the step's prompts are logged as uft/<name>."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What `loss` sees of a micro-batch: n rows of L response tokens."""
+
+    scores: torch.Tensor
+    """(n,)"""
+
+    gen: torch.Tensor
+    """(n, L) bool"""
+
+    ref: torch.Tensor | None
+    """(n, L) log-probabilities under the reference model."""
+
+
+RowLoss = tuple["torch.Tensor", Mapping[str, "torch.Tensor"]]
+"""(n,) losses, of which the mean over the optimiser step is taken, and (n,) values whose means become metrics."""
+
+
+# --- the defaults --------------------------------------------------------------------------------------------------
+
+
+def bare(at: At, s: Any, rng: np.random.Generator) -> Plan:
+    """Rollouts start from the prompt."""
+    return Bare()
+
+
+def hint_term(group: Group, s: Any) -> Term:
+    """UFT's -c sum log pi(hint token) / N, N its tokens or (the paper's) the rows of the update. Its metric is the
+    hint's mean negative log-likelihood in nats."""
+    norm: Literal["tokens", "sequences"] = "tokens" if s.hint_nll_agg == "token-mean" else "sequences"
+    return Term(group.given.float(), "hint_nll", coef=s.sft_loss_coef, norm=norm)
+
+
+def grpo(group: Group, s: Any) -> Weights:
+    """Rewards compared within the group (verl's estimator "uft"), and the hint's log-likelihood beside them."""
+    return Weights(terms=(hint_term(group, s),))
+
+
+def forget(group: Group, past: Json, common: Json, s: Any) -> tuple[Json, Json]:
+    """Nothing is kept."""
+    return None, None
+
+
+# --- the algorithm ---------------------------------------------------------------------------------------------------
+
 
 @dataclass(frozen=True)
 class Algorithm:
-    """One member of the family. Its file says where its numbers come from."""
+    """One member of the family. Its file says where its numbers come from.
+
+    `s` in the hooks holds the run's settings: `options`, T_hint, sft_loss_coef, hint_nll_agg, beta, una_target,
+    n_rollout, max_response_length.
+    """
 
     name: str
     """What --algo takes."""
@@ -40,20 +238,36 @@ class Algorithm:
     stages: tuple[StageKind, ...]
     """Training stages in order; each starts from the weights of the one before."""
 
-    hint_length: HintLength | None = None
-    """Schedule of the hint the rollouts start from; None: rollouts start from the bare prompt."""
+    needs: frozenset[Need] = frozenset()
+    """What its rl stage cannot do without."""
 
-    hint_probability: HintProbability | None = None
-    """p(step, T_hint) of a binomial schedule, for the metric uft/p_t."""
+    options: type | None = None
+    """A dataclass of settings of its own: every field becomes a flag, its docstring or metadata["help"] the help."""
 
-    hint_nll_coef: float = 0.0
-    """Weight of the hint's negative log-likelihood in the actor loss; --sft_loss_coef overrides it."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Defaults of other flags that it wants otherwise."""
 
-    estimator: Estimator = "uft"
-    """Advantages of its rl stage."""
+    rollout: Callable[[At, Any, np.random.Generator], Plan | list[Plan]] = bare
+    """Called once a prompt and step with the stream of (seed, step, prompt). One plan is for all rollouts; a list has
+    one for each, demonstrations included."""
 
-    objective: Objective = "policy_gradient"
-    """Loss of its rl stage."""
+    loss_norm: Literal["tokens", "length"] = "tokens"
+    """What PPO's loss is a mean of: the tokens it is taken on, or rows times the longest response (Dr. GRPO's)."""
+
+    demonstrations: int = 0
+    """Rollouts of a prompt that are not generated, beside --n_rollout generated ones."""
+
+    weigh: Callable[[Group, Any], Weights] = grpo
+    """Called once a prompt and step, after old and reference log-probabilities are known."""
+
+    remember: Callable[[Group, Json, Json, Any], tuple[Json, Json]] = forget
+    """(past, common) of the next steps from these; called after the update, prompts in the order of their keys."""
+
+    loss: Callable[[torch.Tensor, Rows, Any], RowLoss] | None = None
+    """In the place of PPO's loss and all terms: from current log-probabilities (n, L) to losses of the rows."""
+
+    metrics: Callable[[int, Any], Mapping[str, float]] = lambda step, s: {}
+    """uft/<name> that depend on the step alone."""
 
     method: Method | None = None
     """What its alignment stage trains with."""
@@ -72,10 +286,10 @@ class Algorithm:
 
     @property
     def uses_hints(self) -> bool:
-        """Whether its rollouts ever start from a hint."""
-        return self.hint_length is not None
+        """Whether its rollouts ever start from a hint or a demonstration."""
+        return self.rollout is not bare
 
     @property
     def compares_rollouts(self) -> bool:
         """Whether its advantages need several rollouts of one prompt."""
-        return "rl" in self.stages and self.estimator == "uft"
+        return "rl" in self.stages and "group" in self.needs

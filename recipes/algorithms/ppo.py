@@ -13,5 +13,5 @@ ALGORITHM = Algorithm(
     paper="arXiv 1707.06347",
     equation="PPO(y | q) with GAE over a critic",
     stages=("rl",),
-    estimator="gae",
+    needs=frozenset({"critic"}),
 )

@@ -3,8 +3,17 @@
 GRPO from a hint whose length is uniform over 0..n during all of training; the hint adds nothing to the loss.
 """
 
-from recipes.algorithms.base import Algorithm
-from recipes.hints.schedule import uniform
+from typing import Any
+
+import numpy as np
+
+from recipes.algorithms.base import Algorithm, At, Hint
+
+
+def rollout(at: At, s: Any, rng: np.random.Generator) -> Hint:
+    """Every length from none to all of the solution is as likely, at every step."""
+    return Hint(int(rng.integers(0, at.segments + 1)))
+
 
 ALGORITHM = Algorithm(
     name="r3",
@@ -12,5 +21,6 @@ ALGORITHM = Algorithm(
     paper="arXiv 2402.05808",
     equation="GRPO(y | q, hint_k),  k ~ Uniform{0..n}",
     stages=("rl",),
-    hint_length=uniform,
+    needs=frozenset({"group", "solution"}),
+    rollout=rollout,
 )

@@ -13,5 +13,6 @@ ALGORITHM = Algorithm(
     paper="arXiv 2402.03300",
     equation="GRPO(y | q)",
     stages=("rl",),
+    needs=frozenset({"group"}),
     aliases=("grpo",),
 )

@@ -12,5 +12,6 @@ ALGORITHM = Algorithm(
     paper="UFT paper, baseline",
     equation="sft; then rft from its weights",
     stages=("sft", "rl"),
+    needs=frozenset({"group"}),
     aliases=("sft-rft", "sft_grpo"),
 )

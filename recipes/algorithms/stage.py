@@ -5,8 +5,20 @@ The UFT repository runs it with its hint log-likelihood on (c .001, as for uft);
 can be compared. `--sft_loss_coef 0` gives the bare staged curriculum.
 """
 
-from recipes.algorithms.base import Algorithm
-from recipes.hints.schedule import staged
+from typing import Any
+
+import numpy as np
+
+from recipes.algorithms.base import Algorithm, At, Hint
+
+
+def rollout(at: At, s: Any, rng: np.random.Generator) -> Hint:
+    """n segments, then n - 1, ... one stage every T_hint / (n + 1) steps, none from T_hint on."""
+    if at.step > s.T_hint:
+        return Hint(0)
+    stage_length = max(1, s.T_hint // (at.segments + 1))
+    return Hint(max(0, at.segments - at.step // stage_length))
+
 
 ALGORITHM = Algorithm(
     name="stage",
@@ -14,6 +26,7 @@ ALGORITHM = Algorithm(
     paper="arXiv 2505.16984, section 5",
     equation="GRPO(y | q, hint_k) - c log pi(hint_k | q),  k = n, n-1, ..., 0 in equal stages",
     stages=("rl",),
-    hint_length=staged,
-    hint_nll_coef=0.001,
+    needs=frozenset({"group", "solution"}),
+    settings={"sft_loss_coef": 0.001},
+    rollout=rollout,
 )

@@ -10,12 +10,27 @@ over all hint tokens of the optimiser step; `--hint_nll_agg seq-mean-token-sum` 
 code the hint never holds the answer tags, so even a full hint leaves the answer to reinforcement.
 """
 
-from functools import partial
+import math
+from typing import Any
 
-from recipes.algorithms.base import Algorithm
-from recipes.hints.schedule import binomial, cosine_probability
+import numpy as np
 
-PROBABILITY = partial(cosine_probability, p_low=0.05, p_high=0.95)
+from recipes.algorithms.base import Algorithm, At, Hint
+
+P_LOW, P_HIGH = 0.05, 0.95
+
+
+def probability(step: int, T_hint: int) -> float:
+    """Equation B.1 with the step counted from 1: from almost P_HIGH to P_LOW at T_hint, and 0 afterwards."""
+    if step > T_hint:
+        return 0.0
+    return P_LOW + 0.5 * (P_HIGH - P_LOW) * (1.0 + math.cos(math.pi * step / T_hint))
+
+
+def rollout(at: At, s: Any, rng: np.random.Generator) -> Hint:
+    """k ~ Binomial(n, p(t)), one for all rollouts of the prompt."""
+    return Hint(int(rng.binomial(at.segments, probability(at.step, s.T_hint))))
+
 
 ALGORITHM = Algorithm(
     name="uft",
@@ -23,7 +38,8 @@ ALGORITHM = Algorithm(
     paper="arXiv 2505.16984",
     equation="GRPO(y | q, hint_k) - c log pi(hint_k | q),  k ~ Binomial(n, p(t)),  p cosine .95 -> .05",
     stages=("rl",),
-    hint_length=partial(binomial, probability=PROBABILITY),
-    hint_probability=PROBABILITY,
-    hint_nll_coef=0.001,
+    needs=frozenset({"group", "solution"}),
+    settings={"sft_loss_coef": 0.001},
+    rollout=rollout,
+    metrics=lambda step, s: {"p_t": probability(step, s.T_hint)},
 )

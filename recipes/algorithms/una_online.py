@@ -5,7 +5,34 @@
 `--una_target raw` compares the implicit reward itself instead of its sigmoid. beta .03, lr 5e-6: the paper's.
 """
 
-from recipes.algorithms.base import Algorithm
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from recipes.algorithms.base import Algorithm, RowLoss, Rows
+
+if TYPE_CHECKING:
+    import torch
+
+
+def loss(log_probs: torch.Tensor, rows: Rows, s: Any) -> RowLoss:
+    """(error squared, what to watch) of every rollout, (n,) each; a rollout without a generated token has error 0.
+
+    r = beta sum_t (log pi - log pi_ref) over generated tokens; the error is sigmoid(r) - score, or r - score for "raw".
+    """
+    assert rows.ref is not None
+    policy, reference = (values.where(rows.gen, 0.0).sum(-1) for values in (log_probs, rows.ref))
+    reward = s.beta * (policy - reference)
+    guess = reward.sigmoid() if s.una_target == "sigmoid" else reward
+    error = (guess - rows.scores).where(rows.gen.any(-1), 0.0)
+    known = reward.detach()
+    return error.square(), {
+        "una_loss": error.detach().square(),
+        "implicit_reward": known,
+        "log_ratio": known / s.beta,
+        "score": rows.scores,
+    }
+
 
 ALGORITHM = Algorithm(
     name="una_online",
@@ -13,7 +40,7 @@ ALGORITHM = Algorithm(
     paper="arXiv 2408.15339",
     equation="(sigmoid(r) - score)^2 on own rollouts,  r = beta log(pi / pi_ref)",
     stages=("rl",),
-    estimator="score",
-    objective="implicit_reward",
+    needs=frozenset({"reference"}),
+    loss=loss,
     beta=0.03,
 )

@@ -1,23 +1,13 @@
 """From a solution in segments to the hint a rollout starts from: which text, then which tokens."""
 
+import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import Any
 
-from recipes.hints.schedule import MAX_SEGMENTS, HintLength, HintStep, generator
+from recipes.algorithms.base import Algorithm, At, Demonstration, Hint, Json, Plan
+from recipes.hints.schedule import MAX_SEGMENTS, generator
 
 Encode = Callable[[str], list[int]]
-
-
-@dataclass(frozen=True)
-class HintPlan:
-    """The hint drawn for one prompt: `length` of `n_segments` scheduling segments = the first `pieces` texts."""
-
-    length: int
-    n_segments: int
-    pieces: int
-
-
-NO_HINT = HintPlan(length=0, n_segments=0, pieces=0)
 
 
 def segments_of(hint: Sequence[str]) -> int:
@@ -35,13 +25,37 @@ def pieces_at(length: int, n_segments: int, n_texts: int) -> int:
     return n_texts if length == n_segments else round(length * n_texts / n_segments)
 
 
-def plan_hint(hint: Sequence[str], schedule: HintLength, *, step: int, T_hint: int, seed: int, key: str) -> HintPlan:
-    """Draw the hint of one prompt at one step. The same arguments give the same plan in every process."""
-    n = segments_of(hint)
-    if n == 0:
-        return NO_HINT
-    length = schedule(HintStep(step=step, T_hint=T_hint, n_segments=n), generator(seed, step, key))
-    return HintPlan(length=length, n_segments=n, pieces=pieces_at(length, n, len(hint)))
+def draw_plans(
+    algorithm: Algorithm, hint: Sequence[str], s: Any, *, step: int, seed: int, key: str, past: Json, common: Json
+) -> list[Plan]:
+    """What the rollouts of one prompt start from at one step: one plan for all of them, or one for each.
+
+    The same arguments give the same plans in every process.
+    """
+    drawn = algorithm.rollout(At(step, segments_of(hint), past, common), s, generator(seed, step, key))
+    return drawn if isinstance(drawn, list) else [drawn]
+
+
+def hint_length(plan: Plan, n_segments: int) -> int:
+    """How many of a solution's segments a plan gives, a share to the nearest; none of a demonstration."""
+    if not isinstance(plan, Hint):
+        return 0
+    return min(plan.segments, n_segments) if plan.share is None else round(plan.share * n_segments)
+
+
+def as_record(plan: Plan, n_texts: int) -> dict[str, Any]:
+    """A plan as it travels to the workers: the length in segments, the texts it is, whether it is a demonstration."""
+    n = min(MAX_SEGMENTS, n_texts)
+    length = hint_length(plan, n)
+    if isinstance(plan, Hint) and plan.share is not None:
+        return {"length": length, "pieces": round(plan.share * n_texts), "share": plan.share}
+    record = {"length": length, "pieces": pieces_at(length, n, n_texts)}
+    return {**record, "demonstration": 1} if isinstance(plan, Demonstration) else record
+
+
+def memory_key(key: str) -> str:
+    """A prompt's key in an algorithm's memory: 16 hex digits of its key in random draws, which holds its whole text."""
+    return hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
 
 
 def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:

@@ -1,6 +1,5 @@
-"""Losses of actor and critic for set_loss_fn: ppo_loss plus the hint's log-likelihood, UNA's regression, value_loss."""
+"""Losses of actor and critic for set_loss_fn: ppo_loss plus an algorithm's terms, a loss of its own, value_loss."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,55 +9,54 @@ from verl.utils.metric import AggregationType, Metric
 from verl.workers.utils.losses import ppo_loss, value_loss
 from verl.workers.utils.padding import no_padding_2_padding
 
-from recipes.algorithms.base import HintAggregation
-from recipes.alignment import UnaTarget
-from recipes.losses.hint_nll import hint_mask, hint_nll_scale, hint_nll_sum
-from recipes.losses.una_online import implicit_reward_error
+from recipes.algorithms import find_shape, get_algorithm
+from recipes.algorithms.base import Rows
+from recipes.losses.terms import term_sum
 
-HINT_TOKENS = "uft_hint_tokens"
-"""Key under which the trainer hands over the hint tokens of an optimiser step."""
+TERMS = "uft_terms"
+"""Key under which the trainer hands over the terms of a step: [[name, coefficient, name of the shape or ""], ...]."""
 
 FAILED_ROWS = "uft_failed_rows"
 """Key under which it hands over the rollouts of an optimiser step whose verdict failed; their rows are masked."""
 
 
-@dataclass(frozen=True)
-class HintLoss:
-    """Weight and normalisation of the hint's log-likelihood."""
-
-    coef: float
-    aggregation: HintAggregation
+def term_column(place: int) -> str:
+    """The column that holds a term's weights, divided by its count."""
+    return f"uft_term_{place}"
 
 
 def actor_loss(
     config: Any,
-    hint: HintLoss,
     model_output: dict[str, Any] | None = None,
     data: TensorDict | None = None,
     dp_group: Any = None,
     **_: Any,
 ) -> tuple[torch.Tensor, dict[str, Any]]:
-    """L = ppo_loss + coef * (-sum log pi(hint)) / N over one micro-batch.
+    """L = ppo_loss + dp_size sum_k c_k sum_t w_kt g_k(sg p_t) (-log p_t) over one micro-batch.
 
-    N is global (see `hint_nll_scale`); the factor dp_size undoes FSDP's averaging of gradients over ranks, as in
-    verl's agg_loss. Log-probabilities are those of logits / temperature, as everywhere in verl.
+    The weights come divided by counts of the whole batch (recipes/losses/terms.py); dp_size undoes FSDP's averaging of
+    gradients over ranks, as in verl's agg_loss. Log-probabilities are those of logits / temperature, as everywhere in
+    verl.
+
+    Raises:
+        KeyError: when a column the trainer wrote has not arrived: verl's store drops columns that a row lacks.
     """
     assert model_output is not None
     assert data is not None
-    sequences = count_what_votes(data)
+    count_what_votes(data)
+    terms = list(tu.get_non_tensor_data(data, TERMS, []))
+    if missing := [term_column(place) for place in range(len(terms)) if term_column(place) not in data]:
+        raise KeyError(f"the columns {', '.join(missing)} of an update are missing: not every row has them")
     loss, metrics = ppo_loss(config, model_output, data, dp_group)
-    # loss_mask, not response_mask: rollout correction may zero generated tokens of the latter.
-    loss_mask = data["loss_mask"]
-    mask = hint_mask(loss_mask.to_padded_tensor(0) if loss_mask.is_nested else loss_mask)
-    total = hint_nll_sum(no_padding_2_padding(model_output["log_probs"], data), mask)
-    tokens = float(tu.get_non_tensor_data(data, HINT_TOKENS, 0.0))
-    dp_size = data["dp_size"]
-    if hint.coef:
-        scale = hint_nll_scale(hint.aggregation, hint_tokens=tokens, sequences=sequences)
-        loss = loss + hint.coef * total * dp_size / scale
-    # Summed over micro-batches and averaged over ranks, hence dp_size: the mean over the step's hint tokens, in nats.
-    mean = total.detach() * dp_size / hint_nll_scale("token-mean", hint_tokens=tokens, sequences=sequences)
-    metrics["hint_nll"] = Metric(value=mean, aggregation=AggregationType.SUM)
+    log_probs, dp_size = no_padding_2_padding(model_output["log_probs"], data), data["dp_size"]
+    for place, (name, coef, shape) in enumerate(terms):
+        column = data[term_column(place)]
+        weights = column.to_padded_tensor(0.0) if column.is_nested else column
+        total = term_sum(log_probs, weights, find_shape(shape) if shape else None) * dp_size
+        if coef:
+            loss = loss + coef * total
+        # Summed over micro-batches and averaged over ranks, hence dp_size.
+        metrics[name] = Metric(value=total.detach(), aggregation=AggregationType.SUM)
     return loss, metrics
 
 
@@ -75,49 +73,37 @@ def count_what_votes(data: TensorDict) -> float:
     return float(rows)
 
 
-@dataclass(frozen=True)
-class ImplicitReward:
-    """How una_online compares the implicit reward with the score."""
-
-    beta: float
-    target: UnaTarget
-
-
-def una_loss(
-    una: ImplicitReward,
+def row_loss(
+    algorithm: str,
+    settings: Any,
     model_output: dict[str, Any] | None = None,
     data: TensorDict | None = None,
     dp_group: Any = None,
     **_: Any,
 ) -> tuple[torch.Tensor, dict[str, Any]]:
-    """L = sum of squared errors (see `implicit_reward_error`) / rollouts of the optimiser step, over one micro-batch.
+    """The mean over the optimiser step's rollouts of the losses that an algorithm gives of each, over one micro-batch.
 
     The estimator "score" has put a rollout's score on its tokens as their advantage. The factor dp_size undoes FSDP's
     averaging of gradients over ranks.
     """
     assert model_output is not None
     assert data is not None
+    own = get_algorithm(algorithm).loss
+    assert own is not None
     log_probs = no_padding_2_padding(model_output["log_probs"], data)
     rollouts, dp_size = count_what_votes(data), data["dp_size"]
-    padded = data.select("response_mask", "ref_log_prob", "advantages").to_padded_tensor()
+    names = ("response_mask", "advantages", *(("ref_log_prob",) if "ref_log_prob" in data else ()))
+    padded = data.select(*names).to_padded_tensor()
     mask = padded["response_mask"].bool()
     scores = torch.where(mask, padded["advantages"], torch.full_like(padded["advantages"], -torch.inf)).amax(-1)
     scores = torch.where(mask.any(-1), scores, torch.zeros_like(scores))
-    errors, rewards = implicit_reward_error(
-        log_probs, padded["ref_log_prob"], mask, scores, beta=una.beta, target=una.target
-    )
-    loss = errors.sum() * dp_size / rollouts
+    losses, watched = own(log_probs, Rows(scores, mask, padded.get("ref_log_prob")), settings)
     # Sums over micro-batches, averaged over ranks: means over the step's rollouts.
-    means = {
-        "una_loss": errors.detach().sum(),
-        "implicit_reward": rewards.sum(),
-        "log_ratio": rewards.sum() / una.beta,
-        "score": scores.sum(),
-    }
     metrics = {
-        name: Metric(value=total * dp_size / rollouts, aggregation=AggregationType.SUM) for name, total in means.items()
+        name: Metric(value=values.sum() * dp_size / rollouts, aggregation=AggregationType.SUM)
+        for name, values in watched.items()
     }
-    return loss, metrics
+    return losses.sum() * dp_size / rollouts, metrics
 
 
 def critic_loss(

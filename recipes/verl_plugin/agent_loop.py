@@ -1,18 +1,20 @@
-"""Rollouts from hints: the manager draws one hint a prompt, the loop appends its tokens and lets the model go on.
+"""Rollouts from hints: the manager draws a prompt's plans, the loop appends hint tokens and lets the model go on.
 
     prompt  |  hint tokens        generated tokens
             |  response_mask 0    response_mask 1
             |<------------- response ------------->|
+A demonstration is a response that nobody generated: response_mask 0 throughout.
 The manager runs once, on the driver, and knows whether a batch is for validation: validation never sees a hint.
 The draw and the sampling seed are functions of (seed, step, prompt, rollout), so a resumed run repeats them.
 """
 
 import pkgutil
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from tensordict import TensorDict
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopOutput
 from verl.trainer.ppo.v1 import AgentLoopManagerTQ
@@ -21,13 +23,14 @@ from verl.utils.profiler import simple_timer
 
 from data_prep.prompt_styles import question_text
 from recipes.algorithms import get_algorithm
-from recipes.hints.cut import NO_HINT, hint_tokens, plan_hint
-from recipes.hints.schedule import sampling_seed
+from recipes.algorithms.base import Bare
+from recipes.hints.cut import as_record, draw_plans, hint_tokens, memory_key
+from recipes.hints.schedule import MAX_SEGMENTS, sampling_seed
 from recipes.verl_plugin.rollout_worker import RolloutActor
 from reward_fns import compute_score, is_quick
 
 HINT_COLUMN = "uft_hint"
-"""Column the manager adds to the batch: the plan and the random key of every prompt."""
+"""Column the manager adds to the batch: the plans and the random key of every prompt."""
 
 
 class _InTheEngine:
@@ -57,23 +60,47 @@ def prompt_key(row: dict[str, Any]) -> str:
     return f"{(row.get('extra_info') or {}).get('index', 0)}|{text}"
 
 
-def plan_batch(rows: list[dict[str, Any]], *, settings: DictConfig, step: int, validate: bool) -> list[dict[str, Any]]:
-    """The hint column of a batch: a plan and a random key a row. Raises ValueError when a hint column is missing."""
-    algorithm = get_algorithm(settings.algorithm)
+def plan_batch(
+    rows: list[dict[str, Any]], *, settings: DictConfig, step: int, validate: bool, memory: dict[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """The hint column of a batch: the plans and the random key of every row.
+
+    Args:
+        memory: {"past": by memory key, "common"} as the algorithm's `remember` left it.
+
+    Raises:
+        ValueError: when a hint column is missing.
+    """
+    algorithm, s = get_algorithm(settings.algorithm), hook_settings(settings)
+    past, common = (memory or {}).get("past", {}), (memory or {}).get("common")
     column = []
     for row in rows:
-        key = prompt_key(row)
-        plan = NO_HINT
-        if algorithm.hint_length is not None and not validate:
-            if row.get("hint") is None:
+        key, hint = prompt_key(row), row.get("hint")
+        remembered = memory_key(key)
+        plans: list[Any] = [Bare()]
+        if algorithm.uses_hints and not validate:
+            if hint is None:
                 raise ValueError(
                     f"--algo {algorithm.name} needs the column 'hint' (a list of solution steps) in the data"
                 )
-            plan = plan_hint(
-                row["hint"], algorithm.hint_length, step=step, T_hint=settings.T_hint, seed=settings.seed, key=key
+            plans = draw_plans(
+                algorithm, hint, s, step=step, seed=settings.seed, key=key, past=past.get(remembered), common=common
             )
-        column.append({"length": plan.length, "n_segments": plan.n_segments, "pieces": plan.pieces, "key": key})
+        texts = len(hint) if hint is not None and algorithm.uses_hints and not validate else 0
+        column.append(
+            {
+                "key": key,
+                "prompt_key": remembered,
+                "n_segments": min(MAX_SEGMENTS, texts),
+                "plans": [as_record(plan, texts) for plan in plans],
+            }
+        )
     return column
+
+
+def hook_settings(settings: Any) -> SimpleNamespace:
+    """`s` of an algorithm's hooks, from the section `uft` of verl's configuration."""
+    return SimpleNamespace(**OmegaConf.to_container(settings.settings))
 
 
 def _rows(batch: TensorDict, columns: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -83,11 +110,13 @@ def _rows(batch: TensorDict, columns: tuple[str, ...]) -> list[dict[str, Any]]:
 
 
 class HintedAgentLoopManager(AgentLoopManagerTQ):
-    """verl's manager, drawing the hints of a training batch before it is handed to the workers."""
+    """verl's manager, drawing the plans of a training batch before it is handed to the workers."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.agent_loop_workers_class = RolloutActor
+        self.memory: dict[str, Any] | None = None
+        """The trainer's, which writes into it."""
 
     def generate_sequences(self, prompts: TensorDict) -> None:
         rows = _rows(prompts, ("raw_prompt", "extra_info", "hint"))
@@ -96,6 +125,7 @@ class HintedAgentLoopManager(AgentLoopManagerTQ):
             settings=self.config.uft,
             step=int(prompts["global_steps"]),
             validate="validate" in prompts and bool(prompts["validate"]),
+            memory=self.memory,
         )
         tu.assign_non_tensor_stack(prompts, HINT_COLUMN, column)
         super().generate_sequences(prompts)
@@ -106,17 +136,27 @@ class HintedAgentLoop(AgentLoopBase):
 
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:
         settings, planned = self.config.uft, row[HINT_COLUMN]
+        plans, session = planned["plans"], int(row["session_id"])
+        plan = plans[session] if len(plans) > 1 else plans[0]
         prompt_ids = await self.ct_build_initial_tokens(list(row["raw_prompt"]))
         budget = self.rollout_config.response_length
+        record = {"length": plan["length"], "n_segments": planned["n_segments"], "prompt_key": planned["prompt_key"]}
+        if "share" in plan:
+            record["share"] = plan["share"]
+        if plan.get("demonstration"):
+            ids = self._demonstration(row, budget)
+            if ids is not None:
+                return self._as_demonstration(row, record, prompt_ids, ids)
+            record["no_demonstration"] = 1
         hint_ids: list[int] = []
-        if planned["pieces"]:
+        if plan["pieces"]:
             hint = list(row["hint"])
             hint_ids = hint_tokens(
-                self._encode, hint, planned["pieces"], row.get("answer") or "".join(hint), settings.max_hint_length
+                self._encode, hint, plan["pieces"], row.get("answer") or "".join(hint), settings.max_hint_length
             )
         max_tokens = min(settings.max_new_tokens, budget - len(hint_ids))
         # Per-request seeds: the engine's own stream depends on which requests happen to share a batch.
-        seed = sampling_seed(settings.seed, int(row["global_steps"]), planned["key"], int(row["session_id"]))
+        seed = sampling_seed(settings.seed, int(row["global_steps"]), planned["key"], session)
         metrics: dict[str, Any] = {}
         with simple_timer("generate_sequences", metrics):
             output = await self.server_manager.generate(
@@ -132,9 +172,7 @@ class HintedAgentLoop(AgentLoopBase):
             # No log-prob was sampled for the hint; zeros are placeholders that every consumer masks.
             log_probs = [0.0] * len(hint_ids) + list(output.log_probs)[:max_tokens]
         metrics.setdefault("num_preempted", -1 if output.num_preempted is None else output.num_preempted)
-        record = {
-            "length": planned["length"],
-            "n_segments": planned["n_segments"],
+        record |= {
             "hint_tokens": len(hint_ids),
             "gen_tokens": len(generated),
             "truncated": int(len(generated) >= max_tokens and generated[-1] != self.tokenizer.eos_token_id),
@@ -158,6 +196,39 @@ class HintedAgentLoop(AgentLoopBase):
             extra_fields=extra,
         )
 
+    def _demonstration(self, row: dict[str, Any], budget: int) -> list[int] | None:
+        """Token ids of the row's whole solution and the end of the text; None where it has none that fits."""
+        solution = row.get("answer") or "".join(row.get("hint") or [])
+        ids = [*self._encode(solution), self.tokenizer.eos_token_id] if solution else []
+        return ids if 0 < len(ids) <= budget else None
+
+    def _as_demonstration(
+        self, row: dict[str, Any], record: dict[str, Any], prompt_ids: list[int], ids: list[int]
+    ) -> AgentLoopOutput:
+        """The solution as a response of score 1 that nobody generated."""
+        step = int(row["global_steps"])
+        record |= {"hint_tokens": 0, "gen_tokens": 0, "truncated": 0, "demonstration": 1}
+        return AgentLoopOutput(
+            reward_score=1.0,
+            prompt_ids=prompt_ids,
+            response_ids=ids,
+            response_mask=[0] * len(ids),
+            # Placeholders that every consumer masks; without them verl drops the column for the whole batch.
+            response_logprobs=[0.0] * len(ids),
+            routed_experts=None,
+            num_turns=2,
+            metrics={"generate_sequences": 0.0, "num_preempted": -1},
+            extra_fields={
+                "uft": record,
+                "turn_scores": [],
+                "tool_rewards": [],
+                "reward_extra_info": {},
+                # What verl stamps a rollout with: the step whose weights drew it, the last one.
+                "min_global_steps": step - 1,
+                "max_global_steps": step - 1,
+            },
+        )
+
     def _quick_reward(self, row: dict[str, Any], response_ids: list[int]) -> dict[str, Any] | None:
         """The verdict on a response, as verl's reward worker gives it; None where that one has to be asked.
 
@@ -174,4 +245,4 @@ class HintedAgentLoop(AgentLoopBase):
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
-__all__ = ["HINT_COLUMN", "HintedAgentLoop", "HintedAgentLoopManager", "plan_batch", "prompt_key"]
+__all__ = ["HINT_COLUMN", "HintedAgentLoop", "HintedAgentLoopManager", "hook_settings", "plan_batch", "prompt_key"]

@@ -16,24 +16,36 @@ def failed_keys(keys: list[str], extra_fields: list[dict[str, Any]]) -> list[str
     return [key for key, report in zip(keys, reports, strict=True) if any(report.get(sign) for sign in _SIGNS)]
 
 
-def mask_failed(batch: Any) -> set[str]:
-    """Mask the failed rollouts of a batch (verl's KVBatchMeta) in the data plane; returns their keys.
+def mask_failed(batch: Any) -> tuple[set[str], set[str]]:
+    """Mask the failed rollouts of a batch (verl's KVBatchMeta) in the data plane.
 
     response_mask and loss_mask become 0: the first takes a row out of advantages, policy loss, KL and entropy, the
     second out of the number of tokens that a loss is divided by, and it takes the hint's likelihood with it. verl's
-    figures of scores leave the row out too, as its own padding.
+    figures of scores leave the row out too, as its own padding. So they do with demonstrations, whose masks are 0 as
+    they come.
+
+    Returns:
+        the keys of failed rollouts, and those of demonstrations.
     """
     fields = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["extra_fields"])
-    failed = failed_keys(batch.keys, list(fields["extra_fields"]))
+    extras = list(fields["extra_fields"])
+    failed = failed_keys(batch.keys, extras)
+    shown = [key for key, extra in zip(batch.keys, extras, strict=True) if extra.get("uft", {}).get("demonstration")]
+    for key in shown:
+        batch.tags[batch.keys.index(key)]["is_padding"] = True
+    if shown:
+        tq.kv_batch_put(
+            keys=shown, partition_id=batch.partition_id, tags=[batch.tags[batch.keys.index(key)] for key in shown]
+        )
     if not failed:
-        return set()
+        return set(), set(shown)
     masks = tq.kv_batch_get(keys=failed, partition_id=batch.partition_id, select_fields=["response_mask", "loss_mask"])
     tags = [batch.tags[batch.keys.index(key)] for key in failed]
     for tag in tags:
         tag["is_padding"] = True
     zeros = {name: [torch.zeros_like(row) for row in masks[name].unbind()] for name in ("response_mask", "loss_mask")}
     tq.kv_batch_put(keys=failed, partition_id=batch.partition_id, fields=_nested(zeros), tags=tags)
-    return set(failed)
+    return set(failed), set(shown)
 
 
 def without_failed(batch: Any, failed: Iterable[str], compute: Callable[[Any], Any]) -> Any:

@@ -13,7 +13,7 @@ import torch
 from verl.utils.config import omega_conf_to_dataclass
 from verl.workers.utils.losses import ppo_loss
 
-from recipes.verl_plugin.actor_loss import HINT_TOKENS, HintLoss, actor_loss
+from recipes.verl_plugin.actor_loss import TERMS, actor_loss, term_column
 from recipes.verl_plugin.live_memory import peak_bytes
 from recipes.verl_plugin.standalone import training_worker, update_batch
 
@@ -36,6 +36,7 @@ def _columns(rows: int, vocabulary: int) -> dict[str, list[torch.Tensor]]:
         "old_log_probs": -torch.rand(rows, length),
         "ref_log_prob": -torch.rand(rows, length),
         "advantages": torch.randn(rows, length) * mask,
+        term_column(0): (1.0 - mask) / (rows * HINT),
     }
     return {name: list(tensor) for name, tensor in tensors.items()}
 
@@ -46,13 +47,13 @@ def measure(model: str, rows: int, rounds: int) -> dict[str, Any]:
     columns = _columns(rows, worker.model_config.hf_config.vocab_size)
     settings = omega_conf_to_dataclass(actor)
     losses = {
-        "verl GRPO": partial(ppo_loss, settings),
-        "ours, rft (weight 0)": partial(actor_loss, settings, HintLoss(0.0, "token-mean")),
-        "ours, uft": partial(actor_loss, settings, HintLoss(0.001, "token-mean")),
+        "verl GRPO": (partial(ppo_loss, settings), 0.0),
+        "ours, rft (weight 0)": (partial(actor_loss, settings), 0.0),
+        "ours, uft": (partial(actor_loss, settings), 0.001),
     }
 
-    def update(loss: Any) -> float:
-        data = update_batch(columns, **{HINT_TOKENS: float(rows * HINT), "global_batch_size": rows})
+    def update(loss: Any, coef: float) -> float:
+        data = update_batch(columns, **{TERMS: [["hint_nll", coef, ""]], "global_batch_size": rows})
         started = time.perf_counter()
         with worker.engine.train_mode():
             worker.engine.train_batch(data, loss_function=loss)
@@ -61,11 +62,11 @@ def measure(model: str, rows: int, rounds: int) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {name: [] for name in losses}
     for turn in range(rounds + 2):
         for name, loss in losses.items():
-            taken = update(loss)
+            taken = update(*loss)
             # The first rounds warm up.
             if turn >= 2:
                 seconds[name].append(taken)
-    peaks = {name: peak_bytes(partial(update, loss)) for name, loss in losses.items()}
+    peaks = {name: peak_bytes(partial(update, *loss)) for name, loss in losses.items()}
     shape = {"rows": rows, "tokens_a_row": PROMPT + HINT + GENERATED, "hint_tokens_a_row": HINT, "rounds": rounds}
     found: dict[str, Any] = dict(shape)
     for name, values in seconds.items():

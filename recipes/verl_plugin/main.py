@@ -49,6 +49,7 @@ class UnifiedTaskRunner:
                 teacher_client=trainer.get_teacher_client(),
                 reward_loop_worker_handles=trainer.get_reward_handles(),
             )
+            manager.memory = trainer.memory
             trainer.fit(manager)
             exit_code = 0
         finally:

@@ -13,7 +13,7 @@ from verl.utils.device import get_device_id
 from verl.utils.distributed import destroy_global_process_group, initialize_global_process_group
 
 from recipes.records import Records
-from recipes.verl_plugin.actor_loss import HINT_TOKENS, HintLoss, actor_loss
+from recipes.verl_plugin.actor_loss import TERMS, actor_loss, term_column
 from recipes.verl_plugin.compose import arguments, load_config
 from recipes.verl_plugin.standalone import update_batch, worker_of
 from recipes.verl_plugin.verl_config import REINFORCEMENT
@@ -43,6 +43,7 @@ def longest_rows(tokens: int, prompt: int, response: int, vocabulary: int) -> di
             "old_log_probs": -torch.rand(answer),
             "ref_log_prob": -torch.rand(answer),
             "advantages": torch.randn(answer) * mask,
+            term_column(0): (1.0 - mask) / tokens,
         }
         for name, value in row.items():
             columns.setdefault(name, []).append(value)
@@ -55,7 +56,7 @@ def main() -> None:
     config = load_config(REINFORCEMENT, folder, overrides)
     _, rank, world = initialize_global_process_group()
     worker, actor = worker_of(config)
-    data, settings = config.data, config.uft
+    data = config.data
     tokens = actor.ppo_max_token_len_per_gpu
     columns = longest_rows(
         tokens, data.max_prompt_length, data.max_response_length, worker.model_config.hf_config.vocab_size
@@ -63,11 +64,11 @@ def main() -> None:
     rows = len(columns["input_ids"])
     device: Any = get_device_id()
     held = torch.empty(ENGINE_RESIDUE if config.trainer.device == "cuda" else 0, dtype=torch.uint8, device=device)
-    loss = partial(actor_loss, omega_conf_to_dataclass(actor), HintLoss(settings.hint_nll_coef, settings.hint_nll_agg))
+    loss = partial(actor_loss, omega_conf_to_dataclass(actor))
     model = config.actor_rollout_ref.model
     batch = update_batch(
         columns,
-        **{HINT_TOKENS: float(world * sum(int((mask == 0).sum()) for mask in columns["loss_mask"]))},
+        **{TERMS: [["hint_nll", config.uft.settings.sft_loss_coef, ""]]},
         global_batch_size=rows * world,
         max_token_len_per_gpu=tokens,
         use_remove_padding=model.use_remove_padding,

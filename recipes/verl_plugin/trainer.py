@@ -3,6 +3,7 @@
 Only documented hooks and the step's own methods are overridden; each calls the original.
 """
 
+import json
 import time
 from dataclasses import fields
 from functools import partial
@@ -19,25 +20,22 @@ from verl.utils.config import omega_conf_to_dataclass
 
 import recipes.verl_plugin.advantage  # noqa: F401  (registers the estimator in the driver, where advantages are computed)
 from recipes.algorithms import get_algorithm
-from recipes.losses.hint_nll import hint_mask
+from recipes.algorithms.base import Group, forget
 from recipes.records import Records
-from recipes.run_dir import RunDir, keep_newest, mark_complete
-from recipes.verl_plugin.actor_loss import (
-    FAILED_ROWS,
-    HINT_TOKENS,
-    HintLoss,
-    ImplicitReward,
-    actor_loss,
-    critic_loss,
-    una_loss,
-)
+from recipes.run_dir import RunDir, keep_newest, mark_complete, write_json
+from recipes.verl_plugin.actor_loss import FAILED_ROWS, TERMS, actor_loss, critic_loss, row_loss
+from recipes.verl_plugin.agent_loop import hook_settings
 from recipes.verl_plugin.export import finish_export
 from recipes.verl_plugin.failed_rows import mask_failed, without_failed
 from recipes.verl_plugin.metrics import hint_metrics, reward_metrics, validation_accuracy
 from recipes.verl_plugin.reward_watch import EXAMPLES, RewardFailure, RewardLimits, RewardWatch, failure
 from recipes.verl_plugin.rollout_log import digest, rollout_lines, write_rollouts
 from recipes.verl_plugin.verl_config import POLL_SECONDS
+from recipes.verl_plugin.weighing import read_groups, restore_masks, weigh
 from recipes.watch.heartbeat import NOTICE
+
+MEMORY = "memory.json"
+"""In a checkpoint: what the algorithm remembered (recipes/algorithms/base.py, `remember`)."""
 
 
 class UnifiedTrainer(PPOTrainerSync):
@@ -53,7 +51,9 @@ class UnifiedTrainer(PPOTrainerSync):
         self._fetched = (-1, 0)
         self._failure: RewardFailure | None = None
         self._save_due = False
-        self._algorithm = get_algorithm(settings.algorithm)
+        self._algorithm, self._settings = get_algorithm(settings.algorithm), hook_settings(settings)
+        self.memory: dict[str, Any] = {"past": {}, "common": None}
+        self._recall()
         self._reward_watch = RewardWatch(RewardLimits(**{f.name: settings[f.name] for f in fields(RewardLimits)}))
         self.actor_rollout_wg.set_loss_fn(self._loss())
         if self.use_critic:
@@ -81,6 +81,7 @@ class UnifiedTrainer(PPOTrainerSync):
 
     def on_step_begin(self) -> None:
         self._failed_rows: set[str] = set()
+        self._demonstrations: set[str] = set()
         self.records.phase("rollout", self.global_steps - 1)
         super().on_step_begin()
 
@@ -109,9 +110,10 @@ class UnifiedTrainer(PPOTrainerSync):
 
     def _balance_batch(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
         batch.reorder(sorted(range(len(batch)), key=lambda row: batch.keys[row]))
-        failed = mask_failed(batch)
+        failed, demonstrations = mask_failed(batch)
         self._failed_rows |= failed
-        if len(failed) == len(batch):
+        self._demonstrations |= demonstrations
+        if len(failed) + len(demonstrations) == len(batch):
             # verl cannot update on a batch without a token, whatever the limits on failures are.
             self._rollout_metrics(batch, self.global_steps)
             raise self._failure or RewardFailure(f"no answer of step {self.global_steps} could be scored")
@@ -120,11 +122,9 @@ class UnifiedTrainer(PPOTrainerSync):
     # --- loss ------------------------------------------------------------------------------------------------------
 
     def _loss(self) -> partial[Any]:
-        settings = self.config.uft
-        if self._algorithm.objective == "implicit_reward":
-            return partial(una_loss, ImplicitReward(beta=settings.beta, target=settings.una_target))
-        hint = HintLoss(coef=settings.hint_nll_coef, aggregation=settings.hint_nll_agg)
-        return partial(actor_loss, omega_conf_to_dataclass(self.config.actor_rollout_ref.actor), hint)
+        if self._algorithm.loss is not None:
+            return partial(row_loss, self.config.uft.algorithm, self._settings)
+        return partial(actor_loss, omega_conf_to_dataclass(self.config.actor_rollout_ref.actor))
 
     def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
         return without_failed(batch, self._failed_rows, partial(super()._compute_advantage, metrics=metrics))
@@ -140,14 +140,50 @@ class UnifiedTrainer(PPOTrainerSync):
 
     def _update_actor(self, batch: Any, metrics: dict[str, Any]) -> Any:
         self.records.phase("update")
-        updates = self._updates(batch, self.config.actor_rollout_ref.actor.ppo_mini_batch_size)
-        loss_mask = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["loss_mask"])
-        tokens = int(hint_mask(loss_mask["loss_mask"].to_padded_tensor(0)).sum())
-        # The normaliser of an optimiser step: the same for all mini-batches of a rollout batch, so that every hint
-        # token of the batch weighs the same.
-        batch.extra_info[HINT_TOKENS] = tokens / updates
-        batch.extra_info[FAILED_ROWS] = sum(key in self._failed_rows for key in batch.keys) / updates
-        return super()._update_actor(batch, metrics)
+        settings, size = self.config.uft, self.config.actor_rollout_ref.actor.ppo_mini_batch_size
+        updates = self._updates(batch, size)
+        failed = sum(key in self._failed_rows for key in batch.keys) / updates
+        batch.extra_info[FAILED_ROWS] = failed
+        rows, groups = read_groups(
+            batch,
+            failed=self._failed_rows,
+            demonstrations=self._demonstrations,
+            step=self.global_steps,
+            reference=self.use_reference_policy,
+            shaped=self.config.algorithm.use_kl_in_reward,
+        )
+        batch.extra_info[TERMS] = []
+        if self._algorithm.loss is not None:
+            batch = super()._update_actor(batch, metrics)
+        else:
+            votes = max(size * self.config.actor_rollout_ref.rollout.n - failed, 1.0)
+            weighed = weigh(
+                self._algorithm, settings.algorithm, self._settings, batch, rows, groups, updates=updates, votes=votes
+            )
+            batch = super()._update_actor(weighed.batch, metrics)
+            metrics.update(weighed.silent | weighed.metrics)
+            restore_masks(batch, weighed.masks)
+        self._remember(groups)
+        return batch
+
+    # --- what an algorithm remembers ---------------------------------------------------------------------------------
+
+    def _remember(self, groups: list[Group]) -> None:
+        if self._algorithm.remember is forget:
+            return
+        past = self.memory["past"]
+        for group in sorted(groups, key=lambda group: group.key):
+            kept, self.memory["common"] = self._algorithm.remember(
+                group, past.get(group.key), self.memory["common"], self._settings
+            )
+            past[group.key] = kept
+
+    def _recall(self) -> None:
+        """What the algorithm remembered when the checkpoint that this run goes on from was written."""
+        found = self.config.trainer.resume_from_path
+        file = Path(found) / MEMORY if found else None
+        if file is not None and file.exists():
+            self.memory.update(json.loads(file.read_text(encoding="utf-8")))
 
     # --- metrics, checkpoints ----------------------------------------------------------------------------------------
 
@@ -173,8 +209,9 @@ class UnifiedTrainer(PPOTrainerSync):
 
     def _rollout_metrics(self, batch: Any, step: int) -> dict[str, float]:
         """uft/* and reward/* of the step, in the batch's canonical order; logs the first rollouts on the way."""
-        failed, tagged = self._failed_rows, zip(batch.keys, batch.tags, strict=True)
-        keys = sorted(key for key, tag in tagged if key in failed or not tag.get("is_padding", False))
+        failed, shown, tagged = self._failed_rows, self._demonstrations, zip(batch.keys, batch.tags, strict=True)
+        kept = failed | shown
+        keys = sorted(key for key, tag in tagged if key in kept or not tag.get("is_padding", False))
         fields = ["extra_fields", "rm_scores", "prompts", "responses"]
         data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=fields)
         rows = [
@@ -183,14 +220,18 @@ class UnifiedTrainer(PPOTrainerSync):
         ]
         prompts, responses = ([row.tolist() for row in data[name].unbind()] for name in ("prompts", "responses"))
         count = self.config.uft.log_rollouts
-        shown = len(rows) if count < 0 else count
-        if shown:
-            lines = rollout_lines(self.tokenizer, rows[:shown], prompts[:shown], responses[:shown])
+        written = len(rows) if count < 0 else count
+        if written:
+            lines = rollout_lines(self.tokenizer, rows[:written], prompts[:written], responses[:written])
             write_rollouts(self.run_dir.rollouts, step, lines)
+        drawn = [row for row in rows if row["key"] not in shown]
         found = hint_metrics(
-            [row["uft"] for row in rows], [None if row["key"] in failed else row["score"] for row in rows]
+            [row["uft"] for row in drawn], [None if row["key"] in failed else row["score"] for row in drawn]
         )
-        found.update(reward_metrics([row["reward"] for row in rows]))
+        found.update(reward_metrics([row["reward"] for row in drawn]))
+        if self._algorithm.demonstrations:
+            found["uft/demonstrations"] = len(shown)
+            found["uft/no_demonstration"] = sum(row["uft"].get("no_demonstration", 0) for row in rows)
         if (key := self._reward_watch.verdict(found)) is not None:
             bad = [number for number, row in enumerate(rows) if row["reward"].get(key)][:EXAMPLES]
             lines = rollout_lines(
@@ -199,8 +240,7 @@ class UnifiedTrainer(PPOTrainerSync):
             rate = found[f"reward/{key}_rate"]
             self._failure = failure(key, rate, step, lines, str(self.run_dir.rollouts))
         found["uft/rollout_digest"] = digest(responses)
-        if self._algorithm.hint_probability is not None:
-            found["uft/p_t"] = self._algorithm.hint_probability(step, self.config.uft.T_hint)
+        found.update({f"uft/{name}": value for name, value in self._algorithm.metrics(step, self._settings).items()})
         return found
 
     def _save_checkpoint(self) -> None:
@@ -215,6 +255,8 @@ class UnifiedTrainer(PPOTrainerSync):
         folder = self.run_dir.checkpoints / f"global_step_{step}"
         base, record = self.config.actor_rollout_ref.model.path, OmegaConf.to_container(self.config.uft.record)
         finish_export(folder / "actor", base, record)
+        if self._algorithm.remember is not forget:
+            write_json(folder / MEMORY, self.memory)
         mark_complete(folder, step)
         self.run_dir.publish_weights(folder / "actor" / "huggingface", step, accuracy)
         keep_newest(self.run_dir.checkpoints, self.config.uft.keep_checkpoints)

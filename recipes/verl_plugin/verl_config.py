@@ -81,7 +81,7 @@ def rl_config(
     extension = "vllm_cpu.CPUWorkerExtension" if on_cpu else "weight_sync.WorkerExtension"
     rollout: dict[str, Any] = {
         "name": "vllm",
-        "n": e.n_rollout,
+        "n": e.n_rollout + e.algorithm.demonstrations,
         "temperature": e.temperature,
         "dtype": e.dtype,
         "tensor_model_parallel_size": e.tp_size,
@@ -131,11 +131,12 @@ def rl_config(
                 "strategy": "fsdp2",
                 "ppo_mini_batch_size": e.mini_batch_size,
                 "optim": {"lr": e.lr},
+                **loss_norm(e),
                 "clip_ratio": e.clip_ratio,
                 "clip_ratio_low": e.clip_ratio,
                 "clip_ratio_high": e.clip_ratio,
-                # UNA needs the reference's log-probabilities; verl computes them only for this loss.
-                "use_kl_loss": e.kl_coef > 0 or e.algorithm.objective == "implicit_reward",
+                # verl computes the reference's log-probabilities only for this loss.
+                "use_kl_loss": e.kl_coef > 0 or "reference" in e.algorithm.needs,
                 "kl_loss_coef": e.kl_coef,
                 "kl_loss_type": "low_var_kl",
                 "entropy_coeff": e.entropy_coef,
@@ -146,7 +147,7 @@ def rl_config(
             "ref": {"fsdp_config": engine_config(e, trained=False)},
             "rollout": rollout,
         },
-        "algorithm": {"adv_estimator": e.algorithm.estimator},
+        "algorithm": {"adv_estimator": estimator(e)},
         "critic": critic_config(e, model),
         "reward": {
             "num_workers": 1 if on_cpu else 8,
@@ -182,7 +183,7 @@ def rl_config(
 def critic_config(experiment: Experiment, model: str) -> dict[str, Any]:
     """The critic of ppo: the policy's weights with a new head, sized and batched as the policy."""
     e = experiment
-    if e.algorithm.estimator != "gae":
+    if "critic" not in e.algorithm.needs:
         return {"enable": False}
     return {
         "enable": True,
@@ -197,6 +198,35 @@ def critic_config(experiment: Experiment, model: str) -> dict[str, Any]:
     }
 
 
+def estimator(experiment: Experiment) -> str:
+    """verl's estimator: a critic's, the bare score for a loss of rows, else rewards compared in the group."""
+    algorithm = experiment.algorithm
+    return "gae" if "critic" in algorithm.needs else "score" if algorithm.loss is not None else "uft"
+
+
+def loss_norm(experiment: Experiment) -> dict[str, Any]:
+    """What verl divides PPO's loss by; without the factor, the width of a micro-batch would be the length."""
+    if experiment.algorithm.loss_norm == "tokens":
+        return {}
+    return {"loss_agg_mode": "seq-mean-token-sum-norm", "loss_scale_factor": experiment.response_length}
+
+
+def hook_settings(experiment: Experiment) -> dict[str, Any]:
+    """What an algorithm's hooks may read (`s`), its own options included."""
+    e = experiment
+    return {
+        "T_hint": e.T_hint,
+        "sft_loss_coef": e.sft_loss_coef,
+        "hint_nll_agg": e.hint_nll_agg,
+        "beta": e.alignment.beta,
+        "una_target": e.alignment.una_target,
+        "n_rollout": e.n_rollout,
+        "max_response_length": e.max_response_length,
+        "response_length": e.response_length,
+        **e.options,
+    }
+
+
 def uft_section(experiment: Experiment, run: RunDir) -> dict[str, Any]:
     """Our own section of the configuration, read by the agent loop and the trainer."""
     e = experiment
@@ -205,11 +235,7 @@ def uft_section(experiment: Experiment, run: RunDir) -> dict[str, Any]:
         "record": asdict(training_record(e)),
         "run_dir": str(run.path),
         "seed": e.seed,
-        "T_hint": e.T_hint,
-        "hint_nll_coef": e.sft_loss_coef,
-        "hint_nll_agg": e.hint_nll_agg,
-        "beta": e.alignment.beta,
-        "una_target": e.alignment.una_target,
+        "settings": hook_settings(e),
         "max_hint_length": e.max_hint_length,
         "max_new_tokens": e.max_response_length,
         "keep_checkpoints": e.keep_checkpoints,

@@ -17,8 +17,9 @@ ANSWER = "".join(HINT) + " </think>\n<answer> (1 + 2) * 4 </answer>"
 
 
 def settings(algorithm: str = "uft", **others: Any) -> Any:
-    values = {"algorithm": algorithm, "seed": 0, "T_hint": 300, "max_hint_length": 100, "max_new_tokens": 6}
-    values |= {"pass_question": False, **others}
+    values = {"algorithm": algorithm, "seed": 0, "max_hint_length": 100, "max_new_tokens": 6, "pass_question": False}
+    values["settings"] = {"T_hint": others.pop("T_hint", 300), "n_rollout": 2}
+    values |= others
     return OmegaConf.create(values)
 
 
@@ -35,7 +36,7 @@ def row(index: int = 0) -> dict[str, Any]:
 
 
 def lengths(column: list[dict[str, Any]]) -> list[int]:
-    return [entry["length"] for entry in column]
+    return [entry["plans"][0]["length"] for entry in column]
 
 
 def test_training_rows_get_hints_and_validation_rows_never_do() -> None:
@@ -114,8 +115,9 @@ def loop(engine: ScriptedEngine, response_length: int = 40, reward: str | None =
     return made
 
 
-def roll(made: HintedAgentLoop, pieces: int, session: int = 0) -> Any:
-    plan = {"length": pieces, "n_segments": 3, "pieces": pieces, "key": "0|q0 "}
+def roll(made: HintedAgentLoop, pieces: int, session: int = 0, plans: list[dict[str, Any]] | None = None) -> Any:
+    drawn = plans or [{"length": pieces, "pieces": pieces}]
+    plan = {"plans": drawn, "n_segments": 3, "key": "0|q0 ", "prompt_key": "p"}
     sampling = {"temperature": 1.0}
     done = asyncio.run(
         made.run(sampling, **row(), answer=ANSWER, global_steps=1, session_id=session, **{HINT_COLUMN: plan})
@@ -136,6 +138,7 @@ def test_the_hint_is_a_masked_prefix_of_the_response() -> None:
     assert done.extra_fields["uft"] == {
         "length": 1,
         "n_segments": 3,
+        "prompt_key": "p",
         "hint_tokens": len(hint),
         "gen_tokens": 3,
         "truncated": 0,
@@ -181,3 +184,34 @@ def test_a_reward_that_may_take_long_is_left_to_the_reward_worker(reward: str) -
     assert done.reward_score is None
     assert "reward_extra_info" not in done.extra_fields
     assert done.extra_fields["question"] == "q0 "
+
+
+SHOWN = [{"length": 0, "pieces": 0}, {"length": 0, "pieces": 0, "demonstration": 1}]
+
+
+def test_a_demonstration_is_the_solution_as_a_response_that_nobody_generated() -> None:
+    engine = ScriptedEngine([7])
+    done = roll(loop(engine, 400), pieces=0, session=1, plans=SHOWN)
+    assert engine.asked == {}
+    assert done.response_ids == [*map(ord, ANSWER), 0]
+    assert done.response_mask == [0] * len(done.response_ids)
+    assert done.response_logprobs == [0.0] * len(done.response_ids)
+    assert done.reward_score == 1.0
+    assert done.extra_fields["uft"]["demonstration"] == 1
+    drawn = roll(loop(engine, 400), pieces=0, session=0, plans=SHOWN)
+    assert drawn.response_ids == [7]
+
+
+def test_a_demonstration_that_does_not_fit_is_a_rollout_from_the_bare_prompt_and_counted() -> None:
+    engine = ScriptedEngine([7, 0])
+    done = roll(loop(engine, len(ANSWER)), pieces=0, session=1, plans=SHOWN)
+    assert done.response_ids == [7, 0]
+    assert done.response_mask == [1, 1]
+    assert done.extra_fields["uft"]["no_demonstration"] == 1
+
+
+def test_the_plans_of_luffy_are_bare_rollouts_and_one_demonstration() -> None:
+    entry = plan_batch([row()], settings=settings("luffy"), step=1, validate=False)[0]
+    assert [plan.get("demonstration", 0) for plan in entry["plans"]] == [0, 0, 1]
+    validated = plan_batch([row()], settings=settings("luffy"), step=1, validate=True)[0]
+    assert validated["plans"] == [{"length": 0, "pieces": 0}]

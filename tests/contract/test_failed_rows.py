@@ -61,7 +61,7 @@ def batch() -> KVBatchMeta:
 
 def test_the_failed_row_is_masked_and_no_other(plane: dict[str, dict[str, Any]]) -> None:
     given = batch()
-    assert failed_rows.mask_failed(given) == {"a_3_0"}
+    assert failed_rows.mask_failed(given) == ({"a_3_0"}, set())
     for key, row in plane.items():
         expected = [0, 0, 0] if key == "a_3_0" else [0, 1, 1]
         assert row["response_mask"].tolist() == row["loss_mask"].tolist() == expected
@@ -71,7 +71,7 @@ def test_the_failed_row_is_masked_and_no_other(plane: dict[str, dict[str, Any]])
 def test_nothing_is_touched_where_every_verdict_is_there(plane: dict[str, dict[str, Any]]) -> None:
     plane["a_3_0"]["extra_fields"] = {"uft": {}, "reward_extra_info": {"timeout": 0.0}}
     plane["a_2_0"]["extra_fields"] = {"uft": {}}
-    assert failed_rows.mask_failed(batch()) == set()
+    assert failed_rows.mask_failed(batch()) == (set(), set())
     assert all(row["response_mask"].tolist() == [0, 1, 1] for row in plane.values())
 
 
@@ -102,7 +102,7 @@ def test_estimators_never_see_a_failed_row(estimator: str, also: str | None, pla
     if also is not None:
         plane[also]["extra_fields"] = {"reward_extra_info": {"reward_error": 1.0}}
     given = batch()
-    failed = failed_rows.mask_failed(given)
+    failed, _ = failed_rows.mask_failed(given)
     voting = [key for key in KEYS if key not in failed]
     expected = estimated(plane, estimator, voting)
 
@@ -125,7 +125,7 @@ def test_estimators_never_see_a_failed_row(estimator: str, also: str | None, pla
 @pytest.mark.parametrize("estimator", ["uft", "grpo", "rloo", "opo"])
 def test_a_failed_verdict_has_no_vote_in_its_group(estimator: str, plane: dict[str, dict[str, Any]]) -> None:
     """[1, 1, 1, failed] gives nobody an advantage: before, the failed one had -1.5 and the others .5."""
-    failed = failed_rows.mask_failed(batch())
+    failed, _ = failed_rows.mask_failed(batch())
     found = estimated(plane, estimator, [key for key in KEYS if key not in failed])
     assert torch.allclose(found[:3] * torch.tensor([0, 1, 1]), torch.zeros(3, 3), atol=1e-5)
     assert found[3, 1] > 0 > found[4, 1]
@@ -157,7 +157,7 @@ def test_a_step_without_any_verdict_ends_the_run_by_name(
     for row in plane.values():
         row["extra_fields"] = {"reward_extra_info": {"timeout": 1.0}}
     trainer: Any = object.__new__(UnifiedTrainer)
-    trainer.global_steps, trainer._failed_rows, trainer._failure = 3, set(), None
+    trainer.global_steps, trainer._failed_rows, trainer._demonstrations, trainer._failure = 3, set(), set(), None
     shown = RewardFailure("100% of the answers of step 3 were not scored because the verifier ran into its limit")
 
     def metrics(given: KVBatchMeta, step: int) -> None:

@@ -2,14 +2,13 @@
 
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from recipes import algorithms
-from recipes.algorithms.base import Algorithm
-from recipes.hints.schedule import HintStep
+from recipes.algorithms.base import Algorithm, At, Hint
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
 from recipes.run_dir import RunDir
@@ -18,8 +17,8 @@ from recipes.verl_plugin.verl_config import rl_config
 pytestmark = pytest.mark.contract
 
 
-def all_but_one(at: HintStep, rng: Any) -> int:
-    return at.n_segments - 1
+def all_but_one(at: At, s: Any, rng: Any) -> Hint:
+    return Hint(at.segments - 1)
 
 
 @pytest.fixture
@@ -30,8 +29,8 @@ def mine(monkeypatch: pytest.MonkeyPatch) -> Algorithm:
         paper="none",
         equation="sft; then GRPO from a hint",
         stages=("sft", "rl"),
-        hint_length=all_but_one,
-        hint_nll_coef=0.5,
+        rollout=all_but_one,
+        settings={"sft_loss_coef": 0.5},
     )
     known = {**algorithms.algorithms(), "mine": made}
     monkeypatch.setattr(algorithms, "algorithms", lambda: known)
@@ -52,9 +51,9 @@ def test_the_reinforcement_stage_after_a_supervised_one_draws_its_hints(mine: Al
         resume_from=None,
     )
     row = {"raw_prompt": [{"role": "user", "content": "q"}], "hint": ["a", "b", "c"], "extra_info": {"index": 3}}
-    settings: Any = SimpleNamespace(**config["uft"])
+    settings: Any = OmegaConf.create(config["uft"])
     draw = partial(plan_batch, [row], settings=settings, step=2)
-    assert draw(validate=False)[0]["length"] == 2
-    assert draw(validate=True)[0]["length"] == 0
-    assert config["uft"]["hint_nll_coef"] == 0.5
+    assert draw(validate=False)[0]["plans"][0]["length"] == 2
+    assert draw(validate=True)[0]["plans"][0]["length"] == 0
+    assert config["uft"]["settings"]["sft_loss_coef"] == 0.5
     assert config["data"]["max_response_length"] == experiment.max_response_length + experiment.max_hint_length

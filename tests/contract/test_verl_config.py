@@ -53,11 +53,12 @@ def reinforcement(experiment: Experiment) -> Any:
 @pytest.mark.parametrize("algo", RL)
 @pytest.mark.parametrize("data", PROBLEMS)
 def test_verl_accepts_the_reinforcement_configuration(algo: str, profile: str, data: str) -> None:
-    model = EMBEDDED if algorithms()[algo].estimator == "gae" else "Qwen/Qwen2.5-0.5B"
+    model = EMBEDDED if "critic" in algorithms()[algo].needs else "Qwen/Qwen2.5-0.5B"
     experiment = build_experiment({"algo": algo, "data": data, "model": model}, PROFILES[profile])
     config = reinforcement(experiment)
-    assert config.algorithm.adv_estimator == experiment.algorithm.estimator
-    assert config.critic.enable == (experiment.algorithm.estimator == "gae")
+    assert config.algorithm.adv_estimator == {"ppo": "gae", "una_online": "score"}.get(algo, "uft")
+    assert config.critic.enable == (algo == "ppo")
+    assert config.actor_rollout_ref.rollout.n == experiment.n_rollout + (algo == "luffy")
     assert config.actor_rollout_ref.ref.strategy == "fsdp2"
     assert config.actor_rollout_ref.rollout.response_length == experiment.response_length
     assert config.actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu == experiment.tokens_per_micro_batch

@@ -8,6 +8,7 @@ whole batch is written, gathered over ranks.
 import sys
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -18,28 +19,37 @@ from verl.utils.distributed import destroy_global_process_group
 from verl.workers.engine_workers import TrainingWorker
 from verl.workers.utils.losses import sft_loss
 
-from recipes.losses.hint_nll import hint_mask
-from recipes.verl_plugin.actor_loss import FAILED_ROWS, HINT_TOKENS, HintLoss, ImplicitReward, actor_loss, una_loss
+from recipes.verl_plugin.actor_loss import FAILED_ROWS, TERMS, actor_loss, row_loss, term_column
 from recipes.verl_plugin.standalone import training_worker, update_batch
 
 ROWS = 8
 # Prompt, hint and generated tokens of each sequence: hints of every kind, none, and one row of verl's padding.
 SHAPES = [(5, 3, 4), (4, 0, 6), (6, 7, 1), (3, 2, 9), (5, 0, 2), (4, 5, 5), (7, 1, 3), (5, 1, 0)]
-TERMS: dict[str, dict[str, Any]] = {
+LOSSES: dict[str, dict[str, Any]] = {
     "policy": {},
     "kl": {"kl_coef": 0.7},
     "entropy": {"entropy_coef": 0.3},
-    "hint token-mean": {"hint": HintLoss(0.9, "token-mean")},
-    "hint paper sum": {"hint": HintLoss(0.9, "seq-mean-token-sum")},
-    "all": {"kl_coef": 0.7, "entropy_coef": 0.3, "hint": HintLoss(0.9, "token-mean")},
+    "hint token-mean": {"hint": "tokens"},
+    "hint paper sum": {"hint": "sequences"},
+    "shaped demonstrations": {"hint": "tokens", "shape": "recipes.algorithms.luffy:shape"},
+    "all": {"kl_coef": 0.7, "entropy_coef": 0.3, "hint": "tokens"},
     "una": {},
-    "no verdict": {"kl_coef": 0.7, "entropy_coef": 0.3, "hint": HintLoss(0.9, "token-mean"), "failed": ROWS},
+    "no verdict": {"kl_coef": 0.7, "entropy_coef": 0.3, "hint": "tokens", "failed": ROWS},
     "sft": {},
 }
 
 
 def batch(
-    rank: int, world: int, vocabulary: int, *, with_advantages: bool, sft: bool, micro: int | None, failed: int = 0
+    rank: int,
+    world: int,
+    vocabulary: int,
+    *,
+    with_advantages: bool,
+    sft: bool,
+    micro: int | None,
+    failed: int = 0,
+    hint: str | None = None,
+    shape: str = "",
 ) -> TensorDict:
     """This rank's rows of the batch all layouts share, in micro-batches of `micro` rows (None: by tokens).
 
@@ -47,11 +57,16 @@ def batch(
     """
     generator = torch.Generator().manual_seed(0)
     columns: dict[str, list[torch.Tensor]] = {}
-    masks = []
-    for prompt, hint, generated in SHAPES:
-        length = hint + generated
+    # As the trainer writes them: hint tokens of rows with a verdict and a generated token, divided by their number.
+    given = [
+        torch.tensor([float(generated > 0 and place >= failed)] * hinted + [0.0] * generated)
+        for place, (_, hinted, generated) in enumerate(SHAPES)
+    ]
+    count = sum(float(row.sum()) for row in given) if hint == "tokens" else float(ROWS)
+    for place, (prompt, hinted, generated) in enumerate(SHAPES):
+        length = hinted + generated
         ids = torch.randint(1, vocabulary, (prompt + length,), generator=generator)
-        mask = torch.tensor([0] * hint + [1] * generated) * int(len(masks) >= failed)
+        mask = torch.tensor([0] * hinted + [1] * generated) * int(place >= failed)
         row = {
             "input_ids": ids,
             "position_ids": torch.arange(prompt + length),
@@ -62,14 +77,14 @@ def batch(
             "old_log_probs": -6 * torch.rand(length, generator=generator),
             "ref_log_prob": -6 * torch.rand(length, generator=generator),
             "advantages": torch.randn(length, generator=generator) * mask * float(with_advantages),
+            term_column(0): given[place] / max(count, 1.0),
         }
-        masks.append(torch.nn.functional.pad(mask, (0, 16 - length)))
         for name, value in row.items():
             columns.setdefault(name, []).append(value)
     mine = range(rank * ROWS // world, (rank + 1) * ROWS // world)
     return update_batch(
         {name: [rows[i] for i in mine] for name, rows in columns.items()},
-        **{HINT_TOKENS: float(hint_mask(torch.stack(masks)).sum()), FAILED_ROWS: float(failed)},
+        **{TERMS: [["hint_nll", 0.9, shape]] if hint else [], FAILED_ROWS: float(failed)},
         global_batch_size=ROWS,
         use_dynamic_bsz=micro is None,
         max_token_len_per_gpu=40,
@@ -90,7 +105,7 @@ def main() -> None:
     worker, actor, rank, world = training_worker(model, out.parent)
     vocabulary = worker.model_config.hf_config.vocab_size
     found = {}
-    for term, options in TERMS.items():
+    for term, options in LOSSES.items():
         settings = OmegaConf.merge(
             actor,
             {
@@ -99,12 +114,11 @@ def main() -> None:
                 "entropy_coeff": options.get("entropy_coef", 0.0),
             },
         )
-        hint = options.get("hint", HintLoss(0.0, "token-mean"))
         losses: dict[str, Any] = {
             "sft": partial(sft_loss, config=None),
-            "una": partial(una_loss, ImplicitReward(beta=0.3, target="sigmoid")),
+            "una": partial(row_loss, "una_online", SimpleNamespace(beta=0.3, una_target="sigmoid")),
         }
-        loss = losses.get(term, partial(actor_loss, omega_conf_to_dataclass(settings), hint))
+        loss = losses.get(term, partial(actor_loss, omega_conf_to_dataclass(settings)))
         for micro in (4, 2, 1, None):
             data = batch(
                 rank,
@@ -114,6 +128,8 @@ def main() -> None:
                 sft=term == "sft",
                 micro=micro,
                 failed=options.get("failed", 0),
+                hint=options.get("hint"),
+                shape=options.get("shape", ""),
             )
             found[term, micro] = gradients(worker, data, loss)
     if rank == 0:

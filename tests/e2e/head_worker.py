@@ -23,7 +23,7 @@ from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
 from recipes.run_dir import RunDir
 from recipes.verl_plugin import standalone
-from recipes.verl_plugin.actor_loss import HINT_TOKENS, HintLoss, actor_loss
+from recipes.verl_plugin.actor_loss import TERMS, actor_loss
 from recipes.verl_plugin.compose import compose_config
 from recipes.verl_plugin.probe import longest_rows
 from recipes.verl_plugin.verl_config import REINFORCEMENT, rl_config
@@ -72,13 +72,13 @@ def measure(worker: TrainingWorker, actor: Any, rank: int, world: int, *, fused:
     settings = omega_conf_to_dataclass(actor)
     losses = {
         "plain": (columns, partial(ppo_loss, settings)),
-        "uft": (columns, partial(actor_loss, settings, HintLoss(0.9, "token-mean"))),
+        "uft": (columns, partial(actor_loss, settings)),
         "sft": (whole, partial(sft_loss, config=None)),
     }
     mine = slice(rank * ROWS // world, (rank + 1) * ROWS // world)
     found: dict[str, Any] = {"hint tokens": hints}
     for name, (rows, loss) in losses.items():
-        extra = {HINT_TOKENS: float(hints), "global_batch_size": ROWS, "use_fused_kernels": fused}
+        extra = {TERMS: [["hint_nll", 0.9, ""]], "global_batch_size": ROWS, "use_fused_kernels": fused}
         data = standalone.update_batch({column: values[mine] for column, values in rows.items()}, **extra)
         with worker.engine.train_mode(), VocabularyArrays(vocabulary) as arrays:
             worker.engine.optimizer_zero_grad()

@@ -7,6 +7,7 @@ loss can be computed from the logged rollouts with Hugging Face and a pocket cal
 import json
 from collections import defaultdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -15,7 +16,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from recipes.algorithms import get_algorithm
-from recipes.hints.cut import hint_tokens, plan_hint
+from recipes.hints.cut import as_record, draw_plans, hint_tokens
 from tests.e2e.support import EMBEDDED, RL, SEED, T_HINT, metrics, rollouts, run
 
 pytestmark = pytest.mark.e2e
@@ -56,22 +57,23 @@ def test_records_and_weights_are_where_they_belong(finished: tuple[str, Path]) -
 
 def test_hints_are_those_the_schedule_draws(finished: tuple[str, Path], rows: dict[str, Any]) -> None:
     algo, out = finished
-    schedule = get_algorithm(algo).hint_length
+    algorithm, s = get_algorithm(algo), SimpleNamespace(T_hint=T_HINT)
     for step in (1, 2):
         lines = rollouts(out, step)
         assert len(lines) == 8 * 4
         for line in lines:
             row = rows[line["prompt"]]
-            if schedule is None:
+            if not algorithm.uses_hints:
                 assert (line["hint"], line["length"]) == ("", 0)
                 continue
             key = f"{row.extra_info['index']}|{line['prompt']}"
-            plan = plan_hint(row.hint, schedule, step=step, T_hint=T_HINT, seed=SEED, key=key)
-            assert line["length"] == plan.length
+            drawn = draw_plans(algorithm, row.hint, s, step=step, seed=SEED, key=key, past=None, common=None)
+            plan = as_record(drawn[0], len(row.hint))
+            assert line["length"] == plan["length"]
             assert row.answer.startswith(line["hint"])
-            assert len(line["hint"]) >= len("".join(row.hint[: plan.pieces])) - 2
+            assert len(line["hint"]) >= len("".join(row.hint[: plan["pieces"]])) - 2
     lengths = {line["length"] for step in (1, 2) for line in rollouts(out, step)}
-    assert (lengths != {0}) == (schedule is not None)
+    assert (lengths != {0}) == algorithm.uses_hints
 
 
 def test_rollouts_of_a_prompt_share_the_hint_and_differ_in_the_answer(finished: tuple[str, Path]) -> None:
@@ -128,7 +130,7 @@ def test_the_loss_is_the_sum_of_its_terms(finished: tuple[str, Path]) -> None:
     algo, out = finished
     step = metrics(out)[1]
     assert step["actor/kl_loss"] == pytest.approx(0.0, abs=1e-6)
-    hint = get_algorithm(algo).hint_nll_coef * step["actor/hint_nll"]
+    hint = get_algorithm(algo).settings.get("sft_loss_coef", 0.0) * step["actor/hint_nll"]
     expected = step["actor/pg_loss"] - 0.001 * step["actor/entropy_loss"] + 0.001 * step["actor/kl_loss"] + hint
     assert step["actor/loss"] == pytest.approx(expected, abs=1e-5)
 

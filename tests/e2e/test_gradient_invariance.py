@@ -11,7 +11,7 @@ from tests.e2e.support import tiny_experiment, tiny_model, torchrun
 
 pytestmark = pytest.mark.e2e
 
-TERMS = ("policy", "kl", "entropy", "hint token-mean", "hint paper sum", "all", "una", "sft")
+TERMS = ("policy", "kl", "entropy", "hint token-mean", "hint paper sum", "shaped demonstrations", "all", "una", "sft")
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recipes.hints.cut import NO_HINT, common_prefix, hint_tokens, pieces_at, plan_hint, segments_of
-from recipes.hints.schedule import HintStep, uniform
+from recipes.algorithms import get_algorithm
+from recipes.algorithms.base import Bare, Demonstration, Hint, Plan
+from recipes.hints.cut import as_record, common_prefix, draw_plans, hint_tokens, pieces_at, segments_of
 
 COUNTDOWN = ["19 + 35 = 54\n", "44 + 54 = 98\n", "Therefore, the final equation is 44 + (19 + 35)"]
 ANSWER = "".join(COUNTDOWN) + " </think>\n<answer> 44 + (19 + 35) </answer>"
+
+
+def plan_of(hint: list[str], *, step: int, seed: int, key: str) -> Plan:
+    """r3's plan."""
+    return draw_plans(get_algorithm("r3"), hint, None, step=step, seed=seed, key=key, past=None, common=None)[0]
 
 
 def words(text: str) -> list[int]:
@@ -61,20 +67,29 @@ def test_cut_points_grow_from_nothing_to_everything(texts: int) -> None:
 
 
 def test_a_solution_without_texts_has_no_hint() -> None:
-    assert plan_hint([], uniform, step=1, T_hint=10, seed=0, key="q") == NO_HINT
+    assert as_record(plan_of([], step=1, seed=0, key="q"), 0) == {"length": 0, "pieces": 0}
 
 
 @given(st.integers(0, 99), st.integers(1, 50), st.text(max_size=10))
 def test_a_plan_is_a_function_of_its_arguments(seed: int, step: int, key: str) -> None:
-    first, second = (plan_hint(COUNTDOWN, uniform, step=step, T_hint=10, seed=seed, key=key) for _ in range(2))
+    first, second = (plan_of(COUNTDOWN, step=step, seed=seed, key=key) for _ in range(2))
     assert first == second
-    assert first.n_segments == segments_of(COUNTDOWN) == 3
-    assert first.pieces == pieces_at(first.length, 3, 3)
+    assert segments_of(COUNTDOWN) == 3
+    record = as_record(first, 3)
+    assert record["pieces"] == pieces_at(record["length"], 3, 3)
 
 
 def test_plans_of_different_prompts_differ() -> None:
-    plans = {plan_hint(COUNTDOWN, uniform, step=1, T_hint=10, seed=0, key=str(i)).length for i in range(40)}
-    assert plans == {0, 1, 2, 3}
+    plans = {plan_of(COUNTDOWN, step=1, seed=0, key=str(i)) for i in range(40)}
+    assert plans == {Hint(0), Hint(1), Hint(2), Hint(3)}
+
+
+def test_plans_travel_as_segments_texts_shares_and_demonstrations() -> None:
+    assert as_record(Bare(), 9) == {"length": 0, "pieces": 0}
+    assert as_record(Hint(3), 9) == {"length": 3, "pieces": 5}
+    assert as_record(Hint(7), 9) == {"length": 5, "pieces": 9}
+    assert as_record(Hint(share=0.5), 8) == {"length": 2, "pieces": 4, "share": 0.5}
+    assert as_record(Demonstration(), 9) == {"length": 0, "pieces": 0, "demonstration": 1}
 
 
 @pytest.mark.parametrize("pieces", [0, 1, 2, 3])
@@ -125,4 +140,3 @@ def test_common_prefix_counts_shared_leading_items() -> None:
         0,
         0,
     ]
-    assert HintStep(1, 2, 3).n_segments == 3

@@ -1,11 +1,13 @@
 """UNA's regression on own rollouts, by hand: two rollouts of three tokens, one of them cut short, and one empty."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from recipes.losses.una_online import implicit_reward_error
+from recipes.algorithms.base import Rows
+from recipes.algorithms.una_online import loss
 
 REF = torch.tensor([[-1.0, -2.0, -3.0], [-1.0, -1.0, -1.0], [-1.0, -1.0, -1.0]])
 MASK = torch.tensor([[1, 1, 1], [1, 0, 0], [0, 0, 0]])
@@ -13,6 +15,13 @@ SCORES = torch.tensor([1.0, 0.1, 0.0])
 # Log-ratios: 0.5 - 1 + 2 = 1.5; 0.3 (what is masked does not count); nothing.
 RATIO = torch.tensor([[0.5, -1.0, 2.0], [0.3, 9.0, 9.0], [9.0, 9.0, 9.0]])
 BETA = 0.2
+
+
+def implicit_reward_error(
+    log_probs: torch.Tensor, ref: torch.Tensor, mask: torch.Tensor, scores: torch.Tensor, *, beta: float, target: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    errors, watched = loss(log_probs, Rows(scores, mask.bool(), ref), SimpleNamespace(beta=beta, una_target=target))
+    return errors, watched["implicit_reward"]
 
 
 def sigmoid(x: float) -> float:

@@ -1,0 +1,58 @@
+"""LUFFY, learning to reason under off-policy guidance: Yan et al., arXiv 2504.14945 (ElliottYan/LUFFY).
+
+A demonstration joins the rollouts of its prompt and is learnt by a shaped importance weight, without clipping:
+    A_i = r_i - mean(r) over rollouts and demonstration (score 1), no division by the standard deviation
+    L   = -(1 / (N n_max)) [sum_gen min(rho A, clip(rho, ...) A) + sum_demo f(p) A],   f(p) = p / (p + gamma), gamma .1
+with N sequences and a constant n_max tokens. f grows fastest where p is small: rare tokens of the solution are learnt.
+As d(-A f(p)) = A f'(p) p d(-log p), the demonstration's part is a term of shape f'(p) p = gamma p / (p + gamma)^2.
+This file sets KL 0 and entropy .01; the paper's 7 + 1 rollouts are --n_rollout 7. The paper clips no ratio; PPO's
+clipping does nothing in a run with one update a step (--mini_batch_size equal to --batch_size).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recipes.algorithms.base import Algorithm, At, Bare, Demonstration, Group, Plan, Term, Weights
+
+if TYPE_CHECKING:
+    import torch
+
+GAMMA = 0.1
+
+
+def rollout(at: At, s: Any, rng: np.random.Generator) -> list[Plan]:
+    """n rollouts from the bare prompt and the demonstration."""
+    return [*[Bare()] * s.n_rollout, Demonstration()]
+
+
+def shape(p: torch.Tensor) -> torch.Tensor:
+    """f'(p) p of f(p) = p / (p + gamma)."""
+    return GAMMA * p / (p + GAMMA) ** 2
+
+
+def weigh(group: Group, s: Any) -> Weights:
+    """The demonstration votes in the baseline; its tokens weigh their advantage."""
+    voting = group.scored | group.demo.any(-1)
+    mean = group.scores[voting].mean() if voting.any() else 0.0
+    advantage = ((group.scores - mean) * voting).unsqueeze(-1)
+    return Weights(
+        advantage * group.gen, terms=(Term(advantage * group.demo, "demonstration", shape=shape, norm="length"),)
+    )
+
+
+ALGORITHM = Algorithm(
+    name="luffy",
+    title="LUFFY: a demonstration among the rollouts, shaped towards its rare tokens",
+    paper="arXiv 2504.14945",
+    equation="A = r - mean over rollouts and demonstration;  GRPO(y | q) - A f(pi(y* | q)),  f(p) = p / (p + .1)",
+    stages=("rl",),
+    needs=frozenset({"group", "solution"}),
+    settings={"kl_coef": 0.0, "entropy_coef": 0.01},
+    rollout=rollout,
+    demonstrations=1,
+    loss_norm="length",
+    weigh=weigh,
+)

@@ -1,0 +1,212 @@
+"""Between verl's data plane and an algorithm's `weigh`: rows by prompt in, weights of every token out."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import transfer_queue as tq
+from tensordict import TensorDict
+
+from recipes.algorithms import name_of_shape
+from recipes.algorithms.base import Algorithm, Bare, Demonstration, Group, Hint, Plan, Weights
+from recipes.losses.terms import streams
+from recipes.verl_plugin.actor_loss import TERMS, term_column
+
+MASKS = ("response_mask", "loss_mask")
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """A batch whose columns hold what the algorithm makes of it."""
+
+    batch: Any
+    """verl's KVBatchMeta with the columns of the terms."""
+
+    groups: list[Group]
+
+    silent: dict[str, float]
+    """Metrics of terms in which nothing has a weight; they are not sent to the workers."""
+
+    metrics: dict[str, float]
+    """uft/*: means over prompts."""
+
+    masks: dict[str, dict[str, torch.Tensor]]
+    """By key, what the masks were before the algorithm's own took their place."""
+
+
+def plan_of(record: Mapping[str, Any]) -> Plan:
+    """What a rollout started from, from its record."""
+    if record.get("demonstration"):
+        return Demonstration()
+    if record["length"] or "share" in record:
+        return Hint(segments=record["length"], share=record.get("share"))
+    return Bare()
+
+
+def read_groups(
+    batch: Any, *, failed: Iterable[str], demonstrations: Iterable[str], step: int, reference: bool, shaped: bool
+) -> tuple[list[list[int]], list[Group]]:
+    """(rows, groups): the batch's rows of each prompt and what is known of them, prompts in the order of their keys.
+
+    verl's padding rows are in no group.
+
+    Args:
+        batch: verl's KVBatchMeta, advantages computed.
+        failed: keys of rollouts whose verdict failed.
+        demonstrations: keys of rows that nobody generated.
+        reference: whether the batch has log-probabilities of a reference model.
+        shaped: whether verl has taken a penalty off the rewards (algorithm.use_kl_in_reward).
+    """
+    names = ["extra_fields", "responses", "response_mask", "old_log_probs"]
+    rewards = "token_level_rewards" if shaped else "rm_scores"
+    names += [rewards, *(["ref_log_prob"] if reference else [])]
+    data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=names)
+    records = [extra.get("uft") for extra in data["extra_fields"]]
+    lengths = [len(row) for row in data["responses"].unbind()]
+    columns = {name: data[name].unbind() for name in names[2:]}
+    silent, kept = set(failed), {*failed, *demonstrations}
+    members: dict[str, list[int]] = defaultdict(list)
+    for row, (key, tag, record) in enumerate(zip(batch.keys, batch.tags, records, strict=True)):
+        if record and (key in kept or not tag.get("is_padding", False)):
+            members[key.rpartition("_")[0].rpartition("_")[0]].append(row)
+    rows = [sorted(each, key=lambda row: batch.keys[row]) for _, each in sorted(members.items())]
+    groups = []
+    for each in rows:
+        width = max(lengths[row] for row in each)
+
+        def padded(name: str, each: list[int] = each, width: int = width) -> torch.Tensor:
+            return torch.stack([_pad(columns[name][row].float(), width) for row in each])
+
+        known = [records[row] for row in each]
+        ok = torch.tensor([batch.keys[row] not in silent for row in each])
+        demo, given = (torch.zeros(len(each), width, dtype=torch.bool) for _ in range(2))
+        for place, (row, record) in enumerate(zip(each, known, strict=True)):
+            demo[place, : lengths[row] if record.get("demonstration") else 0] = True
+            given[place, : record["hint_tokens"]] = True
+        groups.append(
+            Group(
+                scores=padded(rewards).sum(-1) * ok,
+                ok=ok,
+                plans=tuple(plan_of(record) for record in known),
+                given=given & ok.unsqueeze(-1),
+                gen=padded("response_mask").bool(),
+                demo=demo,
+                old=padded("old_log_probs"),
+                ref=padded("ref_log_prob") if reference else None,
+                key=known[0].get("prompt_key", ""),
+                step=step,
+                segments=known[0]["n_segments"],
+            )
+        )
+    return rows, groups
+
+
+def _pad(row: torch.Tensor, width: int) -> torch.Tensor:
+    return torch.nn.functional.pad(row, (0, width - len(row)))
+
+
+def weigh(
+    algorithm: Algorithm,
+    file: str,
+    s: Any,
+    batch: Any,
+    rows: list[list[int]],
+    groups: list[Group],
+    *,
+    updates: float,
+    votes: float,
+) -> Weighed:
+    """Ask the algorithm of every prompt, and write the answers into the batch's columns.
+
+    A row without a verdict gets 0 whatever the algorithm says; so do verl's padding rows.
+
+    Args:
+        file: what --algo was given.
+        updates: optimiser steps on the batch.
+        votes: rows of an optimiser step that have a verdict.
+    """
+    weighed = [algorithm.weigh(group, s) for group in groups]
+    lengths = _lengths(batch)
+    columns: dict[str, list[torch.Tensor]] = {}
+    if any(each.advantage is not None for each in weighed):
+        values = [
+            (each.advantage if each.advantage is not None else torch.zeros_like(group.old)) * group.ok.unsqueeze(-1)
+            for each, group in zip(weighed, groups, strict=True)
+        ]
+        columns["advantages"] = columns["returns"] = _rows(values, rows, lengths)
+    sent: list[list[Any]] = []
+    silent: dict[str, float] = {}
+    for stream in streams(groups, weighed, updates=updates, votes=votes, length=s.response_length):
+        if stream.empty:
+            silent[f"actor/{stream.name}"] = 0.0
+            continue
+        columns[term_column(len(sent))] = _rows(stream.rows, rows, lengths)
+        sent.append([stream.name, stream.coef, name_of_shape(stream.shape, file) if stream.shape else ""])
+    masks = _swap_masks(batch, weighed, groups, rows, lengths, columns)
+    batch = put(batch, columns) if columns else batch
+    batch.extra_info[TERMS] = sent
+    return Weighed(batch, groups, silent, _means(weighed), masks)
+
+
+def _swap_masks(
+    batch: Any,
+    weighed: list[Weights],
+    groups: list[Group],
+    rows: list[list[int]],
+    lengths: list[int],
+    columns: dict[str, list[torch.Tensor]],
+) -> dict[str, dict[str, torch.Tensor]]:
+    """PPO's masks where the algorithm has its own; returns what they were, for after the update."""
+    if all(each.mask is None for each in weighed):
+        return {}
+    chosen = [
+        (group.gen if each.mask is None else each.mask) & group.ok.unsqueeze(-1)
+        for each, group in zip(weighed, groups, strict=True)
+    ]
+    before = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=list(MASKS))
+    for name in MASKS:
+        columns[name] = [row.long() for row in _rows([mask.float() for mask in chosen], rows, lengths)]
+    return {name: dict(zip(batch.keys, before[name].unbind(), strict=True)) for name in MASKS}
+
+
+def restore_masks(batch: Any, masks: dict[str, dict[str, torch.Tensor]]) -> None:
+    """Put back what `weigh` has taken the place of."""
+    if masks:
+        put(batch, {name: [by_key[key] for key in batch.keys] for name, by_key in masks.items()})
+
+
+def _lengths(batch: Any) -> list[int]:
+    found = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["response_mask"])
+    return [len(row) for row in found["response_mask"].unbind()]
+
+
+def _rows(values: list[torch.Tensor], rows: list[list[int]], lengths: list[int]) -> list[torch.Tensor]:
+    """(n, L) of every group to one row of its own length for every row of the batch, 0 for rows of no group."""
+    found = [torch.zeros(length) for length in lengths]
+    for value, members in zip(values, rows, strict=True):
+        for place, row in enumerate(members):
+            found[row] = value[place, : lengths[row]].float()
+    return found
+
+
+def put(batch: Any, columns: dict[str, list[torch.Tensor]]) -> Any:
+    """Write columns for every row; the batch with them among its fields."""
+    nested = {name: torch.nested.as_nested_tensor(values, layout=torch.jagged) for name, values in columns.items()}
+    done = tq.kv_batch_put(
+        keys=batch.keys, partition_id=batch.partition_id, fields=TensorDict(nested, batch_size=len(batch.keys))
+    )
+    return type(batch)(
+        keys=batch.keys,
+        tags=batch.tags,
+        partition_id=batch.partition_id,
+        fields=done.fields,
+        extra_info=batch.extra_info,
+    )
+
+
+def _means(weighed: list[Weights]) -> dict[str, float]:
+    names = {name for each in weighed for name in each.metrics}
+    values = {name: [float(each.metrics[name]) for each in weighed if name in each.metrics] for name in sorted(names)}
+    return {f"uft/{name}": sum(found) / len(found) for name, found in values.items()}
