@@ -6,6 +6,7 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent
 VENV_PYTHON = ROOT / ".venv/bin/python"
@@ -17,6 +18,22 @@ def enter_environment(arguments: list[str]) -> None:
         return
     if Path(sys.prefix).resolve() != VENV_PYTHON.parents[1].resolve():
         os.execv(VENV_PYTHON, [str(VENV_PYTHON), *arguments])
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line for a mistake, with the flag that was probably meant; argparse prints all flags before it."""
+
+    def error(self, message: str) -> NoReturn:
+        from recipes.experiment import nearest
+
+        odd = message.removeprefix("unrecognized arguments: ")
+        if odd != message:
+            flag = odd.partition(" ")[0].partition("=")[0]
+            known = nearest(flag, self._option_string_actions)
+            what = f"{flag}: no such flag{known}" if odd.startswith("-") else f"{odd}: belongs to no flag."
+            message = f"{what} All of them: run.py --help"
+        print(f"run.py: {message}", file=sys.stderr)
+        sys.exit(2)
 
 
 def parser(algo: str | None = None) -> argparse.ArgumentParser:
@@ -33,8 +50,9 @@ def parser(algo: str | None = None) -> argparse.ArgumentParser:
     from reward_fns import REWARDS
 
     names = "; ".join(f"{each.name}: {each.title}" for each in algorithms().values())
-    root = argparse.ArgumentParser(
+    root = _Parser(
         prog="run.py",
+        allow_abbrev=False,
         description="Unified fine-tuning of language models on verl. Anything after -- is handed to verl (key=value).",
         argument_default=None,
     )

@@ -50,7 +50,7 @@ def _alignment_stages(experiment: Experiment, run: RunDir, files: DataFiles) -> 
     module = ["-m", "recipes.trl_plugin.main", str(run.path)]
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={plan.devices}"]
     command = [*launcher, *module] if plan.devices > 1 else module
-    title = f"{experiment.algo} on {Path(experiment.data).name}"
+    title = f"{experiment.algorithm.name} on {Path(experiment.data).name}"
     training = Stage(title, run, command, steps, "starting TRL", prepare)
     verified = _verification(experiment)
     if verified is None:

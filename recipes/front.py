@@ -9,6 +9,7 @@ from eval.metrics import chosen_ks
 from eval.models import ModelError, Weights, find_model, resolve_model
 from recipes import datafiles, evaluation
 from recipes.course import training_plan
+from recipes.effect import APPLIES, refuse_without_effect
 from recipes.experiment import Experiment, ExperimentError
 from recipes.launch import check_folder, dry_run, launch
 from recipes.machine import gpu_count
@@ -51,6 +52,7 @@ class Steering:
 def train(flags: dict[str, Any]) -> int:
     """Train; returns the exit code."""
     steering, experiment = plan_training(flags)
+    refuse_without_effect(flags, [experiment])
     folder = steering.folder(experiment.default_name)
     if steering.dry_run:
         check_folder(RunDir(folder), experiment, steering.resume)
@@ -130,6 +132,9 @@ def fit_batch(experiment: Experiment, flags: Mapping[str, Any], steering: Steeri
 def evaluate(flags: dict[str, Any]) -> int:
     """Evaluate --model on everything that --data names; returns the exit code."""
     _refuse(flags, _SEVERAL, "belongs to --sweep and --reproduce")
+    _refuse(
+        flags, [name for name in APPLIES if name != "temperature"], "belongs to training; it has no effect on --eval"
+    )
     if flags.pop("overrides", None):
         raise ExperimentError("key=value after -- goes to verl's trainers; an evaluation has none, use its flags")
     sampling = _sampling(flags)

@@ -14,6 +14,7 @@ import yaml
 
 from eval.reporting.cells import Table, markdown
 from recipes.algorithms import AlgorithmFileError, get_algorithm
+from recipes.effect import refuse_without_effect
 from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.front import Steering, plan_training, spread_overrides
 from recipes.launch import DONE, dry_run, launch, taken
@@ -54,6 +55,9 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
         for step, own in zip(steps, spread, strict=True)
     ]
     plans = [plan_training({**flags, **step.flags}) for step in steps]
+    refuse_without_effect(flags, [experiment for _, experiment in plans])
+    for step, (_, experiment) in zip(steps, plans, strict=True):
+        refuse_without_effect(step.flags, [experiment])
     steering = plans[0][0]
     first = plans[0][1]
     folder = steering.folder(f"{'+'.join(step.flags['algo'] for step in steps)}-{Path(first.model).name}-{first.hash}")

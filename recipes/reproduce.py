@@ -14,6 +14,7 @@ import yaml
 
 from eval.published import Published, beside, published
 from eval.reporting.cells import Table, of_columns
+from recipes.effect import refuse_without_effect
 from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.front import spread_overrides
 from recipes.gpu_hours import ASSUMPTIONS, gpu_hours
@@ -88,6 +89,7 @@ def runs_of(table: str, flags: Mapping[str, Any]) -> tuple[Path, list[TableRun]]
         name = f"{row}-{each['data']}-{Path(each['model']).name}-s{each['seed']}"
         runs.append(TableRun(planned(folder, of_run, name), row, trained_on))
     distinct(run.planned for run in runs)
+    refuse_without_effect(given, [run.planned.experiment for run in runs])
     return folder, runs
 
 

@@ -1,5 +1,9 @@
 """From flags to an Experiment: defaults of algorithm, task and machine under what the user gave, then checks."""
 
+import ast
+import importlib.util
+import math
+import os
 import re
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -47,6 +51,17 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
         )
     task = TASKS.get(data) or TASKS.get(Path(data).name) or TASKS["math" if Path(data).is_file() else "countdown"]
     kind = task.kind if data in TASKS else kind_of_rows(Path(data))
+    if kind == "problems" and algorithm.stages == ("sft",):
+        # One supervised stage: --lr and --epochs can mean nothing else. The longer names are the UFT repository's.
+        for short, long in (("lr", "sft_lr"), ("epochs", "sft_epochs")):
+            if short in given and long in given:
+                raise ExperimentError(f"--{short} and --{long} mean the same for --algo {algorithm.name}; give one")
+            if short in given:
+                given[long] = given.pop(short)
+        if given.get("sft_epochs", 1) != int(given.get("sft_epochs", 1)):
+            raise ExperimentError(f"--epochs {given['sft_epochs']}: passes over problems are whole ones")
+        if "sft_epochs" in given:
+            given["sft_epochs"] = int(given["sft_epochs"])
     alignment = resolve_alignment(given, algorithm, profile, kind)
     if (reward := given.get("reward")) is not None:
         given["reward"] = _reward(reward)
@@ -159,7 +174,27 @@ def _reward(reward: str) -> str:
     path = Path(f"{file}.py")
     if not path.is_file():
         raise ExperimentError(f"--reward {reward}: no file {path}")
+    names = _names_in(path)
+    if function not in names:
+        raise ExperimentError(f"--reward {reward}: {path} defines no {function}{nearest(function, names)}")
     return f"{path.resolve()}:{function}"
+
+
+def _names_in(path: Path) -> list[str]:
+    """The names that a file's module has once it is imported, without importing it: it may need what workers have."""
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (SyntaxError, ValueError) as error:
+        raise ExperimentError(f"--reward {path}: is no Python file: {error}") from None
+    found: list[str] = []
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.append(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found += [each.asname or each.name.partition(".")[0] for each in node.names]
+        else:
+            found += [each.id for each in ast.walk(node) if isinstance(each, ast.Name)]
+    return found
 
 
 def default_prompt_style(model: str, task: Task, kind: DataKind) -> str:
@@ -179,6 +214,13 @@ def default_prompt_style(model: str, task: Task, kind: DataKind) -> str:
 def check(experiment: Experiment) -> None:
     """Raise ExperimentError for a run that cannot work."""
     e = experiment
+    for name, value in {**asdict(e.alignment), **e.options, **asdict(e)}.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ExperimentError(f"--{name} {value}: must be a finite number")
+    # On the CPU devices are processes; more of them than cores take turns.
+    cores = max(2, os.cpu_count() or 1)
+    if e.device == "cpu" and e.n_gpu > cores:
+        raise ExperimentError(f"--n_gpu {e.n_gpu}: this machine has {cores} cores; on a CPU every device takes one")
     if e.prompt_style not in STYLES:
         raise ExperimentError(
             f"--prompt_style {e.prompt_style}: unknown{nearest(e.prompt_style, STYLES)} Known: {', '.join(STYLES)}."
@@ -267,6 +309,8 @@ def check(experiment: Experiment) -> None:
     for name in e.logger:
         if name not in LOGGERS:
             raise ExperimentError(f"--logger {name}: unknown{nearest(name, LOGGERS)} Known: {', '.join(LOGGERS)}.")
+        if name not in ("console", "file") and importlib.util.find_spec(name) is None:
+            raise ExperimentError(f"--logger {name}: the package {name} is not installed; pip install {name}")
     folder = Path(find_model(e.model))
     if folder.exists():
         if not (folder / "config.json").exists():

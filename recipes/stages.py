@@ -73,7 +73,7 @@ def rl_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str) 
 
     overrides = stage_overrides(experiment).get(REINFORCEMENT, ())
     module = ["-m", "recipes.verl_plugin.main", str(run.path), *overrides]
-    title = f"{experiment.algo} on {Path(experiment.data).name}"
+    title = f"{experiment.algorithm.name} on {Path(experiment.data).name}"
     return Stage(title, run, module, experiment.T, START_HINT, prepare, ends_with_checkpoint=True)
 
 

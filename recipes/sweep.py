@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from recipes.effect import refuse_without_effect
 from recipes.experiment import Experiment, ExperimentError, from_yaml
 from recipes.front import ROOT, plan_training, spread_overrides
 from recipes.launch import DONE, prepared, refuse_evaluation_only, refuse_other_run
@@ -91,7 +92,9 @@ def planned_sweep(flags: Mapping[str, Any]) -> tuple[Path, list[Planned]]:
         for task in tasks
         for algo in algos
     ]
-    return folder, distinct(planned(folder, each) for each in spread_overrides(chosen, experiment_of))
+    runs = distinct(planned(folder, each) for each in spread_overrides(chosen, experiment_of))
+    refuse_without_effect(shared, [run.experiment for run in runs])
+    return folder, runs
 
 
 def sweep_folder(flags: Mapping[str, Any], name: str) -> Path:

@@ -1,0 +1,78 @@
+"""Commands that cannot mean what they say end in one clear line and code 2, also under --dry_run."""
+
+import subprocess
+import sys
+
+import pytest
+
+from run import main
+from tests.front_checks import ROOT
+
+BAD = {
+    "--algo sft --T_hint 3": "--T_hint 3: has no effect on --algo sft; it applies to luffy, r3, stage, uft",
+    "--algo dpo --data countdown_preference --n_rollout 64": "--n_rollout 64: has no effect on --algo dpo on answers",
+    "--algo r3 --beta 3": "--beta 3.0: has no effect on --algo r3; it applies to dpo, kto, una, una_online, una_sft",
+    "--algo luffy --sft_loss_coef 1": "--sft_loss_coef 1.0: has no effect on --algo luffy",
+    "--algo rft --critic_lr 1": "--critic_lr 1.0: has no effect on --algo rft; it applies to ppo",
+    "--algo una_online --clip_ratio .3": "--clip_ratio 0.3: has no effect on --algo una_online",
+    "--algo sft_rft --epochs 2": "--epochs 2.0: has no effect on --algo sft_rft",
+    "--algo sft --lr 1 --sft_lr 1": "--lr and --sft_lr mean the same for --algo sft; give one",
+    "--algo sft --epochs 1.5": "--epochs 1.5: passes over problems are whole ones",
+    "--eval --T 3": "--T belongs to training; it has no effect on --eval",
+    "--sweep --algo sft,sft_rft --seeds 0 --T_hint 3": "--T_hint 3: has no effect on --algo sft, sft_rft",
+    "--n_rolout 8": "--n_rolout: no such flag; did you mean '--n_rollout'?",
+    "--n_rolout=8": "--n_rolout: no such flag; did you mean '--n_rollout'?",
+    "extra words": "extra words: belongs to no flag.",
+    "--T 1 --T_h 1": "--T_h: no such flag",
+    "--logger mlflow": "--logger mlflow: the package mlflow is not installed; pip install mlflow",
+    "--reward examples/custom/judge_reward.py:nosuch": "judge_reward.py defines no nosuch",
+    "--sft_loss_coef nan": "--sft_loss_coef nan: must be a finite number",
+    "--algo una --data countdown_preference --beta inf": "--beta inf: must be a finite number",
+    "--n_gpu 3000": "--n_gpu 3000: this machine has",
+    "--algo nosuch.py": "--algo nosuch.py: no such file",
+    "--algo run.py": "--algo run.py: defines no ALGORITHM",
+}
+
+
+@pytest.mark.parametrize("also", [(), ("--dry_run",)], ids=["start", "dry run"])
+@pytest.mark.parametrize("command", BAD)
+def test_a_bad_command_ends_in_one_line_with_code_2(
+    command: str, also: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    try:
+        code = main([*command.split(), "--profile", "cpu", *also])
+    except SystemExit as end:
+        code = int(str(end.code))
+    said = capsys.readouterr().err.strip().splitlines()
+    assert code == 2
+    assert len(said) == 1, said
+    assert said[0].startswith("run.py: ")
+    assert BAD[command] in said[0]
+
+
+@pytest.mark.parametrize("algo", ["sft", "rft", "uft", "stage", "r3", "sft_rft", "ppo", "una_online", "luffy"])
+def test_an_override_that_no_stage_knows_is_refused_on_every_algorithm(
+    algo: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--algo", algo, "--profile", "cpu", "--dry_run", "--", "nonsense.key=1"]) == 2
+    assert "override 'nonsense.key' after --: verl has no such setting" in capsys.readouterr().err
+
+
+def test_a_sweep_takes_a_flag_that_one_of_its_algorithms_knows(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--sweep", "--algo", "sft,uft", "--seeds", "0", "--T_hint", "3", "--profile", "cpu", "--dry_run"]) == 0
+    assert "uft" in capsys.readouterr().out
+
+
+def test_lr_and_epochs_mean_the_one_stage_of_sft(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--algo", "sft", "--lr", "3e-4", "--epochs", "2", "--profile", "cpu", "--dry_run"]) == 0
+    said = capsys.readouterr().out
+    assert "x 2 epochs" in said
+    assert "lr 0.0003 (10 % warm-up" in said
+
+
+def test_the_command_itself_exits_with_2() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), "--n_rolout", "8"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
