@@ -139,7 +139,13 @@ def parser(algo: str | None = None) -> argparse.ArgumentParser:
     more.add_argument("--parse_fail_steps", type=int)
     more.add_argument("--auto_batch", action="store_true", help="on a full GPU try again with smaller micro-batches")
     more.add_argument("--stall_minutes", type=float, help="end the run when nothing moves for so long (30)")
-    more.add_argument("--dry_run", action="store_true", help="print what would be done, start nothing")
+    more.add_argument(
+        "--dry_run",
+        nargs="?",
+        const="short",
+        choices=("short", "full"),
+        help="print what would be done, start nothing; full: with environment, commands and verl's configuration",
+    )
     return root
 
 

@@ -24,6 +24,7 @@ from recipes.trl_plugin.plan import count_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 STALL_MINUTES = 30.0
+FULL = "full"
 
 # Flags that say how to run, not what: they are no part of an experiment.
 _STEERING = ("profile", "out", "idx", "resume", "dry_run", "stall_minutes", "auto_batch")
@@ -40,7 +41,8 @@ class Steering:
     out: str | None
     idx: str | None
     resume: bool
-    dry_run: bool
+    dry_run: str | None
+    """"short" or FULL: print what would be done, start nothing."""
     stall_minutes: float
     auto_batch: bool
 
@@ -56,7 +58,8 @@ def train(flags: dict[str, Any]) -> int:
     folder = steering.folder(experiment.default_name)
     if steering.dry_run:
         check_folder(RunDir(folder), experiment, steering.resume)
-        print(dry_run(experiment, folder))
+        full = steering.dry_run == FULL
+        print(dry_run(experiment, folder, resume=steering.resume, full=full))
         return 0
     return launch(
         experiment,

@@ -259,9 +259,9 @@ def _short(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def dry_run(experiment: Experiment, out: Path) -> str:
-    """What `launch` would do: the plan, the commands and verl's configuration. Starts nothing, and writes nothing that
-    stays.
+def dry_run(experiment: Experiment, out: Path, *, resume: bool = False, full: bool = False) -> str:
+    """What `launch` would do: the plan; `full` adds environment, commands and verl's configuration. Starts nothing, and
+    writes nothing that stays.
 
     Raises:
         ExperimentError: for data that the start would refuse.
@@ -271,6 +271,8 @@ def dry_run(experiment: Experiment, out: Path) -> str:
     with datafiles.made(experiment, ROOT, keep=False) as files:
         if files.generate is None:
             # What the start would refuse is refused now.
+            if resume:
+                refuse_other_data(run, experiment, files)
             datafiles.check_training(experiment, files)
             with tempfile.TemporaryDirectory(prefix="uft-data-") as folder:
                 datafiles.styled(experiment, files, Path(folder))
@@ -278,6 +280,8 @@ def dry_run(experiment: Experiment, out: Path) -> str:
         described = describe(experiment, files).replace(str(files.train.parent), str(place))
         commands = [f"  python {' '.join(stage.command)}" for stage in stages(experiment, run, files)]
         planned = training_plan(experiment, run, files) if experiment.stages == ("alignment",) else None
+    if not full:
+        return f"{described}\nfolder:        {out}  (--dry_run full: environment, commands, verl's configuration)"
     files = datafiles.locate(experiment, ROOT)
     parts = [described, "\nenvironment:"]
     parts += [f"  {name}={value}" for name, value in environment(experiment, run).items()]

@@ -16,7 +16,7 @@ from eval.reporting.cells import Table, markdown
 from recipes.algorithms import AlgorithmFileError, get_algorithm
 from recipes.effect import refuse_without_effect
 from recipes.experiment import Experiment, ExperimentError, nearest
-from recipes.front import Steering, plan_training, spread_overrides
+from recipes.front import FULL, Steering, plan_training, spread_overrides
 from recipes.launch import DONE, dry_run, launch, taken
 from recipes.run_dir import RunDir, write_json
 from recipes.tasks import TASKS
@@ -62,9 +62,10 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
     first = plans[0][1]
     folder = steering.folder(f"{'+'.join(step.flags['algo'] for step in steps)}-{Path(first.model).name}-{first.hash}")
     if steering.dry_run:
+        full = steering.dry_run == FULL
         for number, (step, (_, experiment)) in enumerate(zip(steps, plans, strict=True)):
             start = experiment.model if number == 0 else f"{folder / steps[number - 1].name}/hf/last"
-            print(f"--- {step.name}, from {start}\n{dry_run(experiment, folder / step.name)}\n")
+            print(f"--- {step.name}, from {start}\n{dry_run(experiment, folder / step.name, full=full)}\n")
         return 0
     model: str | None = None
     if RunDir(folder).experiment.exists():

@@ -73,7 +73,7 @@ def hint_schedule(experiment: Experiment, draws: int = 400) -> str:
     if not e.algorithm.uses_hints:
         return "hints:         none"
     s = SimpleNamespace(**hook_settings(e))
-    steps = sorted({1, *(max(1, round(e.T * part / 10)) for part in range(1, 11))})
+    steps = sorted({1, *(max(1, round(e.T * part / 5)) for part in range(1, 6))})
     rows = []
     for step in steps:
         shares = []
@@ -87,8 +87,10 @@ def hint_schedule(experiment: Experiment, draws: int = 400) -> str:
         rows.append(
             f"               step {step:>5}  {mean:>5.0%} of the solution  {none:>5.0%} of prompts without hint"
         )
-    weight = f"weight of its log-likelihood {e.sft_loss_coef:g} ({e.hint_nll_agg})"
-    return "\n".join([f"hints:         T_hint {e.T_hint}; {weight}", *rows])
+    if all("  0% of the solution" in row for row in rows):
+        return "hints:         none"
+    weight = f"; weight of their log-likelihood {e.sft_loss_coef:g} ({e.hint_nll_agg})" if e.sft_loss_coef else ""
+    return "\n".join([f"hints:         T_hint {e.T_hint}{weight}", *rows])
 
 
 def prompt_style(experiment: Experiment, files: DataFiles) -> str:
@@ -103,8 +105,12 @@ def prompt_style(experiment: Experiment, files: DataFiles) -> str:
     if style.chat:
         text = f"<the model's chat template>{text}<the assistant's turn>{style.starts}"
     where = "<answer> </answer>" if style.answer_format == "tags" else "\\boxed{}"
-    lines = "\n".join(f"               | {line}" for line in text.split("\n"))
+    lines = "\n".join(f"               | {_cut(line)}" for line in text.split("\n"))
     return f"prompt style:  {style.name}: {style.title}; the reward reads the answer from {where}\n{lines}"
+
+
+def _cut(line: str, width: int = 110) -> str:
+    return line if len(line) <= width else f"{line[: width // 2]} ... {line[5 - width // 2 :]}"
 
 
 def describe(experiment: Experiment, files: DataFiles) -> str:

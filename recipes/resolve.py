@@ -281,9 +281,10 @@ def check(experiment: Experiment) -> None:
             f"Nearest: --mini_batch_size {_divisor(e.batch_size, e.mini_batch_size)}."
         )
     ranks = e.n_gpu * e.nnodes
-    if e.mini_batch_size * e.n_rollout % ranks:
+    each = e.n_rollout + e.algorithm.demonstrations
+    if e.mini_batch_size * each % ranks:
         raise ExperimentError(
-            f"an update has {e.mini_batch_size} prompts x {e.n_rollout} rollouts = {e.mini_batch_size * e.n_rollout} "
+            f"an update has {e.mini_batch_size} prompts x {each} rollouts = {e.mini_batch_size * each} "
             f"sequences, which {ranks} devices cannot share evenly; change --mini_batch_size or --n_rollout"
         )
     if "sft" in e.stages and e.batch_size % ranks:

@@ -72,7 +72,7 @@ def test_the_front_door_refuses_in_one_line(flags: tuple[str, ...], named: str) 
 
 
 def test_the_command_of_a_supervised_stage_has_its_overrides() -> None:
-    done = front_door("--dry_run", "--algo", "sft_rft", "--", DECAY, CLIP)
+    done = front_door("--dry_run", "full", "--algo", "sft_rft", "--", DECAY, CLIP)
     assert done.returncode == 0, done.stderr
     commands = {line.split()[-2].rpartition(".")[2]: line for line in done.stdout.splitlines() if " -m recipes" in line}
     supervised = next(line for line in commands.values() if "sft_main" in line)

@@ -44,16 +44,27 @@ def test_a_dry_run_shows_the_arithmetic_and_the_configuration_and_writes_nothing
     flags = ("--algo", algo, "--data", data, "--profile", "h100x2", "--model", "Qwen/Qwen2.5-0.5B", "--out", str(out))
     done = front_door(*flags, "--dry_run")
     assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) <= 30, "one screen"
     assert "0.494 B parameters" in done.stdout
+    shown = algo == "luffy"
+    rows = "(4 rollouts + 1 demonstration) = 1280" if shown else "4 rollouts = 1024"
     arithmetic = {
-        "rl": "256 prompts x 4 rollouts = 1024 sequences a step, 4 update(s) of 256 on 2 device(s)",
+        "rl": f"256 prompts x {rows} sequences a step, 4 update(s) of {320 if shown else 256} on 2 device(s)",
         "sft": "10240 rows / 256 a step x 5 epochs = 200 steps",
         "alignment": "16 a step = 2 x 4 micro-batches x 2 device(s), 2 epochs",
     }
     for kind in kinds:
         assert arithmetic[kind] in done.stdout
-    assert "commands:" in done.stdout
     assert not out.exists()
+
+
+@pytest.mark.parametrize("algo", ["uft", "sft", "dpo"])
+def test_a_full_dry_run_shows_environment_commands_and_configuration(algo: str, tmp_path: Path) -> None:
+    data = ("--data", "countdown_preference") if algo == "dpo" else ()
+    done = front_door("--algo", algo, *data, "--profile", "cpu", "--out", str(tmp_path / "run"), "--dry_run", "full")
+    assert done.returncode == 0, done.stderr
+    for part in ("environment:", "commands:", "trl.yaml:" if algo == "dpo" else "(laid over verl's"):
+        assert part in done.stdout, part
 
 
 def test_a_mistake_is_one_line_and_exit_code_2() -> None:
@@ -64,7 +75,7 @@ def test_a_mistake_is_one_line_and_exit_code_2() -> None:
 
 
 def test_verl_overrides_go_behind_two_dashes() -> None:
-    done = front_door("--dry_run", "--profile", "cpu", "--", "trainer.test_freq=3", "+a.b=1")
+    done = front_door("--dry_run", "full", "--profile", "cpu", "--", "trainer.test_freq=3", "+a.b=1")
     assert done.returncode == 0, done.stderr
     assert "trainer.test_freq=3 +a.b=1" in done.stdout
 

@@ -1,0 +1,209 @@
+"""What an algorithm says of each prompt, as columns of verl's data plane: every row, padding and failures included."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from tensordict import TensorDict
+from transfer_queue.metadata import KVBatchMeta
+from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
+
+from recipes.algorithms import get_algorithm
+from recipes.algorithms.base import Bare, Demonstration, Group, Hint, Term, Weights
+from recipes.verl_plugin import trainer as trainer_module
+from recipes.verl_plugin import weighing
+from recipes.verl_plugin.actor_loss import TERMS, actor_loss, term_column
+from recipes.verl_plugin.agent_loop import plan_batch
+from recipes.verl_plugin.trainer import MEMORY, UnifiedTrainer
+from recipes.verl_plugin.weighing import read_groups, restore_masks, weigh
+
+pytestmark = pytest.mark.contract
+
+UFT = get_algorithm("uft")
+S = SimpleNamespace(sft_loss_coef=0.001, hint_nll_agg="token-mean", response_length=8)
+# Prompt 0: a hinted rollout, one whose verdict failed, a demonstration. Prompt 1: a bare rollout. verl's padding, which
+# copies its first row's record.
+KEYS = ["1-0_0_0", "1-0_1_0", "1-0_2_0", "1-1_0_0", "padx_0_0"]
+FAILED, SHOWN = {"1-0_1_0"}, {"1-0_2_0"}
+HINTED = {"length": 2, "n_segments": 3, "hint_tokens": 2, "prompt_key": "p0"}
+RECORDS = [HINTED, HINTED, {**HINTED, "length": 0, "hint_tokens": 0, "demonstration": 1}]
+RECORDS += [{"length": 0, "n_segments": 3, "hint_tokens": 0, "prompt_key": "p1"}, HINTED]
+MASKS = [[0, 0, 1, 1], [0, 0, 0], [0, 0, 0, 0, 0], [1, 1], [0]]
+SCORES = [0.5, 0.7, 1.0, 0.1, 0.0]
+
+
+@pytest.fixture
+def plane(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
+    """A data plane in memory."""
+    rows: dict[str, dict[str, Any]] = {}
+    for key, record, mask, score in zip(KEYS, RECORDS, MASKS, SCORES, strict=True):
+        length = len(mask)
+        scores = torch.zeros(length)
+        scores[-1] = score
+        rows[key] = {
+            "extra_fields": {"uft": record},
+            "responses": torch.arange(length),
+            "response_mask": torch.tensor(mask),
+            "loss_mask": torch.tensor(mask),
+            "old_log_probs": -torch.ones(length),
+            "rm_scores": scores,
+        }
+
+    def get(keys: list[str], partition_id: str, select_fields: list[str]) -> Any:
+        found: dict[str, Any] = {}
+        for name in select_fields:
+            values = [rows[key][name] for key in keys]
+            nested = isinstance(values[0], torch.Tensor)
+            found[name] = torch.nested.as_nested_tensor(values, layout=torch.jagged) if nested else values
+        return found
+
+    def put(keys: list[str], partition_id: str, fields: TensorDict) -> Any:
+        for name, values in fields.items():
+            for key, value in zip(keys, values.unbind(), strict=True):
+                rows[key][name] = value
+        return SimpleNamespace(fields=["old ones", *fields.keys()])
+
+    monkeypatch.setattr(weighing.tq, "kv_batch_get", get)
+    monkeypatch.setattr(weighing.tq, "kv_batch_put", put)
+    return rows
+
+
+def batch() -> KVBatchMeta:
+    padding = [{"is_padding": key in SHOWN or key.startswith("pad")} for key in KEYS]
+    return KVBatchMeta(keys=list(KEYS), tags=padding, partition_id="train")
+
+
+def groups() -> tuple[list[list[int]], list[Group]]:
+    given: dict[str, Any] = {"failed": FAILED, "demonstrations": SHOWN, "step": 1, "reference": False, "shaped": False}
+    return read_groups(batch(), **given)
+
+
+@pytest.mark.usefixtures("plane")
+def test_groups_hold_what_each_token_is_and_no_padding() -> None:
+    rows, (first, second) = groups()
+    assert rows == [[0, 1, 2], [3]]
+    assert first.plans == (Hint(2), Hint(2), Demonstration())
+    assert second.plans == (Bare(),)
+    assert first.ok.tolist() == [True, False, True]
+    assert first.scores.tolist() == [0.5, 0.0, 1.0]
+    assert first.given.int().tolist() == [[1, 1, 0, 0, 0], [0] * 5, [0] * 5]
+    assert first.gen.int().tolist() == [[0, 0, 1, 1, 0], [0] * 5, [0] * 5]
+    assert first.demo.int().tolist() == [[0] * 5, [0] * 5, [1] * 5]
+    assert first.scored.tolist() == [True, False, False]
+    assert (first.key, second.key, first.segments) == ("p0", "p1", 3)
+
+
+def test_every_row_gets_every_column_and_failures_and_padding_get_zeros(plane: dict[str, dict[str, Any]]) -> None:
+    everything = replace(UFT, weigh=lambda group, s: Weights(torch.ones_like(group.old), terms=(all_of(group),)))
+    found = weigh(everything, "uft", S, batch(), *groups(), updates=1, votes=4)
+    assert found.batch.fields == ["old ones", "advantages", "returns", term_column(0)]
+    assert found.batch.extra_info[TERMS] == [["all", 0.5, ""]]
+    for name in ("advantages", "returns", term_column(0)):
+        assert [len(plane[key][name]) for key in KEYS] == [4, 3, 5, 2, 1]
+        assert not plane["1-0_1_0"][name].any()
+        assert not plane["padx_0_0"][name].any()
+    # 5 + 5 tokens of the rows with a verdict in a prompt of width 5, 2 of the other prompt.
+    assert plane["1-1_0_0"][term_column(0)].tolist() == pytest.approx([1 / 12] * 2)
+
+
+def all_of(group: Group) -> Term:
+    return Term(torch.ones_like(group.old), "all", coef=0.5)
+
+
+def test_a_term_without_weights_is_not_sent_and_its_metric_is_0(plane: dict[str, dict[str, Any]]) -> None:
+    for record in RECORDS:
+        assert "hint_tokens" in record
+    for row in plane.values():
+        row["extra_fields"] = {"uft": {**row["extra_fields"]["uft"], "hint_tokens": 0}}
+    found = weigh(UFT, "uft", S, batch(), *groups(), updates=1, votes=4)
+    assert found.silent == {"actor/hint_nll": 0.0}
+    assert found.batch.extra_info[TERMS] == []
+
+
+def test_the_hints_term_is_divided_by_the_hint_tokens_of_an_update(plane: dict[str, dict[str, Any]]) -> None:
+    found = weigh(UFT, "uft", S, batch(), *groups(), updates=2, votes=2)
+    assert found.batch.extra_info[TERMS] == [["hint_nll", 0.001, ""]]
+    assert plane["1-0_0_0"][term_column(0)].tolist() == [1.0, 1.0, 0.0, 0.0]
+    assert "advantages" not in plane["1-0_0_0"], "verl's estimator stays"
+
+
+def test_a_mask_of_ones_own_takes_the_masks_place_until_the_update_is_done(plane: dict[str, dict[str, Any]]) -> None:
+    none = replace(UFT, weigh=lambda group, s: Weights(mask=torch.zeros_like(group.gen)))
+    found = weigh(none, "uft", S, batch(), *groups(), updates=1, votes=4)
+    assert not any(plane[key][name].any() for key in KEYS for name in ("response_mask", "loss_mask"))
+    restore_masks(found.batch, found.masks)
+    assert [plane[key]["response_mask"].tolist() for key in KEYS] == MASKS
+
+
+def test_the_worker_names_a_column_that_has_not_arrived() -> None:
+    from verl.utils import tensordict_utils as tu
+
+    data = TensorDict({"response_mask": torch.ones(1, 2)}, batch_size=1)
+    tu.assign_non_tensor(data, **{TERMS: [["hint_nll", 1.0, ""]], "global_batch_size": 1, "batch_num_tokens": 2})
+    with pytest.raises(KeyError, match=term_column(0)):
+        actor_loss(None, {"log_probs": None}, data)
+
+
+# --- memory ---------------------------------------------------------------------------------------------------------
+
+
+def counted(group: Group, past: Any, common: Any, s: Any) -> tuple[Any, Any]:
+    """How often a prompt was seen, and the keys of all so far in the order they came."""
+    return (past or 0) + 1, [*(common or []), group.key]
+
+
+REMEMBERING = replace(UFT, name="counting", remember=counted, rollout=lambda at, s, rng: Hint(at.past or 0))
+
+
+def remembering(tmp_path: Path, resume_from: Path | None = None) -> UnifiedTrainer:
+    made = object.__new__(UnifiedTrainer)
+    made._algorithm, made._settings = REMEMBERING, S
+    made.memory = {"past": {}, "common": None}
+    uft = {"record": {}, "keep_checkpoints": 2}
+    found = {"trainer": {"resume_from_path": None if resume_from is None else str(resume_from)}, "uft": uft}
+    made.config = OmegaConf.create({**found, "actor_rollout_ref": {"model": {"path": "m"}}})
+    made.run_dir = trainer_module.RunDir(tmp_path)
+    made.records = SimpleNamespace(phase=lambda name: None)  # type: ignore[assignment]
+    made._recall()
+    return made
+
+
+@pytest.mark.usefixtures("plane")
+def test_what_is_remembered_is_in_the_checkpoint_before_it_counts_as_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = remembering(tmp_path)
+    _, known = groups()
+    first._remember(known[::-1])
+    first._remember(known)
+    assert first.memory == {"past": {"p0": 2, "p1": 2}, "common": ["p0", "p1", "p0", "p1"]}
+    folder = tmp_path / "checkpoints/global_step_2"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(PPOTrainerSync, "_save_checkpoint", lambda self: None)
+    monkeypatch.setattr(trainer_module, "finish_export", lambda *_: None)
+    monkeypatch.setattr(trainer_module.RunDir, "publish_weights", lambda *_: None)
+    monkeypatch.setattr(trainer_module, "keep_newest", lambda *_: None)
+
+    def whole(saved: Path, step: int) -> None:
+        assert json.loads((saved / MEMORY).read_text()) == first.memory
+
+    monkeypatch.setattr(trainer_module, "mark_complete", whole)
+    first._write_checkpoint(2, None)
+    again = remembering(tmp_path, folder)
+    assert again.memory == first.memory
+
+
+def test_the_next_draws_see_what_was_remembered_of_their_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recipes.verl_plugin.agent_loop.get_algorithm", lambda name: REMEMBERING)
+    settings = OmegaConf.create({"algorithm": "counting", "seed": 0, "settings": {}})
+    rows = [{"raw_prompt": [{"content": name}], "hint": ["a", "b", "c"]} for name in "xy"]
+    fresh = plan_batch(rows, settings=settings, step=1, validate=False, memory={"past": {}, "common": None})
+    assert [entry["plans"][0]["length"] for entry in fresh] == [0, 0]
+    past = {fresh[0]["prompt_key"]: 2}
+    later = plan_batch(rows, settings=settings, step=2, validate=False, memory={"past": past, "common": None})
+    assert [entry["plans"][0]["length"] for entry in later] == [2, 0]
