@@ -3,9 +3,16 @@
 Started by recipes/launch.py, which writes FOLDER/verl.yaml.
 """
 
+import sys
+
+if __name__ == "__main__":
+    # Before the imports below: the server makes its own beside them.
+    from recipes.verl_plugin.warm_client import start_server
+
+    start_server(sys.argv[1])
+
 import faulthandler
 import signal
-import sys
 
 import ray
 from omegaconf import DictConfig, OmegaConf

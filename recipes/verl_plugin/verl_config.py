@@ -13,6 +13,7 @@ from recipes.experiment import Experiment, training_record
 from recipes.kernels import has_flash_attention, has_fused_head
 from recipes.run_dir import RunDir
 from recipes.verl_plugin.environment import ROOT, environment
+from recipes.verl_plugin.warm_client import py_executable
 from reward_fns import is_custom
 
 REINFORCEMENT, SUPERVISED = "ppo_trainer", "sft_trainer_engine"
@@ -261,6 +262,8 @@ def ray_init(experiment: Experiment, run: RunDir, folder: Path | None) -> dict[s
     if experiment.device == "cpu":
         # Logical resources: verl asks for GPUs to place workers, and for more CPUs than a laptop has.
         config |= {"num_gpus": experiment.n_gpu, "num_cpus": 32, "object_store_memory": 512 * 1024**2}
+        if folder is not None:
+            config["runtime_env"] = {"py_executable": py_executable(folder)}
     return config
 
 

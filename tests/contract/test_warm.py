@@ -1,0 +1,93 @@
+"""Workers forked from a warm server: arguments, environment, files and exit as in a process of their own."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from recipes.verl_plugin import warm_client
+from recipes.verl_plugin.warm_client import py_executable, socket_of
+from tests.front_checks import ROOT
+
+pytestmark = pytest.mark.contract
+
+SCRIPT = """
+import json, os, sys, torch
+print(json.dumps([sys.argv[1:], os.environ["MINE"], os.getcwd(), __name__, sys.path[0], "ray" in sys.modules]))
+print("to stderr", file=sys.stderr)
+import atexit
+atexit.register(lambda: print("at exit"))
+if "wait" in sys.argv:
+    import time; print(os.getpid(), flush=True); time.sleep(600)
+sys.exit(7)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a script and a running server."""
+    place = tmp_path_factory.mktemp("warm")
+    (place / "script.py").write_text(SCRIPT)
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "VLLM_LOGGING_LEVEL": "ERROR", "CUDA_VISIBLE_DEVICES": "-1"}
+    server = subprocess.Popen([sys.executable, "-m", "recipes.verl_plugin.warm", socket_of(place)], env=env, cwd=ROOT)
+    until = time.time() + 120
+    while not os.path.exists(socket_of(place)):
+        assert time.time() < until
+        assert server.poll() is None
+        time.sleep(0.1)
+    yield place
+    server.kill()
+    server.wait()
+
+
+def command(folder: Path, *arguments: str) -> list[str]:
+    """As Ray does it: a shell that execs what py_executable says."""
+    return ["bash", "-c", f"exec {py_executable(folder)} {folder / 'script.py'} {' '.join(arguments)}"]
+
+
+def test_a_worker_has_its_own_arguments_environment_folder_and_files(folder: Path, tmp_path: Path) -> None:
+    env = {**os.environ, "MINE": "own"}
+    done = subprocess.run(command(folder, "a", "b"), env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+    said, last = done.stdout.splitlines()
+    assert said == f'[["a", "b"], "own", "{tmp_path}", "__main__", "{folder}", false]'
+    assert last == "at exit"
+    assert "to stderr" in done.stderr
+
+
+def test_the_client_lives_as_long_as_its_worker(folder: Path) -> None:
+    client = subprocess.Popen(
+        command(folder, "wait"), env={**os.environ, "MINE": ""}, stdout=subprocess.PIPE, text=True
+    )
+    assert client.stdout is not None
+    client.stdout.readline()
+    worker = psutil.Process(int(client.stdout.readline()))
+    assert worker.pid != client.pid
+    assert client.poll() is None
+    worker.kill()
+    assert client.wait(10) == 0
+
+
+def test_without_a_server_the_client_becomes_the_worker(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text("import sys; print(sys.argv[1:]); sys.exit(3)")
+    done = subprocess.run(command(tmp_path, "alone"), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (3, "['alone']\n")
+
+
+def test_ray_knows_the_field_and_sets_threads_through_the_function_that_is_wrapped() -> None:
+    from ray._private import utils
+    from ray.runtime_env import RuntimeEnv
+
+    assert RuntimeEnv(py_executable="python").py_executable() == "python"
+    assert callable(utils.set_omp_num_threads_if_unset)
+
+
+def test_the_client_needs_nothing_but_the_standard_library() -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", warm_client.__file__], capture_output=True, text=True, check=False
+    )
+    assert "IndexError" in done.stderr, "it got as far as its missing arguments"
