@@ -72,6 +72,9 @@ def refuse_without_effect(flags: Mapping[str, Any], experiments: Iterable[Experi
         ExperimentError: names the flag, and where it does apply.
     """
     known = list(experiments)
+    for short, long in (("lr", "sft_lr"), ("epochs", "sft_epochs")):
+        if flags.get(short) is not None and flags.get(long) is not None and {e.stages for e in known} == {("sft",)}:
+            raise ExperimentError(f"--{short} and --{long} mean the same for --algo {known[0].algo}; give one")
     idle = set.intersection(*(set(without_effect(flags, each)) for each in known)) if known else set()
     for name in flags:
         if name in idle:

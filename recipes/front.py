@@ -1,5 +1,6 @@
 """What run.py's modes do with its flags: train, or only evaluate. Flags are values by field name; None is not given."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -78,6 +79,12 @@ def plan_training(flags: Mapping[str, Any]) -> tuple[Steering, Experiment]:
     if rest["model"] is not None:
         rest["model"] = _full_weights(rest["model"])
     experiment = fit_batch(build_experiment(rest, steering.profile), rest, steering)
+    # On the CPU devices are processes; more of them than cores take turns.
+    cores = max(2, os.cpu_count() or 1)
+    if experiment.device == "cpu" and experiment.n_gpu > cores:
+        raise ExperimentError(
+            f"--n_gpu {experiment.n_gpu}: this machine has {cores} cores; on a CPU every device takes one"
+        )
     stage_overrides(experiment)
     return steering, experiment
 

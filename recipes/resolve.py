@@ -3,7 +3,6 @@
 import ast
 import importlib.util
 import math
-import os
 import re
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -54,10 +53,8 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
     if kind == "problems" and algorithm.stages == ("sft",):
         # One supervised stage: --lr and --epochs can mean nothing else. The longer names are the UFT repository's.
         for short, long in (("lr", "sft_lr"), ("epochs", "sft_epochs")):
-            if short in given and long in given:
-                raise ExperimentError(f"--{short} and --{long} mean the same for --algo {algorithm.name}; give one")
             if short in given:
-                given[long] = given.pop(short)
+                given.setdefault(long, given.pop(short))
         if given.get("sft_epochs", 1) != int(given.get("sft_epochs", 1)):
             raise ExperimentError(f"--epochs {given['sft_epochs']}: passes over problems are whole ones")
         if "sft_epochs" in given:
@@ -176,7 +173,7 @@ def _reward(reward: str) -> str:
         raise ExperimentError(f"--reward {reward}: no file {path}")
     names = _names_in(path)
     if function not in names:
-        raise ExperimentError(f"--reward {reward}: {path} defines no {function}{nearest(function, names)}")
+        raise ExperimentError(f"--reward {reward}: {path} has no function {function!r}{nearest(function, names)}")
     return f"{path.resolve()}:{function}"
 
 
@@ -217,10 +214,6 @@ def check(experiment: Experiment) -> None:
     for name, value in {**asdict(e.alignment), **e.options, **asdict(e)}.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise ExperimentError(f"--{name} {value}: must be a finite number")
-    # On the CPU devices are processes; more of them than cores take turns.
-    cores = max(2, os.cpu_count() or 1)
-    if e.device == "cpu" and e.n_gpu > cores:
-        raise ExperimentError(f"--n_gpu {e.n_gpu}: this machine has {cores} cores; on a CPU every device takes one")
     if e.prompt_style not in STYLES:
         raise ExperimentError(
             f"--prompt_style {e.prompt_style}: unknown{nearest(e.prompt_style, STYLES)} Known: {', '.join(STYLES)}."

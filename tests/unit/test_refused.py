@@ -25,7 +25,7 @@ BAD = {
     "extra words": "extra words: belongs to no flag.",
     "--T 1 --T_h 1": "--T_h: no such flag",
     "--logger mlflow": "--logger mlflow: the package mlflow is not installed; pip install mlflow",
-    "--reward examples/custom/judge_reward.py:nosuch": "judge_reward.py defines no nosuch",
+    "--reward examples/custom/judge_reward.py:nosuch": "judge_reward.py has no function 'nosuch'",
     "--sft_loss_coef nan": "--sft_loss_coef nan: must be a finite number",
     "--algo una --data countdown_preference --beta inf": "--beta inf: must be a finite number",
     "--n_gpu 3000": "--n_gpu 3000: this machine has",

@@ -103,8 +103,8 @@ def test_as_many_run_at_a_time_as_there_are_places_each_on_its_devices(quick: Pa
 def test_a_folder_with_other_settings_is_refused(quick: Path) -> None:
     bench = Bench(quick, "--algo", "sft")
     bench.carry_out()
-    with pytest.raises(ExperimentError, match="was started with lr"):
-        planned_sweep(flags("--algo", "sft", "--lr", "1e-3", "--out", str(bench.folder)))
+    with pytest.raises(ExperimentError, match="was started with sft_lr"):
+        planned_sweep(flags("--algo", "sft", "--lr", "2e-3", "--out", str(bench.folder)))
 
 
 def test_more_steps_for_a_finished_sweep_make_it_unfinished(quick: Path) -> None:
