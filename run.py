@@ -128,6 +128,7 @@ def parser(algo: str | None = None) -> argparse.ArgumentParser:
     more.add_argument("--nnodes", type=int, help="nodes of the Ray cluster at RAY_ADDRESS")
     more.add_argument("--logger", help="comma-separated: console,file,tensorboard,wandb,...")
     more.add_argument("--out", help="folder of the run; default out/<algo>-<data>-<model>-<hash>")
+    more.add_argument("--config", help="flags from a YAML file, or from a run's experiment.yaml; others come on top")
     more.add_argument("--resume", action="store_true", help="continue the run in that folder")
     more.add_argument("--n_samples", type=int, help="of --eval: answers a problem; above 1 they are sampled")
     more.add_argument("--top_p", type=float, help="of --eval")
@@ -169,10 +170,30 @@ def _options(root: argparse.ArgumentParser, algo: str | None) -> None:
             group.add_argument(f"--{option.name}", type=type(option.default), help=f"{told} ({option.default})".strip())
 
 
-def _given_algo(arguments: list[str]) -> str | None:
+def _given(name: str, arguments: list[str]) -> str | None:
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    early.add_argument("--algo")
-    return early.parse_known_args(arguments)[0].algo
+    early.add_argument(f"--{name}")
+    found: str | None = getattr(early.parse_known_args(arguments)[0], name)
+    return found
+
+
+def _with_config(own: list[str], overrides: list[str]) -> tuple[list[str], list[str]]:
+    """The arguments behind those of the file that --config names, so that the command line has the last word."""
+    from recipes.config_file import as_arguments
+
+    file = _given("config", own)
+    if file is None:
+        return own, overrides
+    known = [name.lstrip("-") for name in parser(_algo_of(file, own))._option_string_actions]
+    from_file, also = as_arguments(file, known)
+    return [*from_file, *own], [*also, *overrides]
+
+
+def _algo_of(file: str, own: list[str]) -> str | None:
+    """--algo as the command line or the file has it; a file that cannot be read is refused where it is read."""
+    from recipes.config_file import algo_in
+
+    return _given("algo", own) or algo_in(file)
 
 
 def main(arguments: list[str]) -> int:
@@ -185,7 +206,16 @@ def main(arguments: list[str]) -> int:
     from recipes.watch.processes import RunBusyError
 
     own, overrides = _split(arguments)
-    flags = vars(parser(_given_algo(own)).parse_args(own))
+    typed = own
+    try:
+        own, overrides = _with_config(own, overrides)
+    except ExperimentError as error:
+        print(f"run.py: {error}", file=sys.stderr)
+        return 2
+    flags = vars(parser(_given("algo", own)).parse_args(own))
+    on_top = {word.partition("=")[0].lstrip("-") for word in typed}
+    of_file = [word.partition("=")[0].lstrip("-") for word in own[: len(own) - len(typed)]]
+    flags["config"] = tuple(name for name in of_file if name not in on_top) if flags["config"] else None
     table, line, visible = flags["reproduce"], flags["pipeline"], flags.pop("visible_devices")
     modes = {
         "eval": evaluate,
@@ -194,6 +224,8 @@ def main(arguments: list[str]) -> int:
         "pipeline": lambda rest: pipeline(line, rest),
     }
     chosen = [name for name in modes if flags.pop(name)]
+    if chosen:
+        del flags["config"]
     if visible is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible
     if flags["logger"] is not None:

@@ -10,7 +10,7 @@ from eval.metrics import chosen_ks
 from eval.models import ModelError, Weights, find_model, resolve_model
 from recipes import datafiles, evaluation
 from recipes.course import training_plan
-from recipes.effect import APPLIES, refuse_without_effect
+from recipes.effect import APPLIES, refuse_without_effect, without_effect
 from recipes.experiment import Experiment, ExperimentError
 from recipes.launch import check_folder, dry_run, launch
 from recipes.machine import gpu_count
@@ -54,7 +54,14 @@ class Steering:
 
 def train(flags: dict[str, Any]) -> int:
     """Train; returns the exit code."""
+    of_file = flags.pop("config", None) or ()
     steering, experiment = plan_training(flags)
+    # A file was written for one algorithm; under another one the rest of it still counts.
+    idle = [name for name in without_effect(flags, experiment) if name in of_file]
+    if idle:
+        print(f"left out of --config, without effect on {experiment.algorithm.name}: {', '.join(idle)}")
+        flags = {**flags, **dict.fromkeys(idle)}
+        steering, experiment = plan_training(flags)
     refuse_without_effect(flags, [experiment])
     folder = steering.folder(experiment.default_name)
     if steering.dry_run:
@@ -68,6 +75,7 @@ def train(flags: dict[str, Any]) -> int:
         resume=steering.resume,
         stall_minutes=steering.stall_minutes,
         auto_batch=steering.auto_batch,
+        given=flags,
     )
 
 

@@ -3,7 +3,7 @@
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields
 from functools import partial
@@ -14,6 +14,7 @@ import yaml
 
 from recipes import datafiles
 from recipes.auto_batch import fitting, run_fitting
+from recipes.config_file import record
 from recipes.course import stages, training_plan
 from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment, ExperimentError, from_yaml, to_yaml
@@ -48,9 +49,18 @@ _MAY_CHANGE = {
 }
 
 
-def launch(experiment: Experiment, out: Path, *, resume: bool, stall_minutes: float, auto_batch: bool = False) -> int:
+def launch(
+    experiment: Experiment,
+    out: Path,
+    *,
+    resume: bool,
+    stall_minutes: float,
+    auto_batch: bool = False,
+    given: Mapping[str, Any] | None = None,
+) -> int:
     """Run every stage of an experiment. Returns the exit code: 0 only when the whole run finished.
 
+    `given`: the flags it was made from, recorded for --config.
     `auto_batch`: what runs out of GPU memory is started again with less at once (recipes/auto_batch.py).
 
     Raises:
@@ -60,7 +70,10 @@ def launch(experiment: Experiment, out: Path, *, resume: bool, stall_minutes: fl
     refuse_evaluation_only(experiment)
     # First the lock, then files: a command that is refused changes nothing of the run that is under way.
     with taken(run.path):
-        return _launch(experiment, run, resume=resume, stall_minutes=stall_minutes, auto_batch=auto_batch)
+        check_folder(run, experiment, resume)
+        if given is not None:
+            record(run.path, given)
+        return _launch(experiment, run, stall_minutes=stall_minutes, auto_batch=auto_batch)
 
 
 @contextmanager
@@ -79,8 +92,7 @@ def taken(folder: Path) -> Iterator[None]:
         yield
 
 
-def _launch(experiment: Experiment, run: RunDir, *, resume: bool, stall_minutes: float, auto_batch: bool) -> int:
-    check_folder(run, experiment, resume)
+def _launch(experiment: Experiment, run: RunDir, *, stall_minutes: float, auto_batch: bool) -> int:
     files = prepared(experiment)
     refuse_other_data(run, experiment, files)
     datafiles.check_training(experiment, files)

@@ -99,7 +99,12 @@ def _train(
     _, experiment = plan_training(own)
     resume = steering.resume and place.experiment.exists()
     return launch(
-        experiment, place.path, resume=resume, stall_minutes=steering.stall_minutes, auto_batch=steering.auto_batch
+        experiment,
+        place.path,
+        resume=resume,
+        stall_minutes=steering.stall_minutes,
+        auto_batch=steering.auto_batch,
+        given={name: value for name, value in own.items() if name != "pipeline"},
     )
 
 

@@ -1,0 +1,105 @@
+"""--config: flags from a file, under those of the command line; a run's own file repeats it with one thing changed."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from recipes.config_file import GIVEN, record
+from run import main
+
+
+@pytest.fixture
+def dry(capsys: pytest.CaptureFixture[str]) -> Any:
+    """(exit code, output, errors) of a dry run on the CPU profile."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = main([*arguments, "--profile", "cpu", "--dry_run"])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+def file(folder: Path, **flags: Any) -> str:
+    path = folder / "flags.yaml"
+    path.write_text(yaml.safe_dump(flags))
+    return str(path)
+
+
+def test_the_command_line_has_the_last_word(tmp_path: Path, dry: Any) -> None:
+    given = file(tmp_path, algo="uft", T=12, T_hint=6, lr=1e-4, logger=["console", "file"])
+    code, said, _ = dry("--config", given, "--T", "20")
+    assert code == 0
+    assert "20 steps" in said
+    assert "T_hint 6" in said
+    assert "lr 0.0001" in said
+
+
+def test_under_another_algorithm_the_rest_of_the_file_counts(tmp_path: Path, dry: Any) -> None:
+    given = file(tmp_path, algo="uft", T=12, T_hint=6, batch_size=16)
+    code, said, _ = dry("--config", given, "--algo", "sft")
+    assert code == 0
+    assert "left out of --config, without effect on sft: T, T_hint" in said
+    assert "4096 rows / 16 a step" in said
+    assert dry("--config", given, "--algo", "sft", "--T_hint", "3")[0] == 2, "typed, it is still refused"
+
+
+def test_a_run_is_repeated_from_its_own_file(tmp_path: Path, dry: Any) -> None:
+    """What was derived from model and machine is not repeated: another machine derives its own."""
+    record(
+        tmp_path,
+        {"algo": "rft", "T": 7, "seed": 0, "out": "out/a", "resume": True, "lr": None, "overrides": ("a.b=1",)},
+    )
+    assert yaml.safe_load((tmp_path / GIVEN).read_text()) == {"T": 7, "algo": "rft", "overrides": ["a.b=1"], "seed": 0}
+    (tmp_path / "experiment.yaml").write_text("lr: 99\n")
+    record(tmp_path, {"algo": "rft", "T": 7, "seed": 0})
+    code, said, _ = dry("--config", str(tmp_path / "experiment.yaml"), "--seed", "1")
+    assert code == 0
+    assert said.splitlines()[0].startswith("rft:") or "rft: RFT" in said
+    assert "7 steps" in said
+    assert "lr 0.0005" in said
+
+
+def test_overrides_of_a_file_reach_verl(tmp_path: Path, dry: Any) -> None:
+    code, _, error = dry("--config", file(tmp_path, algo="uft", overrides=["nonsense.key=1"]))
+    assert code == 2
+    assert "override 'nonsense.key'" in error
+
+
+def test_options_of_an_own_algorithm_stand_in_a_file_too(tmp_path: Path, dry: Any) -> None:
+    own = Path(__file__).resolve().parents[2] / "examples/own_algorithm.py"
+    code, said, _ = dry("--config", file(tmp_path, algo=str(own), doubt_coef=0.25))
+    assert code == 0
+    assert "--doubt_coef 0.25" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("alg: uft", "alg: no such flag; did you mean 'algo'?"),
+        ("config: x", "config: no such flag"),
+        ("- uft", "must hold flags by name"),
+        ("a: [", "is no YAML"),
+        ("T: many", "--T: invalid int value: 'many'"),
+    ],
+)
+def test_a_bad_file_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    try:
+        code = main(["--config", str(path), "--dry_run"])
+    except SystemExit as end:
+        code = int(str(end.code))
+    said = capsys.readouterr().err.strip().splitlines()
+    assert (code, len(said)) == (2, 1)
+    assert message in said[0]
+
+
+def test_a_file_that_is_not_there_and_a_run_that_recorded_nothing(tmp_path: Path, dry: Any) -> None:
+    assert "No such file" in dry("--config", str(tmp_path / "none.yaml"))[2]
+    (tmp_path / "experiment.yaml").write_text("lr: 1\n")
+    assert "did not record what it was given" in dry("--config", str(tmp_path / "experiment.yaml"))[2]
