@@ -1,5 +1,6 @@
 """Losses of actor and critic for set_loss_fn: ppo_loss plus an algorithm's terms, a loss of its own, value_loss."""
 
+import json
 from typing import Any
 
 import torch
@@ -14,7 +15,8 @@ from recipes.algorithms.base import Rows
 from recipes.losses.terms import term_sum
 
 TERMS = "uft_terms"
-"""Key under which the trainer hands over the terms of a step: [[name, coefficient, name of the shape or ""], ...]."""
+"""Key under which the trainer hands over the terms of a step, as JSON: [[name, coefficient, name of the shape or ""],
+...]. Not as a list: verl would take one for a value a row."""
 
 FAILED_ROWS = "uft_failed_rows"
 """Key under which it hands over the rollouts of an optimiser step whose verdict failed; their rows are masked."""
@@ -44,7 +46,7 @@ def actor_loss(
     assert model_output is not None
     assert data is not None
     count_what_votes(data)
-    terms = list(tu.get_non_tensor_data(data, TERMS, []))
+    terms = json.loads(tu.get_non_tensor_data(data, TERMS, "[]"))
     if missing := [term_column(place) for place in range(len(terms)) if term_column(place) not in data]:
         raise KeyError(f"the columns {', '.join(missing)} of an update are missing: not every row has them")
     loss, metrics = ppo_loss(config, model_output, data, dp_group)

@@ -1,5 +1,6 @@
 """Times verl's plain GRPO update and ours on the same batch, in turns, in one process (see bench/hint_loss_cost.py)."""
 
+import json
 import os
 import statistics
 import tempfile
@@ -53,7 +54,7 @@ def measure(model: str, rows: int, rounds: int) -> dict[str, Any]:
     }
 
     def update(loss: Any, coef: float) -> float:
-        data = update_batch(columns, **{TERMS: [["hint_nll", coef, ""]], "global_batch_size": rows})
+        data = update_batch(columns, **{TERMS: json.dumps([["hint_nll", coef, ""]]), "global_batch_size": rows})
         started = time.perf_counter()
         with worker.engine.train_mode():
             worker.engine.train_batch(data, loss_function=loss)

@@ -4,6 +4,7 @@
 FOLDER/verl.yaml is that of the run. Fails as the run would; the watchdog reads why from the log.
 """
 
+import json
 from functools import partial
 from typing import Any
 
@@ -68,7 +69,7 @@ def main() -> None:
     model = config.actor_rollout_ref.model
     batch = update_batch(
         columns,
-        **{TERMS: [["hint_nll", config.uft.settings.sft_loss_coef, ""]]},
+        **{TERMS: json.dumps([["hint_nll", config.uft.settings.sft_loss_coef, ""]])},
         global_batch_size=rows * world,
         max_token_len_per_gpu=tokens,
         use_remove_padding=model.use_remove_padding,

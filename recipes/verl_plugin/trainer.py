@@ -152,7 +152,7 @@ class UnifiedTrainer(PPOTrainerSync):
             reference=self.use_reference_policy,
             shaped=self.config.algorithm.use_kl_in_reward,
         )
-        batch.extra_info[TERMS] = []
+        batch.extra_info[TERMS] = "[]"
         if self._algorithm.loss is not None:
             batch = super()._update_actor(batch, metrics)
         else:

@@ -1,5 +1,6 @@
 """Between verl's data plane and an algorithm's `weigh`: rows by prompt in, weights of every token out."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -146,7 +147,7 @@ def weigh(
         sent.append([stream.name, stream.coef, name_of_shape(stream.shape, file) if stream.shape else ""])
     masks = _swap_masks(batch, weighed, groups, rows, lengths, columns)
     batch = put(batch, columns) if columns else batch
-    batch.extra_info[TERMS] = sent
+    batch.extra_info[TERMS] = json.dumps(sent)
     return Weighed(batch, groups, silent, _means(weighed), masks)
 
 

@@ -102,7 +102,7 @@ def test_every_row_gets_every_column_and_failures_and_padding_get_zeros(plane: d
     everything = replace(UFT, weigh=lambda group, s: Weights(torch.ones_like(group.old), terms=(all_of(group),)))
     found = weigh(everything, "uft", S, batch(), *groups(), updates=1, votes=4)
     assert found.batch.fields == ["old ones", "advantages", "returns", term_column(0)]
-    assert found.batch.extra_info[TERMS] == [["all", 0.5, ""]]
+    assert json.loads(found.batch.extra_info[TERMS]) == [["all", 0.5, ""]]
     for name in ("advantages", "returns", term_column(0)):
         assert [len(plane[key][name]) for key in KEYS] == [4, 3, 5, 2, 1]
         assert not plane["1-0_1_0"][name].any()
@@ -122,12 +122,12 @@ def test_a_term_without_weights_is_not_sent_and_its_metric_is_0(plane: dict[str,
         row["extra_fields"] = {"uft": {**row["extra_fields"]["uft"], "hint_tokens": 0}}
     found = weigh(UFT, "uft", S, batch(), *groups(), updates=1, votes=4)
     assert found.silent == {"actor/hint_nll": 0.0}
-    assert found.batch.extra_info[TERMS] == []
+    assert json.loads(found.batch.extra_info[TERMS]) == []
 
 
 def test_the_hints_term_is_divided_by_the_hint_tokens_of_an_update(plane: dict[str, dict[str, Any]]) -> None:
     found = weigh(UFT, "uft", S, batch(), *groups(), updates=2, votes=2)
-    assert found.batch.extra_info[TERMS] == [["hint_nll", 0.001, ""]]
+    assert json.loads(found.batch.extra_info[TERMS]) == [["hint_nll", 0.001, ""]]
     assert plane["1-0_0_0"][term_column(0)].tolist() == [1.0, 1.0, 0.0, 0.0]
     assert "advantages" not in plane["1-0_0_0"], "verl's estimator stays"
 
@@ -144,7 +144,9 @@ def test_the_worker_names_a_column_that_has_not_arrived() -> None:
     from verl.utils import tensordict_utils as tu
 
     data = TensorDict({"response_mask": torch.ones(1, 2)}, batch_size=1)
-    tu.assign_non_tensor(data, **{TERMS: [["hint_nll", 1.0, ""]], "global_batch_size": 1, "batch_num_tokens": 2})
+    tu.assign_non_tensor(
+        data, **{TERMS: json.dumps([["hint_nll", 1.0, ""]]), "global_batch_size": 1, "batch_num_tokens": 2}
+    )
     with pytest.raises(KeyError, match=term_column(0)):
         actor_loss(None, {"log_probs": None}, data)
 

@@ -5,6 +5,7 @@ Every rank holds its share of the same eight sequences; for every loss term and 
 whole batch is written, gathered over ranks.
 """
 
+import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -84,7 +85,7 @@ def batch(
     mine = range(rank * ROWS // world, (rank + 1) * ROWS // world)
     return update_batch(
         {name: [rows[i] for i in mine] for name, rows in columns.items()},
-        **{TERMS: [["hint_nll", 0.9, shape]] if hint else [], FAILED_ROWS: float(failed)},
+        **{TERMS: json.dumps([["hint_nll", 0.9, shape]] if hint else []), FAILED_ROWS: float(failed)},
         global_batch_size=ROWS,
         use_dynamic_bsz=micro is None,
         max_token_len_per_gpu=40,

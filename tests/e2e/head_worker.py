@@ -5,6 +5,7 @@ For every model with the plain and with the fused head, and for every loss: the 
 over the ranks.
 """
 
+import json
 import sys
 from collections import Counter
 from functools import partial
@@ -78,7 +79,7 @@ def measure(worker: TrainingWorker, actor: Any, rank: int, world: int, *, fused:
     mine = slice(rank * ROWS // world, (rank + 1) * ROWS // world)
     found: dict[str, Any] = {"hint tokens": hints}
     for name, (rows, loss) in losses.items():
-        extra = {TERMS: [["hint_nll", 0.9, ""]], "global_batch_size": ROWS, "use_fused_kernels": fused}
+        extra = {TERMS: json.dumps([["hint_nll", 0.9, ""]]), "global_batch_size": ROWS, "use_fused_kernels": fused}
         data = standalone.update_batch({column: values[mine] for column, values in rows.items()}, **extra)
         with worker.engine.train_mode(), VocabularyArrays(vocabulary) as arrays:
             worker.engine.optimizer_zero_grad()
