@@ -126,18 +126,17 @@ def _flags(variant: Variant, size: Size, model: Path, data: Path, hint_tokens: i
         "data": str(data),
         "model": str(model),
         "T": size.steps,
-        "T_hint": size.steps,
         "batch_size": size.batch,
         "mini_batch_size": size.batch,
         "n_rollout": size.n_rollout,
         "max_prompt_length": PROMPT,
         "max_response_length": size.response,
-        "max_hint_length": max(16, hint_tokens),
         "test_freq": size.steps,
         "save_freq": size.steps,
         "log_rollouts": 0,
         # Random weights answer nothing; that is no failure here.
         "max_parse_fail_rate": 1.0,
+        **({"T_hint": size.steps, "max_hint_length": max(16, hint_tokens)} if variant.algo == "uft" else {}),
     }
 
 

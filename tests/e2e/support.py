@@ -27,8 +27,9 @@ EMBEDDED = ROOT / "models/tiny-countdown"
 
 # The shared UFT run: six steps, hints until the fifth, every rollout written down.
 SEED, T_HINT = 5, 5
-RL = ("--batch_size", "8", "--seed", str(SEED), "--T_hint", str(T_HINT), "--test_freq", "2", "--log_rollouts", "-1")
-UFT = ("--algo", "uft", "--T", "6", *RL)
+RL = ("--batch_size", "8", "--seed", str(SEED), "--test_freq", "2", "--log_rollouts", "-1")
+HINTS = ("--T_hint", str(T_HINT))
+UFT = ("--algo", "uft", "--T", "6", *HINTS, *RL)
 
 
 def tiny_model(folder: Path, *, tied: bool = True) -> Path:

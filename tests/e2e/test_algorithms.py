@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from recipes.algorithms import get_algorithm
 from recipes.hints.cut import as_record, draw_plans, hint_tokens
-from tests.e2e.support import EMBEDDED, RL, SEED, T_HINT, metrics, rollouts, run
+from tests.e2e.support import EMBEDDED, HINTS, RL, SEED, T_HINT, metrics, rollouts, run
 
 pytestmark = pytest.mark.e2e
 
@@ -30,7 +30,8 @@ def finished(
     if request.param == "uft":
         return "uft", request.getfixturevalue("uft_run")
     out = tmp_path_factory.mktemp(request.param) / "run"
-    run(out, "--algo", request.param, "--data", str(small_data), "--T", "5", *RL)
+    hints = HINTS if get_algorithm(request.param).uses_hints else ()
+    run(out, "--algo", request.param, "--data", str(small_data), "--T", "5", *RL, *hints)
     return request.param, out
 
 

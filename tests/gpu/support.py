@@ -14,12 +14,15 @@ from tests.e2e.support import EMBEDDED, ROOT, kill_after, metrics, rollouts
 PROFILE = os.environ.get("UFT_TEST_PROFILE", "1x80gb")
 ON_CPU = PROFILE == "cpu"
 SEED = 5
-LENGTHS = ("--max_hint_length", "64", "--max_response_length", "64", "--tokens_per_micro_batch", "4096")
-STEPS = ("--batch_size", "8", "--mini_batch_size", "8", "--seed", str(SEED))
+RESPONSE = ("--max_response_length", "64")
+LENGTHS = (*RESPONSE, "--tokens_per_micro_batch", "4096")
+HINTS = ("--max_hint_length", "64")
+STEPS = ("--batch_size", "8", "--seed", str(SEED))
 # A rate that moves the weights visibly in two steps: a stale engine would be seen.
-RL = (*STEPS, *LENGTHS, "--test_freq", "2", "--log_rollouts", "-1", "--lr", "5e-4")
-UFT = ("--algo", "uft", "--T", "6", "--T_hint", "5", *RL)
-SHORT = ("--T", "3", "--T_hint", "3", *RL)
+RL = (*STEPS, "--mini_batch_size", "8", *LENGTHS, "--test_freq", "2", "--log_rollouts", "-1", "--lr", "5e-4")
+UFT = ("--algo", "uft", "--T", "6", "--T_hint", "5", *HINTS, *RL)
+SHORT = ("--T", "3", *RL)
+HINTED = ("--T_hint", "3", *HINTS)
 
 
 def run(
@@ -72,9 +75,11 @@ def hint_nll_by_hugging_face(out: Path, data: Path, step: int = 1) -> tuple[floa
 
 
 __all__ = [
+    "HINTED",
     "LENGTHS",
     "ON_CPU",
     "PROFILE",
+    "RESPONSE",
     "SHORT",
     "STEPS",
     "UFT",

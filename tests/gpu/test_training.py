@@ -9,8 +9,10 @@ from transformers import AutoModelForCausalLM
 
 from recipes.run_dir import RunDir, complete_checkpoints
 from tests.gpu.support import (
+    HINTED,
     LENGTHS,
     ON_CPU,
+    RESPONSE,
     SHORT,
     STEPS,
     UFT,
@@ -68,7 +70,7 @@ def test_una_online_runs(tmp_path: Path, small_data: Path) -> None:
 def test_evaluating_the_weights_gives_the_accuracy_validation_gave(
     uft_run: Path, small_data: Path, tmp_path: Path
 ) -> None:
-    run(tmp_path / "eval", "--eval", "--model", str(uft_run), "--data", str(small_data), *LENGTHS)
+    run(tmp_path / "eval", "--eval", "--model", str(uft_run), "--data", str(small_data), *RESPONSE)
     best = json.loads((uft_run / "hf/best.json").read_text())
     items = [json.loads(line) for line in (tmp_path / "eval/countdown/items.jsonl").read_text().splitlines()]
     # Greedy answers of the same weights; bfloat16 may turn a tie the other way in one or two of 32.
@@ -98,7 +100,7 @@ def test_a_killed_run_goes_on_with_the_same_hints_and_problems(
 def test_failed_sessions_cost_their_rollouts_and_not_the_run(small_data: Path, tmp_path: Path) -> None:
     out, loop = tmp_path / "run", Path(__file__).with_name("failing_loop.yaml")
     given = f"actor_rollout_ref.rollout.agent.agent_loop_config_path={loop}"
-    run(out, "--algo", "uft", *SHORT, "--data", str(small_data), overrides=(given,))
+    run(out, "--algo", "uft", *SHORT, *HINTED, "--data", str(small_data), overrides=(given,))
     assert [len(rollouts(out, step)) for step in (1, 2, 3)] == [32, 24, 32]
     assert "a session failed on purpose" in (out / "log.txt").read_text()
     assert metrics(out)[2]["actor/grad_norm"] >= 0
@@ -106,7 +108,7 @@ def test_failed_sessions_cost_their_rollouts_and_not_the_run(small_data: Path, t
 
 def test_adapters_train_and_reach_the_engine(small_data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    run(out, "--algo", "uft", *SHORT, "--lora_rank", "8", "--data", str(small_data))
+    run(out, "--algo", "uft", *SHORT, *HINTED, "--lora_rank", "8", "--data", str(small_data))
     found = metrics(out)
     assert found[1]["actor/grad_norm"] > 0
     for step in range(1, 4):
