@@ -71,9 +71,7 @@ def launch(
     # First the lock, then files: a command that is refused changes nothing of the run that is under way.
     with taken(run.path):
         check_folder(run, experiment, resume)
-        if given is not None:
-            record(run.path, given)
-        return _launch(experiment, run, stall_minutes=stall_minutes, auto_batch=auto_batch)
+        return _launch(experiment, run, stall_minutes=stall_minutes, auto_batch=auto_batch, given=given)
 
 
 @contextmanager
@@ -92,7 +90,9 @@ def taken(folder: Path) -> Iterator[None]:
         yield
 
 
-def _launch(experiment: Experiment, run: RunDir, *, stall_minutes: float, auto_batch: bool) -> int:
+def _launch(
+    experiment: Experiment, run: RunDir, *, stall_minutes: float, auto_batch: bool, given: Mapping[str, Any] | None
+) -> int:
     files = prepared(experiment)
     refuse_other_data(run, experiment, files)
     datafiles.check_training(experiment, files)
@@ -101,6 +101,8 @@ def _launch(experiment: Experiment, run: RunDir, *, stall_minutes: float, auto_b
     if run.experiment.exists() and from_yaml(run.experiment.read_text(encoding="utf-8")).T < experiment.T:
         (run.path / DONE).unlink(missing_ok=True)
     write_text(run.experiment, to_yaml(experiment))
+    if given is not None:
+        record(run.path, given)
     print(describe(experiment, files), flush=True)
     files = datafiles.styled(experiment, files, run.path / "data")
     files = datafiles.narrowed(experiment, files, run.path / "data")

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 StageKind = Literal["sft", "rl", "alignment"]
 """sft and rl train on verl, alignment on TRL from rows of completions and what is known of them."""
 
-Need = Literal["critic", "reference", "solution", "group"]
-"""What an rl stage cannot do without: a critic's advantages, log-probabilities of the reference model, the column
-'hint', or several rollouts of each prompt."""
+Need = Literal["critic", "reference", "group"]
+"""What an rl stage cannot do without: a critic's advantages, log-probabilities of the reference model, or several
+rollouts of each prompt. That it needs solutions is seen from `rollout`."""
 
 Method = Literal["sft", "dpo", "kto", "una"]
 """What an alignment stage trains with."""

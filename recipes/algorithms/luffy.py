@@ -49,7 +49,7 @@ ALGORITHM = Algorithm(
     paper="arXiv 2504.14945",
     equation="A = r - mean over rollouts and demonstration;  GRPO(y | q) - A f(pi(y* | q)),  f(p) = p / (p + .1)",
     stages=("rl",),
-    needs=frozenset({"group", "solution"}),
+    needs=frozenset({"group"}),
     settings={"kl_coef": 0.0, "entropy_coef": 0.01},
     rollout=rollout,
     demonstrations=1,

@@ -21,6 +21,6 @@ ALGORITHM = Algorithm(
     paper="arXiv 2402.05808",
     equation="GRPO(y | q, hint_k),  k ~ Uniform{0..n}",
     stages=("rl",),
-    needs=frozenset({"group", "solution"}),
+    needs=frozenset({"group"}),
     rollout=rollout,
 )

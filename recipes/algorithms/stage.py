@@ -26,7 +26,7 @@ ALGORITHM = Algorithm(
     paper="arXiv 2505.16984, section 5",
     equation="GRPO(y | q, hint_k) - c log pi(hint_k | q),  k = n, n-1, ..., 0 in equal stages",
     stages=("rl",),
-    needs=frozenset({"group", "solution"}),
+    needs=frozenset({"group"}),
     settings={"sft_loss_coef": 0.001},
     rollout=rollout,
 )
