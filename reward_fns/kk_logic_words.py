@@ -166,6 +166,9 @@ def tokens(text: str, people: Mapping[str, int]) -> list[Token] | None:
         return None
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text.translate(_TRANSLATE)).translate(_TRANSLATE)
+        # One ligature can become eighteen letters.
+        if len(text) > MAX_CHARS:
+            return None
     found = _tokens(text, people)
     if UNKNOWN in found:
         found = _tokens(_without_remarks(text, people), people)
