@@ -2,14 +2,15 @@
 
     rollout   what each rollout of a prompt starts from, drawn before generation
     weigh     what each token of a prompt's rollouts counts in the update, known once they are scored
-    remember  what the next rollouts of a prompt may know of these
+    context   under which other text a rollout is scored once more, known once all are scored
+    remember  what the next rollouts of a prompt may know of these, and which prompts get one more supervised update
 Every hook is a pure function of its arguments; all have defaults, which are GRPO from the bare prompt. Imports no
 torch: run.py reads these files to print --help.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -42,12 +43,22 @@ class Bare:
     """The prompt alone."""
 
 
+IN_PROMPT = "{question}\n\nHere is the beginning of a solution:\n{hint}"
+"""How a hint stands in a question."""
+
+
 @dataclass(frozen=True)
 class Hint:
-    """The prompt and the first `segments` of the solution's segments, or the first `share` (0 to 1) of its texts."""
+    """The prompt and the first `segments` of the solution's segments, or the first `share` (0 to 1) of its texts.
+
+    where: the hint begins the response, or stands in the question as `wrap` says (an algorithm with such plans sets
+    `hints_in_prompt`). In the question its tokens are given, not trained: `Group.given` is False there.
+    """
 
     segments: int = 0
     share: float | None = None
+    where: Literal["response", "prompt"] = "response"
+    wrap: str = IN_PROMPT
 
 
 @dataclass(frozen=True)
@@ -117,6 +128,21 @@ class Group:
 
     segments: int = 0
     """Segments the solution is scheduled in."""
+
+    entropy: torch.Tensor | None = None
+    """(n, L) entropy of the policy before the update at each position, in nats."""
+
+    rescored: torch.Tensor | None = None
+    """(n, L) log-probabilities of the same tokens under `context`'s messages; `old` in rows without one."""
+
+    messages: Sequence[Mapping[str, str]] = ()
+    """The prompt, without a hint."""
+
+    solution: str = ""
+    """The known solution, whole; empty without one."""
+
+    texts: tuple[str, ...] = ()
+    """What each row holds, as text, given tokens included. Filled for algorithms with a `context`."""
 
     @property
     def scored(self) -> torch.Tensor:
@@ -207,9 +233,14 @@ def grpo(group: Group, s: Any) -> Weights:
     return Weights(terms=(hint_term(group, s),))
 
 
-def forget(group: Group, past: Json, common: Json, s: Any) -> tuple[Json, Json]:
+Kept = tuple[Json, Json, Sequence[str]]
+"""(past, common, due): the memory of one prompt and of all, and keys of prompts whose solutions are learned now, by
+one supervised update after the step's own (-log pi(solution) per token, over the tokens of all of them)."""
+
+
+def forget(group: Group, past: Json, common: Json, s: Any) -> Kept:
     """Nothing is kept."""
-    return None, None
+    return None, None, ()
 
 
 # --- the algorithm ---------------------------------------------------------------------------------------------------
@@ -257,11 +288,18 @@ class Algorithm:
     demonstrations: int = 0
     """Rollouts of a prompt that are not generated, beside --n_rollout generated ones."""
 
-    weigh: Callable[[Group, Any], Weights] = grpo
-    """Called once a prompt and step, after old and reference log-probabilities are known."""
+    hints_in_prompt: bool = False
+    """Whether its hints may stand in the question; the longest prompt then has room for the longest hint."""
 
-    remember: Callable[[Group, Json, Json, Any], tuple[Json, Json]] = forget
-    """(past, common) of the next steps from these; called after the update, prompts in the order of their keys."""
+    context: Callable[[int, Group, Any], Sequence[Mapping[str, str]] | None] | None = None
+    """Messages under which row i is scored once more (-> `Group.rescored`), by one more forward pass of the trainer
+    over the whole batch; None leaves the row as it was scored."""
+
+    weigh: Callable[[Group, Any], Weights] = grpo
+    """Called once per prompt and step, after old and reference log-probabilities are known."""
+
+    remember: Callable[[Group, Json, Json, Any], Kept] = forget
+    """What the next steps know from this one; called after the update, prompts in the order of their keys."""
 
     loss: Callable[[torch.Tensor, Rows, Any], RowLoss] | None = None
     """In the place of PPO's loss and all terms: from current log-probabilities (n, L) to losses of the rows."""

@@ -173,7 +173,7 @@ class UnifiedTrainer(PPOTrainerSync):
             return
         past = self.memory["past"]
         for group in sorted(groups, key=lambda group: group.key):
-            kept, self.memory["common"] = self._algorithm.remember(
+            kept, self.memory["common"], _due = self._algorithm.remember(
                 group, past.get(group.key), self.memory["common"], self._settings
             )
             past[group.key] = kept

@@ -14,7 +14,7 @@ from transfer_queue.metadata import KVBatchMeta
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
 from recipes.algorithms import get_algorithm
-from recipes.algorithms.base import Bare, Demonstration, Group, Hint, Term, Weights
+from recipes.algorithms.base import Bare, Demonstration, Group, Hint, Kept, Term, Weights
 from recipes.verl_plugin import trainer as trainer_module
 from recipes.verl_plugin import weighing
 from recipes.verl_plugin.actor_loss import TERMS, actor_loss, term_column
@@ -154,9 +154,9 @@ def test_the_worker_names_a_column_that_has_not_arrived() -> None:
 # --- memory ---------------------------------------------------------------------------------------------------------
 
 
-def counted(group: Group, past: Any, common: Any, s: Any) -> tuple[Any, Any]:
+def counted(group: Group, past: Any, common: Any, s: Any) -> Kept:
     """How often a prompt was seen, and the keys of all so far in the order they came."""
-    return (past or 0) + 1, [*(common or []), group.key]
+    return (past or 0) + 1, [*(common or []), group.key], ()
 
 
 REMEMBERING = replace(UFT, name="counting", remember=counted, rollout=lambda at, s, rng: Hint(at.past or 0))
