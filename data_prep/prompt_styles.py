@@ -6,6 +6,7 @@ again, and `restyle` makes the row of another style from them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -154,6 +155,25 @@ def question_text(messages: Sequence[Mapping[str, Any]]) -> str:
     last = str(messages[-1]["content"]) if len(messages) else ""
     # The last style has no frame: it reads every text.
     return next(question.text for style in STYLES.values() if (question := style.read(last)) is not None)
+
+
+def with_hint(messages: Sequence[Mapping[str, Any]], style: PromptStyle, hint: str, wrap: str) -> list[Message]:
+    """The prompt with a hint in its last question, inside the frame of its style.
+
+    Args:
+        wrap: how the two stand together, with {question} and {hint} in it.
+    """
+    *before, last = messages
+    text = str(last["content"])
+    question = style.read(text)
+    parts = {"question": text if question is None else question.text, "hint": hint}
+    # At once: the question may hold the word {hint}.
+    wrapped = re.sub(r"\{(question|hint)\}", lambda found: parts[found[1]], wrap)
+    framed = wrapped if question is None else style.messages(Question(wrapped, question.example))[-1]["content"]
+    return [
+        *({"role": str(m["role"]), "content": str(m["content"])} for m in before),
+        {"role": str(last["role"]), "content": framed},
+    ]
 
 
 def restyle(row: Row, style: PromptStyle, where: str) -> Row:

@@ -97,7 +97,7 @@ def lower(experiment: Experiment, phase: str) -> Experiment | None:
     engine gets a tenth of the device less.
     """
     e = experiment
-    longest = e.max_prompt_length + e.response_length
+    longest = e.prompt_length + e.response_length
     if phase not in _GENERATING and e.tokens_per_micro_batch > longest:
         return replace(e, tokens_per_micro_batch=max(longest, e.tokens_per_micro_batch // 2))
     memory = round(e.rollout_memory - _MEMORY_STEP, 3)

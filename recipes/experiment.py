@@ -197,9 +197,15 @@ class Experiment:
         return self.algorithm.method or "sft"
 
     @property
+    def prompt_length(self) -> int:
+        """verl's prompt: the question, and a hint where the algorithm puts one into it."""
+        return self.max_prompt_length + (self.max_hint_length if self.algorithm.hints_in_prompt else 0)
+
+    @property
     def response_length(self) -> int:
-        """verl's response: hint and generation."""
-        return self.max_response_length + (self.max_hint_length if self.algorithm.uses_hints else 0)
+        """verl's response: hint and generation. A hint in the question takes nothing off it."""
+        given = self.algorithm.uses_hints and not self.algorithm.hints_in_prompt
+        return self.max_response_length + (self.max_hint_length if given else 0)
 
     @property
     def hash(self) -> str:

@@ -132,7 +132,7 @@ def micro_batch_tokens(experiment: Experiment) -> float:
 def _update_tokens(e: Experiment) -> float:
     """Most tokens a device may have of one update."""
     sequences = e.mini_batch_size * e.n_rollout if "rl" in e.stages else e.batch_size
-    return sequences * (e.max_prompt_length + e.response_length) / (e.n_gpu * e.nnodes)
+    return sequences * (e.prompt_length + e.response_length) / (e.n_gpu * e.nnodes)
 
 
 def _head_bytes(e: Experiment, shape: ModelShape, tokens: float, width: int) -> float:
@@ -170,7 +170,7 @@ def estimate_time(experiment: Experiment, shape: ModelShape, *, tokens_per_rollo
     e, device = experiment, DEVICES[experiment.device]
     ranks = e.n_gpu * e.nnodes
     rollouts = e.batch_size * e.n_rollout
-    longest = e.max_prompt_length + e.response_length
+    longest = e.prompt_length + e.response_length
     each = longest / 2 if tokens_per_rollout is None else tokens_per_rollout
     generated = min(e.max_response_length, each)
     tokens, width = rollouts * each / ranks, 4 if e.dtype == "float32" else 2

@@ -286,10 +286,10 @@ def check(experiment: Experiment) -> None:
         raise ExperimentError(f"--tp_size {e.tp_size} does not divide the {ranks} devices")
     if e.n_rollout == 1 and e.algorithm.compares_rollouts:
         raise ExperimentError("--n_rollout 1: advantages compare the rollouts of a prompt; use at least 2")
-    longest = e.max_prompt_length + e.response_length
+    longest = e.prompt_length + e.response_length
     if longest > e.tokens_per_micro_batch:
         raise ExperimentError(
-            f"a sequence may have {longest} tokens (prompt {e.max_prompt_length} + response {e.response_length}), more "
+            f"a sequence may have {longest} tokens (prompt {e.prompt_length} + response {e.response_length}), more "
             f"than a micro-batch (--tokens_per_micro_batch {e.tokens_per_micro_batch}); raise it or shorten the lengths"
         )
     if e.alignment.load_in_4bit:

@@ -47,10 +47,15 @@ def as_record(plan: Plan, n_texts: int) -> dict[str, Any]:
     """A plan as it travels to the workers: the length in segments, the texts it is, whether it is a demonstration."""
     n = min(MAX_SEGMENTS, n_texts)
     length = hint_length(plan, n)
-    if isinstance(plan, Hint) and plan.share is not None:
-        return {"length": length, "pieces": round(plan.share * n_texts), "share": plan.share}
-    record = {"length": length, "pieces": pieces_at(length, n, n_texts)}
-    return {**record, "demonstration": 1} if isinstance(plan, Demonstration) else record
+    record: dict[str, Any] = {"length": length, "pieces": pieces_at(length, n, n_texts)}
+    if isinstance(plan, Demonstration):
+        record["demonstration"] = 1
+    elif isinstance(plan, Hint):
+        if plan.share is not None:
+            record |= {"pieces": round(plan.share * n_texts), "share": plan.share}
+        if plan.where == "prompt":
+            record["wrap"] = plan.wrap
+    return record
 
 
 def memory_key(key: str) -> str:

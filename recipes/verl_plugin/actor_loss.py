@@ -18,6 +18,9 @@ TERMS = "uft_terms"
 """Key under which the trainer hands over the terms of a step, as JSON: [[name, coefficient, name of the shape or ""],
 ...]. Not as a list: verl would take one for a value a row."""
 
+DUE = "uft_due"
+"""Key that says that a batch is of solutions to learn (passes.py), not of rollouts."""
+
 FAILED_ROWS = "uft_failed_rows"
 """Key under which it hands over the rollouts of an optimiser step whose verdict failed; their rows are masked."""
 
@@ -45,6 +48,8 @@ def actor_loss(
     """
     assert model_output is not None
     assert data is not None
+    if tu.get_non_tensor_data(data, DUE, False):
+        return _supervised(no_padding_2_padding(model_output["log_probs"], data), data)
     count_what_votes(data)
     terms = json.loads(tu.get_non_tensor_data(data, TERMS, "[]"))
     if missing := [term_column(place) for place in range(len(terms)) if term_column(place) not in data]:
@@ -60,6 +65,12 @@ def actor_loss(
         # Summed over micro-batches and averaged over ranks, hence dp_size.
         metrics[name] = Metric(value=total.detach(), aggregation=AggregationType.SUM)
     return loss, metrics
+
+
+def _supervised(log_probs: torch.Tensor, data: TensorDict) -> tuple[torch.Tensor, dict[str, Any]]:
+    """The weighted -log pi of solutions alone, dp_size as in `actor_loss`."""
+    total = term_sum(log_probs, data[term_column(0)].to_padded_tensor(0.0), None) * data["dp_size"]
+    return total, {"nll": Metric(value=total.detach(), aggregation=AggregationType.SUM)}
 
 
 def count_what_votes(data: TensorDict) -> float:

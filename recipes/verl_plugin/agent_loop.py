@@ -3,7 +3,8 @@
     prompt  |  hint tokens        generated tokens
             |  response_mask 0    response_mask 1
             |<------------- response ------------->|
-A demonstration is a response that nobody generated: response_mask 0 throughout.
+A demonstration is a response that nobody generated: response_mask 0 throughout. A hint in the question is a part of the
+prompt.
 The manager runs once, on the driver, and knows whether a batch is for validation: validation never sees a hint.
 The draw and the sampling seed are functions of (seed, step, prompt, rollout), so a resumed run repeats them.
 """
@@ -21,7 +22,7 @@ from verl.trainer.ppo.v1 import AgentLoopManagerTQ
 from verl.utils import tensordict_utils as tu
 from verl.utils.profiler import simple_timer
 
-from data_prep.prompt_styles import question_text
+from data_prep.prompt_styles import STYLES, question_text, with_hint
 from recipes.algorithms import get_algorithm
 from recipes.algorithms.base import Bare
 from recipes.hints.cut import as_record, draw_plans, hint_tokens, memory_key
@@ -103,7 +104,8 @@ def hook_settings(settings: Any) -> SimpleNamespace:
     return SimpleNamespace(**OmegaConf.to_container(settings.settings))
 
 
-def _rows(batch: TensorDict, columns: tuple[str, ...]) -> list[dict[str, Any]]:
+def rows_of(batch: TensorDict, columns: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The rows of a batch of prompts, as far as it has these columns."""
     known = set(batch.keys())
     present = {name: [item.data for item in batch.get(name)] for name in columns if name in known}
     return [{name: values[i] for name, values in present.items()} for i in range(len(batch))]
@@ -119,7 +121,7 @@ class HintedAgentLoopManager(AgentLoopManagerTQ):
         """The trainer's, which writes into it."""
 
     def generate_sequences(self, prompts: TensorDict) -> None:
-        rows = _rows(prompts, ("raw_prompt", "extra_info", "hint"))
+        rows = rows_of(prompts, ("raw_prompt", "extra_info", "hint"))
         column = plan_batch(
             rows,
             settings=self.config.uft,
@@ -138,18 +140,20 @@ class HintedAgentLoop(AgentLoopBase):
         settings, planned = self.config.uft, row[HINT_COLUMN]
         plans, session = planned["plans"], int(row["session_id"])
         plan = plans[session] if len(plans) > 1 else plans[0]
-        prompt_ids = await self.ct_build_initial_tokens(list(row["raw_prompt"]))
+        messages, told = self._question(row, plan)
+        prompt_ids = await self.ct_build_initial_tokens(messages)
         budget = self.rollout_config.response_length
         record = {"length": plan["length"], "n_segments": planned["n_segments"], "prompt_key": planned["prompt_key"]}
         if "share" in plan:
             record["share"] = plan["share"]
+        record |= told
         if plan.get("demonstration"):
             ids = self._demonstration(row, budget)
             if ids is not None:
                 return self._as_demonstration(row, record, prompt_ids, ids)
             record["no_demonstration"] = 1
         hint_ids: list[int] = []
-        if plan["pieces"]:
+        if plan["pieces"] and "wrap" not in plan:
             hint = list(row["hint"])
             hint_ids = hint_tokens(
                 self._encode, hint, plan["pieces"], row.get("answer") or "".join(hint), settings.max_hint_length
@@ -195,6 +199,22 @@ class HintedAgentLoop(AgentLoopBase):
             metrics=metrics,
             extra_fields=extra,
         )
+
+    def _question(self, row: dict[str, Any], plan: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, int]]:
+        """(messages, part of the record): the prompt, with as many texts of a hint as the longest prompt leaves room
+        for where the plan puts one into the question."""
+        messages = list(row["raw_prompt"])
+        if "wrap" not in plan:
+            return messages, {}
+        room = self.rollout_config.prompt_length
+        bare = len(self.continuous_token_builder.build_initial_tokens(messages))
+        for pieces in range(plan["pieces"], 0, -1):
+            shown = with_hint(
+                messages, STYLES[self.config.uft.prompt_style], "".join(row["hint"][:pieces]), plan["wrap"]
+            )
+            if (length := len(self.continuous_token_builder.build_initial_tokens(shown))) <= room:
+                return shown, {"in_prompt": 1, "prompt_hint_tokens": length - bare}
+        return messages, {"in_prompt": 1, "prompt_hint_tokens": 0}
 
     def _demonstration(self, row: dict[str, Any], budget: int) -> list[int] | None:
         """Token ids of the row's whole solution and the end of the text; None where it has none that fits."""
@@ -245,4 +265,12 @@ class HintedAgentLoop(AgentLoopBase):
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
-__all__ = ["HINT_COLUMN", "HintedAgentLoop", "HintedAgentLoopManager", "hook_settings", "plan_batch", "prompt_key"]
+__all__ = [
+    "HINT_COLUMN",
+    "HintedAgentLoop",
+    "HintedAgentLoopManager",
+    "hook_settings",
+    "plan_batch",
+    "prompt_key",
+    "rows_of",
+]

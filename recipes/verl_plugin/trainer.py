@@ -6,7 +6,7 @@ Only documented hooks and the step's own methods are overridden; each calls the 
 import json
 import time
 from dataclasses import fields
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +21,27 @@ from verl.utils.config import omega_conf_to_dataclass
 import recipes.verl_plugin.advantage  # noqa: F401  (registers the estimator in the driver, where advantages are computed)
 from recipes.algorithms import get_algorithm
 from recipes.algorithms.base import Group, forget
+from recipes.hints.cut import memory_key
 from recipes.records import Records
 from recipes.run_dir import RunDir, keep_newest, mark_complete, write_json
 from recipes.verl_plugin.actor_loss import FAILED_ROWS, TERMS, actor_loss, critic_loss, row_loss
-from recipes.verl_plugin.agent_loop import hook_settings
+from recipes.verl_plugin.agent_loop import hook_settings, prompt_key, rows_of
 from recipes.verl_plugin.export import finish_export
 from recipes.verl_plugin.failed_rows import mask_failed, without_failed
 from recipes.verl_plugin.metrics import hint_metrics, reward_metrics, validation_accuracy
+from recipes.verl_plugin.passes import Encoder, rescore, second_update
 from recipes.verl_plugin.reward_watch import EXAMPLES, RewardFailure, RewardLimits, RewardWatch, failure
 from recipes.verl_plugin.rollout_log import digest, rollout_lines, write_rollouts
 from recipes.verl_plugin.verl_config import POLL_SECONDS
-from recipes.verl_plugin.weighing import read_groups, restore_masks, weigh
+from recipes.verl_plugin.weighing import read_groups, restore_masks, solution_of, weigh
 from recipes.watch.heartbeat import NOTICE
 
 MEMORY = "memory.json"
 """In a checkpoint: what the algorithm remembered (recipes/algorithms/base.py, `remember`)."""
+
+
+PROBLEM = ("raw_prompt", "hint", "answer")
+"""Columns of the data that an algorithm may ask for once rollouts are scored."""
 
 
 class UnifiedTrainer(PPOTrainerSync):
@@ -49,6 +55,8 @@ class UnifiedTrainer(PPOTrainerSync):
         self.records.resume_at(self.global_steps or -1)
         self.replay_buffer.poll_interval = POLL_SECONDS
         self._fetched = (-1, 0)
+        self._problems: dict[str, dict[str, Any]] = {}
+        self._by_key: dict[str, int] | None = None
         self._failure: RewardFailure | None = None
         self._save_due = False
         self._algorithm, self._settings = get_algorithm(settings.algorithm), hook_settings(settings)
@@ -99,13 +107,14 @@ class UnifiedTrainer(PPOTrainerSync):
     def _fetch_one_gen_batch(self) -> TensorDict:
         batch = super()._fetch_one_gen_batch()
         if self._fetched[0] != self.global_steps:
-            self._fetched = (self.global_steps, 0)
+            self._fetched, self._problems = (self.global_steps, 0), {}
         step, first = self._fetched
         self._fetched = (step, first + len(batch))
         # verl's random uids would put a batch in another order in every run, and so change its floating-point sums.
         # (No "_": verl splits keys at it.)
         uids = [f"{step:07d}-{first + row:06d}" for row in range(len(batch))]
         tu.assign_non_tensor_stack(batch, "uid", uids)
+        self._problems |= dict(zip(uids, rows_of(batch, PROBLEM), strict=True))
         return batch
 
     def _balance_batch(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
@@ -151,7 +160,11 @@ class UnifiedTrainer(PPOTrainerSync):
             step=self.global_steps,
             reference=self.use_reference_policy,
             shaped=self.config.algorithm.use_kl_in_reward,
+            problems=self._problems,
+            text=self._encoder.text if self._algorithm.context is not None else None,
         )
+        if self._algorithm.context is not None:
+            groups = self._rescore(batch, rows, groups, metrics)
         batch.extra_info[TERMS] = "[]"
         if self._algorithm.loss is not None:
             batch = super()._update_actor(batch, metrics)
@@ -163,20 +176,69 @@ class UnifiedTrainer(PPOTrainerSync):
             batch = super()._update_actor(weighed.batch, metrics)
             metrics.update(weighed.silent | weighed.metrics)
             restore_masks(batch, weighed.masks)
-        self._remember(groups)
+        if due := self._remember(groups):
+            metrics.update(self._learn(due))
         return batch
+
+    # --- further passes ----------------------------------------------------------------------------------------------
+
+    def _rescore(self, batch: Any, rows: list[list[int]], groups: list[Group], metrics: dict[str, Any]) -> list[Group]:
+        done, found = rescore(
+            self._algorithm,
+            self._settings,
+            batch,
+            rows,
+            groups,
+            workers=self.actor_rollout_wg,
+            encoder=self._encoder,
+            temperature=self.config.actor_rollout_ref.rollout.temperature,
+            longest=self._longest,
+        )
+        metrics.update(found)
+        return done
+
+    def _learn(self, due: list[str]) -> dict[str, float]:
+        """One supervised update on the solutions of these prompts, named as in the algorithm's memory."""
+        if self._by_key is None:
+            known = (self.train_dataset[place] for place in range(len(self.train_dataset)))
+            self._by_key = {memory_key(prompt_key(row)): place for place, row in enumerate(known)}
+        problems = [self.train_dataset[self._by_key[key]] for key in due]
+        return second_update(
+            [(row["raw_prompt"], solution_of(row)) for row in problems],
+            workers=self.actor_rollout_wg,
+            ranks=max(self.actor_rollout_wg._dispatch_info["actor"]) + 1,
+            encoder=self._encoder,
+            temperature=self.config.actor_rollout_ref.rollout.temperature,
+            longest=self._longest,
+            step=self.global_steps,
+        )
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        model = omega_conf_to_dataclass(self.config.actor_rollout_ref.model)
+        template = OmegaConf.to_container(self.config.data.apply_chat_template_kwargs)
+        return Encoder.of(self.tokenizer, getattr(model.hf_config, "model_type", None), template)
+
+    @property
+    def _longest(self) -> int:
+        """Most tokens of one sequence: a micro-batch takes no more."""
+        return int(self.config.actor_rollout_ref.actor.ppo_max_token_len_per_gpu)
 
     # --- what an algorithm remembers ---------------------------------------------------------------------------------
 
-    def _remember(self, groups: list[Group]) -> None:
+    def _remember(self, groups: list[Group]) -> list[str]:
+        """Let the algorithm remember the step; keys of the prompts whose solutions are due."""
+        due: list[str] = []
         if self._algorithm.remember is forget:
-            return
+            return due
         past = self.memory["past"]
         for group in sorted(groups, key=lambda group: group.key):
-            kept, self.memory["common"], _due = self._algorithm.remember(
+            kept, self.memory["common"], now = self._algorithm.remember(
                 group, past.get(group.key), self.memory["common"], self._settings
             )
             past[group.key] = kept
+            due += now
+        return due
 
     def _recall(self) -> None:
         """What the algorithm remembered when the checkpoint that this run goes on from was written."""

@@ -87,7 +87,8 @@ def rl_config(
         "dtype": e.dtype,
         "tensor_model_parallel_size": e.tp_size,
         "gpu_memory_utilization": e.rollout_memory,
-        "max_model_len": e.max_prompt_length + e.response_length,
+        "prompt_length": e.prompt_length,
+        "max_model_len": e.prompt_length + e.response_length,
         "max_num_seqs": e.max_num_seqs,
         "seed": e.seed,
         "enforce_eager": on_cpu,
@@ -105,7 +106,7 @@ def rl_config(
         rollout["enable_chunked_prefill"] = False
         # In the engine's own process: beside it, the two wait for each other by spinning on both cores.
         rollout["engine_kwargs"]["vllm"]["distributed_executor_backend"] = "uni" if e.tp_size == 1 else "mp"
-        rollout["max_num_batched_tokens"] = max(8192, e.max_prompt_length + e.response_length)
+        rollout["max_num_batched_tokens"] = max(8192, e.prompt_length + e.response_length)
         rollout["checkpoint_engine"] = {"update_weights_bucket_megabytes": 64}  # more for large weights: compose.py
     elif e.lora_rank:
         rollout["load_format"] = "safetensors"

@@ -2,9 +2,9 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import transfer_queue as tq
@@ -42,12 +42,26 @@ def plan_of(record: Mapping[str, Any]) -> Plan:
     if record.get("demonstration"):
         return Demonstration()
     if record["length"] or "share" in record:
-        return Hint(segments=record["length"], share=record.get("share"))
+        where: Literal["response", "prompt"] = "prompt" if record.get("in_prompt") else "response"
+        return Hint(segments=record["length"], share=record.get("share"), where=where)
     return Bare()
 
 
+def prompt_of(key: str) -> str:
+    """The uid of the prompt that a key of verl's data plane belongs to."""
+    return key.rpartition("_")[0].rpartition("_")[0]
+
+
 def read_groups(
-    batch: Any, *, failed: Iterable[str], demonstrations: Iterable[str], step: int, reference: bool, shaped: bool
+    batch: Any,
+    *,
+    failed: Iterable[str],
+    demonstrations: Iterable[str],
+    step: int,
+    reference: bool,
+    shaped: bool,
+    problems: Mapping[str, Mapping[str, Any]] | None = None,
+    text: Callable[[list[int]], str] | None = None,
 ) -> tuple[list[list[int]], list[Group]]:
     """(rows, groups): the batch's rows of each prompt and what is known of them, prompts in the order of their keys.
 
@@ -59,22 +73,28 @@ def read_groups(
         demonstrations: keys of rows that nobody generated.
         reference: whether the batch has log-probabilities of a reference model.
         shaped: whether verl has taken a penalty off the rewards (algorithm.use_kl_in_reward).
+        problems: by uid, the rows of data that the prompts were made from.
+        text: decodes a response, where the algorithm reads what rollouts say.
     """
-    names = ["extra_fields", "responses", "response_mask", "old_log_probs"]
+    names = ["extra_fields", "responses", "response_mask", "old_log_probs", "entropy"]
     rewards = "token_level_rewards" if shaped else "rm_scores"
     names += [rewards, *(["ref_log_prob"] if reference else [])]
     data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=names)
     records = [extra.get("uft") for extra in data["extra_fields"]]
     lengths = [len(row) for row in data["responses"].unbind()]
-    columns = {name: data[name].unbind() for name in names[2:]}
+    # verl has no entropy where it takes the engine's log-probabilities for its own.
+    columns = {name: data[name].unbind() for name in names[2:] if name in data}
+    responses = data["responses"].unbind()
     silent, kept = set(failed), {*failed, *demonstrations}
     members: dict[str, list[int]] = defaultdict(list)
     for row, (key, tag, record) in enumerate(zip(batch.keys, batch.tags, records, strict=True)):
         if record and (key in kept or not tag.get("is_padding", False)):
-            members[key.rpartition("_")[0].rpartition("_")[0]].append(row)
-    rows = [sorted(each, key=lambda row: batch.keys[row]) for _, each in sorted(members.items())]
+            members[prompt_of(key)].append(row)
+    uids = sorted(members)
+    rows = [sorted(members[uid], key=lambda row: batch.keys[row]) for uid in uids]
     groups = []
-    for each in rows:
+    for uid, each in zip(uids, rows, strict=True):
+        problem = (problems or {}).get(uid, {})
         width = max(lengths[row] for row in each)
 
         def padded(name: str, each: list[int] = each, width: int = width) -> torch.Tensor:
@@ -99,9 +119,18 @@ def read_groups(
                 key=known[0].get("prompt_key", ""),
                 step=step,
                 segments=known[0]["n_segments"],
+                entropy=padded("entropy") if "entropy" in columns else None,
+                messages=list(problem.get("raw_prompt") or ()),
+                solution=solution_of(problem),
+                texts=() if text is None else tuple(text(responses[row].tolist()) for row in each),
             )
         )
     return rows, groups
+
+
+def solution_of(problem: Mapping[str, Any]) -> str:
+    """The whole solution of a row of data; empty without one."""
+    return str(problem.get("answer") or "".join(problem.get("hint") or []))
 
 
 def _pad(row: torch.Tensor, width: int) -> torch.Tensor:

@@ -51,6 +51,7 @@ def plane(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
             "response_mask": torch.tensor(mask),
             "loss_mask": torch.tensor(mask),
             "old_log_probs": -torch.ones(length),
+            "entropy": torch.full((length,), 0.5),
             "rm_scores": scores,
         }
 
@@ -78,14 +79,21 @@ def batch() -> KVBatchMeta:
     return KVBatchMeta(keys=list(KEYS), tags=padding, partition_id="train")
 
 
-def groups() -> tuple[list[list[int]], list[Group]]:
+def groups(**more: Any) -> tuple[list[list[int]], list[Group]]:
     given: dict[str, Any] = {"failed": FAILED, "demonstrations": SHOWN, "step": 1, "reference": False, "shaped": False}
-    return read_groups(batch(), **given)
+    return read_groups(batch(), **given, **more)
 
 
 @pytest.mark.usefixtures("plane")
 def test_groups_hold_what_each_token_is_and_no_padding() -> None:
-    rows, (first, second) = groups()
+    problem = {"raw_prompt": [{"role": "user", "content": "q"}], "hint": ["a", "b"], "answer": "ab<answer>"}
+    found = groups(problems={"1-0": problem}, text=lambda ids: f"{len(ids)} tokens")
+    rows, (first, second) = found
+    assert first.entropy is not None
+    assert first.entropy[1].tolist() == [0.5] * 3 + [0.0] * 2
+    assert (first.messages, first.solution) == (problem["raw_prompt"], "ab<answer>")
+    assert first.texts == ("4 tokens", "3 tokens", "5 tokens")
+    assert (list(second.messages), second.solution) == ([], "")
     assert rows == [[0, 1, 2], [3]]
     assert first.plans == (Hint(2), Hint(2), Demonstration())
     assert second.plans == (Bare(),)
