@@ -4,13 +4,17 @@ On two cores these imports are most of a start. The server (`python -m recipes.v
 main.py) makes them while Ray comes up. Ray is told to start workers with warm_client.py (`py_executable`, a field of
 its runtime environments), which hands over arguments, environment and open files, and ends when its worker does.
 
+A forked worker's own children by multiprocessing's spawn (vLLM's engine core) come from the server as well.
+
 The server must not have imported Ray, which reads a worker's place from the environment as it is loaded; and nothing
 that has touched CUDA can be forked, so it is for the CPU alone.
 """
 
 import atexit
+import fcntl
 import importlib
 import json
+import multiprocessing
 import os
 import random
 import runpy
@@ -20,14 +24,30 @@ import socket
 import sys
 import threading
 import traceback
+import types
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import wrapt
 
-MODULES = ["torch", "transformers", "tensordict", "pandas", "torch.distributed.fsdp", "fastapi", "openai", "vllm"]
+from recipes.verl_plugin.warm_client import MOST_FILES, write_spawn
+
+MODULES = [
+    "torch",
+    "transformers",
+    "tensordict",
+    "pandas",
+    "torch.distributed.fsdp",
+    "fastapi",
+    "openai",
+    "peft",
+    "vllm",
+]
 """What most workers import and what does not import Ray."""
+
+ENGINE = ["vllm.entrypoints.cli.serve", "vllm.entrypoints.openai.api_server", "vllm.v1.worker.cpu_worker"]
+"""What vLLM's server and engine import. It looks for Ray, which only its executors on Ray need, and goes on without."""
 
 _LONGEST_MESSAGE = 1 << 20
 _CHECK_SECONDS = 1.0
@@ -40,9 +60,12 @@ def main() -> None:
     # Bound before the imports, so that a client finds it however early it comes, and waits.
     listener.bind(sys.argv[1])
     listener.listen(128)
-    for module in MODULES:
+    write_spawn(sys.argv[1])
+    sys.modules["ray"] = None  # type: ignore[assignment]
+    for module in MODULES + ENGINE:
         importlib.import_module(module)
-    assert "ray" not in sys.modules
+    del sys.modules["ray"]
+    assert not any(name.startswith("ray.") for name in sys.modules)
     _serve(listener, parent)
 
 
@@ -54,7 +77,7 @@ def _serve(listener: socket.socket, parent: int) -> None:
         if not select.select([listener], [], [], _CHECK_SECONDS)[0]:
             continue
         connection, _ = listener.accept()
-        message, files, _, _ = socket.recv_fds(connection, _LONGEST_MESSAGE, 3)
+        message, files, _, _ = socket.recv_fds(connection, _LONGEST_MESSAGE, MOST_FILES)
         if not message:
             connection.close()
             continue
@@ -67,22 +90,26 @@ def _serve(listener: socket.socket, parent: int) -> None:
 
 
 def _become(connection: socket.socket, asked: dict[str, Any], files: list[int]) -> None:
-    """Run a script as a process of its own would; never returns. The connection stays open until the end."""
+    """Run a script, or code after -c, as a process of its own would; never returns. The connection stays open until
+    the end."""
     code = 1
     try:
         connection.send(b"1")
-        for number, file in enumerate(files):
+        # Out of the way of the numbers that the files are to have.
+        free = 1 + max([*files, *asked["files"], connection.fileno()])
+        connection = socket.socket(fileno=_moved(connection.detach(), free))
+        moved = [_moved(file, free) for file in files]
+        for number, file in zip(asked["files"], moved, strict=True):
             os.dup2(file, number)
             os.close(file)
         os.environ.clear()
         os.environ.update(asked["environment"])
         os.chdir(asked["folder"])
-        sys.argv = asked["arguments"]
-        sys.path[0] = str(Path(sys.argv[0]).parent)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         random.seed()
         _threads_by_environment()
-        runpy.run_path(sys.argv[0], run_name="__main__")
+        multiprocessing.set_executable(asked["spawn"])
+        _run(asked["arguments"], connection)
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -98,9 +125,39 @@ def _become(connection: socket.socket, asked: dict[str, Any], files: list[int]) 
         os._exit(code)
 
 
+def _moved(file: int, at_least: int) -> int:
+    moved = fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, at_least)
+    os.close(file)
+    return moved
+
+
+def _run(arguments: list[str], connection: socket.socket) -> None:
+    if "-c" not in arguments:
+        sys.argv = arguments
+        sys.path[0] = str(Path(sys.argv[0]).parent)
+        runpy.run_path(sys.argv[0], run_name="__main__")
+        return
+    # multiprocessing's spawn: interpreter options, the code, its arguments.
+    threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
+    at = arguments.index("-c")
+    sys.argv = ["-c", *arguments[at + 2 :]]
+    sys.path[0] = ""
+    main = sys.modules["__main__"] = types.ModuleType("__main__")
+    exec(arguments[at + 1], main.__dict__)
+
+
+def _end_with(connection: socket.socket) -> None:
+    """A parent that terminates its child terminates the client; the worker is told so."""
+    connection.recv(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _threads_by_environment() -> None:
-    """Ray sets OMP_NUM_THREADS when it knows a worker's share of the CPU; torch, imported already, is told as well."""
+    """torch, imported already, is told of OMP_NUM_THREADS, which Ray may set once it knows a worker's share."""
     import torch
+
+    if given := os.environ.get("OMP_NUM_THREADS"):
+        torch.set_num_threads(int(given))
 
     @wrapt.when_imported("ray._private.utils")
     def _(utils: Any) -> None:

@@ -9,6 +9,9 @@ import shlex
 import socket
 import sys
 
+MOST_FILES = 64
+"""Open files that a worker can be handed."""
+
 
 def socket_of(folder: "os.PathLike[str]") -> str:
     """Where the server of a run listens, in Ray's folder."""
@@ -19,6 +22,20 @@ def py_executable(folder: "os.PathLike[str]") -> str:
     """What Ray starts the workers of that run with."""
     words = [sys.executable, "-I", "-S", os.path.abspath(__file__), socket_of(folder)]
     return " ".join(shlex.quote(word) for word in words)
+
+
+def spawn_of(path: str) -> str:
+    """The executable that multiprocessing's spawn is given for Python's, of the server at that socket."""
+    return f"{path}.spawn"
+
+
+def write_spawn(path: str) -> None:
+    """Write that executable: a script, as spawn takes one file and its own arguments."""
+    script = spawn_of(path)
+    words = [sys.executable, "-I", "-S", os.path.abspath(__file__), path]
+    with open(script, "w", encoding="utf-8") as file:
+        file.write(f'#!/bin/sh\nexec {" ".join(shlex.quote(word) for word in words)} "$@"\n')
+    os.chmod(script, 0o700)
 
 
 def start_server(run: str) -> None:
@@ -34,17 +51,37 @@ def start_server(run: str) -> None:
         subprocess.Popen([sys.executable, "-m", "recipes.verl_plugin.warm", where], stdin=subprocess.DEVNULL)
 
 
+def _open_files(but: int) -> "list[int]":
+    found = []
+    for number in sorted(int(name) for name in os.listdir("/proc/self/fd")):
+        try:
+            os.fstat(number)
+        except OSError:
+            continue  # the listing's own
+        if number != but:
+            found.append(number)
+    return found[:MOST_FILES]
+
+
 def main() -> None:
     """Hand over what a process has, and wait for the worker to end."""
     path, arguments = sys.argv[1], sys.argv[2:]
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         connection.connect(path)
-        asked = {"arguments": arguments, "environment": dict(os.environ), "folder": os.getcwd()}
+        # A worker of Ray's has its three; a process that multiprocessing spawns has the pipes it was told of besides.
+        files = _open_files(connection.fileno()) if "-c" in arguments else [0, 1, 2]
+        asked = {
+            "arguments": arguments,
+            "environment": dict(os.environ),
+            "folder": os.getcwd(),
+            "files": files,
+            "spawn": spawn_of(path),
+        }
         message = json.dumps(asked).encode()
         # Room for a long environment in one message.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * len(message) + 4096)
-        socket.send_fds(connection, [message], [0, 1, 2])
+        socket.send_fds(connection, [message], files)
         taken = connection.recv(1)
     except OSError:
         taken = b""

@@ -91,3 +91,40 @@ def test_the_client_needs_nothing_but_the_standard_library() -> None:
         [sys.executable, "-I", "-S", warm_client.__file__], capture_output=True, text=True, check=False
     )
     assert "IndexError" in done.stderr, "it got as far as its missing arguments"
+
+
+SPAWNING = """
+import multiprocessing, os, sys
+sys.path.insert(0, os.environ["PYTHONPATH"])
+from tests.contract import spawned
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    child = context.Process(target=spawned.answer, args=(there,))
+    child.start()
+    print(here.recv(), child.pid, os.getpid(), flush=True)
+    if "terminate" in sys.argv:
+        child.terminate()
+    else:
+        here.send("end")
+    child.join(20)
+    print("over", child.is_alive(), flush=True)
+"""
+
+
+@pytest.mark.parametrize("word", ["end", "terminate"])
+def test_what_a_worker_spawns_is_a_fork_too_with_its_pipes_and_its_parents_word(folder: Path, word: str) -> None:
+    (folder / "spawning.py").write_text(SPAWNING)
+    shell = f"exec {py_executable(folder)} {folder / 'spawning.py'} {word}"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    started = time.time()
+    done = subprocess.run(["bash", "-c", shell], env=env, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout, done.stderr[-2000:]
+    said, over = done.stdout.splitlines()
+    child, warm, client, parent = said.split()
+    assert warm == "True", "torch was there before the child's first import"
+    assert len({child, client, parent}) == 3
+    assert over == "over False"
+    assert time.time() - started < 30
+    assert not psutil.pid_exists(int(child))
