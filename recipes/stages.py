@@ -21,6 +21,8 @@ from recipes.run_dir import RunDir, complete_checkpoints, write_json, write_text
 from recipes.suites import Part
 from recipes.verl_plugin.environment import environment
 from recipes.verl_plugin.verl_config import REINFORCEMENT, SUPERVISED, rl_config, sft_config
+from recipes.verl_plugin.warm_client import SHARED
+from recipes.verl_plugin.warm_client import command as warm_command
 from recipes.watch.supervise import START_HINT, Outcome, supervise
 
 VERL_FILE = "verl.yaml"
@@ -197,8 +199,9 @@ def run_stage(experiment: Experiment, stage: Stage, stall_minutes: float) -> Out
         if len(tempfile.gettempdir()) > LONGEST_TMPDIR:
             # vLLM, torchrun and multiprocessing put sockets of their own there.
             env["TMPDIR"] = str(scratch)
+        shared = os.environ.get(SHARED) if experiment.device == "cpu" else None
         return supervise(
-            [sys.executable, *stage.command],
+            [*(warm_command(shared) if shared else [sys.executable]), *stage.command],
             env,
             stage.folder.path,
             stall_minutes=stall_minutes,

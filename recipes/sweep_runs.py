@@ -5,10 +5,12 @@ A run that fails does not stop the others. A sweep that is stopped or killed tak
 import ctypes
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -18,7 +20,10 @@ from eval.reporting.groups import panels
 from eval.reporting.read_runs import find_runs
 from eval.reporting.tables import comma_separated, result_rows, results_table
 from recipes.run_dir import write_json, write_text
+from recipes.stages import short_folder
 from recipes.sweep import Planned
+from recipes.verl_plugin.environment import CPU, ROOT
+from recipes.verl_plugin.warm_client import shared_server
 from recipes.watch.console import duration
 from recipes.watch.processes import hold_run
 from recipes.watch.supervise import asked_to_stop
@@ -71,7 +76,7 @@ def carry_out(
     Raises:
         RunBusyError: when another process is at work on this sweep.
     """
-    with hold_run(folder), asked_to_stop() as asked:
+    with hold_run(folder), asked_to_stop() as asked, _one_import(plan):
         ledger = _opened(folder, plan)
         waiting = [each for each in plan if ledger[each.name].state != "finished"]
         _say(f"sweep {folder}: {len(plan)} runs, {len(plan) - len(waiting)} finished, {len(shares)} at a time")
@@ -110,6 +115,20 @@ def carry_out(
             print("stopped; the same command goes on with what is left", flush=True)
             return 128 + asked[0]
         return int(any(ledger[each.name].state != "finished" for each in plan))
+
+
+@contextmanager
+def _one_import(plan: Sequence[Planned]) -> Iterator[None]:
+    """torch and vLLM imported once for all runs on the CPU."""
+    if len(plan) < 2 or any(each.experiment.device != "cpu" for each in plan):
+        yield
+        return
+    scratch = short_folder()
+    try:
+        with shared_server(scratch, {**CPU, "PYTHONPATH": str(ROOT)}):
+            yield
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _begin(planned: Planned, place: int, devices: list[str] | None, folder: Path, program: Sequence[str]) -> _Running:

@@ -9,6 +9,26 @@ from recipes.run_dir import RunDir
 ROOT = Path(__file__).resolve().parents[2]
 
 
+CPU = {
+    "VERL_PLATFORM": "cpu",
+    "CUDA_VISIBLE_DEVICES": "-1",
+    # verl registers its FSDP engines under accelerator names only; this picks them, nothing else.
+    "VERL_ENGINE_DEVICE": "cuda",
+    "VERL_USE_EXTERNAL_MODULES": "recipes.verl_plugin.platform_cpu,recipes.verl_plugin.external",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    # vLLM then takes "uni" for an answer on a CPU; the engine has a process of its own all the same.
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    # What vLLM compiles on a CPU is sampling, for longer than a short run would ever get back.
+    "TORCHDYNAMO_DISABLE": "1",
+    # glibc gives every large tensor back to the system and takes its pages anew.
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(8 << 30),
+    # Ray gives its workers a low priority: anything else on the machine would go before the run.
+    "RAY_worker_niceness": "0",
+}
+"""What every process of a run on the CPU has, whatever the run is."""
+
+
 def environment(experiment: Experiment, run: RunDir) -> dict[str, str]:
     """Environment of the trainer process and, by inheritance, of everything it starts."""
     python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
@@ -27,23 +47,7 @@ def environment(experiment: Experiment, run: RunDir) -> dict[str, str]:
         "UFT_SEED": str(experiment.seed),
     }
     if experiment.device == "cpu":
-        env |= {
-            "VERL_PLATFORM": "cpu",
-            # No device for anybody, and one name for each of those that Ray counts: it refuses an empty list, the usual
-            # way to force the CPU.
-            "CUDA_VISIBLE_DEVICES": ",".join(["-1"] * experiment.n_gpu),
-            # verl registers its FSDP engines under accelerator names only; this picks them, nothing else.
-            "VERL_ENGINE_DEVICE": "cuda",
-            "VERL_USE_EXTERNAL_MODULES": "recipes.verl_plugin.platform_cpu,recipes.verl_plugin.external",
-            "VLLM_CPU_KVCACHE_SPACE": "1",
-            # vLLM then takes "uni" for an answer on a CPU; the engine has a process of its own all the same.
-            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-            # What vLLM compiles on a CPU is sampling, for longer than a short run would ever get back.
-            "TORCHDYNAMO_DISABLE": "1",
-            # glibc gives every large tensor back to the system and takes its pages anew.
-            "MALLOC_MMAP_MAX_": "0",
-            "MALLOC_TRIM_THRESHOLD_": str(8 << 30),
-            # Ray gives its workers a low priority: anything else on the machine would go before the run.
-            "RAY_worker_niceness": "0",
-        }
+        # No device for anybody, and one name for each of those that Ray counts: it refuses an empty list, the usual
+        # way to force the CPU.
+        env |= {**CPU, "CUDA_VISIBLE_DEVICES": ",".join(["-1"] * experiment.n_gpu)}
     return env

@@ -11,6 +11,7 @@ that has touched CUDA can be forked, so it is for the CPU alone.
 """
 
 import atexit
+import ctypes
 import fcntl
 import importlib
 import json
@@ -32,6 +33,7 @@ from typing import Any
 import wrapt
 
 from recipes.verl_plugin.warm_client import MOST_FILES, write_spawn
+from recipes.watch.processes import MARK
 
 MODULES = [
     "torch",
@@ -70,28 +72,45 @@ def main() -> None:
 
 
 def _serve(listener: socket.socket, parent: int) -> None:
+    clients: dict[int, socket.socket] = {}
+    ended, woken = socket.socketpair()
+    woken.setblocking(False)
+    signal.set_wakeup_fd(woken.fileno())
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    # Of a terminal, where several runs share a server: it ends with its parent.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     while os.getppid() == parent:
-        with suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        if not select.select([listener], [], [], _CHECK_SECONDS)[0]:
+        _tell_of_ends(clients)
+        ready = select.select([listener, ended], [], [], _CHECK_SECONDS)[0]
+        if ended in ready:
+            ended.recv(4096)
+        if listener not in ready:
             continue
         connection, _ = listener.accept()
         message, files, _, _ = socket.recv_fds(connection, _LONGEST_MESSAGE, MOST_FILES)
         if not message:
             connection.close()
             continue
-        if os.fork() == 0:
-            listener.close()
+        if (child := os.fork()) == 0:
+            signal.set_wakeup_fd(-1)
+            for other in (listener, ended, woken, *clients.values()):
+                other.close()
             _become(connection, json.loads(message), files)
         for file in files:
             os.close(file)
-        connection.close()
+        clients[child] = connection
+
+
+def _tell_of_ends(clients: dict[int, socket.socket]) -> None:
+    """Tell the clients of workers that have ended how they did."""
+    with suppress(ChildProcessError):
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            with suppress(OSError), clients.pop(found[0]) as client:
+                client.send(str(os.waitstatus_to_exitcode(found[1])).encode())
 
 
 def _become(connection: socket.socket, asked: dict[str, Any], files: list[int]) -> None:
-    """Run a script, or code after -c, as a process of its own would; never returns. The connection stays open until
-    the end."""
+    """Run a script, a module after -m or code after -c, as a process of its own would; never returns."""
     code = 1
     try:
         connection.send(b"1")
@@ -105,7 +124,11 @@ def _become(connection: socket.socket, asked: dict[str, Any], files: list[int]) 
         os.environ.clear()
         os.environ.update(asked["environment"])
         os.chdir(asked["folder"])
+        more = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place not in sys.path]
+        sys.path[1:1] = more
+        _mark(asked["environment"].get(MARK, ""))
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         random.seed()
         _threads_by_environment()
         multiprocessing.set_executable(asked["spawn"])
@@ -131,7 +154,28 @@ def _moved(file: int, at_least: int) -> int:
     return moved
 
 
+def _mark(run_dir: str) -> None:
+    """Write the mark of a run over that of the server, where /proc shows it and the run's supervisor looks for it."""
+    fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
+    start, end = int(fields[47]), int(fields[48])
+    before = ctypes.string_at(start, end - start)
+    at = before.find(f"{MARK}=".encode())
+    if at < 0:
+        return
+    room = before.index(b"\0", at) - at
+    mark = f"{MARK}={run_dir}".encode()
+    if len(mark) > room:
+        raise OSError(f"the run's folder has a name of more than {room - len(MARK) - 1} bytes: {run_dir}")
+    ctypes.memmove(start + at, mark.ljust(room, b"\0"), room)
+
+
 def _run(arguments: list[str], connection: socket.socket) -> None:
+    if arguments[0] == "-m":
+        threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
+        sys.argv = arguments[1:]
+        sys.path[0] = os.getcwd()
+        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+        return
     if "-c" not in arguments:
         sys.argv = arguments
         sys.path[0] = str(Path(sys.argv[0]).parent)

@@ -1,13 +1,19 @@
-"""Ask the server of warm.py for a worker: `python -I -S warm_client.py SOCKET SCRIPT ARGUMENTS...`.
+"""Ask the server of warm.py for a worker: `python -I -S warm_client.py SOCKET (SCRIPT | -m MODULE | -c CODE) ...`.
 
-Runs with the standard library alone, in milliseconds. Without a server it becomes the worker itself.
+Runs with the standard library alone, in milliseconds, and ends as the worker does. Without a server it becomes the
+worker itself.
 """
 
+import contextlib
 import json
 import os
 import shlex
+import signal
 import socket
 import sys
+
+SHARED = "UFT_WARM"
+"""Environment variable with the socket of a server that several runs share (sweeps); without it each has its own."""
 
 MOST_FILES = 64
 """Open files that a worker can be handed."""
@@ -18,10 +24,14 @@ def socket_of(folder: "os.PathLike[str]") -> str:
     return os.path.join(folder, "warm")
 
 
+def command(path: str) -> "list[str]":
+    """What stands for Python where a process is to come from the server at that socket."""
+    return [sys.executable, "-I", "-S", os.path.abspath(__file__), path]
+
+
 def py_executable(folder: "os.PathLike[str]") -> str:
-    """What Ray starts the workers of that run with."""
-    words = [sys.executable, "-I", "-S", os.path.abspath(__file__), socket_of(folder)]
-    return " ".join(shlex.quote(word) for word in words)
+    """What Ray starts the workers of a run with, `folder` being its own: of the shared server where there is one."""
+    return " ".join(shlex.quote(word) for word in command(os.environ.get(SHARED) or socket_of(folder)))
 
 
 def spawn_of(path: str) -> str:
@@ -32,7 +42,7 @@ def spawn_of(path: str) -> str:
 def write_spawn(path: str) -> None:
     """Write that executable: a script, as spawn takes one file and its own arguments."""
     script = spawn_of(path)
-    words = [sys.executable, "-I", "-S", os.path.abspath(__file__), path]
+    words = command(path)
     with open(script, "w", encoding="utf-8") as file:
         file.write(f'#!/bin/sh\nexec {" ".join(shlex.quote(word) for word in words)} "$@"\n')
     os.chmod(script, 0o700)
@@ -46,9 +56,37 @@ def start_server(run: str) -> None:
 
     with open(os.path.join(run, "verl.yaml"), encoding="utf-8") as file:
         ray_init = yaml.safe_load(file)["ray_kwargs"]["ray_init"]
-    if "py_executable" in ray_init.get("runtime_env", {}):
+    if "py_executable" in ray_init.get("runtime_env", {}) and not os.environ.get(SHARED):
         where = socket_of(ray_init["_temp_dir"])
         subprocess.Popen([sys.executable, "-m", "recipes.verl_plugin.warm", where], stdin=subprocess.DEVNULL)
+
+
+@contextlib.contextmanager
+def shared_server(folder: "os.PathLike[str]", environment: "dict[str, str]"):  # type: ignore[no-untyped-def]
+    """A server for all runs that are started inside the block, with its socket in `folder`.
+
+    Args:
+        environment: laid over this process's; libraries read it as they are imported.
+    """
+    import subprocess
+
+    path = socket_of(folder)
+    # Room for the marks of runs (warm.py), which tell the processes of one from those of another.
+    marks = {"UFT_RUN_DIR": "." * 1024, "SPT_NOENV": "1"}
+    server = subprocess.Popen(
+        [sys.executable, "-m", "recipes.verl_plugin.warm", path],
+        env={**os.environ, **environment, **marks},
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    before = os.environ.get(SHARED)
+    os.environ[SHARED] = path
+    try:
+        yield path
+    finally:
+        os.environ.pop(SHARED) if before is None else os.environ.update({SHARED: before})
+        server.kill()
+        server.wait()
 
 
 def _open_files(but: int) -> "list[int]":
@@ -70,7 +108,7 @@ def main() -> None:
     try:
         connection.connect(path)
         # A worker of Ray's has its three; a process that multiprocessing spawns has the pipes it was told of besides.
-        files = _open_files(connection.fileno()) if "-c" in arguments else [0, 1, 2]
+        files = _open_files(connection.fileno()) if "-c" in arguments and arguments[0] != "-m" else [0, 1, 2]
         asked = {
             "arguments": arguments,
             "environment": dict(os.environ),
@@ -88,8 +126,13 @@ def main() -> None:
     if not taken:
         # No server, or one that died over its imports: it would have said why in the run's log.
         os.execv(sys.executable, [sys.executable, *arguments])
-    # Nothing more is said; this ends when the worker does.
-    connection.recv(1)
+    said = connection.recv(16)
+    code = int(said) if said else 1
+    if code < 0:
+        if code != -signal.SIGKILL:
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

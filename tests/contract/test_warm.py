@@ -1,8 +1,11 @@
 """Workers forked from a warm server: arguments, environment, files and exit as in a process of their own."""
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +14,8 @@ import psutil
 import pytest
 
 from recipes.verl_plugin import warm_client
-from recipes.verl_plugin.warm_client import py_executable, socket_of
+from recipes.verl_plugin.warm_client import SHARED, command, py_executable, shared_server, socket_of
+from recipes.watch.processes import marked_environment, processes_of
 from tests.front_checks import ROOT
 
 pytestmark = pytest.mark.contract
@@ -45,14 +49,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     server.wait()
 
 
-def command(folder: Path, *arguments: str) -> list[str]:
+def as_ray_does(folder: Path, *arguments: str) -> list[str]:
     """As Ray does it: a shell that execs what py_executable says."""
     return ["bash", "-c", f"exec {py_executable(folder)} {folder / 'script.py'} {' '.join(arguments)}"]
 
 
 def test_a_worker_has_its_own_arguments_environment_folder_and_files(folder: Path, tmp_path: Path) -> None:
     env = {**os.environ, "MINE": "own"}
-    done = subprocess.run(command(folder, "a", "b"), env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        as_ray_does(folder, "a", "b"), env=env, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     said, last = done.stdout.splitlines()
     assert said == f'[["a", "b"], "own", "{tmp_path}", "__main__", "{folder}", false]'
     assert last == "at exit"
@@ -61,7 +67,7 @@ def test_a_worker_has_its_own_arguments_environment_folder_and_files(folder: Pat
 
 def test_the_client_lives_as_long_as_its_worker(folder: Path) -> None:
     client = subprocess.Popen(
-        command(folder, "wait"), env={**os.environ, "MINE": ""}, stdout=subprocess.PIPE, text=True
+        as_ray_does(folder, "wait"), env={**os.environ, "MINE": ""}, stdout=subprocess.PIPE, text=True
     )
     assert client.stdout is not None
     client.stdout.readline()
@@ -69,12 +75,47 @@ def test_the_client_lives_as_long_as_its_worker(folder: Path) -> None:
     assert worker.pid != client.pid
     assert client.poll() is None
     worker.kill()
-    assert client.wait(10) == 0
+    assert client.wait(10) == -signal.SIGKILL
+
+
+def test_a_shared_servers_workers_have_their_own_runs_mark_and_end_codes(tmp_path: Path) -> None:
+    short = Path(tempfile.mkdtemp(prefix="uft-", dir="/tmp"))
+    runs = [tmp_path / "a", tmp_path / "b"]
+    (tmp_path / "script.py").write_text(SCRIPT)
+    with shared_server(short, {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1"}) as path:
+        assert os.environ[SHARED] == path
+        clients = [
+            subprocess.Popen(
+                [*command(path), str(tmp_path / "script.py"), "wait"],
+                env={**os.environ, "MINE": "", **marked_environment(run)},
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for run in runs
+        ]
+        workers = []
+        for client, run in zip(clients, runs, strict=True):
+            assert client.stdout is not None
+            client.stdout.readline()
+            workers.append(int(client.stdout.readline()))
+            assert {each.pid for each in processes_of(run)} == {client.pid, workers[-1]}
+        os.kill(workers[0], signal.SIGTERM)
+        assert clients[0].wait(10) == -signal.SIGTERM
+        done = subprocess.run(
+            [*command(path), "-m", "this"], capture_output=True, text=True, check=False, env=os.environ
+        )
+        assert (done.returncode, done.stdout[:20]) == (0, "The Zen of Python, b")
+        failing = subprocess.run([*command(path), "-m", "no_such_module"], capture_output=True, text=True, check=False)
+        assert (failing.returncode, "No module named no_such_module" in failing.stderr) == (1, True)
+        os.kill(workers[1], signal.SIGKILL)
+        clients[1].wait(10)
+    assert SHARED not in os.environ
+    shutil.rmtree(short)
 
 
 def test_without_a_server_the_client_becomes_the_worker(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text("import sys; print(sys.argv[1:]); sys.exit(3)")
-    done = subprocess.run(command(tmp_path, "alone"), capture_output=True, text=True, check=False)
+    done = subprocess.run(as_ray_does(tmp_path, "alone"), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (3, "['alone']\n")
 
 

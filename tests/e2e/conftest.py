@@ -1,12 +1,27 @@
 """What several end-to-end tests share: data, and one UFT run from beginning to end."""
 
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
 from recipes.launch import DONE
-from tests.e2e.support import UFT, run, small_countdown
+from recipes.verl_plugin.environment import CPU
+from recipes.verl_plugin.warm_client import shared_server
+from tests.e2e.support import ROOT, UFT, run, small_countdown
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One server of processes that have imported torch and vLLM, for all runs of a test process."""
+    # Not pytest's folder, whose name is too long for a socket.
+    folder = Path(tempfile.mkdtemp(prefix="uft-", dir="/tmp"))
+    with shared_server(folder, {**CPU, "PYTHONPATH": str(ROOT)}):
+        yield
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
