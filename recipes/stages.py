@@ -85,7 +85,8 @@ def sft_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str)
 
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nnodes=1", f"--nproc_per_node={experiment.n_gpu}"]
     overrides = stage_overrides(experiment).get(SUPERVISED, ())
-    command = [*torchrun, "-m", "recipes.verl_plugin.sft_main", str(run.path), *overrides]
+    module = ["-m", "recipes.verl_plugin.sft_main", str(run.path), *overrides]
+    command = [*torchrun, *module] if experiment.n_gpu > 1 else module
     return Stage(
         f"sft on {Path(experiment.data).name}",
         run,

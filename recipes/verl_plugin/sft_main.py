@@ -1,10 +1,13 @@
-"""Entry of an SFT stage: `torchrun -m recipes.verl_plugin.sft_main FOLDER [OVERRIDES]`, through verl's SFTTrainer.
+"""Entry of an SFT stage: `python -m recipes.verl_plugin.sft_main FOLDER [OVERRIDES]`, or the same through torchrun on
+several devices; verl's SFTTrainer.
 
 Started by recipes/launch.py, which writes FOLDER/verl.yaml.
 """
 
 import faulthandler
+import os
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -91,8 +94,19 @@ class UnifiedSFTTrainer(sft_trainer.SFTTrainer):
             records.phase("finished", self.total_training_steps)
 
 
+def _alone() -> None:
+    """What torchrun would say to the only process of a group."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ.update({"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", **address})
+
+
 def main() -> None:
     """Run one SFT stage to its end."""
+    if "RANK" not in os.environ:
+        _alone()
     faulthandler.register(signal.SIGUSR1, file=sys.stderr)
     check_verl_version()
     folder, overrides = arguments()
