@@ -1,0 +1,84 @@
+"""Seconds of every test file: held to a budget, and written into docs/tests.md by `python3 -m tests all`."""
+
+import json
+import os
+import platform
+from collections import defaultdict
+from datetime import date
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TABLE = ROOT / "docs/tests.md"
+TIMES = "UFT_TEST_TIMES"
+"""Environment variable: a file to which the times of a session are added."""
+
+BUDGETS = {"tests/unit": 60.0, "tests/contract": 90.0, "tests/e2e": 480.0, "tests/gpu": 600.0}
+"""Seconds of a file, by its folder: about three times what the slowest ordinary one takes on two idle cores."""
+
+LONGER = {
+    "tests/contract/test_rollout_hooks.py": 180.0,  # an engine of vLLM's, and 100,000 samples
+    "tests/contract/test_verl_hooks.py": 180.0,  # a fresh interpreter for each process of a run
+    "tests/unit/test_code_style.py": 180.0,  # mypy of everything
+    "tests/e2e/test_algorithms.py": 1200.0,  # a run for each of four algorithms
+    "tests/e2e/test_alignment_runs.py": 1200.0,
+    "tests/e2e/test_published_models.py": 900.0,
+    "tests/e2e/test_resume.py": 900.0,
+}
+"""Files with a reason for more."""
+
+
+def budget(file: str) -> float:
+    """Seconds that a test file may take, all its fixtures included."""
+    return LONGER.get(file, next((seconds for folder, seconds in BUDGETS.items() if file.startswith(folder)), 60.0))
+
+
+class Times:
+    """Adds up what pytest reports of each file."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.outcomes: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+
+    def add(self, nodeid: str, when: str, outcome: str, seconds: float) -> None:
+        """One phase of one test."""
+        file = nodeid.partition("::")[0]
+        self.seconds[file] += seconds
+        if when == "call" or outcome != "passed":
+            self.outcomes[file][outcome] += 1
+
+    def over(self) -> list[str]:
+        """A line for each file that took longer than its budget."""
+        return [
+            f"{file}: {seconds:.0f} s, over its budget of {budget(file):.0f} s (tests/times.py)"
+            for file, seconds in sorted(self.seconds.items())
+            if seconds > budget(file)
+        ]
+
+    def write(self) -> None:
+        """Add the session to the file that TIMES names, if it names one."""
+        if file := os.environ.get(TIMES):
+            before = json.loads(Path(file).read_text()) if Path(file).exists() else {}
+            now = {name: {"seconds": round(self.seconds[name], 1), **self.outcomes[name]} for name in self.seconds}
+            Path(file).write_text(json.dumps(before | now), encoding="utf-8")
+
+
+def write_table(times: Path, wall: float) -> None:
+    """The table of docs/tests.md from the times of a session of all tests."""
+    found = json.loads(times.read_text(encoding="utf-8"))
+    total = {key: sum(each.get(key, 0) for each in found.values()) for key in ("passed", "failed", "skipped")}
+    version = platform.python_version()
+    lines = [
+        "# The tests, and what they cost",
+        "",
+        f"Written by `python3 -m tests all` on {date.today()} ({os.cpu_count()} cores, Python {version}): "
+        f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped in {wall / 60:.0f} minutes.",
+        "Two files run at a time, so the seconds of the files add up to more. A file that takes longer than its budget",
+        "fails the session (`tests/times.py`).",
+        "",
+        "| file | seconds | budget | passed | failed | skipped |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, each in sorted(found.items(), key=lambda item: -item[1]["seconds"]):
+        counts = " | ".join(str(each.get(key, 0)) for key in ("passed", "failed", "skipped"))
+        lines.append(f"| {name.removeprefix('tests/')} | {each['seconds']:.0f} | {budget(name):.0f} | {counts} |")
+    TABLE.write_text("\n".join(lines) + "\n", encoding="utf-8")
