@@ -170,10 +170,8 @@ def with_hint(messages: Sequence[Mapping[str, Any]], style: PromptStyle, hint: s
     # At once: the question may hold the word {hint}.
     wrapped = re.sub(r"\{(question|hint)\}", lambda found: parts[found[1]], wrap)
     framed = wrapped if question is None else style.messages(Question(wrapped, question.example))[-1]["content"]
-    return [
-        *({"role": str(m["role"]), "content": str(m["content"])} for m in before),
-        {"role": str(last["role"]), "content": framed},
-    ]
+    turns = [*before, {**last, "content": framed}]
+    return [{"role": str(turn["role"]), "content": str(turn["content"])} for turn in turns]
 
 
 def restyle(row: Row, style: PromptStyle, where: str) -> Row:

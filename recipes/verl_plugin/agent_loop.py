@@ -200,7 +200,7 @@ class HintedAgentLoop(AgentLoopBase):
             extra_fields=extra,
         )
 
-    def _question(self, row: dict[str, Any], plan: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    def _question(self, row: dict[str, Any], plan: dict[str, Any]) -> tuple[list[Any], dict[str, int]]:
         """(messages, part of the record): the prompt, with as many texts of a hint as the longest prompt leaves room
         for where the plan puts one into the question."""
         messages = list(row["raw_prompt"])

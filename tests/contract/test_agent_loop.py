@@ -96,14 +96,16 @@ class Characters:
         return "".join(chr(token) for token in ids if token or not skip_special_tokens)
 
 
-def loop(engine: ScriptedEngine, response_length: int = 40, reward: str | None = None, **uft: Any) -> HintedAgentLoop:
+def loop(
+    engine: ScriptedEngine, response_length: int = 40, reward: str | None = None, prompt_length: int = 100, **uft: Any
+) -> HintedAgentLoop:
     """The loop without verl's constructor."""
     made = object.__new__(HintedAgentLoop)
     how = {"reward": reward, "answer_format": "tags"}
     made.config = OmegaConf.create(
         {"uft": settings(**uft), "reward": {"custom_reward_function": {"reward_kwargs": how}}}
     )
-    made.rollout_config = SimpleNamespace(response_length=response_length)
+    made.rollout_config = SimpleNamespace(response_length=response_length, prompt_length=prompt_length)
     made.server_manager = engine
 
     made.tokenizer = Characters()
@@ -111,7 +113,11 @@ def loop(engine: ScriptedEngine, response_length: int = 40, reward: str | None =
     async def initial(messages: list[dict[str, str]], **_: Any) -> list[int]:
         return [ord(character) for character in messages[0]["content"]]
 
+    def at_once(messages: list[dict[str, str]]) -> list[int]:
+        return [ord(character) for character in messages[0]["content"]]
+
     made.ct_build_initial_tokens = initial  # type: ignore[method-assign]
+    made.continuous_token_builder = SimpleNamespace(build_initial_tokens=at_once)
     return made
 
 
@@ -144,6 +150,20 @@ def test_the_hint_is_a_masked_prefix_of_the_response() -> None:
         "truncated": 0,
     }
     assert done.extra_fields["min_global_steps"] == 1
+
+
+def test_a_hint_in_the_question_is_prompt_and_loses_whole_texts_until_it_fits() -> None:
+    plans = [{"length": 2, "pieces": 2, "wrap": "{question}<{hint}>"}]
+    shown = [f"q0 <{''.join(HINT[:pieces])}>" for pieces in (1, 2)]
+    for room, text in ((len(shown[1]), shown[1]), (len(shown[1]) - 1, shown[0]), (len(shown[0]) - 1, "q0 ")):
+        engine = ScriptedEngine([7, 0])
+        done = roll(loop(engine, prompt_length=room, prompt_style="none"), pieces=2, plans=plans)
+        assert "".join(map(chr, done.prompt_ids)) == text
+        assert engine.asked["prompt_ids"] == done.prompt_ids
+        assert (done.response_ids, done.response_mask) == ([7, 0], [1, 1])
+        record = done.extra_fields["uft"]
+        assert (record["hint_tokens"], record["in_prompt"]) == (0, 1)
+        assert record["prompt_hint_tokens"] == len(text) - len("q0 ")
 
 
 def test_generation_is_bounded_by_its_own_budget_and_by_the_response() -> None:

@@ -89,6 +89,7 @@ def test_plans_travel_as_segments_texts_shares_and_demonstrations() -> None:
     assert as_record(Hint(3), 9) == {"length": 3, "pieces": 5}
     assert as_record(Hint(7), 9) == {"length": 5, "pieces": 9}
     assert as_record(Hint(share=0.5), 8) == {"length": 2, "pieces": 4, "share": 0.5}
+    assert as_record(Hint(2, where="prompt", wrap="{hint}"), 4) == {"length": 2, "pieces": 2, "wrap": "{hint}"}
     assert as_record(Demonstration(), 9) == {"length": 0, "pieces": 0, "demonstration": 1}
 
 

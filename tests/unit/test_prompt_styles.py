@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_prep.countdown import Space, generate, to_row
-from data_prep.prompt_styles import STYLES, Question, completion_prompt, read_completion, restyle
+from data_prep.prompt_styles import STYLES, Question, completion_prompt, read_completion, restyle, with_hint
 from data_prep.schema import SchemaError, build_row, validate_row
 from reward_fns import compute_score
 
@@ -38,6 +38,21 @@ def test_the_completion_style_is_the_published_prompt() -> None:
 def test_a_question_is_found_again_in_its_prompt(text: str, example: str) -> None:
     question = Question(text, example)
     assert read_completion(completion_prompt(question)) == question
+
+
+@pytest.mark.parametrize("style", STYLES.values(), ids=STYLES)
+@given(text=TEXT, hint=TEXT)
+def test_a_hint_stands_inside_the_frame_of_every_style(style, text: str, hint: str) -> None:
+    bare = style.messages(Question(text, "12"))
+    found = with_hint([{"role": "system", "content": "s"}, *bare], style, hint, "{question}\n[{hint}]")
+    assert found[0] == {"role": "system", "content": "s"}
+    assert found[1:] == style.messages(Question(f"{text}\n[{hint}]", "12"))
+
+
+def test_words_of_the_question_are_not_taken_for_places_and_a_prompt_without_a_frame_is_wrapped_whole() -> None:
+    asked = [{"role": "user", "content": "Is {hint} a word?"}]
+    [found] = with_hint(asked, STYLES["completion"], "{question}", "{question} {hint}")
+    assert found["content"] == "Is {hint} a word? {question}"
 
 
 def test_another_prompt_is_not_taken_for_one() -> None:
