@@ -7,11 +7,13 @@ writes items.jsonl (one line a problem and sample; a stopped evaluation goes on 
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,10 @@ from data_prep.prompt_styles import STYLES, question_text
 from data_prep.schema import content_hash
 from eval.generate import generate
 from eval.metrics import summarise
-from eval.models import Weights, resolve_model
+from eval.models import Weights, chosen_weights, resolve_model
 from eval.problems import EvaluationError, Problem, Settings, load_problems
 from reward_fns import compute_score
+from reward_fns.votes import votes
 
 ITEMS, RESULTS, SETTINGS = "items.jsonl", "results.json", "settings.json"
 
@@ -38,6 +41,17 @@ def judge(settings: Settings, problem: Problem, answer: dict[str, Any]) -> dict[
     )
     group = {"group": problem.group} if problem.group else {}
     return {**answer, "data_source": problem.data_source, **group, **verdict, "ground_truth": problem.ground_truth}
+
+
+def with_votes(settings: Settings, problem: Problem, judged: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The judged samples of one problem, each with what it votes for: the number of the first sample that equals it."""
+    read = [None if item["parse_fail"] else str(item["pred"]) for item in judged]
+    right = [item["acc"] for item in judged]
+    chosen = votes(problem.data_source, read, right, problem.ground_truth, reward=settings.reward)
+    return [
+        {**item, "vote": None if place is None else judged[place]["sample"]}
+        for item, place in zip(judged, chosen, strict=True)
+    ]
 
 
 def evaluate(
@@ -72,6 +86,10 @@ def evaluate(
         with (out / ITEMS).open("a", encoding="utf-8") as file, ThreadPoolExecutor() as threads:
             for answers in generate(settings, left, Weights(settings.model, settings.adapter), device, gpu_memory):
                 judged = list(threads.map(lambda a: judge(settings, by_number[a["problem"]], a), answers))
+                if settings.n_samples > 1:
+                    parts = [list(part) for _, part in groupby(judged, key=lambda item: item["problem"])]
+                    voted = threads.map(lambda p: with_votes(settings, by_number[p[0]["problem"]], p), parts)
+                    judged = [item for part in voted for item in part]
                 file.write("".join(json.dumps(item, ensure_ascii=False) + "\n" for item in judged))
                 file.flush()
                 os.fsync(file.fileno())
@@ -141,6 +159,7 @@ def main() -> None:
     given = vars(parser.parse_args())
     out, device, data = given.pop("out"), given.pop("device"), given.pop("data")
     weights = resolve_model(given.pop("model"))
+    print(f"weights: {chosen_weights(weights)}", file=sys.stderr)
     settings = Settings(
         model=weights.path,
         adapter=weights.adapter,

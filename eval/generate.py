@@ -1,5 +1,6 @@
-"""Answers of a model by vLLM, chunk by chunk, each by its problem's own seed."""
+"""Answers of a model by vLLM, chunk by chunk, each by a seed of its own."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,16 @@ from eval.problems import Problem, Settings
 
 # Problems between two writes of items.jsonl: what a kill can cost.
 CHUNK = 256
+
+
+def sample_seed(seed: int, problem: Problem, sample: int) -> int:
+    """Seed of one answer (63 bits). The text is in it: the first problem of two files is not the same one.
+
+    Seeds that are counted up would share noise, since vLLM's n answers of a request take its seed, seed + 1, ...
+    """
+    asked = "\n".join(message["content"] for message in problem.messages)
+    key = f"{seed}|{problem.data_source}|{problem.number}|{sample}|{asked}"
+    return int.from_bytes(hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big") >> 1
 
 
 def generate(
@@ -54,29 +65,28 @@ def generate(
         **adapter,
     )
     request = LoRARequest("adapter", 1, weights.adapter) if weights.adapter else None
+    samples = range(settings.n_samples)
     for start in range(0, len(problems), CHUNK):
-        chunk = range(start, min(start + CHUNK, len(problems)))
+        asked = [(at, sample) for at in range(start, min(start + CHUNK, len(problems))) for sample in samples]
         sampling = [
             SamplingParams(
-                n=settings.n_samples,
                 temperature=settings.temperature,
                 top_p=settings.top_p,
                 max_tokens=settings.max_response_length,
-                # Per problem, so that an answer does not depend on which others are asked with it.
-                seed=None if settings.temperature == 0 else settings.seed * 1_000_003 + problems[at].number,
+                # Of its own, so that an answer depends neither on the others nor on which are asked with it.
+                seed=None if settings.temperature == 0 else sample_seed(settings.seed, problems[at], sample),
             )
-            for at in chunk
+            for at, sample in asked
         ]
-        found = engine.generate([inputs[at] for at in chunk], sampling, use_tqdm=False, lora_request=request)
+        found = engine.generate([inputs[at] for at, _ in asked], sampling, use_tqdm=False, lora_request=request)
         yield [
             {
                 "problem": problems[at].number,
-                "sample": number,
+                "sample": sample,
                 "input": texts[at],
-                "output": output.text,
-                "tokens": len(output.token_ids),
-                "truncated": output.finish_reason == "length",
+                "output": answer.outputs[0].text,
+                "tokens": len(answer.outputs[0].token_ids),
+                "truncated": answer.outputs[0].finish_reason == "length",
             }
-            for at, answers in zip(chunk, found, strict=True)
-            for number, output in enumerate(answers.outputs)
+            for (at, sample), answer in zip(asked, found, strict=True)
         ]

@@ -1,10 +1,11 @@
-"""Confidence intervals, paired comparison of two models, and means over seeds. Pure functions on numbers.
-The unit of chance is the problem: samples of one problem resemble each other."""
+"""Confidence intervals of accuracies and of differences between algorithms. Pure functions on numbers.
+Chance has two sources: the seeds, of which there are few (Student's t), and the problems (resampled, or closed forms).
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean, stdev
 from typing import TypeVar
@@ -14,8 +15,8 @@ import numpy as np
 RESAMPLES = 10_000
 Problem = TypeVar("Problem", bound=Hashable)
 
-_EXACT_SIGN_FLIPS = 16
 _BLOCK = 2_000_000
+_HALVINGS = 80
 
 
 @dataclass(frozen=True)
@@ -25,21 +26,6 @@ class Interval:
     mean: float
     low: float
     high: float
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Model A minus model B on the same problems."""
-
-    problems: int
-    difference: Interval
-    wins: int
-    """Problems on which A is better."""
-    losses: int
-    p_value: float
-    """Two-sided, of the hypothesis that A and B are exchangeable on every problem."""
-    test: str
-    """"exact McNemar", "exact sign flips" or "sampled sign flips"."""
 
 
 @dataclass(frozen=True)
@@ -54,59 +40,166 @@ class Seeds:
     """Sample standard deviation; None with one seed, of which nothing is known about the spread."""
 
 
-def bootstrap(values: Sequence[float], *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
-    """Percentile interval of a mean. `values` has one number a problem (its mean over samples): the unit of chance is
-    the problem, because samples of one problem resemble each other.
+@dataclass(frozen=True)
+class Spread:
+    """A mean over seeds and how well it is known."""
+
+    mean: float
+    error: float
+    """Standard error of the mean."""
+    df: int
+    """Degrees of freedom of that error."""
+
+
+def student_tail(t: float, df: int) -> float:
+    """P(|T| > t) of Student's t with `df` degrees of freedom, in closed form (Abramowitz and Stegun 26.7.3, 26.7.4)."""
+    if df < 1:
+        raise ValueError(f"Student's t needs at least 1 degree of freedom, got {df}")
+    angle = math.atan(abs(t) / math.sqrt(df))
+    sine, square = math.sin(angle), math.cos(angle) ** 2
+    odd = df % 2
+    term, total = (math.cos(angle), 0.0) if odd else (1.0, 0.0)
+    for k in range(1 + odd, df, 2):
+        total += term
+        term *= square * k / (k + 1)
+    inside = 2 / math.pi * (angle + sine * total) if odd else sine * total
+    return max(0.0, 1.0 - inside)
+
+
+def student_quantile(df: int, level: float = 0.95) -> float:
+    """The t that |T| stays below with probability `level`, e.g. 4.303 for 2 degrees of freedom."""
+    return _crossing(lambda t: student_tail(t, df) <= 1 - level, 1.0)
+
+
+def over_seeds(values: Sequence[float]) -> Seeds:
+    """Mean, lowest, highest and spread of one number a seed."""
+    if not values:
+        raise ValueError("a mean over seeds needs at least one seed")
+    return Seeds(len(values), fmean(values), min(values), max(values), stdev(values) if len(values) > 1 else None)
+
+
+def spread(values: Sequence[float]) -> Spread | None:
+    """Of one number a seed (an accuracy, or a difference of two runs with the same seed); None with one seed."""
+    if len(values) < 2:
+        return None
+    return Spread(fmean(values), stdev(values) / math.sqrt(len(values)), len(values) - 1)
+
+
+def spread_apart(a: Sequence[float], b: Sequence[float]) -> Spread | None:
+    """Of mean(a) - mean(b) where the two have other seeds: Welch's error with the smaller degrees of freedom, which is
+    on the safe side; None where one of them has one seed."""
+    of_a, of_b = spread(a), spread(b)
+    if of_a is None or of_b is None:
+        return None
+    return Spread(of_a.mean - of_b.mean, math.hypot(of_a.error, of_b.error), min(of_a.df, of_b.df))
+
+
+def t_interval(found: Spread, *, level: float = 0.95) -> Interval:
+    """Student's interval over seeds: what other seeds would do on these problems."""
+    half = student_quantile(found.df, level) * found.error
+    return Interval(found.mean, found.mean - half, found.mean + half)
+
+
+def over_both(seeds: Spread | None, problems: Interval, *, level: float = 0.95) -> Interval:
+    """An interval over seeds and problems: Student's half-width over seeds and that over problems, as the legs of a
+    right angle. With one seed it is the one over problems.
+
+    Each leg has the quantile of its own distribution, so that with independent errors the coverage is not below `level`
+    (Banerjee, Sankhya 22, 1960); no degrees of freedom have to be guessed for the sum. The noise of single answers is
+    in both legs, which makes it a little wide.
+
+    Args:
+        problems: an interval of the same level, of the same mean.
     """
-    return stratified_bootstrap([values], level=level, resamples=resamples, seed=seed)
+    if seeds is None:
+        return problems
+    half = student_quantile(seeds.df, level) * seeds.error
+    low, high = math.hypot(half, problems.mean - problems.low), math.hypot(half, problems.high - problems.mean)
+    return Interval(problems.mean, problems.mean - low, problems.mean + high)
 
 
-def stratified_bootstrap(
-    strata: Sequence[Sequence[float]], *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
-) -> Interval:
-    """Percentile interval of the unweighted mean of the strata's means; problems are redrawn within each stratum."""
+def p_value(seeds: Spread | None, problems: Interval) -> float:
+    """Two-sided p-value of a difference of 0: the level at which `over_both` would just reach it.
+
+    Args:
+        problems: the 95 % interval over problems; its end on the side of 0 scales as a normal's.
+    """
+    reach = abs(problems.low - problems.mean if problems.mean > 0 else problems.high - problems.mean)
+    if problems.mean == 0:
+        return 1.0
+    of_problems = reach / NormalDist().inv_cdf(0.975)
+    if seeds is None or seeds.error == 0:
+        return 0.0 if of_problems == 0 else 2 * (1 - NormalDist().cdf(abs(problems.mean) / of_problems))
+
+    def beyond(t: float) -> bool:
+        tail = student_tail(t, seeds.df)
+        z = -NormalDist().inv_cdf(tail / 2) if tail > 0 else math.inf
+        return math.hypot(t * seeds.error, z * of_problems) >= abs(problems.mean)
+
+    return student_tail(_crossing(beyond, 1.0), seeds.df)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for their number (Holm 1979): by chance alone any of them is below .05 in 5 % of such sets."""
+    corrected, so_far = [0.0] * len(p_values), 0.0
+    for rank, at in enumerate(sorted(range(len(p_values)), key=lambda each: p_values[each])):
+        so_far = max(so_far, min(1.0, (len(p_values) - rank) * p_values[at]))
+        corrected[at] = so_far
+    return corrected
+
+
+def over_problems(values: Sequence[float], *, level: float = 0.95, resamples: int = RESAMPLES) -> Interval:
+    """Interval of a mean of shares. `values` has one number from 0 to 1 a problem (its mean over samples): the unit of
+    chance is the problem, because samples of one problem resemble each other.
+
+    Wilson's where every value is 0 or 1, else a bootstrap.
+    """
+    if len(values) and all(value in (0, 1) for value in values):
+        return wilson(int(sum(values)), len(values), level=level)
+    return bootstrap(values, level=level, resamples=resamples)
+
+
+def of_differences(values: Sequence[float], *, level: float = 0.95, resamples: int = RESAMPLES) -> Interval:
+    """Interval of a mean of paired differences, one number from -1 to 1 a problem.
+
+    Agresti and Min's (2005, half an answer more in each of the four cells) where every value is -1, 0 or 1: two models
+    that agree on 30 problems need not agree on all. Else a bootstrap.
+    """
+    if not len(values) or any(value not in (-1, 0, 1) for value in values):
+        return bootstrap(values, level=level, resamples=resamples)
+    n, wins, losses = len(values) + 2, sum(v > 0 for v in values) + 0.5, sum(v < 0 for v in values) + 0.5
+    mean, centre = fmean(values), (wins - losses) / n
+    half = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(wins + losses - (wins - losses) ** 2 / n) / n
+    return Interval(mean, max(-1.0, min(mean, centre - half)), min(1.0, max(mean, centre + half)))
+
+
+def over_strata(strata: Sequence[Sequence[float]], *, level: float = 0.95, resamples: int = RESAMPLES) -> Interval:
+    """Interval of the unweighted mean of the strata's means, problems being drawn within each: the half-widths of
+    `over_problems` of each stratum, squared and summed (Zou and Donner 2008)."""
     if not strata or not all(len(values) for values in strata):
         raise ValueError("an interval needs at least one problem in every part")
-    rng = np.random.default_rng(seed)
-    means = np.zeros(resamples)
-    for values in strata:
-        means += _redrawn(rng, np.asarray([values], dtype=float), resamples)[:, 0]
-    low, high = np.quantile(means / len(strata), [(1 - level) / 2, (1 + level) / 2])
-    return Interval(fmean(fmean(values) for values in strata), float(low), float(high))
+    parts = [over_problems(values, level=level, resamples=resamples) for values in strata]
+    mean = fmean(part.mean for part in parts)
+    below = math.hypot(*(part.mean - part.low for part in parts)) / len(parts)
+    above = math.hypot(*(part.high - part.mean for part in parts)) / len(parts)
+    return Interval(mean, mean - below, mean + above)
 
 
-def crossed_bootstrap(
-    table: Sequence[Sequence[float]], *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
-) -> Interval:
-    """Percentile interval of the mean of a table with a row a seed and a column a problem; both are redrawn.
-
-    With one row it is `bootstrap`. With two or three rows the spread between seeds is hardly known and the interval
-    too narrow: give the range beside it.
-    """
-    values = np.asarray(table, dtype=float)
-    if values.ndim != 2 or not values.size:
-        raise ValueError("an interval needs a row a seed and a column a problem")
-    rng = np.random.default_rng(seed)
-    seeds = len(values)
-    weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
-    means = (weights * _redrawn(rng, values, resamples)).sum(axis=1)
+def bootstrap(values: Sequence[float], *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
+    """Percentile interval of a mean, values being redrawn. It has no width where all are equal."""
+    if not len(values):
+        raise ValueError("an interval needs at least one problem")
+    # The mean depends only on how often each distinct value is drawn, and there are few.
+    distinct, counts = np.unique(np.asarray(values, dtype=float), return_counts=True)
+    rng, total, block = np.random.default_rng(seed), len(values), max(1, _BLOCK // len(counts))
+    sizes = [min(block, resamples - start) for start in range(0, resamples, block)]
+    means = np.concatenate([rng.multinomial(total, counts / total, size=size) @ distinct / total for size in sizes])
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(values.mean()), float(low), float(high))
-
-
-def _redrawn(rng: np.random.Generator, table: np.ndarray, resamples: int) -> np.ndarray:
-    """Means of a table's rows, shape (resamples, rows), with its columns drawn with replacement."""
-    # They depend only on how often each distinct column is drawn, and answers of 0 and 1 have few.
-    distinct, counts = np.unique(table, axis=1, return_counts=True)
-    total, block = table.shape[1], max(1, _BLOCK // len(counts))
-    parts = [min(block, resamples - start) for start in range(0, resamples, block)]
-    return np.concatenate([rng.multinomial(total, counts / total, size=size) @ distinct.T / total for size in parts])
+    return Interval(fmean(values), float(low), float(high))
 
 
 def wilson(correct: int, problems: int, *, level: float = 0.95) -> Interval:
-    """Wilson's interval of a share, for one sample a problem: a check on the bootstrap, and right near 0 and 1, where
-    the bootstrap of all-equal answers has no width.
-    """
+    """Wilson's interval of a share, for one sample a problem: right near 0 and 1 too, e.g. 0 to .114 for 0 of 30."""
     if not 0 <= correct <= problems or problems < 1:
         raise ValueError(f"a share needs 0 <= correct <= problems, got {correct} of {problems}")
     z = NormalDist().inv_cdf((1 + level) / 2)
@@ -117,27 +210,6 @@ def wilson(correct: int, problems: int, *, level: float = 0.95) -> Interval:
     return Interval(share, max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half)))
 
 
-def compare(
-    a: Mapping[Problem, float], b: Mapping[Problem, float], *, resamples: int = RESAMPLES, seed: int = 0
-) -> Comparison:
-    """Compare two models by their values (mean over samples) on the same problems.
-
-    Values of only 0 and 1 are tested by McNemar's exact test, others by flipping the signs of the differences.
-    Raises ValueError when the problems are not the same: a comparison may not choose its problems.
-    """
-    if a.keys() != b.keys() or not a:
-        odd = sorted(map(str, a.keys() ^ b.keys()))
-        raise ValueError(f"a paired comparison needs the same problems: {len(odd)} are in one only, e.g. {odd[:3]}")
-    differences = [a[problem] - b[problem] for problem in a]
-    wins, losses = sum(each > 0 for each in differences), sum(each < 0 for each in differences)
-    if all(value in (0.0, 1.0) for value in (*a.values(), *b.values())):
-        p_value, test = mcnemar(wins, losses), "exact McNemar"
-    else:
-        p_value, test = sign_flips(differences, resamples=resamples, seed=seed)
-    interval = bootstrap(differences, resamples=resamples, seed=seed)
-    return Comparison(len(differences), interval, wins, losses, p_value, test)
-
-
 def mcnemar(wins: int, losses: int) -> float:
     """Exact two-sided p-value: is a win as likely as a loss among the problems on which two models differ?"""
     total = wins + losses
@@ -145,27 +217,21 @@ def mcnemar(wins: int, losses: int) -> float:
     return min(1.0, 2 * tail / 2**total)
 
 
-def sign_flips(differences: Sequence[float], *, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, str]:
-    """Two-sided p-value of a mean difference under random signs, and whether all signs were tried or some sampled."""
-    moved = np.array([each for each in differences if each != 0], dtype=float)
-    if not len(moved):
-        return 1.0, "exact sign flips"
-    # Sums of the same numbers in another order may differ in the last digits.
-    reached = abs(moved.sum()) * (1 - 1e-9)
-    if len(moved) <= _EXACT_SIGN_FLIPS:
-        bits = np.arange(2 ** len(moved))[:, None] >> np.arange(len(moved)) & 1
-        return float((np.abs((2 * bits - 1) @ moved) >= reached).mean()), "exact sign flips"
-    rng = np.random.default_rng(seed)
-    hits, block = 0, max(1, _BLOCK // len(moved))
-    for start in range(0, resamples, block):
-        signs = 2 * rng.integers(0, 2, size=(min(block, resamples - start), len(moved))) - 1
-        hits += int((np.abs(signs @ moved) >= reached).sum())
-    # The observed signs are one of the possible draws: a sampled p-value is never 0.
-    return (hits + 1) / (resamples + 1), "sampled sign flips"
+def paired(a: Mapping[Problem, float], b: Mapping[Problem, float]) -> list[float]:
+    """a - b on each problem. Raises ValueError when the problems are not the same: a comparison may not choose them."""
+    if a.keys() != b.keys() or not a:
+        odd = sorted(map(str, a.keys() ^ b.keys()))
+        raise ValueError(f"a paired comparison needs the same problems: {len(odd)} are in one only, e.g. {odd[:3]}")
+    return [a[problem] - b[problem] for problem in a]
 
 
-def over_seeds(values: Sequence[float]) -> Seeds:
-    """Mean, lowest, highest and spread of one number a seed."""
-    if not values:
-        raise ValueError("a mean over seeds needs at least one seed")
-    return Seeds(len(values), fmean(values), min(values), max(values), stdev(values) if len(values) > 1 else None)
+def _crossing(reached: Callable[[float], bool], start: float) -> float:
+    """The least x >= 0 from which on `reached` holds."""
+    high = start
+    while not reached(high):
+        high *= 2
+    low = 0.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if reached(middle) else (middle, high)
+    return high

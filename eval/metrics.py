@@ -1,19 +1,19 @@
 """Numbers of evaluations: pass@k, avg@k, maj@k and the summary of all answers. Pure functions, no files.
 
 Item (one answer): {"problem": 3, "sample": 0, "data_source": "countdown", "tokens": 30, "truncated": false, "acc": 1.0,
-"format": 1.0, "parse_fail": 0.0, "reward_error": 0.0, "timeout": 0.0, "pred": "1 + 2", "group": "3 numbers"}
+"format": 1.0, "parse_fail": 0.0, "reward_error": 0.0, "timeout": 0.0, "pred": "1 + 2", "group": "3 numbers", "vote": 0}
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from statistics import fmean
 
 import numpy as np
 
-from eval.intervals import bootstrap, stratified_bootstrap
+from eval.intervals import over_problems, over_strata
 
 Item = Mapping[str, object]
 
@@ -38,15 +38,18 @@ def average_at_k(correct: Sequence[float]) -> float:
     return fmean(correct)
 
 
-def majority_at_k(answers: Sequence[str | None], correct: Sequence[float]) -> float:
+def majority_at_k(answers: Sequence[Hashable | None], correct: Sequence[float]) -> float:
     """Is the most frequent of k answers to one problem right?
 
-    Answers are told apart by their text; None is unreadable and has no vote, and nobody voting is 0. Between answers
-    with equally many votes the value is the expectation of a fair draw.
+    Args:
+        answers: what each sample votes for, equal for equal answers (reward_fns.votes); None is unreadable and has no
+            vote. Nobody voting is 0; between answers with equally many votes the value is the expectation of a fair
+            draw.
+        correct: the verdict on each.
     """
     if len(answers) != len(correct) or not answers:
         raise ValueError(f"maj@k needs as many answers as verdicts, got {len(answers)} and {len(correct)}")
-    votes: dict[str, list[float]] = defaultdict(list)
+    votes: dict[Hashable, list[float]] = defaultdict(list)
     for answer, verdict in zip(answers, correct, strict=True):
         if answer is not None:
             votes[answer].append(verdict)
@@ -95,9 +98,9 @@ def summarise(items: Sequence[Item], ks: Sequence[int] | None = None) -> dict[st
     Returns:
         {"sources": {data_source: block}, "groups": {data_source: {group: block}} (where items have a group),
         "pooled": block over all answers, "mean_over_sources_unweighted": block}. A block holds problems, samples,
-        accuracy with accuracy_low and accuracy_high (95 %, over problems), pass@k, avg@n and
-        maj@n, format_rate, partial, tokens_mean, tokens_p50, tokens_p95, truncation_rate and error_<type>: of every
-        answer that is not correct, one reason. n is the least number of samples a problem has.
+        accuracy with accuracy_low and accuracy_high (95 %, over problems), pass@k, avg@n and maj@n (by the field
+        `vote`, else by the text read), format_rate, partial, tokens_mean, tokens_p50, tokens_p95, truncation_rate and
+        error_<type>: of every answer that is not correct, one reason. n is the least number of samples a problem has.
 
     Raises:
         ValueError: for no items, a verdict other than 0 or 1, or a sample that occurs twice; it names the item.
@@ -149,7 +152,7 @@ def _accuracies(items: Sequence[Item]) -> list[float]:
 def _block(items: Sequence[Item], ks: Sequence[int] | None) -> dict[str, float]:
     problems = _by_problem(items)
     n = min(map(len, problems))
-    accuracy = bootstrap(_accuracies(items))
+    accuracy = over_problems(_accuracies(items))
     block: dict[str, float] = {
         "problems": len(problems),
         "samples": len(items),
@@ -164,7 +167,7 @@ def _block(items: Sequence[Item], ks: Sequence[int] | None) -> dict[str, float]:
     block[f"avg@{n}"] = fmean(average_at_k([_number(item, "acc") for item in samples]) for samples in first)
     block[f"maj@{n}"] = fmean(
         majority_at_k(
-            [None if _number(item, "parse_fail") else str(item["pred"]) for item in samples],
+            [None if _number(item, "parse_fail") else item.get("vote", item["pred"]) for item in samples],
             [_number(item, "acc") for item in samples],
         )
         for samples in first
@@ -188,7 +191,7 @@ def _unweighted(sources: Mapping[str, Mapping[str, float]], items: Mapping[str, 
     blocks = list(sources.values())
     shared = [name for name in blocks[0] if all(name in block for block in blocks)]
     mean = {name: fmean(block[name] for block in blocks) for name in shared}
-    accuracy = stratified_bootstrap([_accuracies(each) for each in items.values()])
+    accuracy = over_strata([_accuracies(each) for each in items.values()])
     return mean | {
         "problems": sum(block["problems"] for block in blocks),
         "samples": sum(block["samples"] for block in blocks),

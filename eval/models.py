@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ADAPTER_CONFIG = "adapter_config.json"
+LAST, BEST = "last", "best"
 ROOT = Path(__file__).resolve().parents[1]
 # What vLLM may be told as the largest rank of an adapter (vllm.config.lora.MaxLoRARanks).
 ENGINE_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
@@ -45,8 +46,9 @@ def find_model(model: str) -> str:
 def resolve_model(model: str) -> Weights:
     """Find the weights behind a name; sharded training checkpoints are merged first, beside themselves.
 
-    A run's folder stands for its best weights (else its last ones); a checkpoint for its Hugging Face copy, or for what
-    verl's merger makes of its shards.
+    A run's folder stands for its last weights: which step validates best was picked on the test problems, so an
+    accuracy of hf/best on them is too high. A checkpoint stands for its Hugging Face copy, or for what verl's merger
+    makes of its shards.
 
     Raises:
         ModelError: for a folder without weights.
@@ -54,7 +56,7 @@ def resolve_model(model: str) -> Weights:
     folder = Path(find_model(model))
     if not folder.is_dir():
         return Weights(model)
-    for place in (folder, *(folder / "hf" / part for part in ("best", "last"))):
+    for place in (folder, *(folder / "hf" / part for part in (LAST, BEST))):
         if (place / ADAPTER_CONFIG).exists():
             return _adapter(place)
         if has_weights(place):
@@ -66,8 +68,28 @@ def resolve_model(model: str) -> Weights:
             return Weights(str(_merged(place)))
     raise ModelError(
         f"--model {model}: no weights in this folder. It may be a Hugging Face model (config.json and *.safetensors), "
-        f"a run (hf/best), a checkpoint (checkpoints/global_step_N) or an adapter ({ADAPTER_CONFIG})"
+        f"a run (hf/last), a checkpoint (checkpoints/global_step_N) or an adapter ({ADAPTER_CONFIG})"
     )
+
+
+def chosen_weights(weights: Weights) -> str:
+    """Which weights were found, for people: of a run the last or the best, with their step."""
+    place = Path(weights.adapter or weights.path)
+    what = f"{place} on {weights.path}" if weights.adapter else weights.path
+    step = _step(place)
+    if place.parent.name != "hf" or step is None:
+        return what
+    if place.name == BEST:
+        return f"{what} (step {step}, picked by its accuracy on the validation problems, where it is too high)"
+    best = _step(place.with_name(BEST))
+    other = f"; the highest validation, step {best}, is {place.with_name(BEST)}" if best not in (None, step) else ""
+    return f"{what} (the last, step {step}{other})"
+
+
+def _step(weights: Path) -> int | None:
+    """The training step of published weights; None where nothing says so."""
+    file = weights.with_name(f"{weights.name}.json")
+    return int(json.loads(file.read_text(encoding="utf-8"))["step"]) if file.is_file() else None
 
 
 def has_weights(folder: Path) -> bool:

@@ -21,7 +21,7 @@ from eval.reporting.cells import markdown
 from eval.reporting.curves import draw_curves
 from eval.reporting.groups import Panel, panels
 from eval.reporting.page import Picture, page
-from eval.reporting.pairs import pairs_table
+from eval.reporting.pairs import pairs_of, pairs_table, reading
 from eval.reporting.read_runs import find_runs
 from eval.reporting.style import close, house_style, png, svg, write_bytes
 from eval.reporting.tables import comma_separated, result_rows, results_table, timing_table
@@ -43,15 +43,17 @@ def report(folders: Sequence[Path], out: Path, title: str) -> str:
     places = panels(runs)
     pictures = draw_all(places, out, title)
     rows = result_rows(places)
+    pairs = pairs_of(places)
+    compared = markdown(pairs_table(pairs)) + (f"\n\n{reading(pairs)}" if pairs else "")
     tables = {
         "table.md": markdown(results_table(rows)),
         "timing.md": markdown(timing_table(places)),
-        "pairs.md": markdown(pairs_table(places)),
+        "pairs.md": compared,
     }
     for name, content in tables.items():
         write_text(out / name, content + "\n")
     write_text(out / "table.csv", comma_separated(rows))
-    write_text(out / "index.html", page(title, places, pictures, skipped))
+    write_text(out / "index.html", page(title, places, pairs, pictures, skipped))
     return "\n\n".join(tables.values())
 
 
@@ -70,7 +72,11 @@ def draw_all(places: Sequence[Panel], out: Path, title: str) -> list[Picture]:
     return pictures
 
 
-_CURVES = "Validation accuracy over reinforcement steps; the base model and the supervised one as dashed lines."
+_CURVES = (
+    "Greedy accuracy without hints on the test problems of the table, as each run was validated on them. Solid: over "
+    "reinforcement steps, the mean over seeds and a band from lowest to highest, whose right end is the table's last. "
+    "Dashed: the base model and the end of supervised training."
+)
 _HINTS = "Part of the solution given to rollouts, and their mean reward by the length of the hint they started from."
 _TRAINING = "What training recorded. A quantity that no run recorded has no panel."
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.metrics import chosen_ks
-from eval.models import ModelError, Weights, find_model, resolve_model
+from eval.models import ModelError, Weights, chosen_weights, find_model, resolve_model
 from recipes import datafiles, evaluation
 from recipes.course import training_plan
 from recipes.effect import APPLIES, refuse_without_effect, without_effect
@@ -158,6 +158,7 @@ def evaluate(flags: dict[str, Any]) -> int:
     sampling = _sampling(flags)
     steering, flags = _steering(flags)
     weights = _weights(flags["model"] or steering.profile.model)
+    print(f"weights: {chosen_weights(weights)}")
     data, data_path = flags.pop("data") or "countdown", flags.pop("data_path")
     experiments: dict[Part, Experiment] = {}
     place = Path(weights.adapter or find_model(weights.path))

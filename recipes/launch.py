@@ -262,8 +262,8 @@ def _finish(experiment: Experiment, run: RunDir, files: DataFiles) -> None:
             # verl leaves out problems with long prompts.
             problems = len(answers.read_bytes().splitlines())
         lines.append(
-            f"accuracy       {before:.1%} before, {accuracy[-1][1]:.1%} after, best {best[1]:.1%} at step {best[0]}"
-            f"  ({problems} problems, greedy)"
+            f"accuracy       {before:.1%} before, {accuracy[-1][1]:.1%} after  ({problems} problems, greedy; the "
+            f"highest of {len(accuracy)} validations on them is {best[1]:.1%} at step {best[0]})"
         )
     lines.append(f"time           {spent['seconds'] / 60:.1f} min")
     print("\n".join(lines), flush=True)

@@ -229,7 +229,10 @@ def summarise(folder: Path, ledger: Mapping[str, Entry]) -> str:
     return text
 
 
-_READING = "before, last, best: greedy accuracy, the mean over seeds (lowest to highest); minutes: their mean."
+_READING = (
+    "before, last: greedy accuracy, the mean over seeds (lowest to highest); 95 %: over seeds (Student's t, df degrees "
+    "of freedom) and problems; minutes: their mean."
+)
 
 
 def _drawn(folder: Path) -> str:

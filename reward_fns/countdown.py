@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
 from reward_fns.answer_tags import read_answer
@@ -34,6 +35,12 @@ def _read(text: str) -> Expression | None:
         if len(text) > 2 * len(mark) and text.startswith(mark) and text.endswith(mark):
             text = text[len(mark) : -len(mark)].strip()
     return read_expression(text.removesuffix("."))
+
+
+def read_value(text: str) -> Fraction | None:
+    """The value of the expression in an answer block; None if it holds none, or one that divides by zero."""
+    expression = _read(text)
+    return None if expression is None else expression.value()
 
 
 def _solves(expression: Expression, numbers: list[int], target: int) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from eval.reporting.cells import Table, html, text
 from eval.reporting.groups import Panel
-from eval.reporting.pairs import pairs_table
+from eval.reporting.pairs import Pair, pairs_table, reading
 from eval.reporting.samples import samples_of
 from eval.reporting.settings import common, differences
 from eval.reporting.tables import Row, result_rows, results_table, timing_table
@@ -38,11 +38,11 @@ pre { margin: .3rem 0; white-space: pre-wrap; overflow-wrap: anywhere; font: .84
 """
 
 _READING = (
-    "<b>before</b> is the base model, <b>last</b> the last validation, <b>best</b> the highest one: it was picked on "
-    "the problems it is reported on, and is too high for that. Accuracies are greedy and without hints. With several "
-    "seeds: the mean, and the lowest to the highest. <b>95 %</b> is a bootstrap over problems, and over seeds where "
-    "there are several; with one seed it says nothing about how another seed would do. Minutes include start-up; peak "
-    "memory is of all processes together, not of a GPU."
+    "<b>before</b> is the base model, <b>last</b> the last validation: no step is picked by accuracy. Accuracies are "
+    "greedy and without hints. With several seeds: the mean, and the lowest to the highest. <b>95 %</b> is over seeds "
+    "(Student's t with <b>df</b> degrees of freedom) and problems; with one seed it is over problems only and says "
+    "nothing about how another seed would do. Minutes include start-up; peak memory is of all processes together, not "
+    "of a GPU."
 )
 
 
@@ -55,7 +55,13 @@ class Picture:
     svg: str
 
 
-def page(title: str, panels: Sequence[Panel], pictures: Iterable[Picture], skipped: Sequence[tuple[Path, str]]) -> str:
+def page(
+    title: str,
+    panels: Sequence[Panel],
+    pairs: Sequence[Pair],
+    pictures: Iterable[Picture],
+    skipped: Sequence[tuple[Path, str]],
+) -> str:
     """The whole page as HTML."""
     rows = result_rows(panels)
     count = sum(len(group.runs) for panel in panels for group in panel.groups)
@@ -65,7 +71,7 @@ def page(title: str, panels: Sequence[Panel], pictures: Iterable[Picture], skipp
     for picture in pictures:
         body.append(f"<h2>{text(picture.heading)}</h2>")
         body.append(f'<p class="soft">{text(picture.caption)}</p><div class="wide">{picture.svg}</div>')
-    body.append(_section("Differences on the same problems", pairs_table(panels), _PAIRS))
+    body.append(_section("Differences on the same problems", pairs_table(pairs), reading(pairs)))
     body.append(_section("Where the time goes", timing_table(panels), _TIMING))
     body.append(_section("What was set differently", differences(panels), ""))
     body.append(f"<details><summary>settings that all runs share</summary>{html(common(panels))}</details>")
@@ -79,10 +85,6 @@ def page(title: str, panels: Sequence[Panel], pictures: Iterable[Picture], skipp
     )
 
 
-_PAIRS = (
-    "Percentage points at the last validations, problem by problem; p is two-sided and not corrected for the number of "
-    "rows. It speaks of these models on other problems, not of these algorithms with other seeds."
-)
 _TIMING = "Median seconds of a reinforcement step from the third on, by phase."
 
 

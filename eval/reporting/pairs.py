@@ -1,47 +1,166 @@
-"""Algorithms compared on the same problems: which differences in the results table are more than chance."""
+"""Algorithms compared two by two on the same problems: would other seeds and other problems show the difference too?"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
+from statistics import fmean
 
-from eval.intervals import compare
-from eval.reporting.cells import Table
+from eval.intervals import (
+    Interval,
+    Spread,
+    holm,
+    mcnemar,
+    of_differences,
+    over_both,
+    p_value,
+    paired,
+    spread,
+    spread_apart,
+    t_interval,
+)
+from eval.reporting.cells import Table, of_columns
 from eval.reporting.groups import Group, Panel
 from eval.reporting.read_runs import verdicts
 
 Verdicts = Mapping[tuple[str, int], float]
+BySeed = Mapping[int | None, Verdicts]
 
-HEAD = ("compared", "difference", "95 %", "better on", "worse on", "p", "test")
+FALSE_POSITIVES = {3: (0.6, 5.1), 5: (1.0, 5.0)}
+"""Seeds -> lowest and highest share, in %, of comparisons of an algorithm with itself whose 95 % interval leaves out 0,
+over the settings of results/false_positives (made by `python -m bench.false_positives`)."""
 
 
-def pairs_table(panels: Sequence[Panel]) -> Table:
-    """A row a pair of groups of a panel that are finished and kept their last answers to the same problems."""
-    rows = []
+@dataclass(frozen=True)
+class Pair:
+    """One algorithm minus another. Differences are shares."""
+
+    name: str
+    seeds: str
+    """How many of either, e.g. "3"."""
+    by_seed: tuple[float, ...]
+    """One a seed that both have; empty where their seeds are not the same."""
+    over_seeds: Spread | None
+    """None with one seed."""
+    over_problems: Interval
+    p: float
+    test: str
+
+    @property
+    def interval(self) -> Interval:
+        """Over seeds and problems; with one seed over problems."""
+        return over_both(self.over_seeds, self.over_problems)
+
+
+def compare(name: str, a: BySeed, b: BySeed) -> Pair:
+    """a - b from the verdicts of their runs by seed, all on the same problems.
+
+    The same seeds are compared seed by seed, others as two samples.
+    """
+    by_problem = paired(_mean_of(a), _mean_of(b))
+    problems = of_differences(by_problem)
+    shared = sorted(a, key=str) if a.keys() == b.keys() else []
+    by_seed = tuple(fmean(a[seed].values()) - fmean(b[seed].values()) for seed in shared)
+    accuracies = [[fmean(each.values()) for each in of.values()] for of in (a, b)]
+    found = spread(by_seed) if shared else spread_apart(*accuracies)
+    if found is None and {*by_problem} <= {-1, 0, 1}:
+        p, test = mcnemar(by_problem.count(1), by_problem.count(-1)), "McNemar, problems only"
+    else:
+        p, test = p_value(found, problems), "t and problems" if found else "problems only"
+    counts = [str(len(of)) for of in ((a,) if shared else (a, b))]
+    return Pair(name, " and ".join(counts), by_seed, found, problems, p, test)
+
+
+def pairs_of(panels: Sequence[Panel]) -> list[Pair]:
+    """Every two groups of a panel that are finished and kept their last answers to the same problems."""
+    found = []
     for panel in panels:
-        answered = [(group, values) for group in panel.groups if (values := _values(group))]
+        answered = [(group, values) for group in panel.groups if (values := _by_seed(group))]
         for (a, of_a), (b, of_b) in combinations(answered, 2):
-            if of_a.keys() != of_b.keys():
-                continue
-            found = compare(of_b, of_a)
-            where = f"{panel.title}: " if len(panels) > 1 else ""
-            interval = found.difference
-            rows.append(
-                (
-                    f"{where}{b.label} - {a.label}",
-                    f"{100 * interval.mean:+.1f}",
-                    f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f}",
-                    *(str(found.wins), str(found.losses)),
-                    f"{found.p_value:.3f}" if found.p_value >= 0.001 else "< 0.001",
-                    found.test,
-                )
-            )
-    return Table(HEAD, tuple(rows))
+            if _problems(of_a) == _problems(of_b):
+                where = f"{panel.title}: " if len(panels) > 1 else ""
+                found.append(compare(f"{where}{b.label} - {a.label}", of_b, of_a))
+    return found
 
 
-def _values(group: Group) -> Verdicts:
-    """The mean verdict over seeds on each problem; empty while one trains, or if they were tested on different ones."""
+def pairs_table(pairs: Sequence[Pair]) -> Table:
+    """A row a pair, in percentage points."""
+    corrected = holm([pair.p for pair in pairs])
+    columns = {
+        "compared": [pair.name for pair in pairs],
+        "seeds": [pair.seeds for pair in pairs],
+        "difference": [f"{100 * pair.over_problems.mean:+.1f}" for pair in pairs],
+        "by seed": [" ".join(f"{100 * each:+.1f}" for each in pair.by_seed) for pair in pairs],
+        "95 % over seeds": [_points(t_interval(pair.over_seeds)) if pair.over_seeds else "" for pair in pairs],
+        "df": [str(pair.over_seeds.df) if pair.over_seeds else "" for pair in pairs],
+        "95 % over problems": [_points(pair.over_problems) for pair in pairs],
+        "95 % over both": [_points(pair.interval) if pair.over_seeds else "" for pair in pairs],
+        "p": [_p(pair.p) for pair in pairs],
+        "p, Holm": [_p(each) for each in corrected],
+        "test": [pair.test for pair in pairs],
+    }
+    return of_columns(columns, keep_empty=not pairs)
+
+
+def reading(pairs: Sequence[Pair]) -> str:
+    """What the table says and what not, for people."""
+    several = {len(pair.by_seed) for pair in pairs if pair.over_seeds}
+    said = [_READING]
+    if any(pair.over_seeds is None for pair in pairs):
+        said.append(_ONE_SEED)
+    if several:
+        simulated = sorted(several & FALSE_POSITIVES.keys()) or FALSE_POSITIVES
+        rates = [f"{low} to {high} % with {n} seeds" for n in simulated for low, high in [FALSE_POSITIVES[n]]]
+        said.append(_SIMULATED.format(", ".join(rates)))
+    return " ".join(said)
+
+
+_READING = (
+    "Percentage points at the last validations. Seeds are random: the difference of two runs with the same seed is one "
+    "number, and its 95 % interval over seeds is Student's t with df degrees of freedom (these problems, other seeds). "
+    "Over problems: the mean over seeds, problems resampled (these models, other problems). Over both: the two "
+    "half-widths squared and summed; p, two-sided, is the level at which that interval reaches 0, Holm's is corrected "
+    "for the number of rows."
+)
+_ONE_SEED = (
+    "With one seed nothing is known of other seeds: such a row speaks of two models, not of two algorithms, and finds "
+    "differences between equal algorithms far more often than in 5 % of cases."
+)
+_SIMULATED = (
+    "Simulated, equal algorithms differ by the interval over both in {} of comparisons, where 5 % is nominal: it is "
+    "on the safe side where seeds differ little, and finds small differences late (results/false_positives)."
+)
+
+
+def _by_seed(group: Group) -> BySeed:
+    """The verdicts of each seed; empty while one trains, or if they were tested on different problems.
+
+    A seed that was run twice is one seed, with the mean of its runs.
+    """
     answers = [verdicts(run) for run in group.runs]
-    if not all(run.finished for run in group.runs) or any(each.keys() != answers[0].keys() for each in answers):
+    if not all(run.finished for run in group.runs) or not all(answers):
         return {}
-    return {problem: sum(each[problem] for each in answers) / len(answers) for problem in answers[0]}
+    if any(each.keys() != answers[0].keys() for each in answers):
+        return {}
+    of_seed: dict[int | None, dict[int, Verdicts]] = {}
+    for number, (run, each) in enumerate(zip(group.runs, answers, strict=True)):
+        of_seed.setdefault(run.seed, {})[number] = each
+    return {seed: _mean_of(each) for seed, each in of_seed.items()}
+
+
+def _mean_of(runs: Mapping[int, Verdicts] | BySeed) -> Verdicts:
+    every = list(runs.values())
+    return {problem: fmean(each[problem] for each in every) for problem in every[0]}
+
+
+def _problems(of: BySeed) -> frozenset[tuple[str, int]]:
+    return frozenset(next(iter(of.values())))
+
+
+def _points(interval: Interval) -> str:
+    return f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f}"
+
+
+def _p(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from eval.intervals import Interval, crossed_bootstrap, over_seeds
+from eval.intervals import Interval, over_both, over_problems, over_seeds, spread
 from eval.published import Published
 from eval.reporting.cells import Table, of_columns
 from eval.reporting.curves import final
@@ -29,7 +29,8 @@ class Row:
     before: tuple[float, ...]
     last: tuple[float, ...]
     interval: Interval | None
-    best: tuple[float, ...]
+    df: int
+    """Degrees of freedom over seeds; 0 with one seed."""
     seconds: tuple[float, ...]
     peak_bytes: tuple[float, ...]
     published: tuple[Published, ...]
@@ -44,7 +45,7 @@ def result_rows(panels: Sequence[Panel]) -> list[Row]:
 def _row(panel: Panel, group: Group) -> Row:
     accuracies = [values for run in group.runs if (values := run.points("val/acc")[1])]
     before = [value for run in group.runs if (value := run.base_accuracy) is not None]
-    interval, why_not = _interval(group.runs)
+    interval, df, why_not = _interval(group)
     return Row(
         panel=panel.title,
         label=group.label,
@@ -52,7 +53,7 @@ def _row(panel: Panel, group: Group) -> Row:
         before=tuple(before),
         last=tuple(values[-1] for values in accuracies),
         interval=interval,
-        best=tuple(max(values) for values in accuracies),
+        df=df,
         seconds=_summaries(group.runs, "seconds"),
         peak_bytes=_summaries(group.runs, "peak_memory_bytes"),
         published=tuple(final(group.runs[0])),
@@ -60,15 +61,24 @@ def _row(panel: Panel, group: Group) -> Row:
     )
 
 
-def _interval(runs: Sequence[Run]) -> tuple[Interval | None, str]:
-    """95 % over problems, and over seeds where there are several; or why there is none."""
-    answers = [verdicts(run) for run in runs]
+def _interval(group: Group) -> tuple[Interval | None, int, str]:
+    """95 % over seeds (Student's t) and problems, with one seed over problems, and the degrees of freedom; or why there
+    is none."""
+    answers = [verdicts(run) for run in group.runs]
     if not all(answers):
-        return None, "no interval: the last answers were not kept"
+        return None, 0, "no interval: the last answers were not kept"
     problems = answers[0].keys()
     if any(each.keys() != problems for each in answers):
-        return None, "no interval: the seeds were tested on different problems"
-    return crossed_bootstrap([[each[problem] for problem in problems] for each in answers]), ""
+        return None, 0, "no interval: the seeds were tested on different problems"
+    by_seed: dict[int | None, list[float]] = {}
+    for run, each in zip(group.runs, answers, strict=True):
+        by_seed.setdefault(run.seed, []).append(statistics.fmean(each.values()))
+    seeds = spread([statistics.fmean(each) for each in by_seed.values()])
+    found = over_both(
+        seeds, over_problems([statistics.fmean(each[problem] for each in answers) for problem in problems])
+    )
+    clipped = Interval(found.mean, max(0.0, found.low), min(1.0, found.high))
+    return clipped, seeds.df if seeds else 0, ""
 
 
 def _summaries(runs: Sequence[Run], key: str) -> tuple[float, ...]:
@@ -101,7 +111,7 @@ def results_table(rows: Sequence[Row]) -> Table:
         "before": lambda row: _cell(row.before),
         "last": lambda row: _cell(row.last),
         "95 %": lambda row: f"{row.interval.low:.1%} to {row.interval.high:.1%}" if row.interval else "",
-        "best": lambda row: _cell(row.best),
+        "df": lambda row: str(row.df) if row.df else "",
         "published": lambda row: "; ".join(f"{entry.share:.1%}{_error(entry)}" for entry in row.published),
         "minutes": lambda row: f"{statistics.fmean(row.seconds) / 60:.1f}" if row.seconds else "",
         "peak memory": lambda row: f"{max(row.peak_bytes) / 2**30:.1f} GiB" if row.peak_bytes else "",
@@ -116,7 +126,7 @@ def comma_separated(rows: Sequence[Row]) -> str:
     """The results for programs: shares, seconds and bytes, every column always there."""
     head = [
         *("task", "algorithm", "seeds", "before_mean"),
-        *("last_mean", "last_lowest", "last_highest", "last_deviation", "last_low_95", "last_high_95", "best_mean"),
+        *("last_mean", "last_lowest", "last_highest", "last_deviation", "last_low_95", "last_high_95", "df"),
         *("seconds_mean", "peak_memory_bytes", "published", "published_source", "notes"),
     ]
     out = io.StringIO()
@@ -130,7 +140,7 @@ def comma_separated(rows: Sequence[Row]) -> str:
                 *((last.mean, last.low, last.high) if last else ("", "", "")),
                 last.deviation if last and last.deviation is not None else "",
                 *((row.interval.low, row.interval.high) if row.interval else ("", "")),
-                *(_mean(row.best), _mean(row.seconds), max(row.peak_bytes, default="")),
+                *(row.df or "", _mean(row.seconds), max(row.peak_bytes, default="")),
                 "; ".join(f"{entry.share:.4f}" for entry in row.published),
                 "; ".join(entry.source for entry in row.published),
                 "; ".join(row.notes),

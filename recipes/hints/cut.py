@@ -72,7 +72,13 @@ def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
 
 
 def hint_tokens(encode: Encode, hint: Sequence[str], pieces: int, solution: str, limit: int) -> list[int]:
-    """Token ids of the first `pieces` texts, as the tokenizer writes them inside the whole `solution`.
+    """The tokens of `hint_given`."""
+    return hint_given(encode, hint, pieces, solution, limit)[0]
+
+
+def hint_given(encode: Encode, hint: Sequence[str], pieces: int, solution: str, limit: int) -> tuple[list[int], float]:
+    """(ids, share): the first `pieces` texts as the tokenizer writes them inside the whole `solution`, and which part
+    of all texts that is: less than was planned where they are too long.
 
     Cutting between tokens of the full solution keeps the boundary natural: a token that straddles the cut (a blank
     that belongs to the next word, a double newline) is left to the model, and the hint's log-likelihood is taken on
@@ -90,5 +96,5 @@ def hint_tokens(encode: Encode, hint: Sequence[str], pieces: int, solution: str,
         ids = encode(text)
         shared = common_prefix(ids, full)
         if shared <= limit:
-            return full[:shared]
-    return []
+            return full[:shared], kept / len(hint) if shared else 0.0
+    return [], 0.0

@@ -25,7 +25,7 @@ from verl.utils.profiler import simple_timer
 from data_prep.prompt_styles import STYLES, question_text, with_hint
 from recipes.algorithms import get_algorithm
 from recipes.algorithms.base import Bare
-from recipes.hints.cut import as_record, draw_plans, hint_tokens, memory_key
+from recipes.hints.cut import as_record, draw_plans, hint_given, memory_key
 from recipes.hints.schedule import MAX_SEGMENTS, sampling_seed
 from recipes.verl_plugin.rollout_worker import RolloutActor
 from reward_fns import compute_score, is_quick
@@ -155,7 +155,7 @@ class HintedAgentLoop(AgentLoopBase):
         hint_ids: list[int] = []
         if plan["pieces"] and "wrap" not in plan:
             hint = list(row["hint"])
-            hint_ids = hint_tokens(
+            hint_ids, record["given"] = hint_given(
                 self._encode, hint, plan["pieces"], row.get("answer") or "".join(hint), settings.max_hint_length
             )
         max_tokens = min(settings.max_new_tokens, budget - len(hint_ids))

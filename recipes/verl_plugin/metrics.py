@@ -1,6 +1,7 @@
 """Metrics of hints and rewards, from the fields a rollout carries through verl's data plane."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 from recipes.hints.schedule import MAX_SEGMENTS
@@ -29,15 +30,17 @@ def hint_metrics(records: list[dict[str, Any]], scores: list[float | None]) -> d
 
     Returns:
         mean hint and generated tokens a rollout, the part of each solution that was given, and the mean reward by
-        hint length (uft/score/l=0 is the only one comparable with validation).
+        hint length (uft/score/l=0 is the only one comparable with validation). Both go by the hint that was given
+        (`given`, a share), which is shorter than the planned `length` where that was too long.
     """
     if not records:
         return {}
+    shares = [record.get("given", record["length"] / max(1, record["n_segments"])) for record in records]
     by_length: dict[int, list[float]] = defaultdict(list)
-    for record, score in zip(records, scores, strict=True):
+    for record, share, score in zip(records, shares, scores, strict=True):
         if score is not None:
-            by_length[record["length"]].append(score)
-    shares = [record["length"] / record["n_segments"] if record["n_segments"] else 0.0 for record in records]
+            # However short, a hint is none of the rollouts without one.
+            by_length[max(1, round(share * record["n_segments"])) if share else 0].append(score)
     metrics = {
         "uft/hint_frac": _mean(shares),
         "uft/hint_tokens": _mean([float(record["hint_tokens"]) for record in records]),
@@ -48,6 +51,32 @@ def hint_metrics(records: list[dict[str, Any]], scores: list[float | None]) -> d
         if by_length[length]:
             metrics[f"uft/score/l={length}"] = _mean(by_length[length])
     return metrics
+
+
+def without_variance(keys: Sequence[str], scores: Sequence[float | None]) -> float:
+    """Share of the prompts whose rollouts all have the same reward, and so no advantage over each other.
+
+    Args:
+        keys: verl's keys of the rollouts, "<prompt>_<session>_<index>".
+        scores: their rewards; None where the verdict failed, which has no vote.
+    """
+    seen: dict[str, set[float]] = defaultdict(set)
+    for key, score in zip(keys, scores, strict=True):
+        seen[key.rsplit("_", 2)[0]] |= set() if score is None else {score}
+    return _mean([float(len(each) < 2) for each in seen.values()]) if seen else 0.0
+
+
+def without_gradient(moved: Sequence[bool], *, updates: int, ranks: int) -> float:
+    """Share of a step's optimiser updates that the rewards have no part in: what moves them is the rest of the loss.
+
+    Args:
+        moved: of every row of the batch, in the order it is trained in, whether a token of it has an advantage.
+        updates: optimiser updates on the batch. verl cuts it into a part a rank, and each part into that many.
+        ranks: data-parallel ranks.
+    """
+    size = len(moved) // (updates * ranks)
+    parts = [moved[start : start + size] for start in range(0, len(moved), size)]
+    return _mean([float(not any(map(any, parts[update::updates]))) for update in range(updates)])
 
 
 def reward_metrics(infos: list[dict[str, Any]]) -> dict[str, float]:

@@ -28,8 +28,15 @@ from recipes.verl_plugin.actor_loss import FAILED_ROWS, TERMS, actor_loss, criti
 from recipes.verl_plugin.agent_loop import hook_settings, prompt_key, rows_of
 from recipes.verl_plugin.export import finish_export
 from recipes.verl_plugin.failed_rows import mask_failed, without_failed
-from recipes.verl_plugin.metrics import hint_metrics, reward_metrics, validation_accuracy
+from recipes.verl_plugin.metrics import (
+    hint_metrics,
+    reward_metrics,
+    validation_accuracy,
+    without_gradient,
+    without_variance,
+)
 from recipes.verl_plugin.passes import Encoder, rescore, second_update
+from recipes.verl_plugin.reward_signal import moved_by_reward
 from recipes.verl_plugin.reward_watch import EXAMPLES, RewardFailure, RewardLimits, RewardWatch, failure
 from recipes.verl_plugin.rollout_log import digest, rollout_lines, write_rollouts
 from recipes.verl_plugin.verl_config import POLL_SECONDS
@@ -173,6 +180,9 @@ class UnifiedTrainer(PPOTrainerSync):
             weighed = weigh(
                 self._algorithm, settings.algorithm, self._settings, batch, rows, groups, updates=updates, votes=votes
             )
+            ranks = max(self.actor_rollout_wg._dispatch_info["actor"]) + 1
+            silent = without_gradient(moved_by_reward(weighed.batch), updates=updates, ranks=ranks)
+            metrics["uft/updates_without_reward_gradient"] = silent
             batch = super()._update_actor(weighed.batch, metrics)
             metrics.update(weighed.silent | weighed.metrics)
             restore_masks(batch, weighed.masks)
@@ -287,9 +297,9 @@ class UnifiedTrainer(PPOTrainerSync):
             lines = rollout_lines(self.tokenizer, rows[:written], prompts[:written], responses[:written])
             write_rollouts(self.run_dir.rollouts, step, lines)
         drawn = [row for row in rows if row["key"] not in shown]
-        found = hint_metrics(
-            [row["uft"] for row in drawn], [None if row["key"] in failed else row["score"] for row in drawn]
-        )
+        scores = [None if row["key"] in failed else row["score"] for row in drawn]
+        found = hint_metrics([row["uft"] for row in drawn], scores)
+        found["uft/groups_without_variance"] = without_variance([row["key"] for row in drawn], scores)
         found.update(reward_metrics([row["reward"] for row in drawn]))
         if self._algorithm.demonstrations:
             found["uft/demonstrations"] = len(shown)

@@ -148,8 +148,9 @@ def test_evaluating_the_weights_gives_the_accuracy_validation_gave(
     """`--eval` on the run's folder: the same problems, prompts, engine and reward; greedy, so the same answers."""
     evaluated = run(tmp_path / "eval", "--eval", "--model", str(uft_run), "--data", str(small_data))
     assert "accuracy" in evaluated.stdout
-    best = json.loads((uft_run / "hf/best.json").read_text())
+    last = json.loads((uft_run / "hf/last.json").read_text())["step"]
+    assert f"weights: {(uft_run / 'hf/last').resolve()} (the last, step {last}" in evaluated.stdout
     items = [json.loads(line) for line in (tmp_path / "eval/countdown/items.jsonl").read_text().splitlines()]
-    validated = [json.loads(line) for line in (uft_run / f"validation/{best['step']}.jsonl").read_text().splitlines()]
-    assert sum(item["acc"] for item in items) / len(items) == pytest.approx(best["val/acc"])
+    validated = [json.loads(line) for line in (uft_run / f"validation/{last}.jsonl").read_text().splitlines()]
+    assert sum(item["acc"] for item in items) / len(items) == pytest.approx(metrics(uft_run)[last]["val/acc"])
     assert {item["input"]: item["score"] for item in items} == {line["input"]: line["score"] for line in validated}

@@ -125,7 +125,7 @@ def test_an_evaluation_takes_the_prompts_and_lengths_of_the_training(uft: Path, 
     out = uft.parent / "eval"
     flags = ("--eval", "--model", str(uft), "--data", str(small_data), "--val_size", "5")
     done = run(out, *flags)
-    assert f"prompt style: chat (how the model was trained: {uft / 'hf/best' / TRAINING_RECORD})" in done.stdout
+    assert f"prompt style: chat (how the model was trained: {uft / 'hf/last' / TRAINING_RECORD})" in done.stdout
     items = [json.loads(line) for line in next(out.rglob("items.jsonl")).read_text(encoding="utf-8").splitlines()]
     assert sorted((item["input"], item["output"]) for item in items) == validated(uft)
 

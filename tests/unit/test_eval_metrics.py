@@ -10,9 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.intervals import (
-    bootstrap,
-)
+from eval.intervals import bootstrap
 from eval.metrics import error_of, powers_of_two, summarise
 
 
@@ -51,6 +49,20 @@ def test_summary_by_hand() -> None:
     assert "pass@4" not in block
 
 
+def test_a_model_that_solves_nothing_may_solve_something() -> None:
+    block = pooled([item(number, 0, 0.0, "aime24") for number in range(30)])
+    assert (block["accuracy"], block["accuracy_low"]) == (0.0, 0.0)
+    assert block["accuracy_high"] == pytest.approx(0.1135, abs=1e-4)
+
+
+def test_equal_answers_vote_together_whatever_their_text() -> None:
+    said = [("1 + 2", 1.0, 0), ("2 + 1", 1.0, 0), ("(1 + 2)", 1.0, 0), ("7", 0.0, 3), ("7", 0.0, 3)]
+    items = [item(0, n, acc, pred=text, vote=vote) for n, (text, acc, vote) in enumerate(said)]
+    assert pooled(items)["maj@5"] == 1.0
+    # Items from before there were votes go by their text.
+    assert pooled([{k: v for k, v in each.items() if k != "vote"} for each in items])["maj@5"] == 0.0
+
+
 def test_order_of_items_does_not_matter() -> None:
     items = [item(p, s, float((p + s) % 3 == 0), tokens=p + s) for p in range(5) for s in range(4)]
     shuffled = random.Random(0).sample(items, len(items))
@@ -64,7 +76,9 @@ def test_sources_weigh_the_same_in_the_unweighted_mean_and_problems_in_the_poole
     unweighted = found["mean_over_sources_unweighted"]
     assert isinstance(unweighted, dict)
     assert (unweighted["accuracy"], unweighted["pass@1"], unweighted["problems"]) == (0.5, 0.5, 10)
-    assert (unweighted["accuracy_low"], unweighted["accuracy_high"]) == (0.5, 0.5)
+    # 9 of 9 and 0 of 1 are no certainty: Wilson's .7009 to 1 and 0 to .7935, their widths squared, summed and halved.
+    assert unweighted["accuracy_low"] == pytest.approx(0.5 - 0.2991 / 2, abs=1e-4)
+    assert unweighted["accuracy_high"] == pytest.approx(0.5 + 0.7935 / 2, abs=1e-4)
     assert list(found["sources"]) == ["aime24", "gsm8k"]  # type: ignore[call-overload]
 
 
