@@ -22,7 +22,7 @@ from recipes.run_dir import write_json, write_text
 
 OUT = Path("results/false_positives")
 _EASE, _BENT = 1.5, 0.7
-_RESAMPLES = 1000
+_RESAMPLES, _FEWER = 1000, 400
 MISSED = "accuracy missed"
 
 Runs = np.ndarray
@@ -89,7 +89,7 @@ def one_seed(a: Runs, b: Runs, _: np.random.Generator) -> bool:
 def seeds_redrawn(a: Runs, b: Runs, rng: np.random.Generator) -> bool:
     """Percentile bootstrap of the seeds."""
     by_seed = (a - b).mean(1)
-    means = rng.choice(by_seed, (_RESAMPLES, len(by_seed))).mean(1)
+    means = rng.choice(by_seed, (_FEWER, len(by_seed))).mean(1)
     return _outside(means)
 
 
@@ -97,17 +97,17 @@ def both_redrawn(a: Runs, b: Runs, rng: np.random.Generator) -> bool:
     """Percentile bootstrap of seeds and problems."""
     seeds, problems = a.shape
     distinct, counts = np.unique(a - b, axis=1, return_counts=True)
-    of_seeds = rng.multinomial(seeds, np.full(seeds, 1 / seeds), _RESAMPLES) / seeds
-    of_problems = rng.multinomial(problems, counts / problems, _RESAMPLES) / problems
+    of_seeds = rng.multinomial(seeds, np.full(seeds, 1 / seeds), _FEWER) / seeds
+    of_problems = rng.multinomial(problems, counts / problems, _FEWER) / problems
     return _outside(((of_problems @ distinct.T) * of_seeds).sum(1))
 
 
 def signs_of_problems(a: Runs, b: Runs, rng: np.random.Generator) -> bool:
     """Sign flips of the problems' means over seeds (p < .05)."""
     moved, counts = np.unique((a - b).mean(0), return_counts=True)
-    signs = 2 * rng.binomial(counts, 0.5, (_RESAMPLES, len(moved))) - counts
+    signs = 2 * rng.binomial(counts, 0.5, (_FEWER, len(moved))) - counts
     reached = np.abs(signs @ moved) >= abs(counts @ moved) * (1 - 1e-9)
-    return bool((reached.sum() + 1) / (_RESAMPLES + 1) < 0.05)
+    return bool((reached.sum() + 1) / (_FEWER + 1) < 0.05)
 
 
 METHODS: dict[str, Callable[[Runs, Runs, np.random.Generator], bool]] = {

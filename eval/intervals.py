@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist, fmean, stdev
 from typing import TypeVar
 
@@ -66,6 +67,7 @@ def student_tail(t: float, df: int) -> float:
     return max(0.0, 1.0 - inside)
 
 
+@lru_cache
 def student_quantile(df: int, level: float = 0.95) -> float:
     """The t that |T| stays below with probability `level`, e.g. 4.303 for 2 degrees of freedom."""
     return _crossing(lambda t: student_tail(t, df) <= 1 - level, 1.0)

@@ -69,6 +69,7 @@ def _key(name: str | None, answer: str, ground_truth: Any) -> Hashable:
 
 def _equal(answer: str, other: str) -> bool:
     try:
-        return bool(verify(answer, other)["equal"])
+        # Either way round: an answer must be worked out, the known one need not be, and votes have no order.
+        return all(verify(*pair)["equal"] for pair in ((answer, other), (other, answer)))
     except (LimitReached, VerifierFailed):
         return False

@@ -8,6 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from recipes.verl_plugin.agent_loop import HINT_COLUMN, HintedAgentLoop, plan_batch, prompt_key
+from recipes.verl_plugin.metrics import hint_metrics
 from reward_fns import compute_score
 
 pytestmark = pytest.mark.contract
@@ -145,6 +146,7 @@ def test_the_hint_is_a_masked_prefix_of_the_response() -> None:
         "length": 1,
         "n_segments": 3,
         "prompt_key": "p",
+        "given": pytest.approx(1 / 3),
         "hint_tokens": len(hint),
         "gen_tokens": 3,
         "truncated": 0,
@@ -164,6 +166,16 @@ def test_a_hint_in_the_question_is_prompt_and_loses_whole_texts_until_it_fits() 
         record = done.extra_fields["uft"]
         assert (record["hint_tokens"], record["in_prompt"]) == (0, 1)
         assert record["prompt_hint_tokens"] == len(text) - len("q0 ")
+
+
+def test_the_record_holds_the_hint_that_was_given_and_not_the_planned_one() -> None:
+    done = roll(loop(ScriptedEngine([7, 0]), max_hint_length=len(HINT[0]) + 3), pieces=3)
+    record = done.extra_fields["uft"]
+    assert (record["length"], record["hint_tokens"]) == (3, len(HINT[0]))
+    found = hint_metrics([record], [1.0])
+    assert found["uft/hint_frac"] == pytest.approx(1 / 3)
+    assert found["uft/score/l=1"] == 1.0
+    assert "uft/score/l=3" not in found
 
 
 def test_generation_is_bounded_by_its_own_budget_and_by_the_response() -> None:

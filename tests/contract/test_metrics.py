@@ -2,7 +2,13 @@
 
 import pytest
 
-from recipes.verl_plugin.metrics import hint_metrics, reward_metrics, validation_accuracy
+from recipes.verl_plugin.metrics import (
+    hint_metrics,
+    reward_metrics,
+    validation_accuracy,
+    without_gradient,
+    without_variance,
+)
 from recipes.verl_plugin.rollout_log import digest
 
 pytestmark = pytest.mark.contract
@@ -32,6 +38,48 @@ def test_hint_metrics_are_means_and_scores_by_length() -> None:
         }
     )
     assert hint_metrics([], []) == {}
+
+
+def test_hint_metrics_go_by_the_hint_that_was_given() -> None:
+    """Planned were 4 of 4 segments; of the first 3 fitted, of the second 1, of the third none."""
+    planned = [record(4, tokens, 30) for tokens in (10, 4, 0)]
+    found = hint_metrics(
+        [{**one, "given": given} for one, given in zip(planned, (0.75, 0.25, 0.0), strict=True)], [1.0, 0.5, 0.1]
+    )
+    assert found["uft/hint_frac"] == pytest.approx(1 / 3)
+    scores = {name: value for name, value in found.items() if "score" in name}
+    assert scores == {"uft/score/l=0": 0.1, "uft/score/l=1": 0.5, "uft/score/l=3": 1.0}
+    # A hint shorter than half a segment is still a hint.
+    assert "uft/score/l=1" in hint_metrics([{**record(1, 2, 9), "given": 0.05}], [1.0])
+
+
+def test_groups_without_variance_are_those_that_nothing_can_be_learnt_from() -> None:
+    keys = ["1-0_0_0", "1-0_1_0", "1-1_0_0", "1-1_1_0", "1-2_0_0", "1-2_1_0", "1-3_0_0", "1-3_1_0"]
+    # All right; one of two; one verdict failed, which leaves one; both failed.
+    assert without_variance(keys, [1.0, 1.0, 0.1, 1.0, 0.1, None, None, None]) == 0.75
+    assert without_variance(keys[2:4], [0.1, 1.0]) == 0.0
+    assert without_variance([], []) == 0.0
+
+
+def test_updates_without_a_reward_gradient() -> None:
+    yes, no = True, False
+    assert without_gradient([no, no, yes, no], updates=2, ranks=1) == 0.5
+    assert without_gradient([no, no, no, no], updates=2, ranks=1) == 1.0
+    assert without_gradient([no] * 4, updates=1, ranks=2) == 1.0
+    assert without_gradient([no, no, no, yes], updates=1, ranks=1) == 0.0
+    # Two ranks: rows 0 to 3 and 4 to 7, each cut in two; the first update is rows 0, 1 and 4, 5.
+    assert without_gradient([no, no, yes, yes, no, no, no, no], updates=2, ranks=2) == 0.5
+    assert without_gradient([no, no, no, no, yes, no, no, yes], updates=2, ranks=2) == 0.0
+
+
+def test_verl_cuts_a_rank_s_rows_into_updates_in_their_order() -> None:
+    import torch
+    from tensordict import TensorDict
+    from verl.utils import tensordict_utils as tu
+
+    rows = TensorDict({"row": torch.arange(8)}, batch_size=8)
+    cut = [each["row"].tolist() for each in tu.make_iterator(rows, 4, epochs=1, dataloader_kwargs={"shuffle": False})]
+    assert cut == [[0, 1, 2, 3], [4, 5, 6, 7]]
 
 
 def test_reward_rates_skip_what_a_reward_function_does_not_report() -> None:

@@ -19,6 +19,7 @@ from recipes.verl_plugin import trainer as trainer_module
 from recipes.verl_plugin import weighing
 from recipes.verl_plugin.actor_loss import TERMS, actor_loss, term_column
 from recipes.verl_plugin.agent_loop import plan_batch
+from recipes.verl_plugin.reward_signal import moved_by_reward
 from recipes.verl_plugin.trainer import MEMORY, UnifiedTrainer
 from recipes.verl_plugin.weighing import read_groups, restore_masks, weigh
 
@@ -146,6 +147,37 @@ def test_a_mask_of_ones_own_takes_the_masks_place_until_the_update_is_done(plane
     assert not any(plane[key][name].any() for key in KEYS for name in ("response_mask", "loss_mask"))
     restore_masks(found.batch, found.masks)
     assert [plane[key]["response_mask"].tolist() for key in KEYS] == MASKS
+
+
+def test_a_row_is_moved_by_its_reward_where_a_trained_token_has_an_advantage(plane: dict[str, dict[str, Any]]) -> None:
+    advantages = [[0, 0, 0.5, 0.5], [0, 0, 0], [1, 1, 1, 1, 1], [0.0, -0.2], [0]]
+    for key, each in zip(KEYS, advantages, strict=True):
+        plane[key]["advantages"] = torch.tensor(each, dtype=torch.float)
+    # The demonstration's tokens are not trained by PPO.
+    assert moved_by_reward(batch()) == [True, False, False, True, False]
+    plane["1-0_0_0"]["response_mask"] = torch.zeros(4, dtype=torch.long)
+    assert moved_by_reward(batch()) == [False, False, False, True, False]
+
+
+@pytest.mark.usefixtures("plane")
+@pytest.mark.parametrize(("worth", "silent"), [(0.0, 1.0), (1.0, 0.0)])
+def test_the_step_records_updates_that_rewards_have_no_part_in(
+    worth: float, silent: float, plane: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made = remembering(tmp_path)
+    gives = replace(UFT, weigh=lambda group, s: Weights(worth * torch.ones_like(group.old)))
+    made._algorithm = gives
+    made._failed_rows, made._demonstrations, made.global_steps = set(FAILED), set(SHOWN), 1
+    made.use_reference_policy = False
+    made.records = SimpleNamespace(phase=lambda name: None)  # type: ignore[assignment]
+    actor = {"actor": {"ppo_mini_batch_size": 5}, "rollout": {"n": 1}}
+    uft = {"algorithm": "uft", "record": {}}
+    made.config = OmegaConf.create({"actor_rollout_ref": actor, "uft": uft, "algorithm": {"use_kl_in_reward": False}})
+    made.actor_rollout_wg = SimpleNamespace(_dispatch_info={"actor": [0]})
+    monkeypatch.setattr(PPOTrainerSync, "_update_actor", lambda self, batch, metrics: batch)
+    metrics: dict[str, float] = {}
+    made._update_actor(batch(), metrics)
+    assert metrics["uft/updates_without_reward_gradient"] == silent
 
 
 def test_the_worker_names_a_column_that_has_not_arrived() -> None:

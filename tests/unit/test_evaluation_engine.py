@@ -1,5 +1,7 @@
-"""What an evaluation asks of vLLM: the memory it was given, and a rank that vLLM takes."""
+"""What an evaluation asks of vLLM: the memory it was given, a rank that vLLM takes, a seed of its own for each answer;
+and which weights it takes."""
 
+import hashlib
 import json
 import sys
 import types
@@ -8,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from eval.generate import generate
-from eval.models import ADAPTER_CONFIG, ENGINE_RANKS, ModelError, Weights
+from eval.generate import generate, sample_seed
+from eval.models import ADAPTER_CONFIG, ENGINE_RANKS, ModelError, Weights, chosen_weights, resolve_model
+from eval.problems import Problem
 
 
 def adapter(folder: Path, rank: int) -> Weights:
@@ -61,3 +64,113 @@ def test_the_engine_keeps_to_the_memory_and_rank_it_is_given(tmp_path: Path, mon
         next(generate(settings, [], adapter(tmp_path, 48), "cuda", gpu_memory=0.3))
     assert built.value.args[0]["gpu_memory_utilization"] == 0.3
     assert built.value.args[0]["max_lora_rank"] == 64
+
+
+def problem(number: int, text: str = "q", source: str = "countdown") -> Problem:
+    return Problem(number, [{"role": "user", "content": text}], source, None, None)
+
+
+def test_no_two_sampled_answers_share_a_seed() -> None:
+    """256 problems with 16 samples had 271 seeds: sample i of a problem was sampled as sample i - 1 of the next."""
+    seeds = {sample_seed(0, problem(number), sample) for number in range(256) for sample in range(16)}
+    assert len(seeds) == 4096
+    assert not any(seed + 1 in seeds for seed in seeds)
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    same = sample_seed(3, problem(7), 2)
+    assert same == sample_seed(3, problem(7), 2)
+    others = [(4, problem(7), 2), (3, problem(8), 2), (3, problem(7), 3), (3, problem(7, "other"), 2)]
+    others.append((3, problem(7, source="math"), 2))
+    assert same not in [sample_seed(*other) for other in others]
+
+
+def test_a_seed_does_not_depend_on_the_process() -> None:
+    assert sample_seed(0, problem(0), 0) == SEED_OF_THE_FIRST
+
+
+SEED_OF_THE_FIRST = int.from_bytes(hashlib.blake2b(b"0|countdown|0|0|q", digest_size=8).digest(), "big") >> 1
+
+
+@pytest.mark.parametrize(("temperature", "samples"), [(1.0, 3), (0.0, 1)])
+def test_every_answer_is_a_request_with_its_own_seed(
+    temperature: float, samples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    class Engine:
+        def __init__(self, **_: Any) -> None:
+            pass
+
+        def generate(self, inputs: list[Any], sampling: list[Any], **_: Any) -> list[Any]:
+            asked.extend(sampling)
+            texts = [f"{given['prompt_token_ids']} {one.seed}" for given, one in zip(inputs, sampling, strict=True)]
+            made = [types.SimpleNamespace(text=text, token_ids=[1], finish_reason="stop") for text in texts]
+            return [types.SimpleNamespace(outputs=[one]) for one in made]
+
+    class Tokenizer:
+        chat_template = None
+
+        def apply_chat_template(self, messages: list[dict[str, str]], **_: Any) -> str:
+            return messages[0]["content"]
+
+        def __call__(self, text: str, **_: Any) -> dict[str, Any]:
+            return {"input_ids": [len(text)]}
+
+    vllm: Any = types.ModuleType("vllm")
+    vllm.LLM, vllm.SamplingParams = Engine, lambda **given: types.SimpleNamespace(**given)
+    monkeypatch.setitem(sys.modules, "vllm", vllm)
+    lora: Any = types.ModuleType("vllm.lora.request")
+    lora.LoRARequest = None
+    monkeypatch.setitem(sys.modules, "vllm.lora.request", lora)
+    transformers: Any = types.ModuleType("transformers")
+    transformers.AutoTokenizer = types.SimpleNamespace(from_pretrained=lambda path: Tokenizer())
+    monkeypatch.setitem(sys.modules, "transformers", transformers)
+    settings: Any = types.SimpleNamespace(
+        prompt_style="completion",
+        max_prompt_length=8,
+        max_response_length=8,
+        dtype="float32",
+        seed=5,
+        n_samples=samples,
+        temperature=temperature,
+        top_p=1.0,
+    )
+    problems = [problem(0, "a"), problem(1, "bb")]
+    (answers,) = list(generate(settings, problems, Weights("base"), "cuda"))
+    assert [(each["problem"], each["sample"]) for each in answers] == [(n, s) for n in (0, 1) for s in range(samples)]
+    seeds = [sample_seed(5, problems[n], s) if temperature else None for n in (0, 1) for s in range(samples)]
+    assert [one.seed for one in asked] == seeds
+    assert not any(hasattr(one, "n") for one in asked), "vLLM would count the seeds of a request's answers up"
+    assert [each["output"] for each in answers] == [
+        f"[{n + 1}] {seed}" for n, seed in zip([0] * samples + [1] * samples, seeds, strict=True)
+    ]
+
+
+def trained(folder: Path, last: int, best: int | None) -> Path:
+    for name, step in (("last", last), ("best", best)):
+        if step is not None:
+            place = folder / "hf" / name
+            place.mkdir(parents=True)
+            (place / "config.json").write_text("{}")
+            (place / "model.safetensors").write_text("")
+            (folder / "hf" / f"{name}.json").write_text(json.dumps({"step": step, "val/acc": 0.5}))
+    return folder
+
+
+def test_of_a_run_the_last_weights_are_evaluated_and_named(tmp_path: Path) -> None:
+    """hf/best was picked on the problems that --eval would report it on."""
+    run = trained(tmp_path / "run", 30, 20)
+    found = resolve_model(str(run))
+    assert found == Weights(str(run / "hf/last"))
+    assert chosen_weights(found) == (
+        f"{run / 'hf/last'} (the last, step 30; the highest validation, step 20, is {run / 'hf/best'})"
+    )
+    best = resolve_model(str(run / "hf/best"))
+    assert best == Weights(str(run / "hf/best"))
+    assert "step 20, picked by its accuracy on the validation problems, where it is too high" in chosen_weights(best)
+    same = resolve_model(str(trained(tmp_path / "same", 30, 30)))
+    assert chosen_weights(same) == f"{tmp_path / 'same/hf/last'} (the last, step 30)"
+
+
+def test_other_weights_are_named_as_they_are(tmp_path: Path) -> None:
+    assert chosen_weights(Weights("Qwen/Qwen2.5-0.5B")) == "Qwen/Qwen2.5-0.5B"
+    assert chosen_weights(Weights("base", "/a/adapter")) == "/a/adapter on base"

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from recipes.algorithms import get_algorithm
 from recipes.algorithms.base import Bare, Demonstration, Hint, Plan
-from recipes.hints.cut import as_record, common_prefix, draw_plans, hint_tokens, pieces_at, segments_of
+from recipes.hints.cut import as_record, common_prefix, draw_plans, hint_given, hint_tokens, pieces_at, segments_of
 
 COUNTDOWN = ["19 + 35 = 54\n", "44 + 54 = 98\n", "Therefore, the final equation is 44 + (19 + 35)"]
 ANSWER = "".join(COUNTDOWN) + " </think>\n<answer> 44 + (19 + 35) </answer>"
@@ -117,6 +117,14 @@ def test_whole_texts_are_dropped_until_the_hint_fits() -> None:
     assert len(hint_tokens(words, COUNTDOWN, 3, ANSWER, two)) == two
     assert len(hint_tokens(words, COUNTDOWN, 3, ANSWER, two - 1)) == one
     assert hint_tokens(words, COUNTDOWN, 3, ANSWER, one - 1) == []
+
+
+def test_the_part_that_was_given_is_less_than_planned_where_it_did_not_fit() -> None:
+    one, two = (len(hint_tokens(words, COUNTDOWN, pieces, ANSWER, 100)) for pieces in (1, 2))
+    shares = [hint_given(words, COUNTDOWN, 3, ANSWER, limit)[1] for limit in (100, two, one, one - 1)]
+    assert shares == [1.0, pytest.approx(2 / 3), pytest.approx(1 / 3), 0.0]
+    # A text of which no token stands: its only one goes on into the next text.
+    assert hint_given(words, ["\n", "\nSecond."], 1, "\n\nSecond.", 100) == ([], 0.0)
 
 
 @given(st.lists(st.text(alphabet="ab \n", min_size=1, max_size=8), min_size=1, max_size=8), st.data())

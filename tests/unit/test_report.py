@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from eval.intervals import bootstrap
 from eval.report import report
 from eval.reporting.cells import markdown
 from eval.reporting.groups import panels
-from eval.reporting.pairs import pairs_table
+from eval.reporting.pairs import pairs_of, pairs_table, reading
 from eval.reporting.read_runs import NotARun, find_runs, load, read_lines, verdicts
 from eval.reporting.settings import common, differences
 from eval.reporting.tables import comma_separated, result_rows, results_table, timing_table
@@ -29,11 +31,13 @@ def test_table_gives_mean_and_range_over_seeds(tmp_path: Path) -> None:
         write_run(tmp_path / f"uft-{seed}", settings_of("uft", seed=seed, T=10, T_hint=5), right)
     write_run(tmp_path / "rft", settings_of("rft", T=20, T_hint=5), [2, 4], finished=False)
     head, _, rft, uft = tables(tmp_path)
-    assert head == "| algorithm | seeds | before | last | 95 % | best | minutes | peak memory | notes |"
+    assert head == "| algorithm | seeds | before | last | 95 % | df | minutes | peak memory | notes |"
     assert rft.startswith("| rft | 1 | 10.0% | 20.0% | ")
-    assert rft.endswith("| 20.0% |  |  | 1 seed; unfinished at step 5 of 20 |")
+    assert rft.endswith(" |  |  |  | 1 seed; unfinished at step 5 of 20 |")
     assert uft.startswith("| uft | 2 | 10.0% (10.0% to 10.0%) | 50.0% (40.0% to 60.0%) | ")
-    assert uft.endswith(" | 55.0% (50.0% to 60.0%) | 2.0 | 2.0 GiB |  |")
+    assert uft.endswith(" | 1 | 2.0 | 2.0 GiB |  |")
+    # What was picked by its accuracy on these problems (55 % here) is no result on them.
+    assert "55.0%" not in uft
 
 
 def test_interval_holds_the_accuracy_and_needs_the_recorded_answers(tmp_path: Path) -> None:
@@ -47,6 +51,25 @@ def test_interval_holds_the_accuracy_and_needs_the_recorded_answers(tmp_path: Pa
     row = result_rows(panels([load(run)]))[0]
     assert row.interval is None
     assert "no interval: the last answers were not kept" in row.notes
+
+
+def test_an_interval_of_several_seeds_is_students_and_shows_its_degrees_of_freedom(tmp_path: Path) -> None:
+    """Accuracies of 45, 50 and 55 %: 4.303 * 5 / sqrt(3) = 12.4 points over seeds. Over problems 9 of 20 are always
+    right, one in 2 of 3 runs, one in 1 of 3: the two are squared and summed."""
+    for seed, right in enumerate((9, 10, 11)):
+        write_run(tmp_path / str(seed), settings_of("rft", seed=seed), [4, right])
+    (row,) = result_rows(panels(find_runs([tmp_path])[0]))
+    problems = bootstrap([1.0] * 9 + [2 / 3, 1 / 3] + [0.0] * 9)
+    assert row.interval is not None
+    assert row.df == 2
+    assert row.interval.low == pytest.approx(0.5 - math.hypot(0.12421, 0.5 - problems.low), abs=1e-4)
+    assert row.interval.high == pytest.approx(0.5 + math.hypot(0.12421, problems.high - 0.5), abs=1e-4)
+
+
+def test_a_model_that_solves_nothing_has_an_interval_with_a_width(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_run(tmp_path / str(seed), settings_of("rft", seed=seed), [0, 0], of=30)
+    assert "| 0.0% (0.0% to 0.0%) | 0.0% to 11.4% | 2 |" in tables(tmp_path)[-1]
 
 
 def test_seeds_tested_on_different_problems_have_no_interval(tmp_path: Path) -> None:
@@ -120,15 +143,18 @@ def test_a_run_with_nothing_recorded_yet_has_a_row_of_empty_cells(tmp_path: Path
     folder.mkdir()
     write_run(tmp_path / "old", settings_of("rft", T=10, T_hint=5), [2, 4])
     write_text(folder / "experiment.yaml", (tmp_path / "old" / "experiment.yaml").read_text().replace("rft", "uft"))
-    assert tables(tmp_path)[-1] == "| uft | 1 |  |  |  |  |  |  | 1 seed; unfinished at step 0; not validated yet |"
+    assert tables(tmp_path)[-1] == "| uft | 1 |  |  |  |  |  | 1 seed; unfinished at step 0; not validated yet |"
     report([tmp_path], tmp_path / "report", "t")
 
 
 def test_a_repeated_seed_is_not_counted_twice(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_run(tmp_path / name, settings_of("rft"), [2, 4])
-    assert "| rft | 1 |" in tables(tmp_path)[-1]
-    assert "2 runs, some with the same seed" in tables(tmp_path)[-1]
+    write_run(tmp_path / "c", settings_of("rft", seed=1), [2, 8])
+    (row,) = result_rows(panels(find_runs([tmp_path])[0]))
+    assert (row.seeds, row.df) == (2, 1)
+    assert "| rft | 2 |" in tables(tmp_path)[-1]
+    assert "3 runs, some with the same seed" in tables(tmp_path)[-1]
 
 
 def test_csv_has_the_exact_numbers_and_empty_cells_for_unknown_ones(tmp_path: Path) -> None:
@@ -166,13 +192,61 @@ def test_timing_leaves_a_phase_empty_that_was_not_recorded(tmp_path: Path) -> No
     assert "| rft | 1.00 |  |  |  |  |  | 2.00 |  | 1.5 s |  |  |" in markdown(timing_table(panels([load(run)])))
 
 
-def test_pairs_are_compared_problem_by_problem(tmp_path: Path) -> None:
+def compared(folder: Path) -> list[dict[str, str]]:
+    table = pairs_table(pairs_of(panels(find_runs([folder])[0])))
+    return [dict(zip(table.head, row, strict=True)) for row in table.rows]
+
+
+def test_one_seed_is_compared_problem_by_problem(tmp_path: Path) -> None:
     write_run(tmp_path / "a", settings_of("rft"), [2, 4])
     write_run(tmp_path / "b", settings_of("uft"), [2, 12])
     write_run(tmp_path / "c", settings_of("r3"), [2, 12], finished=False)
-    (row,) = pairs_table(panels(find_runs([tmp_path])[0])).rows
-    assert row[:2] == ("uft - rft", "+40.0")
-    assert row[3:] == ("8", "0", "0.008", "exact McNemar")
+    (row,) = compared(tmp_path)
+    assert (row["compared"], row["seeds"], row["difference"]) == ("uft - rft", "1", "+40.0")
+    assert (row["p"], row["test"]) == ("0.008", "McNemar, problems only")
+    assert not {"df", "95 % over seeds", "95 % over both"} & row.keys()
+    assert "speaks of two models, not of two algorithms" in reading(pairs_of(panels(find_runs([tmp_path])[0])))
+
+
+def test_seeds_are_random_and_their_difference_is_tested_by_t(tmp_path: Path) -> None:
+    """Differences of 40, 10 and 40 points: 30 +- 4.303 * 17.32 / sqrt(3) = 30 +- 43."""
+    for seed, (rft, uft) in enumerate(((4, 12), (6, 8), (3, 11))):
+        write_run(tmp_path / f"a{seed}", settings_of("rft", seed=seed), [2, rft])
+        write_run(tmp_path / f"b{seed}", settings_of("uft", seed=seed), [2, uft])
+    (row,) = compared(tmp_path)
+    assert (row["seeds"], row["difference"], row["by seed"]) == ("3", "+30.0", "+40.0 +10.0 +40.0")
+    assert (row["95 % over seeds"], row["df"]) == ("-13.0 to +73.0", "2")
+    low, high = (float(end) for end in row["95 % over both"].split(" to "))
+    below, above = (float(end) - 30 for end in row["95 % over problems"].split(" to "))
+    assert (low, high) == (
+        pytest.approx(30 - math.hypot(43.03, below), abs=0.1),
+        pytest.approx(30 + math.hypot(43.03, above), abs=0.1),
+    )
+    # Seeds taken as fixed, 8 of 20 problems won and none lost would be p = .008.
+    assert 0.05 < float(row["p"]) < 0.2
+
+
+def test_algorithms_with_other_seeds_are_two_samples(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_run(tmp_path / f"a{seed}", settings_of("rft", seed=seed), [2, 4 + seed])
+    for seed in (5, 6):
+        write_run(tmp_path / f"b{seed}", settings_of("uft", seed=seed), [2, 10 + seed])
+    (row,) = compared(tmp_path)
+    assert (row["seeds"], row["df"], row["difference"]) == ("2 and 3", "1", "+52.5")
+    # Deviations .05 of 3 and .0354 of 2: error .0382, t of 1 degree of freedom 12.706.
+    assert row["95 % over seeds"] == "+4.0 to +101.0"
+
+
+def test_p_values_are_corrected_for_their_number(tmp_path: Path) -> None:
+    for algo, right in (("rft", 4), ("uft", 12), ("r3", 13)):
+        write_run(tmp_path / algo, settings_of(algo), [2, right])
+    rows = {row["compared"]: row for row in compared(tmp_path)}
+    assert {name: row["p"] for name, row in rows.items()} == {
+        "r3 - rft": "0.004",
+        "uft - rft": "0.008",
+        "uft - r3": "1.000",
+    }
+    assert [rows[name]["p, Holm"] for name in ("r3 - rft", "uft - rft", "uft - r3")] == ["0.012", "0.016", "1.000"]
 
 
 def test_settings_say_what_differs_and_what_does_not(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from eval.report import main, report
 from eval.reporting.cells import Table, html, markdown, text
 from eval.reporting.curves import draw_accuracy, draw_curves, draw_seeds
 from eval.reporting.groups import panels
+from eval.reporting.pairs import FALSE_POSITIVES
 from eval.reporting.read_runs import find_runs, load
 from eval.reporting.samples import first_middle_last, samples_of
 from eval.reporting.style import ALGORITHMS, HINT_LENGTHS, close, colour, house_style, svg
@@ -89,6 +90,21 @@ def test_report_writes_everything_and_nothing_is_fetched(tmp_path: Path) -> None
     for heading in ("Results", "Accuracy", "Hints", "Training", "Where the time goes", "What the models wrote"):
         assert f"<h2>{heading}</h2>" in page
     assert "unfinished at step 5 of 500" in page
+
+
+def test_the_page_says_what_an_interval_over_few_seeds_is_worth(tmp_path: Path) -> None:
+    for seed in range(3):
+        for algo, right in (("rft", 4 + seed), ("uft", 9)):
+            write_run(tmp_path / "runs" / f"{algo}{seed}", settings_of(algo, seed=seed), [2, right])
+    report([tmp_path / "runs"], tmp_path / "report", "t")
+    low, high = FALSE_POSITIVES[3]
+    for name in ("index.html", "pairs.md"):
+        content = (tmp_path / "report" / name).read_text(encoding="utf-8")
+        assert f"{low} to {high} % with 3 seeds of comparisons, where 5 % is nominal" in content
+        assert "with 5 seeds" not in content
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert "no step is picked by accuracy" in page
+    assert "whose right end is the table&#x27;s last" in page or "whose right end is the table's last" in page
 
 
 def test_the_checker_sees_what_a_page_would_fetch() -> None:

@@ -31,8 +31,10 @@ TRUTHS: dict[str, Any] = {
         ("countdown", ["1+2", "2 + 1", "(1+2)", "7", "7"], [1, 1, 1, 0, 0], [0, 0, 0, 3, 3]),
         # By value, whichever numbers it is made of; what has no value is told apart by its text.
         ("countdown", ["1 + 2", "4 - 1", "1 / 0", "2 / 0", None, "1 / 0"], [1, 0, 0, 0, 0, 0], [0, 0, 2, 3, None, 2]),
-        ("math", [r"\frac12", "0.5", "1/2", "2", r"\sqrt{4}", "3"], [1, 1, 1, 0, 0, 0], [0, 0, 0, 3, 3, 5]),
+        ("math", [r"\frac12", "0.5", "1/2", "2", "2.0", "3"], [1, 1, 1, 0, 0, 0], [0, 0, 0, 3, 3, 5]),
         ("math", ["x+1", "1+x", "1/2", None, "1 + x"], [0, 0, 1, 0, 0], [0, 0, 2, None, 0]),
+        ("math", [r"\sqrt{4}", "2"], [0, 0], [0, 1]),
+        ("math", ["2", r"\sqrt{4}"], [0, 0], [0, 1]),
         ("gsm8k", ["1,000", "1000", "999"], [0, 0, 0], [0, 0, 2]),
         ("vnhsge", ["B", "(b)", "Đáp án B", "C"], [1, 1, 1, 0], [0, 0, 0, 3]),
         ("kk_logic", ["Zoey is a knight, Owen is a knave", "Owen: knave; Zoey: knight"], [1, 1], [0, 0]),
