@@ -21,7 +21,7 @@ from eval.reporting.cells import markdown
 from eval.reporting.curves import draw_curves
 from eval.reporting.groups import Panel, panels
 from eval.reporting.page import Picture, page
-from eval.reporting.pairs import pairs_of, pairs_table, reading
+from eval.reporting.pairs import Pair, pairs_of, pairs_table, reading
 from eval.reporting.read_runs import find_runs
 from eval.reporting.style import close, house_style, png, svg, write_bytes
 from eval.reporting.tables import comma_separated, result_rows, results_table, timing_table
@@ -44,17 +44,21 @@ def report(folders: Sequence[Path], out: Path, title: str) -> str:
     pictures = draw_all(places, out, title)
     rows = result_rows(places)
     pairs = pairs_of(places)
-    compared = markdown(pairs_table(pairs)) + (f"\n\n{reading(pairs)}" if pairs else "")
     tables = {
         "table.md": markdown(results_table(rows)),
         "timing.md": markdown(timing_table(places)),
-        "pairs.md": compared,
+        "pairs.md": comparisons(pairs),
     }
     for name, content in tables.items():
         write_text(out / name, content + "\n")
     write_text(out / "table.csv", comma_separated(rows))
     write_text(out / "index.html", page(title, places, pairs, pictures, skipped))
     return "\n\n".join(tables.values())
+
+
+def comparisons(pairs: Sequence[Pair]) -> str:
+    """The comparisons as Markdown, and how to read them."""
+    return markdown(pairs_table(pairs)) + (f"\n\n{reading(pairs)}" if pairs else "")
 
 
 def draw_all(places: Sequence[Panel], out: Path, title: str) -> list[Picture]:

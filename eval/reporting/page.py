@@ -67,11 +67,11 @@ def page(
     count = sum(len(group.runs) for panel in panels for group in panel.groups)
     body = [f"<h1>{text(title)}</h1>", f'<p class="soft">{count} run{"s" if count != 1 else ""}</p>']
     body += [f'<p class="soft">left out: {text(str(folder))} {text(why)}</p>' for folder, why in skipped]
-    body += ["<h2>Results</h2>", html(results_table(rows)), f'<p class="soft">{_READING}</p>', _sources(rows)]
+    body += [results_part(rows), _sources(rows)]
     for picture in pictures:
         body.append(f"<h2>{text(picture.heading)}</h2>")
         body.append(f'<p class="soft">{text(picture.caption)}</p><div class="wide">{picture.svg}</div>')
-    body.append(_section("Differences on the same problems", pairs_table(pairs), reading(pairs)))
+    body.append(pairs_part(pairs))
     body.append(_section("Where the time goes", timing_table(panels), _TIMING))
     body.append(_section("What was set differently", differences(panels), ""))
     body.append(f"<details><summary>settings that all runs share</summary>{html(common(panels))}</details>")
@@ -83,6 +83,16 @@ def page(
         f"<title>{text(title)}</title><style>{_STYLE}</style></head>\n<body>\n{content}\n"
         "</body></html>\n"
     )
+
+
+def results_part(rows: Sequence[Row]) -> str:
+    """The table of results and how to read it."""
+    return f'<h2>Results</h2>\n{html(results_table(rows))}\n<p class="soft">{_READING}</p>'
+
+
+def pairs_part(pairs: Sequence[Pair]) -> str:
+    """The comparisons and how to read them; empty without any."""
+    return _section("Differences on the same problems", pairs_table(pairs), reading(pairs))
 
 
 _TIMING = "Median seconds of a reinforcement step from the third on, by phase."

@@ -111,7 +111,7 @@ def reading(pairs: Sequence[Pair]) -> str:
         said.append(_ONE_SEED)
     if several:
         simulated = sorted(several & FALSE_POSITIVES.keys()) or FALSE_POSITIVES
-        rates = [f"{low} to {high} % with {n} seeds" for n in simulated for low, high in [FALSE_POSITIVES[n]]]
+        rates = [f"{low} to {high} % ({n} seeds)" for n in simulated for low, high in [FALSE_POSITIVES[n]]]
         said.append(_SIMULATED.format(", ".join(rates)))
     return " ".join(said)
 
@@ -128,8 +128,8 @@ _ONE_SEED = (
     "differences between equal algorithms far more often than in 5 % of cases."
 )
 _SIMULATED = (
-    "Simulated, equal algorithms differ by the interval over both in {} of comparisons, where 5 % is nominal: it is "
-    "on the safe side where seeds differ little, and finds small differences late (results/false_positives)."
+    "Simulated, the interval over both leaves out 0 for equal algorithms in {} of comparisons, where 5 % is nominal: it "
+    "is on the safe side where seeds differ little, and misses small differences (results/false_positives)."
 )
 
 

@@ -100,8 +100,8 @@ def test_the_page_says_what_an_interval_over_few_seeds_is_worth(tmp_path: Path) 
     low, high = FALSE_POSITIVES[3]
     for name in ("index.html", "pairs.md"):
         content = (tmp_path / "report" / name).read_text(encoding="utf-8")
-        assert f"{low} to {high} % with 3 seeds of comparisons, where 5 % is nominal" in content
-        assert "with 5 seeds" not in content
+        assert f"{low} to {high} % (3 seeds) of comparisons, where 5 % is nominal" in content
+        assert "(5 seeds)" not in content
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     assert "no step is picked by accuracy" in page
     assert "whose right end is the table&#x27;s last" in page or "whose right end is the table's last" in page

@@ -1,0 +1,81 @@
+"""The intervals of results/countdown_cpu from what is committed of its runs; their answers by problem were not kept.
+
+    python -m bench.kept_intervals          rewrites table.md, table.csv, pairs.md and two parts of index.html
+
+kept.json holds the right answers of each run (from index.html), and intervals by the bootstrap of earlier reports: of
+problems for the differences, of seeds and problems for the accuracies. The latter stand in for ones of problems alone,
+which makes the accuracies' intervals a little too wide. A report of a new sweep needs none of this.
+"""
+
+import json
+import re
+from itertools import combinations
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from eval.intervals import Interval, over_both, p_value, spread
+from eval.report import comparisons
+from eval.reporting.cells import markdown
+from eval.reporting.page import pairs_part, results_part
+from eval.reporting.pairs import Pair
+from eval.reporting.tables import Row, comma_separated, results_table
+from recipes.run_dir import write_text
+
+FOLDER = Path(__file__).resolve().parents[1] / "results/countdown_cpu"
+
+
+def rows_of(kept: dict[str, Any]) -> list[Row]:
+    """The table of results."""
+    rows = []
+    for label, of in kept["algorithms"].items():
+        last = [right / kept["problems"] for right in of["right"]]
+        seeds = spread(last)
+        rows.append(
+            Row(
+                panel="countdown",
+                label=label,
+                seeds=len(last),
+                before=(of["before"],) * len(last),
+                last=tuple(last),
+                interval=over_both(seeds, Interval(fmean(last), *of["bootstrap of seeds and problems"])),
+                df=seeds.df if seeds else 0,
+                seconds=(of["seconds"],),
+                peak_bytes=(of["peak_memory_bytes"],),
+                published=(),
+                notes=(),
+            )
+        )
+    return rows
+
+
+def pairs_of(kept: dict[str, Any]) -> list[Pair]:
+    """Every two algorithms, the later one minus the earlier one."""
+    pairs = []
+    for a, b in combinations(kept["algorithms"], 2):
+        right = (kept["algorithms"][each]["right"] for each in (b, a))
+        by_seed = tuple((one - other) / kept["problems"] for one, other in zip(*right, strict=True))
+        name, seeds = f"{b} - {a}", spread(by_seed)
+        low, high = (end / 100 for end in kept["bootstrap of problems"][name])
+        problems = Interval(fmean(by_seed), low, high)
+        p = p_value(seeds, problems)
+        pairs.append(Pair(name, str(len(by_seed)), by_seed, seeds, problems, p, "t and problems"))
+    return pairs
+
+
+def main(folder: Path = FOLDER) -> None:
+    """Rewrite the files."""
+    kept = json.loads((folder / "kept.json").read_text(encoding="utf-8"))
+    rows, pairs = rows_of(kept), pairs_of(kept)
+    write_text(folder / "table.md", markdown(results_table(rows)) + "\n")
+    write_text(folder / "table.csv", comma_separated(rows))
+    write_text(folder / "pairs.md", comparisons(pairs) + "\n")
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    for part in (results_part(rows), pairs_part(pairs)):
+        heading = part[: part.index("</h2>")]
+        page = re.sub(f"{heading}.*?(?=\\n<h2>)", lambda _, part=part: part, page, count=1, flags=re.DOTALL)
+    write_text(folder / "index.html", page)
+
+
+if __name__ == "__main__":
+    main()
