@@ -8,7 +8,6 @@ which makes the accuracies' intervals a little too wide. A report of a new sweep
 """
 
 import json
-import re
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
@@ -72,8 +71,8 @@ def main(folder: Path = FOLDER) -> None:
     write_text(folder / "pairs.md", comparisons(pairs) + "\n")
     page = (folder / "index.html").read_text(encoding="utf-8")
     for part in (results_part(rows), pairs_part(pairs)):
-        heading = part[: part.index("</h2>")]
-        page = re.sub(f"{heading}.*?(?=\\n<h2>)", lambda _, part=part: part, page, count=1, flags=re.DOTALL)
+        start = page.index(part[: part.index("</h2>")])
+        page = page[:start] + part + page[page.index("\n<h2>", start) :]
     write_text(folder / "index.html", page)
 
 

@@ -128,8 +128,8 @@ _ONE_SEED = (
     "differences between equal algorithms far more often than in 5 % of cases."
 )
 _SIMULATED = (
-    "Simulated, the interval over both leaves out 0 for equal algorithms in {} of comparisons, where 5 % is nominal: it "
-    "is on the safe side where seeds differ little, and misses small differences (results/false_positives)."
+    "Simulated, the interval over both leaves out 0 for equal algorithms in {} of comparisons, where 5 % is nominal: "
+    "it is on the safe side where seeds differ little, and misses small differences (results/false_positives)."
 )
 
 
