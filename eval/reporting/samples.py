@@ -57,7 +57,12 @@ def _rollout(title: str, row: Mapping[str, Any]) -> str:
     if isinstance(row.get("score"), (int, float)):
         facts.append(f"reward {row['score']:g}")
     if row.get("n_segments"):
-        facts.append(f"hint {row.get('length')} of {row['n_segments']} segments, {row.get('hint_tokens')} tokens")
+        part = (
+            f"{row['given']:.0%} of the solution"
+            if "given" in row
+            else f"{row.get('length')} of {row['n_segments']} segments"
+        )
+        facts.append(f"hint {part}, {row.get('hint_tokens')} tokens")
     if "gen_tokens" in row or "tokens" in row:
         facts.append(f"{row.get('gen_tokens', row.get('tokens'))} tokens written")
     facts += [name for key, name in _FLAGS.items() if row.get(key)]

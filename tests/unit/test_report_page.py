@@ -140,6 +140,14 @@ def test_samples_are_from_the_first_middle_and_last_step(tmp_path: Path) -> None
     assert first_middle_last([]) == []
 
 
+def test_a_sample_names_the_hint_that_was_given(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", settings_of("uft"), [2])
+    write_text(run / "rollouts" / "1.jsonl", lines([rollout(1, 0, length=3, given=1 / 3)]))
+    assert "hint 33% of the solution, 6 tokens" in samples_of(load(run), "a run")
+    write_text(run / "rollouts" / "1.jsonl", lines([rollout(1, 0)]))
+    assert "hint 1 of 3 segments, 6 tokens" in samples_of(load(run), "a run")
+
+
 def test_long_texts_are_cut_with_a_word(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", settings_of("rft"), [2])
     write_text(run / "rollouts" / "1.jsonl", lines([rollout(1, 0, output="x" * 10_000)]))
