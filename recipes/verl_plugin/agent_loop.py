@@ -200,7 +200,7 @@ class HintedAgentLoop(AgentLoopBase):
             extra_fields=extra,
         )
 
-    def _question(self, row: dict[str, Any], plan: dict[str, Any]) -> tuple[list[Any], dict[str, int]]:
+    def _question(self, row: dict[str, Any], plan: dict[str, Any]) -> tuple[list[Any], dict[str, float]]:
         """(messages, part of the record): the prompt, with as many texts of a hint as the longest prompt leaves room
         for where the plan puts one into the question."""
         messages = list(row["raw_prompt"])
@@ -213,8 +213,9 @@ class HintedAgentLoop(AgentLoopBase):
                 messages, STYLES[self.config.uft.prompt_style], "".join(row["hint"][:pieces]), plan["wrap"]
             )
             if (length := len(self.continuous_token_builder.build_initial_tokens(shown))) <= room:
-                return shown, {"in_prompt": 1, "prompt_hint_tokens": length - bare}
-        return messages, {"in_prompt": 1, "prompt_hint_tokens": 0}
+                given = pieces / len(row["hint"])
+                return shown, {"in_prompt": 1, "prompt_hint_tokens": length - bare, "given": given}
+        return messages, {"in_prompt": 1, "prompt_hint_tokens": 0, "given": 0.0}
 
     def _demonstration(self, row: dict[str, Any], budget: int) -> list[int] | None:
         """Token ids of the row's whole solution and the end of the text; None where it has none that fits."""

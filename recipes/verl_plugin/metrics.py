@@ -43,7 +43,7 @@ def hint_metrics(records: list[dict[str, Any]], scores: list[float | None]) -> d
             by_length[max(1, round(share * record["n_segments"])) if share else 0].append(score)
     metrics = {
         "uft/hint_frac": _mean(shares),
-        "uft/hint_tokens": _mean([float(record["hint_tokens"]) for record in records]),
+        "uft/hint_tokens": _mean([record["hint_tokens"] + record.get("prompt_hint_tokens", 0.0) for record in records]),
         "uft/gen_tokens": _mean([float(record["gen_tokens"]) for record in records]),
         "uft/truncated": _mean([float(record["truncated"]) for record in records]),
     }

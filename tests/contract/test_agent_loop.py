@@ -178,6 +178,17 @@ def test_the_record_holds_the_hint_that_was_given_and_not_the_planned_one() -> N
     assert "uft/score/l=3" not in found
 
 
+def test_a_hint_in_the_question_is_counted_as_it_was_given() -> None:
+    made = loop(ScriptedEngine([7, 0]), prompt_length=len("q0 ") + len(HINT[0]) + 3, prompt_style="none")
+    done = roll(made, pieces=3, plans=[{"length": 3, "pieces": 3, "wrap": "{question}{hint}"}])
+    record = done.extra_fields["uft"]
+    assert (record["given"], record["hint_tokens"]) == (pytest.approx(1 / 3), 0)
+    found = hint_metrics([record], [1.0])
+    assert found["uft/hint_frac"] == pytest.approx(1 / 3)
+    assert found["uft/hint_tokens"] == record["prompt_hint_tokens"] == len(HINT[0])
+    assert found["uft/score/l=1"] == 1.0
+
+
 def test_generation_is_bounded_by_its_own_budget_and_by_the_response() -> None:
     engine = ScriptedEngine([7] * 9)
     done = roll(loop(engine), pieces=0)

@@ -168,7 +168,7 @@ def test_the_step_records_updates_that_rewards_have_no_part_in(
     gives = replace(UFT, weigh=lambda group, s: Weights(worth * torch.ones_like(group.old)))
     made._algorithm = gives
     made._failed_rows, made._demonstrations, made.global_steps = set(FAILED), set(SHOWN), 1
-    made.use_reference_policy = False
+    made.use_reference_policy, made._problems = False, {}
     made.records = SimpleNamespace(phase=lambda name: None)  # type: ignore[assignment]
     actor = {"actor": {"ppo_mini_batch_size": 5}, "rollout": {"n": 1}}
     uft = {"algorithm": "uft", "record": {}}
