@@ -11,6 +11,7 @@ from eval.reporting.groups import Panel
 from eval.reporting.pairs import Pair, pairs_table, reading
 from eval.reporting.samples import samples_of
 from eval.reporting.settings import common, differences
+from eval.reporting.simulated import ACCURACY, shown
 from eval.reporting.tables import Row, result_rows, results_table, timing_table
 
 _STYLE = """
@@ -44,6 +45,7 @@ _READING = (
     "nothing about how another seed would do. Minutes include start-up; peak memory is of all processes together, not "
     "of a GPU."
 )
+_SIMULATED = " Simulated, that interval misses the true accuracy in {}, where 5 % is nominal (results/false_positives)."
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,9 @@ def page(
 
 def results_part(rows: Sequence[Row]) -> str:
     """The table of results and how to read it."""
-    return f'<h2>Results</h2>\n{html(results_table(rows))}\n<p class="soft">{_READING}</p>'
+    several = {row.df + 1 for row in rows if row.df}
+    simulated = _SIMULATED.format(shown(ACCURACY, several)) if several else ""
+    return f'<h2>Results</h2>\n{html(results_table(rows))}\n<p class="soft">{_READING}{simulated}</p>'
 
 
 def pairs_part(pairs: Sequence[Pair]) -> str:

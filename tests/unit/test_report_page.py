@@ -13,9 +13,9 @@ from eval.report import main, report
 from eval.reporting.cells import Table, html, markdown, text
 from eval.reporting.curves import draw_accuracy, draw_curves, draw_seeds
 from eval.reporting.groups import panels
-from eval.reporting.pairs import FALSE_POSITIVES
 from eval.reporting.read_runs import find_runs, load
 from eval.reporting.samples import first_middle_last, samples_of
+from eval.reporting.simulated import ACCURACY, OVER_BOTH, OVER_SEEDS, shown
 from eval.reporting.style import ALGORITHMS, HINT_LENGTHS, close, colour, house_style, svg
 from eval.reporting.training import draw_hints, draw_training
 from recipes.hints.schedule import MAX_SEGMENTS
@@ -97,14 +97,20 @@ def test_the_page_says_what_an_interval_over_few_seeds_is_worth(tmp_path: Path) 
         for algo, right in (("rft", 4 + seed), ("uft", 9)):
             write_run(tmp_path / "runs" / f"{algo}{seed}", settings_of(algo, seed=seed), [2, right])
     report([tmp_path / "runs"], tmp_path / "report", "t")
-    low, high = FALSE_POSITIVES[3]
     for name in ("index.html", "pairs.md"):
         content = (tmp_path / "report" / name).read_text(encoding="utf-8")
-        assert f"{low} to {high} % (3 seeds) of comparisons, where 5 % is nominal" in content
+        assert f"{OVER_BOTH[3][0]} to {OVER_BOTH[3][1]} % (3 seeds) of comparisons, where 5 % is nominal" in content
+        assert f"over seeds alone does in {shown(OVER_SEEDS, {3})}" in content
         assert "(5 seeds)" not in content
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert f"misses the true accuracy in {ACCURACY[3][0]} to {ACCURACY[3][1]} % (3 seeds), where 5" in page
     assert "no step is picked by accuracy" in page
     assert "whose right end is the table&#x27;s last" in page or "whose right end is the table's last" in page
+
+
+def test_other_numbers_of_seeds_are_told_of_those_that_were_simulated() -> None:
+    assert shown({3: (1.0, 2.5), 5: (0.5, 3.0)}, {5}) == "0.5 to 3 % (5 seeds)"
+    assert shown({3: (1.0, 2.5), 5: (0.5, 3.0)}, {2, 4}) == "1 to 2.5 % (3 seeds), 0.5 to 3 % (5 seeds)"
 
 
 def test_the_checker_sees_what_a_page_would_fetch() -> None:
