@@ -58,7 +58,7 @@ def test_verl_accepts_the_reinforcement_configuration(algo: str, profile: str, d
     config = reinforcement(experiment)
     assert config.algorithm.adv_estimator == {"ppo": "gae", "una_online": "score"}.get(algo, "uft")
     assert config.critic.enable == (algo == "ppo")
-    assert config.actor_rollout_ref.rollout.n == experiment.n_rollout + (algo == "luffy")
+    assert config.actor_rollout_ref.rollout.n == experiment.n_rollout + algorithms()[algo].demonstrations
     assert config.actor_rollout_ref.ref.strategy == "fsdp2"
     assert config.actor_rollout_ref.rollout.response_length == experiment.response_length
     assert config.actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu == experiment.tokens_per_micro_batch

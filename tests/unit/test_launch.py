@@ -46,7 +46,7 @@ def test_a_dry_run_shows_the_arithmetic_and_the_configuration_and_writes_nothing
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) <= 30, "one screen"
     assert "0.494 B parameters" in done.stdout
-    shown = algo == "luffy"
+    shown = algorithms()[algo].demonstrations
     rows = "(4 rollouts + 1 demonstration) = 1280" if shown else "4 rollouts = 1024"
     arithmetic = {
         "rl": f"256 prompts x {rows} sequences a step, 4 update(s) of {320 if shown else 256} on 2 device(s)",
