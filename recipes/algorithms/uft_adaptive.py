@@ -26,7 +26,7 @@ UNKNOWN, UNTRIED = [0.5] * (GRID + 1), [[0.0, 0.0]] * (GRID + 1)
 
 def place(k: int, n: int) -> int:
     """Where k of n segments stand on the grid of shares."""
-    return round(GRID * k / n) if n else 0
+    return round(GRID * min(k, n) / n) if n else 0
 
 
 def success(at: At) -> list[float]:
