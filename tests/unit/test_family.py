@@ -22,6 +22,8 @@ FILES = sorted(Path(package.__path__[0]).glob("[!_]*.py"))
 SCORES = [0.0, 0.1, 0.4, 1.0]
 JUNK = {"old": -40.0, "rescored": float("nan"), "entropy": float("nan")}
 FEW = examples(max_examples=15)
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted(page for page in (ROOT / "docs/algorithms").glob("*.md") if page.stem in algorithms())
 
 
 def drawn(algo: str, seed: int, past: Any = None, common: Any = None, segments: int = 5) -> list[Plan]:
@@ -179,3 +181,18 @@ def test_options_are_flags_of_one_algorithm_each_with_help_and_a_default_that_te
 
 def test_no_algorithm_sets_an_absolute_learning_rate() -> None:
     assert not [name for name, each in algorithms().items() if {"lr", "sft_lr", "critic_lr"} & set(each.settings)]
+
+
+@pytest.mark.parametrize("algo", algorithms())
+def test_every_algorithm_is_in_the_tables_of_readme_and_docs(algo: str) -> None:
+    assert f"`{algo}`" in (ROOT / "README.md").read_text(encoding="utf-8")
+    tables = [(ROOT / "docs/algorithms" / f"{name}.md").read_text(encoding="utf-8") for name in ("README", "alignment")]
+    assert any(f"`{algo}" in text for text in tables)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_of_an_algorithm_has_its_command_its_metrics_and_its_options(page: Path) -> None:
+    text, algorithm = page.read_text(encoding="utf-8"), algorithms()[page.stem]
+    assert f"python3 run.py --algo {page.stem}" in text
+    assert "| metric | meaning |" in text
+    assert all(f"--{option.name}" in text for option in (fields(algorithm.options) if algorithm.options else ()))
