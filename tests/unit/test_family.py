@@ -1,6 +1,8 @@
 """What holds for every algorithm of the registry, on groups of any make."""
 
 import json
+import subprocess
+import sys
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -177,6 +179,11 @@ def test_options_are_flags_of_one_algorithm_each_with_help_and_a_default_that_te
             assert seen.setdefault(option.name, name) == name, "run.py could not tell whose it is"
             assert option.metadata["help"]
             assert type(option.default) in (int, float, str)
+
+
+def test_the_files_are_read_without_torch_for_help() -> None:
+    code = "import sys; from recipes.algorithms import algorithms; algorithms(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0
 
 
 def test_no_algorithm_sets_an_absolute_learning_rate() -> None:

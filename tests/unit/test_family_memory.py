@@ -144,3 +144,15 @@ def test_pope_without_a_verdict_knows_as_much_as_before() -> None:
 @pytest.mark.parametrize("algo", ["questa", "pope"])
 def test_hints_in_the_question_are_declared(algo: str) -> None:
     assert get_algorithm(algo).hints_in_prompt
+
+
+@pytest.mark.parametrize(("algo", "says"), [("pope", "0% of the solution   100% of"), ("adaback", "of the solution")])
+def test_a_dry_run_does_not_pretend_to_know_hints_that_follow_success(algo: str, says: str) -> None:
+    from recipes.plan import hint_schedule
+    from recipes.profiles import PROFILES
+    from recipes.resolve import build_experiment
+
+    first, *steps = hint_schedule(build_experiment({"algo": algo}, PROFILES["cpu"])).splitlines()
+    assert "by what was remembered of each problem" in first
+    assert len(steps) == 1
+    assert says in steps[0]
