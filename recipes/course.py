@@ -6,7 +6,7 @@ from typing import Any
 
 from recipes import datafiles
 from recipes.datafiles import DataFiles
-from recipes.experiment import Experiment, training_record
+from recipes.experiment import Experiment, supervised_shape, training_record
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
 from recipes.run_dir import RunDir
@@ -86,6 +86,7 @@ def training_plan(experiment: Experiment, run: RunDir, files: DataFiles) -> Trai
         keep_checkpoints=e.keep_checkpoints,
         logger=tuple(name for name in e.logger if name != "file"),
         resume_from=None,
+        shape=supervised_shape(e),
         record=asdict(training_record(e)),
         about={"algorithm": e.algorithm.title, "paper": e.algorithm.paper, "data": e.data, "configuration": e.hash},
     )

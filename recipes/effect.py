@@ -26,7 +26,8 @@ def _hints(algorithm: Algorithm, stages: Stages) -> bool:
 def _hint_term(algorithm: Algorithm, stages: Stages) -> bool:
     # What a file of one's own does with them, it alone knows.
     known = algorithms().get(algorithm.name) is algorithm
-    return _hints(algorithm, stages) and (algorithm.weigh is grpo or not known)
+    own = algorithm.weigh is grpo or "sft_loss_coef" in algorithm.settings
+    return _hints(algorithm, stages) and (own or not known)
 
 
 def _answers(_: Algorithm, stages: Stages) -> bool:
@@ -92,5 +93,6 @@ def _where(name: str) -> str:
         for each in algorithms().values()
         if APPLIES[name](each, ("alignment",) if each.method else each.stages)
     ]
-    instructions = APPLIES[name](algorithms()["sft"], ("alignment",)) and "sft" not in found
-    return ", ".join([*found, *(["sft on instructions"] if instructions else [])])
+    on_answers = [each for each in algorithms().values() if each.stages == ("sft",) and each.name not in found]
+    found += [f"{each.name} on instructions" for each in on_answers if APPLIES[name](each, ("alignment",))]
+    return ", ".join(found)

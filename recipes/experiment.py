@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import yaml
 
-from recipes.algorithms import Algorithm, get_algorithm
+from recipes.algorithms import Algorithm, get_algorithm, name_of_shape
 from recipes.algorithms.base import HintAggregation, Method, StageKind
 from recipes.alignment import Alignment, DataKind
 from recipes.tasks import TASKS
@@ -219,6 +219,12 @@ class Experiment:
     def default_name(self) -> str:
         """Name of its folder under out/ when --out is not given."""
         return f"{self.algorithm.name}-{Path(self.data).name}-{Path(self.model).name}-{self.hash}"
+
+
+def supervised_shape(experiment: Experiment) -> str:
+    """What another process finds the shape of a supervised loss by; empty where the loss is the likelihood alone."""
+    shape = experiment.algorithm.supervised
+    return "" if shape is None else name_of_shape(shape, experiment.algo)
 
 
 def training_record(experiment: Experiment) -> TrainingRecord:

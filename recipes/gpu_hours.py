@@ -41,7 +41,7 @@ def gpu_hours(experiment: Experiment, rows: Mapping[str, int]) -> float:
             device_s += tokens * 3 * forward
         elif stage == "alignment":
             tokens = e.alignment.epochs * n_train * _FILLED * e.alignment.max_length
-            device_s += tokens * (3 if e.algo == "sft" else 4) * forward
+            device_s += tokens * (3 if e.method == "sft" else 4) * forward
         else:
             step = estimate_time(e, shape)
             validations = (e.T // e.test_freq + 1) * e.data_options.get("n_test", 0) / (e.batch_size * e.n_rollout)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pyarrow.parquet as parquet
 
 from data_prep.prompt_styles import STYLES, Question, read_completion
-from recipes.algorithms.base import Demonstration
+from recipes.algorithms.base import Demonstration, forget
 from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment
 from recipes.hints.cut import draw_plans, hint_length
@@ -73,7 +73,8 @@ def hint_schedule(experiment: Experiment, draws: int = 400) -> str:
     if not e.algorithm.uses_hints:
         return "hints:         none"
     s = SimpleNamespace(**hook_settings(e))
-    steps = sorted({1, *(max(1, round(e.T * part / 5)) for part in range(1, 6))})
+    remembers = e.algorithm.remember is not forget
+    steps = [1] if remembers else sorted({1, *(max(1, round(e.T * part / 5)) for part in range(1, 6))})
     rows = []
     for step in steps:
         shares = []
@@ -87,6 +88,8 @@ def hint_schedule(experiment: Experiment, draws: int = 400) -> str:
         rows.append(
             f"               step {step:>5}  {mean:>5.0%} of the solution  {none:>5.0%} of prompts without hint"
         )
+    if remembers:
+        return "\n".join(["hints:         by what was remembered of each problem; before anything is:", *rows])
     if all("  0% of the solution" in row for row in rows):
         return "hints:         none"
     weight = f"; weight of their log-likelihood {e.sft_loss_coef:g} ({e.hint_nll_agg})" if e.sft_loss_coef else ""

@@ -307,6 +307,9 @@ class Algorithm:
     metrics: Callable[[int, Any], Mapping[str, float]] = lambda step, s: {}
     """uft/<name> that depend on the step alone."""
 
+    supervised: Shape | None = None
+    """g of its supervised stage, on problems or instructions: -g(sg p) log p of every solution token; None is 1."""
+
     method: Method | None = None
     """What its alignment stage trains with."""
 

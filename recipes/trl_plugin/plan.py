@@ -70,6 +70,9 @@ class TrainingPlan:
     max_steps: int | None = None
     """Stop here, with the learning rate's schedule ending here; None: alignment.epochs decides."""
 
+    shape: str = ""
+    """sft: where g of -g(sg p) log p is found (recipes/algorithms, `find_shape`); empty for the likelihood alone."""
+
     record: dict[str, Any] = field(default_factory=dict)
     """What is published beside the weights: a TrainingRecord."""
 

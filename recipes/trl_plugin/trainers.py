@@ -20,6 +20,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,9 +30,12 @@ from peft import PeftModel
 from transformers import Trainer
 from trl import DPOTrainer, KTOTrainer, SFTTrainer
 from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference
-from trl.trainer.utils import use_adapter
+from trl.trainer.utils import selective_log_softmax, use_adapter
 
+from recipes.algorithms import find_shape
+from recipes.algorithms.base import Shape
 from recipes.losses.implicit_reward import completion_log_probs, implicit_reward, una_loss
+from recipes.losses.terms import term_sum
 from recipes.run_dir import STEP_PREFIX, RunDir, keep_newest, mark_complete
 from recipes.trl_plugin.batches import POSITION, Batches
 from recipes.trl_plugin.measure import Scores, kl_to_ref, pair_metrics, row_metrics
@@ -219,10 +223,21 @@ class WholeStep(Trainer):
         self.accelerator.wait_for_everyone()
 
 
+def shaped_loss(shape: Shape, outputs: Any, labels: torch.Tensor, num_items_in_batch: Any) -> torch.Tensor:
+    """-sum g(sg p) log p over the labelled tokens, divided by those of the step; Trainer's compute_loss_func."""
+    targets = labels[:, 1:]
+    log_probs = selective_log_softmax(outputs.logits[:, :-1], targets.clamp(min=0))
+    return term_sum(log_probs, (targets >= 0).float(), shape) / num_items_in_batch
+
+
 class InstructionTrainer(WholeStep, SFTTrainer):
-    """Cross-entropy of the completions, averaged over the tokens of the step."""
+    """Cross-entropy of the completions, or the algorithm's shape of it, averaged over the tokens of the step."""
 
     uses_reference = False
+
+    def __init__(self, plan: TrainingPlan, *args: Any, **kwargs: Any) -> None:
+        loss = partial(shaped_loss, find_shape(plan.shape)) if plan.shape else None
+        super().__init__(plan, *args, compute_loss_func=loss, **kwargs)
 
 
 class PairTrainer(WholeStep, DPOTrainer):

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,26 @@ from verl.trainer import sft_trainer
 from verl.utils.device import auto_set_device
 from verl.utils.distributed import destroy_global_process_group, initialize_global_process_group
 from verl.utils.tracking import Tracking
+from verl.workers.utils.losses import sft_loss
 
+from recipes.algorithms import find_shape
+from recipes.algorithms.base import Shape
 from recipes.records import Records
 from recipes.run_dir import RunDir, keep_newest, mark_complete
 from recipes.verl_plugin.compat import check_verl_version
 from recipes.verl_plugin.compose import arguments, load_config
 from recipes.verl_plugin.export import finish_export
 from recipes.verl_plugin.verl_config import SUPERVISED
+
+
+def shaped_loss(shape: Shape, config: Any, model_output: dict[str, Any], data: Any, dp_group: Any = None) -> Any:
+    """verl's sft_loss with g(sg p) log p in the place of log p: a mean over the solution tokens of the global batch."""
+    log_probs = model_output["log_probs"]
+    flat = log_probs.values() if log_probs.is_nested else log_probs
+    weighed = shape(flat.detach().exp()) * flat
+    if log_probs.is_nested:
+        weighed = torch.nested.nested_tensor_from_jagged(weighed, log_probs.offsets())
+    return sft_loss(config, {**model_output, "log_probs": weighed}, data, dp_group)
 
 
 class UnifiedSFTTrainer(sft_trainer.SFTTrainer):
@@ -50,6 +64,11 @@ class UnifiedSFTTrainer(sft_trainer.SFTTrainer):
                 drop_last=True,
             )
         self.train_sampler.seed = self.config.trainer.seed
+
+    def _build_engine(self) -> None:
+        super()._build_engine()
+        if self.config.uft.shape:
+            self.training_client.set_loss_fn(partial(shaped_loss, find_shape(self.config.uft.shape), None))
 
     def _build_ckpt_handler(self) -> None:
         super()._build_ckpt_handler()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.prompt_styles import PLAIN_TEMPLATE, STYLES
-from recipes.experiment import Experiment, training_record
+from recipes.experiment import Experiment, supervised_shape, training_record
 from recipes.kernels import has_flash_attention, has_fused_head
 from recipes.run_dir import RunDir
 from recipes.verl_plugin.environment import ROOT, environment
@@ -286,6 +286,7 @@ def sft_config(
             "keep_checkpoints": e.keep_checkpoints,
             "prompt_style": e.prompt_style,
             "record": asdict(training_record(e)),
+            "shape": supervised_shape(e),
         },
         "data": {
             "train_files": str(train_file),

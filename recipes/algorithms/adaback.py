@@ -1,0 +1,54 @@
+"""AdaBack, rationales revealed adaptively: Amani et al., arXiv 2506.18110 (ICLR 2026). A binary search per problem.
+
+    share ~ U(lo, hi), revealed to all rollouts of the problem; then, by their mean reward r,
+    r >= tau:  hi = share, lo = 0        r < tau:  lo = share
+A problem seen for the first time starts from a moving average of all problems' bounds, or from 0 and 1. GRPO on what
+follows; nothing is learnt of the prefix. Read: the paper's abstract, and a third party's code that quotes the rule of
+section 2.1, with lo set back to 0, the average (there kept, not used), and tau .4. hi does not go back to 1 at a
+failure in it, so neither here: a lucky success keeps its bound. That code also reveals nothing in a tenth of the draws
+and keeps lo and hi a step apart; left out. tau .5. A share is one of the solution's texts.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from recipes.algorithms.base import Algorithm, At, Group, Hint, Json, Kept
+
+RATE = 0.05
+
+
+@dataclass(frozen=True)
+class Options:
+    success_reward: float = field(default=0.5, metadata={"help": "mean reward from which on less is revealed"})
+
+
+def rollout(at: At, s: Any, rng: np.random.Generator) -> Hint:
+    """A share from the problem's interval."""
+    lo, hi = at.past or at.common or (0.0, 1.0)
+    return Hint(share=lo + (hi - lo) * rng.random())
+
+
+def remember(group: Group, past: Json, common: Json, s: Any) -> Kept:
+    """[lo, hi] of the problem, and their moving average over problems."""
+    plan, rewards = group.plans[0], group.scores[group.scored]
+    if not group.segments or not len(rewards):
+        return past, common, ()
+    share = plan.share if isinstance(plan, Hint) and plan.share is not None else 0.0
+    hi = (past or common or (0.0, 1.0))[1]
+    own = [0.0, share] if float(rewards.mean()) >= s.success_reward else [share, hi]
+    return own, [old + RATE * (new - old) for old, new in zip(common or (0.0, 1.0), own, strict=True)], ()
+
+
+ALGORITHM = Algorithm(
+    name="adaback",
+    title="AdaBack: GRPO from a hint whose length is searched per problem, by success",
+    paper="arXiv 2506.18110",
+    equation="GRPO(y | q, hint),  share ~ U(lo, hi);  success: hi = share, lo = 0, failure: lo = share",
+    stages=("rl",),
+    needs=frozenset({"group"}),
+    options=Options,
+    rollout=rollout,
+    remember=remember,
+)

@@ -1,0 +1,57 @@
+"""CHORD-mu, on-policy rollouts and off-policy experts under one global weight: Zhang et al., arXiv 2508.11408.
+
+    L     = (1 - mu(t)) L_GRPO(rollouts) + mu(t) L_SFT(demonstrations)
+    mu(t) = valley + (peak - valley)(1 + cos(pi t / D)) / 2 for t < D, then valley;  peak .9, valley .05, no warm-up
+Read: Trinity-RFT's mix_chord loss (commit 0414330). As there, a demonstration has no vote in the baseline, t counts
+from 0, and L_SFT is a mean over the demonstrations' rows, here of each row's token mean whatever the micro-batches are.
+D is --T_hint (200 there); experts are the solutions of the same prompts, one each (there rows of a set of their own, a
+fifth of the batch). KL 0 as there.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from recipes.algorithms.base import Algorithm, Group, Term, Weights
+from recipes.algorithms.luffy import rollout
+from recipes.losses.group import compared
+
+
+@dataclass(frozen=True)
+class Options:
+    mu_peak: float = field(default=0.9, metadata={"help": "weight of the demonstrations at the first step"})
+    mu_valley: float = field(default=0.05, metadata={"help": "weight of the demonstrations from step T_hint on"})
+
+
+def mu(t: int, s: Any) -> float:
+    """The weight after t steps."""
+    if t >= s.T_hint:
+        return float(s.mu_valley)
+    return float(s.mu_valley + (s.mu_peak - s.mu_valley) * (1 + math.cos(math.pi * t / s.T_hint)) / 2)
+
+
+def mixed(group: Group, weight: float, term: Term) -> Weights:
+    """(1 - weight) of the rewards' advantage beside `term`."""
+    return Weights((1 - weight) * compared(group, std=True) * group.gen, terms=(term,))
+
+
+def weigh(group: Group, s: Any) -> Weights:
+    weight = mu(group.step - 1, s)
+    rows = group.demo / group.demo.sum(-1, keepdim=True).clamp(min=1)
+    return mixed(group, weight, Term(rows, "demonstration_nll", coef=weight, norm="rows"))
+
+
+ALGORITHM = Algorithm(
+    name="chord_mu",
+    title="CHORD-mu: GRPO and the likelihood of demonstrations, from mostly the one to mostly the other",
+    paper="arXiv 2508.11408",
+    equation="(1 - mu(t)) GRPO(y | q) - mu(t) log pi(y* | q),  mu cosine .9 -> .05",
+    stages=("rl",),
+    needs=frozenset({"group"}),
+    options=Options,
+    settings={"kl_coef": 0.0},
+    rollout=rollout,
+    demonstrations=1,
+    weigh=weigh,
+    metrics=lambda step, s: {"mu": mu(step - 1, s)},
+)

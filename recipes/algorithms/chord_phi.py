@@ -1,0 +1,48 @@
+"""CHORD-phi, tokens of an expert learnt where the policy is of two minds: Zhang et al., arXiv 2508.11408.
+
+    L = (1 - mu) L_GRPO(rollouts) + mu mean_t[-phi(p_t) log p_t],  phi(p) = sg(p (1 - p)),  mu .1 all along
+phi is 0 where the policy is sure either way and largest, .25, at p = 1/2. Read: Trinity-RFT's mix_chord and sft_phi
+losses (commit 0414330), whose cutoff_prob is 1 by default and left out here. The rest as in chord_mu.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from recipes.algorithms.base import Algorithm, Group, Term, Weights
+from recipes.algorithms.chord_mu import mixed
+from recipes.algorithms.luffy import rollout
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Options:
+    phi_mu: float = field(default=0.1, metadata={"help": "weight of the demonstrations"})
+
+
+def phi(p: torch.Tensor) -> torch.Tensor:
+    """p (1 - p)."""
+    return p * (1 - p)
+
+
+def weigh(group: Group, s: Any) -> Weights:
+    rows = group.demo / group.demo.sum(-1, keepdim=True).clamp(min=1)
+    return mixed(group, s.phi_mu, Term(rows, "demonstration", coef=s.phi_mu, shape=phi, norm="rows"))
+
+
+ALGORITHM = Algorithm(
+    name="chord_phi",
+    title="CHORD-phi: GRPO, and demonstrations learnt by p (1 - p) of each token",
+    paper="arXiv 2508.11408",
+    equation="(1 - mu) GRPO(y | q) - mu phi(pi) log pi(y* | q),  phi(p) = p (1 - p),  mu = .1",
+    stages=("rl",),
+    needs=frozenset({"group"}),
+    options=Options,
+    settings={"kl_coef": 0.0},
+    rollout=rollout,
+    demonstrations=1,
+    weigh=weigh,
+)

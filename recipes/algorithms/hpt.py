@@ -1,0 +1,57 @@
+"""HPT, hybrid post-training: Lv et al., arXiv 2509.04419, supervises or reinforces by success.
+
+    P <= gamma:  c mean_t -log pi(y*_t | q), and the question's rollouts are dropped;   P = share of right rollouts
+    P >  gamma:  GRPO(y | q) with A = r - mean(r), not divided by the deviation; a sum over tokens by a constant length
+gamma 0 and c 1 (Qwen2.5-Math-7B); gamma .25 for Llama-3.1-8B, c .3 for the 1.5B model. Second-hand: definition and
+numbers are a reading of TsinghuaC3I/Unify-Post-Training at ae332f5, where the gate is a count of 8 rollouts, so that it
+changes with their number; here it is a share. Its middle band (LUFFY's loss instead of the likelihood) is off in all of
+its scripts and left out. It clips no ratio: use one update a step (--mini_batch_size equal to --batch_size). KL 0.
+Where a question has no solution it is reinforced; one without any verdict is neither.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from recipes.algorithms.base import Algorithm, Group, Term, Weights
+from recipes.algorithms.luffy import rollout
+from recipes.losses.group import compared, share_right
+
+
+@dataclass(frozen=True)
+class Options:
+    gate: float = field(default=0.0, metadata={"help": "supervise where at most this share of the rollouts is right"})
+    gate_coef: float = field(default=1.0, metadata={"help": "weight of the demonstrations' likelihood"})
+
+
+def supervised(group: Group, s: Any) -> bool:
+    """Whether a question is learnt from its solution at this step."""
+    share = share_right(group)
+    return share is not None and share <= s.gate and bool(group.demo.any())
+
+
+def weigh(group: Group, s: Any) -> Weights:
+    from_solution = supervised(group, s)
+    trained = group.gen & (not from_solution)
+    shown = group.demo.float() * from_solution
+    return Weights(
+        compared(group, std=False) * trained,
+        mask=trained,
+        terms=(Term(shown, "demonstration_nll", coef=s.gate_coef),),
+        metrics={"supervised": float(from_solution)},
+    )
+
+
+ALGORITHM = Algorithm(
+    name="hpt",
+    title="HPT: the solution where rollouts fail, GRPO where they do not",
+    paper="arXiv 2509.04419",
+    equation="share right <= gamma: - c log pi(y* | q), else GRPO(y | q)",
+    stages=("rl",),
+    needs=frozenset({"group"}),
+    options=Options,
+    settings={"kl_coef": 0.0},
+    rollout=rollout,
+    demonstrations=1,
+    loss_norm="length",
+    weigh=weigh,
+)

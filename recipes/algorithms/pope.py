@@ -1,0 +1,57 @@
+"""POPE, privileged on-policy exploration: Qu et al., arXiv 2601.18779.
+
+    A problem without a right rollout is hard: half of its draws are the question alone, half the question with the
+    shortest prefix of its solution, up to a quarter, that gives a success. GRPO on the answer, nothing on the prefix.
+Read: the paper's abstract and two summaries of it by others (prefix in the question with an instruction to go on from
+it, mixed 1 : 1, at most 25 %, no likelihood). The paper finds hard problems and prefixes beforehand, by many samples
+of the base; here both are found on the way, with no other rollouts: a problem is hard while its last bare group had no
+success, and its prefix grows by a quarter of the limit each time a hinted group has none. It never shrinks, and ends
+with the first bare success. A short solution has no text within the first steps: such draws are bare. Words are ours.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from recipes.algorithms.base import Algorithm, At, Bare, Group, Hint, Json, Kept, Plan
+from recipes.losses.group import share_right
+
+STEPS = 4
+WRAP = "{question}\n\nSomebody has begun to solve this:\n{hint}\n\nUnderstand what is there, then go on from it."
+
+
+@dataclass(frozen=True)
+class Options:
+    longest_prefix: float = field(default=0.25, metadata={"help": "share of the solution that is tried at most"})
+
+
+def rollout(at: At, s: Any, rng: np.random.Generator) -> Plan:
+    """past: how many quarters of the limit a hard problem's prefix has; None for others."""
+    if at.past is None or rng.random() < 0.5:
+        return Bare()
+    return Hint(share=s.longest_prefix * at.past / STEPS, where="prompt", wrap=WRAP)
+
+
+def remember(group: Group, past: Json, common: Json, s: Any) -> Kept:
+    """Bare groups say whether a problem is hard, hinted ones whether its prefix is long enough."""
+    share = share_right(group)
+    if share is None:
+        return past, None, ()
+    if isinstance(group.plans[0], Hint):
+        return (past if share else min(past + 1, STEPS)), None, ()
+    return (None if share else past or 1), None, ()
+
+
+ALGORITHM = Algorithm(
+    name="pope",
+    title="POPE: GRPO; hard questions half of the time with the shortest helpful prefix of their solution",
+    paper="arXiv 2601.18779",
+    equation="GRPO(y | q) and, where all fail, GRPO(y | q + shortest prefix that gives a success) half of the time",
+    stages=("rl",),
+    needs=frozenset({"group"}),
+    options=Options,
+    rollout=rollout,
+    remember=remember,
+    hints_in_prompt=True,
+)

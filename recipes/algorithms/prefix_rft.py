@@ -1,0 +1,58 @@
+"""Prefix-RFT, supervised and reinforcement fine-tuning blended by prefixes: Huang et al., arXiv 2507.01679.
+
+    n - 1 rollouts from the prompt, one from a share of the solution ~ U(low(t), .95), low on a cosine from .95 to .05
+    A_i = r_i - mean(r) over all n, on generated tokens and on the prefix's fifth of highest entropy (20 %, per row)
+    L   = -(1 / (N n_max)) sum min(rho A, clip(rho, 1 - eps, 1 + eps) A)
+Other than in uft a prefix is trained by its reward, not by its likelihood. Read: ZeroYuHuang/prefix_rft (e0b6f43):
+schedules (U is its Beta(1, 1)) and advantages; the 20 % are in the names of its runs, taken there over a micro-batch,
+here per row. It cuts at any token, here between the solution's texts, and leaves the prefix unclipped; --T_hint is when
+low arrives, prefixes go on after it. Correction weights of an inference engine must be 1 on prefixes. KL 0.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from recipes.algorithms.base import Algorithm, At, Bare, Group, Hint, Plan, Weights
+from recipes.losses.group import compared
+
+HIGH, LOW, ONE_OF = 0.95, 0.05, 5
+
+
+def low(t: int, T_hint: int) -> float:
+    """The least share after t steps."""
+    return LOW if t >= T_hint else LOW + (HIGH - LOW) * (1 + math.cos(math.pi * t / T_hint)) / 2
+
+
+def rollout(at: At, s: Any, rng: np.random.Generator) -> list[Plan]:
+    """All but one rollout from the prompt, the last from a prefix."""
+    least = low(at.step - 1, s.T_hint)
+    return [*[Bare()] * (s.n_rollout - 1), Hint(share=least + (HIGH - least) * rng.random())]
+
+
+def doubted(group: Group) -> Any:
+    """(n, L) bool: the given tokens of highest entropy, a fifth of every row's, rounded up; the first of equals."""
+    assert group.entropy is not None
+    given = group.given & group.ok.unsqueeze(-1)
+    ranked = group.entropy.where(given, -group.entropy.new_ones(())).argsort(dim=-1, descending=True, stable=True)
+    return given & (ranked.argsort(dim=-1) < (given.sum(-1, keepdim=True) + ONE_OF - 1) // ONE_OF)
+
+
+def weigh(group: Group, s: Any) -> Weights:
+    trained = group.gen | doubted(group)
+    return Weights(compared(group, std=False) * trained, mask=trained)
+
+
+ALGORITHM = Algorithm(
+    name="prefix_rft",
+    title="Prefix-RFT: one rollout of a group continues a solution, whose uncertain tokens get its advantage",
+    paper="arXiv 2507.01679",
+    equation="GRPO(y | q) and GRPO(prefix, y | q, prefix) on the prefix's 20 % of highest entropy",
+    stages=("rl",),
+    needs=frozenset({"group"}),
+    settings={"kl_coef": 0.0},
+    rollout=rollout,
+    loss_norm="length",
+    weigh=weigh,
+)

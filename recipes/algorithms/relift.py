@@ -1,0 +1,47 @@
+"""ReLIFT, reinforcement with interleaved supervision: Ma et al., arXiv 2506.07527 (TheRoadQaQ/ReLIFT).
+
+    GRPO from the bare prompt, A = r - mean(r). A question all of whose rollouts are wrong is put into a buffer; once
+    that holds 128, one supervised update on their solutions (-log pi(y*) per token) empties it.
+Read: the authors' script for 7B models (1a8de98: KL 0, entropy 0, no deviation, buffer 64); 128 and the rest by this
+repository's notes on its trainer. Other than there a question is in the buffer once, it leaves it when it is solved
+again, and the buffer is in every checkpoint. There supervision has an optimiser of its own (AdamW, lr 1e-6, as high as
+reinforcement's); here both share one, its moments and its rate. The script clips at .2 and .28, here at --clip_ratio.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from recipes.algorithms.base import Algorithm, Group, Json, Kept, Weights
+from recipes.losses.group import compared, share_right
+
+
+@dataclass(frozen=True)
+class Options:
+    unsolved_buffer: int = field(default=128, metadata={"help": "unsolved questions that make a supervised update"})
+
+
+def remember(group: Group, past: Json, common: Json, s: Any) -> Kept:
+    """The buffer holds the keys of unsolved questions with a solution, oldest first."""
+    share = share_right(group)
+    waiting = [key for key in common or [] if key != group.key or share is None]
+    if share == 0 and group.solution:
+        waiting.append(group.key)
+    return (None, [], waiting) if len(waiting) >= s.unsolved_buffer else (None, waiting, ())
+
+
+def weigh(group: Group, s: Any) -> Weights:
+    return Weights(compared(group, std=False) * group.gen)
+
+
+ALGORITHM = Algorithm(
+    name="relift",
+    title="ReLIFT: GRPO, and now and then an update on the solutions of questions it did not solve",
+    paper="arXiv 2506.07527",
+    equation="GRPO(y | q); - log pi(y* | q) on 128 unsolved questions once there are so many",
+    stages=("rl",),
+    needs=frozenset({"group"}),
+    options=Options,
+    settings={"kl_coef": 0.0, "entropy_coef": 0.0},
+    weigh=weigh,
+    remember=remember,
+)

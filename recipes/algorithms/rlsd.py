@@ -1,0 +1,42 @@
+"""RLSD, verified rewards with self-distillation: arXiv 2604.03128. The reward says whether, the solution how much.
+
+    D_t = log pi(y_t | q, y*, y_<t) - log pi(y_t | q, y_<t)
+    A_t = A ((1 - l) + l clip(exp(sign(A) D_t), 1 - e, 1 + e)),   A of the group as in GRPO;   l .5, e .2
+A token of a right answer that the solution supports counts more, one of a wrong answer that it speaks against too. The
+sign is the reward's; OPSD lets the solution decide it. Read: the paper's abstract, ms-swift's options and defaults
+(advantage_reweight rlsd) and a description of a verl fork's recipe, which agree; schedules of l are off in both and
+left out. The teacher is the policy before the update (in the fork a reference, synchronised now and then).
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from recipes.algorithms.base import Algorithm, Group, Weights
+from recipes.algorithms.opsd import context, evidence
+from recipes.losses.group import compared
+
+
+@dataclass(frozen=True)
+class Options:
+    evidence_weight: float = field(default=0.5, metadata={"help": "l: 0 is GRPO, 1 leaves the size to the solution"})
+    evidence_clip: float = field(default=0.2, metadata={"help": "e: how far a token may go from its rollout's size"})
+
+
+def weigh(group: Group, s: Any) -> Weights:
+    """The group's advantage, each token times its size."""
+    advantage = compared(group, std=True)
+    size = (advantage.sign() * evidence(group)).exp().clamp(1 - s.evidence_clip, 1 + s.evidence_clip)
+    return Weights(advantage * (1 - s.evidence_weight + s.evidence_weight * size) * group.gen)
+
+
+ALGORITHM = Algorithm(
+    name="rlsd",
+    title="RLSD: GRPO whose tokens count by what the policy thinks of them once it sees the solution",
+    paper="arXiv 2604.03128",
+    equation="GRPO(y | q) with A_t = A ((1 - l) + l clip(exp(sign(A) D_t), 1 - e, 1 + e)),  D as opsd",
+    stages=("rl",),
+    needs=frozenset({"group"}),
+    options=Options,
+    context=context,
+    weigh=weigh,
+)

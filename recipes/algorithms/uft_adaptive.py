@@ -1,0 +1,80 @@
+"""Adaptive UFT: the length of a hint follows what the policy can do with it, not a clock. This repository's own.
+
+    success(k) = (4 pooled(k/n) + right_k) / (4 + tries_k)   with k of n segments: pooled over problems, and by evidence
+    k ~ exp(-|success(k) - 1/2| / .1), one draw in fifty uniform;   k = 0 in 95 % of draws where success(0) > 1/2
+    L = L_GRPO(generated tokens) - c mean sg(1 - p_t) log p_t over hint tokens
+Rewards say the most where half of the rollouts are right; a hint token weighs by how far the policy still is from it.
+There is no T_hint, and no order among lengths is assumed: where solutions have errors, a longer hint need not help. A
+problem forgets half of its tries at each visit; one length serves all its rollouts, whose rewards share a baseline.
+The rule is a pilot's in plain torch (one seed), which pooled alone; a problem's own tries are not measured yet.
+"""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from recipes.algorithms.base import Algorithm, At, Group, Hint, Json, Kept, Weights, hint_term
+from recipes.losses.group import right, share_right
+
+GRID = 5  # shares 0, 1/5 .. 1
+WIDTH, UNIFORM, BARE = 0.1, 0.02, 0.95
+WEIGHT, RATE, KEPT = 4.0, 0.05, 0.5
+UNKNOWN, UNTRIED = [0.5] * (GRID + 1), [[0.0, 0.0]] * (GRID + 1)
+
+
+def place(k: int, n: int) -> int:
+    """Where k of n segments stand on the grid of shares."""
+    return round(GRID * min(k, n) / n) if n else 0
+
+
+def success(at: At) -> list[float]:
+    """Chance to be right for k = 0 .. n; one half where nothing is known."""
+    pooled, own = at.common or UNKNOWN, at.past or UNTRIED
+    places = [place(k, at.segments) for k in range(at.segments + 1)]
+    return [(WEIGHT * pooled[p] + own[p][0]) / (WEIGHT + own[p][1]) for p in places]
+
+
+def rollout(at: At, s: Any, rng: np.random.Generator) -> Hint:
+    """One length for all rollouts of the prompt."""
+    chances = success(at)
+    if chances[0] > 0.5 and rng.random() < BARE:
+        return Hint(0)
+    weights = np.array([math.exp(-abs(chance - 0.5) / WIDTH) for chance in chances])
+    return Hint(int(rng.choice(len(chances), p=(1 - UNIFORM) * weights / weights.sum() + UNIFORM / len(chances))))
+
+
+def remember(group: Group, past: Json, common: Json, s: Any) -> Kept:
+    """A running mean over groups by share, and this problem's [right, tries] by share."""
+    share, plan = share_right(group), group.plans[0]
+    if share is None:
+        return past, common, ()
+    at = place(plan.segments if isinstance(plan, Hint) else 0, group.segments)
+    pooled, own = list(common or UNKNOWN), [[KEPT * value for value in pair] for pair in past or UNTRIED]
+    pooled[at] += RATE * (share - pooled[at])
+    own[at] = [own[at][0] + int(right(group).sum()), own[at][1] + int(group.scored.sum())]
+    return own, pooled, ()
+
+
+def doubt(p: Any) -> Any:
+    """1 - p."""
+    return 1 - p
+
+
+def weigh(group: Group, s: Any) -> Weights:
+    return Weights(terms=(replace(hint_term(group, s), name="hint_doubt", shape=doubt),))
+
+
+ALGORITHM = Algorithm(
+    name="uft_adaptive",
+    title="Adaptive UFT: GRPO from hints as long as success is one half, plus their doubted tokens",
+    paper="this repository",
+    equation="GRPO(y | q, hint_k) - c (1 - pi) log pi(hint_k | q),  k ~ exp(-|success(k) - 1/2| / .1)",
+    stages=("rl",),
+    needs=frozenset({"group"}),
+    settings={"sft_loss_coef": 0.001},
+    rollout=rollout,
+    weigh=weigh,
+    remember=remember,
+)
