@@ -4,8 +4,10 @@ Where the numbers come from: UNA (arXiv 2408.15339) and Wang et al.'s UFT (arXiv
 """
 
 from dataclasses import dataclass
-from dataclasses import fields as fields_of
 from typing import TYPE_CHECKING, Any, Literal
+
+from recipes.applies import answers, implicit_reward, one_pass_count, row_loss, una
+from recipes.settings import From, declared, not_negative, setting
 
 if TYPE_CHECKING:
     from recipes.algorithms import Algorithm
@@ -24,51 +26,54 @@ UnaTarget = Literal["sigmoid", "raw"]
 """What of the implicit reward is compared with the score: its sigmoid (equation 13) or itself (equation 7)."""
 
 
+_GROUP = "alignment, and sft on instructions"
+
+
 @dataclass(frozen=True)
 class Alignment:
     """One offline alignment stage."""
 
-    feedback: Feedback
-    """Which feedback UNA learns from."""
+    feedback: Feedback = setting(_GROUP, From.ALGORITHM, applies=una)
+    """What UNA learns from: pairs, good and bad answers, or scores."""
 
-    una_loss: UnaLoss
+    una_loss: UnaLoss = setting(_GROUP, "mse", applies=una)
     """Loss of binary and score feedback."""
 
-    una_target: UnaTarget
-    """una_online: what is held against the score."""
+    una_target: UnaTarget = setting(_GROUP, "sigmoid", applies=row_loss)
+    """Of una_online: what is held against the score."""
 
-    beta: float
+    beta: float = setting(_GROUP, From.ALGORITHM, applies=implicit_reward)
     """Scale of the implicit reward beta * log(pi / pi_ref)."""
 
-    lr: float
+    lr: float = setting(default=From.ALGORITHM, check=not_negative)
     """Peak learning rate (10 % warm-up, cosine); of sft on instructions too."""
 
-    epochs: float
-    """Passes over the rows."""
+    epochs: float = setting(_GROUP, 2.0, applies=one_pass_count)
+    """Passes over the rows; of sft on problems too."""
 
-    batch_size: int
+    batch_size: int = setting(default=16)
     """Rows (pairs, for pairwise feedback) an optimiser step, over all devices."""
 
-    micro_batch_size: int
+    micro_batch_size: int = setting(_GROUP, 2, applies=answers)
     """Rows a device works on at once; changes memory and speed, never the gradient."""
 
-    max_length: int
-    """Longest prompt and completion together, in tokens; longer rows are left out and counted."""
+    max_length: int = setting(_GROUP, 2048, applies=answers)
+    """Longest prompt and answer together, in tokens; longer rows are skipped and counted."""
 
-    sft_ratio: float
-    """una_sft: instruction rows for each alignment row, mixed in as score 1."""
+    sft_ratio: float = setting(_GROUP, From.ALGORITHM, applies=una)
+    """Of una_sft: instruction rows for each alignment row, mixed in as score 1."""
 
-    lora_alpha: int
-    """Scale of the adapter (times 1 / rank)."""
+    lora_alpha: int = setting("adapters")
+    """Scale of the adapter (times 1 / rank); twice --lora_rank by default."""
 
-    lora_dropout: float
+    lora_dropout: float = setting("adapters", 0.0, applies=answers)
     """Dropout of the adapter's input."""
 
-    load_in_4bit: bool
-    """Hold the frozen weights in 4 bits (needs CUDA, bitsandbytes and lora_rank > 0)."""
+    load_in_4bit: bool = setting("adapters", False, applies=answers)
+    """Hold the frozen weights in 4 bits (needs CUDA, bitsandbytes and --lora_rank)."""
 
-    precompute_ref: bool
-    """Compute the reference's log-probabilities once, before training, instead of holding the reference in memory."""
+    precompute_ref: bool = setting(_GROUP, False, applies=answers)
+    """Compute the reference's log-probabilities once, before training, instead of holding it in memory."""
 
 
 # Flags whose name an alignment stage shares with reinforcement: they mean the stage that is run.
@@ -80,26 +85,16 @@ def resolve_alignment(given: dict[str, Any], algorithm: "Algorithm", profile: "P
 
     Published settings stand in the algorithms' files; batch 16 and 2 epochs are the alignment framework's and UNA's.
     """
-    rank = given.get("lora_rank", profile.lora_rank)
-    values: dict[str, Any] = {
+    values = {name: each.default for name, each in declared(Alignment).items() if not isinstance(each.default, From)}
+    values |= {
         "feedback": "score" if algorithm.method == "una" else "pairwise",
-        "una_loss": "mse",
-        "una_target": "sigmoid",
         "beta": algorithm.beta,
         "lr": algorithm.alignment_lr,
-        "epochs": 2.0,
-        "batch_size": 16,
-        "micro_batch_size": 2,
-        "max_length": 2048,
         "sft_ratio": algorithm.sft_ratio,
-        "lora_alpha": 2 * rank,
-        "lora_dropout": 0.0,
-        "load_in_4bit": False,
-        "precompute_ref": False,
+        "lora_alpha": 2 * given.get("lora_rank", profile.lora_rank),
         **profile.alignment,
     }
-    for field in fields_of(Alignment):
-        name = field.name
+    for name in declared(Alignment):
         if name in given and (name not in _SHARED_FLAGS or kind == "answers"):
             values[name] = given.pop(name)
     return Alignment(**values)

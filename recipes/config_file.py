@@ -1,20 +1,22 @@
 """--config FILE.yaml: flags from a file, under those of the command line. A run records what it was given, not what was
 derived from model and machine, so that a laptop's file is right on an H100."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from recipes.experiment import ExperimentError, nearest
+from recipes.modes import Steering
 from recipes.run_dir import write_text
+from recipes.settings import Setting, as_text, declared
 
 GIVEN = "given.yaml"
 """In a run's folder: the flags it was started with."""
 
 # How a run is started, and where; not what it is.
-_STEERING = ("out", "idx", "resume", "dry_run", "stall_minutes", "auto_batch", "parallel")
+_STEERING = declared(Steering).keys() - {"profile"} | {"parallel"}
 
 
 def record(folder: Path, flags: Mapping[str, Any]) -> None:
@@ -24,12 +26,12 @@ def record(folder: Path, flags: Mapping[str, Any]) -> None:
     write_text(folder / GIVEN, yaml.safe_dump(plain, sort_keys=True, allow_unicode=True))
 
 
-def as_arguments(file: str, known: Collection[str]) -> tuple[list[str], list[str]]:
+def as_arguments(file: str, known: Mapping[str, Setting]) -> tuple[list[str], list[str]]:
     """(flags, overrides) of a configuration file, as they would stand on the command line.
 
     Args:
         file: YAML of flags by name; experiment.yaml of a run stands for what that run was given.
-        known: the names of all flags.
+        known: all flags.
 
     Raises:
         ExperimentError: naming the file and the key.
@@ -49,13 +51,15 @@ def as_arguments(file: str, known: Collection[str]) -> tuple[list[str], list[str
         raise ExperimentError(f"--config {path}: must hold flags by name, such as 'algo: uft'")
     overrides = [str(each) for each in values.pop("overrides", None) or ()]
     arguments: list[str] = []
+    names = {name: each for each in known.values() for name in (each.name, *each.aliases) if name != "config"}
     for name, value in values.items():
-        if name not in known or name == "config":
+        setting = names.get(str(name).replace("-", "_"))
+        if setting is None:
             raise ExperimentError(f"--config {path}: {name}: no such flag{nearest(str(name), known)}")
-        if value is None or value is False:
-            continue
-        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-        arguments.append(f"--{name}" if value is True else f"--{name}={text}")
+        if setting.switch and value in (True, False):
+            arguments += [f"--{setting.spelling}"] if value else []
+        elif value is not None:
+            arguments.append(f"--{setting.spelling}={as_text(value)}")
     return arguments, overrides
 
 

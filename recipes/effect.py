@@ -1,69 +1,23 @@
 """Which flags have an effect on which algorithm. One that has none is an error: its user believes something else."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from recipes.algorithms import Algorithm, algorithms
-from recipes.algorithms.base import grpo
+from recipes.alignment import Alignment
 from recipes.experiment import Experiment, ExperimentError
+from recipes.settings import declared
 
-Stages = tuple[str, ...]
-Applies = Callable[[Algorithm, Stages], bool]
+# Where there is one supervised stage, these are two names of one setting.
+SAME_FOR_SFT = (("lr", "sft_lr"), ("epochs", "sft_epochs"))
 
-
-def _rl(_: Algorithm, stages: Stages) -> bool:
-    return "rl" in stages
-
-
-def _ppo(algorithm: Algorithm, stages: Stages) -> bool:
-    return "rl" in stages and algorithm.loss is None
-
-
-def _hints(algorithm: Algorithm, stages: Stages) -> bool:
-    return "rl" in stages and algorithm.uses_hints
-
-
-def _hint_term(algorithm: Algorithm, stages: Stages) -> bool:
-    # What a file of one's own does with them, it alone knows.
-    known = algorithms().get(algorithm.name) is algorithm
-    own = algorithm.weigh is grpo or "sft_loss_coef" in algorithm.settings
-    return _hints(algorithm, stages) and (own or not known)
-
-
-def _answers(_: Algorithm, stages: Stages) -> bool:
-    return stages == ("alignment",)
-
-
-def _una(algorithm: Algorithm, stages: Stages) -> bool:
-    return _answers(algorithm, stages) and algorithm.method == "una"
-
-
-APPLIES: dict[str, Applies] = {
-    **dict.fromkeys(("T", "n_rollout", "mini_batch_size", "temperature", "log_rollouts", "parse_fail_steps"), _rl),
-    **dict.fromkeys(("max_reward_error_rate", "max_timeout_rate", "max_parse_fail_rate"), _rl),
-    **dict.fromkeys(("kl_coef", "clip_ratio", "entropy_coef"), _ppo),
-    "T_hint": _hints,
-    **dict.fromkeys(("sft_loss_coef", "hint_nll_agg"), _hint_term),
-    "max_hint_length": lambda algorithm, stages: "sft" in stages or _hints(algorithm, stages),
-    "critic_lr": lambda algorithm, stages: "rl" in stages and "critic" in algorithm.needs,
-    **dict.fromkeys(("sft_lr", "sft_epochs"), lambda algorithm, stages: "sft" in stages),
-    **dict.fromkeys(("micro_batch_size", "max_length", "lora_dropout", "load_in_4bit", "precompute_ref"), _answers),
-    **dict.fromkeys(("feedback", "una_loss", "sft_ratio"), _una),
-    "una_target": lambda algorithm, stages: "rl" in stages and algorithm.loss is not None,
-    "beta": lambda algorithm, stages: (
-        (_answers(algorithm, stages) and algorithm.method is not None)
-        or ("rl" in stages and algorithm.loss is not None)
-    ),
-    "epochs": lambda algorithm, stages: stages in (("alignment",), ("sft",)),
-    "tokens_per_micro_batch": lambda algorithm, stages: not _answers(algorithm, stages),
-}
-"""Flags that do not apply everywhere, by whether they do to an algorithm in these stages."""
+_SETTINGS = {**declared(Alignment), **declared(Experiment)}
 
 
 def without_effect(flags: Mapping[str, Any], experiment: Experiment) -> list[str]:
     """The flags that were given (are not None) and change nothing of this experiment."""
-    given = [name for name, value in flags.items() if value is not None and name in APPLIES]
-    return [name for name in given if not APPLIES[name](experiment.algorithm, experiment.stages)]
+    given = [name for name, value in flags.items() if value is not None and name in _SETTINGS]
+    return [name for name in given if not _SETTINGS[name].applies(experiment.algorithm, experiment.stages)]
 
 
 def refuse_without_effect(flags: Mapping[str, Any], experiments: Iterable[Experiment]) -> None:
@@ -73,7 +27,7 @@ def refuse_without_effect(flags: Mapping[str, Any], experiments: Iterable[Experi
         ExperimentError: names the flag, and where it does apply.
     """
     known = list(experiments)
-    for short, long in (("lr", "sft_lr"), ("epochs", "sft_epochs")):
+    for short, long in SAME_FOR_SFT:
         if flags.get(short) is not None and flags.get(long) is not None and {e.stages for e in known} == {("sft",)}:
             raise ExperimentError(f"--{short} and --{long} mean the same for --algo {known[0].algo}; give one")
     idle = set.intersection(*(set(without_effect(flags, each)) for each in known)) if known else set()
@@ -88,11 +42,12 @@ def refuse_without_effect(flags: Mapping[str, Any], experiments: Iterable[Experi
 
 def _where(name: str) -> str:
     """The algorithms a flag applies to, as they run on the data they are made for."""
-    found = [
-        each.name
-        for each in algorithms().values()
-        if APPLIES[name](each, ("alignment",) if each.method else each.stages)
-    ]
-    on_answers = [each for each in algorithms().values() if each.stages == ("sft",) and each.name not in found]
-    found += [f"{each.name} on instructions" for each in on_answers if APPLIES[name](each, ("alignment",))]
-    return ", ".join(found)
+    applies = _SETTINGS[name].applies
+    found = [each.name for each in algorithms().values() if applies(each, usual_stages(each))]
+    instructions = applies(algorithms()["sft"], ("alignment",)) and "sft" not in found
+    return ", ".join([*found, *(["sft on instructions"] if instructions else [])])
+
+
+def usual_stages(algorithm: Algorithm) -> tuple[str, ...]:
+    """Its stages on the data it is made for."""
+    return ("alignment",) if algorithm.method else algorithm.stages

@@ -1,10 +1,13 @@
-"""Experiment: everything that defines a run, in one frozen, validated value that is saved beside its results."""
+"""Experiment: everything that defines a run, in one frozen, validated value that is saved beside its results.
+
+Its fields declare the settings of training and their flags (recipes/settings.py).
+"""
 
 import difflib
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,172 +16,189 @@ import yaml
 from recipes.algorithms import Algorithm, get_algorithm, name_of_shape
 from recipes.algorithms.base import HintAggregation, Method, StageKind
 from recipes.alignment import Alignment, DataKind
+from recipes.applies import critic, hint_term, hints, ppo, problems, rl, solutions, supervised
+from recipes.settings import ABSENT, From, at_least, declared, not_negative, positive, setting
 from recipes.tasks import TASKS
 from recipes.training_record import TrainingRecord
 
-LOGGERS = ("console", "file", "tensorboard", "wandb", "swanlab", "mlflow", "trackio")
+_RECORDS = "validation, checkpoints, records"
 
-
-# What a key that an older version did not write stands for.
-ABSENT: dict[str, Any] = {"options": {}}
+SCHEMA = 2
+"""Of experiment.yaml; 1 named none. A setting that is added is declared with `absent`, what its absence stands for."""
 
 
 class ExperimentError(ValueError):
     """A run that cannot work: says which flag, why, and what to do."""
 
 
+def _share(value: float) -> str:
+    return "" if 0 <= value <= 1 else "must be from 0 to 1 (1 never stops a run)"
+
+
+def _memory_share(value: float) -> str:
+    return "" if 0 < value < 1 else "must be between 0 and 1, a share of a GPU's memory"
+
+
+def _validation_size(value: int) -> str:
+    return "" if value >= 1 or value == -1 else "must be at least 1, or -1 for all of the test file"
+
+
+def _all_or_some(value: int) -> str:
+    return "" if value >= -1 else "must not be negative, or -1 for all of them"
+
+
 @dataclass(frozen=True)
 class Experiment:
     """One run. Built by `recipes.resolve.build_experiment`, so that every value is already resolved."""
 
-    algo: str
-    """Algorithm: a name in recipes/algorithms."""
+    algo: str = setting("run", "uft")
+    """Algorithm (listed below), or a file of your own (path/mine.py)."""
 
-    data: str
-    """Task name, a file of problems or answers, or a folder holding train.parquet and test.parquet."""
+    data: str = setting("run", "countdown", evaluates=True)
+    """Task (listed below), file of problems or answers, or folder with train.parquet and test.parquet."""
 
-    data_kind: DataKind
+    data_kind: DataKind = setting()
     """What its rows are."""
 
-    model: str
-    """Hugging Face name or folder of the base model."""
+    model: str = setting("run", From.MACHINE, evaluates=True)
+    """Hugging Face name or folder of the base model; with --eval also a run, checkpoint or adapter."""
 
-    profile: str
+    profile: str = setting()
     """Hardware profile the defaults came from."""
 
-    device: Literal["cpu", "cuda"]
+    device: Literal["cpu", "cuda"] = setting(default=From.MACHINE)
     """Where verl and vLLM compute."""
 
-    T: int
+    T: int = setting("reinforcement", From.MACHINE, applies=rl, check=at_least(1), may_change=True)
     """Reinforcement steps."""
 
-    T_hint: int
+    T_hint: int = setting("hints", applies=hints, check=not_negative)
     """Step after which no rollout starts from a hint."""
 
-    n_rollout: int
-    """Rollouts a prompt."""
+    n_rollout: int = setting("reinforcement", From.MACHINE, applies=rl, check=at_least(1), aliases=("n_rollouts",))
+    """Rollouts per prompt."""
 
-    sft_loss_coef: float
+    sft_loss_coef: float = setting("hints", 0.0, applies=hint_term)
     """Weight of the hint's negative log-likelihood (c in recipes/algorithms/uft.py)."""
 
-    hint_nll_agg: HintAggregation
+    hint_nll_agg: HintAggregation = setting("hints", "token-mean", applies=hint_term)
     """Its normalisation: mean over hint tokens, or the paper's sum over a sequence."""
 
-    batch_size: int
-    """Prompts a step."""
+    batch_size: int = setting("run", check=at_least(1))
+    """Prompts per step; of answers: rows (pairs, for pairwise feedback) per optimiser step."""
 
-    mini_batch_size: int
-    """Prompts an optimiser update."""
+    mini_batch_size: int = setting("reinforcement", applies=rl, check=at_least(1))
+    """Prompts per optimiser update."""
 
-    lr: float
-    """Learning rate of reinforcement stages (constant, no warm-up)."""
+    lr: float = setting("run", From.MACHINE, check=not_negative)
+    """Learning rate: of reinforcement (in sft_rft too) constant, of other trainings the peak (10 % warm-up, cosine)."""
 
-    sft_lr: float
-    """Peak learning rate of supervised stages (10 % warm-up, cosine)."""
+    sft_lr: float = setting("supervised learning", From.MACHINE, applies=supervised, check=not_negative)
+    """Peak learning rate of supervised stages; for sft the same as --lr."""
 
-    sft_epochs: int
-    """Passes over the training file in supervised stages."""
+    sft_epochs: int = setting("supervised learning", From.MACHINE, applies=supervised, check=at_least(1))
+    """Passes over the training file in supervised stages; for sft the same as --epochs."""
 
-    critic_lr: float
-    """Learning rate of the critic (ppo)."""
+    critic_lr: float = setting("reinforcement", From.MACHINE, applies=critic, check=not_negative)
+    """Learning rate of the critic."""
 
-    kl_coef: float
+    kl_coef: float = setting("reinforcement", 0.001, applies=ppo, check=not_negative)
     """Weight of KL(pi || pi_ref) in the loss, estimator k3."""
 
-    entropy_coef: float
+    entropy_coef: float = setting("reinforcement", 0.001, applies=ppo)
     """Weight of the entropy bonus."""
 
-    clip_ratio: float
-    """PPO clipping of the probability ratio."""
+    clip_ratio: float = setting("reinforcement", 0.2, applies=ppo, check=positive)
+    """PPO's clipping of the probability ratio."""
 
-    temperature: float
+    temperature: float = setting("reinforcement", 1.0, applies=rl, check=positive, evaluates=True)
     """Sampling temperature of training rollouts; validation is greedy."""
 
-    max_prompt_length: int
+    max_prompt_length: int = setting("prompts and lengths", From.TASK, check=at_least(1), evaluates=True)
     """Longest prompt in tokens."""
 
-    max_hint_length: int
+    max_hint_length: int = setting("hints", From.TASK, applies=solutions, check=not_negative)
     """Longest hint in tokens."""
 
-    max_response_length: int
+    max_response_length: int = setting("prompts and lengths", From.TASK, check=at_least(1), evaluates=True)
     """Most generated tokens, hint not counted."""
 
-    n_gpu: int
-    """Devices a node (on the CPU: data-parallel ranks)."""
+    n_gpu: int = setting("machine", From.MACHINE, check=at_least(1))
+    """Devices per node (on the CPU: data-parallel ranks)."""
 
-    nnodes: int
-    """Nodes of the Ray cluster."""
+    nnodes: int = setting("machine", 1, applies=rl, check=at_least(1))
+    """Nodes of the Ray cluster at RAY_ADDRESS."""
 
-    tp_size: int
+    tp_size: int = setting("machine", 1, applies=rl, check=at_least(1))
     """Tensor-parallel size of the inference engine."""
 
-    dtype: Literal["float32", "bfloat16"]
+    dtype: Literal["float32", "bfloat16"] = setting("machine", From.MACHINE, evaluates=True)
     """Precision of the inference engine and of matrix products in training."""
 
-    tokens_per_micro_batch: int
+    tokens_per_micro_batch: int = setting("machine", From.MACHINE, applies=problems, check=at_least(1), may_change=True)
     """Tokens a device trains on at once."""
 
-    rollout_memory: float
-    """Share of device memory for vLLM."""
+    rollout_memory: float = setting("machine", From.MACHINE, check=_memory_share, evaluates=True, may_change=True)
+    """Share of a GPU's memory for vLLM's weights and cache."""
 
-    max_num_seqs: int
+    max_num_seqs: int = setting("machine", From.MACHINE, applies=rl, check=at_least(1), may_change=True)
     """Sequences vLLM decodes at once."""
 
-    lora_rank: int
-    """0 trains all weights."""
+    lora_rank: int = setting("adapters", From.MACHINE, check=not_negative)
+    """Rank of the adapter; 0 trains all weights."""
 
-    seed: int
+    seed: int = setting("run", 0, check=not_negative, evaluates=True)
     """Seeds data order, hints and sampling."""
 
-    test_freq: int
+    test_freq: int = setting(_RECORDS, check=at_least(1))
     """Steps between validations."""
 
-    save_freq: int
-    """Steps between checkpoints; a multiple of test_freq."""
+    save_freq: int = setting(_RECORDS, check=at_least(1))
+    """Steps between checkpoints; a multiple of --test_freq, which is its default."""
 
-    val_size: int
+    val_size: int = setting(_RECORDS, -1, check=_validation_size, evaluates=True)
     """Validation problems; -1 is all of the test file."""
 
-    keep_checkpoints: int
+    keep_checkpoints: int = setting(_RECORDS, 2, check=at_least(1), may_change=True)
     """Checkpoints kept on disk (weights of the best step are kept besides)."""
 
-    log_rollouts: int
-    """Training rollouts of every step written to rollouts/<step>.jsonl; -1 is all of them."""
+    log_rollouts: int = setting(_RECORDS, 8, applies=rl, check=_all_or_some, may_change=True)
+    """Training rollouts per step written to rollouts/<step>.jsonl; -1 is all of them."""
 
-    logger: tuple[str, ...]
-    """Where metrics go besides metrics.jsonl."""
+    logger: tuple[str, ...] = setting(_RECORDS, ("console", "file", "tensorboard"), may_change=True)
+    """Where metrics go besides metrics.jsonl, comma-separated (listed below)."""
 
-    alignment: Alignment
+    alignment: Alignment = setting()
     """Settings of alignment stages and of una_online."""
 
-    data_options: dict[str, Any]
+    data_options: dict[str, Any] = setting()
     """Arguments of the data generator."""
 
-    prompt_style: str
-    """How questions are put to the model: a name in data_prep/prompt_styles.py."""
+    prompt_style: str = setting("prompts and lengths", evaluates=True)
+    """How questions are put to the model (listed below); the default goes by the model."""
 
-    reward: str | None
-    """A reward's name, or a user's path.py:function; None goes by each row's data_source."""
+    reward: str | None = setting("data and reward", applies=problems, evaluates=True)
+    """A reward's name (listed below), or path/to/file.py:function; the default goes by each row's data_source."""
 
-    allow_overlap: bool
+    allow_overlap: bool = setting("data and reward", False, may_change=True)
     """Train although problems of the test file are in the training file."""
 
-    max_reward_error_rate: float
+    max_reward_error_rate: float = setting("when verdicts fail", 0.05, applies=rl, check=_share, may_change=True)
     """Share of a step's answers whose scoring failed at which the run stops."""
 
-    max_timeout_rate: float
+    max_timeout_rate: float = setting("when verdicts fail", 0.2, applies=rl, check=_share, may_change=True)
     """Share of a step's answers whose verifier ran into its limits at which the run stops."""
 
-    max_parse_fail_rate: float
-    """Share of unreadable answers above which, for parse_fail_steps steps in a row, the run stops."""
+    max_parse_fail_rate: float = setting("when verdicts fail", 0.99, applies=rl, check=_share, may_change=True)
+    """Share of unreadable answers above which, for --parse_fail_steps steps in a row, the run stops."""
 
-    parse_fail_steps: int
+    parse_fail_steps: int = setting("when verdicts fail", 50, applies=rl, check=at_least(1), may_change=True)
     """How many such steps in a row."""
 
-    overrides: tuple[str, ...]
+    overrides: tuple[str, ...] = setting(default=())
     """verl overrides given after --, applied last."""
 
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = setting(absent={})
     """The algorithm's own settings (its `options`)."""
 
     @property
@@ -210,9 +230,8 @@ class Experiment:
     @property
     def hash(self) -> str:
         """Eight hex digits naming this configuration."""
-        values = asdict(self)
-        # So that runs made before algorithms had options keep their names.
-        values = values if self.options else {name: value for name, value in values.items() if name != "options"}
+        # What an older version did not know is left out where it changes nothing, so that runs keep their names.
+        values = {name: value for name, value in asdict(self).items() if value != declared(Experiment)[name].absent}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
     @property
@@ -249,26 +268,36 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def to_yaml(experiment: Experiment) -> str:
     """The experiment as YAML, in the order of its fields."""
     values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(experiment).items()}
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump({"schema": SCHEMA, **values}, sort_keys=False, allow_unicode=True)
 
 
 def from_yaml(text: str) -> Experiment:
-    """The experiment saved by `to_yaml`. Raises ExperimentError when its keys are not this version's."""
+    """The experiment saved by `to_yaml`, of this version or an older one.
+
+    Raises:
+        ExperimentError: for a file of a newer version, or one with other keys.
+    """
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError:
         values = None
     if not isinstance(values, dict) or not isinstance(values.get("alignment", {}), dict):
         raise ExperimentError("experiment.yaml is damaged: it holds no settings; start anew in another --out")
-    names = {each.name for each in fields(Experiment)}
-    values = {**ABSENT, **values}
-    odd = set(values) ^ names
-    if not odd:
-        odd = set(values["alignment"]) ^ {each.name for each in fields(Alignment)}
-    if odd:
+    if values.pop("schema", 1) > SCHEMA:
+        raise ExperimentError("experiment.yaml was written by a newer version of this repository; use that one")
+    values = _completed(Experiment, values)
+    restored: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    restored["alignment"] = Alignment(**_completed(Alignment, values["alignment"]))
+    return Experiment(**restored)
+
+
+def _completed(cls: type, values: dict[str, Any]) -> dict[str, Any]:
+    """Values by setting with those that an older version did not write."""
+    known = declared(cls)
+    absent = {name: each.absent for name, each in known.items() if each.absent is not ABSENT}
+    values = {**absent, **values}
+    if odd := set(values) ^ set(known):
         raise ExperimentError(
             f"experiment.yaml was written by another version of this repository (differs in: {', '.join(sorted(odd))})"
         )
-    restored: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-    restored["alignment"] = Alignment(**values["alignment"])
-    return Experiment(**restored)
+    return values

@@ -1,8 +1,8 @@
 """What run.py's modes do with its flags: train, or only evaluate. Flags are values by field name; None is not given."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,54 +10,32 @@ from eval.metrics import chosen_ks
 from eval.models import ModelError, Weights, chosen_weights, find_model, resolve_model
 from recipes import datafiles, evaluation
 from recipes.course import training_plan
-from recipes.effect import APPLIES, refuse_without_effect, without_effect
+from recipes.effect import refuse_without_effect, without_effect
 from recipes.experiment import Experiment, ExperimentError
+from recipes.flags import catalogue
 from recipes.launch import check_folder, dry_run, launch
 from recipes.machine import gpu_count
-from recipes.profiles import Profile
+from recipes.modes import FULL, ROOT, Evaluation, Several, Steering
 from recipes.resolve import build_experiment, default_profile
 from recipes.run_dir import RunDir
+from recipes.settings import declared
 from recipes.stages import Sampling, stage_overrides
 from recipes.suites import Part, parts_of
 from recipes.tasks import TASKS
 from recipes.training_record import TrainingRecord, model_name, read_record
 from recipes.trl_plugin.plan import count_rows
 
-ROOT = Path(__file__).resolve().parents[1]
-STALL_MINUTES = 30.0
-FULL = "full"
-
-# Flags that say how to run, not what: they are no part of an experiment.
-_STEERING = ("profile", "out", "idx", "resume", "dry_run", "stall_minutes", "auto_batch")
-_SAMPLING = ("n_samples", "top_p", "k")
-_OF_EVALUATION = (*_SAMPLING, "skip")
-_SEVERAL = ("seeds", "parallel")
+_STEERING = declared(Steering)
 
 
-@dataclass(frozen=True)
-class Steering:
-    """How to run: where its files go, whether to go on, whether to start at all."""
+def train(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
+    """Train; returns the exit code.
 
-    profile: Profile
-    out: str | None
-    idx: str | None
-    resume: bool
-    dry_run: str | None
-    """"short" or FULL: print what would be done, start nothing."""
-    stall_minutes: float
-    auto_batch: bool
-
-    def folder(self, name: str) -> Path:
-        """Where results go: --out, or a folder of that name under out/."""
-        return Path(self.out) if self.out else ROOT / "out" / (name + (f"-{self.idx}" if self.idx else ""))
-
-
-def train(flags: dict[str, Any]) -> int:
-    """Train; returns the exit code."""
-    of_file = flags.pop("config", None) or ()
+    Args:
+        from_file: flags that a file gave, which was written for one algorithm; under another one the rest still counts.
+    """
     steering, experiment = plan_training(flags)
-    # A file was written for one algorithm; under another one the rest of it still counts.
-    idle = [name for name in without_effect(flags, experiment) if name in of_file]
+    idle = [name for name in without_effect(flags, experiment) if name in from_file]
     if idle:
         print(f"left out of --config, without effect on {experiment.algorithm.name}: {', '.join(idle)}")
         flags = {**flags, **dict.fromkeys(idle)}
@@ -81,9 +59,9 @@ def train(flags: dict[str, Any]) -> int:
 
 def plan_training(flags: Mapping[str, Any]) -> tuple[Steering, Experiment]:
     """How to train, and what. Raises ExperimentError for what cannot work."""
-    _refuse(flags, _OF_EVALUATION, "belongs to --eval; training's validation is greedy, one answer a problem")
-    _refuse(flags, _SEVERAL, "belongs to --sweep and --reproduce")
-    steering, rest = _steering({name: value for name, value in flags.items() if name not in _OF_EVALUATION})
+    _refuse(flags, declared(Evaluation), "belongs to --eval; training's validation is greedy, one answer a problem")
+    _refuse(flags, declared(Several), "belongs to --sweep and --reproduce")
+    steering, rest = _steering({name: value for name, value in flags.items() if name not in declared(Evaluation)})
     if rest["model"] is not None:
         rest["model"] = _full_weights(rest["model"])
     experiment = fit_batch(build_experiment(rest, steering.profile), rest, steering)
@@ -147,12 +125,19 @@ def fit_batch(experiment: Experiment, flags: Mapping[str, Any], steering: Steeri
     return build_experiment({**flags, **sized}, steering.profile)
 
 
-def evaluate(flags: dict[str, Any]) -> int:
-    """Evaluate --model on everything that --data names; returns the exit code."""
-    _refuse(flags, _SEVERAL, "belongs to --sweep and --reproduce")
-    _refuse(
-        flags, [name for name in APPLIES if name != "temperature"], "belongs to training; it has no effect on --eval"
-    )
+def evaluate(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
+    """Evaluate --model on everything that --data names; returns the exit code.
+
+    Args:
+        from_file: flags that a file gave; what an evaluation has no use for is left out of it.
+    """
+    trains = (name for name, each in catalogue(flags["algo"]).items() if not each.evaluates)
+    idle = [name for name in trains if flags.get(name) is not None]
+    if left := [name for name in idle if name in from_file]:
+        print(f"left out of --config, without effect on --eval: {', '.join(left)}")
+        flags |= dict.fromkeys(left)
+    _refuse(flags, declared(Several), "belongs to --sweep and --reproduce")
+    _refuse(flags, idle, "belongs to training; it has no effect on --eval")
     if flags.pop("overrides", None):
         raise ExperimentError("key=value after -- goes to verl's trainers; an evaluation has none, use its flags")
     sampling = _sampling(flags)
@@ -206,19 +191,18 @@ def _why(style: str, given: str | None, recorded: tuple[TrainingRecord, Path] | 
     return f"by the model's name, {model_name(model)}; --prompt_style sets it"
 
 
-def _refuse(flags: Mapping[str, Any], names: Sequence[str], why: str) -> None:
+def _refuse(flags: Mapping[str, Any], names: Iterable[str], why: str) -> None:
     for name in names:
         if flags.get(name) is not None:
             raise ExperimentError(f"--{name} {why}")
 
 
 def _steering(flags: dict[str, Any]) -> tuple[Steering, dict[str, Any]]:
-    rest = {name: value for name, value in flags.items() if name not in (*_STEERING, *_SEVERAL)}
+    rest = {name: value for name, value in flags.items() if name not in _STEERING and name not in declared(Several)}
     profile = default_profile(gpu_count(), flags["profile"])
     if flags["model"] is None and flags["profile"] is None:
         print(f"no --model and no --profile given: {profile.model} on profile {profile.name} ({profile.title})")
-    given = {name: flags[name] for name in _STEERING}
-    given["stall_minutes"] = STALL_MINUTES if given["stall_minutes"] is None else given["stall_minutes"]
+    given = {name: each.default if flags[name] is None else flags[name] for name, each in _STEERING.items()}
     return Steering(**{**given, "profile": profile}), rest
 
 

@@ -5,7 +5,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from recipes.course import stages, training_plan
 from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment, ExperimentError, from_yaml, to_yaml
 from recipes.plan import describe
+from recipes.resume import check_folder, refuse_other_data
 from recipes.run_dir import RunDir, checkpoint_step, publish, read_metrics, write_json, write_text
 from recipes.stages import VERL_FILE, Stage, absolute, newest_checkpoint, run_stage
 from recipes.tasks import TASKS
@@ -31,22 +32,6 @@ from recipes.watch.supervise import Outcome
 ROOT = Path(__file__).resolve().parents[1]
 DONE = "done.json"
 SPENT = "spent.json"
-
-# What may differ between a run and its continuation: nothing that changes what the finished steps did.
-_MAY_CHANGE = {
-    "T",
-    "logger",
-    "log_rollouts",
-    "keep_checkpoints",
-    "tokens_per_micro_batch",
-    "rollout_memory",
-    "max_num_seqs",
-    "max_reward_error_rate",
-    "max_timeout_rate",
-    "max_parse_fail_rate",
-    "parse_fail_steps",
-    "allow_overlap",
-}
 
 
 def launch(
@@ -179,48 +164,6 @@ def prepared(experiment: Experiment) -> DataFiles:
         datafiles.prepare(experiment, files)
         files = datafiles.locate(experiment, ROOT)
     return files
-
-
-def check_folder(run: RunDir, experiment: Experiment, resume: bool) -> None:
-    """Raise ExperimentError unless the folder is free for this experiment, or holds its beginning and is to go on."""
-    if not run.experiment.exists():
-        return
-    if not resume:
-        raise ExperimentError(
-            f"{run.path} already holds a run; add --resume to continue it, or --out for another folder"
-        )
-    refuse_other_run(run, from_yaml(run.experiment.read_text(encoding="utf-8")), experiment)
-
-
-def refuse_other_data(run: RunDir, experiment: Experiment, files: DataFiles) -> None:
-    """Raise ExperimentError when a run to be continued was started on other rows than `files`.
-
-    The folder of a user's prepared file is named by the file's content and by how it is split.
-    """
-    for file in (run.path / VERL_FILE, run.path / "sft" / VERL_FILE, run.path / PLAN_FILE):
-        if not file.exists():
-            continue
-        told = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-        before = Path(str(told.get("data", {}).get("train_files") or told.get("train_file") or files.train))
-        # A copy in another prompt style lies in the run's own folder.
-        if before.parent.name not in (files.train.parent.name, "data"):
-            raise ExperimentError(
-                f"--resume: {run.path} was started on {before}, now --data {experiment.data} means {files.train}: the "
-                f"file has changed since, or is split in another way; restore it, or start anew in another --out"
-            )
-
-
-def refuse_other_run(run: RunDir, saved: Experiment, experiment: Experiment) -> None:
-    """Raise ExperimentError when `experiment` does not go on with what was `saved` in its folder."""
-    for field in fields(Experiment):
-        before, now = getattr(saved, field.name), getattr(experiment, field.name)
-        if before != now and field.name not in _MAY_CHANGE:
-            raise ExperimentError(
-                f"--resume: {run.path} was started with {field.name} {before}, now it is {now}; "
-                f"give the value it was started with, or --out for another folder"
-            )
-    if experiment.T < saved.T:
-        raise ExperimentError(f"--resume: {run.path} was started with T {saved.T}; it can be extended, not shortened")
 
 
 def _finish(experiment: Experiment, run: RunDir, files: DataFiles) -> None:

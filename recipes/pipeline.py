@@ -16,8 +16,9 @@ from eval.reporting.cells import Table, markdown
 from recipes.algorithms import AlgorithmFileError, get_algorithm
 from recipes.effect import refuse_without_effect
 from recipes.experiment import Experiment, ExperimentError, nearest
-from recipes.front import FULL, Steering, plan_training, spread_overrides
+from recipes.front import plan_training, spread_overrides
 from recipes.launch import DONE, dry_run, launch, taken
+from recipes.modes import FULL, Steering
 from recipes.run_dir import RunDir, write_json
 from recipes.tasks import TASKS
 

@@ -14,10 +14,12 @@ from typing import Any, Literal
 
 from recipes.effect import refuse_without_effect
 from recipes.experiment import Experiment, ExperimentError, from_yaml
-from recipes.front import ROOT, plan_training, spread_overrides
-from recipes.launch import DONE, prepared, refuse_evaluation_only, refuse_other_run
+from recipes.front import plan_training, spread_overrides
+from recipes.launch import DONE, prepared, refuse_evaluation_only
 from recipes.machine import gpu_count, visible_devices
+from recipes.modes import ROOT
 from recipes.resolve import default_profile
+from recipes.resume import refuse_other_run
 from recipes.run_dir import RunDir
 
 Standing = Literal["finished", "unfinished", "not started"]
@@ -83,7 +85,8 @@ def planned_sweep(flags: Mapping[str, Any]) -> tuple[Path, list[Planned]]:
     profile = default_profile(gpu_count(), flags["profile"])
     # Named, because a run that sees only its share of the devices would choose another one.
     shared = {name: value for name, value in flags.items() if name not in OF_SWEEP} | {"profile": profile.name}
-    digest = hashlib.sha256(json.dumps(shared, sort_keys=True, default=str).encode()).hexdigest()[:8]
+    given = {name: value for name, value in shared.items() if value is not None and value is not False}
+    digest = hashlib.sha256(json.dumps(given, sort_keys=True, default=str).encode()).hexdigest()[:8]
     name = f"sweep-{'+'.join(Path(task).name for task in tasks)}-{Path(flags['model'] or profile.model).name}-{digest}"
     folder = sweep_folder(flags, name)
     chosen = [

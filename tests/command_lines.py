@@ -35,6 +35,7 @@ def values(experiment: Experiment) -> dict[str, Any]:
     """An experiment's settings by name, those of alignment with a dot; paths in the repository from its root."""
     text = to_yaml(experiment).replace(f"{ROOT}/", "")
     nested = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    nested.pop("schema", None)
     alignment = nested.pop("alignment")
     return nested | {f"alignment.{name}": value for name, value in alignment.items()}
 

@@ -1,11 +1,15 @@
 """Every flag that a message, README or docs name exists: advice that sends people into a wall is a defect."""
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-import run
+from recipes.alignment import Alignment
+from recipes.experiment import Experiment
+from recipes.flags import catalogue
+from recipes.settings import GROUPS, declared
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAG = re.compile(r"(?<![\w-])--([a-zA-Z][\w-]*)")
@@ -34,9 +38,9 @@ OTHERS = {
 
 
 def front_door_flags() -> set[str]:
-    """With those of the algorithm that the pages show as one of one's own."""
-    known = run.parser(str(ROOT / "examples/own_algorithm.py"))
-    return {name.lstrip("-") for action in known._actions for name in action.option_strings}
+    """What is declared, with the options of the algorithm that the pages show as one of one's own."""
+    known = catalogue(str(ROOT / "examples/own_algorithm.py")).values()
+    return {"help"} | {name for each in known for name in (each.name, each.spelling, *each.aliases)}
 
 
 def declared_flags() -> set[str]:
@@ -51,21 +55,29 @@ def declared_flags() -> set[str]:
     return found
 
 
-def messages() -> list[Path]:
-    """Files whose texts a run of run.py can print. Those with a command line of their own speak of its flags."""
-    files = [*(ROOT / "recipes").rglob("*.py"), ROOT / "run.py"]
-    return [
-        file for file in files if "ArgumentParser(" not in file.read_text(encoding="utf-8") or file.name == "run.py"
-    ]
+def messages(*folders: str) -> list[Path]:
+    """Files with texts that a run can print; not those with a command line of their own, which speak of its flags."""
+    files = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
+    return [file for file in files if 'add_argument("--' not in file.read_text(encoding="utf-8")]
 
 
-@pytest.mark.parametrize("file", messages(), ids=lambda file: str(file.relative_to(ROOT)))
-def test_a_message_of_a_run_names_flags_of_run_py(file: Path) -> None:
-    known = front_door_flags() | OTHERS
-    text = re.sub(r"\[[^\]]*\"-m\"[^\]]*\]|command \+= .*", "", file.read_text(encoding="utf-8"))
+def flags_in(file: Path) -> set[str]:
+    """Flags that its texts name: no arguments of other commands, no properties of style sheets."""
+    text = re.sub(r"\[[^\]]*\"-m\"[^\]]*\]|command \+= .*|var\(--\w+|--\w+:", "", file.read_text(encoding="utf-8"))
     lines = [line for line in text.splitlines() if "install.sh" not in line and "python" not in line]
-    named = {flag for line in lines for flag in FLAG.findall(line) if not flag.endswith("_")}
-    assert not named - known
+    return {flag for line in lines for flag in FLAG.findall(line) if not flag.endswith("_")}
+
+
+@pytest.mark.parametrize("file", [ROOT / "run.py", *messages("recipes")], ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_message_of_a_run_names_flags_of_run_py(file: Path) -> None:
+    assert not flags_in(file) - front_door_flags() - OTHERS
+
+
+@pytest.mark.parametrize(
+    "file", messages("data_prep", "reward_fns", "eval"), ids=lambda file: str(file.relative_to(ROOT))
+)
+def test_a_message_of_data_or_rewards_names_flags_that_exist(file: Path) -> None:
+    assert not flags_in(file) - declared_flags() - OTHERS
 
 
 @pytest.mark.parametrize(
@@ -75,6 +87,15 @@ def test_a_page_names_flags_that_exist(file: Path) -> None:
     assert not set(FLAG.findall(file.read_text(encoding="utf-8"))) - declared_flags() - OTHERS
 
 
-@pytest.mark.parametrize("name", ["rollout_memory", "max_num_seqs", "clip_ratio", "dtype", "T", "kl_coef"])
-def test_every_value_has_a_flag(name: str) -> None:
-    assert name in front_door_flags()
+def test_every_value_has_a_flag() -> None:
+    """But for those that follow from the flags: data_kind from --data, profile and device from --profile ..."""
+    derived = {"data_kind", "profile", "device", "alignment", "data_options", "overrides", "options"}
+    values = {each.name for cls in (Experiment, Alignment) for each in fields(cls)}
+    assert values - derived <= front_door_flags()
+    assert {name for name, each in declared(Experiment).items() if not each.flag} == derived
+
+
+def test_every_flag_is_declared_with_help_and_in_a_group() -> None:
+    for each in catalogue().values():
+        assert each.help.endswith("."), each.name
+        assert each.group in GROUPS, each.name

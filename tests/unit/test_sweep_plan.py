@@ -36,14 +36,11 @@ def test_a_runs_command_means_the_planned_experiment(tmp_path: Path) -> None:
         "--",
         "trainer.balance_batch=False",
     )
-    parsed = flags(*given)
-    parsed["logger"] = ("console", "file")
-    _, plan = planned_sweep(parsed)
+    _, plan = planned_sweep(flags(*given))
     for planned in plan:
         own, overrides = run._split(planned.arguments(resume=True))
         again = vars(run.parser().parse_args(own)) | {"overrides": tuple(overrides)}
         assert not again.pop("sweep")
-        again["logger"] = tuple(again["logger"].split(","))
         for name in ("visible_devices", "eval", "reproduce"):
             again.pop(name)
         steering, experiment = plan_training(again)

@@ -1,0 +1,110 @@
+"""What cannot work: values out of their range, as declared, and values that do not go together."""
+
+import importlib.util
+from pathlib import Path
+
+from data_prep.prompt_styles import STYLES
+from eval.models import find_model
+from recipes.algorithms import algorithms
+from recipes.alignment import Alignment
+from recipes.experiment import Experiment, ExperimentError, nearest
+from recipes.settings import declared, wrong
+from recipes.tasks import TASKS
+
+LOGGERS = ("console", "file", "tensorboard", "wandb", "swanlab", "mlflow", "trackio")
+
+
+def check(experiment: Experiment) -> None:
+    """Raise ExperimentError for a run that cannot work."""
+    e = experiment
+    for values, known in ((vars(e.alignment), declared(Alignment)), (e.options, {}), (vars(e), declared(Experiment))):
+        for name, value in values.items():
+            if found := wrong(name, value, known[name].check if name in known else None):
+                raise ExperimentError(found)
+    if e.prompt_style not in STYLES:
+        raise ExperimentError(
+            f"--prompt_style {e.prompt_style}: unknown{nearest(e.prompt_style, STYLES)} Known: {', '.join(STYLES)}."
+        )
+    if e.data_kind == "answers" and e.algo != "sft" and e.algorithm.method is None:
+        raise ExperimentError(
+            f"--algo {e.algo} trains on problems with a verifier; {e.data} holds answers and what is known of them. "
+            f"Use one of {', '.join(n for n, a in algorithms().items() if a.method or n == 'sft')}."
+        )
+    if e.data_kind == "problems" and e.algorithm.method is not None:
+        known = ", ".join(task.name for task in TASKS.values() if task.kind == "answers")
+        raise ExperimentError(
+            f"--algo {e.algo} trains on answers and what is known of them, {e.data} holds problems; use --data {known} "
+            f"or a file of your own (docs/alignment_data.md)"
+        )
+    task = TASKS.get(e.data)
+    if task is not None and e.prompt_style not in task.prompt_styles:
+        raise ExperimentError(
+            f"--prompt_style {e.prompt_style}: the reward of {task.name} does not read its answers; "
+            f"use one of {', '.join(task.prompt_styles)}"
+        )
+    if e.T_hint > e.T:
+        raise ExperimentError(
+            f"--T_hint {e.T_hint} is past --T {e.T}: hints would never end. Use a T_hint of at most T "
+            f"(the UFT paper: 300 of 500)."
+        )
+    if e.batch_size % e.mini_batch_size:
+        raise ExperimentError(
+            f"--batch_size {e.batch_size} is not a multiple of --mini_batch_size {e.mini_batch_size} (in prompts): "
+            f"the last update of a step would be short. "
+            f"Nearest: --mini_batch_size {_divisor(e.batch_size, e.mini_batch_size)}."
+        )
+    ranks = e.n_gpu * e.nnodes
+    each = e.n_rollout + e.algorithm.demonstrations
+    if e.mini_batch_size * each % ranks:
+        raise ExperimentError(
+            f"an update has {e.mini_batch_size} prompts x {each} rollouts = {e.mini_batch_size * each} "
+            f"sequences, which {ranks} devices cannot share evenly; change --mini_batch_size or --n_rollout"
+        )
+    if "sft" in e.stages and e.batch_size % ranks:
+        raise ExperimentError(f"--batch_size {e.batch_size} cannot be shared evenly by {ranks} devices")
+    if ranks % e.tp_size:
+        raise ExperimentError(f"--tp_size {e.tp_size} does not divide the {ranks} devices")
+    if e.n_rollout == 1 and e.algorithm.compares_rollouts:
+        raise ExperimentError("--n_rollout 1: advantages compare the rollouts of a prompt; use at least 2")
+    longest = e.prompt_length + e.response_length
+    if longest > e.tokens_per_micro_batch:
+        raise ExperimentError(
+            f"a sequence may have {longest} tokens (prompt {e.prompt_length} + response {e.response_length}), more "
+            f"than a micro-batch (--tokens_per_micro_batch {e.tokens_per_micro_batch}); raise it or shorten the lengths"
+        )
+    if e.alignment.load_in_4bit:
+        _check_four_bit(e)
+    if e.algorithm.uses_hints and e.max_hint_length < 16:
+        raise ExperimentError(f"--max_hint_length {e.max_hint_length}: too short to hold a step of a solution")
+    if e.save_freq % e.test_freq:
+        raise ExperimentError(
+            f"--save_freq {e.save_freq} is not a multiple of --test_freq {e.test_freq}: the best step could not be kept"
+        )
+    for name in e.logger:
+        if name not in LOGGERS:
+            raise ExperimentError(f"--logger {name}: unknown{nearest(name, LOGGERS)} Known: {', '.join(LOGGERS)}.")
+        if name not in ("console", "file") and importlib.util.find_spec(name) is None:
+            raise ExperimentError(f"--logger {name}: the package {name} is not installed; pip install {name}")
+    folder = Path(find_model(e.model))
+    if folder.exists():
+        if not (folder / "config.json").exists():
+            raise ExperimentError(f"--model {e.model}: the folder has no config.json; give a Hugging Face model folder")
+    elif e.model.startswith((".", "/", "models/", "out/")) or e.model.count("/") != 1:
+        raise ExperimentError(f"--model {e.model}: no such folder, and not a Hugging Face name (owner/name)")
+
+
+def _check_four_bit(experiment: Experiment) -> None:
+    e = experiment
+    if e.stages != ("alignment",):
+        raise ExperimentError(
+            f"--load_in_4bit: --algo {e.algo} on {e.data} cannot hold its weights in 4 bits, only alignment stages can "
+            f"(sft on answers, dpo, kto, una, una_sft); --lora_rank alone saves the most here"
+        )
+    if e.device != "cuda":
+        raise ExperimentError("--load_in_4bit needs a GPU (bitsandbytes' 4-bit kernels are CUDA's); leave it out")
+    if not e.lora_rank:
+        raise ExperimentError("--load_in_4bit freezes the weights: add --lora_rank 32, so that something is trained")
+
+
+def _divisor(total: int, wanted: int) -> int:
+    return min((d for d in range(1, total + 1) if total % d == 0), key=lambda d: abs(d - wanted))

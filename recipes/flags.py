@@ -1,0 +1,154 @@
+"""The flags of run.py: all declared settings as a parser, the flags of a file under those of the command line.
+
+argparse and not tyro, which has no error in one line, no flag with an optional value (--dry_run [full]), and no way to
+say "not given" that does not show as a value.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from recipes.algorithms import AlgorithmFileError, algorithms, get_algorithm
+from recipes.alignment import Alignment
+from recipes.config_file import algo_in, as_arguments
+from recipes.experiment import Experiment, ExperimentError, nearest
+from recipes.modes import Evaluation, Machine, Mode, Several, Source, Steering
+from recipes.settings import GROUPS, Setting, declared, options_of
+
+PARTS = (Experiment, Alignment, Source, Steering, Machine, Mode, Evaluation, Several)
+"""The declarations; where two name a setting alike, the first one is the flag."""
+
+
+def catalogue(algo: str | None = None) -> dict[str, Setting]:
+    """Every flag by the name of its setting.
+
+    Args:
+        algo: --algo as given: a file of one's own brings its options along.
+
+    Raises:
+        ExperimentError: for an option that is named like a flag there is.
+    """
+    found = {name: each for part in PARTS for name, each in declared(part).items() if each.flag}
+    chosen = list(algorithms().values())
+    if algo and algo.endswith(".py"):
+        # A file without an algorithm is refused where --algo is resolved.
+        with suppress(AlgorithmFileError):
+            chosen.append(get_algorithm(algo))
+    options: dict[str, Setting] = {}
+    for algorithm in chosen:
+        options = {**options_of(algorithm.name, algorithm.options), **options}
+    if taken := found.keys() & options.keys():
+        raise ExperimentError(f"--algo {algo}: its option {min(taken)!r} is a flag of every run; call it otherwise")
+    return found | options
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line for a mistake, with the flag that was probably meant; argparse prints all flags before it."""
+
+    settings: Mapping[str, Setting]
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        return super().parse_args(spelled(args or [], self.settings), namespace)
+
+    def error(self, message: str) -> NoReturn:
+        odd = message.removeprefix("unrecognized arguments: ")
+        if odd != message:
+            flag = odd.partition(" ")[0].partition("=")[0]
+            known = nearest(flag, [f"--{each.spelling}" for each in self.settings.values()])
+            what = f"{flag}: no such flag{known}" if odd.startswith("-") else f"{odd}: belongs to no flag."
+            message = f"{what} All of them: run.py --help"
+        print(f"run.py: {message}", file=sys.stderr)
+        sys.exit(2)
+
+
+def parser(
+    algo: str | None = None,
+    *,
+    shown: Callable[[Setting], bool] = lambda setting: True,
+    helps: Callable[[Setting], str] = lambda setting: setting.help,
+    **about: Any,
+) -> argparse.ArgumentParser:
+    """Flags as argparse knows them; one that was not given is None.
+
+    Args:
+        algo: as of `catalogue`.
+        shown: which there are.
+        helps: the text of each in --help.
+        about: of argparse.ArgumentParser.
+    """
+    root = _Parser(prog="run.py", allow_abbrev=False, add_help=False, **about)
+    root.settings = catalogue(algo)
+    chosen = [each for each in root.settings.values() if shown(each)]
+    for heading in dict.fromkeys([*GROUPS, *(each.group for each in chosen)]):
+        group = root.add_argument_group(heading)
+        for each in chosen:
+            if each.group == heading:
+                group.add_argument(f"--{each.spelling}", dest=each.name, help=helps(each), **_how(each))
+    return root
+
+
+def _how(setting: Setting) -> dict[str, Any]:
+    if setting.switch:
+        return {"action": "store_true", "default": None}
+    optional = {} if setting.bare is None else {"nargs": "?", "const": setting.bare}
+    return {"type": setting.read, "metavar": setting.metavar, **optional}
+
+
+def spelled(words: Iterable[str], known: Mapping[str, Setting]) -> list[str]:
+    """The words of a command line with flags as they are declared: - for _, other names, and values joined by =, so
+    that a value may begin with - (--score_min -1e3)."""
+    names = {name: each for each in known.values() for name in (each.name, *each.aliases)}
+    found: list[str] = []
+    wanting = False
+    for word in words:
+        head, equals, text = word.partition("=")
+        setting = names.get(head[2:].replace("-", "_")) if head.startswith("--") else None
+        if wanting and not word.startswith("--"):
+            found[-1] += f"={word}"
+            wanting = False
+        elif setting is None:
+            found.append(word)
+            wanting = False
+        else:
+            found.append(f"--{setting.spelling}{equals}{text}")
+            wanting = not equals and not setting.switch and setting.bare is None
+    return found
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """What was typed, read."""
+
+    flags: dict[str, Any]
+    """All flags by name, None where not given; `overrides` where there are some."""
+
+    from_file: tuple[str, ...]
+    """Those that --config's file gave and the command line left as they are."""
+
+
+def read(words: Sequence[str], overrides: Sequence[str]) -> CommandLine:
+    """The flags of a command line, laid over those of its --config.
+
+    Raises:
+        ExperimentError: for a file that cannot be read, or a flag it names that there is not.
+        SystemExit: for a flag that there is not, or a value it does not take, after a line about it.
+    """
+    words = spelled(words, catalogue())
+    file = _given("config", words)
+    algo = _given("algo", words) or (algo_in(file) if file else None)
+    known = catalogue(algo)
+    words = spelled(words, known)
+    from_file, also = ([], []) if file is None else as_arguments(file, known)
+    flags = vars(parser(algo).parse_args([*from_file, *words]))
+    if both := (*also, *overrides):
+        flags["overrides"] = both
+    typed = {word.partition("=")[0] for word in words}
+    kept = (word.partition("=")[0] for word in from_file)
+    return CommandLine(flags, tuple(word.lstrip("-").replace("-", "_") for word in kept if word not in typed))
+
+
+def _given(name: str, words: Iterable[str]) -> str | None:
+    return next((word.partition("=")[2] for word in reversed([*words]) if word.startswith(f"--{name}=")), None)

@@ -1,0 +1,119 @@
+"""Flags that are no part of what is trained: which mode, how a run is started, how an evaluation draws its answers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from recipes.applies import answers
+from recipes.profiles import Profile
+from recipes.settings import setting
+
+ROOT = Path(__file__).resolve().parents[1]
+STALL_MINUTES = 30.0
+FULL = "full"
+
+_EVALUATION = "evaluation (--eval)"
+_SEVERAL = "several runs (docs/sweeps.md)"
+
+
+@dataclass(frozen=True)
+class Mode:
+    """What run.py is asked to do; without any, to train."""
+
+    eval: bool = setting(_EVALUATION, False, switch=True)
+    """Only evaluate --model."""
+
+    sweep: bool = setting(_SEVERAL, False, switch=True)
+    """A run for each --algo a,b x --data c,d x --seeds 0,1,2."""
+
+    reproduce: str | None = setting(_SEVERAL, None, metavar="TABLE")
+    """The runs of a published table (listed below)."""
+
+    pipeline: str | None = setting(_SEVERAL, None, metavar="STAGES")
+    """Stages in one command, each from the weights of the one before: sft,dpo,grpo, a file.yaml, or framework."""
+
+    completion: bool = setting(_SEVERAL, False, switch=True)
+    """Print the completion of flags for bash: source <(./run.py --completion)."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What is settled before anything is resolved."""
+
+    config: str | None = setting("run", None, metavar="FILE", evaluates=True)
+    """Flags from a YAML file, or from a run's experiment.yaml; those of the command line come on top."""
+
+    visible_devices: str | None = setting("machine", None, metavar="0,1", spelling="visible-devices", evaluates=True)
+    """The GPUs to use, as CUDA_VISIBLE_DEVICES."""
+
+
+@dataclass(frozen=True)
+class Steering:
+    """How to run: on what, where its files go, whether to go on, whether to start at all."""
+
+    profile: Profile = setting("run", kind=str, evaluates=True)
+    """Hardware to take sizes for (listed below); the default is this machine's."""
+
+    out: str | None = setting("run", None, metavar="FOLDER", evaluates=True)
+    """Folder of the run; default out/<algo>-<data>-<model>-<hash>."""
+
+    idx: str | None = setting("run", None, evaluates=True)
+    """A word added to the folder's name."""
+
+    resume: bool = setting("run", False, switch=True, evaluates=True)
+    """Continue the run in that folder."""
+
+    dry_run: Literal["short", "full"] | None = setting("run", None, bare="short", evaluates=True)
+    """Print what would be done, start nothing; full: with environment, commands and verl's configuration."""
+
+    stall_minutes: float = setting("machine", STALL_MINUTES, evaluates=True)
+    """End the run when nothing moves for so long."""
+
+    auto_batch: bool = setting("machine", False, switch=True)
+    """On a full GPU try again with smaller micro-batches."""
+
+    def folder(self, name: str) -> Path:
+        """Where results go: --out, or a folder of that name under out/."""
+        return Path(self.out) if self.out else ROOT / "out" / (name + (f"-{self.idx}" if self.idx else ""))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Of --eval alone."""
+
+    n_samples: int = setting(_EVALUATION, 1, evaluates=True)
+    """Answers per problem; above 1 they are sampled."""
+
+    top_p: float = setting(_EVALUATION, 1.0, evaluates=True)
+    """Share of the probability that answers are sampled from."""
+
+    k: str | None = setting(_EVALUATION, None, metavar="K,K", evaluates=True)
+    """pass@k for these k; default 1, 2, 4 .. n_samples."""
+
+    skip: str | None = setting(_EVALUATION, None, metavar="A,B", evaluates=True)
+    """Benchmarks of lm-evaluation-harness's suites to leave out."""
+
+
+@dataclass(frozen=True)
+class Several:
+    """Of --sweep and --reproduce alone."""
+
+    seeds: str | None = setting(_SEVERAL, None, metavar="N,N")
+    """A run for each of these seeds."""
+
+    parallel: int = setting(_SEVERAL, 1)
+    """Runs at a time; GPUs are shared out."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a data set is read with; it becomes part of the experiment's data_options."""
+
+    data_path: str | None = setting("data and reward", None, metavar="FOLDER", evaluates=True)
+    """Local copy of what --data math or others would load from the hub."""
+
+    score_min: float | None = setting("data and reward", None, applies=answers)
+    """Worst score there can be in a file of scored answers of your own."""
+
+    score_max: float | None = setting("data and reward", None, applies=answers)
+    """Best score there can be in it."""

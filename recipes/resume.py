@@ -1,0 +1,54 @@
+"""Whether a folder may be used for a run: it is free, or holds the beginning of the same run, on the same rows."""
+
+from pathlib import Path
+
+import yaml
+
+from recipes.datafiles import DataFiles
+from recipes.experiment import Experiment, ExperimentError, from_yaml
+from recipes.run_dir import RunDir
+from recipes.settings import declared
+from recipes.stages import VERL_FILE
+from recipes.trl_plugin.plan import PLAN_FILE
+
+
+def check_folder(run: RunDir, experiment: Experiment, resume: bool) -> None:
+    """Raise ExperimentError unless the folder is free for this experiment, or holds its beginning and is to go on."""
+    if not run.experiment.exists():
+        return
+    if not resume:
+        raise ExperimentError(
+            f"{run.path} already holds a run; add --resume to continue it, or --out for another folder"
+        )
+    refuse_other_run(run, from_yaml(run.experiment.read_text(encoding="utf-8")), experiment)
+
+
+def refuse_other_data(run: RunDir, experiment: Experiment, files: DataFiles) -> None:
+    """Raise ExperimentError when a run to be continued was started on other rows than `files`.
+
+    The folder of a user's prepared file is named by the file's content and by how it is split.
+    """
+    for file in (run.path / VERL_FILE, run.path / "sft" / VERL_FILE, run.path / PLAN_FILE):
+        if not file.exists():
+            continue
+        told = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        before = Path(str(told.get("data", {}).get("train_files") or told.get("train_file") or files.train))
+        # A copy in another prompt style lies in the run's own folder.
+        if before.parent.name not in (files.train.parent.name, "data"):
+            raise ExperimentError(
+                f"--resume: {run.path} was started on {before}, now --data {experiment.data} means {files.train}: the "
+                f"file has changed since, or is split in another way; restore it, or start anew in another --out"
+            )
+
+
+def refuse_other_run(run: RunDir, saved: Experiment, experiment: Experiment) -> None:
+    """Raise ExperimentError when `experiment` does not go on with what was `saved` in its folder."""
+    for name, setting in declared(Experiment).items():
+        before, now = getattr(saved, name), getattr(experiment, name)
+        if before != now and not setting.may_change:
+            raise ExperimentError(
+                f"--resume: {run.path} was started with {name} {before}, now it is {now}; "
+                f"give the value it was started with, or --out for another folder"
+            )
+    if experiment.T < saved.T:
+        raise ExperimentError(f"--resume: {run.path} was started with T {saved.T}; it can be extended, not shortened")

@@ -1,0 +1,254 @@
+"""How a setting is declared: once, as a field of a dataclass with its help under it. Flags, --help, YAML, checks of a
+single value and docs/flags.md are read from there (recipes/flags.py lists them all)."""
+
+import ast
+import inspect
+import math
+import textwrap
+import typing
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Literal
+
+from recipes.applies import Applies, everywhere
+
+Check = Callable[[Any], str]
+"""What is wrong with a value, as the end of a sentence; empty if nothing is."""
+
+GROUPS = (
+    "run",
+    "reinforcement",
+    "hints",
+    "supervised learning",
+    "alignment, and sft on instructions",
+    "data and reward",
+    "prompts and lengths",
+    "adapters",
+    "machine",
+    "validation, checkpoints, records",
+    "when verdicts fail",
+    "evaluation (--eval)",
+    "several runs (docs/sweeps.md)",
+)
+"""Headings of --help, in order; options of algorithms come last."""
+
+
+class From(Enum):
+    """Where a default comes from that is not a constant."""
+
+    MACHINE = "by profile"
+    TASK = "by --data"
+    ALGORITHM = "by --algo"
+    OTHERS = "by other settings"
+
+
+ABSENT = object()
+"""For a setting that every experiment.yaml has."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting as the rest of the code sees it."""
+
+    name: str
+    """Of the field, and of the flag with -- before it."""
+
+    help: str
+    """What it is, in one line."""
+
+    read: Callable[[str], Any]
+    """Text to value; raises ValueError or ArgumentTypeError."""
+
+    kind: type
+    """Of its values."""
+
+    group: str
+    """Heading in --help."""
+
+    default: Any
+    """A constant, or From."""
+
+    choices: tuple[str, ...] = ()
+    """What its value may be, where that can be listed."""
+
+    metavar: str = ""
+    """Its value in --help."""
+
+    spelling: str = ""
+    """The flag where it is not spelled as the name; - and _ are the same to the parser."""
+
+    aliases: tuple[str, ...] = ()
+    """Other names of the flag."""
+
+    applies: Applies = everywhere
+    """Whether it changes anything for an algorithm in these stages."""
+
+    check: Check | None = None
+    """Of its value alone."""
+
+    flag: bool = True
+    """False: follows from other settings."""
+
+    bare: Any = None
+    """What the flag stands for without a value; None: it wants one."""
+
+    switch: bool = False
+    """The flag takes no value."""
+
+    evaluates: bool = False
+    """It changes what --eval does."""
+
+    may_change: bool = False
+    """A run can be resumed with another value: nothing that finished steps did depends on it."""
+
+    absent: Any = ABSENT
+    """What an experiment.yaml from before there was this setting stands for."""
+
+
+def setting(group: str = "", default: Any = From.OTHERS, **also: Any) -> Any:
+    """A field that declares a setting; without a group it has no flag. `also`: fields of Setting."""
+    declared = {"group": group, "default": default, "flag": bool(group), **also}
+    absent = also.get("absent", ABSENT)
+    metadata = {"setting": declared}
+    return field(metadata=metadata) if absent is ABSENT else field(default_factory=lambda: absent, metadata=metadata)
+
+
+@cache
+def declared(cls: type) -> dict[str, Setting]:
+    """The settings that a dataclass declares, by name, in its order."""
+    told = _docstrings(cls)
+    hints = typing.get_type_hints(cls)
+    found = {}
+    for each in fields(cls):
+        about = each.metadata.get("setting")
+        if about is not None:
+            kind, choices = _kind(hints[each.name])
+            found[each.name] = _setting(each.name, kind, told.get(each.name, ""), choices, about)
+    return found
+
+
+def options_of(name: str, options: type | None) -> dict[str, Setting]:
+    """The settings of an algorithm of its own, `options` being its dataclass."""
+    if options is None:
+        return {}
+    told = _docstrings(options)
+    found = {}
+    for each in fields(options):
+        default = getattr(options(), each.name)
+        about = {"group": f"options of --algo {name}", "default": default}
+        help_ = each.metadata.get("help") or told.get(each.name, "")
+        found[each.name] = _setting(each.name, type(default), help_, (), about)
+    return found
+
+
+def _setting(name: str, kind: type, help_: str, choices: tuple[str, ...], about: Mapping[str, Any]) -> Setting:
+    about = {"choices": choices, "kind": kind, "spelling": name, **about}
+    kind = about["kind"]
+    if kind is bool:
+        about = {"bare": True, **about}
+    usual = {int: "N", float: "X", tuple: "A,B", bool: "true|false"}.get(kind, "TEXT")
+    metavar = "{" + ",".join(about["choices"]) + "}" if about["choices"] else usual
+    read = _one_of(about["choices"]) if about["choices"] else _READERS.get(kind, str)
+    return Setting(**{"name": name, "help": help_, "metavar": metavar, "read": read, **about})
+
+
+def _kind(annotation: Any) -> tuple[type, tuple[str, ...]]:
+    """(type, choices) of a field."""
+    if typing.get_origin(annotation) in (UnionType, typing.Union):
+        (annotation,) = (each for each in typing.get_args(annotation) if each is not NoneType)
+    if typing.get_origin(annotation) is Literal:
+        return str, typing.get_args(annotation)
+    return typing.get_origin(annotation) or annotation, ()
+
+
+def from_plain(setting: Setting, value: Any) -> Any:
+    """A value of a YAML file as the flag would read it; None stays None.
+
+    Raises:
+        ValueError: says what is wrong with it.
+    """
+    if value is None:
+        return None
+    if setting.switch:
+        return _truth(str(value))
+    text = as_text(value)
+    try:
+        return setting.read(text)
+    except ArgumentTypeError as error:
+        raise ValueError(str(error)) from None
+    except ValueError:
+        raise ValueError(f"invalid {setting.kind.__name__} value: {text!r}") from None
+
+
+def as_text(value: Any) -> str:
+    """A value as it stands on a command line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _one_of(choices: tuple[str, ...]) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in choices:
+            raise ArgumentTypeError(f"invalid choice: {text!r} (choose from {', '.join(map(repr, choices))})")
+        return text
+
+    return read
+
+
+def _truth(text: str) -> bool:
+    found = {"true": True, "false": False}.get(text.lower())
+    if found is None:
+        raise ArgumentTypeError(f"{text!r} is neither true nor false")
+    return found
+
+
+_READERS: dict[type, Callable[[str], Any]] = {
+    int: int,
+    float: float,
+    bool: _truth,
+    tuple: lambda text: tuple(text.split(",")),
+}
+
+
+def _docstrings(cls: type) -> dict[str, str]:
+    """The text under each field of a class, on one line."""
+    try:
+        body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    except (OSError, TypeError, SyntaxError):
+        return {}
+    assert isinstance(body, ast.ClassDef)
+    found = {}
+    for before, after in zip(body.body, body.body[1:], strict=False):
+        if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name) and isinstance(after, ast.Expr):
+            text = ast.literal_eval(after.value) if isinstance(after.value, ast.Constant) else ""
+            found[before.target.id] = " ".join(str(text).split())
+    return found
+
+
+# --- checks of a single value ---------------------------------------------------------------------------------------
+
+
+def at_least(least: float, also: str = "") -> Check:
+    """`also`: what is said besides of an allowed value below."""
+    return lambda value: "" if value >= least else f"must be at least {least}{also}"
+
+
+def not_negative(value: float) -> str:
+    return "" if value >= 0 else "must not be negative"
+
+
+def positive(value: float) -> str:
+    return "" if value > 0 else "must be above 0"
+
+
+def wrong(name: str, value: Any, check: Check | None) -> str:
+    """What is wrong with a value of a setting, as a whole sentence; empty if nothing is."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"--{name} {value}: must be a finite number"
+    found = check(value) if check is not None and value is not None else ""
+    return f"--{name} {value}: {found}" if found else ""
