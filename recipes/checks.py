@@ -17,10 +17,11 @@ LOGGERS = ("console", "file", "tensorboard", "wandb", "swanlab", "mlflow", "trac
 def check(experiment: Experiment) -> None:
     """Raise ExperimentError for a run that cannot work."""
     e = experiment
-    for values, known in ((vars(e.alignment), declared(Alignment)), (e.options, {}), (vars(e), declared(Experiment))):
-        for name, value in values.items():
-            if found := wrong(name, value, known[name].check if name in known else None):
-                raise ExperimentError(found)
+    for of, settings in ((e.alignment, declared(Alignment)), (e, declared(Experiment))):
+        for name, setting in settings.items():
+            _refuse(wrong(name, getattr(of, name), setting.check))
+    for name, value in e.options.items():
+        _refuse(wrong(name, value, None))
     if e.prompt_style not in STYLES:
         raise ExperimentError(
             f"--prompt_style {e.prompt_style}: unknown{nearest(e.prompt_style, STYLES)} Known: {', '.join(STYLES)}."
@@ -66,6 +67,8 @@ def check(experiment: Experiment) -> None:
         raise ExperimentError(f"--tp_size {e.tp_size} does not divide the {ranks} devices")
     if e.n_rollout == 1 and e.algorithm.compares_rollouts:
         raise ExperimentError("--n_rollout 1: advantages compare the rollouts of a prompt; use at least 2")
+    if "rl" in e.stages and e.temperature == 0:
+        raise ExperimentError("--temperature 0: the rollouts of a prompt would all be the same; use more than 0")
     longest = e.prompt_length + e.response_length
     if longest > e.tokens_per_micro_batch:
         raise ExperimentError(
@@ -91,6 +94,11 @@ def check(experiment: Experiment) -> None:
             raise ExperimentError(f"--model {e.model}: the folder has no config.json; give a Hugging Face model folder")
     elif e.model.startswith((".", "/", "models/", "out/")) or e.model.count("/") != 1:
         raise ExperimentError(f"--model {e.model}: no such folder, and not a Hugging Face name (owner/name)")
+
+
+def _refuse(why: str) -> None:
+    if why:
+        raise ExperimentError(why)
 
 
 def _check_four_bit(experiment: Experiment) -> None:

@@ -10,7 +10,7 @@ import yaml
 from recipes.experiment import ExperimentError, nearest
 from recipes.modes import Steering
 from recipes.run_dir import write_text
-from recipes.settings import Setting, as_text, declared
+from recipes.settings import Setting, as_text, by_name, canonical, declared
 
 GIVEN = "given.yaml"
 """In a run's folder: the flags it was started with."""
@@ -51,10 +51,10 @@ def as_arguments(file: str, known: Mapping[str, Setting]) -> tuple[list[str], li
         raise ExperimentError(f"--config {path}: must hold flags by name, such as 'algo: uft'")
     overrides = [str(each) for each in values.pop("overrides", None) or ()]
     arguments: list[str] = []
-    names = {name: each for each in known.values() for name in (each.name, *each.aliases) if name != "config"}
+    names = by_name(known)
     for name, value in values.items():
-        setting = names.get(str(name).replace("-", "_"))
-        if setting is None:
+        setting = names.get(canonical(str(name)))
+        if setting is None or setting.name == "config":
             raise ExperimentError(f"--config {path}: {name}: no such flag{nearest(str(name), known)}")
         if setting.switch and value in (True, False):
             arguments += [f"--{setting.spelling}"] if value else []

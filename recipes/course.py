@@ -105,6 +105,6 @@ def _verification(experiment: Experiment) -> tuple[Experiment, DataFiles] | None
         "model": experiment.model,
         "prompt_style": experiment.prompt_style,
     }
-    flags |= {"val_size": experiment.val_size, "seed": experiment.seed}
+    flags |= {name: getattr(experiment, name) for name in ("val_size", "seed", "rollout_memory", "dtype")}
     problems = build_experiment(flags, PROFILES[experiment.profile])
     return problems, datafiles.locate(problems, ROOT)

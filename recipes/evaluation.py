@@ -8,7 +8,7 @@ from typing import Any
 from eval.evaluate import RESULTS
 from eval.models import Weights
 from recipes import datafiles
-from recipes.experiment import Experiment, ExperimentError, to_yaml
+from recipes.experiment import Experiment, ExperimentError, from_yaml, to_yaml
 from recipes.launch import prepared, taken
 from recipes.run_dir import RunDir, write_json, write_text
 from recipes.stages import Sampling, Stage, harness_stage, part_stage, run_stage
@@ -62,11 +62,10 @@ def _stage(experiment: Experiment, place: RunDir, part: Part, weights: Weights, 
     if part.harness:
         return harness_stage(experiment, place, part, weights)
     files = datafiles.styled(experiment, prepared(experiment), place.path / "data")
-    settings = to_yaml(experiment)
     record = place.path / "evaluation.yaml"
-    if record.exists() and record.read_text(encoding="utf-8") != settings:
+    if record.exists() and from_yaml(record.read_text(encoding="utf-8")) != experiment:
         raise ExperimentError(f"{place.path} holds an evaluation with other settings ({record}); give another --out")
-    write_text(record, settings)
+    write_text(record, to_yaml(experiment))
     return part_stage(experiment, place, files, part, weights, sampling)
 
 

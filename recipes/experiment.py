@@ -6,7 +6,7 @@ Its fields declare the settings of training and their flags (recipes/settings.py
 import difflib
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -111,7 +111,7 @@ class Experiment:
     clip_ratio: float = setting("reinforcement", 0.2, applies=ppo, check=positive)
     """PPO's clipping of the probability ratio."""
 
-    temperature: float = setting("reinforcement", 1.0, applies=rl, check=positive, evaluates=True)
+    temperature: float = setting("reinforcement", 1.0, applies=rl, check=not_negative, evaluates=True)
     """Sampling temperature of training rollouts; validation is greedy."""
 
     max_prompt_length: int = setting("prompts and lengths", From.TASK, check=at_least(1), evaluates=True)
@@ -283,21 +283,27 @@ def from_yaml(text: str) -> Experiment:
         values = None
     if not isinstance(values, dict) or not isinstance(values.get("alignment", {}), dict):
         raise ExperimentError("experiment.yaml is damaged: it holds no settings; start anew in another --out")
-    if values.pop("schema", 1) > SCHEMA:
+    if values.get("schema", 1) > SCHEMA:
         raise ExperimentError("experiment.yaml was written by a newer version of this repository; use that one")
-    values = _completed(Experiment, values)
-    restored: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-    restored["alignment"] = Alignment(**_completed(Alignment, values["alignment"]))
-    return Experiment(**restored)
-
-
-def _completed(cls: type, values: dict[str, Any]) -> dict[str, Any]:
-    """Values by setting with those that an older version did not write."""
-    known = declared(cls)
-    absent = {name: each.absent for name, each in known.items() if each.absent is not ABSENT}
-    values = {**absent, **values}
-    if odd := set(values) ^ set(known):
+    values = as_of_today(values)
+    odd = values.keys() ^ declared(Experiment).keys() or values["alignment"].keys() ^ declared(Alignment).keys()
+    if odd:
         raise ExperimentError(
             f"experiment.yaml was written by another version of this repository (differs in: {', '.join(sorted(odd))})"
         )
-    return values
+    restored: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    restored["alignment"] = Alignment(**values["alignment"])
+    return Experiment(**restored)
+
+
+def as_of_today(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of an experiment.yaml with those that an older version did not write, and nothing else."""
+    found = {**_absent(Experiment), **values}
+    found.pop("schema", None)
+    if isinstance(found.get("alignment"), dict):
+        found["alignment"] = {**_absent(Alignment), **found["alignment"]}
+    return found
+
+
+def _absent(cls: type) -> dict[str, Any]:
+    return {name: each.absent for name, each in declared(cls).items() if each.absent is not ABSENT}

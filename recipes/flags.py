@@ -16,7 +16,7 @@ from recipes.alignment import Alignment
 from recipes.config_file import algo_in, as_arguments
 from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.modes import Evaluation, Machine, Mode, Several, Source, Steering
-from recipes.settings import GROUPS, Setting, declared, options_of
+from recipes.settings import GROUPS, Setting, by_name, canonical, declared, options_of, wrong
 
 PARTS = (Experiment, Alignment, Source, Steering, Machine, Mode, Evaluation, Several)
 """The declarations; where two name a setting alike, the first one is the flag."""
@@ -50,7 +50,7 @@ class _Parser(argparse.ArgumentParser):
 
     settings: Mapping[str, Setting]
 
-    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
         return super().parse_args(spelled(args or [], self.settings), namespace)
 
     def error(self, message: str) -> NoReturn:
@@ -100,12 +100,12 @@ def _how(setting: Setting) -> dict[str, Any]:
 def spelled(words: Iterable[str], known: Mapping[str, Setting]) -> list[str]:
     """The words of a command line with flags as they are declared: - for _, other names, and values joined by =, so
     that a value may begin with - (--score_min -1e3)."""
-    names = {name: each for each in known.values() for name in (each.name, *each.aliases)}
+    names = by_name(known)
     found: list[str] = []
     wanting = False
     for word in words:
         head, equals, text = word.partition("=")
-        setting = names.get(head[2:].replace("-", "_")) if head.startswith("--") else None
+        setting = names.get(canonical(head[2:])) if head.startswith("--") else None
         if wanting and not word.startswith("--"):
             found[-1] += f"={word}"
             wanting = False
@@ -143,11 +143,14 @@ def read(words: Sequence[str], overrides: Sequence[str]) -> CommandLine:
     words = spelled(words, known)
     from_file, also = ([], []) if file is None else as_arguments(file, known)
     flags = vars(parser(algo).parse_args([*from_file, *words]))
+    for name, value in flags.items():
+        if value is not None and (why := wrong(name, value, known[name].check)):
+            raise ExperimentError(why)
     if both := (*also, *overrides):
         flags["overrides"] = both
     typed = {word.partition("=")[0] for word in words}
     kept = (word.partition("=")[0] for word in from_file)
-    return CommandLine(flags, tuple(word.lstrip("-").replace("-", "_") for word in kept if word not in typed))
+    return CommandLine(flags, tuple(canonical(word[2:]) for word in kept if word not in typed))
 
 
 def _given(name: str, words: Iterable[str]) -> str | None:

@@ -18,7 +18,7 @@ from recipes.machine import gpu_count
 from recipes.modes import FULL, ROOT, Evaluation, Several, Steering
 from recipes.resolve import build_experiment, default_profile
 from recipes.run_dir import RunDir
-from recipes.settings import declared
+from recipes.settings import Setting, declared
 from recipes.stages import Sampling, stage_overrides
 from recipes.suites import Part, parts_of
 from recipes.tasks import TASKS
@@ -202,8 +202,12 @@ def _steering(flags: dict[str, Any]) -> tuple[Steering, dict[str, Any]]:
     profile = default_profile(gpu_count(), flags["profile"])
     if flags["model"] is None and flags["profile"] is None:
         print(f"no --model and no --profile given: {profile.model} on profile {profile.name} ({profile.title})")
-    given = {name: each.default if flags[name] is None else flags[name] for name, each in _STEERING.items()}
+    given = {name: _or_default(flags[name], each) for name, each in _STEERING.items()}
     return Steering(**{**given, "profile": profile}), rest
+
+
+def _or_default(value: Any, setting: Setting) -> Any:
+    return setting.default if value is None else value
 
 
 def copy_of(part: Part, data_path: str | None) -> str | None:
@@ -213,10 +217,8 @@ def copy_of(part: Part, data_path: str | None) -> str | None:
 
 
 def _sampling(flags: dict[str, Any]) -> Sampling:
-    n_samples, top_p = flags.pop("n_samples") or 1, flags.pop("top_p")
+    n_samples, top_p = (_or_default(flags.pop(name), declared(Evaluation)[name]) for name in ("n_samples", "top_p"))
     temperature = flags.pop("temperature")
-    if n_samples < 1:
-        raise ExperimentError(f"--n_samples {n_samples}: must be at least 1")
     if n_samples > 1 and temperature == 0:
         raise ExperimentError(f"--n_samples {n_samples} with --temperature 0 would give the same answer every time")
     chosen = temperature if temperature is not None else (1.0 if n_samples > 1 else 0.0)
@@ -225,7 +227,7 @@ def _sampling(flags: dict[str, Any]) -> Sampling:
         ks = None if k is None else chosen_ks(k, n_samples)
     except ValueError as error:
         raise ExperimentError(f"--k {error}") from None
-    return Sampling(n_samples, chosen, 1.0 if top_p is None else top_p, ks)
+    return Sampling(n_samples, chosen, top_p, ks)
 
 
 def _weights(model: str) -> Weights:

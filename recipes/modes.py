@@ -6,7 +6,7 @@ from typing import Literal
 
 from recipes.applies import answers
 from recipes.profiles import Profile
-from recipes.settings import setting
+from recipes.settings import at_least, positive, setting
 
 ROOT = Path(__file__).resolve().parents[1]
 STALL_MINUTES = 30.0
@@ -14,6 +14,10 @@ FULL = "full"
 
 _EVALUATION = "evaluation (--eval)"
 _SEVERAL = "several runs (docs/sweeps.md)"
+
+
+def _share(value: float) -> str:
+    return "" if 0 < value <= 1 else "must be above 0, and at most 1"
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Steering:
     dry_run: Literal["short", "full"] | None = setting("run", None, bare="short", evaluates=True)
     """Print what would be done, start nothing; full: with environment, commands and verl's configuration."""
 
-    stall_minutes: float = setting("machine", STALL_MINUTES, evaluates=True)
+    stall_minutes: float = setting("machine", STALL_MINUTES, check=positive, evaluates=True)
     """End the run when nothing moves for so long."""
 
     auto_batch: bool = setting("machine", False, switch=True)
@@ -81,10 +85,10 @@ class Steering:
 class Evaluation:
     """Of --eval alone."""
 
-    n_samples: int = setting(_EVALUATION, 1, evaluates=True)
+    n_samples: int = setting(_EVALUATION, 1, check=at_least(1), evaluates=True)
     """Answers per problem; above 1 they are sampled."""
 
-    top_p: float = setting(_EVALUATION, 1.0, evaluates=True)
+    top_p: float = setting(_EVALUATION, 1.0, check=_share, evaluates=True)
     """Share of the probability that answers are sampled from."""
 
     k: str | None = setting(_EVALUATION, None, metavar="K,K", evaluates=True)
@@ -101,7 +105,7 @@ class Several:
     seeds: str | None = setting(_SEVERAL, None, metavar="N,N")
     """A run for each of these seeds."""
 
-    parallel: int = setting(_SEVERAL, 1)
+    parallel: int = setting(_SEVERAL, 1, check=at_least(1))
     """Runs at a time; GPUs are shared out."""
 
 

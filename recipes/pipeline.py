@@ -16,10 +16,12 @@ from eval.reporting.cells import Table, markdown
 from recipes.algorithms import AlgorithmFileError, get_algorithm
 from recipes.effect import refuse_without_effect
 from recipes.experiment import Experiment, ExperimentError, nearest
+from recipes.flags import catalogue
 from recipes.front import plan_training, spread_overrides
 from recipes.launch import DONE, dry_run, launch, taken
-from recipes.modes import FULL, Steering
+from recipes.modes import FULL, Evaluation, Machine, Mode, Several, Steering
 from recipes.run_dir import RunDir, write_json
+from recipes.settings import by_name, canonical, declared, from_plain
 from recipes.tasks import TASKS
 
 PRESETS = {file.stem: file for file in sorted((Path(__file__).parent / "pipelines").glob("*.yaml"))}
@@ -28,6 +30,9 @@ SUMMARY = "pipeline.json"
 # What differs from stage to stage, so that one value for all of them would be a mistake.
 _OF_ONE_STAGE = ("lr", "batch_size", "epochs", "beta", "mini_batch_size", "micro_batch_size")
 _KEYS = {"algo", "data", "flags"}
+_OF_ALL = {"algo", "data"} | {
+    name for part in (Steering, Machine, Mode, Evaluation, Several) for name in declared(part)
+}
 
 
 @dataclass(frozen=True)
@@ -168,13 +173,33 @@ def _read(file: Path) -> list[dict[str, Any]]:
     try:
         steps = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
-        raise ExperimentError(f"--pipeline {file}: {error}") from None
+        raise ExperimentError(f"--pipeline {file}: {' '.join(str(error).split())}") from None
     if not isinstance(steps, list) or len(steps) < 1:
         raise ExperimentError(f"--pipeline {file}: must be a list of stages, each with algo, data and flags")
     for number, step in enumerate(steps):
+        where = f"--pipeline {file}, stage {number + 1}"
         if not isinstance(step, dict) or "algo" not in step or not set(step) <= _KEYS:
-            raise ExperimentError(f"--pipeline {file}, stage {number + 1}: needs algo, and may have data and flags")
+            raise ExperimentError(f"{where}: needs algo, and may have data and flags")
+        flags = step.get("flags") or {}
+        if not isinstance(flags, dict):
+            raise ExperimentError(f"{where}: flags must be names with values, such as {{lr: 1e-5}}")
+        step["flags"] = _values(flags, str(step["algo"]), where)
     return steps
+
+
+def _values(flags: Mapping[str, Any], algo: str, where: str) -> dict[str, Any]:
+    """The flags of a stage as the command line would read them."""
+    known = by_name({name: each for name, each in catalogue(algo).items() if name not in _OF_ALL})
+    found = {}
+    for name, value in flags.items():
+        setting = known.get(canonical(str(name)))
+        if setting is None:
+            raise ExperimentError(f"{where}: {name}: no such flag of a stage{nearest(str(name), known)}")
+        try:
+            found[setting.name] = from_plain(setting, value)
+        except ValueError as error:
+            raise ExperimentError(f"{where}: {name}: {error}") from None
+    return found
 
 
 def _summarise(folder: Path, steps: list[Step]) -> None:

@@ -165,14 +165,26 @@ def _kind(annotation: Any) -> tuple[type, tuple[str, ...]]:
     return typing.get_origin(annotation) or annotation, ()
 
 
+def by_name(known: Mapping[str, Setting]) -> dict[str, Setting]:
+    """Settings by each of their names."""
+    return {name: each for each in known.values() for name in (each.name, *each.aliases)}
+
+
+def canonical(name: str) -> str:
+    """A flag's name as it is declared; - and _ are the same."""
+    return name.replace("-", "_")
+
+
 def from_plain(setting: Setting, value: Any) -> Any:
     """A value of a YAML file as the flag would read it; None stays None.
 
     Raises:
         ValueError: says what is wrong with it.
     """
-    if value is None:
-        return None
+    number = setting.kind is float and isinstance(value, int | float) and not isinstance(value, bool)
+    if value is None or number:
+        # A whole number stays one: the names of runs are made of it.
+        return value
     if setting.switch:
         return _truth(str(value))
     text = as_text(value)

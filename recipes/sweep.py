@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from recipes.effect import refuse_without_effect
 from recipes.experiment import Experiment, ExperimentError, from_yaml
+from recipes.flags import catalogue
 from recipes.front import plan_training, spread_overrides
 from recipes.launch import DONE, prepared, refuse_evaluation_only
 from recipes.machine import gpu_count, visible_devices
@@ -21,6 +22,7 @@ from recipes.modes import ROOT
 from recipes.resolve import default_profile
 from recipes.resume import refuse_other_run
 from recipes.run_dir import RunDir
+from recipes.settings import as_text
 
 Standing = Literal["finished", "unfinished", "not started"]
 
@@ -181,14 +183,14 @@ def listing(plan: Sequence[Planned]) -> str:
 
 
 def arguments(flags: Mapping[str, Any]) -> list[str]:
-    """Flags by name as the words of a command line; None and False are left out, overrides come last, after --."""
+    """Flags by name as the words of a command line; what is not given is left out, overrides come last, after --."""
+    known = catalogue(flags.get("algo"))
     words: list[str] = []
     for name, value in flags.items():
-        if value is None or value is False or name == "overrides":
+        off = value is False and (known[name].kind is not bool or known[name].switch)
+        if value is None or off or name == "overrides":
             continue
-        words.append(f"--{name}")
-        if value is not True:
-            words.append(",".join(map(str, value)) if isinstance(value, tuple) else str(value))
+        words += [f"--{name}"] if value is True else [f"--{name}", as_text(value)]
     overrides = flags.get("overrides") or ()
     return [*words, *(("--", *overrides) if overrides else ())]
 

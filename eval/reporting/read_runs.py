@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from recipes.algorithms import AlgorithmFileError, get_algorithm
+from recipes.experiment import as_of_today
 from recipes.run_dir import RunDir, read_metrics
 
 _DEEPEST = 4
@@ -156,7 +157,7 @@ def load(folder: Path) -> Run:
     first_step = ended[1] - config.stat().st_mtime if config.exists() and 1 in ended else None
     return Run(
         folder=folder,
-        settings=settings,
+        settings=as_of_today(settings),
         metrics=metrics,
         supervised=metrics if _stages(settings["algo"]) == ("sft",) else chained,
         summary=_json(run.summary),

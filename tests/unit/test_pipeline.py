@@ -75,3 +75,37 @@ def test_a_file_that_is_no_list_of_stages_is_refused(tmp_path: Path) -> None:
     file.write_text("- data: countdown\n")
     with pytest.raises(ExperimentError, match="stage 1: needs algo"):
         steps_of(str(file), flags())
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("{lr: fast}", "stage 1: lr: invalid float value: 'fast'"),
+        ("{T: 1.5}", "stage 1: T: invalid int value: '1.5'"),
+        ("{dtype: float16}", r"stage 1: dtype: invalid choice: 'float16' \(choose from"),
+        ("{allow_overlap: perhaps}", "stage 1: allow_overlap: 'perhaps' is neither true nor false"),
+        ("{n_rolout: 4}", "stage 1: n_rolout: no such flag of a stage; did you mean 'n_rollout'"),
+        ("{out: elsewhere}", "stage 1: out: no such flag of a stage"),
+        ("[lr]", "stage 1: flags must be names with values"),
+    ],
+)
+def test_a_stages_values_are_checked_like_flags(tmp_path: Path, given: str, says: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"- algo: rft\n  flags: {given}\n")
+    with pytest.raises(ExperimentError, match=says):
+        steps_of(str(file), flags())
+
+
+def test_a_stages_values_are_read_like_flags(tmp_path: Path) -> None:
+    """YAML takes 1e-4 for a text."""
+    file = tmp_path / "mine.yaml"
+    file.write_text("- algo: rft\n  flags: {lr: 1e-4, n-rollouts: 8, logger: [console], allow_overlap: true}\n")
+    (step,) = steps_of(str(file), flags())
+    assert step.flags == {
+        "algo": "rft",
+        "data": None,
+        "lr": 1e-4,
+        "n_rollout": 8,
+        "logger": ("console",),
+        "allow_overlap": True,
+    }

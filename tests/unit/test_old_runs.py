@@ -1,0 +1,100 @@
+"""Folders that an older version wrote are gone on with, reported and named as before (tests/recorded/runs_6902879)."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from eval.reporting.read_runs import load
+from recipes.experiment import SCHEMA, Experiment, ExperimentError, from_yaml, to_yaml
+from recipes.profiles import PROFILES
+from recipes.resolve import build_experiment
+from recipes.resume import check_folder
+from recipes.run_dir import RunDir, append_metrics
+from recipes.training_record import read_record
+from run import main
+
+OLD = Path(__file__).resolve().parents[1] / "recorded/runs_6902879"
+
+# What commit 6902879 was given, on which profile, and the name it gave the folder.
+RUNS: dict[str, tuple[dict[str, Any], str, str]] = {
+    "uft": ({"algo": "uft", "data": "countdown"}, "cpu", "uft-countdown-tiny-countdown-893b1228"),
+    "dpo": (
+        {"algo": "dpo", "data": "helpsteer2", "lora_rank": 8, "lr": 1e-5},
+        "1x80gb",
+        "dpo-helpsteer2-Qwen2.5-1.5B-c6f52920",
+    ),
+    "sft_rft": (
+        {"algo": "sft_rft", "data": "kk_logic", "T": 40, "overrides": ("trainer.balance_batch=False",)},
+        "h100x2",
+        "sft_rft-kk_logic-Qwen2.5-1.5B-45ad3d08",
+    ),
+    "una_online": ({"algo": "una_online"}, "cpu", "una_online-countdown-tiny-countdown-0460b355"),
+}
+
+
+def text_of(name: str) -> str:
+    return (OLD / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def now(name: str, **changed: Any) -> Experiment:
+    flags, profile, _ = RUNS[name]
+    return build_experiment({**flags, **changed}, PROFILES[profile])
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_its_settings_are_those_the_same_flags_mean_today_and_so_is_its_name(name: str) -> None:
+    saved = from_yaml(text_of(name))
+    assert saved == now(name)
+    assert saved.default_name == now(name).default_name == RUNS[name][2]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_every_value_it_wrote_is_kept(name: str) -> None:
+    written = yaml.safe_load(text_of(name))
+    again = yaml.safe_load(to_yaml(from_yaml(text_of(name))))
+    assert {key: again[key] for key in written} == written
+    assert {key: again[key] for key in again.keys() - written.keys()} == {"schema": SCHEMA, "options": {}}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunDir:
+    (tmp_path / "experiment.yaml").write_text(text_of("uft"), encoding="utf-8")
+    return RunDir(tmp_path)
+
+
+def test_its_folder_is_gone_on_with(folder: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
+    check_folder(folder, now("uft"), resume=True)
+    check_folder(folder, now("uft", T=40, T_hint=18, test_freq=5, logger=("console",)), resume=True)
+    with pytest.raises(ExperimentError, match=r"was started with lr 0\.0005, now it is 0\.1"):
+        check_folder(folder, now("uft", lr=0.1), resume=True)
+    with pytest.raises(ExperimentError, match="add --resume"):
+        check_folder(folder, now("uft"), resume=False)
+    words = ["--algo", "uft", "--profile", "cpu", "--out", str(folder.path), "--resume", "--dry_run"]
+    assert main(words) == 0
+    assert main([*words, "--n_rollout", "8"]) == 2
+    assert "was started with n_rollout 4, now it is 8" in capsys.readouterr().err
+
+
+def test_its_folder_says_how_its_weights_were_trained(folder: RunDir) -> None:
+    weights = folder.hf / "last"
+    weights.mkdir(parents=True)
+    found = read_record(weights)
+    assert found is not None
+    assert (found[0].algo, found[0].prompt_style, found[0].max_response_length) == ("uft", "completion", 64)
+
+
+def test_a_report_sees_the_same_settings_in_an_old_run_and_a_new_one(folder: RunDir, tmp_path: Path) -> None:
+    new = RunDir(tmp_path / "new")
+    new.path.mkdir()
+    new.experiment.write_text(to_yaml(now("uft")), encoding="utf-8")
+    for run in (folder, new):
+        append_metrics(run.metrics, 0, {"val/acc": 0.5})
+    assert load(folder.path).settings == load(new.path).settings
+
+
+def test_a_file_of_a_newer_version_is_refused_by_name() -> None:
+    text = to_yaml(now("uft")).replace(f"schema: {SCHEMA}", f"schema: {SCHEMA + 1}")
+    with pytest.raises(ExperimentError, match="written by a newer version"):
+        from_yaml(text)
