@@ -6,7 +6,7 @@ Where the numbers come from: UNA (arXiv 2408.15339) and Wang et al.'s UFT (arXiv
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from recipes.applies import answers, implicit_reward, one_pass_count, row_loss, una
+from recipes.applies import answers, implicit_reward, passes, row_loss, una
 from recipes.settings import From, declared, not_negative, setting
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Alignment:
     lr: float = setting(default=From.ALGORITHM, check=not_negative)
     """Peak learning rate (10 % warm-up, cosine); of sft on instructions too."""
 
-    epochs: float = setting(_GROUP, 2.0, applies=one_pass_count)
+    epochs: float = setting(_GROUP, 2.0, applies=passes)
     """Passes over the rows; of sft on problems too."""
 
     batch_size: int = setting(default=16)

@@ -1,4 +1,5 @@
-"""Where a setting has an effect: by the algorithm, and the stages it trains in on these data."""
+"""Where a setting has an effect: by the algorithm, and the stages it trains in on these data. Each says so in a word,
+for docs/flags.md."""
 
 from collections.abc import Callable
 
@@ -10,61 +11,73 @@ Applies = Callable[[Algorithm, Stages], bool]
 
 
 def everywhere(algorithm: Algorithm, stages: Stages) -> bool:
+    """all"""
     return True
 
 
 def rl(algorithm: Algorithm, stages: Stages) -> bool:
+    """reinforcement stages"""
     return "rl" in stages
 
 
-def problems(algorithm: Algorithm, stages: Stages) -> bool:
-    """Stages that train on problems with a verifier."""
-    return not answers(algorithm, stages)
-
-
-def supervised(algorithm: Algorithm, stages: Stages) -> bool:
-    return "sft" in stages
-
-
-def one_pass_count(algorithm: Algorithm, stages: Stages) -> bool:
-    """Trainings that are nothing but passes over rows."""
-    return stages in (("alignment",), ("sft",))
-
-
 def ppo(algorithm: Algorithm, stages: Stages) -> bool:
+    """reinforcement stages with PPO's loss"""
     return "rl" in stages and algorithm.loss is None
 
 
 def critic(algorithm: Algorithm, stages: Stages) -> bool:
+    """algorithms with a critic"""
     return "rl" in stages and "critic" in algorithm.needs
 
 
 def row_loss(algorithm: Algorithm, stages: Stages) -> bool:
+    """reinforcement stages with a loss of whole rollouts"""
     return "rl" in stages and algorithm.loss is not None
 
 
 def hints(algorithm: Algorithm, stages: Stages) -> bool:
+    """algorithms with hints"""
     return "rl" in stages and algorithm.uses_hints
 
 
-def solutions(algorithm: Algorithm, stages: Stages) -> bool:
-    return "sft" in stages or hints(algorithm, stages)
-
-
 def hint_term(algorithm: Algorithm, stages: Stages) -> bool:
+    """algorithms with the hint's likelihood in the loss"""
     # What a file of one's own does with them, it alone knows.
     known = algorithms().get(algorithm.name) is algorithm
     own = algorithm.weigh is grpo or "sft_loss_coef" in algorithm.settings
     return hints(algorithm, stages) and (own or not known)
 
 
+def supervised(algorithm: Algorithm, stages: Stages) -> bool:
+    """supervised stages"""
+    return "sft" in stages
+
+
+def solutions(algorithm: Algorithm, stages: Stages) -> bool:
+    """supervised stages, algorithms with hints"""
+    return "sft" in stages or hints(algorithm, stages)
+
+
+def passes(algorithm: Algorithm, stages: Stages) -> bool:
+    """trainings that are passes over rows and nothing else"""
+    return stages in (("alignment",), ("sft",))
+
+
+def problems(algorithm: Algorithm, stages: Stages) -> bool:
+    """trainings on problems"""
+    return not answers(algorithm, stages)
+
+
 def answers(algorithm: Algorithm, stages: Stages) -> bool:
+    """trainings on answers"""
     return stages == ("alignment",)
 
 
 def implicit_reward(algorithm: Algorithm, stages: Stages) -> bool:
+    """dpo, kto, una and what is made of them"""
     return (answers(algorithm, stages) and algorithm.method is not None) or row_loss(algorithm, stages)
 
 
 def una(algorithm: Algorithm, stages: Stages) -> bool:
+    """una on answers"""
     return answers(algorithm, stages) and algorithm.method == "una"

@@ -26,10 +26,10 @@ def check(experiment: Experiment) -> None:
         raise ExperimentError(
             f"--prompt_style {e.prompt_style}: unknown{nearest(e.prompt_style, STYLES)} Known: {', '.join(STYLES)}."
         )
-    if e.data_kind == "answers" and e.algo != "sft" and e.algorithm.method is None:
+    if e.data_kind == "answers" and e.algorithm.stages != ("sft",) and e.algorithm.method is None:
         raise ExperimentError(
             f"--algo {e.algo} trains on problems with a verifier; {e.data} holds answers and what is known of them. "
-            f"Use one of {', '.join(n for n, a in algorithms().items() if a.method or n == 'sft')}."
+            f"Use one of {', '.join(n for n, a in algorithms().items() if a.method or a.stages == ('sft',))}."
         )
     if e.data_kind == "problems" and e.algorithm.method is not None:
         known = ", ".join(task.name for task in TASKS.values() if task.kind == "answers")

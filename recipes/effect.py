@@ -44,8 +44,10 @@ def _where(name: str) -> str:
     """The algorithms a flag applies to, as they run on the data they are made for."""
     applies = _SETTINGS[name].applies
     found = [each.name for each in algorithms().values() if applies(each, usual_stages(each))]
-    instructions = applies(algorithms()["sft"], ("alignment",)) and "sft" not in found
-    return ", ".join([*found, *(["sft on instructions"] if instructions else [])])
+    on_answers = [each for each in algorithms().values() if each.stages == ("sft",) and each.name not in found]
+    return ", ".join(
+        [*found, *(f"{each.name} on instructions" for each in on_answers if applies(each, ("alignment",)))]
+    )
 
 
 def usual_stages(algorithm: Algorithm) -> tuple[str, ...]:

@@ -8,13 +8,14 @@ from typing import Any
 
 from data_prep.prompt_styles import STYLES
 from recipes.algorithms import Algorithm, algorithms
+from recipes.applies import everywhere
 from recipes.checks import LOGGERS
 from recipes.effect import SAME_FOR_SFT, usual_stages
 from recipes.flags import catalogue, parser, spelled
 from recipes.machine import gpu_count
 from recipes.modes import Evaluation, Mode, Several
 from recipes.pipeline import PRESETS as PIPELINES
-from recipes.profiles import PROFILES
+from recipes.profiles import PROFILES, Profile
 from recipes.reproduce import PRESETS as TABLES
 from recipes.resolve import build_experiment, default_profile, find_algorithm
 from recipes.settings import GROUPS, From, Setting, as_text, declared
@@ -156,12 +157,12 @@ def page() -> str:
 def _row(each: Setting) -> str:
     names = " ".join(f"`--{name}`" for name in (each.spelling, *each.aliases))
     value = "" if each.switch or each.kind is bool else f" `{each.metavar}`"
-    cells = (names + value, _default(each), each.help, _where(each))
+    cells = (names + value, _default(each), each.help.replace(" (listed below)", ""), _where(each))
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _default(each: Setting) -> str:
-    if each.default is not From.MACHINE:
+    if not isinstance(each.default, From) or each.name not in Profile.__dataclass_fields__:
         return _told(each.default)
     values = {profile.name: _told(getattr(profile, each.name)) for profile in PROFILES.values()}
     if len(set(values.values())) == 1:
@@ -172,13 +173,12 @@ def _default(each: Setting) -> str:
 
 
 def _where(each: Setting) -> str:
-    found = [algorithm.name for algorithm in algorithms().values() if _applies(each, algorithm)]
     if each.name in declared(Evaluation):
         return "`--eval`"
     if each.name in declared(Several):
         return "`--sweep`, `--reproduce`"
-    whole = len(found) == len(algorithms())
-    return ("all" if whole else ", ".join(found)) + ("; `--eval`" if each.evaluates and not whole else "")
+    found = each.applies.__doc__ or ""
+    return f"{found}, `--eval`" if each.evaluates and found != everywhere.__doc__ else found
 
 
 if __name__ == "__main__":

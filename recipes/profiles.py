@@ -17,59 +17,27 @@ class Profile:
     device: Literal["cpu", "cuda"]
     """Where verl and vLLM compute."""
 
+    # Defaults of the settings of these names, which recipes/experiment.py declares.
     n_gpu: int
-    """Devices a node (on the CPU: data-parallel ranks)."""
-
     model: str
-    """Model trained when --model is not given."""
-
     dtype: Literal["float32", "bfloat16"]
-    """Of weights in the inference engine and of matrix products in training; optimiser states are float32."""
-
     tokens_per_micro_batch: int
-    """Tokens a device trains on at once; micro-batches are packed up to this length."""
-
     rollout_memory: float
-    """Share of device memory for vLLM's weights and KV cache."""
-
     max_num_seqs: int
-    """Sequences vLLM decodes at once."""
+    T: int = 500
+    T_hint: int = 300
+    batch_size: int = 256
+    mini_batch_size: int = 64
+    n_rollout: int = 4
+    lr: float = 1e-6
+    critic_lr: float = 1e-5
+    sft_lr: float = 1e-5
+    sft_epochs: int = 5
+    test_freq: int = 25
+    lora_rank: int = 0
 
     memory_gb: float = 0.0
     """Memory of one device in GB (10^9 bytes); 0 for the CPU, whose main memory all processes share."""
-
-    T: int = 500
-    """Training steps."""
-
-    T_hint: int = 300
-    """Step at which hints end."""
-
-    batch_size: int = 256
-    """Prompts a step."""
-
-    mini_batch_size: int = 64
-    """Prompts an optimiser update."""
-
-    n_rollout: int = 4
-    """Rollouts a prompt."""
-
-    lr: float = 1e-6
-    """Learning rate of reinforcement stages."""
-
-    critic_lr: float = 1e-5
-    """Learning rate of ppo's critic."""
-
-    sft_lr: float = 1e-5
-    """Peak learning rate of supervised stages."""
-
-    sft_epochs: int = 5
-    """Passes over the training file in supervised stages."""
-
-    test_freq: int = 25
-    """Steps between validations."""
-
-    lora_rank: int = 0
-    """0 trains all weights."""
 
     alignment: dict[str, Any] = field(default_factory=dict)
     """Settings of alignment stages that differ from their defaults."""
