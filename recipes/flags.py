@@ -29,7 +29,7 @@ def catalogue(algo: str | None = None) -> dict[str, Setting]:
         algo: --algo as given: a file of one's own brings its options along.
 
     Raises:
-        ExperimentError: for an option that is named like a flag there is.
+        ExperimentError: for an option that is named like a flag there is, or has no default.
     """
     found = {name: each for part in PARTS for name, each in declared(part).items() if each.flag}
     chosen = list(algorithms().values())
@@ -39,7 +39,10 @@ def catalogue(algo: str | None = None) -> dict[str, Setting]:
             chosen.append(get_algorithm(algo))
     options: dict[str, Setting] = {}
     for algorithm in chosen:
-        options = {**options_of(algorithm.name, algorithm.options), **options}
+        try:
+            options = {**options_of(algorithm.name, algorithm.options), **options}
+        except TypeError as error:
+            raise ExperimentError(f"--algo {algo}: its options must be a dataclass of defaults: {error}") from None
     if taken := found.keys() & options.keys():
         raise ExperimentError(f"--algo {algo}: its option {min(taken)!r} is a flag of every run; call it otherwise")
     return found | options

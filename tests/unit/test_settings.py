@@ -107,6 +107,13 @@ def test_an_option_named_like_a_flag_is_refused(tmp_path: Path, capsys: pytest.C
     assert "its option 'lr' is a flag of every run" in capsys.readouterr().err
 
 
+def test_an_option_without_a_default_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = Path(own(tmp_path, "eager"))
+    file.write_text(file.read_text(encoding="utf-8").replace("careful: bool = True", "careful: bool"), encoding="utf-8")
+    assert main(["--algo", str(file), "--dry_run"]) == 2
+    assert "its options must be a dataclass of defaults" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", sorted(name for name, each in SETTINGS.items() if not each.evaluates))
 def test_a_flag_that_an_evaluation_has_no_use_for_is_refused(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     setting = SETTINGS[name]
