@@ -1,19 +1,26 @@
 """Folders that an older version wrote are gone on with, reported and named as before (tests/recorded/runs_6902879)."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from eval.models import Weights
 from eval.reporting.read_runs import load
+from recipes.course import _verification
+from recipes.evaluation import _stage
 from recipes.experiment import SCHEMA, Experiment, ExperimentError, from_yaml, to_yaml
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
 from recipes.resume import check_folder
 from recipes.run_dir import RunDir, append_metrics
+from recipes.stages import Sampling
+from recipes.suites import Part
 from recipes.training_record import read_record
 from run import main
+from tests.front_checks import experiment, small_folder
 
 OLD = Path(__file__).resolve().parents[1] / "recorded/runs_6902879"
 
@@ -98,3 +105,24 @@ def test_a_file_of_a_newer_version_is_refused_by_name() -> None:
     text = to_yaml(now("uft")).replace(f"schema: {SCHEMA}", f"schema: {SCHEMA + 1}")
     with pytest.raises(ExperimentError, match="written by a newer version"):
         from_yaml(text)
+
+
+def test_an_evaluation_goes_on_whose_folder_it_wrote(tmp_path: Path) -> None:
+    e = experiment(small_folder(tmp_path / "countdown"))
+    place, part = RunDir(tmp_path / "eval"), Part("countdown", e.data)
+    place.path.mkdir()
+    older = "".join(
+        line for line in to_yaml(e).splitlines(keepends=True) if not line.startswith(("schema:", "options:"))
+    )
+    (place.path / "evaluation.yaml").write_text(older, encoding="utf-8")
+    _stage(e, place, part, Weights(e.model), Sampling())
+    with pytest.raises(ExperimentError, match="holds an evaluation with other settings"):
+        _stage(replace(e, seed=1), place, part, Weights(e.model), Sampling())
+
+
+def test_the_verification_of_an_alignment_stage_keeps_to_its_memory() -> None:
+    """Advice to lower --rollout_memory would otherwise change nothing there."""
+    e = build_experiment({"algo": "dpo", "data": "countdown_preference", "rollout_memory": 0.05}, PROFILES["cpu"])
+    verified = _verification(e)
+    assert verified is not None
+    assert verified[0].rollout_memory == 0.05
