@@ -2,6 +2,8 @@
 for docs/flags.md."""
 
 from collections.abc import Callable
+from types import CodeType
+from typing import Any
 
 from recipes.algorithms import Algorithm, algorithms
 from recipes.algorithms.base import grpo
@@ -38,6 +40,26 @@ def row_loss(algorithm: Algorithm, stages: Stages) -> bool:
 def hints(algorithm: Algorithm, stages: Stages) -> bool:
     """algorithms with hints"""
     return "rl" in stages and algorithm.uses_hints
+
+
+def clock(algorithm: Algorithm, stages: Stages) -> bool:
+    """algorithms whose schedule looks at it"""
+    hooks = (algorithm.rollout, algorithm.weigh, algorithm.context, algorithm.remember, algorithm.metrics)
+    return "rl" in stages and any(hook is not None and _mentions(hook, "T_hint", set()) for hook in hooks)
+
+
+def _mentions(function: Callable[..., Any], name: str, seen: set[CodeType]) -> bool:
+    """Whether a function, or one that it calls by a name of its module, reads an attribute of that name."""
+    code = getattr(function, "__code__", None)
+    if code is None or code in seen:
+        return False
+    seen.add(code)
+    known = function.__globals__
+    inner = [part for part in code.co_consts if isinstance(part, CodeType)]
+    if name in code.co_names or any(name in part.co_names for part in inner):
+        return True
+    called = {word for part in (code, *inner) for word in part.co_names}
+    return any(_mentions(known[word], name, seen) for word in called if callable(known.get(word)))
 
 
 def hint_term(algorithm: Algorithm, stages: Stages) -> bool:

@@ -7,6 +7,7 @@ from data_prep.prompt_styles import STYLES
 from eval.models import find_model
 from recipes.algorithms import algorithms
 from recipes.alignment import Alignment
+from recipes.applies import clock
 from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.settings import declared, wrong
 from recipes.tasks import TASKS
@@ -43,7 +44,7 @@ def check(experiment: Experiment) -> None:
             f"--prompt_style {e.prompt_style}: the reward of {task.name} does not read its answers; "
             f"use one of {', '.join(task.prompt_styles)}"
         )
-    if e.T_hint > e.T:
+    if clock(e.algorithm, e.stages) and e.T_hint > e.T:
         raise ExperimentError(
             f"--T_hint {e.T_hint} is past --T {e.T}: hints would never end. Use a T_hint of at most T "
             f"(the UFT paper: 300 of 500)."

@@ -11,6 +11,9 @@ from recipes.settings import declared
 # Where there is one supervised stage, these are two names of one setting.
 SAME_FOR_SFT = (("lr", "sft_lr"), ("epochs", "sft_epochs"))
 
+MOST_NAMES = 8
+"""Algorithms that one line about a flag names."""
+
 _SETTINGS = {**declared(Alignment), **declared(Experiment)}
 
 
@@ -41,13 +44,12 @@ def refuse_without_effect(flags: Mapping[str, Any], experiments: Iterable[Experi
 
 
 def _where(name: str) -> str:
-    """The algorithms a flag applies to, as they run on the data they are made for."""
+    """What a flag applies to; the algorithms, as they run on the data they are made for, where these are few."""
     applies = _SETTINGS[name].applies
     found = [each.name for each in algorithms().values() if applies(each, usual_stages(each))]
     on_answers = [each for each in algorithms().values() if each.stages == ("sft",) and each.name not in found]
-    return ", ".join(
-        [*found, *(f"{each.name} on instructions" for each in on_answers if applies(each, ("alignment",)))]
-    )
+    found += [f"{each.name} on instructions" for each in on_answers if applies(each, ("alignment",))]
+    return ", ".join(found) if len(found) <= MOST_NAMES else str(applies.__doc__)
 
 
 def usual_stages(algorithm: Algorithm) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ import yaml
 from recipes.algorithms import Algorithm, get_algorithm, name_of_shape
 from recipes.algorithms.base import HintAggregation, Method, StageKind
 from recipes.alignment import Alignment, DataKind
-from recipes.applies import critic, hint_term, hints, ppo, problems, rl, solutions, supervised
+from recipes.applies import clock, critic, hint_term, ppo, problems, rl, solutions, supervised
 from recipes.settings import ABSENT, From, at_least, declared, not_negative, positive, setting
 from recipes.tasks import TASKS
 from recipes.training_record import TrainingRecord
@@ -72,7 +72,7 @@ class Experiment:
     T: int = setting("reinforcement", From.MACHINE, applies=rl, check=at_least(1), may_change=True)
     """Reinforcement steps."""
 
-    T_hint: int = setting("hints", applies=hints, check=not_negative)
+    T_hint: int = setting("hints", applies=clock, check=not_negative)
     """Step after which no rollout starts from a hint."""
 
     n_rollout: int = setting("reinforcement", From.MACHINE, applies=rl, check=at_least(1), aliases=("n_rollouts",))

@@ -6,6 +6,7 @@ import pyarrow.parquet as parquet
 
 from data_prep.prompt_styles import STYLES, Question, read_completion
 from recipes.algorithms.base import Demonstration, forget
+from recipes.applies import clock
 from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment
 from recipes.hints.cut import draw_plans, hint_length
@@ -93,7 +94,8 @@ def hint_schedule(experiment: Experiment, draws: int = 400) -> str:
     if all("  0% of the solution" in row for row in rows):
         return "hints:         none"
     weight = f"; weight of their log-likelihood {e.sft_loss_coef:g} ({e.hint_nll_agg})" if e.sft_loss_coef else ""
-    return "\n".join([f"hints:         T_hint {e.T_hint}{weight}", *rows])
+    until = f"T_hint {e.T_hint}" if clock(e.algorithm, e.stages) else "all along"
+    return "\n".join([f"hints:         {until}{weight}", *rows])
 
 
 def prompt_style(experiment: Experiment, files: DataFiles) -> str:

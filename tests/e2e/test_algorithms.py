@@ -30,7 +30,7 @@ def finished(
     if request.param == "uft":
         return "uft", request.getfixturevalue("uft_run")
     out = tmp_path_factory.mktemp(request.param) / "run"
-    hints = HINTS if get_algorithm(request.param).uses_hints else ()
+    hints = HINTS if request.param == "stage" else ()
     run(out, "--algo", request.param, "--data", str(small_data), "--T", "5", *RL, *hints)
     return request.param, out
 

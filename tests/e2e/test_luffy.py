@@ -16,7 +16,7 @@ from tests.e2e.support import EMBEDDED, metrics, rollouts, run, small_countdown
 pytestmark = pytest.mark.e2e
 
 N = 3
-FLAGS = ("--algo", "luffy", "--T", "3", "--T_hint", "3", "--seed", "5", "--n_rollout", str(N), "--n_gpu", "2")
+FLAGS = ("--algo", "luffy", "--T", "3", "--seed", "5", "--n_rollout", str(N), "--n_gpu", "2")
 SIZES = ("--batch_size", "8", "--mini_batch_size", "4", "--val_size", "16", "--test_freq", "3", "--log_rollouts", "-1")
 LENGTH = 64 + 64  # hint and generation of the cpu profile: the longest response
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.e2e
 
 TEMPERATURE = 0.7
 ALGORITHM = str(ROOT / "tests/e2e/passes_algorithm.py")
-FLAGS = ("--algo", ALGORITHM, "--T", "2", "--T_hint", "2", "--seed", "5", "--n_rollout", "4", "--n_gpu", "2")
+FLAGS = ("--algo", ALGORITHM, "--T", "2", "--seed", "5", "--n_rollout", "4", "--n_gpu", "2")
 # The embedded tokenizer spells the words around a hint letter by letter.
 ROOM = ("--max_hint_length", "384")
 SIZES = ("--batch_size", "8", "--mini_batch_size", "4", "--val_size", "16", "--test_freq", "2", "--log_rollouts", "-1")

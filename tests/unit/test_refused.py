@@ -32,7 +32,7 @@ BAD = {
     "--sft_loss_coef nan": "--sft_loss_coef nan: must be a finite number",
     "--algo una --data countdown_preference --beta inf": "--beta inf: must be a finite number",
     "--n_gpu 3000": "--n_gpu 3000: this machine has",
-    "--algo sft --nnodes 2": "--nnodes 2: has no effect on --algo sft; it applies to luffy, ppo, r3, rft, sft_rft",
+    "--algo sft --nnodes 2": "--nnodes 2: has no effect on --algo sft; it applies to reinforcement stages",
     "--algo dpo --data countdown_preference --tp_size 1": "--tp_size 1: has no effect on --algo dpo on answers",
     "--algo sft --max_num_seqs 8": "--max_num_seqs 8: has no effect on --algo sft",
     "--algo kto --data countdown_preference --reward math": "--reward math: has no effect on --algo kto on answers",

@@ -26,7 +26,7 @@ def test_one_seed_and_the_defaults_are_those_of_a_single_run() -> None:
 
 
 def test_a_runs_command_means_the_planned_experiment(tmp_path: Path) -> None:
-    given = ("--algo", "r3,sft_rft", "--seeds", "1", "--T", "7", "--T_hint", "3", "--lr", "2e-5", "--val_size", "-1")
+    given = ("--algo", "stage,sft_rft", "--seeds", "1", "--T", "7", "--T_hint", "3", "--lr", "2e-5", "--val_size", "-1")
     given += (
         "--logger",
         "console,file",
