@@ -17,10 +17,11 @@ from recipes.algorithms import Algorithm, get_algorithm, name_of_shape
 from recipes.algorithms.base import HintAggregation, Method, StageKind
 from recipes.alignment import Alignment, DataKind
 from recipes.applies import clock, critic, hint_term, ppo, problems, rl, solutions, supervised
-from recipes.settings import ABSENT, From, at_least, declared, not_negative, positive, setting
+from recipes.settings import ABSENT, From, at_least, between, declared, not_negative, positive, setting
 from recipes.tasks import TASKS
 from recipes.training_record import TrainingRecord
 
+_RATE = between(0, 1, " (1 never stops a run)", ends=True)
 _RECORDS = "validation, checkpoints, records"
 
 SCHEMA = 2
@@ -29,22 +30,6 @@ SCHEMA = 2
 
 class ExperimentError(ValueError):
     """A run that cannot work: says which flag, why, and what to do."""
-
-
-def _share(value: float) -> str:
-    return "" if 0 <= value <= 1 else "must be from 0 to 1 (1 never stops a run)"
-
-
-def _memory_share(value: float) -> str:
-    return "" if 0 < value < 1 else "must be between 0 and 1, a share of a GPU's memory"
-
-
-def _validation_size(value: int) -> str:
-    return "" if value >= 1 or value == -1 else "must be at least 1, or -1 for all of the test file"
-
-
-def _all_or_some(value: int) -> str:
-    return "" if value >= -1 else "must not be negative, or -1 for all of them"
 
 
 @dataclass(frozen=True)
@@ -138,7 +123,9 @@ class Experiment:
     tokens_per_micro_batch: int = setting("machine", From.MACHINE, applies=problems, check=at_least(1), may_change=True)
     """Tokens a device trains on at once."""
 
-    rollout_memory: float = setting("machine", From.MACHINE, check=_memory_share, evaluates=True, may_change=True)
+    rollout_memory: float = setting(
+        "machine", From.MACHINE, check=between(0, 1, ", a share of a GPU's memory"), evaluates=True, may_change=True
+    )
     """Share of a GPU's memory for vLLM's weights and cache."""
 
     max_num_seqs: int = setting("machine", From.MACHINE, applies=rl, check=at_least(1), may_change=True)
@@ -156,13 +143,13 @@ class Experiment:
     save_freq: int = setting(_RECORDS, check=at_least(1))
     """Steps between checkpoints; a multiple of --test_freq, which is its default."""
 
-    val_size: int = setting(_RECORDS, -1, check=_validation_size, evaluates=True)
+    val_size: int = setting(_RECORDS, -1, check=at_least(1, "all of the test file"), evaluates=True)
     """Validation problems; -1 is all of the test file."""
 
     keep_checkpoints: int = setting(_RECORDS, 2, check=at_least(1), may_change=True)
     """Checkpoints kept on disk (weights of the best step are kept besides)."""
 
-    log_rollouts: int = setting(_RECORDS, 8, applies=rl, check=_all_or_some, may_change=True)
+    log_rollouts: int = setting(_RECORDS, 8, applies=rl, check=at_least(0, "all of them"), may_change=True)
     """Training rollouts per step written to rollouts/<step>.jsonl; -1 is all of them."""
 
     logger: tuple[str, ...] = setting(_RECORDS, ("console", "file", "tensorboard"), may_change=True)
@@ -183,13 +170,13 @@ class Experiment:
     allow_overlap: bool = setting("data and reward", False, may_change=True)
     """Train although problems of the test file are in the training file."""
 
-    max_reward_error_rate: float = setting("when verdicts fail", 0.05, applies=rl, check=_share, may_change=True)
+    max_reward_error_rate: float = setting("when verdicts fail", 0.05, applies=rl, check=_RATE, may_change=True)
     """Share of a step's answers whose scoring failed at which the run stops."""
 
-    max_timeout_rate: float = setting("when verdicts fail", 0.2, applies=rl, check=_share, may_change=True)
+    max_timeout_rate: float = setting("when verdicts fail", 0.2, applies=rl, check=_RATE, may_change=True)
     """Share of a step's answers whose verifier ran into its limits at which the run stops."""
 
-    max_parse_fail_rate: float = setting("when verdicts fail", 0.99, applies=rl, check=_share, may_change=True)
+    max_parse_fail_rate: float = setting("when verdicts fail", 0.99, applies=rl, check=_RATE, may_change=True)
     """Share of unreadable answers above which, for --parse_fail_steps steps in a row, the run stops."""
 
     parse_fail_steps: int = setting("when verdicts fail", 50, applies=rl, check=at_least(1), may_change=True)

@@ -131,6 +131,7 @@ def declared(cls: type) -> dict[str, Setting]:
     return found
 
 
+@cache
 def options_of(name: str, options: type | None) -> dict[str, Setting]:
     """The settings of an algorithm of its own, `options` being its dataclass."""
     if options is None:
@@ -245,9 +246,16 @@ def _docstrings(cls: type) -> dict[str, str]:
 # --- checks of a single value ---------------------------------------------------------------------------------------
 
 
-def at_least(least: float, also: str = "") -> Check:
-    """`also`: what is said besides of an allowed value below."""
-    return lambda value: "" if value >= least else f"must be at least {least}{also}"
+def at_least(least: float, all_of: str = "") -> Check:
+    """`all_of`: what -1 stands for, where it is allowed."""
+    beside = f", or -1 for {all_of}" if all_of else ""
+    return lambda value: "" if value >= least or (all_of and value == -1) else f"must be at least {least}{beside}"
+
+
+def between(low: float, high: float, why: str, *, ends: bool = False) -> Check:
+    """`ends`: they are allowed themselves."""
+    says = f"must be {'from' if ends else 'between'} {low} {'to' if ends else 'and'} {high}{why}"
+    return lambda value: "" if low < value < high or (ends and value in (low, high)) else says
 
 
 def not_negative(value: float) -> str:

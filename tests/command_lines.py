@@ -82,7 +82,8 @@ def _known() -> set[str]:
 def _older(text: str) -> str:
     """A refusal without the algorithms, tasks and the like that have come since: what it lists grows with them."""
     for name in _names() - _known():
-        text = re.sub(rf"(?<![\w-]){re.escape(name)}, |, {re.escape(name)}(?![\w-])", "", text)
+        listed = rf"{re.escape(name)}( on instructions)?"
+        text = re.sub(rf"(?<![\w-]){listed}, |, {listed}(?![\w-])", "", text)
     return text
 
 

@@ -37,7 +37,7 @@ BAD = {
     "--algo sft --max_num_seqs 8": "--max_num_seqs 8: has no effect on --algo sft",
     "--algo kto --data countdown_preference --reward math": "--reward math: has no effect on --algo kto on answers",
     "--keep_checkpoints 0": "--keep_checkpoints 0: must be at least 1",
-    "--log_rollouts -2": "--log_rollouts -2: must not be negative, or -1 for all of them",
+    "--log_rollouts -2": "--log_rollouts -2: must be at least 0, or -1 for all of them",
     "--lr -1e-5": "--lr -1e-05: must not be negative",
     "--algo dpo --data countdown_preference --lr nan": "--lr nan: must be a finite number",
     "--lora_rank -8": "--lora_rank -8: must not be negative",

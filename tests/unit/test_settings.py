@@ -12,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recipes.algorithms import algorithms
-from recipes.experiment import from_yaml, to_yaml
+from recipes.alignment import Alignment
+from recipes.effect import without_effect
+from recipes.experiment import Experiment, from_yaml, to_yaml
 from recipes.flags import catalogue, parser
 from recipes.help_text import PAGE, completion, help_text, page
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
-from recipes.settings import GROUPS, Setting
+from recipes.settings import GROUPS, Setting, declared
 from run import main
 from tests.front_checks import ROOT, front_door
 
@@ -146,7 +148,7 @@ def test_help_has_every_flag_with_its_group_and_default() -> None:
     told = help_text(["--help", "--profile", "cpu"])
     assert flags_of(told) == {each.spelling for each in SETTINGS.values()}
     headings = [line.rstrip(":") for line in told.splitlines() if line.rstrip(":") in GROUPS]
-    assert headings == list(GROUPS)
+    assert headings == list(GROUPS), "those of algorithms come after them"
     flat = " ".join(told.split())
     for one in (
         "Rollouts per prompt. (also --n_rollouts) [4]",
@@ -158,24 +160,31 @@ def test_help_has_every_flag_with_its_group_and_default() -> None:
     assert "Reinforcement steps. [500]" in gpu
 
 
+def data_for(algo: str) -> str:
+    return "countdown_preference" if algorithms()[algo].method else "countdown"
+
+
 @pytest.mark.parametrize("algo", algorithms())
-def test_help_of_an_algorithm_has_what_applies_to_it_with_its_own_defaults(
-    algo: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """What it does not list, a run of it refuses."""
+def test_help_of_an_algorithm_has_what_applies_to_it_with_its_own_defaults(algo: str) -> None:
     told = help_text(["--algo", algo, "--help", "--profile", "cpu"])
-    shown = flags_of(told)
-    stages = ("alignment",) if algorithms()[algo].method else algorithms()[algo].stages
-    data = "countdown_preference" if stages == ("alignment",) else "countdown"
+    e = build_experiment({"algo": algo, "data": data_for(algo)}, PROFILES["cpu"])
+    of_runs = {*declared(Experiment), *declared(Alignment)} & SETTINGS.keys()
+    idle = set(without_effect(dict.fromkeys(of_runs, 1), e))
+    assert flags_of(told) & of_runs == of_runs - idle
+    assert e.options.keys() <= flags_of(told)
+    values = vars(e.alignment if e.stages == ("alignment",) else e)
+    lr = e.sft_lr if e.stages == ("sft",) else values["lr"]
+    assert f"cosine). [{lr:g}]" in " ".join(told.split())
+
+
+@pytest.mark.parametrize("algo", ["uft", "sft", "dpo"])
+def test_what_help_of_an_algorithm_does_not_list_a_run_refuses(algo: str, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = flags_of(help_text(["--algo", algo, "--help", "--profile", "cpu"]))
     for setting in SETTINGS.values():
         if setting.spelling not in shown and not setting.switch:
-            words = ["--algo", algo, "--data", data, "--profile", "cpu", "--dry_run"]
+            words = ["--algo", algo, "--data", data_for(algo), "--profile", "cpu", "--dry_run"]
             assert main([*words, f"--{setting.spelling}", text_for(setting)]) == 2, setting.name
             capsys.readouterr()
-    e = build_experiment({"algo": algo, "data": data}, PROFILES["cpu"])
-    values = vars(e.alignment if stages == ("alignment",) else e)
-    lr = e.sft_lr if stages == ("sft",) else values["lr"]
-    assert f"cosine). [{lr:g}]" in " ".join(told.split())
 
 
 def test_help_of_uft_is_without_what_other_methods_have() -> None:
