@@ -7,6 +7,8 @@ import re
 from fractions import Fraction
 from typing import Any
 
+from reward_fns.math_operators import FUNCTIONS
+
 # (kind, parts...): ("num", Fraction), ("var", name), ("const", name), ("+", a, b), ("call", name, a), ("root", n, a)
 Node = tuple[Any, ...]
 
@@ -14,10 +16,6 @@ MAX_TOKENS = 400
 MAX_DEPTH = 40
 
 # fmt: off
-_FUNCTIONS = frozenset((
-    "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh",
-    "ln", "log", "lg", "exp", "sqrt",
-))
 _GREEK = frozenset((
     "alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "vartheta", "iota", "kappa",
     "lambda", "mu", "nu", "xi", "rho", "sigma", "tau", "upsilon", "phi", "varphi", "chi", "psi", "omega", "ell",
@@ -28,7 +26,7 @@ _FENCES = {"(": ")", "[": "]", "{": "}", r"\lfloor": r"\rfloor", r"\lceil": r"\r
 _TOKEN = re.compile(
     r"(?P<num>\d+\.\d+|\.\d+|\d+)(?:[eE](?P<exp>[+-]?\d{1,4})(?![\d.]))?|\\[A-Za-z]+|\\.|(?P<word>[A-Za-z]+)|\S"
 )
-_WORDS = re.compile("|".join(sorted(_FUNCTIONS | {"pi"}, key=len, reverse=True)) + "|[A-Za-z]")
+_WORDS = re.compile("|".join(sorted(FUNCTIONS | {"pi"}, key=len, reverse=True)) + "|[A-Za-z]")
 _REPEATING = re.compile(r"(\d{1,20})\.(\d{0,20})\\overline\s*\{?(\d{1,20})\}?")
 
 
@@ -95,6 +93,9 @@ class _Parser:
         while self.peek() in ("+", "-"):
             sign = self.take()
             node = (sign, node, self.product(depth))
+        while self.peek() == r"\mod":
+            self.take()
+            node = ("mod", node, self.power(depth))
         return node
 
     def product(self, depth: int) -> Node:
@@ -116,6 +117,8 @@ class _Parser:
                 if _is_number(token) and _is_number(self.last):
                     raise Unreadable  # two numbers side by side are no product
                 factor = self.power(depth)
+                if token == "{" and factor[0] == "num":
+                    raise Unreadable  # nor are they with braces between: \frac{429}4{2}
                 mixed = node[0] == "num" and factor[0] == "/" and factor[3:] == ("frac",) and _is_mixed(node, factor)
                 node = ("+", node, factor) if mixed else ("*", node, factor)
             else:
@@ -124,7 +127,7 @@ class _Parser:
     def starts_factor(self, token: str) -> bool:
         if token == "|":
             return self.bars == 0
-        if token in (r"\rfloor", r"\rceil"):
+        if token in (r"\rfloor", r"\rceil", r"\mod"):
             return False
         return token in _FENCES or bool(re.match(r"[A-Za-z\d.]|\\[A-Za-z]", token))
 
@@ -136,6 +139,8 @@ class _Parser:
                 node = ("^", node, self.argument(depth, signed=True))
                 if self.peek() == "^":
                     raise Unreadable  # a^b^c has no one meaning in LaTeX, and towers are bombs
+            elif token == "!" and self.peek() == "!":
+                raise Unreadable  # the double factorial is another function than that of a factorial
             else:
                 node = ("call", "factorial" if token == "!" else "deg", node)
         return node
@@ -201,7 +206,7 @@ class _Parser:
             return ("root", index, self.argument(depth))
         if name in ("pi", "infty"):
             return ("const", name)
-        if name in _FUNCTIONS:
+        if name in FUNCTIONS:
             return self.function(name, depth)
         if name in _GREEK:
             return self.symbol(name)
@@ -231,7 +236,7 @@ class _Parser:
             return ("neg", self.operand(depth))
         node = self.power(depth)
         while (token := self.peek()) not in ("(", "[", "|") and self.starts_factor(token):
-            if (token[1:] in _FUNCTIONS and token != r"\sqrt") or _is_number(token):
+            if (token[1:] in FUNCTIONS and token != r"\sqrt") or _is_number(token):
                 break
             node = ("*", node, self.power(depth))
         return node
@@ -247,5 +252,4 @@ def _is_mixed(whole: Node, fraction: Node) -> bool:
         whole[1].denominator == 1
         and above[0] == below[0] == "num"
         and above[1].denominator == below[1].denominator == 1
-        and 0 < above[1] < below[1]
     )

@@ -1,5 +1,5 @@
 r"""An expression with what stands beside it: a unit, a currency, per cent, degrees ("12 \text{ gm}", "\$36", "25\%").
-Units are read so that they can be left out of the comparison, and so that 5 cm and 5 m can be told apart."""
+A number may also come as an ordinal (5th), as a residue (3 \pmod 7) or with its base ten (25_{10})."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Literal
 
 from reward_fns.math_expression import Node, Unreadable, parse
+from reward_fns.math_units import is_short, unit_of, unit_words
 
 Special = Literal["", "%", "deg"]
 
@@ -32,49 +33,29 @@ _SCALE = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**
 _NO_UNIT = frozenset(
     ("and", "or", "not", "no", "choose", "plus", "minus", "times", "over", "more", "less", "than", "if", "but", "is")
 )
+_POWER = r"(?:\s*\^\s*\{?-?\d\}?)?"
 _UNIT = re.compile(
-    r"(?P<body>.*[\d)}\]!a-z])(?P<gap>\s*)\\text\s*\{(?P<unit>[^{}]+)\}\s*(?P<power>\^\s*\{?-?\d\}?)?", re.DOTALL
-)
-_PLAIN_UNIT = re.compile(
-    r"(?P<body>.*?(?:[\d)}]|\\pi))(?P<gap>\s*)(?P<unit>[A-Za-z]+(?:[ /]+[A-Za-z.]+){0,3})\s*"
-    r"(?P<power>\^\s*\{?-?\d\}?)?",
+    rf"(?P<body>.*?[\d)}}\]!a-z])(?P<gap>\s*)(?P<unit>\\text\s*\{{[^{{}}]+\}}{_POWER}"
+    rf"(?:\s*[*/]?\s*\\text\s*\{{[^{{}}]+\}}{_POWER})*)",
     re.DOTALL,
 )
-_NAMES = {
-    "centimeter": "cm",
-    "centimetre": "cm",
-    "meter": "m",
-    "metre": "m",
-    "kilometer": "km",
-    "kilometre": "km",
-    "millimeter": "mm",
-    "millimetre": "mm",
-    "inche": "in",
-    "inch": "in",
-    "feet": "ft",
-    "foot": "ft",
-    "mile": "mi",
-    "minute": "min",
-    "hour": "h",
-    "hr": "h",
-    "second": "s",
-    "sec": "s",
-    "gm": "g",
-    "gram": "g",
-    "kilogram": "kg",
-    "sq": "square",
-    "unit": "",
-}
-_ANGLE = re.compile(r"(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
-# fmt: off
-MEASURES = frozenset((
-    "cm", "m", "km", "mm", "in", "ft", "mi", "yard", "min", "h", "s", "day", "week", "year", "g", "kg",
-    "dollar", "cent",
-))
-# fmt: on
-_SHORT_UNITS = (
-    MEASURES | _NAMES.keys() | {"mph", "kph", "rpm", "ml", "mg", "lb", "oz", "Hz", "J", "N", "W", "V", "L", "K"}
+_PLAIN_UNIT = re.compile(
+    rf"(?P<body>.*?(?:[\d)}}]|\\pi))(?P<gap>\s*)"
+    rf"(?P<unit>[A-Za-z]+\.?{_POWER}(?:[ /*.]+[A-Za-z]+\.?{_POWER}){{0,4}})",
+    re.DOTALL,
 )
+_UNIT_FRACTION = re.compile(
+    rf"(?<=[\d ])\\frac\s*\{{\s*(\\text\s*\{{[^{{}}]+\}}{_POWER})\s*\}}\s*\{{\s*(\\text\s*\{{[^{{}}]+\}}{_POWER})\s*\}}"
+)
+_ANGLE = re.compile(r"(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
+_MARKED = re.compile(
+    r"(.*?)\s*(%|\\deg)(?:\s*(?:\\text\s*\{)?\s*(?P<scale>C|F|Celsius|Fahrenheit)\s*\}?)?", re.DOTALL | re.IGNORECASE
+)
+_ORDINAL = re.compile(
+    r"(\d{1,12})\s*(?:\^\s*)?\{?\s*(?:\\text\s*\{\s*)?(st|nd|rd|th)\s*\}?\s*\}?(?:\s+[a-z]+|\s*\\text\s*\{[a-z ]+\})?"
+)
+_RESIDUE = re.compile(r"\s*(\d{1,12})\s*\\mod\s*\{?\s*(\d{1,12})\s*\}?\s*")
+_BASE_TEN = re.compile(r"\(?(\d+)\)?_(?:\{\s*\(?10\)?\s*\}|\{\s*(?:\\text\s*\{\s*)?ten\s*\}?\s*\})")
 
 
 def read_quantity(text: str) -> Quantity | None:
@@ -82,16 +63,39 @@ def read_quantity(text: str) -> Quantity | None:
     if currency := re.match(r"(-?)\s*\\usd", text):
         inner = read_quantity(currency[1] + text[currency.end() :].strip())
         return inner and Quantity(inner.node, inner.text, inner.unit or "dollar", inner.special)
-    found = re.fullmatch(r"(.*?)\s*(%|\\deg(?:\s*[CF])?)", text, re.DOTALL)
-    # In \cos 13^\circ the sign belongs to the angle, not to the whole.
-    if found and not (found[2] == r"\deg" and _ANGLE.search(found[1])):
-        node = read_expression(found[1])
-        return None if node is None else Quantity(node, found[1], "", "%" if found[2] == "%" else "deg")
+    if number := _number_in_words(text):
+        return number
+    if "%" in text or r"\deg" in text:
+        found = _MARKED.fullmatch(text)
+        # In \cos 13^\circ the sign belongs to the angle, not to the whole.
+        if found and not (found[2] == r"\deg" and _ANGLE.search(found[1])):
+            node = read_expression(found[1])
+            unit = f"deg{found['scale'][0].lower()}" if found["scale"] else ""
+            return None if node is None else Quantity(node, found[1], unit, "%" if found[2] == "%" else "deg")
     node = read_expression(text)
-    with_unit = _with_unit(text, _UNIT) or _with_unit(text, _PLAIN_UNIT)
+    if r"\frac" in text and r"\text" in text:
+        text = _UNIT_FRACTION.sub(r"\1/\2", text)
+    with_unit = (_with_unit(text, _UNIT) if r"\text" in text else None) or _with_unit(text, _PLAIN_UNIT)
     if node is None or (with_unit and with_unit.product is not None):
         return with_unit
     return Quantity(node, text)
+
+
+def _number_in_words(text: str) -> Quantity | None:
+    """5th, 3 \\mod 7 where nothing is left to divide, 25_{10}."""
+    if (ten := _BASE_TEN.fullmatch(text)) and ten[1]:
+        return Quantity(("num", Fraction(ten[1])), ten[1])
+    if r"\mod" in text and (residue := _RESIDUE.fullmatch(text)) and int(residue[1]) < int(residue[2]):
+        return Quantity(("num", Fraction(residue[1])), residue[1], f"mod {int(residue[2])}")
+    if (ordinal := _ORDINAL.fullmatch(text)) and ordinal[2] == _suffix(int(ordinal[1])):
+        return Quantity(("num", Fraction(ordinal[1])), ordinal[1], ordinal[2])
+    return None
+
+
+def _suffix(number: int) -> str:
+    if number % 100 in (11, 12, 13):
+        return "th"
+    return {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
 
 
 def _with_unit(text: str, pattern: re.Pattern[str]) -> Quantity | None:
@@ -99,32 +103,19 @@ def _with_unit(text: str, pattern: re.Pattern[str]) -> Quantity | None:
     if not found:
         return None
     body = found["body"].strip()
-    words = found["unit"].strip().rstrip(".").split()
+    words = unit_words(found["unit"])
+    if not 0 < len(words) <= 8 or _NO_UNIT & {word.lower() for word in words}:
+        return None
     node = read_expression(body)
-    if node is None or not 0 < len(words) <= 4 or _NO_UNIT & {word.lower() for word in words}:
+    if node is None:
         return None
     if words[0].lower() in _SCALE:
         node = ("*", node, ("num", Fraction(_SCALE[words.pop(0).lower()])))
     product = read_expression(text)
-    if product is not None and not (found["gap"] and words[0].rstrip("s") in _SHORT_UNITS):
+    # 5m is a product; 5 m and 5km may be one, and are more likely a unit
+    if product is not None and not (is_short(words) and (found["gap"] or len(words[0]) > 1)):
         return None
-    return Quantity(node, body, _unit(words, re.sub(r"[\s{}]", "", found["power"] or "")), "", product)
-
-
-def _unit(words: list[str], power: str) -> str:
-    names = []
-    for word in words:
-        lower = word.lower().rstrip(".,")
-        single = lower[:-1] if lower.endswith("s") and len(lower) > 2 else lower
-        names.append(_NAMES.get(single, single))
-    if names and names[0] in ("square", "cubic"):
-        power = "^2" if names.pop(0) == "square" else "^3"
-    return " ".join(name for name in names if name) + power
-
-
-def measures_differ(a: str, b: str) -> bool:
-    """Whether two units measure differently, as cm and m, or cm and cm^2; unknown words ("apples") never do."""
-    return a != b and a.split("^")[0] in MEASURES and b.split("^")[0] in MEASURES
+    return Quantity(node, body, unit_of(words), "", product)
 
 
 def read_expression(text: str) -> Node | None:

@@ -15,11 +15,13 @@ _DECIMAL = re.compile(r"(?<![\d.])\d*\.\d+(?![\d.])")
 logging.getLogger("math_verify").setLevel(logging.ERROR)
 
 
-def same(a: str, g: str) -> bool:
-    """Whether math-verify finds the formula `a` equal to the gold `g`; False if it cannot read one of them."""
+def same(a: str, g: str) -> bool | None:
+    """Whether math-verify finds the formula `a` equal to the gold `g`; None if it cannot read one of them."""
     gold, answer = _parsed(g), _parsed(a)
+    if not gold or not answer:
+        return None
     # float_rounding: decimals have become fractions, so that nothing is left to round
-    return bool(gold and answer) and bool(verify(gold, answer, float_rounding=15, timeout_seconds=None))
+    return bool(verify(gold, answer, float_rounding=15, timeout_seconds=None))
 
 
 def _parsed(text: str) -> list[object]:

@@ -5,11 +5,19 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
+
+from reward_fns.math_style import unstyled
 
 # Far above any published gold (the longest has under 400 characters); bounds the work on any response.
 MAX_CHARS = 1000
 
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻ⁿ", "0123456789-n")
+_MORE_SIGNS = (
+    *(r"\equiv ", r"\cap ", r"\setminus ", "|"),
+    *(r"\lfloor ", r"\rfloor ", r"\lceil ", r"\rceil "),
+)
+_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _UNICODE = str.maketrans(
     {
         **{chr(code + 0xFEE0): chr(code) for code in range(0x21, 0x7F)},
@@ -22,6 +30,7 @@ _UNICODE = str.maketrans(
         **{sign: rf"\frac{{{a}}}{{{b}}}" for sign, a, b in ("½12", "⅓13", "⅔23", "¼14", "¾34")},
         **dict(zip("≤≥≠≈⟨⟩", (r"\le ", r"\ge ", r"\ne ", r"\approx ", r"\langle ", r"\rangle "), strict=True)),
         **dict(zip("√π∞∪∈±°", (r"\sqrt ", r"\pi ", r"\infty ", r"\cup ", r"\in ", r"\pm ", r"\deg "), strict=True)),
+        **dict(zip("≡∩∖∣⌊⌋⌈⌉", _MORE_SIGNS, strict=True)),
         **dict(zip("θαβ", (r"\theta ", r"\alpha ", r"\beta "), strict=True)),
         **dict.fromkeys("£€¥₹", ""),
         "∅": r"\emptyset ",
@@ -31,48 +40,65 @@ _UNICODE = str.maketrans(
 )
 _FUNCTIONS = "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|ln|log|exp|sqrt|lcm|gcd|max|min"
 
-_DELIMITERS = r"\\(?:left|right|[bB]igg?[lr]?)(?![A-Za-z])\.?"
-_SPACES = r"(?<!\\)\\[,;:> ]|~|\\(?:q?quad|displaystyle|textstyle|limits|nolimits)(?![A-Za-z])|\\hspace\{[^{}]*\}"
-_RULES: list[tuple[re.Pattern[str], str]] = [
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
+# (sign that the text must hold, pattern, replacement): most answers hold few of the signs.
+_RULES: list[tuple[str, re.Pattern[str], str]] = [
+    (sign, re.compile(pattern), replacement)
+    for sign, pattern, replacement in (
         # A comma that LaTeX sets without space joins digits; a bare one may separate two numbers.
-        (r"(?<=\d)\s*(?:\{,\}|,\s*\\!|\\,|\\!)\s*(?=\d{3}(?!\d))", ""),
-        (r"\\!", ""),
-        (r"\\\$", r" \\usd "),
-        (r"\$", ""),
-        (r"(?<!\\)\\[()\[\]]", " "),
-        (_DELIMITERS, ""),
-        (_SPACES, " "),
-        (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
-        (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
-        (r"\\(?:textbf|textit|textrm|textsf|textnormal|mbox|hbox)\s*(?=\{)", r"\\text"),
-        (rf"\\(?:mathrm|operatorname\*?|mathop|text)\s*\{{\s*({_FUNCTIONS})\s*\}}", r" \\\1 "),
-        (r"\\(?:mathrm|mathbf|mathit|mathsf|boldsymbol|bm|operatorname\*?|mathop)\s*\{\s*([A-Za-z])\s*\}", r" \1 "),
-        (r"\\(?:mathrm|mathbf|mathit|mathsf|operatorname\*?|mathop)\s*(?=\{)", r"\\text"),
-        (r"\\text\s*\{\s*,?\s*(and|or)\s*\}", r" \1 "),
-        (r"\\text\s*\{\s*(?:percent|per cent|%)\s*\}|\\%|(?<=[\d}) ])\s*per ?cent\b", "%"),
-        (r"\^\s*\{?\s*\\(?:circ|deg|degree)(?![A-Za-z])\s*\}?|\\degree(?![A-Za-z])", r" \\deg "),
-        (r"(?<=[\d}) ])\s*(?:degrees?\b|\\text\s*\{\s*degrees?\s*\})", r" \\deg "),
-        (r"<=|\\leq?(?:slant)?(?![A-Za-z])", r" \\le "),
-        (r">=|\\geq?(?:slant)?(?![A-Za-z])", r" \\ge "),
-        (r"!=|\\neq?(?![A-Za-z])", r" \\ne "),
-        (r"\\lt(?![A-Za-z])", " < "),
-        (r"\\gt(?![A-Za-z])", " > "),
-        (r"\*\*|\^\^", "^"),
-        (r"(?<=\d) ?x ?(?=10 ?\^)", " * "),
-        (r"\\varnothing(?![A-Za-z])", r"\\emptyset"),
-        (r"\\(?:cdot|times|ast)(?![A-Za-z])", " * "),
-        (r"\\div(?![A-Za-z])", " / "),
-        (r"\\(?:lbrace)(?![A-Za-z])", r"\\{"),
-        (r"\\(?:rbrace)(?![A-Za-z])", r"\\}"),
-        (r"\\[lr]?vert(?![A-Za-z])", " | "),
-        (r"\\approx(?![A-Za-z])|≈|\\simeq(?![A-Za-z])", " = "),
-        (r"(?<![A-Za-z\\])(?:infinity|inf|oo)(?![A-Za-z])|\\text\s*\{infinity\}", r" \\infty "),
-        (r"(?<=[)\]])\s*U\s*(?=[(\[])", r" \\cup "),
-        (r"[ \t\r\n]+", " "),
+        ("", r"(?<=\d)\s*(?:\{,\}|,\s*\\!|\\,|\\!)\s*(?=\d{3}(?!\d))", ""),
+        ("\\", r"\\!", ""),
+        ("$", r"\\\$", r" \\usd "),
+        ("$", r"\$", ""),
+        ("\\", r"(?<!\\)\\[()\[\]]", " "),
+        ("\\", r"\\(?:left|right|middle|[bB]igg?[lrm]?)(?![A-Za-z])\.?", ""),
+        ("", r"(?<!\\)\\[,;:> ]|~", " "),
+        ("frac", r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
+        ("binom", r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
+        ("\\text", rf"\\text\s*\{{\s*({_FUNCTIONS})\s*\}}", r" \\\1 "),
+        ("\\text", r"\\text\s*\{\s*,?\s*(and|or)\s*\}", r" \1 "),
+        ("", r"\\text\s*\{\s*(?:percent|per cent|%)\s*\}|\\%|(?<=[\d}) ])\s*per ?cent\b", "%"),
+        ("\\", r"\^\s*\{?\s*\\(?:circ|deg|degree)(?![A-Za-z])\s*\}?|\\degree(?![A-Za-z])", r" \\deg "),
+        ("degree", r"(?<=[\d}) ])\s*(?:degrees?\b|\\text\s*\{\s*degrees?\s*\})", r" \\deg "),
+        ("", r"<=|\\leq?(?:slant)?(?![A-Za-z])", r" \\le "),
+        ("", r">=|\\geq?(?:slant)?(?![A-Za-z])", r" \\ge "),
+        ("", r"!=|\\neq?(?![A-Za-z])", r" \\ne "),
+        ("\\lt", r"\\lt(?![A-Za-z])", " < "),
+        ("\\gt", r"\\gt(?![A-Za-z])", " > "),
+        ("", r"\*\*|\^\^", "^"),
+        ("x", r"(?<=\d) ?x ?(?=10 ?\^)", " * "),
+        ("\\varnothing", r"\\varnothing(?![A-Za-z])", r"\\emptyset"),
+        ("\\", r"\\(?:cdot|times|ast)(?![A-Za-z])", " * "),
+        ("\\div", r"\\div(?![A-Za-z])", " / "),
+        ("brace", r"\\lbrace(?![A-Za-z])", r"\\{"),
+        ("brace", r"\\rbrace(?![A-Za-z])", r"\\}"),
+        ("vert", r"\\[lr]?vert(?![A-Za-z])", " | "),
+        ("\\", r"\\(?:simeq|thickapprox)(?![A-Za-z])", r" \\approx "),
+        ("", r"^\s*(?:=|\\(?:approx|sim)(?![A-Za-z])|(?:approximately|about)\s(?=[^A-Za-z]*\d))\s*", ""),
+        # Remainders in one writing: 17 \mod 5 for \bmod, \pmod{5}, (mod 5) and 17 % 5.
+        ("mod", r"\(\s*(?:\\text\s*\{\s*mod\s*\}|\\?b?mod)(?![A-Za-z])([^()]*)\)", r" \\mod \1 "),
+        (
+            "mod",
+            r"\\(?:[bp]?mod|pod)(?![A-Za-z])|\\text\s*\{\s*mod(?:ulo)?\s*\}|(?<![A-Za-z\\])mod(?:ulo)?(?![A-Za-z])",
+            r" \\mod ",
+        ),
+        ("%", r"(?<=[\d)}])\s*%\s*(?=[({]?\d)", r" \\mod "),
+        # Combinations likewise: {8 \choose 4}, {}_8C_4, C(8,4).
+        ("\\choose", r"\{\s*([^{}]+?)\s*\\choose(?![A-Za-z])\s*([^{}]+?)\s*\}", r"\\binom{\1}{\2}"),
+        ("C", r"(?:\{\s*\}|(?<![\w}]))[_^]\s*\{?(\w+)\}?\s*C\s*_\s*\{?(\w+)\}?", r"\\binom{\1}{\2}"),
+        ("C", r"(?<![A-Za-z\\_^{])C\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)", r"\\binom{\1}{\2}"),
+        # Repeating decimals: 0.\dot{3}, 0.\dot{1}4\dot{2}, 0.\bar{3}, 0.(3).
+        ("\\dot", r"(?<=[.\d])\\dot\s*\{?(\d)\}?(\d*)\\dot\s*\{?(\d)\}?", r"\\overline{\1\2\3}"),
+        ("\\", r"(?<=[.\d])\\(?:dot|bar)\s*(?:\{(\d+)\}|(\d))", r"\\overline{\1\2}"),
+        ("(", r"(?<![\d.])(\d+\.)\((\d+)\)", r"\1\\overline{\2}"),
+        ("}", r"\\\{\s*\\\}|^\s*\{\s*\}\s*$", r" \\emptyset "),
+        ("", r"(?<![A-Za-z\\])(?:infinity|inf|oo)(?![A-Za-z])|\\text\s*\{infinity\}", r" \\infty "),
+        ("U", r"(?<=[)\]])\s*U\s*(?=[(\[])", r" \\cup "),
+        ("", r"[ \t\r\n]+", " "),
     )
 ]
+_REALS = re.compile(
+    r"(^[\s$({]*|\\in\s*)(?:\\(?:mathbf|mathrm|bf|Bbb)\s*\{?\s*R(?![A-Za-z_])\s*\}?|\\(?:R|reals|Reals)(?![A-Za-z]))"
+)
 # What would make a computer algebra system compute numbers of millions of digits.
 _MAX_SYMBOLIC_CHARS = 400
 _MAX_SYMBOLIC_DEPTH = 20
@@ -80,7 +106,7 @@ _BOMB = re.compile(
     r"\^\s*\{?\s*[\d(]+\s*\}?\s*\^|\^\s*\{[^{}]*\^|\d{40,}|\^\s*[{(]?\s*-?\d{6,}|\^\s*\{?\s*\d+\s*!"
     r"|(?:\d{5,}|[)!}])\s*!|\\binom\s*\{\d{6,}|\d\s*[eE]\s*\d{4,}"
 )
-_WRAPPED = re.compile(r"(?:\*\*|__|`)(.*)(?:\*\*|__|`)", re.DOTALL)
+_WRAPPED = re.compile(r"(\*{1,3}|_{1,2}|`{1,3})((?:(?!\1).)+)\1", re.DOTALL)
 _CLAIM = re.compile(
     r"(?:(?:so|thus|hence|therefore|and|then)\b,?\s+)*"
     r"(?:(?:the|our|my|final|correct)\s+)*(?:[a-z][a-z'-]*\s+){0,6}?"
@@ -93,14 +119,23 @@ _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 
 def clean(text: str) -> str | None:
     """The answer in plain spelling, or None if it holds no answer: empty, over MAX_CHARS, or with invisible signs."""
-    if len(text) > MAX_CHARS or any(_invisible(sign) for sign in text):
+    return None if len(text) > MAX_CHARS else _clean(text)
+
+
+@lru_cache(maxsize=4096)
+def _clean(text: str) -> str | None:
+    if not text.isprintable() and any(_invisible(sign) for sign in text):
         return None
     if not text.isascii():
+        text = re.sub("[₀-₉]+", lambda m: "_{" + m[0].translate(_SUBSCRIPTS) + "}", text)
         text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻ⁿ]+", lambda m: "^{" + m[0].translate(_SUPERSCRIPTS) + "}", text)
         text = re.sub(r"√\s*([A-Za-z\d]+|\([^()]*\))", r"\\sqrt{\1}", text).translate(_UNICODE)
-    text = _unwrap(text)
-    for pattern, replacement in _RULES:
-        text = pattern.sub(replacement, text)
+    if "R" in text or "eals" in text:
+        text = _REALS.sub(r"\1\\mathbb{R}", text)
+    text = unstyled(_unwrap(text))
+    for sign, pattern, replacement in _RULES:
+        if sign in text:
+            text = pattern.sub(replacement, text)
     text = _unwrap(text)
     # Digits of other scripts would count as numbers for Python, and are no answer in the asked form.
     return text if any(sign.isalnum() for sign in text) and not re.search(r"(?![0-9])\d", text) else None
@@ -129,10 +164,10 @@ def _unwrap(text: str) -> str:
         text = text.strip().rstrip(".,;:").rstrip()
         if text.endswith("\\"):
             text = text[:-1]
-        if boxed := re.fullmatch(r"\\(?:boxed|fbox)\s*\{(.*)\}", text, re.DOTALL):
-            text = boxed[1] if balanced(boxed[1]) else text
-        if (wrapped := _WRAPPED.fullmatch(text)) and text[0] == text[-1]:
-            text = wrapped[1]
+        if wrapped := _WRAPPED.fullmatch(text):
+            text = wrapped[2]
+        if text.startswith("{") and text.endswith("}") and "," not in text and balanced(text[1:-1]):
+            text = text[1:-1]
         if len(text) > 2 and text[0] == text[-1] and text[0] in "$\"'" and text[0] not in text[1:-1]:
             text = text[1:-1]
         if text == before:

@@ -23,16 +23,9 @@ _MOST_EXACT_BITS = 20_000
 _MOST_EXPONENT = 1_000_000
 _MOST_ARGUMENT = 1_000_000
 _MOST_FACTORIAL = 2_000
+_MOST_MODULUS = 10**12
 # Letters that usually stand for whole numbers are tried at whole numbers only.
 _WHOLE = frozenset("nmkNMKj")
-_WORK = {
-    "root": "root",
-    **dict.fromkeys(("log", "ln", "lg"), "log"),
-    **dict.fromkeys(("sin", "cos", "tan", "cot", "sec", "csc"), "angle"),
-    **dict.fromkeys(("arcsin", "arccos", "arctan"), "arc"),
-    **dict.fromkeys(("factorial", "binom"), "count"),
-    **dict.fromkeys(("floor", "ceil", "abs"), "piece"),
-}
 _MPMATH_NAMES = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "lg": "log10", "log": "log10"}
 
 
@@ -41,13 +34,6 @@ def variables(node: Node) -> frozenset[str]:
     if node[0] == "var":
         return frozenset((node[1],))
     return frozenset().union(*(variables(part) for part in node[1:] if isinstance(part, tuple)))
-
-
-def work_left(node: Node) -> frozenset[str]:
-    """What remains to be worked out in the tree, by kinds: roots, logarithms, trigonometry, counting, pieces."""
-    own = _WORK.get(node[1] if node[0] == "call" else node[0])
-    parts = [work_left(part) for part in node[1:] if isinstance(part, tuple)]
-    return frozenset((own,) if own else ()).union(*parts)
 
 
 class _PerThread(threading.local):
@@ -61,10 +47,10 @@ _local = _PerThread()
 
 
 def evaluate(node: Node, at: Mapping[str, Fraction]) -> Value:
-    """The value with the variables at the given points; Unreadable if undefined or outside the bounds."""
+    """The value with the variables at the given points; Unreadable if undefined, without a point, or out of bounds."""
     try:
         value = _value(node, at, _local.context)
-    except (ZeroDivisionError, ValueError, OverflowError, TypeError) as error:
+    except (ZeroDivisionError, ValueError, OverflowError, TypeError, KeyError) as error:
         raise Unreadable from error
     if not isinstance(value, Fraction) and _local.context.isnan(value):
         raise Unreadable
@@ -81,6 +67,8 @@ def _value(node: Node, at: Mapping[str, Fraction], mp: Any) -> Value:
         return {"pi": +mp.pi, "e": +mp.e, "i": mp.mpc(0, 1), "infty": mp.inf}[node[1]]
     if kind == "call":
         return _call(node[1], _value(node[2], at, mp), mp)
+    if kind == "mod":
+        return Fraction(_remainder(node[1], _modulus(_value(node[2], at, mp)), at, mp))
     a = _value(node[1], at, mp)
     if kind == "neg":
         return -a
@@ -107,6 +95,29 @@ def _arithmetic(sign: str, a: Value, b: Value, mp: Any) -> Value:
     if sign == "-":
         return a - b
     return a * b if sign == "*" else a / b
+
+
+def _modulus(value: Value) -> int:
+    if not isinstance(value, Fraction) or value.denominator != 1 or not 0 < value < _MOST_MODULUS:
+        raise Unreadable
+    return int(value)
+
+
+def _remainder(node: Node, m: int, at: Mapping[str, Fraction], mp: Any) -> int:
+    """The remainder by m, without the number itself: 7^{7^7} has hundreds of thousands of digits."""
+    if node[0] == "neg":
+        return -_remainder(node[1], m, at, mp) % m
+    if node[0] in ("+", "-", "*"):
+        a, b = _remainder(node[1], m, at, mp), _remainder(node[2], m, at, mp)
+        return (a + b if node[0] == "+" else a - b if node[0] == "-" else a * b) % m
+    if node[0] == "^":
+        exponent = _value(node[2], at, mp)
+        if isinstance(exponent, Fraction) and exponent.denominator == 1 and exponent >= 0:
+            return pow(_remainder(node[1], m, at, mp), int(exponent), m)
+    value = _value(node, at, mp)
+    if not isinstance(value, Fraction) or value.denominator != 1:
+        raise Unreadable
+    return int(value) % m
 
 
 def _bits(value: Fraction) -> int:

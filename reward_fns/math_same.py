@@ -1,0 +1,172 @@
+r"""Is an answer of any shape the same as the gold? Part by part; `Verifier` is asked about formulas outside the grammar.
+An answer outside the grammar counts as worked out only where the gold is outside it too, by the same commands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from reward_fns.math_forms import Claim, Equation, Group, Shape, Text
+from reward_fns.math_named import named_values
+from reward_fns.math_quantity import Quantity, read_quantity
+from reward_fns.math_same_value import Settled, agrees, all_of, any_of, ends_in, same_equation, same_quantity
+from reward_fns.math_shape import key_of
+from reward_fns.math_value import variables
+from reward_fns.math_work import is_rational
+
+# What math-verify computes: only such work can contradict its value.
+_COMPUTED = re.compile(
+    r"\\(?:i*nt|sum|prod|lim|gcd|lcm|max|min|det|binom|mod|begin\s*\{[vpb]matrix|frac\s*\{\s*(?:d|\\partial))(?![A-Za-z])"
+)
+_PROSE = re.compile(r"(?<![\\A-Za-z{])[a-z]{4,}(?![A-Za-z])")
+_COMMAND = re.compile(r"\\[A-Za-z]+|\\text\s*\{[^{}]*\}|'|!!")
+# Commands that write a value and ask for no work.
+_NOTATION = frozenset(
+    [r"\frac", r"\sqrt", r"\pi", r"\infty", r"\text", r"\deg", r"\pm", r"\le", r"\ge", r"\ne", r"\cup", r"\emptyset", r"\mathbb", r"\in", r"\usd", r"\langle", r"\rangle", r"\begin", r"\end"]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """A symbolic verifier. equal(answer, gold): are two formulas the same? agrees(work, value): is the value not wrong,
+    which it is not where the work cannot be computed? Both say None where the question has to be asked elsewhere."""
+
+    equal: Callable[[str, str], Settled]
+    agrees: Callable[[str, str], Settled]
+
+
+def same(a: Shape, g: Shape, verifier: Verifier) -> Settled:
+    """Whether the answer `a` is the gold `g`, in another notation at most, and worked out."""
+    if isinstance(g, Claim):
+        return _same_as_claim(a, g, verifier)
+    if isinstance(a, Claim) and not isinstance(g, Text):
+        value = g.sides[-1] if isinstance(g, Equation) and g.name and not variables(g.sides[-1].node) else g
+        return all_of((same(a.value, value, verifier), *(_agrees(work, a.value, verifier) for work in a.work)))
+    if isinstance(g, Group):
+        return _same_group(a, g, verifier)
+    if isinstance(a, Group):
+        return len(a.items) == 1 and a.kind in ("list", "set") and same(a.items[0], g, verifier)
+    if isinstance(a, Text | Claim) or isinstance(g, Text):
+        return _same_text(a, g, verifier)
+    if isinstance(g, Equation):
+        verdict = same_equation(a, g)
+    else:
+        verdict = ends_in(a, g) if isinstance(a, Equation) else same_quantity(a, g)
+    return verifier.equal(a.text, g.text) if verdict is None else verdict
+
+
+def _same_as_claim(a: Shape, g: Claim, verifier: Verifier) -> Settled:
+    if isinstance(a, Quantity | Group):
+        return same(a, g.value, verifier)
+    return _same_text(a, Text(g.text, words=False), verifier)
+
+
+def _agrees(work: str, value: Shape, verifier: Verifier) -> Settled:
+    quantity = read_quantity(work)
+    if quantity and isinstance(value, Quantity):
+        return agrees(quantity, value)
+    return verifier.agrees(work, value.text) if _COMPUTED.search(work) else True
+
+
+def _same_text(a: Shape, g: Shape, verifier: Verifier) -> Settled:
+    if key_of(a.text) == key_of(g.text):
+        return True
+    if isinstance(g, Text) and isinstance(a, Quantity) and g.text.startswith(a.text + "_") and a.text.isdigit():
+        return True  # 4130 for 4130_5: the question names the base
+    if not isinstance(g, Text):
+        return False  # what no grammar reads is not worked out: 17 \mod 5, (x^2)', \det
+    if any(isinstance(shape, Text) and (shape.words or _PROSE.search(shape.text)) for shape in (a, g)):
+        return False  # math-verify would pick a formula out of the prose
+    if isinstance(a, Text | Claim) and not _commands(a.text) <= _commands(g.text) | _NOTATION:
+        return False
+    return verifier.equal(a.text, g.text)
+
+
+def _commands(text: str) -> set[str]:
+    return set(_COMMAND.findall(text))
+
+
+def _same_group(a: Shape, g: Group, verifier: Verifier) -> Settled:
+    named = named_values(g)
+    if not isinstance(a, Group):
+        return len(g.items) == 1 and g.kind in ("list", "set") and same(a, g.items[0], verifier)
+    if named or (g.kind in ("fence", "matrix") and named_values(a)):
+        return _same_named(a, g, verifier)
+    if g.kind in ("list", "set", "union"):
+        # x < -2 or x > 2 is a list of two intervals, and means their union
+        kinds = ("union", "list") if g.kind == "union" else ("list", "set")
+        return a.kind in kinds and _same_in_any_order(a.items, g.items, verifier)
+    if g.kind == "fence" and a.kind == "fence":
+        # With three and more entries the brackets no longer tell an open interval from a closed one.
+        return (a.fences == g.fences or len(g.items) > 2) and _same_in_order(a.items, g.items, verifier)
+    if g.kind == "fence" and a.kind == "list":
+        return g.fences == "()" and _same_in_order(a.items, g.items, verifier)
+    if not _factor_is_needed(a, g):
+        return False
+    if g.kind == a.kind:
+        return _same_in_order(a.items, g.items, verifier)
+    if {a.kind, g.kind} == {"matrix", "fence"} and {a.fences, g.fences} == {"", "()"}:
+        return _same_in_order(_entries(a), _entries(g), verifier)
+    return False
+
+
+def _same_named(a: Group, g: Group, verifier: Verifier) -> Settled:
+    """x = 3, y = 4 beside the same, beside a tuple, or beside a bare list; the names say which value is which."""
+    a_named, g_named = named_values(a), named_values(g)
+    if a_named and g_named:
+        return a_named.keys() == g_named.keys() and all_of(same(a_named[k], g_named[k], verifier) for k in g_named)
+    unnamed = g if a_named else a
+    in_order = unnamed.kind in ("list", "matrix") or (unnamed.kind == "fence" and unnamed.fences == "()")
+    if not in_order:
+        return False
+    return _same_in_order(
+        tuple(a_named.values()) if a_named else _entries(a),
+        tuple(g_named.values()) if g_named else _entries(g),
+        verifier,
+    )
+
+
+def _factor_is_needed(a: Group, g: Group) -> bool:
+    """Whether what stands before a matrix spares the fractions of the gold; else the product is left to be done."""
+    if a.factor is None or a.factor == g.factor:
+        return True
+    entries = [item for row in g.items if isinstance(row, Group) for item in row.items] or list(g.items)
+    fractions = [not (is_rational(item.node) and _is_whole(item)) for item in entries if isinstance(item, Quantity)]
+    return any(fractions)
+
+
+def _is_whole(quantity: Quantity) -> bool:
+    from reward_fns.math_value import evaluate
+
+    return bool(evaluate(quantity.node, {}).denominator == 1)
+
+
+def _entries(group: Group) -> tuple[Shape, ...]:
+    """The entries of a vector, written as a tuple or as a matrix of one column or row; () for any other matrix."""
+    rows = [row.items for row in group.items if isinstance(row, Group)] if group.kind == "matrix" else [group.items]
+    if len(rows) == 1:
+        return rows[0]
+    return tuple(row[0] for row in rows) if all(len(row) == 1 for row in rows) else ()
+
+
+def _same_in_order(a: tuple[Shape, ...], g: tuple[Shape, ...], verifier: Verifier) -> Settled:
+    return len(a) == len(g) > 0 and all_of(same(x, y, verifier) for x, y in zip(a, g, strict=True))
+
+
+def _same_in_any_order(a: tuple[Shape, ...], g: tuple[Shape, ...], verifier: Verifier) -> Settled:
+    if len(a) != len(g):
+        return False
+    left, unknown = list(a), False
+    for item in g:
+        verdicts = [same(other, item, verifier) for other in left]
+        if True in verdicts:
+            left.pop(verdicts.index(True))
+        elif None in verdicts:
+            unknown = True
+        else:
+            return False
+    return None if unknown else True
+
+
+__all__ = ["Verifier", "any_of", "same"]

@@ -1,0 +1,100 @@
+r"""What counts as worked out. An answer may leave no kind of work to do (math_operators.py) that the gold does not leave;
+else the question itself would be an answer: \binom{8}{4} for 70, (x^2)' for 2x.
+
+Plain arithmetic (2^{10}, 12 \cdot 13), products of letters and common denominators are ways to write a value, and no work.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from reward_fns.math_expression import Node, Unreadable
+from reward_fns.math_operators import (
+    HYPERBOLIC,
+    KIND_OF,
+    LOGARITHM,
+    PIECE,
+    POWER_OF_E,
+    POWER_OF_I,
+    ROOT,
+    TRIGONOMETRY,
+)
+from reward_fns.math_value import evaluate, variables
+
+Kinds = frozenset[str]
+
+_NONE: Kinds = frozenset()
+# What an exact value keeps that is no fraction: sqrt(2), e^2.
+IRRATIONAL: Kinds = frozenset((ROOT, POWER_OF_E))
+# Not work, but it shows how a gold writes powers: x^{a/b} is as good as a root.
+_LETTERS_ABOVE = "power with letters"
+
+
+def work_left(node: Node) -> Kinds:
+    """The kinds of work that a tree leaves to be done."""
+    own = KIND_OF.get(node[1] if node[0] == "call" else node[0])
+    if node[0] == "^":
+        own = _kind_of_power(node[1], node[2])
+    parts = [work_left(part) for part in node[1:] if isinstance(part, tuple)]
+    if own is None and not any(parts):
+        return _NONE
+    return frozenset((own,) if own else ()).union(*parts)
+
+
+def _kind_of_power(base: Node, exponent: Node) -> str | None:
+    if base == ("const", "e"):
+        return POWER_OF_E
+    if variables(exponent):
+        return _LETTERS_ABOVE
+    if exponent[0] != "num" or exponent[1].denominator != 1:
+        try:
+            value = evaluate(exponent, {})
+        except Unreadable:
+            return None
+        if not isinstance(value, Fraction) or value.denominator != 1:
+            return ROOT
+    return POWER_OF_I if _is_complex(base) else None
+
+
+def _is_complex(node: Node) -> bool:
+    return node == ("const", "i") or any(_is_complex(part) for part in node[1:] if isinstance(part, tuple))
+
+
+def worked_out(a: Node, g: Node) -> bool:
+    """Whether `a` leaves no more to work out than the gold `g`, which has the same value."""
+    left = work_left(a) - {_LETTERS_ABOVE}
+    return not left or left <= _allowed(g)
+
+
+def _allowed(g: Node) -> Kinds:
+    kinds = work_left(g)
+    letters = bool(variables(g))
+    if not letters and not is_rational(g):
+        kinds |= IRRATIONAL
+    if letters:
+        kinds |= {POWER_OF_E}
+        if ROOT in kinds or PIECE in kinds or _LETTERS_ABOVE in kinds:
+            kinds |= {ROOT, PIECE}
+        if _has_e(g):
+            kinds |= {TRIGONOMETRY, HYPERBOLIC}
+    if TRIGONOMETRY in kinds or HYPERBOLIC in kinds:
+        kinds |= IRRATIONAL
+    if LOGARITHM in kinds or HYPERBOLIC in kinds:
+        kinds |= {POWER_OF_E, ROOT}
+    return kinds
+
+
+def _has_e(node: Node) -> bool:
+    return (
+        node == ("const", "e")
+        or node[:2] == ("call", "exp")
+        or any(_has_e(part) for part in node[1:] if isinstance(part, tuple))
+    )
+
+
+def is_rational(node: Node) -> bool:
+    """Whether a tree without letters has a fraction as its exact value."""
+    try:
+        return not variables(node) and isinstance(evaluate(node, {}), Fraction)
+    except Unreadable:
+        return False
