@@ -44,7 +44,9 @@ def read_value(text: str) -> Fraction | None:
 
 
 def _solves(expression: Expression, numbers: list[int], target: int) -> bool:
-    return sorted(expression.numbers) == numbers and not expression.negates and expression.value() == target
+    if expression.negates or expression.contradicts:
+        return False
+    return sorted(expression.numbers) == numbers and expression.value() == target
 
 
 def read_ground_truth(ground_truth: Any) -> tuple[list[int], int]:

@@ -14,6 +14,7 @@ MAX_DEPTH = 32
 MAX_DIGITS = 9
 
 NEGATE = "neg"
+_LEADING = "leading neg"
 _FRAC = "frac"
 
 _TRANSLATE = str.maketrans(
@@ -44,9 +45,12 @@ Token = int | str
 @dataclass(frozen=True, slots=True)
 class Expression:
     """A readable expression in postfix order, e.g. (19, 35, "+", 44, "+"). Equal programs are the same expression:
-    signs, spaces and redundant brackets make no difference, the order of the numbers and operations does."""
+    signs, spaces and redundant brackets make no difference, the order of the numbers and operations does.
+
+    contradicts: the equality it was written in is false, as in 3*4 = 13."""
 
     program: tuple[Token, ...]
+    contradicts: bool = False
 
     @property
     def numbers(self) -> list[int]:
@@ -55,8 +59,8 @@ class Expression:
 
     @property
     def negates(self) -> bool:
-        """Whether a minus sign stands in front of an operand, as in -3 + 5."""
-        return NEGATE in self.program
+        """Whether a minus sign stands in front of an operand, as in 5 * -3. The first number may have one: -3 + 5."""
+        return NEGATE in self.program or self.program.count(_LEADING) > 1
 
     def value(self) -> Fraction | None:
         """The exact value, or None if it divides by zero."""
@@ -66,7 +70,7 @@ class Expression:
                 stack.append((item, 1))
                 continue
             c, d = stack.pop()
-            if item == NEGATE:
+            if item in (NEGATE, _LEADING):
                 stack.append((-c, d))
                 continue
             a, b = stack.pop()
@@ -95,18 +99,22 @@ def read_expression(text: str) -> Expression | None:
         operand = "-" operand | number | "(" sum ")" | "[" sum "]" | "{" sum "}" | \\frac { sum } { sum }
         number  = ASCII digits, at most 9, no leading zero
 
-    One `= number` may follow the expression, or one `number =` precede it; the stated number is not used. Never raises.
+    One `= number` may follow the expression, or one `number =` precede it; `contradicts` says that it is not the value.
+    Never raises.
     """
     if len(text) > MAX_CHARS:
         return None
     try:
-        tokens = _side_that_is_the_expression(_tokens(text))
+        tokens, stated = _sides(_tokens(text))
         tokens.reverse()
         program: list[Token] = []
         _read_sum(tokens, program, 0)
     except _Unreadable:
         return None
-    return None if tokens else Expression(tuple(program))
+    if tokens:
+        return None
+    expression = Expression(tuple(program))
+    return Expression(expression.program, stated is not None and expression.value() != stated)
 
 
 def _tokens(text: str) -> list[Token]:
@@ -127,18 +135,23 @@ def _tokens(text: str) -> list[Token]:
     return tokens
 
 
-def _side_that_is_the_expression(tokens: list[Token]) -> list[Token]:
+def _sides(tokens: list[Token]) -> tuple[list[Token], int | None]:
+    """The side of an equation that is the expression, and the number that the other one states."""
     if "=" not in tokens:
-        return tokens
+        return tokens, None
     while len(tokens) > 2 and _CLOSING.get(str(tokens[0])) == tokens[-1]:
         tokens = tokens[1:-1]
     at = tokens.index("=") if "=" in tokens else 0
     left, right = tokens[:at], tokens[at + 1 :]
     if _is_lone_number(right):
-        return left
+        return left, _number(right)
     if _is_lone_number(left):
-        return right
+        return right, _number(left)
     raise _Unreadable
+
+
+def _number(tokens: list[Token]) -> int:
+    return int(tokens[-1]) * (1 if len(tokens) == 1 else -1)
 
 
 def _is_lone_number(tokens: list[Token]) -> bool:
@@ -168,8 +181,9 @@ def _read_operand(tokens: list[Token], program: list[Token], depth: int) -> None
     elif depth >= MAX_DEPTH:
         raise _Unreadable
     elif token == "-":
+        sign = NEGATE if program else _LEADING
         _read_operand(tokens, program, depth + 1)
-        program.append(NEGATE)
+        program.append(sign)
     elif token == _FRAC:
         _read_bracket(tokens, program, depth, "{")
         _read_bracket(tokens, program, depth, "{")

@@ -17,7 +17,7 @@ from reward_fns.verdict import Verdict
 
 AnswerFormat = Literal["tags", "boxed"]
 
-_BRACES = re.compile(r"(?P<box>\\boxed\s*\{)|\\boxed\s+(?P<bare>\w+)|\\.|[{}]", re.DOTALL)
+_BRACES = re.compile(r"(?P<box>\\(?:boxed|fbox|framebox)\s*\{)|\\boxed\s+(?P<bare>\w+)|\\.|[{}]", re.DOTALL)
 
 
 def score(
@@ -30,16 +30,19 @@ def score(
 
     verify(answer, target) decides equality; the default may hang on hostile answers, so a run passes one that can be
     stopped. answer_format: "tags" reads <answer> ... </answer>, "boxed" the last \\boxed{...}. Several answers must be
-    equal, else the response hedges and is not correct. A ground truth of another shape, or whose target is no answer,
-    raises ValueError; otherwise only `verify` may raise.
+    equal, or together the list that the gold is; else the response hedges and is not correct. A ground truth of
+    another shape, or whose target is no answer, raises ValueError; otherwise only `verify` may raise.
     """
     gold = read_ground_truth(ground_truth)
     texts = answer_texts(response) if answer_format == "tags" else boxed_texts(response)
+    texts = [text for text in texts if _holds_something(text)] or texts
     if not texts:
         return Verdict(correct=False, readable=False, pred="")
     if not _agree(texts):
         readable = any(normal_form(text) is not None for text in texts)
-        return Verdict(correct=False, readable=readable, pred=_printable(" | ".join(text[:60] for text in texts)))
+        listed = answer_format == "boxed" and len(texts) <= MAX_DIFFERENT_ANSWERS
+        correct = listed and bool(verify(", ".join(texts), gold)["equal"])
+        return Verdict(correct, readable or correct, pred=_printable(" | ".join(text[:60] for text in texts)))
     decision = verify(texts[0], gold)
     return Verdict(correct=bool(decision["equal"]), readable=bool(decision["readable"]), pred=_printable(texts[0]))
 
@@ -62,12 +65,12 @@ def _check(gold: str) -> None:
 def boxed_texts(response: str) -> list[str]:
     r"""The different contents of the \boxed{} on the line of the last complete one, after the first `</think>` if any.
 
-    Boxes on earlier lines are steps on the way; two different ones on the last line are two answers. At most
-    MAX_DIFFERENT_ANSWERS + 1 texts are returned.
+    Boxes on earlier lines are steps on the way; two different ones on the last line are two answers. An empty box, as
+    in an echo of the prompt, is none. At most MAX_DIFFERENT_ANSWERS + 1 texts are returned.
     """
     thought_end = response.find(THINK_END)
     text = response if thought_end < 0 else response[thought_end + len(THINK_END) :]
-    boxes = _boxes(text)
+    boxes = [(at, content) for at, content in _boxes(text) if _holds_something(content)]
     if not boxes:
         return []
     line_start = text.rfind("\n", 0, boxes[-1][0]) + 1
@@ -76,9 +79,15 @@ def boxed_texts(response: str) -> list[str]:
 
 
 def last_boxed(text: str) -> str | None:
-    r"""The content of the last complete \boxed{...} (or \boxed 7) of `text`, or None."""
-    boxes = _boxes(text)
-    return boxes[-1][1] if boxes else None
+    r"""The content of the last complete \boxed{...} (or \boxed 7) of `text`, an empty one only if all are; or None."""
+    contents = [content for _, content in _boxes(text)]
+    return next(
+        (content for content in reversed(contents) if _holds_something(content)), contents[-1] if contents else None
+    )
+
+
+def _holds_something(content: str) -> bool:
+    return bool(re.search(r"[^\W_]|\\\{|∅", re.sub(r"\\(?:text|quad|qquad|ldots|dots|cdots)(?![A-Za-z])", "", content)))
 
 
 def _boxes(text: str) -> list[tuple[int, str]]:

@@ -20,6 +20,7 @@ _APPLIED = re.compile(
 )
 _TUPLE = re.compile(rf"\s*\(?({NAME}(?:,{NAME})+)\)?\s*")
 _MODULUS = re.compile(r"(.*)\\mod(?![A-Za-z])\s*(.*)", re.DOTALL)
+_NUMBER = re.compile(r"[-\s\d./]+")
 _PROSE = re.compile(r"(?<![\\A-Za-z{])[a-z]{4,}(?![A-Za-z])")
 _NEGATED = re.compile(r"(?<![A-Za-z])(?:not|no|never|or|unless|if)(?![A-Za-z])", re.IGNORECASE)
 
@@ -30,6 +31,8 @@ def read_equation(text: str, shape: Callable[[str], Shape]) -> Shape | None:
     sides = split(text, _EQUALS) if signs else []
     if len(sides) < 2 or not all(side.strip() for side in sides):
         return None
+    if len(sides) == 2 and _NUMBER.fullmatch(sides[0]) and _is_name(sides[1]):
+        sides.reverse()  # 5 = x
     modulus = _MODULUS.fullmatch(sides[-1]) if r"\equiv" in signs else None
     name = canonical(sides[0]) if _is_name(sides[0]) else ""
     value = shape(sides[-1])

@@ -39,7 +39,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Equation:
-    """Two or more sides with = between them. name: the left side if it only names something (x, f(2), P(X > 3)), else "".
+    """Two or more sides with = between them. name: the left side if it only names something (x, f(2), P(A)), else "".
 
     rounded: the last side comes after an approximate sign.
     """

@@ -1,9 +1,10 @@
-r"""Names beside values: "x = 3, y = 4" and "(x, y) = (3, 4)" say which value belongs to which name, and so which comes first.
+r"""Names beside values: "x = 3, y = 4" and "(x, y) = (3, 4)" say which value is whose, and so which comes first.
 Example: "y = 4, x = 3" is the point (3, 4); "y = 3, x = 4" is not."""
 
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from reward_fns.math_forms import Equation, Group, Shape
 
@@ -32,6 +33,6 @@ def _ordered(names: list[str]) -> list[str]:
     parts = [re.fullmatch(r"([A-Za-z])(?:_\{?(\d+)\}?)?", name) for name in names]
     known = [(part[1], int(part[2] or 0)) for part in parts if part]
     letters = sorted(ord(letter) for letter, _ in known)
-    if len(known) < len(names) or any(b - a > _NEAR for a, b in zip(letters, letters[1:], strict=False)):
+    if len(known) < len(names) or any(b - a > _NEAR for a, b in pairwise(letters)):
         return names
     return [name for _, name in sorted(zip(known, names, strict=True))]

@@ -1,4 +1,4 @@
-r"""The operations that an answer must have carried out, in one table: the grammar, the rule, docs and tests read it here.
+r"""The operations that an answer must have carried out, in one table for the grammar, the rule, the docs and the tests.
 Example: \binom{8}{4} leaves "counting" to be done, so it is no answer where the gold is 70."""
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """One kind of work. functions: its names in the grammar, \\log for "log". nodes: other nodes of a tree that are this
-    kind. examples: (an expression that is not worked out, its value), which the docs show and the tests judge.
+    """One kind of work. functions: its names in the grammar, \\log for "log". nodes: other nodes of a tree that are
+    of this kind. examples: (an expression that is not worked out, its value), which the docs show and the tests judge.
 
     A kind without functions and nodes is outside the grammar, where nothing counts as worked out (math_equal.py).
     """
@@ -87,7 +87,7 @@ OPERATORS = (
         (r"\frac{d^2}{dx^2} x^3", "6x"), (r"\frac{d(x^2)}{dx}", "2x"), ("d/dx x^2", "2x"), ("(x^2)'", "2x"),
         (r"\frac{d}{dx}x^2\Big|_{x=3}", "6"), (r"\nabla (x^2)", "2x"),
     )),
-    Operator("matrix operations", (
+    Operator("matrix sums, products, powers, transposes, inverses, determinants", (
         (_SQUARE + _ONES, r"\begin{pmatrix} 3 \\ 7 \end{pmatrix}"),
         (_SQUARE + r" \cdot " + _ONES, r"\begin{pmatrix} 3 \\ 7 \end{pmatrix}"),
         (_SQUARE + "+" + _SQUARE, r"\begin{pmatrix} 2 & 4 \\ 6 & 8 \end{pmatrix}"),
@@ -101,7 +101,7 @@ OPERATORS = (
         (r"\det" + _SQUARE, "-2"), (r"\begin{vmatrix} 1 & 2 \\ 3 & 4 \end{vmatrix}", "-2"), (f"|{_SQUARE}|", "-2"),
         (r"\operatorname{tr}" + _SQUARE, "5"), (r"\text{rank}" + _SQUARE, "2"),
     )),
-    Operator("vector operations", (
+    Operator("vector sums and products", (
         ("(1,2)+(3,4)", "(4,6)"), (r"(1,2) \cdot (3,4)", "11"), (r"(1,0,0) \times (0,1,0)", "(0,0,1)"),
         (r"\langle 1,2 \rangle - \langle 1,1 \rangle", "(0,1)"), ("3(1,2)", "(3,6)"), (r"\|(3,4)\|", "5"),
     )),
@@ -110,7 +110,8 @@ OPERATORS = (
         (r"\{1,2\} \setminus \{2\}", r"\{1\}"), (r"[0,1] \cup [1,2]", "[0,2]"), (r"|\{4,5,6\}|", "3"),
     )),
     Operator("parts of complex numbers", (
-        (r"\overline{3+4i}", "3-4i"), (r"\Re(3+4i)", "3"), (r"\operatorname{Im}(3+4i)", "4"), (r"\arg i", r"\frac{\pi}{2}"),
+        (r"\overline{3+4i}", "3-4i"), (r"\Re(3+4i)", "3"), (r"\operatorname{Im}(3+4i)", "4"),
+        (r"\arg i", r"\frac{\pi}{2}"),
     )),
 )
 # fmt: on
@@ -127,14 +128,13 @@ def docs_table() -> str:
     """The table of docs/tasks/math.md: a row an operation, with what earns 0.1 and the value that earns 1.0."""
     lines = ["| operation | not worked out (0.1) | value (1.0) |", "|---|---|---|"]
     for operator in OPERATORS:
-        shown = [
-            (unworked.replace("|", r"\|"), value.replace("|", r"\|"))
-            for unworked, value in operator.examples
-            if len(unworked) < 50
-        ]
-        shown = shown[:6] or [(unworked.replace("|", r"\|"), value) for unworked, value in operator.examples[:1]]
+        shown = [(_cell(unworked), _cell(value)) for unworked, value in operator.examples if len(unworked) < 40][:5]
         lines.append(
             f"| {operator.kind} | {', '.join(f'`{unworked}`' for unworked, _ in shown)} "
             f"| {', '.join(f'`{value}`' for value in dict.fromkeys(value for _, value in shown))} |"
         )
     return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", r"\|")

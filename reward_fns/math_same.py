@@ -1,4 +1,4 @@
-r"""Is an answer of any shape the same as the gold? Part by part; `Verifier` is asked about formulas outside the grammar.
+r"""Is an answer of any shape the same as the gold? Part by part; a `Verifier` knows formulas outside the grammar.
 An answer outside the grammar counts as worked out only where the gold is outside it too, by the same commands."""
 
 from __future__ import annotations
@@ -10,20 +10,42 @@ from dataclasses import dataclass
 from reward_fns.math_forms import Claim, Equation, Group, Shape, Text
 from reward_fns.math_named import named_values
 from reward_fns.math_quantity import Quantity, read_quantity
-from reward_fns.math_same_value import Settled, agrees, all_of, any_of, ends_in, same_equation, same_quantity
+from reward_fns.math_same_value import Settled, agrees, all_of, ends_in, same_equation, same_quantity
+from reward_fns.math_sets import EMPTY
 from reward_fns.math_shape import key_of
 from reward_fns.math_value import variables
-from reward_fns.math_work import is_rational
+from reward_fns.math_work import is_whole
 
 # What math-verify computes: only such work can contradict its value.
 _COMPUTED = re.compile(
-    r"\\(?:i*nt|sum|prod|lim|gcd|lcm|max|min|det|binom|mod|begin\s*\{[vpb]matrix|frac\s*\{\s*(?:d|\\partial))(?![A-Za-z])"
+    r"\\(?:i+nt|sum|prod|lim|gcd|lcm|max|min|det|binom|mod|begin\s*\{[vpb]matrix|frac\s*\{\s*(?:d|\\partial))(?![A-Za-z])"
 )
+_RATE = re.compile(r"\\frac\{d[a-z]\}\{d[a-z]\}")
 _PROSE = re.compile(r"(?<![\\A-Za-z{])[a-z]{4,}(?![A-Za-z])")
 _COMMAND = re.compile(r"\\[A-Za-z]+|\\text\s*\{[^{}]*\}|'|!!")
 # Commands that write a value and ask for no work.
 _NOTATION = frozenset(
-    [r"\frac", r"\sqrt", r"\pi", r"\infty", r"\text", r"\deg", r"\pm", r"\le", r"\ge", r"\ne", r"\cup", r"\emptyset", r"\mathbb", r"\in", r"\usd", r"\langle", r"\rangle", r"\begin", r"\end"]
+    [
+        r"\frac",
+        r"\sqrt",
+        r"\pi",
+        r"\infty",
+        r"\text",
+        r"\deg",
+        r"\pm",
+        r"\le",
+        r"\ge",
+        r"\ne",
+        r"\cup",
+        r"\emptyset",
+        r"\mathbb",
+        r"\in",
+        r"\usd",
+        r"\langle",
+        r"\rangle",
+        r"\begin",
+        r"\end",
+    ]
 )
 
 
@@ -43,10 +65,12 @@ def same(a: Shape, g: Shape, verifier: Verifier) -> Settled:
     if isinstance(a, Claim) and not isinstance(g, Text):
         value = g.sides[-1] if isinstance(g, Equation) and g.name and not variables(g.sides[-1].node) else g
         return all_of((same(a.value, value, verifier), *(_agrees(work, a.value, verifier) for work in a.work)))
+    if EMPTY in (a, g):
+        return a == g  # and \{\emptyset\} is not empty
     if isinstance(g, Group):
         return _same_group(a, g, verifier)
     if isinstance(a, Group):
-        return len(a.items) == 1 and a.kind in ("list", "set") and same(a.items[0], g, verifier)
+        return _is_single(a) and same(a.items[0], g, verifier)
     if isinstance(a, Text | Claim) or isinstance(g, Text):
         return _same_text(a, g, verifier)
     if isinstance(g, Equation):
@@ -75,7 +99,8 @@ def _same_text(a: Shape, g: Shape, verifier: Verifier) -> Settled:
     if isinstance(g, Text) and isinstance(a, Quantity) and g.text.startswith(a.text + "_") and a.text.isdigit():
         return True  # 4130 for 4130_5: the question names the base
     if not isinstance(g, Text):
-        return False  # what no grammar reads is not worked out: 17 \mod 5, (x^2)', \det
+        # What no grammar reads is not worked out: (x^2)', \det, \int. Only dx/dt is a name, and no work.
+        return verifier.equal(a.text, g.text) if _RATE.fullmatch(a.text) and a.text[-2] != a.text[7] else False
     if any(isinstance(shape, Text) and (shape.words or _PROSE.search(shape.text)) for shape in (a, g)):
         return False  # math-verify would pick a formula out of the prose
     if isinstance(a, Text | Claim) and not _commands(a.text) <= _commands(g.text) | _NOTATION:
@@ -88,10 +113,11 @@ def _commands(text: str) -> set[str]:
 
 
 def _same_group(a: Shape, g: Group, verifier: Verifier) -> Settled:
-    named = named_values(g)
-    if not isinstance(a, Group):
-        return len(g.items) == 1 and g.kind in ("list", "set") and same(a, g.items[0], verifier)
-    if named or (g.kind in ("fence", "matrix") and named_values(a)):
+    if not isinstance(a, Group) or (_is_single(g) and a.kind not in ("list", "set")):
+        return _is_single(g) and same(a, g.items[0], verifier)
+    if _is_single(a) and g.kind not in ("list", "set"):
+        return same(a.items[0], g, verifier)  # \{(3, 4)\}, the set of the one solution
+    if named_values(g) or (g.kind in ("fence", "matrix") and named_values(a)):
         return _same_named(a, g, verifier)
     if g.kind in ("list", "set", "union"):
         # x < -2 or x > 2 is a list of two intervals, and means their union
@@ -109,6 +135,10 @@ def _same_group(a: Shape, g: Group, verifier: Verifier) -> Settled:
     if {a.kind, g.kind} == {"matrix", "fence"} and {a.fences, g.fences} == {"", "()"}:
         return _same_in_order(_entries(a), _entries(g), verifier)
     return False
+
+
+def _is_single(group: Group) -> bool:
+    return len(group.items) == 1 and group.kind in ("list", "set")
 
 
 def _same_named(a: Group, g: Group, verifier: Verifier) -> Settled:
@@ -132,7 +162,7 @@ def _factor_is_needed(a: Group, g: Group) -> bool:
     if a.factor is None or a.factor == g.factor:
         return True
     entries = [item for row in g.items if isinstance(row, Group) for item in row.items] or list(g.items)
-    fractions = [not (is_rational(item.node) and _is_whole(item)) for item in entries if isinstance(item, Quantity)]
+    fractions = [not (is_whole(item.node) and _is_whole(item)) for item in entries if isinstance(item, Quantity)]
     return any(fractions)
 
 
@@ -167,6 +197,3 @@ def _same_in_any_order(a: tuple[Shape, ...], g: tuple[Shape, ...], verifier: Ver
         else:
             return False
     return None if unknown else True
-
-
-__all__ = ["Verifier", "any_of", "same"]

@@ -1,4 +1,4 @@
-r"""Are two quantities or equations the same? By value, in any of the meanings their notation has, units and work minded.
+r"""Are two quantities or equations the same? By value, in any meaning of their notation; units and work count.
 Example: 25\% is 0.25 and 25; 5 cm is 5 and not 5 m; 2x - y + 3 = 0 is y = 2x + 3."""
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from reward_fns.math_work import IRRATIONAL, work_left, worked_out
 # True, False, or None where only a symbolic verifier can tell.
 Settled = bool | None
 _CAPITALS = re.compile(r"(?:[A-Z]\s*){2,}")
+_FUNCTION_AT = re.compile(r"(?<![A-Za-z\\])([fghFGHPQ])\(\s*-?\d+\s*\)")
 _DECIMAL = re.compile(r"-?(\d*)\.(\d+)")
 
 
@@ -65,7 +66,12 @@ def ends_in(a: Equation, g: Quantity) -> Settled:
         # 10\sqrt{2} \approx 14.14 is an answer for either
         last = others[-1] if same_quantity(others[-1], g) else last
         others = others[:-1]
-    return all_of((same_quantity(last, g), *(agrees(side, last) for side in others)))
+    verdict = same_quantity(last, g)
+    if verdict is False and others and not any(variables(side.node) for side in a.sides):
+        # 120 = 5! gives the value as well as 5! = 120
+        exact = (_same_nodes(side.node, last.node, minding_work=False) for side in others)
+        return all_of((any_of(same_quantity(side, g) for side in others), *exact))
+    return all_of((verdict, *(agrees(side, last) for side in others)))
 
 
 def agrees(work: Quantity, value: Quantity) -> Settled:
@@ -73,9 +79,10 @@ def agrees(work: Quantity, value: Quantity) -> Settled:
 
     "a + b = 5" names what is asked for; "2x - y = 5" and "3 = 5" say something else.
     """
-    if variables(work.node) and not re.search(r"(?<![_^{\d])\d", work.text):
-        return True
-    if not variables(work.node):
+    if variables(work.node):
+        if not re.search(r"(?<![_^{\d])\d", _FUNCTION_AT.sub(r"\1", work.text)):
+            return True
+    else:
         try:
             evaluate(work.node, {})
         except Unreadable:
@@ -84,13 +91,15 @@ def agrees(work: Quantity, value: Quantity) -> Settled:
 
 
 def _rounded_from(exact: Quantity, rounded: Quantity) -> bool:
-    decimal = _DECIMAL.fullmatch(rounded.text.strip())
-    if variables(exact.node) or not (decimal or rounded.text.strip().lstrip("-").isdigit()):
+    """Whether a decimal or whole number is the exact value to as many digits as it has."""
+    digits = re.fullmatch(r"-?\d*(?:\.(\d+))?", rounded.text.strip())
+    if not digits or variables(exact.node):
         return False
     try:
-        return rounds_to(evaluate(exact.node, {}), evaluate(rounded.node, {}), len(decimal[2]) if decimal else 0)
+        off = abs(evaluate(("-", exact.node, rounded.node), {}))
     except Unreadable:
         return False
+    return bool(2 * off * 10 ** len(digits[1] or "") <= 1)
 
 
 def same_quantity(a: Quantity, g: Quantity) -> Settled:

@@ -1,10 +1,11 @@
-r"""Sets of numbers as the intervals they are: 0 \le x < 1, \{x \mid x > 2\}, \mathbb{R} \setminus \{2\}, "all real numbers".
+r"""Sets of numbers as the intervals they are: 0 \le x < 1, \{x \mid x > 2\}, \mathbb{R} \setminus \{2\}, "all reals".
 Example: "x \ne 2" is the union of (-\infty, 2) and (2, \infty)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 
 from reward_fns.math_expression import Unreadable
 from reward_fns.math_forms import NAME, Group, Quantity, Shape, Text, split
@@ -37,7 +38,9 @@ def read_set(text: str, shape: Callable[[str], Shape]) -> Shape | None:
         return EMPTY
     if _REALS.fullmatch(plain) and re.search("R|real", plain):
         return interval("(", None, None, ")")
-    if built := _BUILDER.fullmatch(text):
+    if r"\{" in text and (built := _BUILDER.fullmatch(text)):
+        if built["name"].strip() and _IN_REALS.fullmatch(built["condition"]):
+            return interval("(", None, None, ")")
         found = shape(_IN_REALS.sub("", built["condition"]).strip())
         if isinstance(found, Group) and found.kind == "list" and all(_is_set(item) for item in found.items):
             return Group("union", found.items, text)
@@ -77,7 +80,7 @@ def _reals_without(points: tuple[Shape, ...], text: str) -> Shape | None:
     if not known or len(known) != len(points):
         return None
     ends = [None, *(point for _, point in known), None]
-    return Group("union", tuple(interval("(", a, b, ")") for a, b in zip(ends, ends[1:], strict=False)), text)
+    return Group("union", tuple(interval("(", a, b, ")") for a, b in pairwise(ends)), text)
 
 
 def _relation(text: str, shape: Callable[[str], Shape]) -> Shape | None:

@@ -33,7 +33,23 @@ _IN_A_BASE = re.compile(
 )
 _BASES = dict(
     zip(
-        ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen"],
+        [
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+            "eleven",
+            "twelve",
+            "thirteen",
+            "fourteen",
+            "fifteen",
+            "sixteen",
+        ],
         range(2, 17),
         strict=True,
     )
@@ -129,6 +145,9 @@ def _braced(text: str) -> Shape | None:
         return None
     if (first, last) == (r"\{", r"\}") or ((first, last) == ("{", "}") and len(parts) > 1):
         return None if re.search(r"\\mid|[|:]", inner) else Group("set", _items(parts), text)
+    if (first, last) == ("(", ")") and len(parts) == 1:
+        found = _matrix(inner.strip()) or _braced(inner.strip())
+        return found if isinstance(found, Group) else None
     if first not in _OPENING or last not in _CLOSING or len(parts) < 2:
         return None
     return Group("fence", tuple(shape(part) for part in parts), text, _OPENING[first] + _CLOSING[last])

@@ -1,4 +1,4 @@
-r"""How an answer is set, taken off: bold, colour, size, boxes, underlines, markdown: "\textcolor{red}{\mathbf{13}}" is 13.
+r"""How an answer is set, taken off: bold, colour, size, boxes, lines, markdown: \textcolor{red}{\mathbf{13}} is 13.
 Words in an upright font become \text{...}; only looks change, no value."""
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def unstyled(text: str) -> str:
             at = found.start() + len("\\text{}") + len(inner)
         else:
             at = found.start()
-            inner = inner.replace("$", "")
+            inner = re.sub(r"(?<!\\)\$", "", inner)
             inner = f"{{{inner}}}" if text[:at].rstrip().endswith(("_", "^")) else f" {inner} "
             text = text[:at] + inner + text[end:]
     return text

@@ -1,5 +1,7 @@
 r"""Equality of two formulas by math-verify, for what our own grammar does not read: integrals, sums, derivatives.
-Example: \int x\,dx and \frac{x^2}{2}. Runs without the library's own time limits: the caller's process is the limit."""
+Example: \int x\,dx and \frac{x^2}{2}. Runs without the library's own time limits: the caller's process is the limit.
+
+A worker takes `equivalent` from here, so that loading the library, a second of computing, is no part of a verdict."""
 
 from __future__ import annotations
 
@@ -8,6 +10,8 @@ import re
 from fractions import Fraction
 
 from math_verify import LatexExtractionConfig, parse, verify
+
+from reward_fns.math_equal import equivalent
 
 _DECIMAL = re.compile(r"(?<![\d.])\d*\.\d+(?![\d.])")
 
@@ -32,3 +36,6 @@ def _parsed(text: str) -> list[object]:
         f"${exact}$", [LatexExtractionConfig()], fallback_mode="no_fallback", parsing_timeout=None
     )
     return parsed
+
+
+__all__ = ["equivalent", "same"]

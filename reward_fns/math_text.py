@@ -84,6 +84,7 @@ _RULES: list[tuple[str, re.Pattern[str], str]] = [
         ("%", r"(?<=[\d)}])\s*%\s*(?=[({]?\d)", r" \\mod "),
         # Combinations likewise: {8 \choose 4}, {}_8C_4, C(8,4).
         ("\\choose", r"\{\s*([^{}]+?)\s*\\choose(?![A-Za-z])\s*([^{}]+?)\s*\}", r"\\binom{\1}{\2}"),
+        ("\\choose", r"^\s*(\w+)\s*\\choose(?![A-Za-z])\s*(\w+)\s*$", r"\\binom{\1}{\2}"),
         ("C", r"(?:\{\s*\}|(?<![\w}]))[_^]\s*\{?(\w+)\}?\s*C\s*_\s*\{?(\w+)\}?", r"\\binom{\1}{\2}"),
         ("C", r"(?<![A-Za-z\\_^{])C\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)", r"\\binom{\1}{\2}"),
         # Repeating decimals: 0.\dot{3}, 0.\dot{1}4\dot{2}, 0.\bar{3}, 0.(3).
@@ -143,6 +144,8 @@ def _clean(text: str) -> str | None:
 
 def without_claim(text: str) -> str:
     """The cleaned text without words that only announce an answer: "The sum is 12" -> "12"."""
+    if (words := re.match(r"\\text\s*\{([^{}]*)\}(?=.)", text)) and _CLAIM.fullmatch(words[1].strip() + " "):
+        return _unwrap(text[words.end() :])
     claim = _CLAIM.match(text)
     return _unwrap(text[claim.end() :]) if claim else text
 
@@ -166,12 +169,22 @@ def _unwrap(text: str) -> str:
             text = text[:-1]
         if wrapped := _WRAPPED.fullmatch(text):
             text = wrapped[2]
-        if text.startswith("{") and text.endswith("}") and "," not in text and balanced(text[1:-1]):
+        if text.startswith("{") and text.endswith("}") and _is_wrapped(text[1:-1]):
             text = text[1:-1]
         if len(text) > 2 and text[0] == text[-1] and text[0] in "$\"'" and text[0] not in text[1:-1]:
             text = text[1:-1]
         if text == before:
             return text
+
+
+def _is_wrapped(inner: str) -> bool:
+    """Whether braces round this are redundant: they close each other, and hold no set such as {1, 2}."""
+    depth = 0
+    for sign in inner:
+        depth += (sign in "([{") - (sign in ")]}")
+        if sign == "," and depth == 0:
+            return False
+    return balanced(inner)
 
 
 def balanced(text: str) -> bool:

@@ -1,4 +1,4 @@
-r"""Units of measure in one spelling: "square feet", "sq. ft" and "\text{ft}^2" are ft^2, "km per hour" and "kph" are km/h.
+r"""Units of measure in one spelling: "square feet", "sq. ft" and "\text{ft}^2" are ft^2, "km per hour" is km/h.
 Units are read to be left out of a comparison, and to tell 5 cm from 5 m; nothing is converted."""
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _NAMES = {
 }
 # fmt: off
 _MEASURES = frozenset((
-    "cm", "m", "km", "mm", "in", "ft", "mi", "yard", "yd", "min", "h", "s", "day", "week", "year", "g", "kg", "mg", "lb", "oz",
-    "l", "ml", "dollar", "cent", "degc", "degf", "n", "j", "w", "v", "pa", "hz", "mol",
+    "cm", "m", "km", "mm", "in", "ft", "mi", "yard", "yd", "min", "h", "s", "day", "week", "year", "g", "kg", "mg",
+    "lb", "oz", "l", "ml", "dollar", "cent", "degc", "degf", "n", "j", "w", "v", "pa", "hz", "mol",
 ))
 # fmt: on
 _SHORT = (_MEASURES | _NAMES.keys() | {"rpm", "Hz", "J", "N", "W", "V", "L", "K", "mL", "Pa"}) - {

@@ -1,7 +1,7 @@
-r"""What counts as worked out. An answer may leave no kind of work to do (math_operators.py) that the gold does not leave;
-else the question itself would be an answer: \binom{8}{4} for 70, (x^2)' for 2x.
+r"""What counts as worked out: an answer may leave no kind of work (math_operators.py) that the gold does not leave.
+Else the question itself would be an answer: \binom{8}{4} for 70, (x^2)' for 2x.
 
-Plain arithmetic (2^{10}, 12 \cdot 13), products of letters and common denominators are ways to write a value, and no work.
+Plain arithmetic (2^{10}, 12 \cdot 13), products of letters and common denominators write a value, and are no work.
 """
 
 from __future__ import annotations
@@ -46,13 +46,8 @@ def _kind_of_power(base: Node, exponent: Node) -> str | None:
         return POWER_OF_E
     if variables(exponent):
         return _LETTERS_ABOVE
-    if exponent[0] != "num" or exponent[1].denominator != 1:
-        try:
-            value = evaluate(exponent, {})
-        except Unreadable:
-            return None
-        if not isinstance(value, Fraction) or value.denominator != 1:
-            return ROOT
+    if not is_whole(exponent):
+        return ROOT
     return POWER_OF_I if _is_complex(base) else None
 
 
@@ -94,7 +89,18 @@ def _has_e(node: Node) -> bool:
 
 def is_rational(node: Node) -> bool:
     """Whether a tree without letters has a fraction as its exact value."""
+    return _fraction(node) is not None
+
+
+def is_whole(node: Node) -> bool:
+    """Whether a tree without letters has a whole number as its exact value."""
+    value = _fraction(node)
+    return value is not None and value.denominator == 1
+
+
+def _fraction(node: Node) -> Fraction | None:
     try:
-        return not variables(node) and isinstance(evaluate(node, {}), Fraction)
+        value = None if variables(node) else evaluate(node, {})
     except Unreadable:
-        return False
+        return None
+    return value if isinstance(value, Fraction) else None

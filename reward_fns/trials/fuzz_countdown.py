@@ -120,8 +120,23 @@ def _hedged(draw: random.Random) -> Trial:
 
 def _signed(draw: random.Random) -> Trial:
     first, second = draw.randint(1, 50), draw.randint(51, 99)
-    text = draw.choice((f"-{first} + {second}", f"(-{first}) + {second}", f"{second} + -{first}", f"−{first}+{second}"))
-    return _trial(_response(draw, text), [first, second], second - first, "wrong", "a sign before a number")
+    if draw.random() < 0.5:
+        text = draw.choice(
+            (f"-{first} + {second}", f"(-{first}) + {second}", f"(-{first} + {second})", f"−{first}+{second}")
+        )
+        return _trial(
+            _response(draw, text), [first, second], second - first, "correct", "a sign before the first number"
+        )
+    text = draw.choice((f"{second} + -{first}", f"{second} + (-{first})", f"-{first} - -{second}"))
+    return _trial(_response(draw, text), [first, second], second - first, "wrong", "a sign before a later number")
+
+
+def _contradicted(draw: random.Random) -> Trial:
+    tree, numbers, target = solved(draw)
+    text = written(draw, tree, draw_notation(draw))
+    stated = target + draw.choice((-10, -1, 1, 10, 100))
+    text = draw.choice((f"{text} = {stated}", f"{stated} = {text}"))
+    return _trial(_response(draw, text), numbers, target, "wrong", "a right expression in a false equality")
 
 
 def _forbidden(draw: random.Random) -> Trial:
@@ -236,4 +251,13 @@ def _enormous(draw: random.Random) -> Trial:
 
 _Kind = Callable[[random.Random], Trial]
 _COMMON: tuple[_Kind, ...] = (_right, _right, _right_again, _other_target, _near_target, _other_numbers, _hedged)
-_RARE: tuple[_Kind, ...] = (_digits_joined, _signed, _forbidden, _poisoned, _unreadable, _unreadable, _noise)
+_RARE: tuple[_Kind, ...] = (
+    _digits_joined,
+    _signed,
+    _contradicted,
+    _forbidden,
+    _poisoned,
+    _unreadable,
+    _unreadable,
+    _noise,
+)
