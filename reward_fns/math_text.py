@@ -104,7 +104,7 @@ _REALS = re.compile(
 _MAX_SYMBOLIC_CHARS = 400
 _MAX_SYMBOLIC_DEPTH = 20
 _BOMB = re.compile(
-    r"\^\s*\{?\s*[\d(]+\s*\}?\s*\^|\^\s*\{[^{}]*\^|\d{40,}|\^\s*[{(]?\s*-?\d{6,}|\^\s*\{?\s*\d+\s*!"
+    r"\^\s*\{?\s*[\d(]+\s*\}?\s*\^|\^\s*\{[^{}]*\^|\d{40,}|\^\s*[{(]?\s*-?\d{5,}|\^\s*\{?\s*\d+\s*!"
     r"|(?:\d{5,}|[)!}])\s*!|\\binom\s*\{\d{6,}|\d\s*[eE]\s*\d{4,}"
 )
 _WRAPPED = re.compile(r"(\*{1,3}|_{1,2}|`{1,3})((?:(?!\1).)+)\1", re.DOTALL)
@@ -184,7 +184,7 @@ def _is_wrapped(inner: str) -> bool:
         depth += (sign in "([{") - (sign in ")]}")
         if sign == "," and depth == 0:
             return False
-    return balanced(inner)
+    return bool(inner.strip()) and balanced(inner)
 
 
 def balanced(text: str) -> bool:

@@ -206,9 +206,16 @@ def same_function(a: Node, b: Node, proportional: bool = False) -> bool | None:
         if not same_value(x, y):
             return False
         compared += 1
-    if not names:
+    if compared >= 3 or not names:
         return compared > 0
-    return True if compared >= 3 else None
+    return None if _has_value(a) and _has_value(b) else False
+
+
+def _has_value(node: Node) -> bool:
+    try:
+        return bool(variables(node)) or evaluate(node, {}) is not None
+    except Unreadable:
+        return False
 
 
 def _points(names: frozenset[str], number: int) -> Iterator[dict[str, Fraction]]:

@@ -9,34 +9,15 @@ from reward_fns.math import last_boxed
 from reward_fns.math_style import unstyled
 from reward_fns.math_units import measures_differ, unit_of, unit_words
 
+# fmt: off
 STYLES = [
-    r"\boldsymbol{%}",
-    r"\bm{%}",
-    r"\mathbf{%}",
-    r"\textbf{%}",
-    r"\underline{%}",
-    r"\textcolor{red}{%}",
-    r"{\color{red}%}",
-    r"\color{blue}{%}",
-    r"\large{%}",
-    r"\Huge{%}",
-    r"{\bf{%}}",
-    r"\fcolorbox{red}{white}{%}",
-    r"\colorbox{yellow}{$%$}",
-    r"\underline{\underline{\mathbf{%}}}",
-    r"\text{\textbf{%}}",
-    r"\ensuremath{%}",
-    r"\fbox{%}",
-    r"\boxed{%}",
-    r"*%*",
-    r"**%**",
-    r"***%***",
-    r"_%_",
-    r"__%__",
-    r"`%`",
-    r"<b>%</b>",
-    r"\textcolor[rgb]{1,0,0}{%}",
+    r"\boldsymbol{%}", r"\bm{%}", r"\mathbf{%}", r"\textbf{%}", r"\underline{%}", r"\textcolor{red}{%}",
+    r"{\color{red}%}", r"\color{blue}{%}", r"\large{%}", r"\Huge{%}", r"{\bf{%}}", r"\fcolorbox{red}{white}{%}",
+    r"\colorbox{yellow}{$%$}", r"\underline{\underline{\mathbf{%}}}", r"\text{\textbf{%}}", r"\ensuremath{%}",
+    r"\fbox{%}", r"\boxed{%}", r"\textcolor[rgb]{1,0,0}{%}", r"\large %", r"{\bf %}", "<b>%</b>",
+    "*%*", "**%**", "***%***", "_%_", "__%__", "`%`",
 ]
+# fmt: on
 
 
 @pytest.mark.parametrize("style", STYLES)
