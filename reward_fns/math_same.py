@@ -20,6 +20,8 @@ from reward_fns.math_work import is_whole
 _COMPUTED = re.compile(
     r"\\(?:i+nt|sum|prod|lim|gcd|lcm|max|min|det|binom|mod|begin\s*\{[vpb]matrix|frac\s*\{\s*(?:d|\\partial))(?![A-Za-z])"
 )
+# A letter that the gold lacks may stand for the constant of an integral only.
+_CONSTANTS = frozenset("cCkK")
 _RATE = re.compile(r"\\frac\{d[a-z]\}\{d[a-z]\}")
 _PROSE = re.compile(r"(?<![\\A-Za-z{])[a-z]{4,}(?![A-Za-z])")
 _COMMAND = re.compile(r"\\[A-Za-z]+|\\text\s*\{[^{}]*\}|'|!!")
@@ -104,6 +106,8 @@ def _same_text(a: Shape, g: Shape, verifier: Verifier) -> Settled:
     if any(isinstance(shape, Text) and (shape.words or _PROSE.search(shape.text)) for shape in (a, g)):
         return False  # math-verify would pick a formula out of the prose
     if isinstance(a, Text | Claim) and not _commands(a.text) <= _commands(g.text) | _NOTATION:
+        return False
+    if isinstance(a, Quantity) and any(name[0] not in g.text and name not in _CONSTANTS for name in variables(a.node)):
         return False
     return verifier.equal(a.text, g.text)
 

@@ -4,8 +4,10 @@ Example: "x = 2 \text{ or } x = 3" is a list of two equations; "[0, \infty)" is 
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 from reward_fns.math_claim import read_equation
+from reward_fns.math_expression import Node
 from reward_fns.math_forms import MAX_ITEMS, Group, Shape, Text, split, tops
 from reward_fns.math_quantity import Quantity, read_quantity
 from reward_fns.math_sets import read_set
@@ -83,9 +85,7 @@ def shape(text: str) -> Shape:
     """The shape of a cleaned text; whatever is nothing else is Text."""
     text = text.strip()
     if text.isdigit():
-        found = read_quantity(text)
-        assert found is not None
-        return found
+        return Quantity(("num", Fraction(text)), text)
     if ":" in text and _TIME.fullmatch(text):
         return Text(text, words=True)
     if in_base := _in_a_base(text):
@@ -163,19 +163,21 @@ def _matrix(text: str) -> Shape | None:
     if not found or not 0 < len(rows) <= MAX_ITEMS or any("\\begin" in row for row in rows):
         return None
     cells = [tuple(shape(cell) for cell in row.split("&")) for row in rows]
-    factor = read_quantity(found["factor"].strip().removesuffix("*")) if found["factor"].strip() else None
-    if found["factor"].strip():
-        if factor is None or not all(isinstance(cell, Quantity) for row in cells for cell in row):
+    factor: Node | None = None
+    if before := found["factor"].strip():
+        quantity = read_quantity(before.removesuffix("*").strip())
+        if quantity is None:
             return None
-        cells = [tuple(_times(factor, cell) for cell in row) for row in cells]
-    rows_read = tuple(Group("fence", row, "", "||") for row in cells)
-    return Group("matrix", rows_read, text, factor=factor and factor.node)
+        factor = quantity.node
+        cells = [_times(quantity, row) for row in cells]
+    return Group("matrix", tuple(Group("fence", row, "", "||") for row in cells), text, factor=factor)
 
 
-def _times(factor: Quantity, cell: Shape) -> Shape:
-    return (
-        Quantity(("*", factor.node, cell.node), f"({factor.text})({cell.text})") if isinstance(cell, Quantity) else cell
-    )
+def _times(factor: Quantity, row: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    """The entries multiplied; () where one of them is no quantity."""
+    cells = [cell for cell in row if isinstance(cell, Quantity)]
+    products = tuple(Quantity(("*", factor.node, cell.node), f"({factor.text})({cell.text})") for cell in cells)
+    return products if len(products) == len(row) else ()
 
 
 def _system(text: str) -> Shape | None:

@@ -179,7 +179,7 @@ def same_value(a: Value, b: Value) -> bool:
 
 
 def same_function(a: Node, b: Node, proportional: bool = False) -> bool | None:
-    """Whether two expressions agree everywhere (judged at fixed points); None if too few points have values.
+    """Whether two expressions agree everywhere (judged at fixed points); None if too few points have values to tell.
 
     A constant without a value (1/0, or beyond the bounds) is equal to nothing.
 
@@ -208,7 +208,8 @@ def same_function(a: Node, b: Node, proportional: bool = False) -> bool | None:
         compared += 1
     if compared >= 3 or not names:
         return compared > 0
-    return None if _has_value(a) and _has_value(b) else False
+    # Letters that nowhere come to the constant b are no way to write it.
+    return None if _has_value(a) and variables(b) else False
 
 
 def _has_value(node: Node) -> bool:

@@ -93,6 +93,12 @@ def verify(answer: str, gold: str) -> dict[str, Any]:
     return found
 
 
+def load_verifier(reward: str) -> None:
+    """Loads what some verdicts of a reward need, which takes seconds, before anybody takes the time of verdicts."""
+    if reward == "math":
+        verify("1", r"\int_0^1 2x\,dx")
+
+
 def is_custom(reward: str | None) -> bool:
     """Whether --reward names a function in a user's file."""
     return reward is not None and ".py:" in reward

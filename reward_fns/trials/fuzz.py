@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
+from reward_fns.registry import load_verifier
 from reward_fns.trials.selftest import agrees, judged
 
 # The tasks with a fuzz_<task>.py: those whose reward is trained on.
@@ -41,6 +42,7 @@ def fuzz(task: str, n: int, seed: int) -> Fuzzed:
     """Judges `n` trials that reward_fns/trials/fuzz_<task>.py draws from `seed`."""
     sample = importlib.import_module(f"reward_fns.trials.fuzz_{task}").sample
     draw = random.Random(f"fuzz {task} {seed}")
+    load_verifier(task)
     verdicts: Counter[str] = Counter()
     failures: list[str] = []
     slow: list[str] = []
@@ -51,11 +53,9 @@ def fuzz(task: str, n: int, seed: int) -> Fuzzed:
         before = time.perf_counter()
         verdict = judged(task, trial)
         took = time.perf_counter() - before
-        # The first verdict of all may load a verifier.
-        if number:
-            slowest = max(slowest, took)
-            if took > SLOW_SECONDS:
-                slow.append(f"trial {number}: {took:.1f} s: {trial.why}")
+        slowest = max(slowest, took)
+        if took > SLOW_SECONDS:
+            slow.append(f"trial {number}: {took:.1f} s: {trial.why}")
         verdicts[verdict] += 1
         if not agrees(verdict, trial.label):
             shown = (
