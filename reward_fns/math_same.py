@@ -13,6 +13,7 @@ from reward_fns.math_quantity import Quantity, read_quantity
 from reward_fns.math_same_value import Settled, agrees, all_of, ends_in, same_equation, same_quantity
 from reward_fns.math_sets import EMPTY
 from reward_fns.math_shape import key_of
+from reward_fns.math_text import canonical
 from reward_fns.math_value import variables
 from reward_fns.math_work import is_whole
 
@@ -107,9 +108,15 @@ def _same_text(a: Shape, g: Shape, verifier: Verifier) -> Settled:
         return False  # math-verify would pick a formula out of the prose
     if isinstance(a, Text | Claim) and not _commands(a.text) <= _commands(g.text) | _NOTATION:
         return False
-    if isinstance(a, Quantity) and any(name[0] not in g.text and name not in _CONSTANTS for name in variables(a.node)):
+    if isinstance(a, Quantity) and not variables(a.node) <= _CONSTANTS | _names(g.text):
         return False
     return verifier.equal(a.text, g.text)
+
+
+def _names(text: str) -> set[str]:
+    """What may be a variable in a formula: its letters, Greek ones, and letters with a subscript."""
+    subscripted = re.findall(r"(?:(?<=\\)[A-Za-z]+|[A-Za-z])_(?:\d+|[A-Za-z])", canonical(text))
+    return {*subscripted, *re.findall("[A-Za-z]", text), *(name[1:] for name in _commands(text))}
 
 
 def _commands(text: str) -> set[str]:
