@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from data_prep.prompt_styles import STYLES
+from data_prep.tokens import chat_template, decode_response, encode_question
 from eval.models import Weights
 from eval.problems import Problem, Settings
 
@@ -40,14 +41,17 @@ def generate(
     from vllm.lora.request import LoRARequest
 
     tokenizer = AutoTokenizer.from_pretrained(weights.path)
-    template = STYLES[settings.prompt_style].template(tokenizer.chat_template)
+    template = chat_template(STYLES[settings.prompt_style], tokenizer)
     texts = [
         tokenizer.apply_chat_template(
             problem.messages, chat_template=template, add_generation_prompt=True, tokenize=False
         )
         for problem in problems
     ]
-    inputs = [{"prompt_token_ids": tokenizer(text, add_special_tokens=False)["input_ids"]} for text in texts]
+    inputs = [
+        {"prompt_token_ids": encode_question(tokenizer, problem.messages, chat_template=template)}
+        for problem in problems
+    ]
     # Training leaves longer prompts out; an evaluation may not choose its problems.
     longest = max([settings.max_prompt_length, *(len(each["prompt_token_ids"]) for each in inputs)])
     context = longest + settings.max_response_length
@@ -73,6 +77,8 @@ def generate(
                 temperature=settings.temperature,
                 top_p=settings.top_p,
                 max_tokens=settings.max_response_length,
+                # The engine's own text lacks every token that is marked as special.
+                detokenize=False,
                 # Of its own, so that an answer depends neither on the others nor on which are asked with it.
                 seed=None if settings.temperature == 0 else sample_seed(settings.seed, problems[at], sample),
             )
@@ -84,7 +90,7 @@ def generate(
                 "problem": problems[at].number,
                 "sample": sample,
                 "input": texts[at],
-                "output": answer.outputs[0].text,
+                "output": decode_response(tokenizer, answer.outputs[0].token_ids),
                 "tokens": len(answer.outputs[0].token_ids),
                 "truncated": answer.outputs[0].finish_reason == "length",
             }

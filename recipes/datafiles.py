@@ -12,13 +12,15 @@ from typing import Any
 
 import pyarrow.parquet as parquet
 
-from data_prep.prompt_styles import STYLES, question_text, restyle_file
+from data_prep.prompt_styles import STYLES, restyle_file
 from data_prep.schema import write_table
 from data_prep.split import chosen_rows
 from recipes.alignment import DataKind
 from recipes.experiment import Experiment, ExperimentError
 from recipes.hint_check import refuse_paid_hints
 from recipes.run_dir import write_json
+from recipes.solution_check import refuse_unpaid_solutions
+from recipes.stored_tokenizer import stored_tokenizer
 from recipes.tasks import TASKS
 from reward_fns import is_graded
 
@@ -29,10 +31,8 @@ OPTIONS_FILE = "options.json"
 TEST_SHARE = 0.1
 """Of a user's single file, when no test file is given."""
 
-_REWARD_SAMPLE = 64
 _LARGE_FILE = 8_000_000
 """Bytes of a user's file above which --dry_run does not read all of it."""
-_LEAST_ACCEPTED = 0.9
 
 
 @dataclass(frozen=True)
@@ -154,8 +154,11 @@ def _prepare_answers(data: str, folder: Path, options: dict[str, Any]) -> None:
         local.write_local(Path(options["path"]), folder, **{name: v for name, v in options.items() if name != "path"})
 
 
-def check_training(experiment: Experiment, files: DataFiles) -> None:
+def check_training(experiment: Experiment, files: DataFiles, *, fetch: bool = False) -> None:
     """Refuse to train on files that cannot fill a batch, share problems with the test file, or defeat their reward.
+
+    Args:
+        fetch: load the tokenizer, through which solutions and hints are judged, from the hub if it is not here.
 
     Raises:
         ExperimentError: naming the rows.
@@ -177,8 +180,9 @@ def check_training(experiment: Experiment, files: DataFiles) -> None:
             is_graded(experiment.reward)
         except Exception as error:  # whatever importing a user's file raises, in its worker
             raise ExperimentError(f"--reward {experiment.reward}: {error}") from None
-    _check_reward(experiment, files.train)
-    refuse_paid_hints(experiment, files.train)
+    tokenizer = stored_tokenizer(experiment.model, fetch=fetch)
+    refuse_unpaid_solutions(experiment, files.train, tokenizer)
+    refuse_paid_hints(experiment, files.train, tokenizer)
     try:
         raise_if_overlap(overlaps(files.train, [files.test]), experiment.allow_overlap)
     except ContaminationError as error:
@@ -235,38 +239,6 @@ def narrowed(experiment: Experiment, files: DataFiles, folder: Path) -> DataFile
     if not copy.exists():
         write_table(copy, parquet.ParquetFile(files.test).read().take(chosen_rows(files.n_test, experiment.val_size)))
     return replace(files, test=copy, n_test=experiment.val_size)
-
-
-def _check_reward(experiment: Experiment, train: Path) -> None:
-    """The data's own solutions must be right by the reward they are trained with: the cheapest test of both."""
-    from reward_fns import compute_score
-
-    graded = is_graded(experiment.reward)
-    columns = ["answer", "data_source", "reward_model", "prompt"]
-    rows = next(parquet.ParquetFile(train).iter_batches(_REWARD_SAMPLE, columns=columns)).to_pylist()
-    refused = []
-    for number, row in enumerate(rows):
-        try:
-            found = compute_score(
-                row["data_source"],
-                row["answer"],
-                row["reward_model"]["ground_truth"],
-                {"question": question_text(row["prompt"])},
-                reward=experiment.reward,
-            )
-        except ValueError as error:
-            raise ExperimentError(f"{train}, row {number}, column data_source: {error}") from None
-        failed = found["reward_error"] or found["timeout"]
-        if failed or (found["acc"] != 1.0 and not graded):
-            refused.append((number, row, found))
-    if len(refused) > (1 - _LEAST_ACCEPTED) * len(rows):
-        number, row, found = refused[0]
-        raise ExperimentError(
-            f"the reward does not accept the data's own solutions: {len(refused)} of the first {len(rows)} rows of "
-            f"{train} score below 1. First: row {number} scores {found['score']}, read as {found['pred']!r}, the "
-            f"solution ends {row['answer'][-120:]!r}, ground truth {row['reward_model']['ground_truth']}. "
-            f"Mend the data or choose another --reward."
-        )
 
 
 def _checked_rows(file: Path, experiment: Experiment) -> int:

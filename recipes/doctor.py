@@ -16,6 +16,7 @@ from recipes.doctor_imports import MODULES, import_failures
 from recipes.doctor_machine import Machine, find_gpus, gib, hindrances, look
 from recipes.machine import gpu_count, gpu_memory_gb
 from recipes.profiles import detect_profile
+from recipes.verl_scorers import note, warning
 
 ROOT = Path(__file__).resolve().parent.parent
 LEFT_OUT = "# left out:"
@@ -215,12 +216,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--profile", choices=("cpu", "cuda"), help="stack to check; default: the installed one")
     parser.add_argument("--dev", action="store_true", help="also check the developers' tools")
     parser.add_argument("--no-imports", action="store_true", help="compare versions only (a second instead of ten)")
+    parser.add_argument("overrides", nargs="*", help="after --: verl overrides of a run, to be warned of")
     options = parser.parse_args(arguments)
     stack = options.profile or installed_stack(installed_versions())
     rows = check(stack, dev=options.dev, imports=not options.no_imports)
     print(table(rows))
     print()
     print(describe(look(ROOT), stack))
+    for word, text in (("note", note()), ("warning", warning(options.overrides))):
+        if text is not None:
+            print(f"{word:10} {text}")
     troubled = [row.package for row in rows if row.trouble]
     if troubled:
         print(f"\nTo mend {', '.join(troubled)}: ./install.sh --profile {stack}{' --dev' if options.dev else ''}")

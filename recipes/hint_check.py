@@ -15,6 +15,7 @@ import pyarrow.parquet as parquet
 from data_prep.prompt_styles import STYLES, question_text, restyle
 from data_prep.schema import Row
 from data_prep.split import rows_by_chance
+from data_prep.tokens import decode_response, encode_given
 from recipes.experiment import Experiment, ExperimentError
 from reward_fns import compute_score, is_custom, is_graded
 from reward_fns.pool import shared_pool
@@ -43,11 +44,15 @@ class _PaidHint:
     solution_score: float | None
 
 
-def refuse_paid_hints(experiment: Experiment, train: Path) -> None:
+def refuse_paid_hints(experiment: Experiment, train: Path, tokenizer: Any = None) -> None:
     """Score hints alone, as a rollout that generates nothing would be, in the experiment's prompt style.
 
-    A hint must not get full marks; by a reward without "right" (GRADED), in no more than a tenth of the rows as much as
-    the whole solution. Rows are taken from all over the file, so a fault of a few rows may be missed in a large one.
+    By a built-in reward a hint must score nothing, by a user's not full marks; by one without "right" (GRADED), in no
+    more than a tenth of the rows as much as the whole solution. Rows are taken from all over the file, so a fault of a
+    few rows may be missed in a large one.
+
+    Args:
+        tokenizer: encodes and decodes the hint first, as in a rollout.
 
     Raises:
         ExperimentError: naming file and row and showing the end of the hint; also for rows that cannot be restyled or
@@ -59,7 +64,7 @@ def refuse_paid_hints(experiment: Experiment, train: Path) -> None:
     numbers = _spread(_lengths(table["hint"]))
     # Not Table.take: it imports pandas, which takes longer than all of the rest.
     rows = [table.slice(number, 1).to_pylist()[0] for number in numbers]
-    check = partial(_paid_hint, experiment, is_graded(experiment.reward), train)
+    check = partial(_paid_hint, experiment, is_graded(experiment.reward), train, tokenizer)
     if is_custom(experiment.reward):
         found = _in_time(check, numbers, rows)
         numbers, rows = numbers[: len(found)], rows[: len(found)]
@@ -114,7 +119,9 @@ def _in_time(
     return found
 
 
-def _paid_hint(experiment: Experiment, graded: bool, train: Path, number: int, row: dict[str, Any]) -> _PaidHint | None:
+def _paid_hint(
+    experiment: Experiment, graded: bool, train: Path, tokenizer: Any, number: int, row: dict[str, Any]
+) -> _PaidHint | None:
     """The shortest hint of a row that scores alone, or None."""
     where = f"{train}, row {number}"
     if experiment.prompt_style != "completion":
@@ -136,9 +143,10 @@ def _paid_hint(experiment: Experiment, graded: bool, train: Path, number: int, r
     # Too long a hint loses texts in a rollout, so one may end after any of them.
     for texts, text in enumerate(accumulate(row["hint"]), start=1):
         # A verdict that failed is 0 in score and acc.
-        verdict = judged(text)
+        verdict = judged(text if tokenizer is None else decode_response(tokenizer, encode_given(tokenizer, text)))
         score = float(verdict["score"])
-        if not graded and verdict["acc"] == 1.0:
+        # A user's reward may pay some of it: the rollouts of a prompt share their hint.
+        if not graded and (verdict["acc"] == 1.0 or (score > 0.0 and not is_custom(reward))):
             return _PaidHint(texts, text, score, None)
         if graded and score > 0.0:
             solution_score = float(judged(row["answer"])["score"])

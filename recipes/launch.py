@@ -80,7 +80,7 @@ def _launch(
 ) -> int:
     files = prepared(experiment)
     refuse_other_data(run, experiment, files)
-    datafiles.check_training(experiment, files)
+    datafiles.check_training(experiment, files, fetch=True)
     if experiment.stages == ("alignment",):
         check_machine(training_plan(experiment, run, files))
     if run.experiment.exists() and from_yaml(run.experiment.read_text(encoding="utf-8")).T < experiment.T:

@@ -13,6 +13,7 @@ from recipes.hints.cut import draw_plans, hint_length
 from recipes.hints.schedule import MAX_SEGMENTS
 from recipes.memory import describe_memory
 from recipes.verl_plugin.verl_config import hook_settings
+from recipes.verl_scorers import warning
 
 
 def batch_arithmetic(experiment: Experiment, files: DataFiles) -> str:
@@ -109,6 +110,7 @@ def prompt_style(experiment: Experiment, files: DataFiles) -> str:
     text = "".join(message["content"] for message in style.messages(question))
     if style.chat:
         text = f"<the model's chat template>{text}<the assistant's turn>{style.starts}"
+        text += "\n(a chat template that opens the thought itself: nothing after it)"
     where = "<answer> </answer>" if style.answer_format == "tags" else "\\boxed{}"
     lines = "\n".join(f"               | {_cut(line)}" for line in text.split("\n"))
     return f"prompt style:  {style.name}: {style.title}; the reward reads the answer from {where}\n{lines}"
@@ -135,4 +137,7 @@ def describe(experiment: Experiment, files: DataFiles) -> str:
     parts += [prompt_style(experiment, files), batch_arithmetic(experiment, files)]
     if "rl" in experiment.stages:
         parts += [hint_schedule(experiment)]
-    return "\n".join([*parts, describe_memory(experiment)])
+    parts += [describe_memory(experiment)]
+    if (warned := warning(experiment.overrides)) is not None:
+        parts += [f"warning:       {warned}"]
+    return "\n".join(parts)

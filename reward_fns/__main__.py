@@ -2,7 +2,8 @@
 
     python -m reward_fns selftest [--task countdown]       labelled answers, error rates, throughput
     python -m reward_fns fuzz --task kk_logic --n 1000000  random and adversarial answers
-Exit code 1 if a reward judged any trial wrongly.
+    python -m reward_fns audit math my_reward.py:reward verl:prime_math    what to know before training on a scorer
+Exit code 1 if a reward judged any trial wrongly, or an audit found a fault.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+from reward_fns.audit import audit
+from reward_fns.audit import describe as describe_audit
 from reward_fns.registry import REWARDS
 from reward_fns.trials.fuzz import FUZZED, fuzz
 from reward_fns.trials.selftest import describe, selftest
@@ -27,7 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_argument("--task", choices=known, help="one task; default: all")
     command.add_argument("--n", type=int, default=100_000, help="trials a task")
     command.add_argument("--seed", type=int, default=0)
+    command = commands.add_parser("audit")
+    command.add_argument("scorers", nargs="+", help="a reward's name, path/to/file.py:function, or verl:name")
+    command.add_argument("--data", type=Path, help="a parquet file of our schema to try them on; default: rows of ours")
     options = parser.parse_args(arguments)
+    if options.command == "audit":
+        return _audit(parser, options.scorers, options.data)
     known = REWARDS if options.command == "selftest" else FUZZED
     tasks = [options.task] if options.task else known
     if options.command == "selftest":
@@ -40,6 +49,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for failure in found.failures[:10]:
             print(f"  {failure}")
     return int(any(found.failures or found.slow for found in fuzzed))
+
+
+def _audit(parser: argparse.ArgumentParser, scorers: list[str], data: Path | None) -> int:
+    faults = False
+    for scorer in scorers:
+        try:
+            report = audit(scorer, data)
+        except ValueError as error:
+            parser.error(str(error))
+        print(describe_audit(report), flush=True)
+        faults = faults or bool(report.faults)
+    return int(faults)
 
 
 if __name__ == "__main__":

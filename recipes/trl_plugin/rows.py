@@ -13,6 +13,7 @@ from data_prep.preference import views
 from data_prep.preference.schema import read_rows
 from data_prep.prompt_styles import PLAIN_TEMPLATE, default_template
 from data_prep.split import chosen_rows
+from data_prep.tokens import closed, encode_question, opened
 from recipes.experiment import ExperimentError
 from recipes.trl_plugin.plan import TrainingPlan, alignment_items, training_items
 
@@ -46,13 +47,9 @@ def encoder(plan: TrainingPlan, tokenizer: Any) -> Encode:
             "(for base models), or an instruct model"
         )
 
-    def ids(text: str) -> list[int]:
-        found: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-        return found
-
     def encode(prompt: list[dict[str, str]], completion: str) -> tuple[list[int], list[int]]:
-        text = tokenizer.apply_chat_template(prompt, chat_template=template, add_generation_prompt=True, tokenize=False)
-        return ids(text), [*ids(completion), tokenizer.eos_token_id]
+        thought = opened(tokenizer, prompt, chat_template=template)
+        return encode_question(tokenizer, prompt, chat_template=template), closed(tokenizer, completion, thought)
 
     return encode
 

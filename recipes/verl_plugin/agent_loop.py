@@ -10,7 +10,8 @@ The draw and the sampling seed are functions of (seed, step, prompt, rollout), s
 """
 
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -23,6 +24,7 @@ from verl.utils import tensordict_utils as tu
 from verl.utils.profiler import simple_timer
 
 from data_prep.prompt_styles import STYLES, question_text, with_hint
+from data_prep.tokens import Opened, closed, decode_response, encode_given, encode_question, end_tokens, opened
 from recipes.algorithms import get_algorithm
 from recipes.algorithms.base import Bare
 from recipes.hints.cut import as_record, draw_plans, hint_given, memory_key
@@ -136,6 +138,13 @@ class HintedAgentLoopManager(AgentLoopManagerTQ):
 class HintedAgentLoop(AgentLoopBase):
     """One rollout: prompt + hint to the inference engine, response = hint + what it generated."""
 
+    async def ct_build_initial_tokens(self, messages: list[dict[str, Any]], *_: Any, **__: Any) -> list[int]:
+        """verl's prompt, but that control tokens in a question are text."""
+        return self._cap_text_prompt_length(await self.loop.run_in_executor(None, self._prompt, messages))
+
+    def _prompt(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
+        return encode_question(self.tokenizer, messages, **self.apply_chat_template_kwargs)
+
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:
         settings, planned = self.config.uft, row[HINT_COLUMN]
         plans, session = planned["plans"], int(row["session_id"])
@@ -156,7 +165,11 @@ class HintedAgentLoop(AgentLoopBase):
         if plan["pieces"] and "wrap" not in plan:
             hint = list(row["hint"])
             hint_ids, record["given"] = hint_given(
-                self._encode, hint, plan["pieces"], row.get("answer") or "".join(hint), settings.max_hint_length
+                partial(encode_given, self.tokenizer, thought=self._opened(row)),
+                hint,
+                plan["pieces"],
+                row.get("answer") or "".join(hint),
+                settings.max_hint_length,
             )
         max_tokens = min(settings.max_new_tokens, budget - len(hint_ids))
         # Per-request seeds: the engine's own stream depends on which requests happen to share a batch.
@@ -179,7 +192,7 @@ class HintedAgentLoop(AgentLoopBase):
         record |= {
             "hint_tokens": len(hint_ids),
             "gen_tokens": len(generated),
-            "truncated": int(len(generated) >= max_tokens and generated[-1] != self.tokenizer.eos_token_id),
+            "truncated": int(len(generated) >= max_tokens and generated[-1] not in end_tokens(self.tokenizer)),
         }
         extra = {**output.extra_fields, "uft": record, "turn_scores": [], "tool_rewards": []}
         reward = self._quick_reward(row, hint_ids + generated)
@@ -207,12 +220,12 @@ class HintedAgentLoop(AgentLoopBase):
         if "wrap" not in plan:
             return messages, {}
         room = self.rollout_config.prompt_length
-        bare = len(self.continuous_token_builder.build_initial_tokens(messages))
+        bare = len(self._prompt(messages))
         for pieces in range(plan["pieces"], 0, -1):
             shown = with_hint(
                 messages, STYLES[self.config.uft.prompt_style], "".join(row["hint"][:pieces]), plan["wrap"]
             )
-            if (length := len(self.continuous_token_builder.build_initial_tokens(shown))) <= room:
+            if (length := len(self._prompt(shown))) <= room:
                 given = pieces / len(row["hint"])
                 return shown, {"in_prompt": 1, "prompt_hint_tokens": length - bare, "given": given}
         return messages, {"in_prompt": 1, "prompt_hint_tokens": 0, "given": 0.0}
@@ -220,7 +233,7 @@ class HintedAgentLoop(AgentLoopBase):
     def _demonstration(self, row: dict[str, Any], budget: int) -> list[int] | None:
         """Token ids of the row's whole solution and the end of the text; None where it has none that fits."""
         solution = row.get("answer") or "".join(row.get("hint") or [])
-        ids = [*self._encode(solution), self.tokenizer.eos_token_id] if solution else []
+        ids = closed(self.tokenizer, solution, self._opened(row)) if solution else []
         return ids if 0 < len(ids) <= budget else None
 
     def _as_demonstration(
@@ -259,11 +272,11 @@ class HintedAgentLoop(AgentLoopBase):
         how = self.config.reward.custom_reward_function.reward_kwargs
         if not is_quick(row["data_source"], how.reward):
             return None
-        text = self.tokenizer.decode(response_ids, skip_special_tokens=True)
+        text = decode_response(self.tokenizer, response_ids)
         return compute_score(row["data_source"], text, row["reward_model"]["ground_truth"], **how)
 
-    def _encode(self, text: str) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+    def _opened(self, row: dict[str, Any]) -> Opened:
+        return opened(self.tokenizer, row["raw_prompt"], **self.apply_chat_template_kwargs)
 
 
 __all__ = [

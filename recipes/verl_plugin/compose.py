@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from data_prep.prompt_styles import STYLES
+from data_prep.tokens import chat_template
 from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.run_dir import RunDir
 from recipes.verl_plugin.verl_config import REINFORCEMENT, SUPERVISED, rl_config, sft_config
@@ -148,7 +149,7 @@ def load_config(base: str, folder: Path, overrides: list[str]) -> DictConfig:
     source, trusted = model.path, bool(model.get("trust_remote_code", False))
     if config.data.apply_chat_template_kwargs.chat_template is None:
         try:
-            template = style.template(AutoTokenizer.from_pretrained(source, trust_remote_code=trusted).chat_template)
+            template = chat_template(style, AutoTokenizer.from_pretrained(source, trust_remote_code=trusted))
         except ValueError as error:
             raise ExperimentError(str(error)) from None
         config.data.apply_chat_template_kwargs.chat_template = template

@@ -11,9 +11,9 @@ import transfer_queue as tq
 from tensordict import TensorDict
 from verl.utils.metric import reduce_metrics
 from verl.utils.py_functional import rename_dict
-from verl.utils.tokenizer.continuous_token_wiring import create_continuous_token_builder
 from verl.workers.utils.padding import response_from_nested
 
+from data_prep.tokens import closed, decode_response, encode_question, opened
 from recipes.algorithms.base import Algorithm, Group
 from recipes.verl_plugin.actor_loss import DUE, term_column
 
@@ -25,30 +25,21 @@ RESCORED, SECOND = "uft_rescored", "uft_second"
 class Encoder:
     """Prompts and solutions as the agent loop writes them, on the driver."""
 
-    builder: Any
     tokenizer: Any
-
-    @classmethod
-    def of(cls, tokenizer: Any, model_type: str | None, chat_template_kwargs: Mapping[str, Any]) -> "Encoder":
-        """With the chat template of a run (data.apply_chat_template_kwargs)."""
-        built = create_continuous_token_builder(
-            tokenizer, hf_model_type=model_type, chat_template_kwargs=dict(chat_template_kwargs)
-        )
-        return cls(built, tokenizer)
+    template: Mapping[str, Any]
+    """Of a run: data.apply_chat_template_kwargs."""
 
     def prompt(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
         """Token ids of a prompt."""
-        ids: list[int] = self.builder.build_initial_tokens([dict(message) for message in messages])
-        return ids
+        return encode_question(self.tokenizer, messages, **self.template)
 
     def text(self, ids: Sequence[int]) -> str:
-        """The text of token ids."""
-        text: str = self.tokenizer.decode(ids, skip_special_tokens=True)
-        return text
+        """What a response says."""
+        return decode_response(self.tokenizer, ids)
 
-    def solution(self, text: str) -> list[int]:
-        """Token ids of a solution and of the end of the text."""
-        return [*self.tokenizer(text, add_special_tokens=False)["input_ids"], self.tokenizer.eos_token_id]
+    def solution(self, messages: Sequence[Mapping[str, str]], text: str) -> list[int]:
+        """Token ids of a prompt's solution and of the end of the text."""
+        return closed(self.tokenizer, text, opened(self.tokenizer, messages, **self.template))
 
 
 def rescore(
@@ -128,7 +119,7 @@ def second_update(
         problems: (messages, solution) of each; without a solution, or longer than `longest` tokens, one is skipped.
         ranks: data-parallel ranks.
     """
-    known = [(encoder.prompt(messages), encoder.solution(text)) for messages, text in problems if text]
+    known = [(encoder.prompt(messages), encoder.solution(messages, text)) for messages, text in problems if text]
     rows = [(prompt, answer) for prompt, answer in known if len(prompt) + len(answer) <= longest]
     metrics = {"due/rows": float(len(rows)), "due/skipped": float(len(problems) - len(rows))}
     if not rows:

@@ -6,6 +6,8 @@ import pandas as pd
 import torch
 from torch.utils.data import Dataset
 
+from data_prep.tokens import closed, encode_question, opened
+
 
 def encode_solution(
     tokenizer: Any, prompt: list[dict[str, str]], answer: str, template: str | None = None
@@ -15,9 +17,8 @@ def encode_solution(
     Prompt and solution are encoded apart, as a rollout sees them: the prompt first, then tokens of the response.
     `template` takes the place of the tokenizer's own chat template.
     """
-    text = tokenizer.apply_chat_template(prompt, chat_template=template, add_generation_prompt=True, tokenize=False)
-    prompt_ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return prompt_ids, [*tokenizer(answer, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+    thought = opened(tokenizer, prompt, chat_template=template)
+    return encode_question(tokenizer, prompt, chat_template=template), closed(tokenizer, answer, thought)
 
 
 class SolutionDataset(Dataset):

@@ -225,9 +225,8 @@ class UnifiedTrainer(PPOTrainerSync):
 
     @cached_property
     def _encoder(self) -> Encoder:
-        model = omega_conf_to_dataclass(self.config.actor_rollout_ref.model)
-        template = OmegaConf.to_container(self.config.data.apply_chat_template_kwargs)
-        return Encoder.of(self.tokenizer, getattr(model.hf_config, "model_type", None), template)
+        template: Any = OmegaConf.to_container(self.config.data.apply_chat_template_kwargs)
+        return Encoder(self.tokenizer, template)
 
     @property
     def _longest(self) -> int:

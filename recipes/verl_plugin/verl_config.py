@@ -153,6 +153,11 @@ def rl_config(
         "critic": critic_config(e, model),
         "reward": {
             "num_workers": 1 if on_cpu else 8,
+            "reward_manager": {
+                "source": "importlib",
+                "name": "naive",
+                "module": {"path": "pkg://recipes.verl_plugin.reward_manager"},
+            },
             "custom_reward_function": {
                 "path": "pkg://reward_fns",
                 "name": "compute_score",

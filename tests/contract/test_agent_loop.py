@@ -108,6 +108,7 @@ def loop(
     )
     made.rollout_config = SimpleNamespace(response_length=response_length, prompt_length=prompt_length)
     made.server_manager = engine
+    made.apply_chat_template_kwargs = {}
 
     made.tokenizer = Characters()
 
@@ -118,7 +119,7 @@ def loop(
         return [ord(character) for character in messages[0]["content"]]
 
     made.ct_build_initial_tokens = initial  # type: ignore[method-assign]
-    made.continuous_token_builder = SimpleNamespace(build_initial_tokens=at_once)
+    made._prompt = at_once  # type: ignore[method-assign]
     return made
 
 

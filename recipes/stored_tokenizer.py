@@ -1,0 +1,81 @@
+"""A model's tokenizer as the checks before a run need it: read from its files by the tokenizers library alone, since
+importing transformers takes seconds and --dry_run has to answer at once."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from eval.models import find_model
+
+_NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
+
+class StoredTokenizer:
+    """What data_prep/tokens.py asks of a transformers tokenizer, but for rendering chat templates."""
+
+    chat_template = None
+
+    def __init__(self, file: Path, config: dict[str, Any]) -> None:
+        from tokenizers import AddedToken, Tokenizer
+
+        self._backend = Tokenizer.from_file(str(file))
+        self.name_or_path = str(file.parent)
+        named = {name: _content(config.get(name)) for name in _NAMED}
+        stored = (config.get("added_tokens_decoder") or {}).values()
+        special = [token["content"] for token in stored if token.get("special")]
+        extra = config.get("extra_special_tokens") or config.get("additional_special_tokens") or []
+        special += [_content(token) for token in (extra.values() if isinstance(extra, dict) else extra)]
+        special += [text for text in named.values() if text]
+        self._backend.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in special])
+        self.added_tokens_decoder: dict[int, Any] = self._backend.get_added_tokens_decoder()
+        for name, text in named.items():
+            setattr(self, f"{name}_id", self._backend.token_to_id(text) if text else None)
+
+    def __len__(self) -> int:
+        return int(self._backend.get_vocab_size(with_added_tokens=True))
+
+    def __call__(
+        self, text: str, add_special_tokens: bool = False, split_special_tokens: bool = False
+    ) -> dict[str, list[int]]:
+        self._backend.encode_special_tokens = split_special_tokens
+        return {"input_ids": self._backend.encode(text, add_special_tokens=add_special_tokens).ids}
+
+    def decode(self, ids: list[int], skip_special_tokens: bool = False) -> str:
+        """The text of some tokens."""
+        return str(self._backend.decode(ids, skip_special_tokens=skip_special_tokens))
+
+
+def stored_tokenizer(model: str, *, fetch: bool) -> StoredTokenizer | None:
+    """The tokenizer of a model in a folder, or on the hub as far as it lies in the local cache.
+
+    Args:
+        fetch: load it from the hub where it is not here, as the run itself will.
+
+    Returns:
+        None where there is no tokenizer.json to be had: the model's own process says more about that.
+    """
+    file, config = (_find(model, name, fetch) for name in ("tokenizer.json", "tokenizer_config.json"))
+    if file is None:
+        return None
+    found = StoredTokenizer(file, {} if config is None else json.loads(config.read_text(encoding="utf-8")))
+    # Without an end token a run cannot be made, and the trainer says so.
+    return found if getattr(found, "eos_token_id", None) is not None else None
+
+
+def _find(model: str, name: str, fetch: bool) -> Path | None:
+    folder = Path(find_model(model))
+    if folder.is_dir():
+        return folder / name if (folder / name).is_file() else None
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    try:
+        found = try_to_load_from_cache(model, name)
+        if isinstance(found, str):
+            return Path(found)
+        return Path(hf_hub_download(model, name)) if fetch else None
+    except (OSError, ValueError):  # no such model or file, or no way to it: the run's own process will say so
+        return None
+
+
+def _content(token: Any) -> str | None:
+    return token.get("content") if isinstance(token, dict) else token

@@ -1,0 +1,44 @@
+"""verl's reward managers, reading responses as data_prep/tokens.py does: their own decoding drops every token that is
+marked as special, which may be answer tags. By verl's names: reward.reward_manager.name=dapo is found here too."""
+
+from functools import cache
+from typing import Any
+
+from verl.experimental.reward_loop.reward_manager import get_reward_manager_cls
+
+from data_prep.tokens import decode_response
+
+
+class WholeText:
+    """A tokenizer whose `decode` keeps answer tags."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)
+
+    def decode(self, ids: Any, **_: Any) -> str:
+        """What a response says, given its token ids."""
+        return decode_response(self._tokenizer, ids)
+
+
+@cache
+def manager(name: str) -> type[Any]:
+    """verl's manager of that name with our decoding. Raises ValueError for one that verl does not have."""
+    base: Any = get_reward_manager_cls(name)
+
+    class Manager(base):
+        """Nothing but the tokenizer differs."""
+
+        def __init__(self, config: Any, tokenizer: Any, *args: Any, **kwargs: Any) -> None:
+            super().__init__(config, WholeText(tokenizer), *args, **kwargs)
+
+    return Manager
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        return manager(name)
+    except ValueError as error:
+        raise AttributeError(str(error)) from None
