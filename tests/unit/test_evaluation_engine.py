@@ -103,17 +103,21 @@ def test_every_answer_is_a_request_with_its_own_seed(
         def generate(self, inputs: list[Any], sampling: list[Any], **_: Any) -> list[Any]:
             asked.extend(sampling)
             texts = [f"{given['prompt_token_ids']} {one.seed}" for given, one in zip(inputs, sampling, strict=True)]
-            made = [types.SimpleNamespace(text=text, token_ids=[1], finish_reason="stop") for text in texts]
+            # The text in characters, and its end.
+            made = [types.SimpleNamespace(token_ids=[*map(ord, text), 0], finish_reason="stop") for text in texts]
             return [types.SimpleNamespace(outputs=[one]) for one in made]
 
     class Tokenizer:
-        chat_template = None
+        chat_template, eos_token_id = None, 0
 
         def apply_chat_template(self, messages: list[dict[str, str]], **_: Any) -> str:
             return messages[0]["content"]
 
         def __call__(self, text: str, **_: Any) -> dict[str, Any]:
             return {"input_ids": [len(text)]}
+
+        def decode(self, ids: list[int], **_: Any) -> str:
+            return "".join(map(chr, ids))
 
     vllm: Any = types.ModuleType("vllm")
     vllm.LLM, vllm.SamplingParams = Engine, lambda **given: types.SimpleNamespace(**given)
