@@ -146,7 +146,7 @@ def _braced(text: str) -> Shape | None:
     if (first, last) == (r"\{", r"\}") or ((first, last) == ("{", "}") and len(parts) > 1):
         return None if re.search(r"\\mid|[|:]", inner) else Group("set", _items(parts), text)
     if (first, last) == ("(", ")") and len(parts) == 1:
-        if not re.search(r",|\\begin", inner) or inner.startswith("(("):
+        if not re.search(r",|\\begin|\\\{", inner) or inner.startswith("(("):
             return None  # brackets of an expression, or a hundred of them
         found = _matrix(inner.strip()) or _braced(inner.strip())
         return found if isinstance(found, Group) else None
