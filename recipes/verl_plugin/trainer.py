@@ -245,7 +245,10 @@ class UnifiedTrainer(PPOTrainerSync):
             kept, self.memory["common"], now = self._algorithm.remember(
                 group, past.get(group.key), self.memory["common"], self._settings
             )
-            past[group.key] = kept
+            if kept is None:
+                past.pop(group.key, None)
+            else:
+                past[group.key] = kept
             due += now
         return due
 
