@@ -27,7 +27,7 @@ class TrainSettings:
     """Shape of the model and of its training; of the steps the first `right_share` see only right solutions, and the
     first `growing_share` problems that grow to their full depth."""
 
-    steps: int = 1200
+    steps: int = 1400
     batch_size: int = 32
     matrix_lr: float = 0.02
     vector_lr: float = 3e-3
