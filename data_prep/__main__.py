@@ -14,6 +14,7 @@ COMMANDS = {
     "python -m data_prep overlap TRAIN EVAL ...": "find questions that a train file shares with evaluation files",
     "python -m data_prep.countdown": "combine numbers with + - * / to reach a target; generated or imported",
     "python -m data_prep.kk_logic": "who is a knight and who is a knave? generated or imported",
+    "python -m data_prep.chain": "start at a state, apply inputs one after another; generated",
     "python -m data_prep.math": "MATH, levels 3 to 5, from the hub or a local copy",
     "python -m data_prep.others": "the evaluation suites GSM8K, AIME, AMC, MATH-500, Minerva, OlympiadBench",
     "python -m data_prep vnhsge SOURCE": "Vietnamese graduation exams for evaluation, from a copy of their repository",

@@ -19,6 +19,7 @@ SAME_TEXT = "same question, letter for letter"
 SAME_WORDS = "same question but for spelling"
 SAME_NUMBERS = "same numbers and target"
 SAME_STATEMENTS = "same people and statements"
+SAME_INPUTS = "same start and inputs"
 SAME_SOLUTION = "same solution"
 
 _COLUMNS = ("prompt", "hint", "answer", "reward_model")
@@ -98,8 +99,8 @@ def question_text(prompt: Sequence[Mapping[str, Any]]) -> str:
 def question_key(row: Mapping[str, Any]) -> str:
     """The identity of a row's question, as text: rows with equal keys ask the same.
 
-    Countdown problems are their numbers in any order and target; logic puzzles their people and statements; all other
-    questions their normalised text.
+    Countdown problems are their numbers in any order and target; logic puzzles their people and statements; chains
+    their rule, start and inputs; all other questions their normalised text.
     """
     return _identity(row["reward_model"]["ground_truth"], question_text(row["prompt"]))[0]
 
@@ -112,6 +113,9 @@ def _identity(truth: Any, question: str) -> tuple[str, str]:
         names, statements = truth.get("names"), truth.get("statements")
         if isinstance(names, list) and statements is not None:
             return f"people {names} {statements}", SAME_STATEMENTS
+        inputs, start = truth.get("inputs"), truth.get("start")
+        if isinstance(inputs, list) and start is not None:
+            return f"chain {truth.get('rule')} {truth.get('states')} {truth.get('table')} {start} {inputs}", SAME_INPUTS
     return "text " + normalise(question), SAME_WORDS
 
 
@@ -176,7 +180,9 @@ def _entries(path: Path) -> list[_Entry]:
             question = question_text(row["prompt"])
             key, same_key = _identity(row["reward_model"]["ground_truth"], question)
             worked = "".join(row["hint"] or ()).strip()
-            solution = row["answer"].strip() if len(worked) >= _TELLING_CHARS else None
+            # Chains with different inputs may go through the same states.
+            telling = len(worked) >= _TELLING_CHARS and same_key != SAME_INPUTS
+            solution = row["answer"].strip() if telling else None
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise ValueError(
                 f"{path}, row {number}: not in the row format ({type(error).__name__}: {error}); "

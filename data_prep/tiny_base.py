@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from data_prep.countdown import Space, generate
 from data_prep.tiny_base_chains import ChainSettings
@@ -51,10 +51,7 @@ def build(
     train(model, tokenizer, settings, chains, seed, exclude={problem.key for problem in problems})
     seconds = time.monotonic() - started
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    model.save_pretrained(scratch)
-    tokenizer.save_pretrained(scratch)
+    scratch = saved_beside(out, model, tokenizer)
     # Measured as others will load it, not as it was in memory.
     saved = AutoModelForCausalLM.from_pretrained(scratch)
     saved_tokenizer = AutoTokenizer.from_pretrained(scratch)
@@ -79,16 +76,35 @@ def build(
         "measured": measured,
         "chains": dataclasses.asdict(chains),
         "training": dataclasses.asdict(settings),
-        "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers")}
-        | {"python": platform.python_version()},
+        "versions": versions(),
     }
+    publish(scratch, out, card)
+    return card
+
+
+def saved_beside(out: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> Path:
+    """The model in a folder beside `out`, to be measured as others will load it before `publish` moves it there."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    model.save_pretrained(scratch)
+    tokenizer.save_pretrained(scratch)
+    return scratch
+
+
+def publish(scratch: Path, out: Path, card: dict[str, Any]) -> None:
+    """Moves a saved model to `out` in one move, with its card; an existing folder is replaced."""
     (scratch / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     # The scratch folder and the weights come out readable by their owner only.
     scratch.chmod(0o755)
     for file in scratch.iterdir():
         file.chmod(0o644)
     _replace_folder(scratch, out)
-    return card
+
+
+def versions() -> dict[str, str]:
+    """Of what the weights depend on."""
+    found = {name: version(name) for name in ("torch", "transformers", "tokenizers")}
+    return found | {"python": platform.python_version()}
 
 
 def _replace_folder(new: Path, out: Path) -> None:

@@ -66,9 +66,14 @@ def split_pattern() -> str:
 
 def build_tokenizer(max_length: int) -> PreTrainedTokenizerFast:
     """Fast tokenizer with `<|endoftext|>` as eos and pad; `max_length` is the model's context in tokens."""
+    return whole_piece_tokenizer(build_vocabulary(), split_pattern(), max_length)
+
+
+def whole_piece_tokenizer(vocabulary: dict[str, int], pattern: str, max_length: int) -> PreTrainedTokenizerFast:
+    """A tokenizer of whole pieces: what `pattern` matches is one token if `vocabulary` has it, all else UTF-8 bytes."""
     # ignore_merges looks a whole piece up before spelling it out; without merges the rest is single bytes.
-    tokenizer = Tokenizer(models.BPE(vocab=build_vocabulary(), merges=[], ignore_merges=True))
-    split: Any = pre_tokenizers.Split(_regex(split_pattern()), behavior="isolated")
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
+    split: Any = pre_tokenizers.Split(_regex(pattern), behavior="isolated")
     byte_level: Any = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
     tokenizer.decoder = decoders.ByteLevel()

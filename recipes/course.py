@@ -6,6 +6,7 @@ from typing import Any
 
 from recipes import datafiles
 from recipes.datafiles import DataFiles
+from recipes.demonstrations import taught
 from recipes.experiment import Experiment, supervised_shape, training_record
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
@@ -25,13 +26,14 @@ def stages(experiment: Experiment, run: RunDir, files: DataFiles) -> list[Stage]
     if kinds == ("rl",):
         return [rl_stage(experiment, run, files, experiment.model)]
     supervised = run if kinds == ("sft",) else RunDir(run.path / "sft")
+    solved = taught(experiment, files)
     weights = str(supervised.hf / "last")
     found = [
         evaluation_stage(experiment, run, supervised, files, "base", experiment.model, step=0),
-        sft_stage(experiment, supervised, files, experiment.model),
+        sft_stage(experiment, supervised, solved, experiment.model),
     ]
     if kinds == ("sft",):
-        steps = sft_steps(experiment, files)
+        steps = sft_steps(experiment, solved)
         return [*found, evaluation_stage(experiment, run, run, files, "trained", weights, step=steps)]
     # The reinforcement stage validates its own start, which is the supervised model.
     return [*found, rl_stage(experiment, run, files, weights)]

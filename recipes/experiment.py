@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import yaml
 
+from data_prep.demonstrations import Whose
 from recipes.algorithms import Algorithm, get_algorithm, name_of_shape
 from recipes.algorithms.base import HintAggregation, Method, StageKind
 from recipes.alignment import Alignment, DataKind
@@ -21,6 +22,7 @@ from recipes.settings import ABSENT, From, at_least, between, declared, not_nega
 from recipes.tasks import TASKS
 from recipes.training_record import TrainingRecord
 
+_PART = between(0, 1, "", ends=True)
 _RATE = between(0, 1, " (1 never stops a run)", ends=True)
 _RECORDS = "validation, checkpoints, records"
 
@@ -97,7 +99,7 @@ class Experiment:
     """PPO's clipping of the probability ratio."""
 
     temperature: float = setting("reinforcement", 1.0, applies=rl, check=not_negative, evaluates=True)
-    """Sampling temperature of training rollouts; validation is greedy."""
+    """Sampling temperature of training rollouts; validation is greedy but for --val_samples."""
 
     max_prompt_length: int = setting("prompts and lengths", From.TASK, check=at_least(1), evaluates=True)
     """Longest prompt in tokens."""
@@ -187,6 +189,18 @@ class Experiment:
 
     options: dict[str, Any] = setting(absent={})
     """The algorithm's own settings (its `options`)."""
+
+    demonstrations: float = setting("data and reward", 1.0, applies=solutions, check=_PART, absent=1.0)
+    """Share of the training problems that have a solution (docs/tasks/chain.md)."""
+
+    demonstration_noise: float = setting("data and reward", 0.0, applies=solutions, check=_PART, absent=0.0)
+    """Probability that a step of a solution is wrong."""
+
+    hints: Whose = setting("data and reward", "own", applies=solutions, absent="own")
+    """Whose solution a problem has: its own, or as a control another one's (sham)."""
+
+    val_samples: int = setting(_RECORDS, 0, applies=rl, check=not_negative, absent=0)
+    """Answers a validation draws for each problem, at --temperature; 0 is one greedy answer."""
 
     @property
     def algorithm(self) -> Algorithm:

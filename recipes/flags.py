@@ -17,8 +17,9 @@ from recipes.config_file import algo_in, as_arguments
 from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.modes import Evaluation, Machine, Mode, Several, Source, Steering
 from recipes.settings import GROUPS, Setting, by_name, canonical, declared, options_of, wrong
+from recipes.task_options import Generated
 
-PARTS = (Experiment, Alignment, Source, Steering, Machine, Mode, Evaluation, Several)
+PARTS = (Experiment, Alignment, Source, Generated, Steering, Machine, Mode, Evaluation, Several)
 """The declarations; where two name a setting alike, the first one is the flag."""
 
 

@@ -142,7 +142,7 @@ def evaluate(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
         raise ExperimentError("key=value after -- goes to verl's trainers; an evaluation has none, use its flags")
     sampling = _sampling(flags)
     steering, flags = _steering(flags)
-    weights = _weights(flags["model"] or steering.profile.model)
+    weights = _weights(flags["model"] or steering.profile.model_of(flags["data"]))
     print(f"weights: {chosen_weights(weights)}")
     data, data_path = flags.pop("data") or "countdown", flags.pop("data_path")
     experiments: dict[Part, Experiment] = {}
@@ -201,7 +201,8 @@ def _steering(flags: dict[str, Any]) -> tuple[Steering, dict[str, Any]]:
     rest = {name: value for name, value in flags.items() if name not in _STEERING and name not in declared(Several)}
     profile = default_profile(gpu_count(), flags["profile"])
     if flags["model"] is None and flags["profile"] is None:
-        print(f"no --model and no --profile given: {profile.model} on profile {profile.name} ({profile.title})")
+        model = profile.model_of(flags["data"])
+        print(f"no --model and no --profile given: {model} on profile {profile.name} ({profile.title})")
     given = {name: _or_default(flags[name], each) for name, each in _STEERING.items()}
     return Steering(**{**given, "profile": profile}), rest
 

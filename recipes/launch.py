@@ -17,6 +17,7 @@ from recipes.auto_batch import fitting, run_fitting
 from recipes.config_file import record
 from recipes.course import stages, training_plan
 from recipes.datafiles import DataFiles
+from recipes.demonstrations import demonstrated
 from recipes.experiment import Experiment, ExperimentError, from_yaml, to_yaml
 from recipes.plan import describe
 from recipes.resume import check_folder, refuse_other_data
@@ -91,6 +92,7 @@ def _launch(
     print(describe(experiment, files), flush=True)
     files = datafiles.styled(experiment, files, run.path / "data")
     files = datafiles.narrowed(experiment, files, run.path / "data")
+    files = demonstrated(experiment, files, run.path / "data")
     if auto_batch:
         experiment = fitting(experiment, run, files, stall_minutes)
     for number, stage in enumerate(stages(experiment, run, files)):

@@ -8,6 +8,7 @@ from data_prep.prompt_styles import STYLES, Question, read_completion
 from recipes.algorithms.base import Demonstration, forget
 from recipes.applies import clock
 from recipes.datafiles import DataFiles
+from recipes.demonstrations import demonstrations_of, taught
 from recipes.experiment import Experiment
 from recipes.hints.cut import draw_plans, hint_length
 from recipes.hints.schedule import MAX_SEGMENTS
@@ -21,14 +22,16 @@ def batch_arithmetic(experiment: Experiment, files: DataFiles) -> str:
     e = experiment
     lines = []
     if "sft" in e.stages:
-        per_epoch = files.n_train // e.batch_size
+        rows = taught(e, files).n_train
+        per_epoch = rows // e.batch_size
         lines.append(
-            f"supervised:    {files.n_train} rows / {e.batch_size} a step x {e.sft_epochs} epochs = "
+            f"supervised:    {rows} rows / {e.batch_size} a step x {e.sft_epochs} epochs = "
             f"{per_epoch * e.sft_epochs} steps, lr {e.sft_lr:g} (10 % warm-up, cosine)"
         )
     if "rl" in e.stages:
         shown = e.algorithm.demonstrations
         each = e.n_rollout + shown
+        sampled = f" ({e.val_samples} answers each, temperature {e.temperature:g})" if e.val_samples else ""
         sequences = e.batch_size * each
         rollouts = f"({e.n_rollout} rollouts + {shown} demonstration)" if shown else f"{e.n_rollout} rollouts"
         lines.append(
@@ -39,7 +42,7 @@ def batch_arithmetic(experiment: Experiment, files: DataFiles) -> str:
         lines.append(
             f"               {e.T} steps = {e.T * e.batch_size / max(files.n_train, 1):.1f} passes over "
             f"{files.n_train} rows; validation on {files.n_test if e.val_size < 0 else min(e.val_size, files.n_test)} "
-            f"rows every {e.test_freq} steps, checkpoint every {e.save_freq}"
+            f"rows{sampled} every {e.test_freq} steps, checkpoint every {e.save_freq}"
         )
         hint = f" + hint {e.max_hint_length}" if e.algorithm.uses_hints else ""
         lines.append(
@@ -132,6 +135,10 @@ def describe(experiment: Experiment, files: DataFiles) -> str:
         f"model:         {experiment.model} on profile {experiment.profile}",
         data,
     ]
+    how = demonstrations_of(experiment)
+    if how.changes:
+        whose = "another problem's" if how.whose == "sham" else "its own"
+        parts.append(f"solutions:     of {how.share:.0%} of the problems, {how.noise:.0%} of steps wrong, each {whose}")
     if experiment.stages == ("alignment",):
         return "\n".join([*parts, alignment_arithmetic(experiment, files), describe_memory(experiment)])
     parts += [prompt_style(experiment, files), batch_arithmetic(experiment, files)]

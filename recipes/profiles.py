@@ -45,14 +45,22 @@ class Profile:
     lengths: dict[str, dict[str, int]] = field(default_factory=dict)
     """Token limits that differ from the task's, by task."""
 
+    models: dict[str, str] = field(default_factory=dict)
+    """Model trained when --model is not given on tasks that want another one."""
+
     data_options: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Arguments of the data generators, by task."""
+
+    def model_of(self, data: str | None) -> str:
+        """Model trained on what --data says when --model is not given."""
+        return self.models.get(data or "", self.model)
 
 
 # Sizes of the UFT repository's published files.
 _REFERENCE_DATA: dict[str, dict[str, Any]] = {
     "countdown": {"n_train": 10240, "n_test": 1024},
     "kk_logic": {"n_train": 4500, "n_test": 500, "people": [3, 4, 5, 6, 7]},
+    "chain": {"n_train": 4096, "n_test": 256, "rule": "sum", "states": 4, "depth": 10, "test_depths": [], "table": 0},
     "math": {"n_test": 1024, "levels": [3, 4, 5]},
     "others": {},
     "countdown_preference": {"n_train": 1024, "n_test": 128},
@@ -67,6 +75,7 @@ PROFILES = {
             device="cpu",
             n_gpu=1,
             model="models/tiny-countdown",
+            models={"chain": "models/tiny-chain-q40"},
             dtype="float32",
             tokens_per_micro_batch=8192,
             rollout_memory=0.1,
@@ -85,12 +94,14 @@ PROFILES = {
                 "countdown": {"max_hint_length": 64, "max_response_length": 64},
                 "countdown_preference": {"max_hint_length": 64, "max_response_length": 64},
                 "kk_logic": {"max_hint_length": 384, "max_response_length": 128},
+                "chain": {"max_prompt_length": 128, "max_hint_length": 64, "max_response_length": 64},
                 "math": {"max_hint_length": 384, "max_response_length": 128},
                 "others": {"max_response_length": 128},
             },
             data_options={
                 "countdown": {"n_train": 4096, "n_test": 256, "sizes": [3], "max_number": 30, "operators": "+-"},
                 "kk_logic": {"n_train": 1024, "n_test": 64, "people": [3]},
+                "chain": _REFERENCE_DATA["chain"],
                 "math": {"n_test": 64, "levels": [3, 4, 5]},
                 "others": {},
                 "countdown_preference": {"n_train": 1024, "n_test": 128},

@@ -16,9 +16,10 @@ from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.machine import gpu_memory_gb
 from recipes.profiles import PROFILES, Profile, detect_profile, share_evenly
 from recipes.settings import From, declared
+from recipes.task_options import take_task_options
 from recipes.tasks import TASKS, Task
 from recipes.training_record import model_name, read_record
-from reward_fns import REWARDS
+from reward_fns import RANDOM, REWARDS
 
 
 def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
@@ -66,11 +67,13 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
         "save_freq": test_freq,
         "alignment": alignment,
         "data_options": profile.data_options.get(task.name, {}) if data in TASKS else {},
-        "prompt_style": default_prompt_style(given.get("model", profile.model), task, kind),
+        "model": profile.model_of(data),
+        "prompt_style": default_prompt_style(given.get("model", profile.model_of(data)), task, kind),
         "reward": None,
         **algorithm.settings,
         "options": own_options(algorithm, given),
     }
+    values["data_options"] = take_task_options(data, values["data_options"], given)
     data_path = given.pop("data_path", None)
     if data_path is not None:
         if data not in TASKS or not task.from_hub:
@@ -146,9 +149,10 @@ def _reward(reward: str) -> str:
     """A reward's name as it is; a user's file by its full path, because workers run in other folders."""
     file, colon, function = reward.rpartition(".py:")
     if not colon:
-        if reward not in REWARDS:
+        known = (*REWARDS, RANDOM)
+        if reward not in known:
             raise ExperimentError(
-                f"--reward {reward}: unknown{nearest(reward, REWARDS)} Known: {', '.join(REWARDS)}, or "
+                f"--reward {reward}: unknown{nearest(reward, known)} Known: {', '.join(known)}, or "
                 f"path/to/file.py:function (docs/custom_data.md)."
             )
         return reward

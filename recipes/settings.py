@@ -26,6 +26,7 @@ GROUPS = (
     "supervised learning",
     "alignment, and sft on instructions",
     "data and reward",
+    "problems that are generated",
     "prompts and lengths",
     "adapters",
     "machine",

@@ -63,6 +63,14 @@ TASKS = {
             prompt_styles=_TAGS,
         ),
         Task(
+            name="chain",
+            title="every state on the way from a start by inputs; depth and competence are knobs",
+            max_prompt_length=512,
+            max_hint_length=512,
+            max_response_length=512,
+            prompt_styles=_TAGS,
+        ),
+        Task(
             name="math",
             title="MATH, levels 3-5",
             max_prompt_length=1024,

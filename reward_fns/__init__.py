@@ -3,11 +3,22 @@ It has the signature verl asks of a custom reward function, and imports no train
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from functools import lru_cache
 from typing import Any
 
-from reward_fns.registry import REWARDS, SOURCES, AnswerFormat, LimitReached, is_custom, is_graded, is_quick, reward_for
+from reward_fns.registry import (
+    RANDOM,
+    REWARDS,
+    SOURCES,
+    AnswerFormat,
+    LimitReached,
+    is_custom,
+    is_graded,
+    is_quick,
+    reward_for,
+)
 from reward_fns.verdict import SCORE_UNREADABLE
 
 logger = logging.getLogger(__name__)
@@ -32,12 +43,17 @@ def compute_score(
     holds what happened.
 
     Args:
-        reward: a reward's name or a user's "path.py:function", instead of going by data_source.
+        reward: a reward's name or a user's "path.py:function", instead of going by data_source. "random" goes by it
+            too, but scores 1 or 0 by chance: what is learnt then owes nothing to being right.
         answer_format: "tags" or "boxed", see recipes' --prompt_style.
         extra_info: its `question` is what was asked; only a user's reward that takes three texts wants it.
 
     Raises ValueError for an unknown data_source or reward: that is a wrong configuration, and no row could be scored.
     """
+    if reward == RANDOM:
+        found = compute_score(data_source, solution_str, ground_truth, extra_info, answer_format=answer_format)
+        judged = not found["reward_error"] and not found["timeout"]
+        return {**found, "score": float(judged and _coin(solution_str, ground_truth))}
     judge = reward_for(data_source, reward, answer_format, question=(extra_info or {}).get("question") or "")
     try:
         verdict = judge(solution_str, ground_truth)
@@ -55,6 +71,12 @@ def compute_score(
         partial=1.0 if verdict.correct else verdict.partial,
         pred=verdict.pred,
     )
+
+
+def _coin(response: str, ground_truth: Any) -> bool:
+    """Heads for half of all answers to a problem, the same in every process."""
+    told = f"{response}|{ground_truth}".encode("utf-8", "backslashreplace")
+    return hashlib.blake2b(told, digest_size=1).digest()[0] < 128
 
 
 def _result(
@@ -84,4 +106,4 @@ def _warn_once(source: str, message: str) -> None:
     logger.warning("the %s reward failed and gave 0.0: %s", source, message)
 
 
-__all__ = ["REWARDS", "SOURCES", "compute_score", "is_custom", "is_graded", "is_quick"]
+__all__ = ["RANDOM", "REWARDS", "SOURCES", "compute_score", "is_custom", "is_graded", "is_quick"]

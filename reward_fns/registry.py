@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from reward_fns import choice, countdown, free_text, kk_logic, math
+from reward_fns import chain, choice, countdown, free_text, kk_logic, math
 from reward_fns.custom import CustomVerdict
 from reward_fns.math_equal import quick
 from reward_fns.pool import IMPORT_SECONDS, Outcome, shared_pool
@@ -19,6 +19,8 @@ Score = Callable[[str, Any], Verdict | CustomVerdict]
 
 # The names that data files use for their rows, ours and those of the UFT repository's files.
 SOURCES = {
+    "chain": "chain",
+    "chain_longer": "chain",
     "countdown": "countdown",
     "kk_logic": "kk_logic",
     "math": "math",
@@ -36,12 +38,15 @@ SOURCES = {
     "general_knowledge": "free_text",
 }
 _BY_TAGS: dict[str, Score] = {
+    "chain": chain.score,
     "countdown": countdown.score,
     "kk_logic": kk_logic.score,
     "choice": choice.score,
     "free_text": free_text.score,
 }
 REWARDS = (*_BY_TAGS, "math")
+RANDOM = "random"
+"""A control for any task: the verdict is the task's own, the score a coin that hash of answer and problem toss."""
 _IS_GRADED = "reward_fns.custom:is_graded"
 
 
@@ -106,7 +111,7 @@ def is_custom(reward: str | None) -> bool:
 
 def is_quick(data_source: str, reward: str | None = None) -> bool:
     """Whether rows of `data_source` are judged in microseconds and in this process."""
-    return (reward or SOURCES.get(data_source)) in _BY_TAGS
+    return (SOURCES.get(data_source) if reward in (None, RANDOM) else reward) in _BY_TAGS
 
 
 def is_graded(reward: str | None) -> bool:

@@ -141,7 +141,9 @@ def _stem(out: Path, experiment: Experiment) -> str | None:
 
 def main() -> None:
     start = base()
-    lines = {line: meaning(line, start) for line in recorded()[1]}
+    # Written with all the names there are now, among which `known` will count them.
+    with mock.patch.dict(globals(), _known=_names):
+        lines = {line: meaning(line, start) for line in recorded()[1]}
     head = FILE.read_text(encoding="utf-8").partition("known:")[0]
     shown = [f"  {_flow(line)}: {_flow(each)}" for line, each in lines.items()]
     known = sorted(_names())

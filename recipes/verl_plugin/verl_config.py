@@ -100,6 +100,8 @@ def rl_config(
             "agent_loop_config_path": str(ROOT / "recipes/verl_plugin/agent_loop.yaml"),
         },
     }
+    if e.val_samples:
+        rollout["val_kwargs"] = {"n": e.val_samples, "do_sample": True, "temperature": e.temperature, "top_p": 1.0}
     if on_cpu:
         rollout["enable_sleep_mode"] = False
         # A prompt that is read in parts makes vLLM rewind the request's random generator, which only a GPU's can.

@@ -12,7 +12,7 @@ from reward_fns.registry import load_verifier
 from reward_fns.trials.selftest import agrees, judged
 
 # The tasks with a fuzz_<task>.py: those whose reward is trained on.
-FUZZED = ("countdown", "kk_logic", "math")
+FUZZED = ("chain", "countdown", "kk_logic", "math")
 # No response may take longer than this.
 SLOW_SECONDS = 2.0
 

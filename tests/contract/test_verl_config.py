@@ -71,6 +71,16 @@ def test_verl_accepts_the_reinforcement_configuration(algo: str, profile: str, d
     assert config.uft.algorithm == algo
 
 
+@pytest.mark.parametrize(("samples", "expected"), [(0, (1, False, 0.0)), (4, (4, True, 0.7))])
+def test_a_validation_is_one_greedy_answer_or_several_at_the_trainings_temperature(
+    samples: int, expected: tuple[int, bool, float]
+) -> None:
+    flags = {"algo": "rft", "model": "Qwen/Qwen2.5-0.5B", "val_samples": samples, "temperature": 0.7}
+    found = reinforcement(build_experiment(flags, PROFILES["cpu"])).actor_rollout_ref.rollout.val_kwargs
+    assert (found.n, found.do_sample, found.temperature) == expected
+    assert found.top_p == 1.0
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("algo", SFT)
 @pytest.mark.parametrize("data", PROBLEMS)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep import countdown, kk_logic
+from data_prep import chain, countdown, kk_logic
 from data_prep import math as math_data
 from data_prep.custom import prepare_file
 from data_prep.prompt_styles import STYLES, Question, completion_prompt, restyle, restyle_file
@@ -246,6 +246,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("generated")
     countdown.prepare(folder / "countdown", n_train=200, n_test=20, seed=0)
     kk_logic.prepare(folder / "kk_logic", n_train=60, n_test=20, seed=0)
+    chain.prepare(folder / "chain", n_train=100, n_test=20, seed=0)
     problems = [
         {
             "problem": f"What is {a} + {b}? In simplest form.",
@@ -260,7 +261,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     (folder / "problems.jsonl").write_text("".join(json.dumps(problem) + "\n" for problem in problems))
     math_data.prepare(folder / "math", str(folder / "problems.jsonl"), n_test=4)
     prepare_file(EXAMPLES / "questions.jsonl", folder / "custom")
-    return {name: folder / name for name in ("countdown", "kk_logic", "math", "custom")}
+    return {name: folder / name for name in ("countdown", "kk_logic", "chain", "math", "custom")}
 
 
 def test_every_task_with_hints_is_generated(generated: dict[str, Path]) -> None:
@@ -270,7 +271,7 @@ def test_every_task_with_hints_is_generated(generated: dict[str, Path]) -> None:
 
 @pytest.mark.parametrize("algo", ["uft", "r3", "stage"])
 @pytest.mark.parametrize("style", STYLES)
-@pytest.mark.parametrize("name", ["countdown", "kk_logic", "math", "custom"])
+@pytest.mark.parametrize("name", ["countdown", "kk_logic", "chain", "math", "custom"])
 def test_the_tasks_own_data_are_accepted(generated: dict[str, Path], name: str, style: str, algo: str) -> None:
     flags = {"algo": algo, "prompt_style": style, "allow_overlap": True}
     if name in TASKS and style not in TASKS[name].prompt_styles:

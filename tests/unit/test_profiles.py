@@ -76,7 +76,7 @@ def test_given_sizes_are_never_changed() -> None:
 
 @pytest.mark.parametrize("algo", ON_PROBLEMS)
 @pytest.mark.parametrize("profile", CUDA, ids=[profile.name for profile in CUDA])
-@pytest.mark.parametrize("data", ["countdown", "kk_logic", "math"])
+@pytest.mark.parametrize("data", ["countdown", "kk_logic", "chain", "math"])
 def test_every_profile_has_room_for_its_longest_sequence(profile: Profile, algo: str, data: str) -> None:
     e = build_experiment({"algo": algo, "data": data}, profile)
     assert e.max_prompt_length + e.response_length <= e.tokens_per_micro_batch

@@ -50,6 +50,15 @@ BAD = {
     "--eval --lr 1": "--lr belongs to training; it has no effect on --eval",
     "--eval --algo uft": "--algo belongs to training; it has no effect on --eval",
     "--algo nosuch.py": "--algo nosuch.py: no such file",
+    "--depth 5": "--depth: has no effect on --data countdown; it is an option of chain",
+    "--data chain --n_test 0": "--n_test 0: must be at least 1",
+    "--data chain --states 6 --rule parity": "states must be a power of two for the rule parity",
+    "--algo rft --demonstrations .3": "--demonstrations 0.3: has no effect on --algo rft",
+    "--algo rft --hints sham": "--hints sham: has no effect on --algo rft",
+    "--algo sft --val_samples 4": "--val_samples 4: has no effect on --algo sft",
+    "--demonstration_noise 2": "--demonstration_noise 2.0: must be from 0 to 1",
+    "--hints others": "argument --hints: invalid choice: 'others'",
+    "--eval --demonstrations .3": "--demonstrations belongs to training; it has no effect on --eval",
     "--algo run.py": "--algo run.py: defines no ALGORITHM",
 }
 

@@ -1,0 +1,77 @@
+"""Builds an embedded chain base: a model that knows how a chain is written, and each step with probability q.
+`python -m data_prep.chain.base --out models/tiny-chain-q40 --q 0.4` trains, measures and saves it with its card."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from data_prep.chain.base.measure import measure
+from data_prep.chain.base.texts import TextSettings
+from data_prep.chain.base.tokenizer import STATES, build_tokenizer
+from data_prep.chain.base.train import TrainSettings, build_model, train
+from data_prep.chain.problem import Space, generate
+from data_prep.tiny_base import publish, saved_beside, versions
+
+PROBLEMS: Final = 64
+SAMPLES: Final = 16
+DEPTHS: Final = (5, 10, 20)
+
+
+def build(out: Path, seed: int, settings: TrainSettings, texts: TextSettings) -> dict[str, Any]:
+    """Trains, saves to `out` in one move (replacing a folder there), measures what was saved; returns the card."""
+    # One thread: sums come out in the same order every time.
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    started = time.monotonic()
+    tokenizer = build_tokenizer(settings.context)
+    model = build_model(tokenizer, settings)
+    train(model, tokenizer, settings, texts, seed)
+    seconds = time.monotonic() - started
+    scratch = saved_beside(out, model, tokenizer)
+    saved, saved_tokenizer = AutoModelForCausalLM.from_pretrained(scratch), AutoTokenizer.from_pretrained(scratch)
+    card = {
+        "command": f"python -m data_prep.chain.base --out models/{out.name} --q {texts.q} --seed {seed} "
+        f"--steps {settings.steps}",
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "training_seconds": round(seconds),
+        "measured": {
+            rule: {
+                f"depth {depth}": dataclasses.asdict(
+                    measure(saved, saved_tokenizer, generate(PROBLEMS, 0, "test", Space(rule, STATES, depth)), SAMPLES)
+                )
+                for depth in DEPTHS
+            }
+            for rule in texts.rules
+        },
+        "texts": dataclasses.asdict(texts),
+        "training": dataclasses.asdict(settings),
+        "versions": versions(),
+    }
+    publish(scratch, out, card)
+    return card
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line: builds the model and prints its card."""
+    parser = argparse.ArgumentParser(prog="python -m data_prep.chain.base", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("models/tiny-chain-q40"), help="model folder to write")
+    parser.add_argument("--q", type=float, default=0.4, help="probability that a step of the texts follows the rule")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=TrainSettings.steps, help="training steps (fewer for a quick try)")
+    options = parser.parse_args(arguments)
+    settings = dataclasses.replace(TrainSettings(), steps=options.steps)
+    print(json.dumps(build(options.out, options.seed, settings, TextSettings(options.q)), indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,76 @@
+"""The texts that the chain bases are trained on: solutions whose steps are right with probability q, and questions that
+show a solution or its beginning, which is then followed."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from data_prep.chain.base.tokenizer import SHOWN, STATES
+from data_prep.chain.problem import Problem, Rule, Space, step
+from data_prep.chain.rows import EXAMPLE, final_answer, lines, prompt, question
+from data_prep.prompt_styles import Question, completion_prompt
+from data_prep.schema import ANSWER_CLOSES, ANSWER_OPENS
+
+
+@dataclass(frozen=True)
+class TextSettings:
+    """q: each step follows the rule with this probability, else its state is drawn from all of them, the right one
+    included: a step is right with probability q + (1 - q) / states. shown: share of questions that show a solution;
+    what is shown is right."""
+
+    q: float
+    rules: tuple[Rule, ...] = ("sum", "table", "parity")
+    depths: tuple[int, int] = (2, 24)
+    shown: float = 0.3
+
+
+def written(rng: random.Random, problem: Problem, q: float, given: int) -> list[int]:
+    """The states of a solution whose first `given` steps are right."""
+    states = [*problem.solution[:given]]
+    for move in problem.inputs[given:]:
+        before = states[-1] if states else problem.start
+        states.append(step(problem.space, before, move) if rng.random() < q else rng.randrange(problem.space.states))
+    return states
+
+
+def solution_text(states: list[int]) -> str:
+    """A whole solution as the policy writes it, without the end-of-text token."""
+    return "".join(lines(states)) + ANSWER_OPENS + final_answer(states) + ANSWER_CLOSES
+
+
+def shown_prompt(problem: Problem, frame: str, given: int) -> str:
+    """The prompt with the first `given` steps of the solution in it; the frame "solution" shows all and the answer."""
+    states = list(problem.solution)
+    if frame == "solution":
+        return SHOWN[frame].format(shown=solution_text(states), prompt=prompt(problem))
+    asked = SHOWN[frame].format(question=question(problem), shown="".join(lines(states[:given])))
+    return completion_prompt(Question(asked, EXAMPLE))
+
+
+def batch(
+    tokenizer: PreTrainedTokenizerFast, settings: TextSettings, rows: int, deepest: int, rng: random.Random
+) -> tuple[Tensor, int]:
+    """(tokens (rows, length), prompt length): rows of one rule, depth and frame, so that all are as long.
+
+    deepest: depths above it are left for later.
+    """
+    low, high = settings.depths
+    depth = rng.randint(low, max(low, min(high, deepest)))
+    space = Space(rng.choice(settings.rules), STATES, depth)
+    frame = rng.choice([*SHOWN]) if rng.random() < settings.shown else ""
+    given = {"": 0, "solution": depth}.get(frame, rng.randint(1, depth))
+    written_rows: list[list[int]] = []
+    length = 0
+    for _ in range(rows):
+        start, *inputs = (rng.randrange(STATES) for _ in range(depth + 1))
+        problem = Problem(space, start, tuple(inputs))
+        asked = tokenizer.encode(shown_prompt(problem, frame, given) if frame else prompt(problem))
+        answer = tokenizer.encode(solution_text(written(rng, problem, settings.q, given)))
+        written_rows.append([*asked, *answer, tokenizer.eos_token_id])
+        length = len(asked)
+    return torch.tensor(written_rows), length

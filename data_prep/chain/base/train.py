@@ -1,0 +1,193 @@
+"""Pre-training of a chain base in about a minute of one idle core: first right steps, which show the rule, then others.
+What makes a minute enough: steps that are one token, numbers embedded as waves, short problems first, Muon."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from data_prep.chain.base.texts import TextSettings, batch
+from data_prep.chain.base.tokenizer import DEEPEST, ENTRY, INPUT, STATES, STEP, stepped
+from data_prep.tiny_base_train import response_loss
+
+# Periods of the waves that a step's number begins with: n -> n + 1, the way from one step to the next, is a rotation.
+# Found by random search, so that no two of the numbers look alike: the cosine between any of them is at most .14.
+PERIODS = (2.26, 2.4, 2.54, 3.46, 3.82, 4.25, 12.2, 18.57)
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Shape of the model and of its training; of the steps the first `right_share` see only right solutions, and the
+    first `growing_share` problems that grow to their full depth."""
+
+    steps: int = 1400
+    batch_size: int = 32
+    matrix_lr: float = 0.02
+    vector_lr: float = 3e-3
+    warmup_steps: int = 50
+    right_share: float = 0.6
+    second_rate: float = 0.2
+    growing_share: float = 0.35
+    weight_decay: float = 0.05
+    hidden_size: int = 64
+    intermediate_size: int = 192
+    layers: int = 2
+    head_dim: int = 32
+    # Attention here goes by number, not by distance: a base that turns few dimensions.
+    rope_theta: float = 1e6
+    initializer_range: float = 0.12
+    sharpness: float = 2.0
+    context: int = 4096
+
+
+def build_model(tokenizer: PreTrainedTokenizerFast, settings: TrainSettings) -> LlamaForCausalLM:
+    """An untrained model in float32, drawn from torch's global generator, vocabulary exactly the tokenizer's."""
+    heads = settings.hidden_size // settings.head_dim
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=settings.hidden_size,
+        intermediate_size=settings.intermediate_size,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        head_dim=settings.head_dim,
+        max_position_embeddings=settings.context,
+        rope_parameters={"rope_type": "default", "rope_theta": settings.rope_theta},
+        initializer_range=settings.initializer_range,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    model = LlamaForCausalLM(config)
+    _embed_by_parts(model, tokenizer, settings.initializer_range)
+    _look_for_the_next_number(model, settings)
+    return model
+
+
+@torch.no_grad()
+def _embed_by_parts(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, scale: float) -> None:
+    """A step's token begins as its number (waves), its state and what it is; so do an input's and an entry's."""
+    weight = model.model.embed_tokens.weight
+    angles = 2 * math.pi * torch.arange(DEEPEST + 1)[:, None] / torch.tensor(PERIODS)
+    numbers = 1.4 * scale * torch.cat([angles.cos(), angles.sin()], dim=1)
+    states = scale * torch.randn(STATES, 16)
+    for form in (STEP, INPUT, ENTRY):
+        kind = scale * torch.randn(weight.shape[1] - numbers.shape[1] - states.shape[1])
+        for place, text in enumerate(stepped(form)):
+            number, state = divmod(place, STATES)
+            (token,) = tokenizer.encode(text)
+            weight[token] = torch.cat([numbers[number], states[state], kind])
+
+
+@torch.no_grad()
+def _look_for_the_next_number(model: LlamaForCausalLM, settings: TrainSettings) -> None:
+    """The first layer's heads begin by attending to tokens whose number is one more; which of them, is learnt.
+
+    Without it most of the training goes into finding that a step is looked up by its number.
+    """
+    turn = torch.block_diag(*[_rotation(2 * math.pi / period) for period in PERIODS])
+    # Waves are stored as all cosines, then all sines; a head's slowly turning pairs are the last of each half.
+    half = settings.head_dim // 2
+    order = torch.arange(2 * len(PERIODS)).view(2, -1).T.flatten()
+    places = torch.cat([torch.arange(half - len(PERIODS), half), torch.arange(2 * half - len(PERIODS), 2 * half)])
+    attention = model.model.layers[0].self_attn
+    for head in range(settings.hidden_size // settings.head_dim):
+        for weight, how in ((attention.q_proj.weight, turn), (attention.k_proj.weight, torch.eye(len(order)))):
+            rows = weight[head * settings.head_dim + places[order]]
+            rows.zero_()
+            rows[:, order] = settings.sharpness * how
+            weight[head * settings.head_dim + places[order]] = rows
+
+
+def _rotation(angle: float) -> Tensor:
+    return torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+
+
+def train(
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    settings: TrainSettings,
+    texts: TextSettings,
+    seed: int,
+) -> None:
+    """Trains `model` in place."""
+    rng = random.Random(f"chain base {seed}")
+    optimizers = _optimizers(model, settings)
+    peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
+    started = time.monotonic()
+    model.train()
+    for number in range(settings.steps):
+        scale = _schedule(number / settings.steps, settings) * min(1.0, (number + 1) / settings.warmup_steps)
+        for optimizer, rates in zip(optimizers, peaks, strict=True):
+            for group, peak in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = peak * scale
+        now = replace(texts, q=1.0) if number < settings.right_share * settings.steps else texts
+        deepest = (
+            texts.depths[0] + 2 + round(texts.depths[1] * number / max(1, settings.growing_share * settings.steps))
+        )
+        tokens, prompt_length = batch(tokenizer, now, settings.batch_size, deepest, rng)
+        loss = response_loss(model, tokens, prompt_length)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        if (number + 1) % 200 == 0:
+            print(f"step {number + 1}: loss {loss.item():.4f}, {time.monotonic() - started:.0f} s", flush=True)
+    model.eval()
+
+
+def _schedule(share: float, settings: TrainSettings) -> float:
+    """Constant, then falling to `second_rate` where half-right steps begin (a full rate would unlearn the rule from
+    them), then falling to nearly zero."""
+    begins, second = settings.right_share, settings.second_rate
+    if share >= begins:
+        return second * max(0.01, (1 - share) / (1 - begins))
+    return max(second, min(1.0, 1 - (1 - second) * (share / begins - 0.5) / 0.5))
+
+
+def _optimizers(model: LlamaForCausalLM, settings: TrainSettings) -> list[torch.optim.Optimizer]:
+    embedding = model.model.embed_tokens.weight
+    matrices = [weight for weight in model.parameters() if weight.ndim == 2 and weight is not embedding]
+    others = [embedding, *(weight for weight in model.parameters() if weight.ndim == 1)]
+    return [
+        Muon32(matrices, lr=settings.matrix_lr, weight_decay=settings.weight_decay),
+        torch.optim.AdamW(others, lr=settings.vector_lr, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+
+
+class Muon32(torch.optim.Optimizer):
+    """Muon in float32. torch's own rounds to bfloat16, which a CPU without such instructions takes 30 times as long for
+    (88 ms a step on these matrices, against 50 for forward and backward pass)."""
+
+    def __init__(self, matrices: Sequence[Tensor], lr: float, weight_decay: float, momentum: float = 0.95) -> None:
+        super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        """Momentum (Nesterov's), its polar factor by five Newton-Schulz steps, decoupled weight decay."""
+        for group in self.param_groups:
+            for weight in group["params"]:
+                kept = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
+                kept.lerp_(weight.grad, 1 - group["momentum"])
+                turned = _polar(weight.grad.lerp(kept, group["momentum"]))
+                rate = group["lr"] * max(1.0, weight.shape[0] / weight.shape[1]) ** 0.5
+                weight.mul_(1 - group["lr"] * group["weight_decay"]).add_(turned, alpha=-rate)
+
+
+def _polar(matrix: Tensor) -> Tensor:
+    """Nearly U V^T of a matrix U S V^T (Jordan et al., 2024: singular values end between .7 and 1.2)."""
+    wide = matrix.shape[0] <= matrix.shape[1]
+    x = (matrix if wide else matrix.T) / (matrix.norm() + 1e-7)
+    for _ in range(5):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    return x if wide else x.T

@@ -1,0 +1,160 @@
+"""Fewer and worse solutions for any task: which problems keep theirs, which steps are wrong, whose solution is shown.
+Every draw is a function of the seed and of the question, whatever the prompt style: the share .1 is a part of .3."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, Literal
+
+from data_prep.chain.noise import chain_with_wrong_steps, is_chain
+from data_prep.prompt_styles import question_text
+from data_prep.schema import ANSWER_CLOSES, ANSWER_OPENS
+
+Whose = Literal["own", "sham"]
+
+_NUMBER = re.compile(r"(?<![\d.])\d+(?![\d]|\.\d)")
+_ROLE = re.compile(r"\b(knight|knave)\b")
+_OTHER_ROLE = {"knight": "knave", "knave": "knight"}
+
+
+@dataclass(frozen=True)
+class Demonstrations:
+    """share: of problems that keep a solution. noise: probability that a step of one is wrong. whose: "sham" puts
+    another problem's solution in the place of each."""
+
+    share: float = 1.0
+    noise: float = 0.0
+    whose: Whose = "own"
+
+    def __post_init__(self) -> None:
+        for name, value in (("demonstrations", self.share), ("demonstration_noise", self.noise)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"--{name} {value}: must be from 0 to 1")
+        if self.whose not in ("own", "sham"):
+            raise ValueError(f"--hints {self.whose}: must be own or sham")
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything differs from the data as they are."""
+        return self != Demonstrations()
+
+
+@dataclass(frozen=True)
+class Count:
+    """Of rows with a solution, and of steps in them."""
+
+    problems: int
+    solved: int
+    steps: int
+    wrong: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.solved} of {self.problems} problems have a solution; {self.wrong} of its {self.steps} steps wrong"
+        )
+
+
+def rewritten(rows: Sequence[Mapping[str, Any]], how: Demonstrations, seed: int) -> tuple[list[dict[str, Any]], Count]:
+    """The rows with the solutions that `how` leaves them: one without has an empty hint and an empty answer.
+
+    Prompts and ground truths stay. A sham solution is that of another row of the same source; wrong steps are put into
+    the solution that is shown.
+    """
+    asked = [question_text(row["prompt"]) for row in rows]
+    solved_rows = [number for number, row in enumerate(rows) if row.get("hint") or row.get("answer")]
+    donors = _others(solved_rows, [str(row["data_source"]) for row in rows], asked, seed)
+    found: list[dict[str, Any]] = []
+    solved = steps = wrong = 0
+    for number, (row, question) in enumerate(zip(rows, asked, strict=True)):
+        if number not in donors or place(seed, "demonstration", question) >= how.share:
+            found.append({**row, "hint": [], "answer": ""})
+            continue
+        donor = rows[donors[number]]
+        shown = donor if how.whose == "sham" else row
+        hint, answer = list(shown.get("hint") or []), shown["answer"]
+        draw = random.Random(f"{seed} steps {question}")
+        misses = [draw.random() < how.noise for _ in hint]
+        if any(misses):
+            hint, answer = _with_wrong_steps(shown, misses, donor.get("hint") or [], draw)
+        found.append({**row, "hint": hint, "answer": answer})
+        solved, steps, wrong = solved + 1, steps + len(hint), wrong + sum(misses)
+    return found, Count(len(rows), solved, steps, wrong)
+
+
+def place(seed: int, what: str, question: str) -> float:
+    """Where a question stands in [0, 1): the same in every process, whatever other questions there are."""
+    digest = hashlib.blake2b(f"{seed}|{what}|{question}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def _others(rows: Sequence[int], sources: Sequence[str], asked: Sequence[str], seed: int) -> dict[int, int]:
+    """For each of these rows another one of its source: the next in an order by hash; itself where it is alone."""
+    by_source: dict[str, list[int]] = {}
+    for row in sorted(rows, key=lambda row: (place(seed, "sham", asked[row]), row)):
+        by_source.setdefault(sources[row], []).append(row)
+    return {row: each[(at + 1) % len(each)] for each in by_source.values() for at, row in enumerate(each)}
+
+
+def _with_wrong_steps(
+    row: Mapping[str, Any], misses: Sequence[bool], donor: Sequence[str], draw: random.Random
+) -> tuple[list[str], str]:
+    """(hint, answer) with wrong steps, from which the solution goes on as far as a text can."""
+    if is_chain(row):
+        return chain_with_wrong_steps(row, misses, draw)
+    return wrong_text(row["hint"], row["answer"], misses, donor, draw)
+
+
+def wrong_text(
+    hint: Sequence[str], answer: str, misses: Sequence[bool], donor: Sequence[str], draw: random.Random
+) -> tuple[list[str], str]:
+    """Any solution with wrong steps: in one, a knight is called a knave (or the reverse), else its last number is
+    another of as many digits, which later steps and the answer take over; a step without either is `donor`'s.
+
+    A final answer that the reasoning ends with stays what it ends with.
+    """
+    reasoning = "".join(hint)
+    final = answer[len(reasoning) :].removeprefix(ANSWER_OPENS).removesuffix(ANSWER_CLOSES)
+    tail = _where(hint, len(reasoning) - len(final)) if final and reasoning.endswith(final) else None
+    taken: dict[str, str] = {}
+    steps: list[str] = []
+    for number, (step, miss) in enumerate(zip(hint, misses, strict=True)):
+        now = _replaced(step, taken)
+        if miss:
+            now = _wrong_step(now, donor[number % len(donor)] if donor else now, taken, draw)
+        steps.append(now)
+    rest = _replaced(answer[len(reasoning) :], taken)
+    if tail is not None:
+        segment, offset = tail
+        rest = ANSWER_OPENS + steps[segment][offset:] + "".join(steps[segment + 1 :]) + ANSWER_CLOSES
+    return steps, "".join(steps) + rest
+
+
+def _where(hint: Sequence[str], at: int) -> tuple[int, int]:
+    """(segment, offset in it) of a character of the joined hint."""
+    starts = [0, *accumulate(map(len, hint))]
+    segment = max(number for number in range(len(hint)) if starts[number] <= at)
+    return segment, at - starts[segment]
+
+
+def _replaced(text: str, taken: Mapping[str, str]) -> str:
+    return _NUMBER.sub(lambda found: taken.get(found[0], found[0]), text)
+
+
+def _wrong_step(step: str, instead: str, taken: dict[str, str], draw: random.Random) -> str:
+    role = _ROLE.search(step)
+    if role is not None:
+        return step[: role.start()] + _OTHER_ROLE[role[0]] + step[role.end() :]
+    numbers = list(_NUMBER.finditer(step))
+    if not numbers:
+        return instead
+    last = numbers[-1]
+    low, high = (0, 9) if len(last[0]) == 1 else (10 ** (len(last[0]) - 1), 10 ** len(last[0]) - 1)
+    other = low + int(draw.random() * (high - low))
+    other += other >= int(last[0])
+    taken[last[0]] = str(other)
+    return step[: last.start()] + str(other) + step[last.end() :]

@@ -1,0 +1,102 @@
+"""Flags of a task's generator: how hard its problems are and how many. They lie over the profile's `data_options`."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from recipes.experiment import ExperimentError
+from recipes.settings import at_least, setting
+
+_GENERATED = "problems that are generated"
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",") if number.strip()]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Arguments of the generators by the names that these give them."""
+
+    n_train: int | None = setting(_GENERATED, None, check=at_least(1), evaluates=True)
+    """Training problems (countdown, kk_logic, chain, countdown_preference)."""
+
+    n_test: int | None = setting(_GENERATED, None, check=at_least(1), evaluates=True)
+    """Test problems (countdown, kk_logic, chain, countdown_preference)."""
+
+    sizes: tuple[int, ...] | None = setting(_GENERATED, None, read=_numbers, metavar="N,N", evaluates=True)
+    """How many numbers a countdown problem has."""
+
+    max_number: int | None = setting(_GENERATED, None, evaluates=True)
+    """The numbers of countdown are 1 to this."""
+
+    operators: str | None = setting(_GENERATED, None, evaluates=True)
+    """What solutions of countdown may use: --operators=+-."""
+
+    people: tuple[int, ...] | None = setting(_GENERATED, None, read=_numbers, metavar="N,N", evaluates=True)
+    """How many people a puzzle of kk_logic has."""
+
+    rule: str | None = setting(_GENERATED, None, evaluates=True)
+    """What an input does to the state of a chain: sum, table (a hidden one) or parity."""
+
+    states: int | None = setting(_GENERATED, None, evaluates=True)
+    """How many states a chain has."""
+
+    depth: int | None = setting(_GENERATED, None, evaluates=True)
+    """Inputs of a chain."""
+
+    test_depths: tuple[int, ...] | None = setting(_GENERATED, None, read=_numbers, metavar="N,N", evaluates=True)
+    """Further depths that chains are tested on."""
+
+    table: int | None = setting(_GENERATED, None, evaluates=True)
+    """Which hidden table a chain has; the embedded bases half know table 0."""
+
+
+_COUNTED = ("countdown", "kk_logic", "chain", "countdown_preference")
+_TASKS = {
+    **dict.fromkeys(("n_train", "n_test"), _COUNTED),
+    **dict.fromkeys(("sizes", "max_number", "operators"), ("countdown",)),
+    "people": ("kk_logic",),
+    **dict.fromkeys(("rule", "states", "depth", "test_depths", "table"), ("chain",)),
+}
+"""Whose generator takes each."""
+
+
+def take_task_options(task: str, defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of the task's generator: `defaults` under what is given, which is taken out of `given`.
+
+    Raises:
+        ExperimentError: for a flag of another task, or a value that no problem can have.
+    """
+    mine = {name: given.pop(name) for name in _TASKS if name in given}
+    for name in mine:
+        if task not in _TASKS[name]:
+            raise ExperimentError(
+                f"--{name}: has no effect on --data {task}; it is an option of {', '.join(_TASKS[name])}"
+            )
+    options = {**defaults, **mine}
+    if mine:
+        _check(task, options)
+    return options
+
+
+def _check(task: str, options: dict[str, Any]) -> None:
+    """What the generator would refuse once the run has begun."""
+    try:
+        if task == "chain":
+            from data_prep.chain.files import check
+
+            check(**options)
+        elif task == "countdown":
+            from data_prep.countdown import Space
+
+            Space(
+                tuple(options.get("sizes", (3, 4))),
+                options.get("max_number", 99),
+                operators=options.get("operators", "+-*/"),
+            )
+        elif task == "kk_logic":
+            from data_prep.kk_logic import Space as Puzzles
+
+            Puzzles(tuple(options.get("people", (3,))))
+    except ValueError as error:
+        raise ExperimentError(f"--data {task}: {error}") from None

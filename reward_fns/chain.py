@@ -1,0 +1,120 @@
+"""Chain reward: does the answer in the tags list every state on the way, in order?
+1.0 if it does, 0.1 for a readable list that does not, 0.0 if nothing could be read.
+
+Example: solution [1, 2], response "state 1: 1\\nstate 2: 2\\n </think>\\n<answer> (1) 1 (2) 2 </answer>".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from reward_fns.answer_tags import answer_texts, read_answer
+from reward_fns.verdict import Verdict
+
+MOST_STATES = 1_000
+_MAX_CHARS = 32 * MOST_STATES
+
+_NUMBER = r"(?:0|[1-9][0-9]{0,8})"
+# Full-width signs by name, not NFKC, which would make 32 of "3²".
+_TRANSLATE = str.maketrans("０１２３４５６７８９（）［］｛｝，；：．＝", "0123456789()[]{},;:.=")
+_DRESS = ("```", "`", "**", "__", "$")
+# Between two entries, where every run of blanks is one blank: at most ", and".
+_BETWEEN = r"(?:(?: ?(?:[,;]|->|=>|→|⇒|and\b)){1,2} ?| )"
+_PLAIN = re.compile(rf"{_NUMBER}(?:{_BETWEEN}{_NUMBER})*+")
+# "(3) 1", "3) 1", "3. 1", "3: 1", "state 3: 1", "state 3 is 1", "s_3 = 1"
+_NUMBERED = re.compile(
+    rf"(?:\(({_NUMBER})\) ?[:=]?|({_NUMBER}) ?[:)=]|({_NUMBER})\.(?= )"
+    rf"|(?:state|step|s)[ _]?\(?({_NUMBER})\)? ?(?:[:=]|is\b)) ?({_NUMBER})(?![0-9])[.]?"
+)
+_GAP = re.compile(rf"{_BETWEEN}?")
+
+
+def score(response: str, ground_truth: Any) -> Verdict:
+    """Judges one response (generation only, no prompt) against {"solution": whole numbers, "start": whole number, ...}.
+
+    `partial` is the share of states that are right at their place. No response raises; a ground truth of another shape
+    raises ValueError.
+    """
+    solution, start = read_ground_truth(ground_truth)
+    reading = read_answer(response, lambda text: _read(text, start))
+    stated = reading.value
+    if stated is None and not reading.hedged and len(texts := answer_texts(response)) == 1:
+        stated = _read(texts[0], start)
+    right = 0 if stated is None else sum(a == b for a, b in zip(stated, solution, strict=False))
+    return Verdict(
+        correct=reading.value == solution,
+        readable=reading.value is not None or reading.hedged,
+        pred=reading.text,
+        partial=right / max(len(solution), len(stated or ())),
+    )
+
+
+def _read(text: str, start: int) -> tuple[int, ...] | None:
+    """The states that an answer block lists, or None: a plain list, or entries that are numbered from 1.
+
+    Numbered entries may begin with number 0, the start, if it is the right one.
+    """
+    if len(text) > _MAX_CHARS:
+        return None
+    text = " ".join(text.translate(_TRANSLATE).casefold().split())
+    text = _undressed(text.removesuffix("."))
+    if _PLAIN.fullmatch(text):
+        return tuple(map(int, re.findall(_NUMBER, text)))
+    return _numbered(text, start)
+
+
+def _undressed(text: str) -> str:
+    """Without the code, bold or mathematics marks and the brackets around the whole of it."""
+    for mark in _DRESS:
+        if len(text) > 2 * len(mark) and text.startswith(mark) and text.endswith(mark):
+            text = text[len(mark) : -len(mark)].strip()
+    inner = text[1:-1]
+    if text[:1] + text[-1:] in ("[]", "()", "{}") and not set(inner) & set("()[]{}"):
+        text = inner.strip()
+    return text
+
+
+def _numbered(text: str, start: int) -> tuple[int, ...] | None:
+    states: list[int] = []
+    at, number = 0, None
+    while at < len(text):
+        entry = _NUMBERED.match(text, at)
+        if entry is None:
+            return None
+        said = int(next(group for group in entry.groups()[:4] if group is not None))
+        if number is None and said == 0:
+            if int(entry[5]) != start:
+                return None
+        elif said != (number or 0) + 1:
+            return None
+        else:
+            states.append(int(entry[5]))
+        number = said
+        gap = _GAP.match(text, entry.end())
+        at = entry.end() if gap is None else gap.end()
+    return tuple(states) or None
+
+
+def read_ground_truth(ground_truth: Any) -> tuple[tuple[int, ...], int]:
+    """(solution, start) of a chain ground truth; ValueError says which part is wrong and what it held."""
+    if not isinstance(ground_truth, Mapping):
+        raise ValueError(f"chain ground truth must be {{solution, start, ...}}, got {_shown(ground_truth)}")
+    listed: Any = ground_truth.get("solution")
+    listed = listed.tolist() if hasattr(listed, "tolist") else listed
+    if not isinstance(listed, list | tuple) or not 1 <= len(listed) <= MOST_STATES:
+        raise ValueError(f"chain ground truth 'solution' must be a list of 1 to {MOST_STATES}, got {_shown(listed)}")
+    return tuple(_state(state, "solution") for state in listed), _state(ground_truth.get("start"), "start")
+
+
+def _state(value: Any, key: str) -> int:
+    value = value.item() if hasattr(value, "item") else value
+    if type(value) is not int or not 0 <= value < 10**9:
+        raise ValueError(f"chain ground truth {key!r} must hold whole numbers from 0, got {_shown(value)}")
+    return value
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else text[:117] + "..."
