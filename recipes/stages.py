@@ -203,25 +203,27 @@ def run_stage(experiment: Experiment, stage: Stage, stall_minutes: float) -> Out
         if len(tempfile.gettempdir()) > LONGEST_TMPDIR:
             # vLLM, torchrun and multiprocessing put sockets of their own there.
             env["TMPDIR"] = str(scratch)
+        command, helpers = _started_with(experiment, stage)
         return supervise(
-            _command(experiment, stage),
+            command,
             env,
             stage.folder.path,
             stall_minutes=stall_minutes,
             total_steps=stage.total_steps,
             title=stage.title,
             start_hint=stage.starting,
+            helpers=helpers,
         )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _command(experiment: Experiment, stage: Stage) -> list[str]:
-    """What a stage is started with: by itself, or by servers that share imports, or whole starts, between runs."""
+def _started_with(experiment: Experiment, stage: Stage) -> tuple[list[str], Path | None]:
+    """(command, folder of what works for it): by itself, or by servers that share imports, or starts, between runs."""
     served, shared = (os.environ.get(name) if experiment.device == "cpu" else None for name in (SERVE, SHARED))
     if served and stage.command[: len(RL_MODULE)] == RL_MODULE and not os.environ.get("RAY_ADDRESS"):
-        return [*serve_command(served), *stage.command[len(RL_MODULE) :]]
-    return [*(warm_command(shared) if shared else [sys.executable]), *stage.command]
+        return [*serve_command(served), *stage.command[len(RL_MODULE) :]], Path(served).parent
+    return [*(warm_command(shared) if shared else [sys.executable]), *stage.command], None
 
 
 def short_folder() -> Path:

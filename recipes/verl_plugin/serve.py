@@ -20,7 +20,7 @@ from itertools import count
 from pathlib import Path
 
 from recipes.verl_plugin.environment import CPU, ROOT
-from recipes.verl_plugin.serve_client import SERVE, STOPPED
+from recipes.verl_plugin.serve_client import DIED, STOPPED
 from recipes.verl_plugin.warm_client import SHARED, shared_server
 from recipes.verl_plugin.warm_client import command as warm_command
 from recipes.watch.processes import end_processes, marked_environment, processes_of
@@ -114,7 +114,7 @@ class _Server:
         if said != b"0":
             self.end_system()
         with contextlib.suppress(OSError):
-            client.send(said if said.isdigit() else b"1")
+            client.send(said if said.isdigit() else DIED)
 
     def _start(self, message: bytes, files: list[int]) -> socket.socket:
         asked = json.loads(message)
@@ -128,7 +128,7 @@ class _Server:
             [*warm_command(os.environ[SHARED]), "-m", "recipes.verl_plugin.served", str(place)],
             env=environment,
             cwd=asked["folder"],
-            stdin=theirs,
+            stdin=theirs.fileno(),
             stdout=files[0],
             stderr=files[1],
             start_new_session=True,
@@ -167,9 +167,6 @@ class _Server:
         end_processes(processes_of(self.folder), _GRACE_SECONDS)
         for place in self.folder.glob("[0-9]*"):
             shutil.rmtree(place, ignore_errors=True)
-
-
-__all__ = ["LONGEST_MESSAGE", "MINE", "OTHER", "SERVE", "serving"]
 
 
 if __name__ == "__main__":

@@ -15,6 +15,9 @@ SERVE = "UFT_SERVE"
 STOPPED = b"143"
 """What the server answers, and the client exits with, when it has stopped a run."""
 
+DIED = b"died"
+"""What it answers when the process of the training loop has ended in the middle of a run."""
+
 
 def serve_command(path: str) -> "list[str]":
     """What stands for Python and `-m recipes.verl_plugin.main` where the server at that socket makes the run."""
@@ -41,6 +44,8 @@ def main() -> None:
         said = b""
     if not said:
         sys.exit(f"the server of runs at {path} died before this run had ended")
+    if said == DIED:
+        sys.exit("the process of the training loop died in the middle of this run")
     sys.exit(int(said))
 
 

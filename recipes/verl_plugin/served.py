@@ -54,7 +54,7 @@ class ServedTrainer(UnifiedTrainer):
         self._init_tokenizer()
         self._init_dataloader()
         self._init_dump_executor()
-        vars(self).update({name: value for name, value in self._up.items() if name not in vars(self)})
+        self.__dict__.update({name: value for name, value in self._up.items() if name not in vars(self)})
         self.llm_server_manager.config = self.config
         servers = [server for replica in self.llm_server_manager.get_replicas() for server in replica.servers]
         ray.get([server.__ray_call__.remote(limit, lengths_of(self.config)) for server in servers])
