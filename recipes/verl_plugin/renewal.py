@@ -3,7 +3,7 @@
 import gc
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ _OF_A_ROLLOUT = frozenset({"n", "temperature", "seed", "agent", "val_kwargs", "t
 """What every request to the engine brings along (recipes/verl_plugin/agent_loop.py), or a run's own processes read.
 
 The engine's seed is behind none of our samples: each has one of its own."""
+
+FILES = "files"
+"""Key of the model's files, and of those with code of the user's own."""
 
 _LENGTHS = ("max_model_len", "prompt_length", "response_length")
 """Limits of a rollout that an engine made for longer ones can keep: see `limit`."""
@@ -53,22 +56,24 @@ def started_from(config: Any, asked: Mapping[str, Any]) -> dict[str, Any]:
     if need_critic(config):
         # Its optimiser's schedule counts the steps.
         found["critic"] = (whole["critic"], whole["trainer"]["total_training_steps"])
-    own = [whole["uft"]["algorithm"], str(whole["reward"]["custom_reward_function"]["reward_kwargs"]["reward"])]
+    own = [whole["uft"]["algorithm"], str(whole["reward"]["custom_reward_function"]["reward_kwargs"].get("reward"))]
+    code = [Path(name.partition(":")[0]) for name in own]
     return found | {
         "model": model,
         "reference": need_reference_policy(config),
         "folder": asked["folder"],
         "environment": {name: value for name, value in asked["environment"].items() if name not in OF_A_RUN},
-        "files": [_stamps(Path(model["path"]), "*"), *(_stamps(_file_of(name).parent, "*.py") for name in own)],
+        FILES: _stamps([Path(model["path"]) / "*", *(file.parent / "*.py" for file in code if file.suffix == ".py")]),
     }
 
 
 def in_the_way(up: dict[str, Any], needed: dict[str, Any]) -> list[str]:
     """Why a system cannot make a run: names ("rollout.dtype") of what it was started from and would need to be.
 
-    An engine for long sequences does for shorter ones.
+    An engine for long sequences does for shorter ones, and files that the system has never read are not in the way.
     """
-    return _differences(up, {**needed, "longest": max(up["longest"], needed["longest"])})
+    longest, files = max(up["longest"], needed["longest"]), needed[FILES]
+    return _differences({**up, FILES: files | up[FILES]}, {**needed, "longest": longest, FILES: up[FILES] | files})
 
 
 def _differences(one: Any, other: Any, name: str = "") -> list[str]:
@@ -78,14 +83,10 @@ def _differences(one: Any, other: Any, name: str = "") -> list[str]:
     return [found for key in names for found in _differences(one.get(key), other.get(key), f"{name}.{key}".lstrip("."))]
 
 
-def _file_of(name: str) -> Path:
-    """The file of an algorithm or a reward (path/mine.py, path/mine.py:function) that is a user's own."""
-    return Path(name.partition(":")[0])
-
-
-def _stamps(folder: Path, pattern: str) -> dict[str, tuple[int, int]]:
-    """Size and time of the files in a folder: what processes hold of them is old once these change."""
-    return {path.name: (path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(folder.glob(pattern))}
+def _stamps(patterns: Sequence[Path]) -> dict[str, tuple[int, int]]:
+    """Size and time of files: what processes hold of them is old once these change."""
+    found = [path for pattern in patterns for path in sorted(pattern.parent.resolve().glob(pattern.name))]
+    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in found}
 
 
 def renew(worker: Any, given: Mapping[str, Mapping[str, Any]], seed: str) -> None:

@@ -28,7 +28,7 @@ from verl.utils.logging_utils import configure_verl_logging
 from recipes.verl_plugin.compat import check_verl_version
 from recipes.verl_plugin.compose import load_config
 from recipes.verl_plugin.main import checked_config, train
-from recipes.verl_plugin.renewal import OF_A_RUN, in_the_way, lengths_of, limit, renew, started_from
+from recipes.verl_plugin.renewal import FILES, OF_A_RUN, in_the_way, lengths_of, limit, renew, started_from
 from recipes.verl_plugin.serve import LONGEST_MESSAGE, MINE, OTHER
 from recipes.verl_plugin.trainer import UnifiedTrainer
 from recipes.verl_plugin.verl_config import REINFORCEMENT
@@ -137,11 +137,12 @@ def _made(system: System, asked: dict[str, Any], control: socket.socket) -> int 
         os.environ.update({name: asked["environment"][name] for name in OF_A_RUN & {"TENSORBOARD_DIR", "UFT_SEED"}})
         config = system.config_of(asked)
         needed = started_from(config, asked)
+        read = system.started_from[FILES] if system.started_from else {}
         if system.started_from and (reasons := in_the_way(system.started_from, needed)):
             print(f"a start of its own: {', '.join(reasons)} differ from the run before", flush=True)
             control.send(OTHER)
             return None
-        system.started_from = system.started_from or needed
+        system.started_from = {**needed, **(system.started_from or {}), FILES: needed[FILES] | read}
         control.send(MINE)
         system.make_run(config)
         code = 0

@@ -150,9 +150,16 @@ def test_a_server_that_dies_or_is_not_there_is_named(where: Path, monkeypatch: p
 
 
 def test_an_engine_for_long_sequences_does_for_short_ones_and_all_else_must_be_the_same() -> None:
-    up = {"longest": 384, "rollout": {"dtype": "float32", "max_num_seqs": 8}, "reference": True}
+    up = {
+        "longest": 384,
+        "rollout": {"dtype": "float32", "max_num_seqs": 8},
+        "reference": True,
+        "files": {"model": (1, 1), "mine.py": (2, 2)},
+    }
     assert in_the_way(up, up) == []
     assert in_the_way(up, {**up, "longest": 320}) == []
     assert in_the_way(up, {**up, "longest": 385}) == ["longest"]
+    assert in_the_way(up, {**up, "files": {"model": (1, 1), "yours.py": (3, 3)}}) == []
+    assert in_the_way(up, {**up, "files": {"model": (1, 2), "mine.py": (1, 2)}}) == ["files.mine.py", "files.model"]
     changed = {**up, "rollout": {"dtype": "bfloat16"}, "reference": False}
     assert in_the_way(up, changed) == ["reference", "rollout.dtype", "rollout.max_num_seqs"]
