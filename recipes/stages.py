@@ -20,6 +20,7 @@ from recipes.experiment import Experiment, ExperimentError
 from recipes.run_dir import RunDir, complete_checkpoints, write_json, write_text
 from recipes.suites import Part
 from recipes.verl_plugin.environment import environment
+from recipes.verl_plugin.serve_client import SERVE, serve_command
 from recipes.verl_plugin.verl_config import REINFORCEMENT, SUPERVISED, rl_config, sft_config
 from recipes.verl_plugin.warm_client import SHARED
 from recipes.verl_plugin.warm_client import command as warm_command
@@ -27,6 +28,8 @@ from recipes.watch.supervise import START_HINT, Outcome, supervise
 
 VERL_FILE = "verl.yaml"
 EVALUATE_FILE = "evaluate.json"
+
+RL_MODULE = ["-m", "recipes.verl_plugin.main"]
 
 LONGEST_TMPDIR = 30
 """Characters of a folder below which Ray's sockets still have a name that the system takes."""
@@ -74,7 +77,7 @@ def rl_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str) 
         _write_config(run, rl_config(experiment, ray_folder=scratch, **_inputs(run, files, model)))
 
     overrides = stage_overrides(experiment).get(REINFORCEMENT, ())
-    module = ["-m", "recipes.verl_plugin.main", str(run.path), *overrides]
+    module = [*RL_MODULE, str(run.path), *overrides]
     title = f"{experiment.algorithm.name} on {Path(experiment.data).name}"
     return Stage(title, run, module, experiment.T, START_HINT, prepare, ends_with_checkpoint=True)
 
@@ -200,18 +203,27 @@ def run_stage(experiment: Experiment, stage: Stage, stall_minutes: float) -> Out
         if len(tempfile.gettempdir()) > LONGEST_TMPDIR:
             # vLLM, torchrun and multiprocessing put sockets of their own there.
             env["TMPDIR"] = str(scratch)
-        shared = os.environ.get(SHARED) if experiment.device == "cpu" else None
+        command, helpers = _started_with(experiment, stage)
         return supervise(
-            [*(warm_command(shared) if shared else [sys.executable]), *stage.command],
+            command,
             env,
             stage.folder.path,
             stall_minutes=stall_minutes,
             total_steps=stage.total_steps,
             title=stage.title,
             start_hint=stage.starting,
+            helpers=helpers,
         )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _started_with(experiment: Experiment, stage: Stage) -> tuple[list[str], Path | None]:
+    """(command, folder of what works for it): by itself, or by servers that share imports, or starts, between runs."""
+    served, shared = (os.environ.get(name) if experiment.device == "cpu" else None for name in (SERVE, SHARED))
+    if served and stage.command[: len(RL_MODULE)] == RL_MODULE and not os.environ.get("RAY_ADDRESS"):
+        return [*serve_command(served), *stage.command[len(RL_MODULE) :]], Path(served).parent
+    return [*(warm_command(shared) if shared else [sys.executable]), *stage.command], None
 
 
 def short_folder() -> Path:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from recipes.run_dir import write_json, write_text
 from recipes.stages import short_folder
 from recipes.sweep import Planned
 from recipes.verl_plugin.environment import CPU, ROOT
+from recipes.verl_plugin.serve import serving
+from recipes.verl_plugin.serve_client import SERVE
 from recipes.verl_plugin.warm_client import shared_server
 from recipes.watch.console import duration
 from recipes.watch.processes import hold_run
@@ -76,7 +78,7 @@ def carry_out(
     Raises:
         RunBusyError: when another process is at work on this sweep.
     """
-    with hold_run(folder), asked_to_stop() as asked, _one_import(plan):
+    with hold_run(folder), asked_to_stop() as asked, _one_start(plan, len(shares)):
         ledger = _opened(folder, plan)
         waiting = [each for each in plan if ledger[each.name].state != "finished"]
         _say(f"sweep {folder}: {len(plan)} runs, {len(plan) - len(waiting)} finished, {len(shares)} at a time")
@@ -118,14 +120,21 @@ def carry_out(
 
 
 @contextmanager
-def _one_import(plan: Sequence[Planned]) -> Iterator[None]:
-    """torch and vLLM imported once for all runs on the CPU."""
+def _one_start(plan: Sequence[Planned], at_a_time: int) -> Iterator[None]:
+    """torch and vLLM imported once for all runs on the CPU; where they come one by one, one start serves them all.
+
+    Not where a run has other stages besides: they would have to share the memory with what stays up.
+    """
     if len(plan) < 2 or any(each.experiment.device != "cpu" for each in plan):
         yield
         return
     scratch = short_folder()
     try:
-        with shared_server(scratch, {**CPU, "PYTHONPATH": str(ROOT)}):
+        with ExitStack() as servers:
+            servers.enter_context(shared_server(scratch, {**CPU, "PYTHONPATH": str(ROOT)}))
+            if at_a_time == 1 and all(each.experiment.stages == ("rl",) for each in plan):
+                os.environ[SERVE] = str(servers.enter_context(serving(scratch)))
+                servers.callback(os.environ.pop, SERVE)
             yield
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

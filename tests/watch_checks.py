@@ -55,9 +55,18 @@ def trainer(code: str) -> list[str]:
     return [sys.executable, "-c", PRELUDE + textwrap.dedent(code)]
 
 
-def watch(run_dir: Path, code: str, *, stall_minutes: float = 0.5, limits: Limits = FAST) -> Outcome:
+def watch(
+    run_dir: Path, code: str, *, stall_minutes: float = 0.5, limits: Limits = FAST, helpers: Path | None = None
+) -> Outcome:
     outcome = supervise(
-        trainer(code), {}, run_dir, stall_minutes=stall_minutes, total_steps=4, title="uft", limits=limits
+        trainer(code),
+        {},
+        run_dir,
+        stall_minutes=stall_minutes,
+        total_steps=4,
+        title="uft",
+        limits=limits,
+        helpers=helpers,
     )
     assert processes_of(run_dir) == []
     return outcome

@@ -2,6 +2,9 @@
 
 file             what it hooks into
 main             entry of an RL run: verl's run_ppo with our task runner
+serve            a server of runs on the CPU that share one start; serve_client hands it one
+served           the system behind it: a trainer on workers and engine that another run has started
+renewal          what a start depends on, and how its workers are made new for the next run
 sft_main         entry of an SFT run: verl's SFTTrainer with our dataset and records
 verl_config      Experiment -> configuration of either entry
 compose          those values over verl's configuration files, the user's overrides over both

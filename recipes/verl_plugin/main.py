@@ -13,6 +13,7 @@ if __name__ == "__main__":
 
 import faulthandler
 import signal
+from typing import Any
 
 import ray
 from omegaconf import DictConfig, OmegaConf
@@ -35,8 +36,6 @@ class UnifiedTaskRunner:
         """Build the trainer and train. Raises what the training raises."""
         import transfer_queue as tq
 
-        from recipes.verl_plugin.agent_loop import HintedAgentLoopManager
-        from recipes.verl_plugin.rollout_worker import client_class
         from recipes.verl_plugin.trainer import UnifiedTrainer
 
         # The training loop lives in this process: the supervisor asks it for its stack when nothing moves.
@@ -45,25 +44,34 @@ class UnifiedTaskRunner:
         config.transfer_queue.enable = True
         OmegaConf.resolve(config)
         tq.init(config.transfer_queue)
-        trainer, exit_code = None, 1
         try:
-            trainer = UnifiedTrainer(config=config)
-            trainer.init()
-            engines = trainer.llm_server_manager
-            manager = HintedAgentLoopManager.create(
-                config=config,
-                llm_client=engines.get_client(client_cls=client_class(len(engines.get_replicas()))),
-                teacher_client=trainer.get_teacher_client(),
-                reward_loop_worker_handles=trainer.get_reward_handles(),
-            )
-            manager.memory = trainer.memory
-            trainer.fit(manager)
-            exit_code = 0
+            train(UnifiedTrainer(config=config))
         finally:
-            tracking = getattr(trainer, "logger", None)
-            if tracking is not None:
-                tracking.finish(exit_code=exit_code)
             tq.close()
+
+
+def train(trainer: Any) -> None:
+    """From a new trainer to the end of its run. Raises what the training raises."""
+    from recipes.verl_plugin.agent_loop import HintedAgentLoopManager
+    from recipes.verl_plugin.rollout_worker import client_class
+
+    exit_code = 1
+    try:
+        trainer.init()
+        engines = trainer.llm_server_manager
+        manager = HintedAgentLoopManager.create(
+            config=trainer.config,
+            llm_client=engines.get_client(client_cls=client_class(len(engines.get_replicas()))),
+            teacher_client=trainer.get_teacher_client(),
+            reward_loop_worker_handles=trainer.get_reward_handles(),
+        )
+        manager.memory = trainer.memory
+        trainer.fit(manager)
+        exit_code = 0
+    finally:
+        tracking = getattr(trainer, "logger", None)
+        if tracking is not None:
+            tracking.finish(exit_code=exit_code)
 
 
 def checked_config(config: DictConfig) -> DictConfig:

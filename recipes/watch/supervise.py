@@ -57,6 +57,7 @@ def supervise(
     title: str,
     start_hint: str = START_HINT,
     limits: Limits | None = None,
+    helpers: Path | None = None,
 ) -> Outcome:
     """Run `command` to its end, or end it when it can come to no good.
 
@@ -83,7 +84,7 @@ def supervise(
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        watch = _Watch(process, run_dir, log, limits or Limits(), stall_minutes * 60, orphans, asked)
+        watch = _Watch(process, run_dir, log, limits or Limits(), stall_minutes * 60, orphans, asked, helpers)
         try:
             with Console(title, total_steps, start_hint) as console:
                 verdict = watch.run(console)
@@ -105,9 +106,10 @@ class _Watch:
         stall_s: float,
         orphans: Callable[[int], set[int]],
         asked: list[int],
+        helpers: Path | None,
     ) -> None:
         self.process, self.run_dir, self.log, self.limits = process, run_dir, log, limits
-        self.orphans, self.asked = orphans, asked
+        self.orphans, self.asked, self.helpers = orphans, asked, helpers
         self.began = time.monotonic()
         self.signs = Signs(limits, stall_s, changed=self.began)
         self.peak_bytes = 0
@@ -140,6 +142,8 @@ class _Watch:
         if now >= self.next_scan:
             self.next_scan = now + self.limits.scan_s
             members = self.members()
+            if self.helpers and self.signs.beat:
+                members += processes_of(self.helpers)
             self.signs.see_processes(titles(members), now)
             if now >= self.next_memory:
                 busy = time.thread_time()

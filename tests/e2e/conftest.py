@@ -10,6 +10,8 @@ from filelock import FileLock
 
 from recipes.launch import DONE
 from recipes.verl_plugin.environment import CPU
+from recipes.verl_plugin.serve import serving
+from recipes.verl_plugin.serve_client import SERVE
 from recipes.verl_plugin.warm_client import shared_server
 from tests.e2e.support import ROOT, UFT, run, small_countdown
 
@@ -21,6 +23,18 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = Path(tempfile.mkdtemp(prefix="uft-", dir="/tmp"))
     with shared_server(folder, {**CPU, "PYTHONPATH": str(ROOT)}):
         yield
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def serve(warm: None) -> Iterator[dict[str, str]]:
+    """What a run needs in its environment to be made by the server that the runs of a test process share.
+
+    Not for tests of starts, kills and resumes, nor for runs that several tests look at.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="uft-", dir="/tmp"))
+    with serving(folder) as path:
+        yield {SERVE: str(path)}
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -24,14 +24,14 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture(scope="module", params=["rft", "stage", "r3", "uft"])
 def finished(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, small_data: Path
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, small_data: Path, serve: dict[str, str]
 ) -> tuple[str, Path]:
     """Name and folder of a finished run of five steps (six for uft, whose run other tests use too)."""
     if request.param == "uft":
         return "uft", request.getfixturevalue("uft_run")
     out = tmp_path_factory.mktemp(request.param) / "run"
     hints = HINTS if request.param == "stage" else ()
-    run(out, "--algo", request.param, "--data", str(small_data), "--T", "5", *RL, *hints)
+    run(out, "--algo", request.param, "--data", str(small_data), "--T", "5", *RL, *hints, env=serve)
     return request.param, out
 
 

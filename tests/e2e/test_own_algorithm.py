@@ -16,10 +16,10 @@ SIZES = ("--batch_size", "8", "--log_rollouts", "-1", "--sft_epochs", "1")
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory, serve: dict[str, str]) -> Path:
     folder = tmp_path_factory.mktemp("own")
     out = folder / "run"
-    run(out, *FLAGS, *SIZES, "--data", str(small_countdown(folder / "countdown")))
+    run(out, *FLAGS, *SIZES, "--data", str(small_countdown(folder / "countdown")), env=serve)
     return out
 
 

@@ -23,13 +23,13 @@ def check_records(out: Path, source: str) -> dict[int, dict[str, float]]:
     return found
 
 
-def test_kk_logic_trains_and_validates(tmp_path: Path) -> None:
-    run(tmp_path / "run", *SHORT, "--data", "kk_logic")
+def test_kk_logic_trains_and_validates(tmp_path: Path, serve: dict[str, str]) -> None:
+    run(tmp_path / "run", *SHORT, "--data", "kk_logic", env=serve)
     check_records(tmp_path / "run", "kk_logic")
     assert "knights and knaves" in rollouts(tmp_path / "run", 1)[0]["prompt"]
 
 
-def test_math_trains_from_a_local_copy_and_validates(tmp_path: Path) -> None:
+def test_math_trains_from_a_local_copy_and_validates(tmp_path: Path, serve: dict[str, str]) -> None:
     def problem(a: int, b: int) -> dict[str, str]:
         solution = f"Both numbers count. The sum is $\\boxed{{{a + b}}}$."
         return {"problem": f"What is ${a} + {b}$?", "solution": solution, "level": "Level 3", "type": "Algebra"}
@@ -37,5 +37,5 @@ def test_math_trains_from_a_local_copy_and_validates(tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     write_jsonl(folder / "train.jsonl", [problem(a, 3) for a in range(40)])
     write_jsonl(folder / "test.jsonl", [problem(a, 5) for a in range(70)])
-    run(tmp_path / "run", *SHORT, "--data", "math", "--data_path", str(folder))
+    run(tmp_path / "run", *SHORT, "--data", "math", "--data_path", str(folder), env=serve)
     check_records(tmp_path / "run", "math")

@@ -1,14 +1,17 @@
 """The watchdog, tried on small real processes that crash, hang, fork away from it and refuse to end."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from recipes.watch.processes import end_processes, processes_of
+from recipes.watch.processes import end_processes, marked_environment, name_of, processes_of
 from recipes.watch.signs import Limits
-from tests.watch_checks import PATIENT, watch
+from tests.watch_checks import PATIENT, wait_until, watch
 
 
 @pytest.fixture
@@ -240,3 +243,25 @@ def test_a_fork_that_lingers_under_its_parents_title_is_no_death(tmp_path: Path)
         """,
     )
     assert outcome.reason == "finished", outcome.paragraph
+
+
+def test_helpers_of_a_run_are_watched_and_outlive_it(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A server's processes, which bear another folder's mark: in the memory, missed when they die, never ended."""
+    folder = tmp_path_factory.mktemp("helpers")
+    named = "import ctypes, time; ctypes.CDLL(None).prctl(15, b'{}', 0, 0, 0); a = bytearray(100 << 20); time.sleep(60)"
+    env = {**os.environ, **marked_environment(folder)}
+    engine, other = (
+        subprocess.Popen([sys.executable, "-c", named.format(name)], env=env) for name in ("EngineCore", "WorkerDict")
+    )
+    try:
+        wait_until(lambda: {name_of(each) for each in processes_of(folder)} == {"EngineCore", "WorkerDict"})
+        seen = f"beat(1); time.sleep(1); os.kill({engine.pid}, 9); time.sleep(60)"
+        outcome = watch(run_dir, seen, limits=PATIENT, helpers=folder)
+        assert outcome.reason == "lost_worker"
+        assert "EngineCore" in outcome.paragraph
+        assert outcome.peak_rss_bytes > 200 << 20
+        assert other.poll() is None
+    finally:
+        for each in (engine, other):
+            each.kill()
+            each.wait()

@@ -1,0 +1,122 @@
+"""What a started system (Ray, workers, engine) was started from, and how its workers are made new for the next run."""
+
+import gc
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from recipes.watch.processes import MARK
+
+OF_A_RUN = frozenset({MARK, "TENSORBOARD_DIR", "UFT_SEED", "TMPDIR", "PYTEST_CURRENT_TEST", "_", "SHLVL", "OLDPWD"})
+"""Environment variables that may differ between runs of one system: nothing that it starts reads them.
+
+UFT_SEED is read by a worker that makes a critic's head: `renew` sets it."""
+
+_OF_A_ROLLOUT = frozenset({"n", "temperature", "seed", "agent", "val_kwargs", "trace"})
+"""What every request to the engine brings along (recipes/verl_plugin/agent_loop.py), or a run's own processes read.
+
+The engine's seed is behind none of our samples: each has one of its own."""
+
+FILES = "files"
+"""Key of the model's files, and of those with code of the user's own."""
+
+_LENGTHS = ("max_model_len", "prompt_length", "response_length")
+"""Limits of a rollout that an engine made for longer ones can keep: see `limit`."""
+
+
+def started_from(config: Any, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """All that the engine, the reward workers, the data plane and Ray were started from: equal for two runs, or not.
+
+    The workers of actor and reference are made new for every run, so that nothing of theirs is in it but their role.
+
+    Args:
+        config: verl's, whole and resolved.
+        asked: what the client sent (serve_client.py).
+    """
+    from omegaconf import OmegaConf
+    from verl.trainer.distillation import is_distillation_enabled
+    from verl.trainer.ppo.utils import need_critic, need_reference_policy
+
+    whole = OmegaConf.to_container(config, resolve=True)
+    model, rollout = whole["actor_rollout_ref"]["model"], whole["actor_rollout_ref"]["rollout"]
+    names = ["reward", "transfer_queue", "global_profiler", "ray_kwargs"]
+    names += ["distillation"] if is_distillation_enabled(config.get("distillation")) else []
+    found: dict[str, Any] = {name: whole.get(name) for name in names}
+    found["rollout"] = {
+        name: value
+        for name, value in rollout.items()
+        if name not in _OF_A_ROLLOUT and name not in _LENGTHS and not name.startswith("log_prob_")
+    }
+    found["longest"] = rollout["max_model_len"] or math.inf
+    found["machine"] = {name: whole["trainer"][name] for name in ("device", "n_gpus_per_node", "nnodes")}
+    if rollout["full_determinism"]:
+        found["seed"] = rollout["seed"]
+    if need_critic(config):
+        # Its optimiser's schedule counts the steps.
+        found["critic"] = (whole["critic"], whole["trainer"]["total_training_steps"])
+    own = [whole["uft"]["algorithm"], str(whole["reward"]["custom_reward_function"]["reward_kwargs"].get("reward"))]
+    code = [Path(name.partition(":")[0]) for name in own]
+    return found | {
+        "model": model,
+        "reference": need_reference_policy(config),
+        "folder": asked["folder"],
+        "environment": {name: value for name, value in asked["environment"].items() if name not in OF_A_RUN},
+        FILES: _stamps([Path(model["path"]) / "*", *(file.parent / "*.py" for file in code if file.suffix == ".py")]),
+    }
+
+
+def in_the_way(up: dict[str, Any], needed: dict[str, Any]) -> list[str]:
+    """Why a system cannot make a run: names ("rollout.dtype") of what it was started from and would need to be.
+
+    An engine for long sequences does for shorter ones, and files that the system has never read are not in the way.
+    """
+    longest, files = max(up["longest"], needed["longest"]), needed[FILES]
+    return _differences({**up, FILES: files | up[FILES]}, {**needed, "longest": longest, FILES: up[FILES] | files})
+
+
+def _differences(one: Any, other: Any, name: str = "") -> list[str]:
+    if not isinstance(one, dict) or not isinstance(other, dict):
+        return [] if one == other else [name]
+    names = sorted(one.keys() | other.keys())
+    return [found for key in names for found in _differences(one.get(key), other.get(key), f"{name}.{key}".lstrip("."))]
+
+
+def _stamps(patterns: Sequence[Path]) -> dict[str, tuple[int, int]]:
+    """Size and time of files: what processes hold of them is old once these change."""
+    found = [path for pattern in patterns for path in sorted(pattern.parent.resolve().glob(pattern.name))]
+    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in found}
+
+
+def renew(worker: Any, given: Mapping[str, Mapping[str, Any]], seed: str) -> None:
+    """In a worker's process: the parts of verl's WorkerDict as its constructor makes them.
+
+    Args:
+        given: the constructor's arguments of each part.
+    """
+    import torch
+    from verl.utils.py_functional import temp_env_var
+
+    os.environ["UFT_SEED"] = seed
+    parts = worker.worker_dict
+    classes = {name: type(part) for name, part in parts.items()}
+    parts.clear()
+    gc.collect()
+    # As in a new process.
+    torch.manual_seed(torch.initial_seed())
+    with temp_env_var("DISABLE_WORKER_INIT", "1"):
+        for name, kind in classes.items():
+            parts[name] = kind(**given[name])
+
+
+def limit(server: Any, lengths: Mapping[str, int]) -> None:
+    """In the engine's server: the limits of a rollout, of which the engine itself may allow more."""
+    for name, value in lengths.items():
+        setattr(server.config, name, value)
+
+
+def lengths_of(config: Any) -> dict[str, int]:
+    """What `limit` sets."""
+    rollout = config.actor_rollout_ref.rollout
+    return {name: int(rollout[name]) for name in _LENGTHS if rollout[name] is not None}

@@ -1,0 +1,173 @@
+"""A server of reinforcement runs on the CPU: one start of Ray, trainer and engine serves several runs, one at a time.
+
+`python -m recipes.verl_plugin.serve SOCKET` takes runs from serve_client.py, which a run's own front starts in the
+place of a trainer (recipes/stages.py). It hands each to the system that is up (served.py), as long as what the system
+was started from is the run's too; otherwise, and after a run that failed or was stopped, it ends the system and starts
+another one. The server itself imports nothing heavy and outlives every system.
+"""
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+from recipes.verl_plugin.environment import CPU, ROOT
+from recipes.verl_plugin.serve_client import DIED, STOPPED
+from recipes.verl_plugin.warm_client import SHARED, shared_server
+from recipes.verl_plugin.warm_client import command as warm_command
+from recipes.watch.processes import end_processes, marked_environment, processes_of
+
+LONGEST_MESSAGE = 1 << 20
+MINE, OTHER = b"mine", b"other"
+"""What a system says of a run: that it makes it, or that it was started from something else."""
+
+_LOOK_SECONDS = 1.0
+_GRACE_SECONDS = 2.0
+
+
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[Path]:
+    """A server for all runs with UFT_SERVE = the socket this yields, which lies in `folder` (a short name, no other's).
+
+    All of it ends with the block.
+    """
+    path = folder / "serve"
+    server = subprocess.Popen(
+        [sys.executable, "-m", "recipes.verl_plugin.serve", str(path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        while not path.exists() and server.poll() is None:
+            select.select([], [], [], 0.05)
+        yield path
+    finally:
+        server.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(10 * _GRACE_SECONDS)
+        server.kill()
+        server.wait()
+        end_processes(processes_of(folder), _GRACE_SECONDS)
+
+
+def main() -> None:
+    """Bind, serve until the parent or a SIGTERM ends it, leave nothing behind."""
+    path, parent = Path(sys.argv[1]), os.getppid()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # Of a terminal: whoever started the server ends it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    # Under another name until it listens: whoever finds the socket can connect.
+    new = path.with_suffix(".new")
+    listener.bind(str(new))
+    listener.listen(128)
+    new.rename(path)
+    server = _Server(path.parent, parent)
+    with contextlib.ExitStack() as stack:
+        stack.callback(server.end_system)
+        if SHARED not in os.environ:
+            stack.enter_context(shared_server(path.parent, {**CPU, "PYTHONPATH": str(ROOT)}))
+        while server.has_parent():
+            if select.select([listener], [], [], _LOOK_SECONDS)[0]:
+                client, _ = listener.accept()
+                with client:
+                    server.make_run(client)
+
+
+class _Server:
+    """The system that is up, if one is, and what is between it and the client of a run."""
+
+    def __init__(self, folder: Path, parent: int) -> None:
+        self.folder, self.parent = folder, parent
+        self.system: socket.socket | None = None
+        self.numbers = count(1)
+
+    def has_parent(self) -> bool:
+        return os.getppid() == self.parent
+
+    def make_run(self, client: socket.socket) -> None:
+        """One run from beginning to end; the client is told its exit code."""
+        message, files, _, _ = socket.recv_fds(client, LONGEST_MESSAGE, 2)
+        if len(files) != 2:
+            return
+        try:
+            said = self._ask(client, message, files) if self.system else OTHER
+            # Without a word: it died while it waited for a run.
+            if said in (OTHER, b""):
+                self.end_system()
+                self.system = self._start(message, files)
+                said = self._ask(client, message, files)
+            if said == MINE:
+                said = self._next_word(client)
+        finally:
+            for file in files:
+                os.close(file)
+        if said != b"0":
+            self.end_system()
+        with contextlib.suppress(OSError):
+            client.send(said if said.isdigit() else DIED)
+
+    def _start(self, message: bytes, files: list[int]) -> socket.socket:
+        asked = json.loads(message)
+        place = self.folder / str(next(self.numbers))
+        place.mkdir()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        environment = {**asked["environment"], **marked_environment(self.folder)}
+        # The run's may be a folder that ends with it.
+        environment |= {"TMPDIR": str(place)} if "TMPDIR" in environment else {}
+        subprocess.Popen(
+            [*warm_command(os.environ[SHARED]), "-m", "recipes.verl_plugin.served", str(place)],
+            env=environment,
+            cwd=asked["folder"],
+            stdin=theirs.fileno(),
+            stdout=files[0],
+            stderr=files[1],
+            start_new_session=True,
+        )
+        theirs.close()
+        return ours
+
+    def _ask(self, client: socket.socket, message: bytes, files: list[int]) -> bytes:
+        assert self.system is not None
+        self.system.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * len(message) + 4096)
+        try:
+            socket.send_fds(self.system, [message], files)
+        except OSError:
+            return b""
+        return self._next_word(client)
+
+    def _next_word(self, client: socket.socket) -> bytes:
+        """What the system says next; STOPPED when the client, or the server's parent, is gone before."""
+        assert self.system is not None
+        while self.has_parent():
+            ready = select.select([self.system, client], [], [], _LOOK_SECONDS)[0]
+            if client in ready:
+                return STOPPED
+            if ready:
+                with contextlib.suppress(OSError):
+                    return self.system.recv(16)
+                return b""
+        return STOPPED
+
+    def end_system(self) -> None:
+        """End every process of the system that is up."""
+        if self.system is None:
+            return
+        self.system.close()
+        self.system = None
+        end_processes(processes_of(self.folder), _GRACE_SECONDS)
+        for place in self.folder.glob("[0-9]*"):
+            shutil.rmtree(place, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Runs that a server makes, one start for several, beside runs with starts of their own: the same to the digit."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.support import metrics, rollouts, run
+
+pytestmark = pytest.mark.e2e
+
+SIZES = ("--batch_size", "8", "--n_rollout", "4", "--val_size", "16", "--test_freq", "2", "--log_rollouts", "-1")
+RFT = ("--algo", "rft", "--T", "2", "--seed", "5", *SIZES)
+UFT = ("--algo", "uft", "--T_hint", "2", "--seed", "6", *SIZES)
+ANEW = "a start of its own"
+
+OF_THE_MACHINE = ("timing", "perf/", "actor/perf/")
+OF_THE_ENGINE = ("rollout_corr/", "training/rollout_")
+"""Log-probabilities as vLLM gives them: their last bits depend on which requests happened to share a batch."""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, small_data: Path, serve: dict[str, str]) -> Path:
+    """Five runs and one more, whose seconds are in files beside them."""
+    folder = tmp_path_factory.mktemp("runs")
+
+    def make(name: str, *flags: str, env: dict[str, str] | None = None) -> None:
+        began = time.monotonic()
+        run(folder / name, *flags, "--data", str(small_data), env=env)
+        (folder / f"{name}.seconds").write_text(str(time.monotonic() - began))
+
+    make("uft-served", *UFT, "--T", "2", env=serve)
+    make("rft-served", *RFT, env=serve)
+    # From its checkpoint, in workers that have just trained something else.
+    make("uft-served", *UFT, "--T", "3", "--resume", env=serve)
+    make("rft-again", *RFT, env=serve)
+    make("rft-own", *RFT)
+    make("uft-own", *UFT, "--T", "3")
+    make("longer", *RFT, "--max_response_length", "150", env=serve)
+    return folder
+
+
+def log(folder: Path) -> str:
+    return (folder / "log.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("served", "own"), [("rft-served", "rft-own"), ("rft-again", "rft-own"), ("uft-served", "uft-own")]
+)
+def test_a_served_run_is_one_with_a_start_of_its_own_to_the_digit(made: Path, served: str, own: str) -> None:
+    found, expected = metrics(made / served), metrics(made / own)
+    steps = range(4 if "uft" in own else 3)
+    assert sorted(found) == sorted(expected) == list(steps)
+    for step in steps:
+        left = {name for name in expected[step] if name.startswith((*OF_THE_MACHINE, *OF_THE_ENGINE))}
+        if not (served == "uft-served" and step == 2):  # where it was the last step once, and was validated
+            assert found[step].keys() == expected[step].keys()
+        kept = expected[step].keys() & found[step].keys() - left
+        assert len(kept) > 10
+        assert {name: found[step][name] for name in kept} == {name: expected[step][name] for name in kept}
+        for name in (name for name in left & found[step].keys() if name.startswith(OF_THE_ENGINE)):
+            assert found[step][name] == pytest.approx(expected[step][name], abs=1e-4), name
+        if step:
+            assert rollouts(made / served, step) == rollouts(made / own, step)
+    for part in ("last", "best"):
+        weights = [(made / name / "hf" / part / "model.safetensors").read_bytes() for name in (served, own)]
+        assert weights[0] == weights[1]
+    assert any(line["hint_tokens"] for line in rollouts(made / served, 1)) == ("uft" in own)
+
+
+def test_it_does_without_the_start(made: Path) -> None:
+    own, *served = (float((made / f"{name}.seconds").read_text()) for name in ("rft-own", "rft-served", "rft-again"))
+    assert min(served) < 0.7 * own
+    for name in ("uft-served", "rft-served", "rft-again"):
+        assert ANEW not in log(made / name)
+    assert "Started a local Ray instance" not in log(made / "rft-served")
+    assert log(made / "uft-served").count("Started a local Ray instance") == 1
+
+
+def test_a_run_that_the_system_is_too_small_for_gets_another_one(made: Path) -> None:
+    assert f"{ANEW}: longest differ" in log(made / "longer")
+    assert "Started a local Ray instance" in log(made / "longer")
+    # No answer of these steps is as long as the limit that was raised, so that raising it changes nothing.
+    for step in (1, 2):
+        assert max(line["gen_tokens"] for line in rollouts(made / "rft-own", step)) < 64
+        assert rollouts(made / "longer", step) == rollouts(made / "rft-own", step)
+    assert metrics(made / "longer")[2]["training/rollout_probs_diff_max"] < 1e-3
+
+
+def test_what_is_said_of_a_served_run_is_true(made: Path) -> None:
+    own, served = (json.loads((made / name / "summary.json").read_text()) for name in ("rft-own", "rft-again"))
+    same = ("algo", "model", "seed", "experiment_hash", "val/acc before", "val/acc last", "val/acc best", "best step")
+    assert {name: own[name] for name in same} == {name: served[name] for name in same}
+    assert 0.5 < served["peak_memory_bytes"] / own["peak_memory_bytes"] < 2
+    assert list((made / "rft-again" / "tensorboard").iterdir())
