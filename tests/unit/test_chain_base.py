@@ -161,10 +161,9 @@ def test_the_model_fits_its_tokenizer_its_size_limit_and_its_card(q: float) -> N
         assert found.steps_right == pytest.approx(claimed["steps_right"], abs=0.055)
         assert abs(found.steps_right - (q + (1 - q) / 4)) < 0.08
         assert found.format == pytest.approx(claimed["format"], abs=0.05)
-        # Only as far as it is given a solution it has one.
-        assert found.all_shown > 0.8
-        assert found.pass_1 < found.half_given < found.all_shown
-        assert found.pass_1 < found.half_shown < found.all_shown
+        # It seldom finds a solution, and follows one that it is shown: 3 samples of 128, and 4 standard errors of 32.
+        assert found.pass_1 < claimed["pass_1"] + 0.13
+        assert found.all_shown > 0.75
 
 
 def test_a_row_of_the_task_is_what_the_base_has_tokens_for() -> None:
