@@ -155,14 +155,14 @@ def test_the_model_fits_its_tokenizer_its_size_limit_and_its_card(q: float) -> N
     assert sum(file.stat().st_size for file in folder.iterdir()) < 10**6
     assert card["texts"]["q"] == q
     for space in SPACES:
-        found = measure(model, tokenizer, generate(32, 9, "test", space), samples=4)
+        found = measure(model, tokenizer, generate(32, 9, "test", space), samples=2)
         claimed = card["measured"][space.rule]["depth 10"]
-        # Four standard errors of a share of 1,280 steps.
-        assert found.steps_right == pytest.approx(claimed["steps_right"], abs=0.055)
-        assert abs(found.steps_right - (q + (1 - q) / 4)) < 0.08
+        # Four standard errors of a share of 640 steps.
+        assert found.steps_right == pytest.approx(claimed["steps_right"], abs=0.08)
+        assert abs(found.steps_right - (q + (1 - q) / 4)) < 0.1
         assert found.format == pytest.approx(claimed["format"], abs=0.05)
-        # It seldom finds a solution, and follows one that it is shown: 3 samples of 128, and 4 standard errors of 32.
-        assert found.pass_1 < claimed["pass_1"] + 0.13
+        # It seldom finds a solution, and follows one that it is shown.
+        assert found.pass_1 < claimed["pass_1"] + 0.2
         assert found.all_shown > 0.75
 
 

@@ -1,4 +1,4 @@
-"""Pre-training of a chain base in some two minutes of one idle core: first right steps, which show the rule, then others.
+"""Pre-training of a chain base, some two minutes of one idle core: first right steps, which show the rule, then others.
 What makes that enough: steps that are one token, numbers embedded as waves, short problems first, Muon."""
 
 from __future__ import annotations
