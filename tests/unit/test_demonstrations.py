@@ -19,7 +19,7 @@ from data_prep.prompt_styles import STYLES, restyle
 from data_prep.schema import ANSWER_CLOSES, ANSWER_OPENS, Row, read_rows, validate_row, write_rows
 from recipes.algorithms import algorithms
 from recipes.algorithms.base import At, Bare, Demonstration, Hint
-from recipes.datafiles import DataFiles
+from recipes.datafiles import DataFiles, locate
 from recipes.demonstrations import SOLVED, demonstrated, taught
 from recipes.experiment import Experiment, ExperimentError
 from recipes.hints.cut import as_record, draw_plans
@@ -216,3 +216,12 @@ def test_a_problem_without_a_solution_starts_from_the_bare_prompt_in_every_algor
             record = as_record(plan, 0)
             assert (record["length"], record["pieces"]) == (0, 0)
     assert At(1, 0).segments == 0
+
+
+def test_a_random_reward_trains_on_the_rows_of_a_run_without_it() -> None:
+    questions = str(Path(__file__).resolve().parents[2] / "examples/custom/questions.jsonl")
+    plain, control = (
+        build_experiment({"data": questions, **flags}, PROFILES["cpu"]) for flags in ({}, {"reward": "random"})
+    )
+    assert locate(control, Path("nowhere")) == locate(plain, Path("nowhere"))
+    assert control.hash != plain.hash

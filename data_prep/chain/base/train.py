@@ -1,5 +1,5 @@
-"""Pre-training of a chain base in about a minute of one idle core: first right steps, which show the rule, then others.
-What makes a minute enough: steps that are one token, numbers embedded as waves, short problems first, Muon."""
+"""Pre-training of a chain base, some two minutes of one idle core: first right steps, which show the rule, then others.
+What makes that enough: steps that are one token, numbers embedded as waves, short problems first, Muon."""
 
 from __future__ import annotations
 
