@@ -22,7 +22,7 @@ from tests.e2e.support import EMBEDDED, HINTS, RL, SEED, T_HINT, metrics, rollou
 pytestmark = pytest.mark.e2e
 
 
-@pytest.fixture(scope="module", params=["rft", "stage", "r3", "uft"])
+@pytest.fixture(scope="module", params=["stage", "r3", "rft", "uft"])
 def finished(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, small_data: Path, serve: dict[str, str]
 ) -> tuple[str, Path]:
