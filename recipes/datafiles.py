@@ -182,6 +182,8 @@ def check_training(experiment: Experiment, files: DataFiles, *, fetch: bool = Fa
             is_graded(experiment.reward)
         except Exception as error:  # whatever importing a user's file raises, in its worker
             raise ExperimentError(f"--reward {experiment.reward}: {error}") from None
+    if experiment.reward == RANDOM:  # pays what it likes; the data are judged by their own
+        experiment = replace(experiment, reward=None)
     tokenizer = stored_tokenizer(experiment.model, fetch=fetch)
     refuse_unpaid_solutions(experiment, files.train, tokenizer)
     refuse_paid_hints(experiment, files.train, tokenizer)

@@ -20,7 +20,7 @@ from recipes.reproduce import PRESETS as TABLES
 from recipes.resolve import build_experiment, default_profile, find_algorithm
 from recipes.settings import GROUPS, From, Setting, as_text, declared
 from recipes.tasks import TASKS
-from reward_fns import REWARDS
+from reward_fns import RANDOM, REWARDS
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/flags.md"
 
@@ -29,7 +29,7 @@ _NAMES: dict[str, Callable[[], Mapping[str, str]]] = {
     "data": lambda: {each.name: each.title for each in TASKS.values()},
     "profile": lambda: {each.name: each.title for each in PROFILES.values()},
     "prompt_style": lambda: {each.name: each.title for each in STYLES.values()},
-    "reward": lambda: dict.fromkeys(REWARDS, ""),
+    "reward": lambda: {**dict.fromkeys(REWARDS, ""), RANDOM: "a control for any task"},
     "logger": lambda: dict.fromkeys(LOGGERS, ""),
     "reproduce": lambda: {name: preset["title"] for name, preset in TABLES.items()},
     "pipeline": lambda: dict.fromkeys(PIPELINES, ""),

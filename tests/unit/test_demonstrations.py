@@ -19,7 +19,7 @@ from data_prep.prompt_styles import STYLES, restyle
 from data_prep.schema import ANSWER_CLOSES, ANSWER_OPENS, Row, read_rows, validate_row, write_rows
 from recipes.algorithms import algorithms
 from recipes.algorithms.base import At, Bare, Demonstration, Hint
-from recipes.datafiles import DataFiles, locate
+from recipes.datafiles import DataFiles, check_training, locate
 from recipes.demonstrations import SOLVED, demonstrated, taught
 from recipes.experiment import Experiment, ExperimentError
 from recipes.hints.cut import as_record, draw_plans
@@ -225,3 +225,18 @@ def test_a_random_reward_trains_on_the_rows_of_a_run_without_it() -> None:
     )
     assert locate(control, Path("nowhere")) == locate(plain, Path("nowhere"))
     assert control.hash != plain.hash
+
+
+def test_a_random_reward_does_not_judge_the_data(tmp_path: Path) -> None:
+    """Half of all hints alone would score, and half of the solutions would not."""
+    experiment, files = made(tmp_path, reward="random")
+    check_training(experiment, files)
+    with pytest.raises(ExperimentError, match="scores below"):
+        check_training(experiment, replace(files, train=_unsolved(files, tmp_path)))
+
+
+def _unsolved(files: DataFiles, folder: Path) -> Path:
+    """The rows with each solution of another problem."""
+    rows, _ = rewritten(CHAINS, Demonstrations(whose="sham"), 0)
+    write_rows(folder / "unsolved.parquet", rows)
+    return folder / "unsolved.parquet"
