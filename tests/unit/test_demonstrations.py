@@ -231,12 +231,7 @@ def test_a_random_reward_does_not_judge_the_data(tmp_path: Path) -> None:
     """Half of all hints alone would score, and half of the solutions would not."""
     experiment, files = made(tmp_path, reward="random")
     check_training(experiment, files)
-    with pytest.raises(ExperimentError, match="scores below"):
-        check_training(experiment, replace(files, train=_unsolved(files, tmp_path)))
-
-
-def _unsolved(files: DataFiles, folder: Path) -> Path:
-    """The rows with each solution of another problem."""
-    rows, _ = rewritten(CHAINS, Demonstrations(whose="sham"), 0)
-    write_rows(folder / "unsolved.parquet", rows)
-    return folder / "unsolved.parquet"
+    unsolved = tmp_path / "unsolved.parquet"
+    write_rows(unsolved, rewritten(CHAINS, Demonstrations(whose="sham"), 0)[0])
+    with pytest.raises(ExperimentError, match="does not accept the data's own solutions"):
+        check_training(experiment, replace(files, train=unsolved))
