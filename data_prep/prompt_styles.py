@@ -27,6 +27,9 @@ _AFTER_EXAMPLE = " </answer>."
 ASSISTANT_STARTS = "Let me solve this step by step.\n<think> "
 _CLOSING = _AFTER_EXAMPLE + "\nAssistant: " + ASSISTANT_STARTS
 
+# Every form the mathematics reward reads begins so: \boxed{7}, \boxed {7}, \boxed 7, \fbox{7}, \framebox{7}.
+_BOX = re.compile(r"\\(?:boxed|fbox|framebox)")
+
 # Base models are prompted with plain text: the content of the message, after the tokenizer's own first token if it has
 # one (Llama's models need theirs).
 PLAIN_TEMPLATE = "{{ bos_token or '' }}{% for message in messages %}{{ message['content'] }}{% endfor %}"
@@ -199,13 +202,12 @@ def restyle(row: Row, style: PromptStyle, where: str) -> Row:
 
 def _before_the_first_box(hint: Sequence[str]) -> list[str]:
     """The segments that end before the first box begins; none if the first segment holds it."""
-    # Every form the mathematics reward reads (\boxed{7}, \boxed {7}, \boxed 7) begins so. The first box and not the
-    # last: an earlier one may hold the answer too. In the joined text, since a box may begin in one segment and end in
-    # the next: given its beginning, a model would only have to close it.
-    box = "".join(hint).find("\\boxed")
-    if box < 0:
+    # The first box and not the last: an earlier one may hold the answer too. In the joined text, since a box may begin
+    # in one segment and end in the next: given its beginning, a model would only have to close it.
+    box = _BOX.search("".join(hint))
+    if box is None:
         return list(hint)
-    return [segment for segment, end in zip(hint, accumulate(map(len, hint)), strict=True) if end <= box]
+    return [segment for segment, end in zip(hint, accumulate(map(len, hint)), strict=True) if end <= box.start()]
 
 
 def restyle_file(source: Path, target: Path, style: PromptStyle) -> None:

@@ -64,6 +64,7 @@ _KNIGHTS = (
     (["Emma", "Liam"], [False, True], "Liam's words hold."),
     (["Ava", "Noah", "Mia"], [True, True, False], "Mia contradicts herself."),
 )
+_CHAINS = ((2, [1, 3], [3, 2]), (0, [2, 2, 1], [2, 0, 1]), (3, [1, 1, 1], [0, 1, 2]))
 _CHOICES = (("B", "Sound needs matter."), ("D", "It is the largest."), ("A", "The sum is even."))
 _FACTS = (
     ("What is the capital of France?", "It lies on the Seine.", "Paris"),
@@ -111,6 +112,17 @@ _OWN = {
     "kk_logic": [
         AuditRow("Who is what?", hint, _roles(n, k), {"names": n, "solution": k}, TAGS, "kk_logic")
         for n, k, hint in _KNIGHTS
+    ],
+    "chain": [
+        AuditRow(
+            f"Start at {start} and add {', '.join(map(str, moves))} in turn, modulo 4.",
+            "One after the other.\n",
+            " ".join(f"({n}) {state}" for n, state in enumerate(states, 1)),
+            {"rule": "sum", "states": 4, "table": 0, "start": start, "inputs": moves, "solution": states},
+            TAGS,
+            "chain",
+        )
+        for start, moves, states in _CHAINS
     ],
     "choice": [
         AuditRow("Which is right?", hint, letter, {"choice": letter}, TAGS, "vnhsge") for letter, hint in _CHOICES

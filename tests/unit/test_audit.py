@@ -131,7 +131,7 @@ def test_rows_of_a_users_file(tmp_path: Path) -> None:
     [
         (["nothing_known"], "no rows to try nothing_known on"),
         (["verl:sandbox_fusion"], "it needs a sandbox server"),
-        (["verl:nothing"], "known: countdown"),
+        (["verl:nothing"], "known: chain, countdown"),
         (["not_there.py:reward"], "cannot be loaded: .*there is no file"),
     ],
 )

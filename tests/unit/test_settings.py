@@ -44,7 +44,11 @@ ALGORITHM = Algorithm(name="mine", title="", paper="", equation="", stages=("rl"
 
 def text_for(setting: Setting) -> str:
     """Some value of it that is not its default."""
-    return setting.choices[-1] if setting.choices else {int: "7", float: "0.75", bool: "false"}.get(setting.kind, "x,y")
+    if setting.choices:
+        return setting.choices[-1]
+    if setting.metavar == "N,N":
+        return "3,5"
+    return {int: "7", float: "0.75", bool: "false"}.get(setting.kind, "x,y")
 
 
 def own(folder: Path, name: str = "calm") -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from data_prep import countdown, kk_logic
 from data_prep import math as math_data
+from data_prep.chain import files as chain
 from data_prep.prompt_styles import STYLES, restyle
 from data_prep.schema import read_rows, write_rows
 from data_prep.tokens import decode_response, encode_given
@@ -108,6 +109,7 @@ def test_a_hint_that_scores_anything_by_a_reward_of_ours_is_refused_by_a_dry_run
 def tasks(tmp_path_factory: pytest.TempPathFactory, data: Path) -> dict[str, list[Any]]:
     folder = tmp_path_factory.mktemp("tasks")
     kk_logic.prepare(folder / "kk_logic", n_train=40, n_test=8, seed=0)
+    chain.prepare(folder / "chain", n_train=40, n_test=8, seed=0)
     solutions = [
         "First, $3 + 4 = 7$. So the answer is $\\boxed{7}$.",
         "The answer is $\\boxed{7}$. To check, $7 - 4 = 3$.",
@@ -121,6 +123,7 @@ def tasks(tmp_path_factory: pytest.TempPathFactory, data: Path) -> dict[str, lis
     return {
         "countdown": list(read_rows(data / "train.parquet")),
         "kk_logic": list(read_rows(folder / "kk_logic/train.parquet")),
+        "chain": list(read_rows(folder / "chain/train.parquet")),
         "math": rows,
     }
 
