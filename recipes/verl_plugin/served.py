@@ -6,6 +6,7 @@ code that builds them in a start of its own. The engine is sent the new weights,
 """
 
 import faulthandler
+import gc
 import json
 import os
 import select
@@ -47,6 +48,8 @@ class ServedTrainer(UnifiedTrainer):
         self._up = up
 
     def _setup(self) -> None:
+        # datasets would fork this process: see `make_run`.
+        self.config.data.filter_overlong_prompts_workers = None
         if not self._up:
             super()._setup()
             self._up.update(vars(self))
@@ -93,7 +96,11 @@ class System:
         return config
 
     def make_run(self, config: DictConfig) -> None:
-        """Train. Raises what training raises."""
+        """Train. Raises what training raises.
+
+        Afterwards nothing of the run that holds on to Ray is left for the garbage collector to find: it might do so in
+        a fork of this process, which then writes into the parent's connections and leaves Ray hanging for good.
+        """
         if not ray.is_initialized():
             # verl's way into Ray, with nothing to run there: the training loop is in this process.
             nobody = SimpleNamespace(run=SimpleNamespace(remote=lambda _: ray.put(None)))
@@ -105,6 +112,8 @@ class System:
         train(trainer)
         for worker in trainer.agent_loop_manager.agent_loop_workers:
             ray.kill(worker)
+        del trainer, worker
+        gc.collect()
         for partition, rows in (tq.kv_list() or {}).items():
             if rows:
                 tq.kv_clear(keys=list(rows), partition_id=partition)

@@ -80,6 +80,7 @@ def test_code_of_the_users_own_that_has_changed_takes_another_start(model: Path,
 def test_verl_still_starts_in_the_parts_that_a_served_trainer_repeats() -> None:
     from verl.single_controller.ray.base import create_colocated_worker_cls
     from verl.trainer.ppo.v1 import get_trainer_cls
+    from verl.utils.dataset.rl_dataset import RLHFDataset
 
     source = inspect.getsource(get_trainer_cls("sync")._setup)
     parts = (
@@ -95,4 +96,6 @@ def test_verl_still_starts_in_the_parts_that_a_served_trainer_repeats() -> None:
     )
     places = [source.index(part) for part in parts]
     assert places == sorted(places), "PPOTrainer._setup changed: mend recipes/verl_plugin/served.py"
+    # Without a fork where the setting is null.
+    assert "num_proc=self.num_workers" in inspect.getsource(RLHFDataset.maybe_filter_out_long_prompts)
     assert "self.worker_dict[key] = user_defined_cls(" in inspect.getsource(create_colocated_worker_cls)
