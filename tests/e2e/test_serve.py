@@ -71,6 +71,7 @@ def test_a_served_run_is_one_with_a_start_of_its_own_to_the_digit(made: Path, se
 
 def test_it_does_without_the_start(made: Path) -> None:
     own, *served = (float((made / f"{name}.seconds").read_text()) for name in ("rft-own", "rft-served", "rft-again"))
+    # Measured: a third of it on an idle machine (docs/performance.md); what shares the machine is in both.
     assert min(served) < 0.7 * own
     for name in ("uft-served", "rft-served", "rft-again"):
         assert ANEW not in log(made / name)
@@ -78,7 +79,8 @@ def test_it_does_without_the_start(made: Path) -> None:
         assert "Filtering prompts" in log(made / name)
         assert "num_proc=" not in log(made / name)
     assert "Started a local Ray instance" not in log(made / "rft-served")
-    assert log(made / "uft-served").count("Started a local Ray instance") == 1
+    # None where the runs of another file have started the system already.
+    assert log(made / "uft-served").count("Started a local Ray instance") <= 1
 
 
 def test_a_run_that_the_system_is_too_small_for_gets_another_one(made: Path) -> None:
