@@ -30,6 +30,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import setproctitle
 import wrapt
 
 from recipes.verl_plugin.warm_client import MOST_FILES, write_spawn
@@ -66,6 +67,9 @@ def main() -> None:
     sys.modules["ray"] = None  # type: ignore[assignment]
     for module in MODULES + ENGINE:
         importlib.import_module(module)
+    # Finds the arguments in memory by way of the environment, which a worker replaces: too late there, and vLLM's
+    # engine would bear no name for the run's supervisor to know it by.
+    setproctitle.getproctitle()
     del sys.modules["ray"]
     assert not any(name.startswith("ray.") for name in sys.modules)
     _serve(listener, parent)

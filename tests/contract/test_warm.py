@@ -15,7 +15,7 @@ import pytest
 
 from recipes.verl_plugin import warm_client
 from recipes.verl_plugin.warm_client import SHARED, command, py_executable, shared_server, socket_of
-from recipes.watch.processes import marked_environment, processes_of
+from recipes.watch.processes import marked_environment, name_of, processes_of
 from tests.front_checks import ROOT
 
 pytestmark = pytest.mark.contract
@@ -76,6 +76,20 @@ def test_the_client_lives_as_long_as_its_worker(folder: Path) -> None:
     assert client.poll() is None
     worker.kill()
     assert client.wait(10) == -signal.SIGKILL
+
+
+def test_a_worker_shows_the_title_it_gives_itself(folder: Path) -> None:
+    """By its title a run's supervisor knows a dead engine."""
+    (folder / "titled.py").write_text(
+        "import os, setproctitle, time; setproctitle.setproctitle('VLLM::EngineCore'); print(os.getpid(), flush=True)\n"
+        "time.sleep(600)"
+    )
+    client = subprocess.Popen([*command(socket_of(folder)), str(folder / "titled.py")], stdout=subprocess.PIPE)
+    assert client.stdout is not None
+    worker = psutil.Process(int(client.stdout.readline()))
+    assert name_of(worker) == "VLLM::EngineCore"
+    worker.kill()
+    client.wait(10)
 
 
 def test_a_shared_servers_workers_have_their_own_runs_mark_and_end_codes(tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 import torch
 
 from data_prep import countdown
@@ -142,6 +143,31 @@ def without_times(data: dict[str, float]) -> dict[str, float]:
     """Metrics that a run is expected to repeat."""
     kept = ("uft/", "critic/score", "reward/", "val/acc", "actor/hint_nll", "actor/pg_loss", "train/loss", "val/loss")
     return {name: value for name, value in data.items() if name.startswith(kept)}
+
+
+OF_THE_MACHINE = ("timing", "perf/", "actor/perf/")
+OF_THE_ENGINE = ("rollout_corr/", "training/rollout_")
+"""Log-probabilities as vLLM gives them: their last bits depend on which requests happened to share a batch."""
+
+
+def expect_same_run(run: Path, other: Path, but: Collection[int] = ()) -> None:
+    """The same steps, metrics, rollouts and weights to the digit; at steps of `but` one may have more metrics."""
+    found, expected = metrics(run), metrics(other)
+    assert sorted(found) == sorted(expected)
+    for step in expected:
+        if step not in but:
+            assert found[step].keys() == expected[step].keys()
+        shared = expected[step].keys() & found[step].keys()
+        exact = {name for name in shared if not name.startswith((*OF_THE_MACHINE, *OF_THE_ENGINE))}
+        assert len(exact) > 10
+        assert {name: found[step][name] for name in exact} == {name: expected[step][name] for name in exact}
+        for name in (name for name in shared if name.startswith(OF_THE_ENGINE)):
+            assert found[step][name] == pytest.approx(expected[step][name], abs=1e-4), name
+        if step:
+            assert rollouts(run, step) == rollouts(other, step)
+    for part in ("last", "best"):
+        one, two = ((folder / "hf" / part / "model.safetensors").read_bytes() for folder in (run, other))
+        assert one == two
 
 
 CHAT_TEMPLATE = (

@@ -6,18 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.support import metrics, rollouts, run
+from tests.e2e.support import expect_same_run, metrics, rollouts, run
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.extended]
 
 SIZES = ("--batch_size", "8", "--n_rollout", "4", "--val_size", "16", "--test_freq", "2", "--log_rollouts", "-1")
 RFT = ("--algo", "rft", "--T", "2", "--seed", "5", *SIZES)
 UFT = ("--algo", "uft", "--T_hint", "2", "--seed", "6", *SIZES)
 ANEW = "a start of its own"
-
-OF_THE_MACHINE = ("timing", "perf/", "actor/perf/")
-OF_THE_ENGINE = ("rollout_corr/", "training/rollout_")
-"""Log-probabilities as vLLM gives them: their last bits depend on which requests happened to share a batch."""
 
 
 @pytest.fixture(scope="module")
@@ -49,23 +45,8 @@ def log(folder: Path) -> str:
     ("served", "own"), [("rft-served", "rft-own"), ("rft-again", "rft-own"), ("uft-served", "uft-own")]
 )
 def test_a_served_run_is_one_with_a_start_of_its_own_to_the_digit(made: Path, served: str, own: str) -> None:
-    found, expected = metrics(made / served), metrics(made / own)
-    steps = range(4 if "uft" in own else 3)
-    assert sorted(found) == sorted(expected) == list(steps)
-    for step in steps:
-        left = {name for name in expected[step] if name.startswith((*OF_THE_MACHINE, *OF_THE_ENGINE))}
-        if not (served == "uft-served" and step == 2):  # where it was the last step once, and was validated
-            assert found[step].keys() == expected[step].keys()
-        kept = expected[step].keys() & found[step].keys() - left
-        assert len(kept) > 10
-        assert {name: found[step][name] for name in kept} == {name: expected[step][name] for name in kept}
-        for name in (name for name in left & found[step].keys() if name.startswith(OF_THE_ENGINE)):
-            assert found[step][name] == pytest.approx(expected[step][name], abs=1e-4), name
-        if step:
-            assert rollouts(made / served, step) == rollouts(made / own, step)
-    for part in ("last", "best"):
-        weights = [(made / name / "hf" / part / "model.safetensors").read_bytes() for name in (served, own)]
-        assert weights[0] == weights[1]
+    # Where the resumed one's first part ended, it was validated.
+    expect_same_run(made / served, made / own, but={2} if served == "uft-served" else set())
     assert any(line["hint_tokens"] for line in rollouts(made / served, 1)) == ("uft" in own)
 
 
@@ -77,7 +58,6 @@ def test_it_does_without_the_start(made: Path) -> None:
         # The first one may have found a system of another file's runs that did not fit.
         assert ANEW not in log(made / name) or name == "uft-served"
         # A fork of the process that holds Ray may write into its connections, and leave it hanging.
-        assert "Filtering prompts" in log(made / name)
         assert "num_proc=" not in log(made / name)
     assert "Started a local Ray instance" not in log(made / "rft-served")
     # None where the runs of another file have started the system already.
