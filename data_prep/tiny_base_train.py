@@ -7,7 +7,7 @@ import itertools
 import math
 import random
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,43 +25,64 @@ NUMBER_PERIODS = (2, 3, 4, 5, 7, 10, 13, 20, 33, 50, 100, 200, 400, 1000)
 
 
 @dataclass(frozen=True)
-class TrainSettings:
-    """Shape of the model and of its training; `batch_size` counts rows, one problem each."""
+class Shape:
+    """A tiny model and its training; `batch_size` counts rows, one problem each."""
 
-    steps: int = 2000
-    batch_size: int = 16
+    steps: int
+    batch_size: int
+    hidden_size: int
+    intermediate_size: int
+    layers: int
     matrix_lr: float = 0.02
     vector_lr: float = 3e-3
     warmup_steps: int = 50
-    decay_share: float = 0.5
     weight_decay: float = 0.05
-    hidden_size: int = 128
-    intermediate_size: int = 384
-    layers: int = 3
     head_dim: int = 32
     context: int = 4096
 
 
-def build_model(tokenizer: PreTrainedTokenizerFast, settings: TrainSettings) -> LlamaForCausalLM:
-    """An untrained model in float32, drawn from torch's global generator, vocabulary exactly the tokenizer's."""
-    heads = settings.hidden_size // settings.head_dim
+@dataclass(frozen=True)
+class TrainSettings(Shape):
+    """The embedded countdown base's."""
+
+    steps: int = 2000
+    batch_size: int = 16
+    hidden_size: int = 128
+    intermediate_size: int = 384
+    layers: int = 3
+    decay_share: float = 0.5
+
+
+def llama(tokenizer: PreTrainedTokenizerFast, shape: Shape, **options: Any) -> LlamaForCausalLM:
+    """An untrained model in float32, drawn from torch's global generator, vocabulary exactly the tokenizer's.
+
+    Args:
+        options: of its LlamaConfig, beside the shape's.
+    """
+    heads = shape.hidden_size // shape.head_dim
     # Llama and not Qwen2: transformers 5 rebuilds the tokenizer of every qwen2 checkpoint with Qwen's own splitting
     # rules, whatever tokenizer.json says. The two differ by three bias vectors a layer.
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=settings.hidden_size,
-        intermediate_size=settings.intermediate_size,
-        num_hidden_layers=settings.layers,
+        hidden_size=shape.hidden_size,
+        intermediate_size=shape.intermediate_size,
+        num_hidden_layers=shape.layers,
         num_attention_heads=heads,
         num_key_value_heads=heads,
-        head_dim=settings.head_dim,
-        max_position_embeddings=settings.context,
+        head_dim=shape.head_dim,
+        max_position_embeddings=shape.context,
         tie_word_embeddings=True,
+        **options,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    model = LlamaForCausalLM(config)
+    return LlamaForCausalLM(config)
+
+
+def build_model(tokenizer: PreTrainedTokenizerFast, settings: TrainSettings) -> LlamaForCausalLM:
+    """An untrained model in float32, drawn from torch's global generator, vocabulary exactly the tokenizer's."""
+    model = llama(tokenizer, settings)
     _embed_numbers_as_waves(model, tokenizer)
     return model
 
@@ -76,15 +97,31 @@ def train(
 ) -> None:
     """Trains `model` in place; no chain states a problem in `exclude` together with its solution."""
     batches = _batches(tokenizer, settings, chains, random.Random(f"tiny base {seed}"), exclude)
-    optimizers = _optimizers(model, settings)
+    fit(model, settings, torch.optim.Muon, lambda step: _schedule(step, settings), batches)
+
+
+def fit(
+    model: LlamaForCausalLM,
+    shape: Shape,
+    matrix_optimizer: Callable[..., torch.optim.Optimizer],
+    scale: Callable[[int], float],
+    batches: Iterable[tuple[Tensor, int]],
+) -> None:
+    """Trains `model` in place for `shape.steps` steps.
+
+    Args:
+        matrix_optimizer: of all matrices but the embedding, which AdamW takes with the vectors.
+        scale: of the learning rates, by step from 0.
+        batches: (tokens, prompt length), see `response_loss`.
+    """
+    optimizers = _optimizers(model, shape, matrix_optimizer)
     peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
     started = time.monotonic()
     model.train()
-    for step, (tokens, prompt_length) in zip(range(settings.steps), batches, strict=False):
-        scale = _schedule(step, settings)
+    for step, (tokens, prompt_length) in zip(range(shape.steps), batches, strict=False):
         for optimizer, rates in zip(optimizers, peaks, strict=True):
             for group, peak in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = peak * scale
+                group["lr"] = peak * scale(step)
         loss = response_loss(model, tokens, prompt_length)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -124,13 +161,15 @@ def _batches(
         yield torch.tensor(rows), prompt_length
 
 
-def _optimizers(model: LlamaForCausalLM, settings: TrainSettings) -> list[torch.optim.Optimizer]:
+def _optimizers(
+    model: LlamaForCausalLM, shape: Shape, matrix_optimizer: Callable[..., torch.optim.Optimizer]
+) -> list[torch.optim.Optimizer]:
     embedding = model.model.embed_tokens.weight
     matrices = [weight for weight in model.parameters() if weight.ndim == 2 and weight is not embedding]
     others = [embedding, *(weight for weight in model.parameters() if weight.ndim == 1)]
     return [
-        torch.optim.Muon(matrices, lr=settings.matrix_lr, weight_decay=settings.weight_decay),
-        torch.optim.AdamW(others, lr=settings.vector_lr, betas=(0.9, 0.98), weight_decay=0.0),
+        matrix_optimizer(matrices, lr=shape.matrix_lr, weight_decay=shape.weight_decay),
+        torch.optim.AdamW(others, lr=shape.vector_lr, betas=(0.9, 0.98), weight_decay=0.0),
     ]
 
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 
 import math
 import random
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from torch import Tensor
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from data_prep.chain.base.texts import TextSettings, batch
 from data_prep.chain.base.tokenizer import DEEPEST, ENTRY, INPUT, STATES, STEP, stepped
-from data_prep.tiny_base_train import response_loss
+from data_prep.tiny_base_train import Shape, fit, llama
 
 # Periods of the waves that a step's number begins with: n -> n + 1, the way from one step to the next, is a rotation.
 # Found by random search, so that no two of the numbers look alike: the cosine between any of them is at most .14.
@@ -23,50 +22,32 @@ PERIODS = (2.26, 2.4, 2.54, 3.46, 3.82, 4.25, 12.2, 18.57)
 
 
 @dataclass(frozen=True)
-class TrainSettings:
-    """Shape of the model and of its training; of the steps the first `right_share` see only right solutions, and the
-    first `growing_share` problems that grow to their full depth."""
+class TrainSettings(Shape):
+    """Of the steps the first `right_share` see only right solutions, and the first `growing_share` problems that grow
+    to their full depth."""
 
     steps: int = 1400
     batch_size: int = 32
-    matrix_lr: float = 0.02
-    vector_lr: float = 3e-3
-    warmup_steps: int = 50
-    right_share: float = 0.6
-    second_rate: float = 0.2
-    growing_share: float = 0.35
-    weight_decay: float = 0.05
     hidden_size: int = 64
     intermediate_size: int = 192
     layers: int = 2
-    head_dim: int = 32
+    right_share: float = 0.6
+    second_rate: float = 0.2
+    growing_share: float = 0.35
     # Attention here goes by number, not by distance: a base that turns few dimensions.
     rope_theta: float = 1e6
     initializer_range: float = 0.12
     sharpness: float = 2.0
-    context: int = 4096
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast, settings: TrainSettings) -> LlamaForCausalLM:
     """An untrained model in float32, drawn from torch's global generator, vocabulary exactly the tokenizer's."""
-    heads = settings.hidden_size // settings.head_dim
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=settings.hidden_size,
-        intermediate_size=settings.intermediate_size,
-        num_hidden_layers=settings.layers,
-        num_attention_heads=heads,
-        num_key_value_heads=heads,
-        head_dim=settings.head_dim,
-        max_position_embeddings=settings.context,
+    model = llama(
+        tokenizer,
+        settings,
         rope_parameters={"rope_type": "default", "rope_theta": settings.rope_theta},
         initializer_range=settings.initializer_range,
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
     )
-    model = LlamaForCausalLM(config)
     _embed_by_parts(model, tokenizer, settings.initializer_range)
     _look_for_the_next_number(model, settings)
     return model
@@ -119,49 +100,27 @@ def train(
     seed: int,
 ) -> None:
     """Trains `model` in place."""
-    rng = random.Random(f"chain base {seed}")
-    optimizers = _optimizers(model, settings)
-    peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
-    started = time.monotonic()
-    model.train()
-    for number in range(settings.steps):
-        scale = _schedule(number / settings.steps, settings) * min(1.0, (number + 1) / settings.warmup_steps)
-        for optimizer, rates in zip(optimizers, peaks, strict=True):
-            for group, peak in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = peak * scale
-        now = replace(texts, q=1.0) if number < settings.right_share * settings.steps else texts
-        deepest = (
-            texts.depths[0] + 2 + round(texts.depths[1] * number / max(1, settings.growing_share * settings.steps))
-        )
-        tokens, prompt_length = batch(tokenizer, now, settings.batch_size, deepest, rng)
-        loss = response_loss(model, tokens, prompt_length)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
-        if (number + 1) % 200 == 0:
-            print(f"step {number + 1}: loss {loss.item():.4f}, {time.monotonic() - started:.0f} s", flush=True)
-    model.eval()
+    batches = _batches(tokenizer, settings, texts, random.Random(f"chain base {seed}"))
+    fit(model, settings, Muon32, lambda step: _scale(step, settings), batches)
 
 
-def _schedule(share: float, settings: TrainSettings) -> float:
+def _batches(
+    tokenizer: PreTrainedTokenizerFast, settings: TrainSettings, texts: TextSettings, rng: random.Random
+) -> Iterator[tuple[Tensor, int]]:
+    for step in range(settings.steps):
+        now = replace(texts, q=1.0) if step < settings.right_share * settings.steps else texts
+        deepest = texts.depths[0] + 2 + round(texts.depths[1] * step / max(1, settings.growing_share * settings.steps))
+        yield batch(tokenizer, now, settings.batch_size, deepest, rng)
+
+
+def _scale(step: int, settings: TrainSettings) -> float:
     """Constant, then falling to `second_rate` where half-right steps begin (a full rate would unlearn the rule from
-    them), then falling to nearly zero."""
-    begins, second = settings.right_share, settings.second_rate
+    them), then falling to nearly zero; all of it after a linear warm-up."""
+    share, begins, second = step / settings.steps, settings.right_share, settings.second_rate
+    warm = min(1.0, (step + 1) / settings.warmup_steps)
     if share >= begins:
-        return second * max(0.01, (1 - share) / (1 - begins))
-    return max(second, min(1.0, 1 - (1 - second) * (share / begins - 0.5) / 0.5))
-
-
-def _optimizers(model: LlamaForCausalLM, settings: TrainSettings) -> list[torch.optim.Optimizer]:
-    embedding = model.model.embed_tokens.weight
-    matrices = [weight for weight in model.parameters() if weight.ndim == 2 and weight is not embedding]
-    others = [embedding, *(weight for weight in model.parameters() if weight.ndim == 1)]
-    return [
-        Muon32(matrices, lr=settings.matrix_lr, weight_decay=settings.weight_decay),
-        torch.optim.AdamW(others, lr=settings.vector_lr, betas=(0.9, 0.98), weight_decay=0.0),
-    ]
+        return warm * second * max(0.01, (1 - share) / (1 - begins))
+    return warm * max(second, min(1.0, 1 - (1 - second) * (share / begins - 0.5) / 0.5))
 
 
 class Muon32(torch.optim.Optimizer):
