@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # One command that gives this machine its pinned stack (CPU or CUDA, detected) and says what the machine can run.
-# Safe to run again: it does nothing when the stack is in place, and mends what is not.
+# Safe to run again: it does nothing when the stack is in place, and fixes what is not.
 set -euo pipefail
 
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -33,7 +33,7 @@ TEXT
 say() { printf '%s\n' "$*"; }
 die() { # die WHAT FIX
   printf '\ninstall.sh: %s\n' "$1" >&2
-  if [ -n "${2:-}" ]; then printf 'To mend it: %s\n' "$2" >&2; fi
+  if [ -n "${2:-}" ]; then printf 'To fix it: %s\n' "$2" >&2; fi
   exit 1
 }
 wrong_use() {
@@ -203,7 +203,7 @@ explain() { # explain LOGFILE STATUS: which package, why, what to do, from pip's
     fix="install a compiler and Python's headers (apt install build-essential python3-dev); for flash-attn also the CUDA toolkit (nvcc)"
   elif grep -qE 'Permission denied|Read-only file system' "$log"; then
     why="the environment is not writable"
-    fix="use an environment of your own (deactivate this one and run again) or mend the permissions of $env_dir"
+    fix="use an environment of your own (deactivate this one and run again) or fix the permissions of $env_dir"
   elif [ "$2" = 137 ]; then
     why="it was killed, most likely for want of memory"
     fix="close other programs and run this again"
@@ -337,7 +337,7 @@ if [ "$dry_run" != 1 ] && [ "$new_env" = 0 ] && [ "$force" = 0 ] && [ -z "$make_
   say ""
   if doctor; then exit 0; fi
   say ""
-  say "Something changed since it was installed; mending it."
+  say "Something changed since it was installed; fixing it."
 fi
 
 # --- doing it ---------------------------------------------------------------------------------------------------------
@@ -370,7 +370,7 @@ fingerprint >"$stamp"
 say "Installed in $((SECONDS - began)) s. Checking it."
 say ""
 if ! doctor; then
-  die "the stack is installed, but the table above asks for mending" "rm -rf '$env_dir' and run this again; if it stays, send the table and $LOG with your report"
+  die "the stack is installed, but the table above shows what does not fit" "rm -rf '$env_dir' and run this again; if it stays, send the table and $LOG with your report"
 fi
 say ""
 say "Ready: python run.py --help"

@@ -108,14 +108,14 @@ def _truth_problems(row: Row, number: int, layout: Layout, name: str | None) -> 
 
     reward = name or SOURCES.get(source)
     if reward is None:
-        mend = f"use one of {', '.join(BUILT_IN)}, or {_NAME_ONE}"
-        return [Problem("no reward judges rows of this source", mend, number, "data_source", shown(source))]
+        fix = f"use one of {', '.join(BUILT_IN)}, or {_NAME_ONE}"
+        return [Problem("no reward judges rows of this source", fix, number, "data_source", shown(source))]
     try:
         import_module(f"reward_fns.{reward}").read_ground_truth(row["reward_model"]["ground_truth"])
     except ValueError as error:
         column = layout.ground_truth or layout.numbers or layout.answer or "reward_model"
-        mend = f"mend the row or {_NAME_ONE}"
-        return [Problem(f"the {reward} reward cannot use this", mend, number, column, shorten(str(error), 200))]
+        fix = f"fix the row or {_NAME_ONE}"
+        return [Problem(f"the {reward} reward cannot use this", fix, number, column, shorten(str(error), 200))]
     return []
 
 
@@ -124,13 +124,13 @@ def _type_problems(rows: Sequence[Row], numbers: Sequence[int]) -> list[Problem]
     truths = [row["reward_model"]["ground_truth"] for row in rows]
     if not truths or _storable(truths):
         return []
-    what, mend = "ground_truth is of another type than in the first row", "give all rows one type, texts for example"
+    what, fix = "ground_truth is of another type than in the first row", "give all rows one type, texts for example"
     found = [
-        Problem(what, mend, number, "reward_model", shown(truth))
+        Problem(what, fix, number, "reward_model", shown(truth))
         for number, truth in zip(numbers, truths, strict=True)
         if not _storable([truths[0], truth])
     ]
-    return found or [Problem("the ground truths are of different types", mend, column="reward_model")]
+    return found or [Problem("the ground truths are of different types", fix, column="reward_model")]
 
 
 def _storable(values: list[Any]) -> bool:
@@ -200,9 +200,9 @@ def _numbered(rows: Sequence[Row], split: str) -> list[dict[str, Any]]:
 
 def _refuse_common_questions(train: Examined, test: Examined) -> None:
     tested = dict(zip(test.keys, test.numbers, strict=True))
-    what, mend = f"this question is also in {test.source.path}", "delete it from one of the two files"
+    what, fix = f"this question is also in {test.source.path}", "delete it from one of the two files"
     common = [
-        Problem(what, mend, number, detail=f"row {tested[key]} there")
+        Problem(what, fix, number, detail=f"row {tested[key]} there")
         for number, key in zip(train.numbers, train.keys, strict=True)
         if key in tested
     ]

@@ -21,9 +21,9 @@ _MARKED = re.compile(r"(?:^|\n)####[ \t]*([^\n]+)\Z")
 class BadCell(Exception):
     """One cell is wrong; the fields are those of the Problem to be."""
 
-    def __init__(self, what: str, mend: str, column: str | None, detail: str = "") -> None:
+    def __init__(self, what: str, fix: str, column: str | None, detail: str = "") -> None:
         super().__init__(what)
-        self.what, self.mend, self.column, self.detail = what, mend, column, detail
+        self.what, self.fix, self.column, self.detail = what, fix, column, detail
 
 
 def cell_text(column: str, value: Any, optional: bool = False) -> str:
@@ -53,8 +53,8 @@ def _noun(column: str) -> str:
 def checked_text(column: str, text: str) -> str:
     """`text`, if it can be a training text: not enormous, no NUL, no half characters. BadCell otherwise."""
     if len(text) > MOST_CHARS:
-        mend = "shorten it or delete the row"
-        raise BadCell(f"longer than {MOST_CHARS:,} characters", mend, column, f"{len(text):,} characters")
+        fix = "shorten it or delete the row"
+        raise BadCell(f"longer than {MOST_CHARS:,} characters", fix, column, f"{len(text):,} characters")
     if "\0" in text:
         raise BadCell("holds a NUL character", "delete it", column, f"at character {text.index(chr(0)) + 1}")
     if text.strip().lower() == "nan":

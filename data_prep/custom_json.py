@@ -62,7 +62,7 @@ def _read_json_document(content: bytes, source: Source) -> None:
         source.problems.append(Problem("not UTF-8", SAVE_AS_UTF8, detail=f"line {line}"))
         return
     except ValueError as error:
-        source.problems.append(Problem("not valid JSON", "mend it there", detail=_why(error)))
+        source.problems.append(Problem("not valid JSON", "fix it there", detail=_why(error)))
         return
     if isinstance(document, dict):
         lists = [value for value in document.values() if isinstance(value, list)]
@@ -83,7 +83,7 @@ def _read_json_lines(content: bytes, source: Source) -> None:
         except UnicodeDecodeError as error:
             source.problems.append(bad_byte(error, number))
         except ValueError as error:
-            source.problems.append(Problem("not valid JSON", "mend or delete the line", number, detail=_why(error)))
+            source.problems.append(Problem("not valid JSON", "fix or delete the line", number, detail=_why(error)))
         else:
             _take_object(number, item, source)
     blank -= content.endswith(b"\n") or not content

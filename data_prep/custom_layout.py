@@ -55,8 +55,8 @@ def understand(columns: Sequence[str], reward: str | None) -> tuple[Layout, list
 
     if len(_TRAINING_FORMAT & named.keys()) > 1:
         missing = [column for column in COLUMNS if column not in columns]
-        mend = f"add it: rows in the training format need {', '.join(COLUMNS)} (the file has {has})"
-        return Layout("schema"), [Problem("this column is missing", mend, column=column) for column in missing]
+        fix = f"add it: rows in the training format need {', '.join(COLUMNS)} (the file has {has})"
+        return Layout("schema"), [Problem("this column is missing", fix, column=column) for column in missing]
     question = first(QUESTION)
     both = tuple(named[name] for name in ("instruction", "input") if name in named)
     questions = (question,) if question else both

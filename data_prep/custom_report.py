@@ -1,4 +1,4 @@
-"""What is wrong with a user's data file, for people: gathered, grouped by kind, each with its row, column and mend.
+"""What is wrong with a user's data file, for people: gathered, grouped by kind, each with its row, column and fix.
 Example: "row 17, column answer: empty; put the final answer there or delete the row"."""
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ SHOWN_OF_A_KIND = 5
 
 
 class CustomDataError(ValueError):
-    """A user's data file that cannot be used; the message lists what is wrong, where, and the mend."""
+    """A user's data file that cannot be used; the message lists what is wrong, where, and the fix."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong. what: its kind, the same for all rows that share it. mend: what to do about it.
+    """One thing that is wrong. what: its kind, the same for all rows that share it. fix: what to do about it.
 
     row: as the user counts, None for the file as a whole. detail: what this row holds, if that helps.
     """
 
     what: str
-    mend: str
+    fix: str
     row: int | None = None
     column: str | None = None
     detail: str = ""
@@ -31,7 +31,7 @@ class Problem:
         place = [] if self.row is None else [f"row {self.row}"]
         place += [] if self.column is None else [f"column {self.column}"]
         detail = f" ({self.detail})" if self.detail else ""
-        return (", ".join(place) + ": " if place else "") + f"{self.what}{detail}; {self.mend}"
+        return (", ".join(place) + ": " if place else "") + f"{self.what}{detail}; {self.fix}"
 
 
 def listing(path: Path, problems: Sequence[Problem], counting: str = "") -> str:

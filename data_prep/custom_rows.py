@@ -44,7 +44,7 @@ def make_row(layout: Layout, number: int, cells: Mapping[str, Any], source: str 
     except RecursionError:
         return [Problem("nested too deeply", "write plain texts and short lists", number)]
     if row is None or bad:
-        return [Problem(cell.what, cell.mend, number, cell.column, cell.detail) for cell in bad]
+        return [Problem(cell.what, cell.fix, number, cell.column, cell.detail) for cell in bad]
     return row
 
 

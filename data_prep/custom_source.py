@@ -67,6 +67,6 @@ def header_problems(names: list[str], row: int | None) -> list[Problem]:
     twice = [name for name, count in Counter(names).items() if count > 1 and name]
     found = [Problem("two columns have this name", "rename or delete one", row, name) for name in twice]
     if "" in names:
-        mend = "name it in the header"
-        found.append(Problem("a column has no name", mend, row, detail=f"column {names.index('') + 1}"))
+        fix = "name it in the header"
+        found.append(Problem("a column has no name", fix, row, detail=f"column {names.index('') + 1}"))
     return found

@@ -115,7 +115,7 @@ def load_suite(suite: str, local_data: Path | None = None, skip: Sequence[str] =
         reasons = "\n".join(f"  {name}: {reason}" for name, reason in failed.items())
         raise HarnessError(
             f"{suite}: {len(failed)} of {len(names)} benchmarks cannot be loaded:\n{reasons}\n"
-            f"Mend that, give the data with --local_data, or leave them out with --skip {' '.join(failed)}"
+            f"Fix that, give the data with --local_data, or leave them out with --skip {' '.join(failed)}"
         )
     if not loaded:
         raise HarnessError(f"--skip leaves nothing of {suite}")

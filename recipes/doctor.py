@@ -1,5 +1,5 @@
 """Checks the installed packages against the pins, imports them, and says what this machine can run.
-Run it as `python -m recipes.doctor`; exit 1 when something needs mending. Starts with the standard library alone."""
+Run it as `python -m recipes.doctor`; exit 1 when something needs fixing. Starts with the standard library alone."""
 
 import argparse
 import importlib.metadata
@@ -177,7 +177,7 @@ def table(rows: Sequence[Row]) -> str:
     """The table as text: packages asked for and everything in trouble; the rest is one line."""
     shown = [("package", "wanted", "found", "")]
     shown += [
-        (row.package, row.wanted, row.found, f"mend: {row.trouble}" if row.trouble else "ok")
+        (row.package, row.wanted, row.found, f"fix: {row.trouble}" if row.trouble else "ok")
         for row in rows
         if row.shown
     ]
@@ -211,7 +211,7 @@ def describe(machine: Machine, stack: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the table and the machine; 0 when nothing needs mending, else 1."""
+    """Prints the table and the machine; 0 when nothing needs fixing, else 1."""
     parser = argparse.ArgumentParser(prog="python -m recipes.doctor", description=__doc__)
     parser.add_argument("--profile", choices=("cpu", "cuda"), help="stack to check; default: the installed one")
     parser.add_argument("--dev", action="store_true", help="also check the developers' tools")
@@ -228,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{word:10} {text}")
     troubled = [row.package for row in rows if row.trouble]
     if troubled:
-        print(f"\nTo mend {', '.join(troubled)}: ./install.sh --profile {stack}{' --dev' if options.dev else ''}")
+        print(f"\nTo fix {', '.join(troubled)}: ./install.sh --profile {stack}{' --dev' if options.dev else ''}")
     return 1 if troubled else 0
 
 

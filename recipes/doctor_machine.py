@@ -120,7 +120,7 @@ def gib(size: int | None) -> str:
 
 
 def hindrances(machine: Machine, stack: str) -> list[str]:
-    """What will go wrong or slow here with that stack ("cpu" or "cuda"), each with its mend."""
+    """What will go wrong or slow here with that stack ("cpu" or "cuda"), each with its fix."""
     found = []
     if stack == "cpu" and machine.cpu_flags and machine.architecture == "x86_64" and "avx2" not in machine.cpu_flags:
         found.append("the CPU has no AVX2, which vLLM's CPU build needs: rollouts will not start here")
@@ -129,7 +129,7 @@ def hindrances(machine: Machine, stack: str) -> list[str]:
             f"{len(machine.gpus)} GPU(s) here, but the cpu stack: ./install.sh --profile cuda, or run.py --profile cpu"
         )
     if stack == "cuda" and not machine.gpus:
-        found.append("the cuda stack on a machine whose nvidia-smi lists no GPU: mend the driver, or --profile cpu")
+        found.append("the cuda stack on a machine whose nvidia-smi lists no GPU: fix the driver, or --profile cpu")
     if stack == "cuda":
         drivers = sorted({gpu.driver for gpu in machine.gpus})
         old = [

@@ -52,7 +52,7 @@ if does == "fail later":
     shutil.copy(prepared / out.name / "metrics.jsonl", out)
 if does.startswith("fail"):
     print("the cause: no bread")
-    print("mend: buy some", flush=True)
+    print("fix: buy some", flush=True)
     sys.exit(3)
 time.sleep(60 if does == "hang" else 0.7)
 shutil.copytree(prepared / out.name, out, dirs_exist_ok=True)

@@ -19,7 +19,7 @@ class BadCells(BadCell):
 
     def __init__(self, cells: Sequence[BadCell]) -> None:
         first = cells[0]
-        super().__init__(first.what, first.mend, first.column, first.detail)
+        super().__init__(first.what, first.fix, first.column, first.detail)
         self.cells = cells
 
 
@@ -70,13 +70,13 @@ def _message(column: str, number: int, message: Any) -> Message:
     content = message.get("content") if isinstance(message, dict) else None
     role = message.get("role") if isinstance(message, dict) else None
     if not isinstance(role, str) or not isinstance(content, str):
-        mend = f"write every message as {_MESSAGE}"
+        fix = f"write every message as {_MESSAGE}"
         raise BadCell(
-            "not a message with the texts role and content", mend, column, f"message {number}: {shown(message)}"
+            "not a message with the texts role and content", fix, column, f"message {number}: {shown(message)}"
         )
     if role not in ROLES:
-        mend = "use system, user or assistant"
-        raise BadCell("unknown role", mend, column, f"message {number}: {shown(role)}")
+        fix = "use system, user or assistant"
+        raise BadCell("unknown role", fix, column, f"message {number}: {shown(role)}")
     if not content.strip() and role != "system":
         raise BadCell("a blank turn", "write its text or delete the row", column, f"message {number}, of the {role}")
     if content.strip():

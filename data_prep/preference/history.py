@@ -48,7 +48,7 @@ class History:
             self.note("repeat an earlier answer", number)
         elif row["feedback"] == "binary":
             what = "the same prompt and completion have the opposite label further up"
-            return [Problem(what, "mend or delete one of the two", number, detail=f"row {first}")]
+            return [Problem(what, "fix or delete one of the two", number, detail=f"row {first}")]
         else:
             self.note("give an earlier answer another score", number)
         return []

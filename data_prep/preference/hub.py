@@ -154,9 +154,9 @@ def helpsteer2_prompt(text: str) -> list[Message]:
     first, *rest = _TURN.split(text)
     roles, texts = ["User", *rest[::2]], [first, *rest[1::2]]
     if any(_MARK in part for part in texts):
-        raise BadCell("a mark between turns that cannot be read", "mend it", "prompt")
+        raise BadCell("a mark between turns that cannot be read", "fix it", "prompt")
     if roles != [("User", "Assistant")[at % 2] for at in range(len(roles))] or len(roles) % 2 == 0:
-        raise BadCell("turns do not alternate from the user to the user", "mend them", "prompt")
+        raise BadCell("turns do not alternate from the user to the user", "fix them", "prompt")
     turns = [{"role": role.lower(), "content": part} for role, part in zip(roles, texts, strict=True)]
     messages = messages_in("prompt", turns)
     assert messages is not None  # a list never is None

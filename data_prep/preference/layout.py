@@ -83,9 +83,9 @@ def understand(columns: Sequence[str]) -> tuple[Layout, list[Problem]]:
     kinds = tuple(kind for kind, tells in _TELLS.items() if any(part in found for part in tells))
     problems: list[Problem] = []
 
-    def demand(condition: bool, what: str, mend: str, column: str | None = None) -> None:
+    def demand(condition: bool, what: str, fix: str, column: str | None = None) -> None:
         if not condition:
-            problems.append(Problem(what, f"{mend} ({has})", column=column))
+            problems.append(Problem(what, f"{fix} ({has})", column=column))
 
     demand(bool(kinds), "no columns of answers", f"name them {LAYOUTS}")
     if PAIR in kinds:
@@ -99,8 +99,8 @@ def understand(columns: Sequence[str]) -> tuple[Layout, list[Problem]]:
         demand(not both, "both a label and a score are given", "delete the column that should not count, or rename it")
     else:
         for part in ("label", "score"):
-            mend = "name the answers' column completion, or delete this one"
-            demand(part not in found, f"a {part} without a column of completions", mend, found.get(part))
+            fix = "name the answers' column completion, or delete this one"
+            demand(part not in found, f"a {part} without a column of completions", fix, found.get(part))
     if OUTPUT in kinds:
         demand("instruction" in found, "no column for the instruction", "name it instruction")
     return Layout(kinds, found), problems

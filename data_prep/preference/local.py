@@ -97,8 +97,8 @@ def examine(path: Path, score_min: float | None = None, score_max: float | None 
         found.rows += rows
         found.numbers += [number] * len(rows)
     for at, first, column in torn_groups(found.rows):
-        what, mend = f"an earlier row of its group has another {column}", "give what cannot be compared other groups"
-        found.problems.append(Problem(what, mend, found.numbers[at], "group", f"row {found.numbers[first]}"))
+        what, fix = f"an earlier row of its group has another {column}", "give what cannot be compared other groups"
+        found.problems.append(Problem(what, fix, found.numbers[at], "group", f"row {found.numbers[first]}"))
     found.noted = history.noted
     return found
 
@@ -134,8 +134,8 @@ def _usual_scale(source: Source, layout: Layout, problems: list[Problem]) -> Sca
     if low >= 0.0 and high <= 1.0:
         return Scale()
     what = f"scores go from {low:g} to {high:g}, so what the worst and the best possible score are cannot be told"
-    mend = "say it with --score-min and --score-max (score_min=, score_max=), or write scores from 0 to 1"
-    problems.append(Problem(what, mend, column=", ".join(layout.scores)))
+    fix = "say it with --score-min and --score-max (score_min=, score_max=), or write scores from 0 to 1"
+    problems.append(Problem(what, fix, column=", ".join(layout.scores)))
     return Scale(min(low, 0.0), max(high, 1.0))  # so that the other faults of these rows are still found
 
 
@@ -188,9 +188,9 @@ def write_examined(
 
 def _refuse_common_prompts(train: Examined, test: Examined) -> None:
     tested = {beginning(row["prompt"]): number for row, number in zip(test.rows, test.numbers, strict=True)}
-    what, mend = f"a conversation in {test.source.path} begins like this one", "delete one of the two"
+    what, fix = f"a conversation in {test.source.path} begins like this one", "delete one of the two"
     common = {
-        number: Problem(what, mend, number, detail=f"row {tested[key]} there")
+        number: Problem(what, fix, number, detail=f"row {tested[key]} there")
         for row, number in zip(train.rows, train.numbers, strict=True)
         if (key := beginning(row["prompt"])) in tested
     }

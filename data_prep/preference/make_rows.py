@@ -1,5 +1,5 @@
 """From the cells of one row of a user's file to alignment rows: a pair gives two, a conversation one for each answer.
-Texts stay letter for letter; what cannot be used is a Problem with row, column and mend."""
+Texts stay letter for letter; what cannot be used is a Problem with row, column and fix."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Scale:
         """(score - low) / (high - low); BadCell for a score beyond the scale."""
         if not self.low <= score <= self.high:
             what = f"a score outside {self.low:g} to {self.high:g}"
-            raise BadCell(what, "mend the row or the scale (--score-min, --score-max)", column, f"{score:g}")
+            raise BadCell(what, "fix the row or the scale (--score-min, --score-max)", column, f"{score:g}")
         return (score - self.low) / (self.high - self.low)
 
 
@@ -45,13 +45,13 @@ def make_rows(layout: Layout, number: int, cells: dict[str, Any], scale: Scale) 
         return maker(parts, number, scale)
     except BadCell as cell:
         cells_at_fault = cell.cells if isinstance(cell, BadCells) else [cell]
-        return [Problem(each.what, each.mend, number, each.column, each.detail) for each in cells_at_fault]
+        return [Problem(each.what, each.fix, number, each.column, each.detail) for each in cells_at_fault]
     except SchemaError as error:
         column, _, text = str(error).removeprefix("@, column ").partition(": ")
         what, _, rest = text.partition("; ")
         got = rest.startswith("got ")
-        mend = "see docs/alignment_data.md for the row format" if got else rest
-        return [Problem(what, mend, number, column, shorten(rest[4:]) if got else "")]
+        fix = "see docs/alignment_data.md for the row format" if got else rest
+        return [Problem(what, fix, number, column, shorten(rest[4:]) if got else "")]
     except RecursionError:
         return [Problem("nested too deeply", "write plain texts and lists of messages", number)]
 
@@ -159,7 +159,7 @@ def unfold(messages: list[Message], column: str, group: str) -> list[Row]:
             continue
         if at == 0 or messages[at - 1]["role"] != "user":
             detail = f"message {at + 1}"
-            raise BadCell("a turn of the assistant does not follow one of the user", "mend the turns", column, detail)
+            raise BadCell("a turn of the assistant does not follow one of the user", "fix the turns", column, detail)
         rows.append(new_row(messages[:at], message["content"], 1.0, "instruction", f"{group}-{at}"))
     return rows
 
@@ -173,12 +173,12 @@ def _answered(parts: Parts, part: str) -> tuple[list[Message], str]:
     if messages is not None and len(messages) > 1:
         prompt = messages[:-1]
         if prompt[-1]["role"] != "user":
-            raise BadCell("the turn before the answer is not the user's", "mend the turns", column)
+            raise BadCell("the turn before the answer is not the user's", "fix the turns", column)
         _same_prompt(parts, prompt, column)
         return prompt, messages[-1]["content"]
     if "prompt" not in parts:
-        mend = "add a column prompt, or write whole conversations as lists of messages"
-        raise BadCell("an answer without its prompt", mend, column)
+        fix = "add a column prompt, or write whole conversations as lists of messages"
+        raise BadCell("an answer without its prompt", fix, column)
     prompt, answer = all_of(
         lambda: _prompt(*parts["prompt"]),
         lambda: text_of(column, value) if messages is None else messages[0]["content"],
@@ -202,8 +202,8 @@ def _same_prompt(parts: Parts, prompt: list[Message], column: str) -> None:
     stated = _prompt(*parts["prompt"])
     asked = [message["content"].strip() for message in prompt if message["role"] == "user"]
     if stated != prompt and not (len(stated) == 1 and stated[0]["content"].strip() in asked):
-        mend = "make them agree, or delete the column prompt"
-        raise BadCell("a whole conversation that is not about the row's prompt", mend, column)
+        fix = "make them agree, or delete the column prompt"
+        raise BadCell("a whole conversation that is not about the row's prompt", fix, column)
 
 
 def _score(parts: Parts, part: str, scale: Scale) -> float:

@@ -38,7 +38,7 @@ _MEANING = {
     "parse_fail": "held no answer that the reward could read",
 }
 _MEND = {
-    "reward_error": "Look at `pred`: it holds the error. Mend the reward or the rows' ground truth.",
+    "reward_error": "Look at `pred`: it holds the error. Fix the reward or the rows' ground truth.",
     "timeout": "Give the verifier more with REWARD_SECONDS and REWARD_MEMORY_MB, or raise --max_timeout_rate.",
     "parse_fail": "Does --prompt_style fit the model, and --max_response_length leave room for the answer? "
     "Or raise --parse_fail_steps.",

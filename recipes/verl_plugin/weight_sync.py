@@ -20,7 +20,7 @@ def own_handle(handle: str) -> str:
         ValueError: when verl names its sockets differently than it did in the tested version.
     """
     if _SHARED not in handle:
-        raise ValueError(f"verl's weight socket is called {handle}: mend recipes/verl_plugin/weight_sync.py")
+        raise ValueError(f"verl's weight socket is called {handle}: fix recipes/verl_plugin/weight_sync.py")
     return handle.replace(_SHARED, f"{_SHARED}{os.environ.get('RAY_RAYLET_PID', '0')}-")
 
 

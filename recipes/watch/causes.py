@@ -1,4 +1,4 @@
-"""The failures that fine-tuning runs die of most, how each looks in a log, and what mends it.
+"""The failures that fine-tuning runs die of most, how each looks in a log, and what fixes it.
 One row a cause; the first that matches wins, so the special stand before the general."""
 
 import re
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Cause:
-    """A known failure. `pattern` is searched without regard to case; `mend` says what happened, then what to do.
+    """A known failure. `pattern` is searched without regard to case; `fix` says what happened, then what to do.
 
     `in_log`: its signs mean the failure wherever they stand in a log, not only in the exception that ended the run.
     """
 
     name: str
     pattern: re.Pattern[str]
-    mend: str
+    fix: str
     in_log: bool
 
 
@@ -33,8 +33,8 @@ def named(name: str) -> Cause:
     return next(cause for cause in CAUSES if cause.name == name)
 
 
-def _cause(name: str, pattern: str, mend: str, in_log: bool = False) -> Cause:
-    return Cause(name, re.compile(pattern, re.IGNORECASE), mend, in_log)
+def _cause(name: str, pattern: str, fix: str, in_log: bool = False) -> Cause:
+    return Cause(name, re.compile(pattern, re.IGNORECASE), fix, in_log)
 
 
 CAUSES: tuple[Cause, ...] = (
@@ -115,7 +115,7 @@ CAUSES: tuple[Cause, ...] = (
         r"|DistBackendError|DistStoreError|gloo[^\n]*(timed? ?out|Connection (closed|reset))"
         r"|Timed out waiting \d+ms for (recv|send|recvBuffer|sendBuffer)|Connection closed by peer \[",
         "The devices lost each other: one rank died or fell behind, or their network is not set up. If "
-        "another exception stands before this one in the log, mend that. Else set NCCL_DEBUG=INFO and, with "
+        "another exception stands before this one in the log, fix that. Else set NCCL_DEBUG=INFO and, with "
         "several network cards, NCCL_SOCKET_IFNAME (GLOO_SOCKET_IFNAME on the CPU).",
         in_log=True,
     ),

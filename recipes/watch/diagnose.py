@@ -31,7 +31,7 @@ class Facts:
 
 
 def diagnose(log_tail: str, facts: Facts) -> str:
-    """One paragraph that names the cause of a failure and its mend."""
+    """One paragraph that names the cause of a failure and its fix."""
     raised = root_exception(log_tail)
     cause = _cause(log_tail, raised, facts)
     parts = [f"{facts.title} {_event(facts)} {position(facts.heartbeat)}."]
@@ -42,7 +42,7 @@ def diagnose(log_tail: str, facts: Facts) -> str:
     if facts.dead and facts.reason != "lost_worker":
         parts.append(f"Before that, {_listed(facts.dead)} had ended.")
     if cause:
-        parts.append(cause.mend)
+        parts.append(cause.fix)
     elif not raised and facts.reason in ("failed", "lost_worker"):
         parts.append("The log holds no exception.")
     if facts.stack:
@@ -104,12 +104,12 @@ def _cause(log_tail: str, raised: Raised | None, facts: Facts) -> Cause | None:
         return named("shared_memory")
     if facts.oom_kills:
         count = f"For want of memory the kernel killed {facts.oom_kills} of this machine's processes. "
-        return replace(named("host_oom"), mend=count + named("host_oom").mend)
+        return replace(named("host_oom"), fix=count + named("host_oom").fix)
     if cause := cause_in_log(log_tail):
         return cause
     if facts.exit_code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         guess = "Somebody or something killed it from outside; if you did not, it was the kernel, short of memory. "
-        return replace(named("host_oom"), mend=guess + named("host_oom").mend)
+        return replace(named("host_oom"), fix=guess + named("host_oom").fix)
     return None
 
 

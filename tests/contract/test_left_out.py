@@ -48,4 +48,4 @@ def test_verl_keeps_its_datasets_where_we_look() -> None:
 
     source = inspect.getsource(PPOTrainer)
     for name in ("train_dataset", "val_dataset"):
-        assert f"self.{name} = create_rl_dataset(" in source, "mend trainer.py: _say_what_is_left_out"
+        assert f"self.{name} = create_rl_dataset(" in source, "fix trainer.py: _say_what_is_left_out"

@@ -21,7 +21,7 @@ def test_the_engine_is_asked_for_one_output_of_token_ids() -> None:
     from recipes.verl_plugin.agent_loop import TOKENS_AT_THE_END
 
     source = inspect.getsource(vLLMHttpServer.generate)
-    assert "SamplingParams(max_tokens=max_tokens, **sampling_params)" in source, "mend agent_loop.py"
+    assert "SamplingParams(max_tokens=max_tokens, **sampling_params)" in source, "fix agent_loop.py"
     assert ".text" not in source, "verl reads the text now: drop detokenize=False in agent_loop.py"
     code = (
         "import pickle, sys; from vllm import SamplingParams; from vllm.sampling_params import RequestOutputKind;"
@@ -76,7 +76,7 @@ def test_the_trainer_reads_no_column_of_the_data_that_is_not_stored() -> None:
     source = inspect.getsource(trainer_base).replace(colocated, "")
     lists = re.findall(r"(?:select_fields|fields) ?= ?\[([^\]]*)\]", source)
     read = {name for found in lists for name in re.findall(r'"(\w+)"', found)} & columns
-    assert read, "verl's trainer names its fields in another way now: mend this test"
+    assert read, "verl's trainer names its fields in another way now: fix this test"
     assert read <= set(STORED), f"verl's trainer reads {read - set(STORED)}: add them to STORED in rollout_worker.py"
 
 

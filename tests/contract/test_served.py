@@ -95,7 +95,7 @@ def test_verl_still_starts_in_the_parts_that_a_served_trainer_repeats() -> None:
         "self._load_checkpoint()",
     )
     places = [source.index(part) for part in parts]
-    assert places == sorted(places), "PPOTrainer._setup changed: mend recipes/verl_plugin/served.py"
+    assert places == sorted(places), "PPOTrainer._setup changed: fix recipes/verl_plugin/served.py"
     # Without a fork where the setting is null.
     assert "num_proc=self.num_workers" in inspect.getsource(RLHFDataset.maybe_filter_out_long_prompts)
     assert "self.worker_dict[key] = user_defined_cls(" in inspect.getsource(create_colocated_worker_cls)

@@ -131,8 +131,8 @@ def test_verls_worker_puts_in_the_ways_we_share() -> None:
     source = inspect.getsource(agent_loop_tq)
     assert set(re.findall(r"\btq\.(\w+)", source)) == {"init", "async_kv_put", "async_kv_batch_put"}
     for call in re.findall(r"tq\.async_kv_put\((.*)\)", source):
-        assert re.findall(r"(\w+)=", call) == ["key", "partition_id", "tag"], "mend shared_puts.py"
-    assert "fields=list_of_dict_to_tensordict(fields)," in source, "mend shared_puts.py"
+        assert re.findall(r"(\w+)=", call) == ["key", "partition_id", "tag"], "fix shared_puts.py"
+    assert "fields=list_of_dict_to_tensordict(fields)," in source, "fix shared_puts.py"
     assert source.count("list_of_dict_to_tensordict") == 2  # its import is the other
     assert agent_loop_tq.tq is transfer_queue
     named = inspect.signature(transfer_queue.async_kv_batch_put).parameters

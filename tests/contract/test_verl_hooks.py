@@ -1,4 +1,4 @@
-"""The places where recipes/verl_plugin holds on to verl and vLLM. A failure here names the file to mend."""
+"""The places where recipes/verl_plugin holds on to verl and vLLM. A failure here names the file to fix."""
 
 import inspect
 from collections.abc import Callable
@@ -9,11 +9,11 @@ import pytest
 pytestmark = pytest.mark.contract
 
 
-def expect_parameters(hook: Callable[..., Any], names: str, mend: str) -> None:
-    """Fail, naming the file to mend, unless the hook takes exactly these parameters."""
+def expect_parameters(hook: Callable[..., Any], names: str, fix: str) -> None:
+    """Fail, naming the file to fix, unless the hook takes exactly these parameters."""
     # Ray adds this one to the methods of an actor's class and of its parents.
     found = ", ".join(name for name in inspect.signature(hook).parameters if name != "_ray_trace_ctx")
-    assert found == names, f"{hook.__qualname__} takes ({found}), expected ({names}): mend recipes/verl_plugin/{mend}"
+    assert found == names, f"{hook.__qualname__} takes ({found}), expected ({names}): fix recipes/verl_plugin/{fix}"
 
 
 def test_the_tested_version_is_installed() -> None:
@@ -108,7 +108,7 @@ def test_agent_loop_hooks() -> None:
         "metrics",
         "extra_fields",
     }
-    assert needed <= set(AgentLoopOutput.model_fields), "AgentLoopOutput lost a field: mend agent_loop.py"
+    assert needed <= set(AgentLoopOutput.model_fields), "AgentLoopOutput lost a field: fix agent_loop.py"
 
 
 def test_the_replay_buffer_polls_at_an_interval_we_can_set() -> None:
@@ -174,8 +174,8 @@ def test_two_runs_on_one_machine_do_not_share_the_socket_of_the_weights(monkeypa
     extension = object.__new__(WorkerExtension)
     monkeypatch.setenv("RAY_RAYLET_PID", "7")
     assert extension._get_zmq_handle() == "ipc:///tmp/rl-colocate-zmq-7-1.sock"
-    assert "/tmp/rl-colocate-zmq-{job_id}" in inspect.getsource(ServerAdapter.__init__), "mend weight_sync.py"
-    with pytest.raises(ValueError, match="mend"):
+    assert "/tmp/rl-colocate-zmq-{job_id}" in inspect.getsource(ServerAdapter.__init__), "fix weight_sync.py"
+    with pytest.raises(ValueError, match="fix"):
         own_handle("ipc:///tmp/other.sock")
 
 

@@ -1,4 +1,4 @@
-"""The diagnosis: from the end of a log, as Ray, vLLM and torchrun write it, to one paragraph with cause and mend."""
+"""The diagnosis: from the end of a log, as Ray, vLLM and torchrun write it, to one paragraph with cause and fix."""
 
 from pathlib import Path
 
@@ -98,7 +98,7 @@ def test_a_paragraph_says_what_happened_where_why_and_what_to_do() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "mend"),
+    ("error", "fix"),
     [
         (
             "ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory.",
@@ -139,10 +139,10 @@ def test_a_paragraph_says_what_happened_where_why_and_what_to_do() -> None:
         ("ValueError: Total available GPUs 1 is less than total desired GPUs 8", "--n_gpu"),
     ],
 )
-def test_known_causes_come_with_their_mend(error: str, mend: str) -> None:
+def test_known_causes_come_with_their_mend(error: str, fix: str) -> None:
     paragraph = failed(ray_error(error))
     assert error.partition("\n")[0].rstrip(".") in paragraph
-    assert mend in paragraph
+    assert fix in paragraph
 
 
 def test_an_unknown_exception_is_quoted_and_nothing_is_guessed() -> None:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LISTS = ["requirements.txt", *(f"requirements/{name}.txt" for name in ("cpu", "cuda", "dev", "constraints-cuda"))]
 
 
-def test_a_mismatch_and_a_gap_are_shown_to_be_mended() -> None:
+def test_a_mismatch_and_a_gap_are_shown_with_its_fix() -> None:
     pins = [
         Pin("torch", "2.13.0", True),
         Pin("Ray_x", "2.60.0", True),
@@ -26,8 +26,8 @@ def test_a_mismatch_and_a_gap_are_shown_to_be_mended() -> None:
     text = doctor.table(rows)
     lines = {line.split()[0]: line for line in text.splitlines()}
     assert lines["torch"].endswith("ok")
-    assert lines["Ray_x"].split()[2:] == ["-", "mend:", "not", "installed"]
-    assert lines["tqdm"].split()[1:] == ["1.0", "0.9", "mend:", "another", "version"]
+    assert lines["Ray_x"].split()[2:] == ["-", "fix:", "not", "installed"]
+    assert lines["tqdm"].split()[1:] == ["1.0", "0.9", "fix:", "another", "version"]
     assert "idna" not in lines
     assert "and 1 packages" in text
 
@@ -38,7 +38,7 @@ def test_exit_code_follows_the_table(monkeypatch: pytest.MonkeyPatch, capsys: py
     assert doctor.main(["--profile", "cpu"]) == 0
     monkeypatch.setattr(doctor, "check", lambda *_, **__: [good, bad])
     assert doctor.main(["--profile", "cpu"]) == 1
-    assert "To mend ray: ./install.sh --profile cpu" in capsys.readouterr().out
+    assert "To fix ray: ./install.sh --profile cpu" in capsys.readouterr().out
 
 
 def test_a_need_nobody_installed_is_a_row() -> None:

@@ -286,7 +286,7 @@ def test_a_failing_step_names_package_reason_and_mend(
         monkeypatch.setenv(testers, constraint_settings(tmp_path, "torch>=2")[testers])
     done = failing_step(tmp_path, pip_env)
     assert "where pip looked" in done.stderr
-    assert "To mend it: fill the wheelhouse" in done.stderr
+    assert "To fix it: fill the wheelhouse" in done.stderr
     assert "No matching distribution" in (tmp_path / "repository" / ".install.log").read_text()
 
 
@@ -311,7 +311,7 @@ def test_a_constraint_that_allows_the_version_is_not_blamed(pip_env: dict[str, s
         tmp_path, pip_env, PIP_CONSTRAINT=constraint_settings(tmp_path, "torch<=2.14.1")["PIP_CONSTRAINT"]
     )
     assert "where pip looked; your pip's constraint torch<=2.14.1, which pip names, allows it" in done.stderr
-    assert "To mend it: fill the wheelhouse" in done.stderr
+    assert "To fix it: fill the wheelhouse" in done.stderr
 
 
 def test_a_constraint_of_our_own_lists_is_not_blamed(pip_env: dict[str, str], tmp_path: Path) -> None:
@@ -362,5 +362,5 @@ def test_a_broken_stack_is_installed_again_and_reported(active_env: dict[str, st
     for _ in range(2):
         done = install("--profile", "cpu", script=script, **active_env)
         assert done.returncode == 1
-        assert "asks for mending" in done.stderr
+        assert "shows what does not fit" in done.stderr
         assert pip_installs(active_env) > 0

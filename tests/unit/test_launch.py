@@ -111,7 +111,7 @@ def test_a_folder_belongs_to_one_run(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_that_its_data_forbid_leaves_the_folder_free(folder: Path, tmp_path: Path) -> None:
-    """Mending the data and starting again must not need --resume or another folder."""
+    """Fixing the data and starting again must not need --resume or another folder."""
     run = tmp_path / "run"
     few = experiment(folder, batch_size=64, mini_batch_size=64)
     with pytest.raises(ExperimentError, match="fewer than --batch_size 64"):

@@ -1,4 +1,4 @@
-"""Each fault of a user's file of answers is named by row, column and mend."""
+"""Each fault of a user's file of answers is named by row, column and fix."""
 
 from __future__ import annotations
 

@@ -88,8 +88,7 @@ def test_scores_on_another_scale_are_never_guessed(tmp_path: Path) -> None:
     assert complaint.startswith(f"{path}: 1 problem")
     assert [score for _, _, score, _ in understood(path, score_min=1, score_max=5)] == [0.25, 0.875]
     assert (
-        "row 2, column score: a score outside 1 to 4 (4.5); mend the row or the scale"
-        in examine(path, 1, 4).complaint()
+        "row 2, column score: a score outside 1 to 4 (4.5); fix the row or the scale" in examine(path, 1, 4).complaint()
     )
     for low, high in ((1, None), (None, 5), (5, 1), (1, 1), (float("nan"), 1)):
         with pytest.raises(CustomDataError, match="give both, the worst and the best score there can be"):

@@ -51,7 +51,7 @@ def test_a_failed_run_stops_no_other_and_is_named_with_its_reason(quick: Path) -
         "uft-countdown-s0": "failed",
         "rft-countdown-s0": "finished",
     }
-    assert (state["uft-countdown-s0"]["reason"], state["uft-countdown-s0"]["exit_code"]) == ("mend: buy some", 3)
+    assert (state["uft-countdown-s0"]["reason"], state["uft-countdown-s0"]["exit_code"]) == ("fix: buy some", 3)
     assert "| uft-countdown-s0 | failed |" in (bench.folder / "summary.md").read_text()
     assert "the cause: no bread" in (bench.folder / "logs/uft-countdown-s0.txt").read_text()
 

@@ -72,7 +72,7 @@ def test_rows_whose_own_answer_gets_no_full_reward_are_noted(
         (BAD_ANSWER % '""', "row 2, column answer: empty; put the final answer there or delete the row"),
         (BAD_ANSWER % "null", "row 2, column answer: empty; put the final answer there or delete the row"),
         ('{"question": "  ", "answer": "4"}', "row 2, column question: empty; put the question there"),
-        (BAD_ANSWER % "NaN", "row 2: not valid JSON (NaN is not a JSON value); mend or delete the line"),
+        (BAD_ANSWER % "NaN", "row 2: not valid JSON (NaN is not a JSON value); fix or delete the line"),
         (BAD_ANSWER % "-Infinity", "row 2: not valid JSON (-Infinity is not a JSON value)"),
         (BAD_ANSWER % '"nan"', "row 2, column answer: not a value ('nan')"),
         (BAD_ANSWER % "true", "row 2, column answer: a truth value, not a text (True)"),
