@@ -128,7 +128,7 @@ from vllm.v1.sample.ops.topk_topp_sampler import TopKTopPSampler
 assert list(_vllm_sample.__code__.co_varnames[:5]) == ["self", "logits", "generators", "k", "p"]
 sampler = object.__new__(TopKTopPSampler)
 sampler.logprobs_mode, sampler.use_fp64_gumbel = "processed_logprobs", False
-rows = 50_000
+rows = 20_000
 logits = torch.tensor([0.0, 1.0, 2.0, -1.0, -torch.inf]).repeat(rows, 1)
 
 def draw(k=None, start=0):

@@ -51,12 +51,18 @@ def reinforcement(experiment: Experiment) -> Any:
     return checked_config(compose_config("ppo_trainer", values, []))
 
 
+# What each profile, each algorithm and each task is seen with; all with all are extended.
+SOME = [
+    *(("uft", profile, "countdown") for profile in PROFILES),
+    *((algo, profile, "math") for algo in RL for profile in ("cpu", "h100x2")),
+    *((algo, "cpu", data) for algo in EVERYWHERE for data in PROBLEMS if data != "math"),
+]
+ALL = [(algo, profile, data) for algo in RL for profile in PROFILES for data in PROBLEMS]
+
+
 @pytest.mark.parametrize(
     ("algo", "profile", "data"),
-    [
-        *((algo, profile, data) for algo in EVERYWHERE for profile in PROFILES for data in PROBLEMS),
-        *((algo, profile, "countdown") for algo in RL if algo not in EVERYWHERE for profile in ("cpu", "h100x2")),
-    ],
+    [each if each in SOME else pytest.param(*each, marks=pytest.mark.extended) for each in ALL],
 )
 def test_verl_accepts_the_reinforcement_configuration(algo: str, profile: str, data: str) -> None:
     model = EMBEDDED if "critic" in algorithms()[algo].needs else "Qwen/Qwen2.5-0.5B"
@@ -83,7 +89,9 @@ def test_a_validation_is_one_greedy_answer_or_several_at_the_trainings_temperatu
 
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("algo", SFT)
-@pytest.mark.parametrize("data", PROBLEMS)
+@pytest.mark.parametrize(
+    "data", ["math", *(pytest.param(d, marks=pytest.mark.extended) for d in PROBLEMS if d != "math")]
+)
 def test_verl_builds_its_dataclasses_from_the_supervised_configuration(algo: str, profile: str, data: str) -> None:
     from verl.utils.config import omega_conf_to_dataclass
 

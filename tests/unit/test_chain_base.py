@@ -138,6 +138,7 @@ def test_training_is_a_pure_function_of_the_seed() -> None:
     assert not torch.equal(weights(0), weights(1))
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("q", BASES)
 def test_the_model_fits_its_tokenizer_its_size_limit_and_its_card(q: float) -> None:
     folder = MODELS / BASES[q]
