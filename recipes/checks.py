@@ -76,6 +76,8 @@ def check(experiment: Experiment) -> None:
             f"a sequence may have {longest} tokens (prompt {e.prompt_length} + response {e.response_length}), more "
             f"than a micro-batch (--tokens_per_micro_batch {e.tokens_per_micro_batch}); raise it or shorten the lengths"
         )
+    if e.lora_rank and not e.alignment.lora_alpha:
+        raise ExperimentError("--lora_alpha 0: an adapter of scale 0 changes nothing; leave it out (twice --lora_rank)")
     if e.alignment.load_in_4bit:
         _check_four_bit(e)
     if e.algorithm.uses_hints and e.max_hint_length < 16:
