@@ -13,6 +13,7 @@ from tensordict import TensorDict
 from recipes.algorithms import name_of_shape
 from recipes.algorithms.base import Algorithm, Bare, Demonstration, Group, Hint, Plan, Weights
 from recipes.losses.terms import streams
+from recipes.losses.trial import refuse_odd_weights
 from recipes.verl_plugin.actor_loss import TERMS, term_column
 
 MASKS = ("response_mask", "loss_mask")
@@ -158,6 +159,8 @@ def weigh(
         votes: rows of an optimiser step that have a verdict.
     """
     weighed = [algorithm.weigh(group, s) for group in groups]
+    for group, found in zip(groups, weighed, strict=True):
+        refuse_odd_weights(found, group)
     lengths = _lengths(batch)
     columns: dict[str, list[torch.Tensor]] = {}
     if any(each.advantage is not None for each in weighed):
