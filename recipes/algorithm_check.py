@@ -169,13 +169,13 @@ def _unfit(setting: Setting, value: Any) -> str:
 
 @contextmanager
 def told(algo: str) -> Iterator[None]:
-    """What a hook of --algo raises, or is refused for, as an ExperimentError."""
+    """What a hook of --algo raises, or is refused for, as an ExperimentError that names the file."""
     try:
         yield
     except AlgorithmFileError as error:
-        raise ExperimentError(f"--algo {error}") from None
+        raise ExperimentError(f"--algo {error}") from error
     except ValueError as error:
-        raise ExperimentError(f"--algo {algo}: {error}") from None
+        raise ExperimentError(f"--algo {algo}: {error}") from error
 
 
 def try_draws(e: Experiment) -> None:

@@ -52,6 +52,7 @@ class UnifiedTaskRunner:
 
 def train(trainer: Any) -> None:
     """From a new trainer to the end of its run. Raises what the training raises."""
+    from recipes.algorithm_check import told
     from recipes.algorithms import get_algorithm
     from recipes.losses.trial import try_hooks
     from recipes.verl_plugin.agent_loop import HintedAgentLoopManager, hook_settings
@@ -61,7 +62,8 @@ def train(trainer: Any) -> None:
     try:
         uft, reference = trainer.config.uft, need_reference_policy(trainer.config)
         if uft.algorithm.endswith(".py"):
-            try_hooks(get_algorithm(uft.algorithm), hook_settings(uft), reference=reference)
+            with told(uft.algorithm):
+                try_hooks(get_algorithm(uft.algorithm), hook_settings(uft), reference=reference)
         trainer.init()
         engines = trainer.llm_server_manager
         manager = HintedAgentLoopManager.create(

@@ -10,6 +10,7 @@ import torch
 import transfer_queue as tq
 from tensordict import TensorDict
 
+from recipes.algorithm_check import told
 from recipes.algorithms import name_of_shape
 from recipes.algorithms.base import Algorithm, Bare, Demonstration, Group, Hint, Plan, Weights
 from recipes.losses.terms import streams
@@ -158,9 +159,10 @@ def weigh(
         updates: optimiser steps on the batch.
         votes: rows of an optimiser step that have a verdict.
     """
-    weighed = [algorithm.weigh(group, s) for group in groups]
-    for group, found in zip(groups, weighed, strict=True):
-        refuse_odd_weights(found, group)
+    with told(file):
+        weighed = [algorithm.weigh(group, s) for group in groups]
+        for group, found in zip(groups, weighed, strict=True):
+            refuse_odd_weights(found, group)
     lengths = _lengths(batch)
     columns: dict[str, list[torch.Tensor]] = {}
     if any(each.advantage is not None for each in weighed):
