@@ -30,10 +30,10 @@ COURSES = (("rl",), ("sft",), ("sft", "rl"), ("alignment",))
 OPTIONS = (bool, int, float, str)
 """What an option may be: what a flag reads, experiment.yaml keeps and a worker is sent."""
 
-_NAME = re.compile(r"\w[\w.+-]*")
+_NAME = re.compile(r"\w[\w.+-]{0,63}")
 _GIVE_SOME = "let it return a list with Demonstration() in it"
-_CHOSEN_BEFORE = ("algo", "data", "model")
-"""Settings that are known before an algorithm's own are looked at."""
+_CHOSEN_BEFORE = ("algo", "data", "model", "reward")
+"""Settings that are looked at before an algorithm's own are."""
 
 _OWN_NUMBERS = {"beta": "beta", "alignment_lr": "lr", "sft_ratio": "sft_ratio"}
 """Fields of an algorithm that are defaults of alignment's settings."""
@@ -103,8 +103,10 @@ def _odd_hooks(a: Algorithm, file: str) -> Iterator[str]:
     if a.supervised is not None:
         try:
             name_of_shape(a.supervised, file)
-        except (AlgorithmFileError, AttributeError) as error:
+        except AlgorithmFileError as error:
             yield f"supervised: {error}"
+        except AttributeError:
+            yield f"supervised={a.supervised!r}: must be a function of its file"
 
 
 def _odd_options(options: Any) -> Iterator[str]:
@@ -161,6 +163,8 @@ def _unfit(setting: Setting, value: Any) -> str:
     kinds = (int, float) if setting.kind is float else (setting.kind,)
     if not isinstance(value, kinds) or (isinstance(value, bool) and setting.kind is not bool):
         return f"must be {'a number' if setting.kind is float else f'of type {setting.kind.__name__}'}"
+    if setting.kind is tuple and not all(isinstance(each, str) for each in value):
+        return "must be a tuple of texts"
     return wrong(setting.name, value, setting.check).partition(": ")[2]
 
 
@@ -185,9 +189,10 @@ def try_draws(e: Experiment) -> None:
         ValueError: names the hook, and the line where it failed or what is wrong with what it gave.
     """
     algorithm, s, drawn = e.algorithm, SimpleNamespace(**hook_settings(e)), []
+    before = vars(s).copy()
     for step in sorted({1, max(1, e.T_hint), e.T}):
         found = algorithm.metrics(step, s)
-        if not isinstance(found, Mapping) or not all(map(_is_number, found.values())):
+        if not isinstance(found, Mapping) or not all(isinstance(k, str) and _is_number(v) for k, v in found.items()):
             raise ValueError(f"metrics gives {found!r} at step {step}: must be a dict of numbers")
         for texts, key in itertools.product((0, 1, MAX_SEGMENTS), "abc"):
             about: dict[str, Any] = {"step": step, "seed": e.seed, "key": key, "past": None, "common": None}
@@ -196,6 +201,10 @@ def try_draws(e: Experiment) -> None:
                 raise ValueError(
                     "rollout gives other plans when it is asked again; draw from rng alone, so that a resumed run "
                     "repeats them"
+                )
+            if vars(s) != before:
+                raise ValueError(
+                    "rollout or metrics changes s: these are the settings of all hooks; leave them as they are"
                 )
             drawn += plans
     shown = any(isinstance(plan, Demonstration) for plan in drawn)

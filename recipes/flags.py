@@ -8,7 +8,6 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NoReturn
 
 from recipes.algorithms import algorithms
@@ -37,8 +36,8 @@ def catalogue(algo: str | None = None) -> dict[str, Setting]:
     options: dict[str, Setting] = {}
     for algorithm in algorithms().values():
         options |= options_of(algorithm.name, algorithm.options)
-    # A file that is not there is refused where --algo is resolved.
-    if algo and algo.endswith(".py") and Path(algo).is_file():
+    # A sweep has several, whose options are their own runs' business.
+    if algo and algo.endswith(".py") and "," not in algo:
         own = find_algorithm(algo)
         options |= options_of(own.name, own.options)
     return found | options

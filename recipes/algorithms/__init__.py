@@ -108,7 +108,7 @@ def _named(algorithm: Algorithm, path: Path) -> Algorithm:
         def asked(*arguments: Any) -> Any:
             try:
                 return hook(*arguments)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise AlgorithmFileError(f"{_place(error, path)}: {name}: {in_one_line(error)}") from error
 
         return asked

@@ -63,6 +63,7 @@ ODD = {
     "a name of blanks": (field(name="'my own'"), "name='my own': folders are named after it"),
     "a name of two": (field(name="'a,b'"), "name='a,b': folders are named after it"),
     "a name with a folder": (field(name="'../up'"), "name='../up': folders are named after it"),
+    "a name too long for a folder": (field(name="'x' * 300"), "folders are named after it"),
     "a name that is a number": (field(name="3"), "name=3: must be a text of one line"),
     "a built-in name": (field(name="'uft'"), "name='uft': is an algorithm of this repository"),
     "a built-in alias": (field(name="'grpo'"), "name='grpo': is an algorithm of this repository"),
@@ -91,6 +92,11 @@ ODD = {
         "supervised: the shape <lambda> of a term must be a function of its file",
     ),
     "metrics that are none": (field(metrics="lambda step, s: [1.0]"), "metrics gives [1.0] at step 1: must be a dict"),
+    "a partial for a shape": (
+        field(stages="('sft',)", supervised="partial(pow, 2)"),
+        "must be a function of its file",
+    ),
+    "metrics by number": (field(metrics="lambda step, s: {1: 1.0}"), "must be a dict of numbers"),
     "metrics that fail": (field(metrics="lambda step, s: {'x': s.nothing}"), "metrics: AttributeError"),
     # what is drawn
     "an error in a draw": (draws("return Hint(share=1 / (at.step - 1))"), "line 9: rollout: ZeroDivisionError"),
@@ -118,6 +124,8 @@ ODD = {
         "import random\n" + draws("return Hint(share=random.random())"),
         "rollout gives other plans when it is asked again",
     ),
+    "settings changed": (draws("s.n_rollout = 2\n    return [Bare()] * 2"), "rollout or metrics changes s"),
+    "an end in a draw": (draws("raise SystemExit(0)"), "line 9: rollout: SystemExit: 0"),
     # options
     "options of another kind": (field(options="{'a': 1}"), "options={'a': 1}: must be a class with @dataclass"),
     "options without a decorator": ("class Options:\n    a: float = 1.0\n" + field(options="Options"), "@dataclass"),
@@ -143,6 +151,7 @@ ODD = {
     "a setting that is no number": (field(settings="{'kl_coef': math.nan}"), "kl_coef=nan: must be a finite number"),
     "a choice that is none": (field(settings="{'hints': 'all'}"), "settings: hints='all': must be one of own, sham"),
     "a setting without effect": (field(settings="{'critic_lr': 1.0}"), "settings: 'critic_lr' has no effect on it"),
+    "a setting of numbers": (field(settings="{'logger': (1,)}"), "settings: logger=(1,): must be a tuple of texts"),
     "a setting of data": (field(settings="{'data': 'math'}"), "settings: 'data' is no flag whose default it can set"),
     "a setting that is a field": (field(settings="{'beta': 1.0}"), "write beta=1.0 there"),
     "an option as a setting": (
@@ -188,7 +197,7 @@ GOOD = {
     "options of all kinds": options("one: bool = False\n    two: int = 1\n    three: float = 1\n    four: str = 'a'"),
     "another's option": options("gate: str = 'shut'"),
     "options with more in them": options("LIMIT = (1, 2)\n    one: float = 0.5\n    _hidden = 3"),
-    "settings": field(settings="{'kl_coef': 0, 'n_rollout': 3, 'logger': ('console',), 'reward': 'math'}"),
+    "settings": field(settings="{'kl_coef': 0, 'n_rollout': 3, 'logger': ('console',)}"),
 }
 
 
