@@ -163,7 +163,7 @@ def _unfit(setting: Setting, value: Any) -> str:
     kinds = (int, float) if setting.kind is float else (setting.kind,)
     if not isinstance(value, kinds) or (isinstance(value, bool) and setting.kind is not bool):
         return f"must be {'a number' if setting.kind is float else f'of type {setting.kind.__name__}'}"
-    if setting.kind is tuple and not all(isinstance(each, str) for each in value):
+    if isinstance(value, tuple) and not all(isinstance(each, str) for each in value):
         return "must be a tuple of texts"
     return wrong(setting.name, value, setting.check).partition(": ")[2]
 
