@@ -2,6 +2,7 @@
 for docs/flags.md."""
 
 from collections.abc import Callable
+from inspect import unwrap
 from types import CodeType
 from typing import Any
 
@@ -45,11 +46,12 @@ def hints(algorithm: Algorithm, stages: Stages) -> bool:
 def clock(algorithm: Algorithm, stages: Stages) -> bool:
     """algorithms whose schedule looks at it"""
     hooks = (algorithm.rollout, algorithm.weigh, algorithm.context, algorithm.remember, algorithm.metrics)
-    return "rl" in stages and any(hook is not None and _mentions(hook, "T_hint", set()) for hook in hooks)
+    return "rl" in stages and any(hook is not None and mentions(hook, "T_hint") for hook in hooks)
 
 
-def _mentions(function: Callable[..., Any], name: str, seen: set[CodeType]) -> bool:
-    """Whether a function, or one that it calls by a name of its module, reads an attribute of that name."""
+def mentions(function: Callable[..., Any], name: str, seen: set[CodeType] | None = None) -> bool:
+    """Whether a function, or one that it calls by a name of its module, uses that name."""
+    function, seen = unwrap(function), set() if seen is None else seen
     code = getattr(function, "__code__", None)
     if code is None or code in seen:
         return False
@@ -59,7 +61,7 @@ def _mentions(function: Callable[..., Any], name: str, seen: set[CodeType]) -> b
     if name in code.co_names or any(name in part.co_names for part in inner):
         return True
     called = {word for part in (code, *inner) for word in part.co_names}
-    return any(_mentions(known[word], name, seen) for word in called if callable(known.get(word)))
+    return any(mentions(known[word], name, seen) for word in called if callable(known.get(word)))
 
 
 def hint_term(algorithm: Algorithm, stages: Stages) -> bool:

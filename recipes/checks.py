@@ -5,6 +5,7 @@ from pathlib import Path
 
 from data_prep.prompt_styles import STYLES
 from eval.models import find_model
+from recipes.algorithm_check import told, try_draws
 from recipes.algorithms import algorithms
 from recipes.alignment import Alignment
 from recipes.applies import clock
@@ -76,6 +77,8 @@ def check(experiment: Experiment) -> None:
             f"a sequence may have {longest} tokens (prompt {e.prompt_length} + response {e.response_length}), more "
             f"than a micro-batch (--tokens_per_micro_batch {e.tokens_per_micro_batch}); raise it or shorten the lengths"
         )
+    if e.lora_rank and not e.alignment.lora_alpha:
+        raise ExperimentError("--lora_alpha 0: an adapter of scale 0 changes nothing; leave it out (twice --lora_rank)")
     if e.alignment.load_in_4bit:
         _check_four_bit(e)
     if e.algorithm.uses_hints and e.max_hint_length < 16:
@@ -89,6 +92,9 @@ def check(experiment: Experiment) -> None:
             raise ExperimentError(f"--logger {name}: unknown{nearest(name, LOGGERS)} Known: {', '.join(LOGGERS)}.")
         if name not in ("console", "file") and importlib.util.find_spec(name) is None:
             raise ExperimentError(f"--logger {name}: the package {name} is not installed; pip install {name}")
+    if e.algo.endswith(".py") and "rl" in e.stages:
+        with told(e.algo):
+            try_draws(e)
     folder = Path(find_model(e.model))
     if folder.exists():
         if not (folder / "config.json").exists():

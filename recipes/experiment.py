@@ -65,7 +65,7 @@ class Experiment:
     n_rollout: int = setting("reinforcement", From.MACHINE, applies=rl, check=at_least(1), aliases=("n_rollouts",))
     """Rollouts per prompt."""
 
-    sft_loss_coef: float = setting("hints", 0.0, applies=hint_term)
+    sft_loss_coef: float = setting("hints", 0.0, applies=hint_term, check=not_negative)
     """Weight of the hint's negative log-likelihood (c in recipes/algorithms/uft.py)."""
 
     hint_nll_agg: HintAggregation = setting("hints", "token-mean", applies=hint_term)

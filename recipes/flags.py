@@ -7,15 +7,15 @@ say "not given" that does not show as a value.
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from recipes.algorithms import AlgorithmFileError, algorithms, get_algorithm
+from recipes.algorithms import algorithms
 from recipes.alignment import Alignment
 from recipes.config_file import algo_in, as_arguments
 from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.modes import Evaluation, Machine, Mode, Several, Source, Steering
+from recipes.resolve import find_algorithm
 from recipes.settings import GROUPS, Setting, by_name, canonical, declared, options_of, wrong
 from recipes.task_options import Generated
 
@@ -30,22 +30,16 @@ def catalogue(algo: str | None = None) -> dict[str, Setting]:
         algo: --algo as given: a file of one's own brings its options along.
 
     Raises:
-        ExperimentError: for an option that is named like a flag there is, or has no default.
+        ExperimentError: for a file whose algorithm cannot work.
     """
     found = {name: each for part in PARTS for name, each in declared(part).items() if each.flag}
-    chosen = list(algorithms().values())
-    if algo and algo.endswith(".py"):
-        # A file without an algorithm is refused where --algo is resolved.
-        with suppress(AlgorithmFileError):
-            chosen.append(get_algorithm(algo))
     options: dict[str, Setting] = {}
-    for algorithm in chosen:
-        try:
-            options = {**options_of(algorithm.name, algorithm.options), **options}
-        except TypeError as error:
-            raise ExperimentError(f"--algo {algo}: its options must be a dataclass of defaults: {error}") from None
-    if taken := found.keys() & options.keys():
-        raise ExperimentError(f"--algo {algo}: its option {min(taken)!r} is a flag of every run; call it otherwise")
+    for algorithm in algorithms().values():
+        options |= options_of(algorithm.name, algorithm.options)
+    # A sweep has several, whose options are their own runs' business.
+    if algo and algo.endswith(".py") and "," not in algo:
+        own = find_algorithm(algo)
+        options |= options_of(own.name, own.options)
     return found | options
 
 

@@ -1,10 +1,12 @@
 """What a run will do, in numbers: batch arithmetic, hint schedule, memory. Printed by --dry_run and at start."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pyarrow.parquet as parquet
 
 from data_prep.prompt_styles import STYLES, Question, read_completion
+from recipes.algorithm_check import told
 from recipes.algorithms.base import Demonstration, forget
 from recipes.applies import clock
 from recipes.datafiles import DataFiles
@@ -84,9 +86,9 @@ def hint_schedule(experiment: Experiment, draws: int = 400) -> str:
     for step in steps:
         shares = []
         for draw in range(draws):
-            plans = draw_plans(
-                e.algorithm, ["x"] * MAX_SEGMENTS, s, step=step, seed=e.seed, key=str(draw), past=None, common=None
-            )
+            about: dict[str, Any] = {"step": step, "seed": e.seed, "key": str(draw), "past": None, "common": None}
+            with told(e.algo):
+                plans = draw_plans(e.algorithm, ["x"] * MAX_SEGMENTS, s, **about)
             lengths = [hint_length(plan, MAX_SEGMENTS) for plan in plans if not isinstance(plan, Demonstration)]
             shares.append(sum(lengths) / len(lengths) / MAX_SEGMENTS)
         mean, none = sum(shares) / draws, sum(share == 0 for share in shares) / draws

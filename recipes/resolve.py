@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.models import find_model
+from recipes.algorithm_check import refuse_unworkable
 from recipes.algorithms import Algorithm, AlgorithmFileError, algorithms, get_algorithm
 from recipes.alignment import DataKind, resolve_alignment
 from recipes.checks import check
@@ -94,9 +95,9 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
 
 
 def find_algorithm(algo: str) -> Algorithm:
-    """The algorithm that --algo names. Raises ExperimentError where there is none."""
+    """The algorithm that --algo names. Raises ExperimentError where there is none, or one that cannot work."""
     try:
-        return get_algorithm(algo)
+        found = get_algorithm(algo)
     except KeyError:
         names = [name for each in algorithms().values() for name in (each.name, *each.aliases)]
         raise ExperimentError(
@@ -104,6 +105,9 @@ def find_algorithm(algo: str) -> Algorithm:
         ) from None
     except AlgorithmFileError as error:
         raise ExperimentError(f"--algo {error}") from None
+    if algo.endswith(".py"):
+        refuse_unworkable(found, algo)
+    return found
 
 
 def _declared_defaults(profile: Profile, task: Task) -> dict[str, Any]:

@@ -143,7 +143,9 @@ def options_of(name: str, options: type | None) -> dict[str, Setting]:
         default = getattr(options(), each.name)
         about = {"group": f"options of --algo {name}", "default": default}
         help_ = each.metadata.get("help") or told.get(each.name, "")
-        found[each.name] = _setting(each.name, type(default), help_, (), about)
+        # coef: float = 1 takes .5 as well.
+        kind = float if type(default) is int and each.type in (float, "float") else type(default)
+        found[each.name] = _setting(each.name, kind, help_, (), about)
     return found
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recipes.experiment import ExperimentError
-from recipes.settings import at_least, setting
+from recipes.settings import at_least, not_negative, setting
 
 _GENERATED = "problems that are generated"
 
@@ -26,7 +26,7 @@ class Generated:
     sizes: tuple[int, ...] | None = setting(_GENERATED, None, read=_numbers, metavar="N,N", evaluates=True)
     """How many numbers a countdown problem has."""
 
-    max_number: int | None = setting(_GENERATED, None, evaluates=True)
+    max_number: int | None = setting(_GENERATED, None, check=at_least(1), evaluates=True)
     """The numbers of countdown are 1 to this."""
 
     operators: str | None = setting(_GENERATED, None, evaluates=True)
@@ -38,16 +38,16 @@ class Generated:
     rule: str | None = setting(_GENERATED, None, evaluates=True)
     """What an input does to the state of a chain: sum, table (a hidden one) or parity."""
 
-    states: int | None = setting(_GENERATED, None, evaluates=True)
+    states: int | None = setting(_GENERATED, None, check=at_least(2), evaluates=True)
     """How many states a chain has."""
 
-    depth: int | None = setting(_GENERATED, None, evaluates=True)
+    depth: int | None = setting(_GENERATED, None, check=at_least(1), evaluates=True)
     """Inputs of a chain."""
 
     test_depths: tuple[int, ...] | None = setting(_GENERATED, None, read=_numbers, metavar="N,N", evaluates=True)
     """Further depths that chains are tested on."""
 
-    table: int | None = setting(_GENERATED, None, evaluates=True)
+    table: int | None = setting(_GENERATED, None, check=not_negative, evaluates=True)
     """Which hidden table a chain has; the embedded bases half know table 0."""
 
 

@@ -5,18 +5,44 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
-from functools import cache
+import traceback
+from collections.abc import Callable
+from dataclasses import fields, replace
+from functools import cache, wraps
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from recipes.algorithms.base import Algorithm, Shape
 
-__all__ = ["Algorithm", "AlgorithmFileError", "algorithms", "find_shape", "get_algorithm", "name_of_shape"]
+__all__ = [
+    "HOOKS",
+    "Algorithm",
+    "AlgorithmFileError",
+    "algorithms",
+    "find_shape",
+    "get_algorithm",
+    "in_one_line",
+    "name_of_shape",
+]
+
+
+HOOKS = {
+    "rollout": ("at", "s", "rng"),
+    "context": ("i", "group", "s"),
+    "weigh": ("group", "s"),
+    "remember": ("group", "past", "common", "s"),
+    "loss": ("log_probs", "rows", "s"),
+    "metrics": ("step", "s"),
+}
+"""What each hook is called with."""
+
+MOST_CHARACTERS = 400
+"""Of an error that is quoted."""
 
 
 class AlgorithmFileError(ValueError):
-    """A file given to --algo that holds no algorithm; says why."""
+    """A file given to --algo that holds no algorithm, or one whose hook failed; says why, in one line."""
 
 
 @cache
@@ -64,10 +90,48 @@ def _load(file: str) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise AlgorithmFileError(f"{file}: cannot be loaded: {type(error).__name__}: {error}") from error
+        raise AlgorithmFileError(f"{_place(error, path)}: cannot be loaded: {in_one_line(error)}") from error
+    found = getattr(module, "ALGORITHM", None)
+    if isinstance(found, Algorithm):
+        module.ALGORITHM = _named(found, path)  # type: ignore[attr-defined]
     return module
+
+
+def _named(algorithm: Algorithm, path: Path) -> Algorithm:
+    """The algorithm with hooks whose errors say in one line which hook failed, and where: a worker's traceback alone
+    ends in the framework's files."""
+
+    def named(name: str, hook: Callable[..., Any]) -> Any:
+        @wraps(hook)
+        def asked(*arguments: Any) -> Any:
+            try:
+                return hook(*arguments)
+            except (Exception, SystemExit) as error:
+                raise AlgorithmFileError(f"{_place(error, path)}: {name}: {in_one_line(error)}") from error
+
+        return asked
+
+    # The defaults stay as they are: whether a hook is one of them is asked elsewhere.
+    usual = {each.name: each.default for each in fields(Algorithm)}
+    own: dict[str, Any] = {name: getattr(algorithm, name) for name in HOOKS}
+    own = {name: hook for name, hook in own.items() if callable(hook) and hook is not usual[name]}
+    return replace(algorithm, **{name: named(name, hook) for name, hook in own.items()})
+
+
+def _place(error: BaseException, path: Path) -> str:
+    """Where in a user's file an error comes from, as far as is known."""
+    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == str(path)]
+    if isinstance(error, SyntaxError) and error.filename == str(path) and error.lineno:
+        lines.append(error.lineno)
+    return f"{path}, line {lines[-1]}" if lines else str(path)
+
+
+def in_one_line(error: BaseException) -> str:
+    """An error in one line, however many it has."""
+    text = " ".join((error.msg if isinstance(error, SyntaxError) else str(error)).split())
+    return f"{type(error).__name__}: {text}".removesuffix(": ")[:MOST_CHARACTERS]
 
 
 def name_of_shape(shape: Shape, file: str) -> str:

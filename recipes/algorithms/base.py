@@ -28,6 +28,9 @@ rollouts of each prompt. That it needs solutions is seen from `rollout`."""
 Method = Literal["sft", "dpo", "kto", "una"]
 """What an alignment stage trains with."""
 
+LossNorm = Literal["tokens", "length"]
+"""What PPO's loss is a mean of: the tokens it is taken on, or rows times the longest response (Dr. GRPO's)."""
+
 HintAggregation = Literal["token-mean", "seq-mean-token-sum"]
 """How the hint's log-likelihood is normalised: a mean over hint tokens, or the paper's sum over a sequence."""
 
@@ -150,6 +153,8 @@ class Group:
         return self.ok & self.gen.any(-1)
 
 
+TermNorm = Literal["tokens", "rows", "sequences", "length"]
+
 Shape = Callable[["torch.Tensor"], "torch.Tensor"]
 """g(p) of a Term: probabilities to factors, elementwise. A function of a module, so that it can be found elsewhere."""
 
@@ -173,7 +178,7 @@ class Term:
     shape: Shape | None = None
     """g; None is 1."""
 
-    norm: Literal["tokens", "rows", "sequences", "length"] = "tokens"
+    norm: TermNorm = "tokens"
     """N over the whole batch: tokens or rows with a weight that is not 0, all rows that vote ("sequences"), or these
     times the longest response ("length", what PPO's loss is divided by with loss_norm "length")."""
 
@@ -282,8 +287,8 @@ class Algorithm:
     """Called once a prompt and step with the stream of (seed, step, prompt). One plan is for all rollouts; a list has
     one for each, demonstrations included."""
 
-    loss_norm: Literal["tokens", "length"] = "tokens"
-    """What PPO's loss is a mean of: the tokens it is taken on, or rows times the longest response (Dr. GRPO's)."""
+    loss_norm: LossNorm = "tokens"
+    """What PPO's loss is a mean of."""
 
     demonstrations: int = 0
     """Rollouts of a prompt that are not generated, beside --n_rollout generated ones."""

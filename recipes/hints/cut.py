@@ -1,11 +1,15 @@
 """From a solution in segments to the hint a rollout starts from: which text, then which tokens."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from numbers import Integral, Real
 from typing import Any
 
-from recipes.algorithms.base import Algorithm, At, Demonstration, Hint, Json, Plan
+from recipes.algorithms.base import Algorithm, At, Bare, Demonstration, Hint, Json, Plan
 from recipes.hints.schedule import MAX_SEGMENTS, generator
+
+_PLACES = re.compile(r"\{\w+\}")
 
 Encode = Callable[[str], list[int]]
 
@@ -31,16 +35,54 @@ def draw_plans(
     """What the rollouts of one prompt start from at one step: one plan for all of them, or one for each.
 
     The same arguments give the same plans in every process.
+
+    Raises:
+        ValueError: for what is no plan, or another number of them.
     """
     drawn = algorithm.rollout(At(step, segments_of(hint), past, common), s, generator(seed, step, key))
-    return drawn if isinstance(drawn, list) else [drawn]
+    plans = drawn if isinstance(drawn, list) else [drawn]
+    if fault := next(_faults(algorithm, plans, s), ""):
+        raise ValueError(f"rollout of {algorithm.name} gives {fault}")
+    return plans
+
+
+def _faults(algorithm: Algorithm, plans: list[Any], s: Any) -> Iterator[str]:
+    for plan in plans:
+        if not isinstance(plan, Bare | Hint | Demonstration):
+            yield f"{plan!r}: must be Bare(), Hint(...) or Demonstration(), or a list of these"
+        if isinstance(plan, Hint):
+            yield from _odd_hint(plan, algorithm)
+    shown = sum(isinstance(plan, Demonstration) for plan in plans)
+    if len(plans) != 1 and len(plans) != (n := s.n_rollout + algorithm.demonstrations):
+        yield (
+            f"{len(plans)} plans: must be one for all rollouts, or a list of {n} (--n_rollout {s.n_rollout} "
+            f"+ demonstrations={algorithm.demonstrations})"
+        )
+    if shown > algorithm.demonstrations or (shown and len(plans) == 1):
+        yield (
+            f"{shown} Demonstration() among {len(plans)} plans, but demonstrations={algorithm.demonstrations}: a list "
+            f"may have that many, beside --n_rollout others"
+        )
+
+
+def _odd_hint(plan: Hint, algorithm: Algorithm) -> Iterator[str]:
+    if not isinstance(plan.segments, Integral) or plan.segments < 0:
+        yield f"a Hint with segments={plan.segments!r}: must be a whole number from 0; Hint(share=.5) is a half"
+    if plan.share is not None and not (isinstance(plan.share, Real) and 0 <= plan.share <= 1):
+        yield f"a Hint with share={plan.share!r}: must be a number from 0 to 1"
+    if plan.where not in ("response", "prompt"):
+        yield f"a Hint with where={plan.where!r}: must be 'response' or 'prompt'"
+    if plan.where == "prompt" and not algorithm.hints_in_prompt:
+        yield f"a Hint with where={plan.where!r}: set hints_in_prompt=True"
+    if not isinstance(plan.wrap, str) or not {"{question}", "{hint}"} <= {*_PLACES.findall(plan.wrap)}:
+        yield f"a Hint with wrap={plan.wrap!r}: must be a text with {{question}} and {{hint}} in it"
 
 
 def hint_length(plan: Plan, n_segments: int) -> int:
     """How many of a solution's segments a plan gives, a share to the nearest; none of a demonstration."""
     if not isinstance(plan, Hint):
         return 0
-    return min(plan.segments, n_segments) if plan.share is None else round(plan.share * n_segments)
+    return min(int(plan.segments), n_segments) if plan.share is None else round(float(plan.share) * n_segments)
 
 
 def as_record(plan: Plan, n_texts: int) -> dict[str, Any]:
@@ -52,7 +94,7 @@ def as_record(plan: Plan, n_texts: int) -> dict[str, Any]:
         record["demonstration"] = 1
     elif isinstance(plan, Hint):
         if plan.share is not None:
-            record |= {"pieces": round(plan.share * n_texts), "share": plan.share}
+            record |= {"pieces": round(float(plan.share) * n_texts), "share": float(plan.share)}
         if plan.where == "prompt":
             record["wrap"] = plan.wrap
     return record

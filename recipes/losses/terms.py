@@ -40,9 +40,9 @@ def streams(
     Raises:
         ValueError: when two prompts disagree on the terms.
     """
-    names = [[term.name for term in each.terms] for each in weighed]
-    if any(found != names[0] for found in names):
-        raise ValueError(f"weigh gives other terms for other prompts: {sorted({tuple(found) for found in names})}")
+    kinds = [[(term.name, term.coef, term.norm, term.shape) for term in each.terms] for each in weighed]
+    if odd := [found for found in kinds if found != kinds[0]]:
+        raise ValueError(f"weigh gives other terms for other prompts (name, coef, norm, shape): {kinds[0]}, {odd[0]}")
     found = []
     for place, first in enumerate(weighed[0].terms if weighed else ()):
         terms = [each.terms[place] for each in weighed]

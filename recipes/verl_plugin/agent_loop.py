@@ -25,6 +25,7 @@ from verl.utils.profiler import simple_timer
 
 from data_prep.prompt_styles import STYLES, question_text, with_hint
 from data_prep.tokens import Opened, closed, decode_response, encode_given, encode_question, end_tokens, opened
+from recipes.algorithm_check import told
 from recipes.algorithms import get_algorithm
 from recipes.algorithms.base import Bare
 from recipes.hints.cut import as_record, draw_plans, hint_given, memory_key
@@ -86,9 +87,9 @@ def plan_batch(
                 raise ValueError(
                     f"--algo {algorithm.name} needs the column 'hint' (a list of solution steps) in the data"
                 )
-            plans = draw_plans(
-                algorithm, hint, s, step=step, seed=settings.seed, key=key, past=past.get(remembered), common=common
-            )
+            about = {"step": step, "seed": settings.seed, "key": key, "past": past.get(remembered), "common": common}
+            with told(settings.algorithm):
+                plans = draw_plans(algorithm, hint, s, **about)
         texts = len(hint) if hint is not None and algorithm.uses_hints and not validate else 0
         column.append(
             {

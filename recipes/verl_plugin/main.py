@@ -52,11 +52,18 @@ class UnifiedTaskRunner:
 
 def train(trainer: Any) -> None:
     """From a new trainer to the end of its run. Raises what the training raises."""
-    from recipes.verl_plugin.agent_loop import HintedAgentLoopManager
+    from recipes.algorithm_check import told
+    from recipes.algorithms import get_algorithm
+    from recipes.losses.trial import try_hooks
+    from recipes.verl_plugin.agent_loop import HintedAgentLoopManager, hook_settings
     from recipes.verl_plugin.rollout_worker import client_class
 
     exit_code = 1
     try:
+        uft, reference = trainer.config.uft, need_reference_policy(trainer.config)
+        if uft.algorithm.endswith(".py"):
+            with told(uft.algorithm):
+                try_hooks(get_algorithm(uft.algorithm), hook_settings(uft), reference=reference)
         trainer.init()
         engines = trainer.llm_server_manager
         manager = HintedAgentLoopManager.create(

@@ -10,9 +10,11 @@ import torch
 import transfer_queue as tq
 from tensordict import TensorDict
 
+from recipes.algorithm_check import told
 from recipes.algorithms import name_of_shape
 from recipes.algorithms.base import Algorithm, Bare, Demonstration, Group, Hint, Plan, Weights
 from recipes.losses.terms import streams
+from recipes.losses.trial import refuse_odd_weights
 from recipes.verl_plugin.actor_loss import TERMS, term_column
 
 MASKS = ("response_mask", "loss_mask")
@@ -157,7 +159,10 @@ def weigh(
         updates: optimiser steps on the batch.
         votes: rows of an optimiser step that have a verdict.
     """
-    weighed = [algorithm.weigh(group, s) for group in groups]
+    with told(file):
+        weighed = [algorithm.weigh(group, s) for group in groups]
+        for group, found in zip(groups, weighed, strict=True):
+            refuse_odd_weights(found, group)
     lengths = _lengths(batch)
     columns: dict[str, list[torch.Tensor]] = {}
     if any(each.advantage is not None for each in weighed):

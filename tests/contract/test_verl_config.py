@@ -177,3 +177,24 @@ def test_overrides_come_last_and_typos_are_refused() -> None:
         compose_config("ppo_trainer", values, ["trainer.test_frek=9"])
     with pytest.raises(ExperimentError, match="key=value"):
         compose_config("ppo_trainer", values, ["trainer.test_freq"])
+
+
+@pytest.mark.parametrize(
+    ("weigh", "end"),
+    [("lambda group, s: group.scores", ExperimentError), ("weigh", InterruptedError)],
+    ids=["odd", "usual"],
+)
+def test_a_users_hooks_are_tried_before_anything_is_loaded(weigh: str, end: type[Exception], tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    from recipes.verl_plugin.main import train
+
+    def load() -> None:
+        raise InterruptedError
+
+    file = tmp_path / "mine.py"
+    example = (Path(EMBEDDED).parents[1] / "examples/own_algorithm.py").read_text(encoding="utf-8")
+    file.write_text(example.replace("weigh=weigh", f"weigh={weigh}"), encoding="utf-8")
+    experiment = build_experiment({"algo": str(file), "model": EMBEDDED}, PROFILES["cpu"])
+    with pytest.raises(end, match=None if end is InterruptedError else f"^--algo {file}: weigh gives tensor"):
+        train(SimpleNamespace(config=reinforcement(experiment), init=load))

@@ -60,6 +60,21 @@ BAD = {
     "--hints others": "argument --hints: invalid choice: 'others'",
     "--eval --demonstrations .3": "--demonstrations belongs to training; it has no effect on --eval",
     "--algo run.py": "--algo run.py: defines no ALGORITHM",
+    "--sft_loss_coef -1": "--sft_loss_coef -1.0: must not be negative",
+    "--lora_rank 4 --lora_alpha 0": "--lora_alpha 0: an adapter of scale 0 changes nothing",
+    **{
+        f"--algo {algo} --data countdown_preference {flag}": said
+        for algo, flag, said in (
+            ("dpo", "--micro_batch_size 0", "--micro_batch_size 0: must be at least 1"),
+            ("dpo", "--batch_size 0", "--batch_size 0: must be at least 1"),
+            ("dpo", "--epochs 0", "--epochs 0.0: must be above 0"),
+            ("kto", "--beta 0", "--beta 0.0: must be above 0"),
+            ("sft", "--max_length 1", "--max_length 1: must be at least 2"),
+            ("una", "--sft_ratio -.5", "--sft_ratio -0.5: must not be negative"),
+            ("una", "--lora_dropout 1", "--lora_dropout 1.0: must be at least 0, and below 1"),
+            ("una", "--lora_alpha -8", "--lora_alpha -8: must not be negative"),
+        )
+    },
 }
 
 

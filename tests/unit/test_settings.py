@@ -15,11 +15,11 @@ from recipes.algorithms import algorithms
 from recipes.alignment import Alignment
 from recipes.effect import without_effect
 from recipes.experiment import Experiment, from_yaml, to_yaml
-from recipes.flags import catalogue, parser
+from recipes.flags import PARTS, catalogue, parser
 from recipes.help_text import PAGE, completion, help_text, page
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
-from recipes.settings import GROUPS, Setting, declared
+from recipes.settings import GROUPS, Setting, declared, wrong
 from run import main
 from tests.front_checks import ROOT, front_door
 
@@ -139,6 +139,31 @@ def test_an_evaluation_takes_from_a_runs_file_what_it_can_use(
     assert main(["--eval", "--config", str(file), "--profile", "cpu", "--dry_run"]) == 0
     assert "left out of --config, without effect on --eval: algo, T" in capsys.readouterr().out
     assert main(["--eval", "--config", str(file), "--T", "6"]) == 2
+
+
+ANY_NUMBER = {
+    "entropy_coef": "below 0 it is a penalty on entropy",
+    "score_min": "scores of a user's own scale",
+    "score_max": "scores of a user's own scale",
+    "val_size": "-1 is all of the test file",
+    "log_rollouts": "-1 is all of them",
+}
+"""Numbers that may be -1, and why."""
+
+NUMBERS = {
+    (part.__name__, name): setting
+    for part in PARTS
+    for name, setting in declared(part).items()
+    if setting.kind in (int, float)
+}
+
+
+@pytest.mark.parametrize(("part", "name"), NUMBERS)
+def test_a_number_has_a_range_that_it_is_refused_outside_of(part: str, name: str) -> None:
+    setting = NUMBERS[part, name]
+    for odd in ("nan", "inf") if setting.kind is float else ():
+        assert "must be a finite number" in wrong(name, float(odd), setting.check)
+    assert bool(wrong(name, -1, setting.check)) == (name not in ANY_NUMBER)
 
 
 # --- what is told -----------------------------------------------------------------------------------------------------

@@ -1,0 +1,159 @@
+"""What hooks of scored rollouts may give back, and a trial of a user's on two prompts made by hand, before a run has
+loaded a model or drawn a rollout."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, get_args
+
+import torch
+
+from recipes.algorithms.base import Algorithm, Demonstration, Group, Hint, Plan, Rows, Term, TermNorm, Weights
+from recipes.hints.cut import draw_plans
+from recipes.hints.schedule import MAX_SEGMENTS
+from recipes.losses.terms import streams
+
+KEY = "0123456789abcdef"
+"""Of the prompts of the trial."""
+
+_TEXTS = ["It is 2. "] * MAX_SEGMENTS
+_STEPS = 3
+
+
+def try_hooks(algorithm: Algorithm, s: Any, *, reference: bool) -> None:
+    """Ask every hook as the trainer does, for a few steps of a prompt; after each the next draw knows what is kept.
+
+    Args:
+        reference: whether the run has log-probabilities of a reference model.
+
+    Raises:
+        ValueError: names the hook, and what is wrong with what it gave or the line where it failed.
+    """
+    past, common = None, None
+    for step in range(1, _STEPS + 1):
+        plans = draw_plans(algorithm, _TEXTS, s, step=step, seed=0, key=KEY, past=past, common=common)
+        plans = plans * s.n_rollout if len(plans) == 1 else plans
+        right, wrong = (_group(plans, s, step, reference, algorithm, solved=solved) for solved in (True, False))
+        groups = [_rescored(algorithm, group, s) for group in (right, wrong)]
+        if algorithm.loss is not None:
+            _try_loss(algorithm.loss, groups[0], s)
+        else:
+            weighed = [algorithm.weigh(group, s) for group in groups]
+            for group, found in zip(groups, weighed, strict=True):
+                refuse_odd_weights(found, group)
+            streams(groups, weighed, updates=1, votes=len(plans), length=s.response_length)
+        past, common = _kept(algorithm, groups[step % 2], past, common, s)
+
+
+def _group(plans: list[Plan], s: Any, step: int, reference: bool, algorithm: Algorithm, *, solved: bool) -> Group:
+    """Rollouts of two given and three generated tokens; the verdict on the first has failed, and of the others every
+    second one is right, or none."""
+    n, length = len(plans), 6
+    place = torch.arange(length).expand(n, length)
+    shown = torch.tensor([isinstance(plan, Demonstration) for plan in plans]).unsqueeze(-1)
+    starts = [2 * (isinstance(plan, Hint) and plan.where == "response") for plan in plans]
+    first = torch.tensor(starts).unsqueeze(-1)
+    ok = torch.arange(n) > 0 if n > 1 else torch.ones(n, dtype=torch.bool)
+    ok = ok | shown[:, 0]
+    heard = ok.unsqueeze(-1) & ~shown
+    scores = (torch.arange(n) % 2).float() if solved else torch.zeros(n)
+    return Group(
+        scores=torch.where(shown[:, 0], torch.ones(n), scores) * ok,
+        ok=ok,
+        plans=tuple(plans),
+        given=(place < first) & heard,
+        gen=(place >= first) & (place < first + 3) & heard,
+        demo=(place < 4) & shown,
+        old=torch.full((n, length), -0.5),
+        key=KEY,
+        step=step,
+        ref=torch.full((n, length), -0.7) if reference else None,
+        segments=MAX_SEGMENTS,
+        entropy=torch.ones(n, length),
+        messages=[{"role": "user", "content": "What is 1 + 1?"}],
+        solution="".join(_TEXTS),
+        texts=("It is 2.",) * n if algorithm.context is not None else (),
+    )
+
+
+def _rescored(algorithm: Algorithm, group: Group, s: Any) -> Group:
+    if algorithm.context is None:
+        return group
+    for row in range(len(group.plans)):
+        found = algorithm.context(row, group, s) if group.ok[row] else None
+        if found is not None and not (isinstance(found, list | tuple) and found and all(map(_is_message, found))):
+            raise ValueError(
+                f"context gives {_short(found)}: must be a list of messages, "
+                "such as [{'role': 'user', 'content': 'What is 1 + 1?'}], or None"
+            )
+    return replace(group, rescored=group.old.clone())
+
+
+def _is_message(message: Any) -> bool:
+    return isinstance(message, Mapping) and all(isinstance(message.get(name), str) for name in ("role", "content"))
+
+
+def _try_loss(loss: Any, group: Group, s: Any) -> None:
+    log_probs = group.old.clone().requires_grad_()
+    found = loss(log_probs, Rows(group.scores, group.gen, group.ref), s)
+    if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], Mapping)):
+        raise ValueError(f"loss gives {_short(found)}: must be (losses, metrics), losses one number a rollout")
+    n = len(group.plans)
+    for name, values in {"losses": found[0], **found[1]}.items():
+        _refuse_odd_tensor(f"loss: {name}", values, (n,))
+    if not found[0].requires_grad:
+        raise ValueError("loss gives losses that do not depend on log_probs: nothing would be learnt")
+
+
+def refuse_odd_weights(found: Any, group: Group) -> None:
+    """Raise ValueError for what `weigh` may not give."""
+    if not isinstance(found, Weights):
+        raise ValueError(f"weigh gives {_short(found)}: must be Weights(...)")
+    shape = tuple(group.old.shape)
+    if found.advantage is not None:
+        _refuse_odd_tensor("weigh: advantage", found.advantage, shape)
+    if found.mask is not None:
+        _refuse_odd_tensor("weigh: mask", found.mask, shape)
+        if found.mask.dtype is not torch.bool:
+            raise ValueError(f"weigh: mask is of {found.mask.dtype}: must be of torch.bool")
+    if not isinstance(found.terms, tuple) or not all(isinstance(term, Term) for term in found.terms):
+        raise ValueError(f"weigh: terms={_short(found.terms)}: must be a tuple of Term(...), such as (Term(...),)")
+    for term in found.terms:
+        _refuse_odd_tensor(f"weigh: weights of the term {term.name!r}", term.weights, shape)
+        if not isinstance(term.coef, int | float) or not math.isfinite(term.coef):
+            raise ValueError(f"weigh: coef={_short(term.coef)} of the term {term.name!r}: must be a finite number")
+        if term.norm not in get_args(TermNorm):
+            raise ValueError(
+                f"weigh: norm={term.norm!r} of the term {term.name!r}: must be one of {', '.join(get_args(TermNorm))}"
+            )
+    names = [term.name for term in found.terms]
+    if len({*names}) < len(names) or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f"weigh: terms named {names}: every one needs a name of its own")
+
+
+def _refuse_odd_tensor(what: str, values: Any, shape: tuple[int, ...]) -> None:
+    if not isinstance(values, torch.Tensor) or tuple(values.shape) != shape:
+        is_ = f"a tensor of shape {tuple(values.shape)}" if isinstance(values, torch.Tensor) else _short(values)
+        raise ValueError(f"{what} is {is_}: must be a tensor of shape {shape}")
+    if not bool(values.isfinite().all()):
+        raise ValueError(f"{what} has values that are no finite numbers")
+
+
+def _kept(algorithm: Algorithm, group: Group, past: Any, common: Any, s: Any) -> tuple[Any, Any]:
+    """What is remembered, as it comes back from a checkpoint."""
+    found = algorithm.remember(group, past, common, s)
+    if not isinstance(found, tuple) or len(found) != 3 or isinstance(found[2], str):
+        raise ValueError(f"remember gives {_short(found)}: must be (past, common, keys of what is due)")
+    try:
+        past, common = json.loads(json.dumps(found[:2]))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"remember gives what a checkpoint cannot hold: {error}") from None
+    if odd := [key for key in found[2] if key != KEY]:
+        raise ValueError(f"remember: {_short(odd[0])} is due, which is the key of no prompt it was given")
+    return past, common
+
+
+def _short(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:76]} ..."

@@ -1,0 +1,234 @@
+"""A user's algorithm file that cannot work is refused in one line that names file and field, before anything starts."""
+
+from pathlib import Path
+
+import pytest
+
+from recipes.algorithm_check import refuse_unworkable
+from recipes.algorithms import AlgorithmFileError, algorithms, get_algorithm
+from recipes.experiment import ExperimentError
+from run import main
+from tests.groups import settings
+
+HEAD = """
+import math
+from dataclasses import dataclass, field
+from functools import partial
+from recipes.algorithms.base import *
+from recipes.algorithms.base import Algorithm, Bare, Demonstration, Hint
+known = dict(name="mine", title="Mine", paper="-", equation="-", stages=("rl",), needs=frozenset({"group"}))
+"""
+
+
+def written(folder: Path, text: str, name: str = "mine") -> str:
+    file = folder / f"{name}.py"
+    file.write_text(HEAD + text, encoding="utf-8")
+    return str(file)
+
+
+def field(**changed: str) -> str:
+    """A file whose ALGORITHM has these fields, as Python."""
+    values = ", ".join(f"{name}={text}" for name, text in changed.items())
+    return f"ALGORITHM = Algorithm(**{{**known, **dict({values})}})\n"
+
+
+def draws(body: str, **also: str) -> str:
+    return f"def rollout(at, s, rng):\n    {body}\n" + field(rollout="rollout", **also)
+
+
+def options(body: str, **also: str) -> str:
+    return f"@dataclass(frozen=True)\nclass Options:\n    {body}\n" + field(options="Options", **also)
+
+
+ODD = {
+    "stages that are none": (field(stages="('foo',)"), "stages=('foo',): must be one of ('rl',), ('sft',)"),
+    "no stages": (field(stages="()"), "stages=(): must be one of"),
+    "stages as a text": (field(stages="'rl'"), "stages='rl': must be one of"),
+    "stages as a list": (field(stages="['rl']"), "stages=['rl']: must be one of"),
+    "stages the other way": (field(stages="('rl', 'sft')"), "must be one of"),
+    "alignment without a method": (field(stages="('alignment',)"), "method=None with stages=('alignment',)"),
+    "a method without alignment": (field(method="'dpo'"), "method='dpo' with stages=('rl',)"),
+    "a method that is none": (field(stages="('alignment',)", method="'ipo'"), "method='ipo': must be one of sft, dpo"),
+    "needs that are none": (field(needs="frozenset({'teacher'})"), "must be a frozenset of critic, reference, group"),
+    "needs as a text": (field(needs="'group'"), "needs='group': must be a frozenset"),
+    "a norm that is none": (field(loss_norm="'rows'"), "loss_norm='rows': must be one of tokens, length"),
+    "fewer than no demonstrations": (field(demonstrations="-1"), "demonstrations=-1: must be a whole number from 0"),
+    "half a demonstration": (field(demonstrations="0.5"), "demonstrations=0.5: must be a whole number"),
+    "demonstrations by nobody": (field(demonstrations="1"), "demonstrations=1: rollout gives none"),
+    "demonstrations forgotten": (
+        draws("return [Bare()] * (s.n_rollout + 1)", demonstrations="1"),
+        "demonstrations=1: rollout gives none",
+    ),
+    "no name": (field(name="''"), "name='': folders are named after it"),
+    "a name of blanks": (field(name="'my own'"), "name='my own': folders are named after it"),
+    "a name of two": (field(name="'a,b'"), "name='a,b': folders are named after it"),
+    "a name with a folder": (field(name="'../up'"), "name='../up': folders are named after it"),
+    "a name too long for a folder": (field(name="'x' * 300"), "folders are named after it"),
+    "a name that is a number": (field(name="3"), "name=3: must be a text of one line"),
+    "a built-in name": (field(name="'uft'"), "name='uft': is an algorithm of this repository"),
+    "a built-in alias": (field(name="'grpo'"), "name='grpo': is an algorithm of this repository"),
+    "a title of two lines": (field(title="'a\\nb'"), "title='a\\nb': must be a text of one line"),
+    "beta of nothing": (field(beta="0"), "beta=0: must be above 0"),
+    "beta as a text": (field(beta="'.1'"), "beta='.1': must be a number"),
+    "a rate below zero": (field(alignment_lr="-1e-5"), "alignment_lr=-1e-05: must not be negative"),
+    "no switch": (field(hints_in_prompt="'no'"), "hints_in_prompt='no': must be True or False"),
+    # hooks
+    "a hook of two arguments": (
+        "def rollout(at, s):\n    return Bare()\n" + field(rollout="rollout"),
+        "rollout(at, s): is called as rollout(at, s, rng)",
+    ),
+    "a hook of too many": (
+        field(weigh="lambda group, s, more: None"),
+        "weigh(group, s, more): is called as weigh(group, s)",
+    ),
+    "a hook that is none": (field(rollout="None"), "rollout=None: must be a function rollout(at, s, rng)"),
+    "a hook that is called": (field(remember="3"), "remember=3: must be a function remember(group, past, common, s)"),
+    "a hook that waits": (
+        "async def rollout(at, s, rng):\n    return Bare()\n" + field(rollout="rollout"),
+        "rollout: must be a plain function rollout(at, s, rng), without async or yield",
+    ),
+    "a shape inside another function": (
+        field(stages="('sft',)", supervised="lambda p: p"),
+        "supervised: the shape <lambda> of a term must be a function of its file",
+    ),
+    "metrics that are none": (field(metrics="lambda step, s: [1.0]"), "metrics gives [1.0] at step 1: must be a dict"),
+    "a partial for a shape": (
+        field(stages="('sft',)", supervised="partial(pow, 2)"),
+        "must be a function of its file",
+    ),
+    "metrics by number": (field(metrics="lambda step, s: {1: 1.0}"), "must be a dict of numbers"),
+    "metrics that fail": (field(metrics="lambda step, s: {'x': s.nothing}"), "metrics: AttributeError"),
+    # what is drawn
+    "an error in a draw": (draws("return Hint(share=1 / (at.step - 1))"), "line 9: rollout: ZeroDivisionError"),
+    "a setting that is none": (draws("return Hint(s.T_hnt)"), "rollout: AttributeError"),
+    "only demonstrations": (draws("return Demonstration()"), "1 Demonstration() among 1 plans, but demonstrations=0"),
+    "all demonstrations": (
+        draws("return [Demonstration()] * (s.n_rollout + 1)", demonstrations="1"),
+        "Demonstration() among 5 plans, but demonstrations=1",
+    ),
+    "too few plans": (draws("return [Bare()] * 2"), "gives 2 plans: must be one for all rollouts, or a list of 4"),
+    "no plans": (draws("return []"), "gives 0 plans"),
+    "no plan": (draws("return None"), "gives None: must be Bare(), Hint(...) or Demonstration()"),
+    "a plan's class": (draws("return Bare"), "must be Bare(), Hint(...) or Demonstration()"),
+    "plans in a tuple": (draws("return (Bare(),) * 4"), "or a list of these"),
+    "a share for segments": (draws("return Hint(.5)"), "segments=0.5: must be a whole number from 0; Hint(share=.5)"),
+    "a share past the end": (draws("return Hint(share=1.5)"), "must be a number from 0 to 1"),
+    "a share that is none": (draws("return Hint(share=math.nan)"), "must be a number from 0 to 1"),
+    "a hint nowhere": (draws("return Hint(1, where='end')"), "where='end': must be 'response' or 'prompt'"),
+    "a hint in the question": (draws("return Hint(1, where='prompt')"), "set hints_in_prompt=True"),
+    "a wrap without the hint": (
+        draws("return Hint(1, where='prompt', wrap='{question}')", hints_in_prompt="True"),
+        "wrap='{question}': must be a text with {question} and {hint} in it",
+    ),
+    "other plans each time": (
+        "import random\n" + draws("return Hint(share=random.random())"),
+        "rollout gives other plans when it is asked again",
+    ),
+    "settings changed": (draws("s.n_rollout = 2\n    return [Bare()] * 2"), "rollout or metrics changes s"),
+    "an end in a draw": (draws("raise SystemExit(0)"), "line 9: rollout: SystemExit: 0"),
+    # options
+    "options of another kind": (field(options="{'a': 1}"), "options={'a': 1}: must be a class with @dataclass"),
+    "options without a decorator": ("class Options:\n    a: float = 1.0\n" + field(options="Options"), "@dataclass"),
+    "an option without a type": (options("gate = 0.5"), "its option 'gate' has no type"),
+    "an option without a default": (options("gate: float"), "its options must be a dataclass of defaults"),
+    "an option of a set": (options("gate: set = field(default_factory=set)"), "the default set() tells no type"),
+    "an option of None": (options("gate: float | None = None"), "the default None tells no type"),
+    "an option past all": (options("gate: float = math.inf"), "the default inf must be a finite number"),
+    "an option of another type": (options("gate: float = 'a'"), "is said to be float, but its default is 'a'"),
+    "an option like a flag": (options("lr: float = 0.5"), "its option 'lr' is a flag of every run"),
+    "an option like an alias": (options("n_rollouts: int = 5"), "its option 'n_rollouts' is a flag of every run"),
+    "an option like --help": (options("help: int = 5"), "its option 'help' is a flag of every run"),
+    "an option without a flag": (options("overrides: str = ''"), "its option 'overrides' is a flag of every run"),
+    # settings
+    "a setting of another kind": (field(settings="3"), "settings=3: must be a dict of flags and their defaults"),
+    "an unknown setting": (
+        field(settings="{'kl_cof': 0.1}"),
+        "settings: 'kl_cof' is no flag whose default it can set; did",
+    ),
+    "a setting as a text": (field(settings="{'kl_coef': '0.1'}"), "settings: kl_coef='0.1': must be a number"),
+    "half a rollout": (field(settings="{'n_rollout': 2.5}"), "settings: n_rollout=2.5: must be of type int"),
+    "a setting out of range": (field(settings="{'kl_coef': -1}"), "settings: kl_coef=-1: must not be negative"),
+    "a setting that is no number": (field(settings="{'kl_coef': math.nan}"), "kl_coef=nan: must be a finite number"),
+    "a choice that is none": (field(settings="{'hints': 'all'}"), "settings: hints='all': must be one of own, sham"),
+    "a setting without effect": (field(settings="{'critic_lr': 1.0}"), "settings: 'critic_lr' has no effect on it"),
+    "a setting of numbers": (field(settings="{'logger': (1,)}"), "settings: logger=(1,): must be a tuple of texts"),
+    "a setting of data": (field(settings="{'data': 'math'}"), "settings: 'data' is no flag whose default it can set"),
+    "a setting that is a field": (field(settings="{'beta': 1.0}"), "write beta=1.0 there"),
+    "an option as a setting": (
+        options("gate: float = 0.5", settings="{'gate': 1.0}"),
+        "'gate' is an option of its own",
+    ),
+    # files
+    "an end at import": ("import sys\nsys.exit()\n", "line 9: cannot be loaded: SystemExit"),
+    "an end with success": ("raise SystemExit(0)\n", "line 8: cannot be loaded: SystemExit: 0"),
+    "an error of two lines": ("raise ValueError('a\\nb')\n", "line 8: cannot be loaded: ValueError: a b"),
+    "no Python": ("def rollout(:\n", "line 8: cannot be loaded: SyntaxError: invalid syntax"),
+    "a package that is not there": ("import nosuch\n", "line 8: cannot be loaded: ModuleNotFoundError: No module"),
+    "a field that is none": (field(stage="1"), "cannot be loaded: TypeError"),
+    "a class": ("ALGORITHM = Algorithm\n", "defines no ALGORITHM"),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_file_that_cannot_work_is_refused_in_one_line(
+    odd: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, says = ODD[odd]
+    file = written(tmp_path, text)
+    assert main(["--algo", file, "--profile", "cpu", "--dry_run"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1, said
+    assert said.startswith("run.py: ")
+    assert says in said
+    assert file in said
+
+
+GOOD = {
+    "nothing of its own": field(),
+    "a name with signs": field(name="'My-own_2.1'"),
+    "sft": field(stages="('sft',)"),
+    "a partial": "def draw(n, at, s, rng):\n    return Hint(n)\n" + field(rollout="partial(draw, 1)"),
+    "a hook with a default": "def rollout(at, s, rng, n=1):\n    return Hint(n)\n" + field(rollout="rollout"),
+    "numbers of numpy": "import numpy as np\n" + draws("return Hint(np.int64(at.segments), share=np.float32(0.5))"),
+    "demonstrations": draws("return [*[Bare()] * s.n_rollout, DEMO]", demonstrations="1") + "DEMO = Demonstration()\n",
+    "demonstrations of the past": draws(
+        "return [*[Bare()] * s.n_rollout, Demonstration() if at.past else Bare()]", demonstrations="1"
+    ),
+    "options of all kinds": options("one: bool = False\n    two: int = 1\n    three: float = 1\n    four: str = 'a'"),
+    "another's option": options("gate: str = 'shut'"),
+    "options with more in them": options("LIMIT = (1, 2)\n    one: float = 0.5\n    _hidden = 3"),
+    "settings": field(settings="{'kl_coef': 0, 'n_rollout': 3, 'logger': ('console',)}"),
+}
+
+
+@pytest.mark.parametrize("good", GOOD)
+def test_a_file_that_works_is_taken(good: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--algo", written(tmp_path, GOOD[good]), "--profile", "cpu", "--dry_run"]) == 0, capsys.readouterr()
+
+
+def test_an_option_is_read_as_its_own_file_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = options("gate: str = 'shut'\n    three: float = 1")
+    words = ["--gate", "ajar", "--three", ".5", "--profile", "cpu", "--dry_run"]
+    assert main(["--algo", written(tmp_path, text), *words]) == 0
+    assert "--gate ajar, --three 0.5" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", algorithms())
+def test_a_built_in_algorithm_would_be_taken_as_a_users_own(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recipes.algorithm_check.algorithms", dict)
+    refuse_unworkable(algorithms()[name], name)
+
+
+def test_an_error_of_a_hook_names_the_hook_and_the_line(tmp_path: Path) -> None:
+    text = "def inner(group):\n    return group['x']\ndef weigh(group, s):\n    return inner(group)\n"
+    algorithm = get_algorithm(file := written(tmp_path, text + field(weigh="weigh")))
+    with pytest.raises(AlgorithmFileError, match=rf"^{file}, line 9: weigh: KeyError: 'x'$"):
+        algorithm.weigh({}, settings())  # type: ignore[arg-type]
+
+
+def test_the_example_is_taken() -> None:
+    file = str(Path(__file__).resolve().parents[2] / "examples/own_algorithm.py")
+    try:
+        refuse_unworkable(get_algorithm(file), file)
+    except ExperimentError as error:
+        pytest.fail(str(error))
