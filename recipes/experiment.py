@@ -69,7 +69,7 @@ class Experiment:
     """Weight of the hint's negative log-likelihood (c in recipes/algorithms/uft.py)."""
 
     hint_nll_agg: HintAggregation = setting("hints", "token-mean", applies=hint_term)
-    """Its normalisation: mean over hint tokens, or the paper's sum over a sequence."""
+    """Its normalisation: mean over hint tokens, sum over a sequence, or the paper's (all of the loss is such a sum)."""
 
     batch_size: int = setting("run", check=at_least(1))
     """Prompts per step; of answers: rows (pairs, for pairwise feedback) per optimiser step."""

@@ -28,8 +28,9 @@ rollouts of each prompt. That it needs solutions is seen from `rollout`."""
 Method = Literal["sft", "dpo", "kto", "una"]
 """What an alignment stage trains with."""
 
-HintAggregation = Literal["token-mean", "seq-mean-token-sum"]
-"""How the hint's log-likelihood is normalised: a mean over hint tokens, or the paper's sum over a sequence."""
+HintAggregation = Literal["token-mean", "seq-mean-token-sum", "paper"]
+"""How the hint's log-likelihood is normalised: a mean over hint tokens, or a sum over a sequence. In the paper's
+equation (3.3) the policy gradient and the KL are such sums too: "paper" sums all of them."""
 
 Json = Any
 """null, numbers, strings, lists and dicts of these: what a checkpoint can hold of an algorithm's memory."""
@@ -223,7 +224,7 @@ def bare(at: At, s: Any, rng: np.random.Generator) -> Plan:
 
 def hint_term(group: Group, s: Any) -> Term:
     """UFT's -c sum log pi(hint token) / N, N its tokens or (the paper's) the rows of the update. Its metric is the
-    hint's mean negative log-likelihood in nats."""
+    hint's negative log-likelihood in nats, a mean over tokens or over rows."""
     norm: Literal["tokens", "sequences"] = "tokens" if s.hint_nll_agg == "token-mean" else "sequences"
     return Term(group.given.float(), "hint_nll", coef=s.sft_loss_coef, norm=norm)
 

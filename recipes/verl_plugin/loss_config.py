@@ -3,6 +3,7 @@
 from typing import Any
 
 from recipes.algorithms import name_of_shape
+from recipes.applies import hint_term
 from recipes.experiment import Experiment
 
 NO_DUAL_CLIP = 1e9
@@ -39,7 +40,14 @@ def actor_loss_config(experiment: Experiment) -> dict[str, Any]:
 
 
 def loss_norm(experiment: Experiment) -> dict[str, Any]:
-    """What verl divides PPO's loss by; without the factor, the width of a micro-batch would be the length."""
+    """What verl divides PPO's loss, KL and entropy by; without the factor of a constant length, the width of a
+    micro-batch would be the length.
+
+    The UFT paper's equation 3.3 has one beta for two sums over a sequence, and its value is a sum as well: with
+    --hint_nll_agg paper all parts of the loss are sums over a sequence, averaged over the rows of an update.
+    """
+    if experiment.hint_nll_agg == "paper" and hint_term(experiment.algorithm, experiment.stages):
+        return {"loss_agg_mode": "seq-mean-token-sum"}
     if experiment.algorithm.loss_norm == "tokens":
         return {}
     return {"loss_agg_mode": "seq-mean-token-sum-norm", "loss_scale_factor": experiment.response_length}
