@@ -15,7 +15,7 @@ import yaml
 
 from data_prep.demonstrations import Whose
 from recipes.algorithms import Algorithm, get_algorithm
-from recipes.algorithms.base import HintAggregation, Method, StageKind
+from recipes.algorithms.base import HintAggregation, Method, RolloutCorrection, StageKind
 from recipes.alignment import Alignment, DataKind
 from recipes.applies import clock, critic, hint_term, ppo, problems, rl, solutions, supervised
 from recipes.settings import ABSENT, From, Setting, above, at_least, between, declared, not_negative, positive, setting
@@ -204,6 +204,12 @@ class Experiment:
 
     dual_clip: float | None = setting("reinforcement", None, applies=ppo, check=above(1), absent=3.0)
     """Most that a ratio counts where the advantage is negative (verl's clip_ratio_c, 3); without it no bound."""
+
+    rollout_correction: RolloutCorrection = setting("reinforcement", "none", applies=ppo, absent="none")
+    """Weigh a token or rollout by pi_trainer / pi_engine (truncated importance sampling), where the two differ."""
+
+    rollout_correction_clip: float = setting("reinforcement", 2.0, applies=ppo, check=positive, absent=2.0)
+    """Most that such a weight is."""
 
     @property
     def algorithm(self) -> Algorithm:

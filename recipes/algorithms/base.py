@@ -32,6 +32,9 @@ HintAggregation = Literal["token-mean", "seq-mean-token-sum", "paper"]
 """How the hint's log-likelihood is normalised: a mean over hint tokens, or a sum over a sequence. In the paper's
 equation (3.3) the policy gradient and the KL are such sums too: "paper" sums all of them."""
 
+RolloutCorrection = Literal["none", "token", "sequence"]
+"""What is weighed by how likely it is under the trainer's weights next to the engine's."""
+
 Json = Any
 """null, numbers, strings, lists and dicts of these: what a checkpoint can hold of an algorithm's memory."""
 
@@ -177,6 +180,9 @@ class Term:
     norm: Literal["tokens", "rows", "sequences", "length"] = "tokens"
     """N over the whole batch: tokens or rows with a weight that is not 0, all rows that vote ("sequences"), or these
     times the longest response ("length", what PPO's loss is divided by with loss_norm "length")."""
+
+    rewarded: bool = False
+    """Whether the weights come from rewards, as advantages do (for uft/updates_without_reward_gradient)."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from recipes.algorithms import name_of_shape
-from recipes.applies import hint_term
+from recipes.applies import hint_term, ppo
 from recipes.experiment import Experiment
 
 NO_DUAL_CLIP = 1e9
@@ -13,7 +13,10 @@ verl clamps their logarithms at 20, and exp(20) is 4.9e8."""
 
 def algorithm_config(experiment: Experiment) -> dict[str, Any]:
     """verl's section `algorithm`."""
-    return {"adv_estimator": estimator(experiment)}
+    e = experiment
+    correction = {"rollout_is": e.rollout_correction, "rollout_is_threshold": e.rollout_correction_clip}
+    corrected = e.rollout_correction != "none" and ppo(e.algorithm, e.stages)
+    return {"adv_estimator": estimator(e), **({"rollout_correction": correction} if corrected else {})}
 
 
 def estimator(experiment: Experiment) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +39,7 @@ _MEANING = {
     "parse_fail": "held no answer that the reward could read",
 }
 _MEND = {
-    "reward_error": "Look at `pred`: it holds the error. Mend the reward or the rows' ground truth.",
+    "reward_error": "Look at `pred`: it holds the error. Fix the reward or the rows' ground truth.",
     "timeout": "Give the verifier more with REWARD_SECONDS and REWARD_MEMORY_MB, or raise --max_timeout_rate.",
     "parse_fail": "Does --prompt_style fit the model, and --max_response_length leave room for the answer? "
     "Or raise --parse_fail_steps.",
@@ -61,6 +62,18 @@ def failure(key: str, rate: float, step: int, rows: list[dict[str, Any]], where:
         f"{rate:.0%} of the answers of step {step} {_MEANING[key]} (limit --max_{key}_rate). {_MEND[key]}\n"
         f"{examples}\n  more in {where}"
     )
+
+
+def nothing_scored(step: int, reports: Sequence[Mapping[str, Any]]) -> str:
+    """Why a run ends at a step none of whose answers has a verdict, whatever the limits are.
+
+    Args:
+        reports: what the reward function said of each answer.
+    """
+    counted = {key: sum(bool(report.get(key)) for report in reports) for key in ("reward_error", "timeout")}
+    causes = [f"{count} {_MEANING[key]}. {_MEND[key]}" for key, count in counted.items() if count]
+    told = next((f"  pred {report['pred']!r}" for report in reports if report.get("pred")), "")
+    return "\n".join([f"no answer of step {step} could be scored: {' '.join(causes)}", *([told] if told else [])])
 
 
 class RewardWatch:

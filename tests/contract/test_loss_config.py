@@ -10,11 +10,13 @@ import torch
 
 from recipes.algorithms import algorithms
 from recipes.algorithms.base import Bare, Group, grpo
+from recipes.experiment import ExperimentError
 from recipes.losses.terms import streams
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
-from recipes.verl_plugin.loss_config import NO_DUAL_CLIP, actor_loss_config
-from recipes.verl_plugin.verl_config import hook_settings
+from recipes.stages import stage_overrides
+from recipes.verl_plugin.loss_config import NO_DUAL_CLIP, actor_loss_config, algorithm_config
+from recipes.verl_plugin.verl_config import REINFORCEMENT, hook_settings
 from tests.contract.test_verl_config import reinforcement
 
 pytestmark = pytest.mark.contract
@@ -130,6 +132,54 @@ def test_an_algorithm_without_the_hints_likelihood_is_not_summed() -> None:
             build_experiment({"algo": algo, "hint_nll_agg": agg}, PROFILES["cpu"]) for agg in ("token-mean", "paper")
         )
         assert actor_loss_config(plain) == actor_loss_config(asked)
+
+
+# --- rollout correction ----------------------------------------------------------------------------------------------
+
+
+def correction(**flags: Any) -> Any:
+    return reinforcement(build_experiment({"algo": "uft", **flags}, PROFILES["cpu"])).algorithm.rollout_correction
+
+
+def test_the_correction_is_off_unless_asked() -> None:
+    assert correction().rollout_is is None
+    found = correction(rollout_correction="sequence", rollout_correction_clip=3.0)
+    assert (found.rollout_is, found.rollout_is_threshold, found.bypass_mode) == ("sequence", 3.0, False)
+    una = build_experiment({"algo": "una_online", "rollout_correction": "token"}, PROFILES["cpu"])
+    assert "rollout_correction" not in algorithm_config(una)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("token", [[0, 2, 0.5], [1, 1, 0]]), ("sequence", [[0, 1.5, 1.5], [1, 1, 0]])]
+)
+def test_verls_weights_by_hand(kind: str, expected: list[list[float]]) -> None:
+    """Ratios of 3 and .5 after a given token, clipped at 2: 2 and .5, or 1.5 for the row; and 1 on a row that agrees.
+    What was not generated has 0, however its placeholder compares."""
+    from verl.trainer.ppo.rollout_corr_helper import compute_rollout_correction_and_rejection_mask
+
+    config = correction(rollout_correction=kind)
+    proto, mask, metrics = compute_rollout_correction_and_rejection_mask(
+        old_log_prob=torch.tensor([[-7.0, math.log(0.3), math.log(0.1)], [-1.0, -1.0, 0.0]]),
+        rollout_log_prob=torch.tensor([[0.0, math.log(0.1), math.log(0.2)], [-1.0, -1.0, 0.0]]),
+        response_mask=torch.tensor([[0, 1, 1], [1, 1, 0]]),
+        rollout_is=config.rollout_is,
+        rollout_is_threshold=config.rollout_is_threshold,
+    )
+    assert proto.batch["rollout_is_weights"].tolist() == [pytest.approx(row, abs=1e-6) for row in expected]
+    assert mask.tolist() == [[0, 1, 1], [1, 1, 0]]
+    assert "rollout_corr/kl" in metrics
+
+
+@pytest.mark.parametrize(("algo", "refused"), [("uft", True), ("luffy", True), ("rft", False), ("questa", False)])
+def test_the_engines_log_probabilities_do_not_stand_for_those_of_given_tokens(algo: str, refused: bool) -> None:
+    bypass = "algorithm.rollout_correction.bypass_mode=true"
+    e = build_experiment({"algo": algo, "overrides": (bypass,)}, PROFILES["cpu"])
+    if not refused:
+        assert stage_overrides(e) == {REINFORCEMENT: (bypass,)}
+        return
+    with pytest.raises(ExperimentError, match=f"--algo {algo} hold given tokens") as found:
+        stage_overrides(e)
+    assert "\n" not in str(found.value)
 
 
 @pytest.mark.parametrize("algo", PPO)
