@@ -241,11 +241,15 @@ class Experiment:
     def hash(self) -> str:
         """Eight hex digits naming this configuration."""
         # What an older version did not know is left out where it changes nothing, so that runs keep their names.
-        values = {name: value for name, value in asdict(self).items() if self._tells(declared(Experiment)[name], value)}
+        values = self._telling(Experiment, asdict(self))
+        values["alignment"] = self._telling(Alignment, values["alignment"])
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
-    def _tells(self, of: Setting, value: Any) -> bool:
-        return of.absent is ABSENT or (value != of.absent and of.applies(self.algorithm, self.stages))
+    def _telling(self, cls: type, values: dict[str, Any]) -> dict[str, Any]:
+        def tells(of: Setting) -> bool:
+            return of.absent is ABSENT or (values[of.name] != of.absent and of.applies(self.algorithm, self.stages))
+
+        return {name: value for name, value in values.items() if tells(declared(cls)[name])}
 
     @property
     def default_name(self) -> str:

@@ -188,7 +188,7 @@ def test_unas_mean_is_over_the_rollouts_that_have_a_verdict() -> None:
 
     from recipes.verl_plugin.actor_loss import row_loss
 
-    def nested(*rows: list[float]) -> torch.Tensor:
+    def nested(*rows: list[Any]) -> torch.Tensor:
         return torch.nested.as_nested_tensor([torch.tensor(row) for row in rows], layout=torch.jagged)
 
     columns = {

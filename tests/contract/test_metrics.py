@@ -1,6 +1,7 @@
 """uft/*, reward/* and val/acc from the fields a batch carries, and the digest of its texts."""
 
 import inspect
+from typing import Any
 
 import pytest
 
@@ -85,7 +86,7 @@ def test_verl_cuts_a_rank_s_rows_into_updates_in_their_order() -> None:
 
 
 def test_reward_rates_skip_what_a_reward_function_does_not_report_and_verdicts_that_failed() -> None:
-    infos = [{"acc": 1.0, "reward_error": 0.0, "pred": "x"}, {"acc": 0.0, "reward_error": 1.0}]
+    infos: list[dict[str, Any]] = [{"acc": 1.0, "reward_error": 0.0, "pred": "x"}, {"acc": 0.0, "reward_error": 1.0}]
     assert reward_metrics(infos) == {"reward/acc": 1.0, "reward/reward_error_rate": 0.5}
     assert reward_metrics(infos[1:]) == {"reward/reward_error_rate": 1.0}
 
@@ -105,7 +106,7 @@ def test_validation_accuracy_is_pass_at_one_averaged_over_problems_and_then_over
 
 def test_a_verdict_that_failed_has_no_vote_in_validation() -> None:
     """Of a the wrong answer failed, of b one of two wrong ones, of d the only one, which verl counts as a 0."""
-    infos = {"acc": ACC, "timeout": [0, 1.0, 1.0, 0, 0, 0], "reward_error": [None] * 5 + [1.0]}
+    infos: dict[str, list[Any]] = {"acc": ACC, "timeout": [0, 1.0, 1.0, 0, 0, 0], "reward_error": [None] * 5 + [1.0]}
     found = validation_accuracy(SOURCES, UIDS, infos, ASKED)
     means = {"val/acc": (0.5 + 1.0) / 2, "val/acc/countdown": (1.0 + 0.0) / 2, "val/acc/openai/gsm8k": 1.0}
     assert found == pytest.approx({**means, "val/answers": 3, "val/failed": 3})

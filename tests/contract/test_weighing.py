@@ -141,17 +141,18 @@ def test_what_the_engine_did_not_draw_keeps_its_weight_whatever_verls_correction
 def test_weights_of_a_term_that_come_from_rewards_move_their_rows(plane: dict[str, dict[str, Any]]) -> None:
     """As srft's: PPO's advantage is 0, the reward is in a term."""
     for rewarded, coef, expected in ((True, 1.0, {3}), (False, 1.0, set()), (True, 0.0, set())):
-        term = partial(Term, name="own", coef=coef, rewarded=rewarded)
-        own = replace(UFT, weigh=lambda group, s, term=term: Weights(group.gen * 0.0, terms=(term(second(group)),)))
-        found = weigh(own, "uft", S, batch(), *groups(), updates=1, votes=4)
+        found = weigh(
+            replace(UFT, weigh=partial(by_reward, coef, rewarded)), "uft", S, batch(), *groups(), updates=1, votes=4
+        )
         assert found.rewarded == expected
         moved = moved_by_reward(found.batch, found.rewarded)
         assert moved == [row in expected for row in range(5)]
 
 
-def second(group: Group) -> torch.Tensor:
+def by_reward(coef: float, rewarded: bool, group: Group, s: Any) -> Weights:
     """-1 on the second prompt's generated tokens."""
-    return -group.gen.float() * (group.key == "p1")
+    weights = -group.gen.float() * (group.key == "p1")
+    return Weights(group.gen * 0.0, terms=(Term(weights, "own", coef=coef, rewarded=rewarded),))
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,18 @@ def test_its_settings_are_those_the_same_flags_mean_today_and_so_is_its_name(nam
 def test_every_value_it_wrote_is_kept(name: str) -> None:
     written = yaml.safe_load(text_of(name))
     again = yaml.safe_load(to_yaml(from_yaml(text_of(name))))
+    of_kto = {name: again["alignment"].pop(name) for name in again["alignment"].keys() - written["alignment"].keys()}
+    assert of_kto == {"desirable_weight": 1.0, "undesirable_weight": 1.0}
     assert {key: again[key] for key in written} == written
-    later = {**THEN, "hints": "own", "demonstrations": 1.0, "demonstration_noise": 0.0, "val_samples": 0}
+    later = {
+        **THEN,
+        "rollout_correction": "none",
+        "rollout_correction_clip": 2.0,
+        "hints": "own",
+        "demonstrations": 1.0,
+        "demonstration_noise": 0.0,
+        "val_samples": 0,
+    }
     assert {key: again[key] for key in again.keys() - written.keys()} == {"schema": SCHEMA, "options": {}, **later}
 
 
