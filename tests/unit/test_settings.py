@@ -19,7 +19,7 @@ from recipes.flags import catalogue, parser
 from recipes.help_text import PAGE, completion, help_text, page
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
-from recipes.settings import GROUPS, Setting, declared
+from recipes.settings import GROUPS, Setting, declared, wrong
 from run import main
 from tests.front_checks import ROOT, front_door
 
@@ -48,6 +48,8 @@ def text_for(setting: Setting) -> str:
         return setting.choices[-1]
     if setting.metavar == "N,N":
         return "3,5"
+    if setting.kind is float and wrong(setting.name, 0.75, setting.check):
+        return "1.5"
     return {int: "7", float: "0.75", bool: "false"}.get(setting.kind, "x,y")
 
 
