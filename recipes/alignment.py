@@ -6,7 +6,7 @@ Where the numbers come from: UNA (arXiv 2408.15339) and Wang et al.'s UFT (arXiv
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from recipes.applies import answers, implicit_reward, passes, row_loss, una
+from recipes.applies import answers, implicit_reward, kto, passes, row_loss, una
 from recipes.settings import From, at_least, declared, not_negative, positive, setting
 
 if TYPE_CHECKING:
@@ -78,6 +78,12 @@ class Alignment:
 
     precompute_ref: bool = setting(_GROUP, False, applies=answers)
     """Compute the reference's log-probabilities once, before training, instead of holding it in memory."""
+
+    desirable_weight: float = setting(_GROUP, 1.0, applies=kto, check=not_negative, absent=1.0)
+    """Of kto: weight of good answers' losses; its paper balances unequal numbers with one of the two weights."""
+
+    undesirable_weight: float = setting(_GROUP, 1.0, applies=kto, check=not_negative, absent=1.0)
+    """Of kto: weight of bad answers' losses."""
 
 
 # Flags whose name an alignment stage shares with reinforcement: they mean the stage that is run.

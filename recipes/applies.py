@@ -102,6 +102,11 @@ def implicit_reward(algorithm: Algorithm, stages: Stages) -> bool:
     return (answers(algorithm, stages) and algorithm.method is not None) or row_loss(algorithm, stages)
 
 
+def kto(algorithm: Algorithm, stages: Stages) -> bool:
+    """kto"""
+    return answers(algorithm, stages) and algorithm.method == "kto"
+
+
 def una(algorithm: Algorithm, stages: Stages) -> bool:
     """una on answers"""
     return answers(algorithm, stages) and algorithm.method == "una"

@@ -7,13 +7,14 @@ from typing import Any
 from recipes import datafiles
 from recipes.datafiles import DataFiles
 from recipes.demonstrations import taught
-from recipes.experiment import Experiment, supervised_shape, training_record
+from recipes.experiment import Experiment, training_record
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
 from recipes.run_dir import RunDir
 from recipes.stages import Stage, absolute, evaluation_stage, newest_checkpoint, rl_stage, sft_stage, sft_steps
 from recipes.tasks import TASKS
 from recipes.trl_plugin.plan import TrainingPlan, check_plan, count_rows, total_steps, write_plan
+from recipes.verl_plugin.loss_config import supervised_shape
 
 ROOT = Path(__file__).resolve().parents[1]
 

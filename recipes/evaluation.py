@@ -10,6 +10,7 @@ from eval.models import Weights
 from recipes import datafiles
 from recipes.experiment import Experiment, ExperimentError, from_yaml, to_yaml
 from recipes.launch import prepared, taken
+from recipes.resume import as_begun
 from recipes.run_dir import RunDir, write_json, write_text
 from recipes.stages import Sampling, Stage, harness_stage, part_stage, run_stage
 from recipes.suites import Part
@@ -63,7 +64,8 @@ def _stage(experiment: Experiment, place: RunDir, part: Part, weights: Weights, 
         return harness_stage(experiment, place, part, weights)
     files = datafiles.styled(experiment, prepared(experiment), place.path / "data")
     record = place.path / "evaluation.yaml"
-    if record.exists() and from_yaml(record.read_text(encoding="utf-8")) != experiment:
+    saved = from_yaml(record.read_text(encoding="utf-8")) if record.exists() else experiment
+    if saved != as_begun(saved, experiment):
         raise ExperimentError(f"{place.path} holds an evaluation with other settings ({record}); give another --out")
     write_text(record, to_yaml(experiment))
     return part_stage(experiment, place, files, part, weights, sampling)

@@ -14,11 +14,11 @@ from typing import Any, Literal
 import yaml
 
 from data_prep.demonstrations import Whose
-from recipes.algorithms import Algorithm, get_algorithm, name_of_shape
-from recipes.algorithms.base import HintAggregation, Method, StageKind
+from recipes.algorithms import Algorithm, get_algorithm
+from recipes.algorithms.base import HintAggregation, Method, RolloutCorrection, StageKind
 from recipes.alignment import Alignment, DataKind
 from recipes.applies import clock, critic, hint_term, ppo, problems, rl, solutions, supervised
-from recipes.settings import ABSENT, From, at_least, between, declared, not_negative, positive, setting
+from recipes.settings import ABSENT, From, Setting, above, at_least, between, declared, not_negative, positive, setting
 from recipes.tasks import TASKS
 from recipes.training_record import TrainingRecord
 
@@ -69,7 +69,7 @@ class Experiment:
     """Weight of the hint's negative log-likelihood (c in recipes/algorithms/uft.py)."""
 
     hint_nll_agg: HintAggregation = setting("hints", "token-mean", applies=hint_term)
-    """Its normalisation: mean over hint tokens, or the paper's sum over a sequence."""
+    """Its normalisation: mean over hint tokens, sum over a sequence, or the paper's (all of the loss is such a sum)."""
 
     batch_size: int = setting("run", check=at_least(1))
     """Prompts per step; of answers: rows (pairs, for pairwise feedback) per optimiser step."""
@@ -202,6 +202,15 @@ class Experiment:
     val_samples: int = setting(_RECORDS, 0, applies=rl, check=not_negative, absent=0)
     """Answers a validation draws for each problem, at --temperature; 0 is one greedy answer."""
 
+    dual_clip: float | None = setting("reinforcement", None, applies=ppo, check=above(1), absent=3.0)
+    """Most that a ratio counts where the advantage is negative (verl's clip_ratio_c, 3); without it no bound."""
+
+    rollout_correction: RolloutCorrection = setting("reinforcement", "none", applies=ppo, absent="none")
+    """Weigh a token or rollout by pi_trainer / pi_engine (truncated importance sampling), where the two differ."""
+
+    rollout_correction_clip: float = setting("reinforcement", 2.0, applies=ppo, check=positive, absent=2.0)
+    """Most that such a weight is."""
+
     @property
     def algorithm(self) -> Algorithm:
         """The algorithm's definition."""
@@ -232,19 +241,20 @@ class Experiment:
     def hash(self) -> str:
         """Eight hex digits naming this configuration."""
         # What an older version did not know is left out where it changes nothing, so that runs keep their names.
-        values = {name: value for name, value in asdict(self).items() if value != declared(Experiment)[name].absent}
+        values = self._telling(Experiment, asdict(self))
+        values["alignment"] = self._telling(Alignment, values["alignment"])
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+
+    def _telling(self, cls: type, values: dict[str, Any]) -> dict[str, Any]:
+        def tells(of: Setting) -> bool:
+            return of.absent is ABSENT or (values[of.name] != of.absent and of.applies(self.algorithm, self.stages))
+
+        return {name: value for name, value in values.items() if tells(declared(cls)[name])}
 
     @property
     def default_name(self) -> str:
         """Name of its folder under out/ when --out is not given."""
         return f"{self.algorithm.name}-{Path(self.data).name}-{Path(self.model).name}-{self.hash}"
-
-
-def supervised_shape(experiment: Experiment) -> str:
-    """What another process finds the shape of a supervised loss by; empty where the loss is the likelihood alone."""
-    shape = experiment.algorithm.supervised
-    return "" if shape is None else name_of_shape(shape, experiment.algo)
 
 
 def training_record(experiment: Experiment) -> TrainingRecord:

@@ -20,7 +20,7 @@ from recipes.datafiles import DataFiles
 from recipes.demonstrations import demonstrated
 from recipes.experiment import Experiment, ExperimentError, from_yaml, to_yaml
 from recipes.plan import describe
-from recipes.resume import check_folder, refuse_other_data
+from recipes.resume import as_begun, check_folder, older_folder, refuse_other_data
 from recipes.run_dir import RunDir, checkpoint_step, publish, read_metrics, write_json, write_text
 from recipes.stages import VERL_FILE, Stage, absolute, newest_checkpoint, run_stage
 from recipes.tasks import TASKS
@@ -53,11 +53,23 @@ def launch(
         ExperimentError: before anything starts, when the folder belongs to another run.
     """
     run = RunDir(out.resolve())
+    run = older_folder(run, experiment) if resume else run
     refuse_evaluation_only(experiment)
     # First the lock, then files: a command that is refused changes nothing of the run that is under way.
     with taken(run.path):
         check_folder(run, experiment, resume)
+        experiment = _begun(run, experiment)
         return _launch(experiment, run, stall_minutes=stall_minutes, auto_batch=auto_batch, given=given)
+
+
+def _begun(run: RunDir, experiment: Experiment) -> Experiment:
+    """The experiment as the run in the folder was begun, if there is one."""
+    if not run.experiment.exists():
+        return experiment
+    begun = as_begun(from_yaml(run.experiment.read_text(encoding="utf-8")), experiment)
+    if begun.dual_clip != experiment.dual_clip:
+        print(f"--dual_clip {begun.dual_clip:g}: as the run was begun by an older version", flush=True)
+    return begun
 
 
 @contextmanager
@@ -226,6 +238,10 @@ def dry_run(experiment: Experiment, out: Path, *, resume: bool = False, full: bo
         ExperimentError: for data that the start would refuse.
     """
     run = RunDir(out.resolve())
+    if resume:
+        run = older_folder(run, experiment)
+        check_folder(run, experiment, resume)
+        experiment = _begun(run, experiment)
     refuse_evaluation_only(experiment)
     with datafiles.made(experiment, ROOT, keep=False) as files:
         if files.generate is None:
@@ -240,7 +256,8 @@ def dry_run(experiment: Experiment, out: Path, *, resume: bool = False, full: bo
         commands = [f"  python {' '.join(stage.command)}" for stage in stages(experiment, run, files)]
         planned = training_plan(experiment, run, files) if experiment.stages == ("alignment",) else None
     if not full:
-        return f"{described}\nfolder:        {out}  (--dry_run full: environment, commands, verl's configuration)"
+        where = _short(run.path)
+        return f"{described}\nfolder:        {where}  (--dry_run full: environment, commands, verl's configuration)"
     files = datafiles.locate(experiment, ROOT)
     parts = [described, "\nenvironment:"]
     parts += [f"  {name}={value}" for name, value in environment(experiment, run).items()]

@@ -1,5 +1,6 @@
 """Whether a folder may be used for a run: it is free, or holds the beginning of the same run, on the same rows."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -7,9 +8,33 @@ import yaml
 from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment, ExperimentError, from_yaml
 from recipes.run_dir import RunDir
-from recipes.settings import declared
+from recipes.settings import ABSENT, Setting, declared
 from recipes.stages import VERL_FILE
 from recipes.trl_plugin.plan import PLAN_FILE
+
+
+def as_begun(saved: Experiment, experiment: Experiment) -> Experiment:
+    """The experiment with what `saved` means by settings that its version did not know, where no flag says otherwise.
+
+    Their defaults may be others today; a run that was begun goes on as it was.
+    """
+    kept = {name: each.absent for name, each in _later(experiment).items() if getattr(saved, name) == each.absent}
+    return replace(experiment, **kept)
+
+
+def older_folder(run: RunDir, experiment: Experiment) -> RunDir:
+    """Where the run lies that is to go on: under its name, or the one that an older version gave it for these flags."""
+    if run.experiment.exists() or run.path.name != experiment.default_name:
+        return run
+    then = replace(experiment, **{name: each.absent for name, each in _later(experiment).items()})
+    older = RunDir(run.path.with_name(then.default_name))
+    return older if older.experiment.exists() else run
+
+
+def _later(experiment: Experiment) -> dict[str, Setting]:
+    """The settings at their defaults that were added to experiment.yaml later."""
+    known = declared(Experiment).items()
+    return {name: of for name, of in known if of.absent is not ABSENT and getattr(experiment, name) == of.default}
 
 
 def check_folder(run: RunDir, experiment: Experiment, resume: bool) -> None:
@@ -43,6 +68,7 @@ def refuse_other_data(run: RunDir, experiment: Experiment, files: DataFiles) -> 
 
 def refuse_other_run(run: RunDir, saved: Experiment, experiment: Experiment) -> None:
     """Raise ExperimentError when `experiment` does not go on with what was `saved` in its folder."""
+    experiment = as_begun(saved, experiment)
     for name, setting in declared(Experiment).items():
         before, now = getattr(saved, name), getattr(experiment, name)
         if before != now and not setting.may_change:

@@ -261,6 +261,10 @@ def between(low: float, high: float, why: str, *, ends: bool = False) -> Check:
     return lambda value: "" if low < value < high or (ends and value in (low, high)) else says
 
 
+def above(low: float) -> Check:
+    return lambda value: "" if value > low else f"must be above {low:g}"
+
+
 def not_negative(value: float) -> str:
     return "" if value >= 0 else "must not be negative"
 

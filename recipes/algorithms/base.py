@@ -31,8 +31,12 @@ Method = Literal["sft", "dpo", "kto", "una"]
 LossNorm = Literal["tokens", "length"]
 """What PPO's loss is a mean of: the tokens it is taken on, or rows times the longest response (Dr. GRPO's)."""
 
-HintAggregation = Literal["token-mean", "seq-mean-token-sum"]
-"""How the hint's log-likelihood is normalised: a mean over hint tokens, or the paper's sum over a sequence."""
+HintAggregation = Literal["token-mean", "seq-mean-token-sum", "paper"]
+"""How the hint's log-likelihood is normalised: a mean over hint tokens, or a sum over a sequence. In the paper's
+equation (3.3) the policy gradient and the KL are such sums too: "paper" sums all of them."""
+
+RolloutCorrection = Literal["none", "token", "sequence"]
+"""What is weighed by how likely it is under the trainer's weights next to the engine's."""
 
 Json = Any
 """null, numbers, strings, lists and dicts of these: what a checkpoint can hold of an algorithm's memory."""
@@ -182,6 +186,9 @@ class Term:
     """N over the whole batch: tokens or rows with a weight that is not 0, all rows that vote ("sequences"), or these
     times the longest response ("length", what PPO's loss is divided by with loss_norm "length")."""
 
+    rewarded: bool = False
+    """Whether the weights come from rewards, as advantages do (for uft/updates_without_reward_gradient)."""
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -228,7 +235,7 @@ def bare(at: At, s: Any, rng: np.random.Generator) -> Plan:
 
 def hint_term(group: Group, s: Any) -> Term:
     """UFT's -c sum log pi(hint token) / N, N its tokens or (the paper's) the rows of the update. Its metric is the
-    hint's mean negative log-likelihood in nats."""
+    hint's negative log-likelihood in nats, a mean over tokens or over rows."""
     norm: Literal["tokens", "sequences"] = "tokens" if s.hint_nll_agg == "token-mean" else "sequences"
     return Term(group.given.float(), "hint_nll", coef=s.sft_loss_coef, norm=norm)
 

@@ -39,7 +39,8 @@ def weigh(group: Group, s: Any) -> Weights:
     mean = group.scores[voting].mean() if voting.any() else 0.0
     advantage = ((group.scores - mean) * voting).unsqueeze(-1)
     return Weights(
-        advantage * group.gen, terms=(Term(advantage * group.demo, "demonstration", shape=shape, norm="length"),)
+        advantage * group.gen,
+        terms=(Term(advantage * group.demo, "demonstration", shape=shape, norm="length", rewarded=True),),
     )
 
 

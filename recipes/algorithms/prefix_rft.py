@@ -6,7 +6,7 @@
 Other than in uft a prefix is trained by its reward, not by its likelihood. Read: ZeroYuHuang/prefix_rft (e0b6f43):
 schedules (U is its Beta(1, 1)) and advantages; the 20 % are in the names of its runs, taken there over a micro-batch,
 here per row. It cuts at any token, here between the solution's texts, and leaves the prefix unclipped; --T_hint is when
-low arrives, prefixes go on after it. Correction weights of an inference engine must be 1 on prefixes. KL 0.
+low arrives, prefixes go on after it. --rollout_correction leaves prefixes at 1. KL 0.
 """
 
 import math

@@ -28,8 +28,8 @@ def weigh(group: Group, s: Any) -> Weights:
         advantage=group.gen * 0.0,
         terms=(
             Term(0.5 * (-entropy).exp() * shown, "demonstration_nll"),
-            Term(advantage * shown, "demonstration", shape=shape),
-            Term(weight * own, "own"),
+            Term(advantage * shown, "demonstration", shape=shape, rewarded=True),
+            Term(weight * own, "own", rewarded=True),
         ),
     )
 

@@ -5,9 +5,10 @@ Rollouts continue from a hint, a prefix of a known solution. Its length is annea
     L = L_GRPO(generated tokens) + beta KL(pi || pi_ref) - c mean log pi(hint tokens)          (eq. 3.3)
 with n = min(5, sentences of the solution), p_low .05, p_high .95, c .001 (table 1).
 
-The paper sums log pi over the hint with c = beta; its code takes a mean per micro-batch. The default here is the mean
-over all hint tokens of the optimiser step; `--hint_nll_agg seq-mean-token-sum` is the paper's sum. As in the paper's
-code the hint never holds the answer tags, so even a full hint leaves the answer to reinforcement.
+The paper sums KL and log pi over a sequence with one beta (c = beta); its code takes means per micro-batch. The default
+here are means over all tokens of the optimiser step. `--hint_nll_agg paper` is the equation: policy gradient, KL and
+log pi are sums over a sequence; seq-mean-token-sum sums log pi alone. As in the paper's code the hint never holds the
+answer tags, so even a full hint leaves the answer to reinforcement.
 """
 
 import math

@@ -18,6 +18,9 @@ class Stream:
     rows: list[torch.Tensor]
     """Of each group, (n, L) float32: weights / N, zero on rows without a verdict."""
 
+    rewarded: bool = False
+    """As of the Term."""
+
     @property
     def empty(self) -> bool:
         """Whether nothing has a weight."""
@@ -48,7 +51,7 @@ def streams(
         terms = [each.terms[place] for each in weighed]
         rows = [term.weights.float() * group.ok.unsqueeze(-1) for term, group in zip(terms, groups, strict=True)]
         count = _count(first, rows, updates=updates, votes=votes, length=length)
-        found.append(Stream(first.name, first.coef, first.shape, [row / count for row in rows]))
+        found.append(Stream(first.name, first.coef, first.shape, [row / count for row in rows], first.rewarded))
     return found
 
 

@@ -75,7 +75,8 @@ def trainer_config(plan: TrainingPlan, run: RunDir, steps: int) -> SFTConfig | D
     if plan.pairwise:
         return DPOConfig(**preference, loss_type=["sigmoid"])
     # TRL's own KL term belongs to a micro-batch and brings demands on its size; trainers.py puts the step's in place.
-    return KTOConfig(**preference, loss_type="apo_zero_unpaired")
+    weights = {"desirable_weight": a.desirable_weight, "undesirable_weight": a.undesirable_weight}
+    return KTOConfig(**preference, **weights, loss_type="apo_zero_unpaired")
 
 
 def _held_dtype(plan: TrainingPlan) -> str:

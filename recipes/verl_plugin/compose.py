@@ -135,7 +135,20 @@ def split_overrides(experiment: Experiment) -> dict[str, tuple[str, ...]]:
                 taken[base].append(override)
         if not fits and refusal is not None:
             raise refusal
+    if REINFORCEMENT in configs:
+        _refuse_bypass(experiment, configs[REINFORCEMENT])
     return {base: tuple(overrides) for base, overrides in taken.items()}
+
+
+def _refuse_bypass(experiment: Experiment, config: DictConfig) -> None:
+    """Raise ExperimentError where the engine's log-probabilities would stand for those of tokens it never drew."""
+    algorithm = experiment.algorithm
+    given = algorithm.uses_hints and not algorithm.hints_in_prompt
+    if given and config.algorithm.rollout_correction.bypass_mode:
+        raise ExperimentError(
+            f"override 'algorithm.rollout_correction.bypass_mode' after --: the responses of --algo {algorithm.name} "
+            f"hold given tokens, of which the engine has no log-probabilities; use --rollout_correction token"
+        )
 
 
 def load_config(base: str, folder: Path, overrides: list[str]) -> DictConfig:

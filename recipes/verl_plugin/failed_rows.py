@@ -1,19 +1,31 @@
 """Rollouts whose verdict failed have no vote: no advantage, gradient or KL, and no part in an estimator's counts."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 import transfer_queue as tq
 from tensordict import TensorDict
 
-_SIGNS = ("reward_error", "timeout")
+SIGNS = ("reward_error", "timeout")
+"""Keys of a reward function's report that say that it has no verdict."""
+
+
+def has_failed(report: Mapping[str, Any]) -> bool:
+    """Whether a reward function could not score an answer."""
+    return any(report.get(sign) for sign in SIGNS)
 
 
 def failed_keys(keys: list[str], extra_fields: list[dict[str, Any]]) -> list[str]:
     """The keys of rollouts that could not be scored, by what the reward function reported."""
     reports = [extra.get("reward_extra_info") or {} for extra in extra_fields]
-    return [key for key, report in zip(keys, reports, strict=True) if any(report.get(sign) for sign in _SIGNS)]
+    return [key for key, report in zip(keys, reports, strict=True) if has_failed(report)]
+
+
+def reports_of(batch: Any, keys: list[str]) -> list[Mapping[str, Any]]:
+    """What the reward function said of these rollouts of a batch."""
+    fields = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=["extra_fields"])
+    return [extra.get("reward_extra_info") or {} for extra in fields["extra_fields"]]
 
 
 def mask_failed(batch: Any) -> tuple[set[str], set[str]]:
@@ -49,14 +61,17 @@ def mask_failed(batch: Any) -> tuple[set[str], set[str]]:
 
 
 def without_failed(batch: Any, failed: Iterable[str], compute: Callable[[Any], Any]) -> Any:
-    """`compute` (verl's advantages) on the rows that vote; the others get zeros in every column that it made.
+    """`compute` (verl's advantages, correction) on rollouts that vote; other rows get zeros in every column it made.
 
-    Masked rows alone would not do: some estimators count rows, and 0 / 0 on a row without tokens would be NaN.
+    Masked rows alone would not do: some estimators count rows, and 0 / 0 on a row without tokens would be NaN. Nor may
+    demonstrations and verl's padding take part, which `mask_failed` and verl mark: rollout_corr/* are means over rows,
+    and a row that nobody generated would be one of perfect agreement.
 
     Returns:
         the whole batch, with the columns of what was computed.
     """
-    muted = [key for key in batch.keys if key in set(failed)]
+    silent, tagged = set(failed), zip(batch.keys, batch.tags, strict=True)
+    muted = [key for key, tag in tagged if key in silent or tag.get("is_padding", False)]
     if not muted:
         return compute(batch)
     done = compute(batch.select_keys([key for key in batch.keys if key not in set(muted)]))

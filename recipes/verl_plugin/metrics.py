@@ -1,10 +1,11 @@
 """Metrics of hints and rewards, from the fields a rollout carries through verl's data plane."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recipes.hints.schedule import MAX_SEGMENTS
+from recipes.verl_plugin.failed_rows import SIGNS, has_failed
 
 # Keys of our reward functions and the names of their means over a training batch.
 REWARD_RATES = {
@@ -80,25 +81,57 @@ def without_gradient(moved: Sequence[bool], *, updates: int, ranks: int) -> floa
 
 
 def reward_metrics(infos: list[dict[str, Any]]) -> dict[str, float]:
-    """reward/* of one batch: rates of what the reward functions report about each answer."""
+    """reward/* of one batch: rates of what the reward functions report about each answer.
+
+    How many verdicts failed is a share of all answers; the rest is of those that have one.
+    """
+    judged = [info for info in infos if not has_failed(info)]
     metrics = {}
     for key, name in REWARD_RATES.items():
-        values = [float(info[key]) for info in infos if isinstance(info.get(key), (int, float))]
+        among = infos if key in SIGNS else judged
+        values = [float(info[key]) for info in among if isinstance(info.get(key), (int, float))]
         if values:
             metrics[name] = _mean(values)
     return metrics
 
 
-def validation_accuracy(val_metrics: dict[str, Any]) -> dict[str, float]:
-    """verl's "val-core/<source>/acc/mean@n" under names that do not depend on n: val/acc and val/acc/<source>.
+def validation_accuracy(
+    sources: Sequence[Any],
+    uids: Sequence[Any],
+    infos: Mapping[str, Sequence[Any]],
+    asked: Mapping[tuple[str, str], int],
+) -> dict[str, float]:
+    """val/acc, val/acc/<source>, how many answers they are taken from, and how many had no verdict.
 
-    val/acc is the mean over data sources. Pass@1 (mean@n), never verl's best-of-n figures.
+    verl's own figures count an answer whose verdict failed as wrong. Here it is left out: a problem's accuracy is the
+    mean over its answers that have a verdict, val/acc/<source> the mean over such problems, val/acc the mean over
+    sources. An answer that never came counts as wrong, as in verl's. Pass@1, never a best of n.
+
+    Args:
+        sources, uids: of every answer.
+        infos: what the reward functions report, by key: a value an answer, None where it was not reported.
+        asked: how many answers of a problem there should be, by (source, uid).
     """
-    found = {}
-    for name, value in val_metrics.items():
-        parts = name.split("/")
-        if parts[0] == "val-core" and len(parts) >= 4 and parts[-2] == "acc" and parts[-1].startswith("mean@"):
-            found["/".join(parts[1:-2])] = float(value)
-    if not found:
+    if not any(value is not None for value in infos.get("acc", ())):
         return {}
-    return {"val/acc": _mean(list(found.values())), **{f"val/acc/{source}": value for source, value in found.items()}}
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    came: Counter[tuple[str, str]] = Counter()
+    known = {str(source) for source, acc in zip(sources, infos["acc"], strict=True) if acc is not None}
+    failed = 0
+    for place, problem in enumerate(zip(map(str, sources), map(str, uids), strict=True)):
+        came[problem] += 1
+        if has_failed({sign: infos[sign][place] for sign in SIGNS if sign in infos}):
+            failed += 1
+        elif problem[0] in known:
+            found[problem].append(float(infos["acc"][place] or 0.0))
+    for problem, count in asked.items():
+        if problem[0] in known and (missing := count - came[problem]) > 0:
+            found[problem] += [0.0] * missing
+    by_source: dict[str, list[float]] = defaultdict(list)
+    for (source, _), values in found.items():
+        by_source[source].append(_mean(values))
+    means = {source: _mean(values) for source, values in by_source.items()}
+    counts = {"val/answers": float(sum(map(len, found.values()))), "val/failed": float(failed)}
+    if not means:
+        return counts
+    return {"val/acc": _mean(list(means.values())), **{f"val/acc/{name}": acc for name, acc in means.items()}, **counts}

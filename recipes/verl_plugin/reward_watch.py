@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +62,18 @@ def failure(key: str, rate: float, step: int, rows: list[dict[str, Any]], where:
         f"{rate:.0%} of the answers of step {step} {_MEANING[key]} (limit --max_{key}_rate). {_MEND[key]}\n"
         f"{examples}\n  more in {where}"
     )
+
+
+def nothing_scored(step: int, reports: Sequence[Mapping[str, Any]]) -> str:
+    """Why a run ends at a step none of whose answers has a verdict, whatever the limits are.
+
+    Args:
+        reports: what the reward function said of each answer.
+    """
+    counted = {key: sum(bool(report.get(key)) for report in reports) for key in ("reward_error", "timeout")}
+    causes = [f"{count} {_MEANING[key]}. {_MEND[key]}" for key, count in counted.items() if count]
+    told = next((f"  pred {report['pred']!r}" for report in reports if report.get("pred")), "")
+    return "\n".join([f"no answer of step {step} could be scored: {' '.join(causes)}", *([told] if told else [])])
 
 
 class RewardWatch:

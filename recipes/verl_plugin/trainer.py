@@ -10,7 +10,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as parquet
 import transfer_queue as tq
 from omegaconf import OmegaConf
 from tensordict import TensorDict
@@ -27,7 +26,8 @@ from recipes.run_dir import RunDir, keep_newest, mark_complete, write_json
 from recipes.verl_plugin.actor_loss import FAILED_ROWS, TERMS, actor_loss, critic_loss, row_loss
 from recipes.verl_plugin.agent_loop import hook_settings, prompt_key, rows_of
 from recipes.verl_plugin.export import finish_export
-from recipes.verl_plugin.failed_rows import mask_failed, without_failed
+from recipes.verl_plugin.failed_rows import mask_failed, reports_of, without_failed
+from recipes.verl_plugin.left_out import say_what_is_left_out
 from recipes.verl_plugin.metrics import (
     hint_metrics,
     reward_metrics,
@@ -35,9 +35,10 @@ from recipes.verl_plugin.metrics import (
     without_gradient,
     without_variance,
 )
+from recipes.verl_plugin.mismatch import mismatch
 from recipes.verl_plugin.passes import Encoder, rescore, second_update
 from recipes.verl_plugin.reward_signal import moved_by_reward
-from recipes.verl_plugin.reward_watch import EXAMPLES, RewardFailure, RewardLimits, RewardWatch, failure
+from recipes.verl_plugin.reward_watch import EXAMPLES, RewardFailure, RewardLimits, RewardWatch, failure, nothing_scored
 from recipes.verl_plugin.rollout_log import digest, rollout_lines, write_rollouts
 from recipes.verl_plugin.verl_config import POLL_SECONDS
 from recipes.verl_plugin.weighing import read_groups, restore_masks, solution_of, weigh
@@ -67,30 +68,16 @@ class UnifiedTrainer(PPOTrainerSync):
         self._failure: RewardFailure | None = None
         self._save_due = False
         self._algorithm, self._settings = get_algorithm(settings.algorithm), hook_settings(settings)
+        corrected = self.config.algorithm.rollout_correction.rollout_is is not None
+        self._watches_mismatch = not corrected and self._algorithm.loss is None
         self.memory: dict[str, Any] = {"past": {}, "common": None}
         self._recall()
         self._reward_watch = RewardWatch(RewardLimits(**{f.name: settings[f.name] for f in fields(RewardLimits)}))
         self.actor_rollout_wg.set_loss_fn(self._loss())
         if self.use_critic:
             self.critic_wg.set_loss_fn(partial(critic_loss, omega_conf_to_dataclass(self.config.critic)))
-        self._say_what_is_left_out()
+        say_what_is_left_out(self.config.data, self.train_dataset, self.val_dataset)
         super().on_init_end()
-
-    def _say_what_is_left_out(self) -> None:
-        """verl drops problems with long prompts, and prints what is left in a line that only its authors can read."""
-        data = self.config.data
-        for kind, dataset, named, most in (
-            ("training", self.train_dataset, data.train_files, data.train_max_samples),
-            ("test", self.val_dataset, data.val_files, data.val_max_samples),
-        ):
-            files = [named] if isinstance(named, str) else list(named)
-            if not all(file.endswith(".parquet") and Path(file).exists() for file in files):
-                continue  # an override's: verl reads other kinds, and from other places
-            rows = sum(parquet.ParquetFile(file).metadata.num_rows for file in files)
-            rows = min(rows, most) if most > 0 else rows
-            if left_out := rows - len(dataset):
-                limit = f"--max_prompt_length {data.max_prompt_length}"
-                print(f"{NOTICE}{left_out} of {rows} {kind} problems are left out: prompts longer than {limit} tokens")
 
     # --- heartbeat -------------------------------------------------------------------------------------------------
 
@@ -132,7 +119,7 @@ class UnifiedTrainer(PPOTrainerSync):
         if len(failed) + len(demonstrations) == len(batch):
             # verl cannot update on a batch without a token, whatever the limits on failures are.
             self._rollout_metrics(batch, self.global_steps)
-            raise self._failure or RewardFailure(f"no answer of step {self.global_steps} could be scored")
+            raise self._failure or RewardFailure(nothing_scored(self.global_steps, reports_of(batch, sorted(failed))))
         return super()._balance_batch(batch, *args, **kwargs)
 
     # --- loss ------------------------------------------------------------------------------------------------------
@@ -181,7 +168,7 @@ class UnifiedTrainer(PPOTrainerSync):
                 self._algorithm, settings.algorithm, self._settings, batch, rows, groups, updates=updates, votes=votes
             )
             ranks = max(self.actor_rollout_wg._dispatch_info["actor"]) + 1
-            silent = without_gradient(moved_by_reward(weighed.batch), updates=updates, ranks=ranks)
+            silent = without_gradient(moved_by_reward(weighed.batch, weighed.rewarded), updates=updates, ranks=ranks)
             metrics["uft/updates_without_reward_gradient"] = silent
             batch = super()._update_actor(weighed.batch, metrics)
             metrics.update(weighed.silent | weighed.metrics)
@@ -264,15 +251,22 @@ class UnifiedTrainer(PPOTrainerSync):
     def _validate(self) -> dict[str, float]:
         started = time.time()
         val_metrics = super()._validate()
-        val_metrics.update(validation_accuracy(val_metrics))
         val_metrics["timing_s/validation"] = time.time() - started
         if self.global_steps == 0:
             self.records.log(0, val_metrics)
         return val_metrics
 
+    def _val_metrics_update(self, sources: Any, uids: Any, infos: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
+        found: dict[str, float] = super()._val_metrics_update(sources, uids, infos, *args, **kwargs)
+        found.update(validation_accuracy(sources, uids, infos, kwargs.get("expected_acc_counts") or {}))
+        return found
+
     def _compute_metrics(self, batch: Any, metrics: dict[str, Any], timing_raw: Any, **kwargs: Any) -> None:
         super()._compute_metrics(batch, metrics, timing_raw, **kwargs)
         step = self.global_steps
+        if self._watches_mismatch and (line := mismatch(metrics)) is not None:
+            print(f"{NOTICE}{line}", flush=True)
+            self._watches_mismatch = False
         metrics.update(self._rollout_metrics(batch, step))
         self.records.log(step, metrics)
         if self._save_due:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.prompt_styles import PLAIN_TEMPLATE, STYLES
-from recipes.experiment import Experiment, supervised_shape, training_record
+from recipes.experiment import Experiment, training_record
 from recipes.kernels import has_flash_attention, has_fused_head
 from recipes.run_dir import RunDir
 from recipes.verl_plugin.environment import ROOT, environment
+from recipes.verl_plugin.loss_config import actor_loss_config, algorithm_config, supervised_shape
 from recipes.verl_plugin.warm_client import py_executable
 from reward_fns import is_custom
 
@@ -135,15 +136,7 @@ def rl_config(
                 "strategy": "fsdp2",
                 "ppo_mini_batch_size": e.mini_batch_size,
                 "optim": {"lr": e.lr},
-                **loss_norm(e),
-                "clip_ratio": e.clip_ratio,
-                "clip_ratio_low": e.clip_ratio,
-                "clip_ratio_high": e.clip_ratio,
-                # verl computes the reference's log-probabilities only for this loss.
-                "use_kl_loss": e.kl_coef > 0 or "reference" in e.algorithm.needs,
-                "kl_loss_coef": e.kl_coef,
-                "kl_loss_type": "low_var_kl",
-                "entropy_coeff": e.entropy_coef,
+                **actor_loss_config(e),
                 "use_torch_compile": not on_cpu,
                 "fsdp_config": engine_config(e, trained=True),
                 "checkpoint": {"save_contents": _SAVED, "load_contents": ["model", "optimizer", "extra"]},
@@ -151,7 +144,7 @@ def rl_config(
             "ref": {"fsdp_config": engine_config(e, trained=False)},
             "rollout": rollout,
         },
-        "algorithm": {"adv_estimator": estimator(e)},
+        "algorithm": algorithm_config(e),
         "critic": critic_config(e, model),
         "reward": {
             "num_workers": 1 if on_cpu else 8,
@@ -205,19 +198,6 @@ def critic_config(experiment: Experiment, model: str) -> dict[str, Any]:
         "ppo_infer_max_token_len_per_gpu": e.tokens_per_micro_batch,
         "ppo_mini_batch_size": e.mini_batch_size,
     }
-
-
-def estimator(experiment: Experiment) -> str:
-    """verl's estimator: a critic's, the bare score for a loss of rows, else rewards compared in the group."""
-    algorithm = experiment.algorithm
-    return "gae" if "critic" in algorithm.needs else "score" if algorithm.loss is not None else "uft"
-
-
-def loss_norm(experiment: Experiment) -> dict[str, Any]:
-    """What verl divides PPO's loss by; without the factor, the width of a micro-batch would be the length."""
-    if experiment.algorithm.loss_norm == "tokens":
-        return {}
-    return {"loss_agg_mode": "seq-mean-token-sum-norm", "loss_scale_factor": experiment.response_length}
 
 
 def hook_settings(experiment: Experiment) -> dict[str, Any]:

@@ -19,6 +19,9 @@ from recipes.verl_plugin.actor_loss import TERMS, term_column
 
 MASKS = ("response_mask", "loss_mask")
 
+CORRECTION = "rollout_is_weights"
+"""verl's column of correction weights, where --rollout_correction asks for them."""
+
 
 @dataclass(frozen=True)
 class Weighed:
@@ -34,6 +37,9 @@ class Weighed:
 
     metrics: dict[str, float]
     """uft/*: means over prompts."""
+
+    rewarded: set[int]
+    """Rows of the batch in which a term has a weight that rewards gave it."""
 
     masks: dict[str, dict[str, torch.Tensor]]
     """By key, what the masks were before the algorithm's own took their place."""
@@ -171,18 +177,44 @@ def weigh(
             for each, group in zip(weighed, groups, strict=True)
         ]
         columns["advantages"] = columns["returns"] = _rows(values, rows, lengths)
+    corrections = _corrections(batch, rows, groups)
+    if corrections is not None:
+        columns[CORRECTION] = _rows(corrections, rows, lengths)
     sent: list[list[Any]] = []
     silent: dict[str, float] = {}
+    rewarded: set[int] = set()
     for stream in streams(groups, weighed, updates=updates, votes=votes, length=s.response_length):
         if stream.empty:
             silent[f"actor/{stream.name}"] = 0.0
             continue
-        columns[term_column(len(sent))] = _rows(stream.rows, rows, lengths)
+        values = stream.rows
+        if corrections is not None:
+            values = [value * weight for value, weight in zip(values, corrections, strict=True)]
+        found = columns[term_column(len(sent))] = _rows(values, rows, lengths)
+        if stream.rewarded and stream.coef:
+            rewarded |= {row for row, value in enumerate(found) if value.any()}
         sent.append([stream.name, stream.coef, name_of_shape(stream.shape, file) if stream.shape else ""])
     masks = _swap_masks(batch, weighed, groups, rows, lengths, columns)
     batch = put(batch, columns) if columns else batch
     batch.extra_info[TERMS] = json.dumps(sent)
-    return Weighed(batch, groups, silent, _means(weighed), masks)
+    return Weighed(batch, groups, silent, _means(weighed), rewarded, masks)
+
+
+def _corrections(batch: Any, rows: list[list[int]], groups: list[Group]) -> list[torch.Tensor] | None:
+    """(n, L) of each group: verl's weights of generated tokens, 1 on all others; None where there are none.
+
+    verl gives 0 to tokens outside its mask. What the engine did not draw has nothing to be corrected: a prefix that is
+    trained, or a demonstration, counts in full.
+    """
+    if CORRECTION not in (batch.fields or ()):
+        return None
+    found = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=[CORRECTION])
+    values = found[CORRECTION].unbind()
+    padded = (
+        torch.stack([_pad(values[row].float(), group.gen.shape[1]) for row in each])
+        for each, group in zip(rows, groups, strict=True)
+    )
+    return [weights.where(group.gen, 1.0) for weights, group in zip(padded, groups, strict=True)]
 
 
 def _swap_masks(

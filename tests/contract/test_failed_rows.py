@@ -45,8 +45,8 @@ def plane(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
                 found[name] = torch.nested.as_nested_tensor(found[name], layout=torch.jagged)
         return found
 
-    def put(keys: list[str], partition_id: str, fields: TensorDict, tags: Any = None) -> None:
-        for name, values in fields.items():
+    def put(keys: list[str], partition_id: str, fields: TensorDict | None = None, tags: Any = None) -> None:
+        for name, values in ({} if fields is None else fields).items():
             for key, value in zip(keys, values.unbind(), strict=True):
                 rows[key][name] = value
 
@@ -131,6 +131,81 @@ def test_a_failed_verdict_has_no_vote_in_its_group(estimator: str, plane: dict[s
     assert found[3, 1] > 0 > found[4, 1]
 
 
+def test_gae_and_its_whitening_leave_out_the_failed_row(plane: dict[str, dict[str, Any]]) -> None:
+    """Values of .5 everywhere: advantages .5 on four rows and -.5 on one, two tokens each. Their mean is .3 and their
+    variance 1.6 / 9; with the failed row, whose score is 0, a second row would be at -.5."""
+    given = batch()
+    failed, _ = failed_rows.mask_failed(given)
+
+    def compute(part: KVBatchMeta) -> KVBatchMeta:
+        rewards = torch.zeros(len(part.keys), 3)
+        rewards[:, 2] = torch.tensor([SCORES[KEYS.index(key)] for key in part.keys])
+        columns = {
+            "token_level_rewards": rewards,
+            "values": torch.full((len(part.keys), 3), 0.5),
+            "response_mask": torch.stack([plane[key]["response_mask"] for key in part.keys]),
+        }
+        data = DataProto(batch=TensorDict(columns, batch_size=len(part.keys)))
+        data.non_tensor_batch["uid"] = np.array([plane[key]["uid"] for key in part.keys], dtype=object)
+        done = compute_advantage_for_multi_trajectories(
+            data, batch_keys=part.keys, adv_estimator="gae", gamma=1.0, lam=1.0, config={}, num_repeat=4
+        )
+        for name in ("advantages", "returns"):
+            for key, values in zip(part.keys, done.batch[name], strict=True):
+                plane[key][name] = values
+        return KVBatchMeta(keys=part.keys, tags=part.tags, partition_id="train", fields=["advantages", "returns"])
+
+    failed_rows.without_failed(given, failed, compute)
+    for key, score in zip(KEYS, SCORES, strict=True):
+        expected = 0.0 if key in failed else (0.2 if score else -0.8) / (1.6 / 9) ** 0.5
+        assert plane[key]["advantages"][1:].tolist() == pytest.approx([expected] * 2, abs=1e-5)
+        assert plane[key]["returns"][1:].tolist() == pytest.approx([0.0 if key in failed else score] * 2)
+
+
+def test_what_nobody_generated_is_in_no_figure_of_rows(plane: dict[str, dict[str, Any]]) -> None:
+    """A demonstration and verl's padding would be rows on which engine and trainer agree to the last bit."""
+    plane["a_1_0"]["extra_fields"] = {"uft": {"demonstration": 1}}
+    given = batch()
+    failed, shown = failed_rows.mask_failed(given)
+    assert (failed, shown) == ({"a_3_0"}, {"a_1_0"})
+    given.tags[5]["is_padding"] = True
+    seen: list[str] = []
+
+    def compute(part: KVBatchMeta) -> KVBatchMeta:
+        seen.extend(part.keys)
+        for key in part.keys:
+            plane[key]["rollout_is_weights"] = torch.ones(3)
+        return KVBatchMeta(keys=part.keys, tags=part.tags, partition_id="train", fields=["rollout_is_weights"])
+
+    failed_rows.without_failed(given, failed, compute)
+    assert seen == ["a_0_0", "a_2_0", "b_0_0"]
+    assert [float(plane[key]["rollout_is_weights"].sum()) for key in KEYS] == [3, 0, 3, 0, 3, 0]
+
+
+def test_unas_mean_is_over_the_rollouts_that_have_a_verdict() -> None:
+    """Two rollouts of scores 1 and 0 under sigmoid(0), and two failed ones: (.25 + .25) / 2, where 4 rows give .125."""
+    from types import SimpleNamespace
+
+    from recipes.verl_plugin.actor_loss import row_loss
+
+    def nested(*rows: list[Any]) -> torch.Tensor:
+        return torch.nested.as_nested_tensor([torch.tensor(row) for row in rows], layout=torch.jagged)
+
+    columns = {
+        "prompts": nested(*[[1]] * 4),
+        "responses": nested(*[[1, 1]] * 4),
+        "response_mask": nested([1, 1], [1, 1], [0, 0], [0, 0]),
+        "advantages": nested([1.0, 1.0], *[[0.0, 0.0]] * 3),
+        "ref_log_prob": nested(*[[-1.0, -1.0]] * 4),
+    }
+    data = TensorDict(columns, batch_size=4)
+    tu.assign_non_tensor(data, global_batch_size=4, batch_num_tokens=4, dp_size=1, **{FAILED_ROWS: 2.0})
+    settings = SimpleNamespace(beta=0.03, una_target="sigmoid")
+    loss, metrics = row_loss("una_online", settings, {"log_probs": nested(*[[-1.0, -1.0, 0.0]] * 4)}, data)
+    assert float(loss) == pytest.approx(0.25)
+    assert float(metrics["score"].values[0]) == pytest.approx(0.5)
+
+
 def counted(rows: int, tokens: int, failed: float) -> tuple[float, float, float]:
     data = TensorDict({"loss_mask": torch.zeros(2, 3)}, batch_size=2)
     tu.assign_non_tensor(data, global_batch_size=rows, batch_num_tokens=tokens, **{FAILED_ROWS: failed})
@@ -155,7 +230,7 @@ def test_a_step_without_any_verdict_ends_the_run_by_name(
     from recipes.verl_plugin.trainer import UnifiedTrainer
 
     for row in plane.values():
-        row["extra_fields"] = {"reward_extra_info": {"timeout": 1.0}}
+        row["extra_fields"] = {"reward_extra_info": {"timeout": 1.0, "pred": "took 9 s"}}
     trainer: Any = object.__new__(UnifiedTrainer)
     trainer.global_steps, trainer._failed_rows, trainer._demonstrations, trainer._failure = 3, set(), set(), None
     shown = RewardFailure("100% of the answers of step 3 were not scored because the verifier ran into its limit")
@@ -165,5 +240,9 @@ def test_a_step_without_any_verdict_ends_the_run_by_name(
         trainer._failure = shown if over_the_limit else None
 
     monkeypatch.setattr(trainer, "_rollout_metrics", metrics)
-    with pytest.raises(RewardFailure, match=r"of step 3 (were not scored|could be scored)"):
+    with pytest.raises(RewardFailure, match=r"of step 3 (were not scored|could be scored)") as refused:
         trainer._balance_batch(batch(), metrics={})
+    if not over_the_limit:
+        assert "6 were not scored because the verifier ran into its limit" in str(refused.value)
+        assert "REWARD_SECONDS" in str(refused.value)
+        assert "took 9 s" in str(refused.value)

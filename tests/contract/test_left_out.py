@@ -1,7 +1,6 @@
 """What verl leaves out of the data is counted and said, whatever an override names as data."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -14,7 +13,7 @@ pytestmark = pytest.mark.contract
 
 
 def said(capsys: pytest.CaptureFixture[str], train: Any, test: str, *, left: int, val_samples: int = -1) -> list[str]:
-    from recipes.verl_plugin.trainer import UnifiedTrainer
+    from recipes.verl_plugin.left_out import say_what_is_left_out
 
     data = {
         "train_files": train,
@@ -23,9 +22,7 @@ def said(capsys: pytest.CaptureFixture[str], train: Any, test: str, *, left: int
         "val_max_samples": val_samples,
         "max_prompt_length": 10,
     }
-    config = OmegaConf.create({"data": data})
-    trainer: Any = SimpleNamespace(config=config, train_dataset=range(left), val_dataset=range(5))
-    UnifiedTrainer._say_what_is_left_out(trainer)
+    say_what_is_left_out(OmegaConf.create(data), range(left), range(5))
     return [line.partition(NOTICE)[2] for line in capsys.readouterr().out.splitlines()]
 
 
@@ -48,4 +45,4 @@ def test_verl_keeps_its_datasets_where_we_look() -> None:
 
     source = inspect.getsource(PPOTrainer)
     for name in ("train_dataset", "val_dataset"):
-        assert f"self.{name} = create_rl_dataset(" in source, "fix trainer.py: _say_what_is_left_out"
+        assert f"self.{name} = create_rl_dataset(" in source, "fix trainer.py: say_what_is_left_out"

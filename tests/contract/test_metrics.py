@@ -1,5 +1,8 @@
 """uft/*, reward/* and val/acc from the fields a batch carries, and the digest of its texts."""
 
+import inspect
+from typing import Any
+
 import pytest
 
 from recipes.verl_plugin.metrics import (
@@ -82,22 +85,60 @@ def test_verl_cuts_a_rank_s_rows_into_updates_in_their_order() -> None:
     assert cut == [[0, 1, 2, 3], [4, 5, 6, 7]]
 
 
-def test_reward_rates_skip_what_a_reward_function_does_not_report() -> None:
-    infos = [{"acc": 1.0, "reward_error": 0.0, "pred": "x"}, {"acc": 0.0, "reward_error": 1.0}]
-    assert reward_metrics(infos) == {"reward/acc": 0.5, "reward/reward_error_rate": 0.5}
+def test_reward_rates_skip_what_a_reward_function_does_not_report_and_verdicts_that_failed() -> None:
+    infos: list[dict[str, Any]] = [{"acc": 1.0, "reward_error": 0.0, "pred": "x"}, {"acc": 0.0, "reward_error": 1.0}]
+    assert reward_metrics(infos) == {"reward/acc": 1.0, "reward/reward_error_rate": 0.5}
+    assert reward_metrics(infos[1:]) == {"reward/reward_error_rate": 1.0}
 
 
-def test_validation_accuracy_is_pass_at_one_averaged_over_sources() -> None:
-    found = validation_accuracy(
-        {
-            "val-core/countdown/acc/mean@1": 0.4,
-            "val-core/openai/gsm8k/acc/mean@1": 0.8,
-            "val-core/countdown/acc/best@4/mean": 0.9,
-            "val-aux/countdown/score/mean@1": 0.1,
-        }
+SOURCES = ["countdown"] * 4 + ["openai/gsm8k"] * 2
+UIDS = ["a", "a", "b", "b", "c", "d"]
+ACC = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+ASKED = {("countdown", "a"): 2, ("countdown", "b"): 2, ("openai/gsm8k", "c"): 1, ("openai/gsm8k", "d"): 1}
+
+
+def test_validation_accuracy_is_pass_at_one_averaged_over_problems_and_then_over_sources() -> None:
+    found = validation_accuracy(SOURCES, UIDS, {"acc": ACC}, ASKED)
+    means = {"val/acc": 0.375, "val/acc/countdown": 0.25, "val/acc/openai/gsm8k": 0.5}
+    assert found == pytest.approx({**means, "val/answers": 6, "val/failed": 0})
+    assert validation_accuracy(SOURCES, UIDS, {"reward": ACC}, ASKED) == {}
+
+
+def test_a_verdict_that_failed_has_no_vote_in_validation() -> None:
+    """Of a the wrong answer failed, of b one of two wrong ones, of d the only one, which verl counts as a 0."""
+    infos: dict[str, list[Any]] = {"acc": ACC, "timeout": [0, 1.0, 1.0, 0, 0, 0], "reward_error": [None] * 5 + [1.0]}
+    found = validation_accuracy(SOURCES, UIDS, infos, ASKED)
+    means = {"val/acc": (0.5 + 1.0) / 2, "val/acc/countdown": (1.0 + 0.0) / 2, "val/acc/openai/gsm8k": 1.0}
+    assert found == pytest.approx({**means, "val/answers": 3, "val/failed": 3})
+    nothing = validation_accuracy(
+        SOURCES[:2], UIDS[:2], {"acc": ACC[:2], "timeout": [1.0, 1.0]}, {("countdown", "a"): 2}
     )
-    assert found == pytest.approx({"val/acc": 0.6, "val/acc/countdown": 0.4, "val/acc/openai/gsm8k": 0.8})
-    assert validation_accuracy({"val-core/x/reward/mean@1": 1.0}) == {}
+    assert nothing == {"val/answers": 0, "val/failed": 2}
+
+
+def test_an_answer_that_never_came_is_wrong_as_in_verl() -> None:
+    found = validation_accuracy(SOURCES[:1], UIDS[:1], {"acc": [1.0]}, {("countdown", "a"): 2, ("countdown", "e"): 1})
+    assert found == pytest.approx({"val/acc": 0.25, "val/acc/countdown": 0.25, "val/answers": 3, "val/failed": 0})
+
+
+def test_without_failures_it_is_verls_own_figure() -> None:
+    from verl.trainer.ppo.metric_utils import process_validation_metrics
+
+    theirs = process_validation_metrics(SOURCES, UIDS, {"acc": list(ACC)}, expected_acc_counts=dict(ASKED))
+    ours = validation_accuracy(SOURCES, UIDS, {"acc": ACC}, ASKED)
+    assert ours["val/acc/countdown"] == theirs["countdown"]["acc"]["mean@2"]
+    assert ours["val/acc/openai/gsm8k"] == theirs["openai/gsm8k"]["acc"]["mean@1"]
+
+
+def test_a_mismatch_of_engine_and_trainer_is_said_from_one_in_a_hundred_on() -> None:
+    from verl.utils.debug import metrics as verls
+
+    from recipes.verl_plugin.mismatch import MEAN_DIFFERENCE, mismatch
+
+    assert f'"{MEAN_DIFFERENCE}"' in inspect.getsource(verls.calculate_debug_metrics)
+    assert mismatch({}) is mismatch({MEAN_DIFFERENCE: 0.0065}) is mismatch({MEAN_DIFFERENCE: float("nan")}) is None
+    assert "differ by 0.034 on average" in str(mismatch({MEAN_DIFFERENCE: 0.034}))
+    assert "--rollout_correction token" in str(mismatch({MEAN_DIFFERENCE: 0.034}))
 
 
 def test_the_digest_changes_with_any_token_and_with_order() -> None:

@@ -175,6 +175,22 @@ def test_kl_term_of_a_step_is_that_of_trl_in_one_micro_batch(folder: Path) -> No
     assert (gradient(ours.model) - gradient(policy)).norm() / gradient(policy).norm() < 1e-5
 
 
+def test_ktos_weights_multiply_the_losses_of_good_and_bad_answers(folder: Path) -> None:
+    """A policy that is its reference has r = z = 0, and every answer the loss 1 - sigmoid(0) = .5."""
+    weights = {"desirable_weight": 2.0, "undesirable_weight": 0.5}
+    settings = plan(folder, folder / "model", "kto", alignment={"beta": BETA, **weights})
+    rows = rows_of(settings)
+    tokenizer = AutoTokenizer.from_pretrained(folder / "model")
+    order = run_order(len(rows), BATCH, 0)
+    trainer = build_trainer(settings, rows, order, tokenizer)
+    trainer.model.eval()
+    (batch,), _ = trainer.get_batch_samples(iter([trainer.batches.at(list(range(BATCH)))]), 1, torch.device("cpu"))
+    good = sum(bool(rows[row]["label"]) for row in order[:BATCH])
+    assert 0 < good < BATCH
+    expected = (2.0 * 0.5 * good + 0.5 * 0.5 * (BATCH - good)) / BATCH
+    assert trainer.compute_loss(trainer.model, batch).item() == pytest.approx(expected, abs=1e-5)
+
+
 def test_mismatched_completions_stay_in_their_step(folder: Path) -> None:
     rows = [{"prompt_ids": [9], "completion_ids": [number], "label": True} for number in range(6)]
     settings = plan(folder, folder / "model", "kto")

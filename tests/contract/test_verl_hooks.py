@@ -35,6 +35,10 @@ def test_the_tested_version_is_installed() -> None:
         ("_update_critic", "self, batch, metrics"),
         ("_update_actor", "self, batch, metrics"),
         ("_validate", "self"),
+        (
+            "_val_metrics_update",
+            "self, data_sources, sample_uids, reward_extra_infos_dict, sample_turns, expected_acc_counts",
+        ),
         ("_compute_metrics", "self, batch, metrics, timing_raw, global_steps, epoch"),
         ("_save_checkpoint", "self"),
     ],
@@ -51,6 +55,14 @@ def test_the_step_still_saves_validates_and_reports_in_the_order_we_rely_on() ->
     source = inspect.getsource(get_trainer_cls("sync").fit)
     places = [source.rindex(part) for part in ("self._save_checkpoint()", "self._validate()", "self._compute_metrics(")]
     assert places == sorted(places), "PPOTrainer.fit changed its order: see _write_checkpoint in trainer.py"
+
+
+def test_validation_hands_over_how_many_answers_it_asked_for_by_name() -> None:
+    from verl.trainer.ppo.v1 import get_trainer_cls
+
+    source = inspect.getsource(get_trainer_cls("sync")._validate)
+    assert "expected_acc_counts=expected_acc_counts" in source, "fix trainer.py: _val_metrics_update"
+    assert "expected_acc_counts[(str(data_source), str(uid))] = rollout_n" in source
 
 
 def test_the_actor_takes_a_loss_function() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +22,7 @@ from recipes.verl_plugin.actor_loss import TERMS, actor_loss, term_column
 from recipes.verl_plugin.agent_loop import plan_batch
 from recipes.verl_plugin.reward_signal import moved_by_reward
 from recipes.verl_plugin.trainer import MEMORY, UnifiedTrainer
-from recipes.verl_plugin.weighing import read_groups, restore_masks, weigh
+from recipes.verl_plugin.weighing import CORRECTION, read_groups, restore_masks, weigh
 
 pytestmark = pytest.mark.contract
 
@@ -118,6 +119,65 @@ def test_every_row_gets_every_column_and_failures_and_padding_get_zeros(plane: d
         assert not plane["padx_0_0"][name].any()
     # 5 + 5 tokens of the rows with a verdict in a prompt of width 5, 2 of the other prompt.
     assert plane["1-1_0_0"][term_column(0)].tolist() == pytest.approx([1 / 12] * 2)
+
+
+def test_what_the_engine_did_not_draw_keeps_its_weight_whatever_verls_correction_says(
+    plane: dict[str, dict[str, Any]],
+) -> None:
+    """verl gives 0 outside the response mask; a prefix that is trained would then have no loss."""
+    drawn = [[0.0, 0.0, 0.5, 2.0], [0.0] * 3, [0.0] * 5, [0.25, 1.0], [0.0]]
+    for key, weights in zip(KEYS, drawn, strict=True):
+        plane[key][CORRECTION] = torch.tensor(weights)
+    everything = replace(UFT, weigh=lambda group, s: Weights(mask=group.gen | group.given, terms=(all_of(group),)))
+    corrected = KVBatchMeta(keys=list(KEYS), tags=batch().tags, partition_id="train", fields=[CORRECTION])
+    weigh(everything, "uft", S, corrected, *groups(), updates=1, votes=4)
+    found = [plane[key][CORRECTION].tolist() for key in KEYS]
+    assert found == [[1, 1, 0.5, 2], [1] * 3, [1] * 5, [0.25, 1], [0]]
+    # A term on generated tokens is corrected as PPO's loss is: 12 tokens, as in the test before.
+    assert plane["1-0_0_0"][term_column(0)].tolist() == pytest.approx([1 / 12, 1 / 12, 0.5 / 12, 2 / 12])
+    assert plane["1-0_2_0"][term_column(0)].tolist() == pytest.approx([1 / 12] * 5)
+
+
+def test_weights_of_a_term_that_come_from_rewards_move_their_rows(plane: dict[str, dict[str, Any]]) -> None:
+    """As srft's: PPO's advantage is 0, the reward is in a term."""
+    for rewarded, coef, expected in ((True, 1.0, {3}), (False, 1.0, set()), (True, 0.0, set())):
+        found = weigh(
+            replace(UFT, weigh=partial(by_reward, coef, rewarded)), "uft", S, batch(), *groups(), updates=1, votes=4
+        )
+        assert found.rewarded == expected
+        moved = moved_by_reward(found.batch, found.rewarded)
+        assert moved == [row in expected for row in range(5)]
+
+
+def by_reward(coef: float, rewarded: bool, group: Group, s: Any) -> Weights:
+    """-1 on the second prompt's generated tokens."""
+    weights = -group.gen.float() * (group.key == "p1")
+    return Weights(group.gen * 0.0, terms=(Term(weights, "own", coef=coef, rewarded=rewarded),))
+
+
+@pytest.mark.parametrize(
+    ("algo", "expected"),
+    [
+        ("srft", {"demonstration_nll": False, "demonstration": True, "own": True}),
+        ("luffy", {"demonstration": True}),
+        ("uft", {"hint_nll": False}),
+    ],
+)
+def test_rewards_in_terms_are_declared(algo: str, expected: dict[str, bool]) -> None:
+    of = torch.tensor([[1, 1, 0], [1, 1, 0], [0, 0, 0]]).bool()
+    group = Group(
+        scores=torch.tensor([1.0, 0.0, 1.0]),
+        ok=torch.ones(3).bool(),
+        plans=(Bare(), Bare(), Demonstration()),
+        given=of & False,
+        gen=of,
+        demo=torch.tensor([[0] * 3, [0] * 3, [1] * 3]).bool(),
+        old=torch.zeros(3, 3),
+        key="p",
+        step=1,
+        entropy=torch.ones(3, 3),
+    )
+    assert {term.name: term.rewarded for term in get_algorithm(algo).weigh(group, S).terms} == expected
 
 
 def all_of(group: Group) -> Term:

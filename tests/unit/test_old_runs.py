@@ -14,7 +14,7 @@ from recipes.evaluation import _stage
 from recipes.experiment import SCHEMA, Experiment, ExperimentError, from_yaml, to_yaml
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
-from recipes.resume import check_folder
+from recipes.resume import as_begun, check_folder, older_folder
 from recipes.run_dir import RunDir, append_metrics
 from recipes.stages import Sampling
 from recipes.suites import Part
@@ -45,9 +45,17 @@ def text_of(name: str) -> str:
     return (OLD / f"{name}.yaml").read_text(encoding="utf-8")
 
 
-def now(name: str, **changed: Any) -> Experiment:
+THEN = {"dual_clip": 3.0}
+"""Settings that it did not know, where what it did is not today's default."""
+
+
+def today(name: str, **changed: Any) -> Experiment:
     flags, profile, _ = RUNS[name]
     return build_experiment({**flags, **changed}, PROFILES[profile])
+
+
+def now(name: str, **changed: Any) -> Experiment:
+    return today(name, **{**THEN, **changed})
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -61,8 +69,18 @@ def test_its_settings_are_those_the_same_flags_mean_today_and_so_is_its_name(nam
 def test_every_value_it_wrote_is_kept(name: str) -> None:
     written = yaml.safe_load(text_of(name))
     again = yaml.safe_load(to_yaml(from_yaml(text_of(name))))
+    of_kto = {name: again["alignment"].pop(name) for name in again["alignment"].keys() - written["alignment"].keys()}
+    assert of_kto == {"desirable_weight": 1.0, "undesirable_weight": 1.0}
     assert {key: again[key] for key in written} == written
-    later = {"hints": "own", "demonstrations": 1.0, "demonstration_noise": 0.0, "val_samples": 0}
+    later = {
+        **THEN,
+        "rollout_correction": "none",
+        "rollout_correction_clip": 2.0,
+        "hints": "own",
+        "demonstrations": 1.0,
+        "demonstration_noise": 0.0,
+        "val_samples": 0,
+    }
     assert {key: again[key] for key in again.keys() - written.keys()} == {"schema": SCHEMA, "options": {}, **later}
 
 
@@ -73,16 +91,41 @@ def folder(tmp_path: Path) -> RunDir:
 
 
 def test_its_folder_is_gone_on_with(folder: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
-    check_folder(folder, now("uft"), resume=True)
-    check_folder(folder, now("uft", T=40, T_hint=18, test_freq=5, logger=("console",)), resume=True)
+    check_folder(folder, today("uft"), resume=True)
+    check_folder(folder, today("uft", T=40, T_hint=18, test_freq=5, logger=("console",)), resume=True)
     with pytest.raises(ExperimentError, match=r"was started with lr 0\.0005, now it is 0\.1"):
-        check_folder(folder, now("uft", lr=0.1), resume=True)
+        check_folder(folder, today("uft", lr=0.1), resume=True)
     with pytest.raises(ExperimentError, match="add --resume"):
         check_folder(folder, now("uft"), resume=False)
     words = ["--algo", "uft", "--profile", "cpu", "--out", str(folder.path), "--resume", "--dry_run"]
     assert main(words) == 0
     assert main([*words, "--n_rollout", "8"]) == 2
     assert "was started with n_rollout 4, now it is 8" in capsys.readouterr().err
+
+
+def test_it_goes_on_with_the_dual_clip_it_was_begun_with(folder: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
+    begun = as_begun(from_yaml(folder.experiment.read_text(encoding="utf-8")), today("uft"))
+    assert (today("uft").dual_clip, begun.dual_clip, begun) == (None, 3.0, now("uft"))
+    words = ["--algo", "uft", "--profile", "cpu", "--out", str(folder.path), "--resume", "--dry_run", "full"]
+    assert main(words) == 0
+    assert "clip_ratio_c: 3.0" in capsys.readouterr().out
+    assert main([*words, "--dual_clip", "5"]) == 2
+    assert "was started with dual_clip 3.0, now it is 5.0" in capsys.readouterr().err
+
+
+def test_without_out_it_is_found_under_the_name_it_had(folder: RunDir) -> None:
+    new = RunDir(folder.path.parent / today("uft").default_name)
+    assert older_folder(new, today("uft")) == new, "there is none"
+    then = RunDir(folder.path.parent / RUNS["uft"][2])
+    folder.path.rename(then.path)
+    assert older_folder(new, today("uft")) == then
+    assert older_folder(new, today("uft", dual_clip=2.0)) == new
+    assert older_folder(RunDir(new.path.with_name("mine")), today("uft")).path.name == "mine"
+
+
+@pytest.mark.parametrize("name", ["dpo", "una_online"])
+def test_a_later_setting_without_effect_changes_no_name(name: str) -> None:
+    assert today(name).default_name == RUNS[name][2]
 
 
 def test_its_folder_says_how_its_weights_were_trained(folder: RunDir) -> None:
@@ -113,7 +156,9 @@ def test_an_evaluation_goes_on_whose_folder_it_wrote(tmp_path: Path) -> None:
     place, part = RunDir(tmp_path / "eval"), Part("countdown", e.data)
     place.path.mkdir()
     older = "".join(
-        line for line in to_yaml(e).splitlines(keepends=True) if not line.startswith(("schema:", "options:"))
+        line
+        for line in to_yaml(e).splitlines(keepends=True)
+        if not line.startswith(("schema:", "options:", "dual_clip:"))
     )
     (place.path / "evaluation.yaml").write_text(older, encoding="utf-8")
     _stage(e, place, part, Weights(e.model), Sampling())

@@ -48,6 +48,8 @@ def text_for(setting: Setting) -> str:
         return setting.choices[-1]
     if setting.metavar == "N,N":
         return "3,5"
+    if setting.kind is float and wrong(setting.name, 0.75, setting.check):
+        return "1.5"
     return {int: "7", float: "0.75", bool: "false"}.get(setting.kind, "x,y")
 
 
