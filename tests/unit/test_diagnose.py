@@ -139,7 +139,7 @@ def test_a_paragraph_says_what_happened_where_why_and_what_to_do() -> None:
         ("ValueError: Total available GPUs 1 is less than total desired GPUs 8", "--n_gpu"),
     ],
 )
-def test_known_causes_come_with_their_mend(error: str, fix: str) -> None:
+def test_known_causes_come_with_their_fix(error: str, fix: str) -> None:
     paragraph = failed(ray_error(error))
     assert error.partition("\n")[0].rstrip(".") in paragraph
     assert fix in paragraph

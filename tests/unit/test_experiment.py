@@ -78,7 +78,7 @@ def test_each_algorithm_brings_its_own_weight_of_the_hint(algo: str, coef: float
         ({"T_hnt": 3}, "T_hnt: no such setting; did you mean 'T_hint'"),
     ],
 )
-def test_a_run_that_cannot_work_is_refused_with_the_flag_and_the_mend(flags: dict[str, Any], says: str) -> None:
+def test_a_run_that_cannot_work_is_refused_with_the_flag_and_the_fix(flags: dict[str, Any], says: str) -> None:
     with pytest.raises(ExperimentError, match=says):
         build(**flags)
 

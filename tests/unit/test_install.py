@@ -279,7 +279,7 @@ def constraint_settings(folder: Path, constraint: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("testers", ["", "PIP_CONSTRAINT", "PIP_CONFIG_FILE"])
-def test_a_failing_step_names_package_reason_and_mend(
+def test_a_failing_step_names_package_reason_and_fix(
     pip_env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, testers: str
 ) -> None:
     if testers:  # what the tester's own pip is told has no part in it

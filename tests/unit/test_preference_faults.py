@@ -77,7 +77,7 @@ from tests.preference_checks import CHAT, LABEL, PAIR, SCORE, SCORED_PAIR, file_
         ),
     ],
 )
-def test_each_fault_of_a_row_names_row_column_and_mend(tmp_path: Path, good: Any, row: Any, expected: str) -> None:
+def test_each_fault_of_a_row_names_row_column_and_fix(tmp_path: Path, good: Any, row: Any, expected: str) -> None:
     complaint = examine(file_of(tmp_path, [good, row])).complaint()
     assert expected in complaint
     assert "1 problem in 1 row (row = line of the file, the first is 1)" in complaint

@@ -104,7 +104,7 @@ def test_rows_whose_own_answer_gets_no_full_reward_are_noted(
         ),
     ],
 )
-def test_each_fault_of_a_row_names_row_column_and_mend(
+def test_each_fault_of_a_row_names_row_column_and_fix(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, expected: str
 ) -> None:
     err = complaint(capsys, file_of(tmp_path, f"{GOOD}\n{line}\n"))
