@@ -31,9 +31,6 @@ class StoredTokenizer:
         for name, text in named.items():
             setattr(self, f"{name}_id", self._backend.token_to_id(text) if text else None)
 
-    def __len__(self) -> int:
-        return int(self._backend.get_vocab_size(with_added_tokens=True))
-
     def __call__(
         self, text: str, add_special_tokens: bool = False, split_special_tokens: bool = False
     ) -> dict[str, list[int]]:
