@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from recipes.applies import answers, implicit_reward, passes, row_loss, una
-from recipes.settings import From, declared, not_negative, setting
+from recipes.settings import From, declared, setting
+from recipes.values import at_least, not_negative, positive
 
 if TYPE_CHECKING:
     from recipes.algorithms import Algorithm
@@ -26,6 +27,10 @@ UnaTarget = Literal["sigmoid", "raw"]
 """What of the implicit reward is compared with the score: its sigmoid (equation 13) or itself (equation 7)."""
 
 
+def _share(value: float) -> str:
+    return "" if 0 <= value < 1 else "must be at least 0, and below 1"
+
+
 _GROUP = "alignment, and sft on instructions"
 
 
@@ -42,31 +47,31 @@ class Alignment:
     una_target: UnaTarget = setting(_GROUP, "sigmoid", applies=row_loss)
     """Of una_online: what is held against the score."""
 
-    beta: float = setting(_GROUP, From.ALGORITHM, applies=implicit_reward)
+    beta: float = setting(_GROUP, From.ALGORITHM, applies=implicit_reward, check=positive)
     """Scale of the implicit reward beta * log(pi / pi_ref)."""
 
     lr: float = setting(default=From.ALGORITHM, check=not_negative)
     """Peak learning rate (10 % warm-up, cosine); of sft on instructions too."""
 
-    epochs: float = setting(_GROUP, 2.0, applies=passes)
+    epochs: float = setting(_GROUP, 2.0, applies=passes, check=positive)
     """Passes over the rows; of sft on problems too."""
 
-    batch_size: int = setting(default=16)
+    batch_size: int = setting(default=16, check=at_least(1))
     """Rows (pairs, for pairwise feedback) an optimiser step, over all devices."""
 
-    micro_batch_size: int = setting(_GROUP, 2, applies=answers)
+    micro_batch_size: int = setting(_GROUP, 2, applies=answers, check=at_least(1))
     """Rows a device works on at once; changes memory and speed, never the gradient."""
 
-    max_length: int = setting(_GROUP, 2048, applies=answers)
+    max_length: int = setting(_GROUP, 2048, applies=answers, check=at_least(1))
     """Longest prompt and answer together, in tokens; longer rows are skipped and counted."""
 
-    sft_ratio: float = setting(_GROUP, From.ALGORITHM, applies=una)
+    sft_ratio: float = setting(_GROUP, From.ALGORITHM, applies=una, check=not_negative)
     """Of una_sft: instruction rows for each alignment row, mixed in as score 1."""
 
-    lora_alpha: int = setting("adapters")
+    lora_alpha: int = setting("adapters", check=not_negative)
     """Scale of the adapter (times 1 / rank); twice --lora_rank by default."""
 
-    lora_dropout: float = setting("adapters", 0.0, applies=answers)
+    lora_dropout: float = setting("adapters", 0.0, applies=answers, check=_share)
     """Dropout of the adapter's input."""
 
     load_in_4bit: bool = setting("adapters", False, applies=answers)

@@ -9,8 +9,9 @@ from recipes.algorithms import algorithms
 from recipes.alignment import Alignment
 from recipes.applies import clock
 from recipes.experiment import Experiment, ExperimentError, nearest
-from recipes.settings import declared, wrong
+from recipes.settings import declared
 from recipes.tasks import TASKS
+from recipes.values import wrong
 
 LOGGERS = ("console", "file", "tensorboard", "wandb", "swanlab", "mlflow", "trackio")
 

@@ -9,32 +9,40 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from recipes.algorithms import AlgorithmFileError, algorithms, get_algorithm
 from recipes.alignment import Alignment
-from recipes.config_file import algo_in, as_arguments
+from recipes.config_file import algorithms_in, as_arguments, read_flags, read_yaml
 from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.modes import Evaluation, Machine, Mode, Several, Source, Steering
-from recipes.settings import GROUPS, Setting, by_name, canonical, declared, options_of, wrong
+from recipes.settings import GROUPS, Setting, by_name, canonical, declared, options_of
 from recipes.task_options import Generated
+from recipes.values import text, wrong
+
+STAGE_FILES = (".yaml", ".yml")
+"""How the name of a pipeline's own file ends."""
 
 PARTS = (Experiment, Alignment, Source, Generated, Steering, Machine, Mode, Evaluation, Several)
 """The declarations; where two name a setting alike, the first one is the flag."""
 
 
-def catalogue(algo: str | None = None) -> dict[str, Setting]:
+def catalogue(*algos: str | None) -> dict[str, Setting]:
     """Every flag by the name of its setting.
 
     Args:
-        algo: --algo as given: a file of one's own brings its options along.
+        algos: what names algorithms, one or several by commas: a file of one's own brings its options along.
 
     Raises:
         ExperimentError: for an option that is named like a flag there is, or has no default.
     """
     found = {name: each for part in PARTS for name, each in declared(part).items() if each.flag}
     chosen = list(algorithms().values())
-    if algo and algo.endswith(".py"):
+    names = [name for each in algos if each for name in ([each] if Path(each).is_file() else each.split(","))]
+    own = [name for name in dict.fromkeys(names) if name.endswith(".py")]
+    whose = f"--algo {', '.join(own)}"
+    for algo in own:
         # A file without an algorithm is refused where --algo is resolved.
         with suppress(AlgorithmFileError):
             chosen.append(get_algorithm(algo))
@@ -43,9 +51,9 @@ def catalogue(algo: str | None = None) -> dict[str, Setting]:
         try:
             options = {**options_of(algorithm.name, algorithm.options), **options}
         except TypeError as error:
-            raise ExperimentError(f"--algo {algo}: its options must be a dataclass of defaults: {error}") from None
+            raise ExperimentError(f"{whose}: its options must be a dataclass of defaults: {error}") from None
     if taken := found.keys() & options.keys():
-        raise ExperimentError(f"--algo {algo}: its option {min(taken)!r} is a flag of every run; call it otherwise")
+        raise ExperimentError(f"{whose}: its option {min(taken)!r} is a flag of every run; call it otherwise")
     return found | options
 
 
@@ -69,8 +77,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser(
-    algo: str | None = None,
-    *,
+    *algos: str | None,
     shown: Callable[[Setting], bool] = lambda setting: True,
     helps: Callable[[Setting], str] = lambda setting: setting.help,
     **about: Any,
@@ -84,7 +91,7 @@ def parser(
         about: of argparse.ArgumentParser.
     """
     root = _Parser(prog="run.py", allow_abbrev=False, add_help=False, **about)
-    root.settings = catalogue(algo)
+    root.settings = catalogue(*algos)
     chosen = [each for each in root.settings.values() if shown(each)]
     for heading in dict.fromkeys([*GROUPS, *(each.group for each in chosen)]):
         group = root.add_argument_group(heading)
@@ -141,12 +148,17 @@ def read(words: Sequence[str], overrides: Sequence[str]) -> CommandLine:
         SystemExit: for a flag that there is not, or a value it does not take, after a line about it.
     """
     words = spelled(words, catalogue())
-    file = _given("config", words)
-    algo = _given("algo", words) or (algo_in(file) if file else None)
-    known = catalogue(algo)
+    file, pipeline = _given("config", words), _given("pipeline", words)
+    values = read_flags(file) if file else {}
+    stages = pipeline or values.get("pipeline")
+    algos = [_given("algo", words), *algorithms_in(values), stages]
+    if isinstance(stages, str) and stages.endswith(STAGE_FILES):
+        algos += algorithms_in(read_yaml(Path(stages), "pipeline"))
+    algos = [each for each in algos if isinstance(each, str) and _is_sound(each)]
+    known = catalogue(*algos)
     words = spelled(words, known)
-    from_file, also = ([], []) if file is None else as_arguments(file, known)
-    flags = vars(parser(algo).parse_args([*from_file, *words]))
+    from_file, also = as_arguments(file, values, known) if file else ([], [])
+    flags = vars(parser(*algos).parse_args([*from_file, *words]))
     for name, value in flags.items():
         if value is not None and (why := wrong(name, value, known[name].check)):
             raise ExperimentError(why)
@@ -158,4 +170,12 @@ def read(words: Sequence[str], overrides: Sequence[str]) -> CommandLine:
 
 
 def _given(name: str, words: Iterable[str]) -> str | None:
-    return next((word.partition("=")[2] for word in reversed([*words]) if word.startswith(f"--{name}=")), None)
+    """The value of a flag that is looked at before the others; None for one that the parser will refuse."""
+    given = next((word.partition("=")[2] for word in reversed([*words]) if word.startswith(f"--{name}=")), None)
+    return given if given is not None and _is_sound(given) else None
+
+
+def _is_sound(value: str) -> bool:
+    with suppress(argparse.ArgumentTypeError):
+        return bool(text(value))
+    return False

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from recipes.algorithms import Algorithm, AlgorithmFileError, algorithms, get_al
 from recipes.alignment import DataKind, resolve_alignment
 from recipes.checks import check
 from recipes.datafiles import kind_of_rows
-from recipes.effect import SAME_FOR_SFT
+from recipes.effect import SAME_FOR_SFT, refuse_foreign
 from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.machine import gpu_memory_gb
 from recipes.profiles import PROFILES, Profile, detect_profile, share_evenly
@@ -41,6 +41,7 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
             f"--data {data}: neither a task nor a file or folder{nearest(data, TASKS)} Tasks: {', '.join(TASKS)}; "
             f"a folder must hold train.parquet and test.parquet, a file problems (docs/custom_data.md)."
         )
+    refuse_foreign(given, flags)
     task = TASKS.get(data) or TASKS.get(Path(data).name) or TASKS["math" if Path(data).is_file() else "countdown"]
     kind = task.kind if data in TASKS else kind_of_rows(Path(data))
     if kind == "problems" and algorithm.stages == ("sft",):
@@ -71,7 +72,7 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
         "prompt_style": default_prompt_style(given.get("model", profile.model_of(data)), task, kind),
         "reward": None,
         **algorithm.settings,
-        "options": own_options(algorithm, given),
+        "options": {name: given.pop(name, default) for name, default in _options(algorithm).items()},
     }
     values["data_options"] = take_task_options(data, values["data_options"], given)
     data_path = given.pop("data_path", None)
@@ -116,6 +117,10 @@ def _declared_defaults(profile: Profile, task: Task) -> dict[str, Any]:
     }
 
 
+def _options(algorithm: Algorithm) -> dict[str, Any]:
+    return {} if algorithm.options is None else asdict(algorithm.options())
+
+
 def _supervised(given: dict[str, Any]) -> None:
     """One supervised stage: --lr and --epochs can mean nothing else. The longer names are the UFT repository's."""
     for short, long in SAME_FOR_SFT:
@@ -125,24 +130,6 @@ def _supervised(given: dict[str, Any]) -> None:
         raise ExperimentError(f"--epochs {given['sft_epochs']}: passes over problems are whole ones")
     if "sft_epochs" in given:
         given["sft_epochs"] = int(given["sft_epochs"])
-
-
-def own_options(algorithm: Algorithm, given: dict[str, Any]) -> dict[str, Any]:
-    """The algorithm's own settings, its defaults under what is given; those are taken out of `given`.
-
-    Raises:
-        ExperimentError: for an option of another algorithm.
-    """
-    mine = {} if algorithm.options is None else asdict(algorithm.options())
-    for other in algorithms().values():
-        if other.options is None or other.name == algorithm.name:
-            continue
-        for name in {each.name for each in fields(other.options)} - mine.keys():
-            if name in given:
-                raise ExperimentError(
-                    f"--{name}: has no effect on --algo {algorithm.name}; it is an option of {other.name}"
-                )
-    return {name: given.pop(name, default) for name, default in mine.items()}
 
 
 def _reward(reward: str) -> str:

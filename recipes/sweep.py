@@ -15,14 +15,15 @@ from typing import Any, Literal
 from recipes.effect import refuse_without_effect
 from recipes.experiment import Experiment, ExperimentError, from_yaml
 from recipes.flags import catalogue
-from recipes.front import plan_training, spread_overrides
+from recipes.front import plan_training, spread
 from recipes.launch import DONE, prepared, refuse_evaluation_only
+from recipes.listed import listed
 from recipes.machine import gpu_count, visible_devices
 from recipes.modes import ROOT
 from recipes.resolve import default_profile
 from recipes.resume import refuse_other_run
 from recipes.run_dir import RunDir
-from recipes.settings import as_text
+from recipes.values import as_text
 
 Standing = Literal["finished", "unfinished", "not started"]
 
@@ -97,7 +98,7 @@ def planned_sweep(flags: Mapping[str, Any]) -> tuple[Path, list[Planned]]:
         for task in tasks
         for algo in algos
     ]
-    runs = distinct(planned(folder, each) for each in spread_overrides(chosen, experiment_of))
+    runs = distinct(planned(folder, each) for each in spread(chosen, experiment_of))
     refuse_without_effect(shared, [run.experiment for run in runs])
     return folder, runs
 
@@ -195,27 +196,13 @@ def arguments(flags: Mapping[str, Any]) -> list[str]:
     return [*words, *(("--", *overrides) if overrides else ())]
 
 
-def listed(text: str, flag: str) -> list[str]:
-    """The words of a comma-separated flag; ExperimentError for an empty one or one that is given twice."""
-    words = text.split(",")
-    for word in words:
-        if not word:
-            raise ExperimentError(f"--{flag} {text}: a name is missing between commas")
-        if words.count(word) > 1:
-            raise ExperimentError(f"--{flag} {text}: {word} is given twice")
-    return words
-
-
 def seeds_of(flags: Mapping[str, Any]) -> list[int]:
     """--seeds, or the one of --seed, or 0."""
     if flags["seeds"] is None:
         return [flags["seed"] or 0]
     if flags["seed"] is not None:
         raise ExperimentError("--seed and --seeds: give a sweep --seeds alone")
-    words = listed(flags["seeds"], "seeds")
-    if odd := [word for word in words if not word.strip().isdigit()]:
-        raise ExperimentError(f"--seeds {flags['seeds']}: {odd[0]!r} is not a whole number from 0 up")
-    return [int(word) for word in words]
+    return list(flags["seeds"])
 
 
 def parallel_of(flags: Mapping[str, Any]) -> int:

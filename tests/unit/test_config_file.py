@@ -82,7 +82,30 @@ def test_options_of_an_own_algorithm_stand_in_a_file_too(tmp_path: Path, dry: An
         ("config: x", "config: no such flag"),
         ("- uft", "must hold flags by name"),
         ("a: [", "is no YAML"),
-        ("T: many", "--T: invalid int value: 'many'"),
+        ("a: " + 2000 * "[", "is no YAML"),
+        ("T: 2001-13-40", "is no YAML: month must be in 1..12"),
+        ("", "must hold flags by name"),
+        ("T: many", "T: invalid int value: 'many'"),
+        ("T: [1, 2]", "T: must be a number, not [1, 2]"),
+        ("T: {a: 1}", "T: must be a number, not {'a': 1}"),
+        ("T: 0", "T: 0 must be at least 1"),
+        ("lr: .nan", "lr: nan must be a finite number"),
+        (f"lr: {'9' * 400}", "lr: " + "9" * 400 + " has too many digits"),
+        ("algo: 3", "--algo 3: no such algorithm"),
+        ("algo: [uft, rft]", "algo: must be text"),
+        ("algo: {uft: 1}", "algo: must be text"),
+        ("data: [countdown]", "data: must be text"),
+        ("data: true", "data: must be text (in quotes, if it looks like anything else), not True"),
+        ("model: ''", "model: an empty value"),
+        ('out: "a\\0b"', "out: 'a"),
+        ("logger: [console, {a: b}]", "logger: must be a list, not ["),
+        ("sweep: 3", "sweep: '3' is neither true nor false"),
+        ("completion: true", "completion: no such flag"),
+        ("dry_run: long", "dry_run: invalid choice: 'long'"),
+        ("overrides: 3", "overrides: must be a list of texts"),
+        ("overrides: a.b=1", "overrides: must be a list of texts"),
+        ("overrides: [{a.b: 1}]", "overrides: must be a list of texts"),
+        ("overrides: {a.b: 1}", "overrides: must be a list of texts"),
     ],
 )
 def test_a_bad_file_is_refused_in_one_line(
@@ -96,6 +119,7 @@ def test_a_bad_file_is_refused_in_one_line(
         code = int(str(end.code))
     said = capsys.readouterr().err.strip().splitlines()
     assert (code, len(said)) == (2, 1)
+    assert said[0].startswith("run.py: --algo 3" if text == "algo: 3" else f"run.py: --config {path}: ")
     assert message in said[0]
 
 
@@ -103,3 +127,21 @@ def test_a_file_that_is_not_there_and_a_run_that_recorded_nothing(tmp_path: Path
     assert "No such file" in dry("--config", str(tmp_path / "none.yaml"))[2]
     (tmp_path / "experiment.yaml").write_text("lr: 1\n")
     assert "did not record what it was given" in dry("--config", str(tmp_path / "experiment.yaml"))[2]
+
+
+def test_what_is_no_file_of_text_is_refused(tmp_path: Path, dry: Any) -> None:
+    latin = tmp_path / "latin.yaml"
+    latin.write_bytes("idx: Zürich".encode("latin-1"))
+    for flag in ("--config", "--pipeline"):
+        assert dry(flag, str(latin))[::2] == (2, f"run.py: {flag} {latin}: is no text in UTF-8\n")
+        folder = tmp_path / f"{flag[2:]}.yaml"
+        folder.mkdir()
+        assert dry(flag, str(folder))[::2] == (2, f"run.py: {flag} {folder}: Is a directory\n")
+
+
+def test_values_that_look_like_others_are_read_as_the_flag_reads_them(tmp_path: Path, dry: Any) -> None:
+    given = file(tmp_path, sweep=True, seeds=[1, 2], idx=3, visible_devices=0, dry_run=True, allow_overlap=False)
+    code, said, _ = dry("--config", given)
+    assert code == 0
+    assert "uft-countdown-s2" in said
+    assert "-3/uft-countdown-s1" in said

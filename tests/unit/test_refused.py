@@ -1,11 +1,14 @@
 """Commands that cannot mean what they say end in one clear line and code 2, also under --dry_run."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 
 from recipes.algorithms import algorithms
+from recipes.flags import catalogue
+from recipes.settings import Setting
 from run import main
 from tests.front_checks import ROOT
 
@@ -60,7 +63,47 @@ BAD = {
     "--hints others": "argument --hints: invalid choice: 'others'",
     "--eval --demonstrations .3": "--demonstrations belongs to training; it has no effect on --eval",
     "--algo run.py": "--algo run.py: defines no ALGORITHM",
+    "--sweep --seeds 0,one": "--seeds: 'one' in '0,one' is not a whole number",
+    "--sweep --seeds ²": "--seeds: '²' in '²' is not a whole number",
+    "--sweep --seeds 1,1": "--seeds: 1 is given twice",
+    "--sweep --seeds 1,01": "--seeds: 1 is given twice",
+    "--sweep --seeds -1": "--seeds -1: -1 must not be negative",
+    "--sweep --seeds 4294967296": "--seeds 4294967296: 4294967296 must be at most 4294967295",
+    "--seed 4294967296": "--seed 4294967296: must be at most 4294967295",
+    "--T 1000000001": "--T 1000000001: must be at most 1000000000",
+    "--lora_rank 99999999999": "--lora_rank 99999999999: must be at most 1000000000",
+    "--data chain --depth 99999999999999999999": "--depth 99999999999999999999: has too many digits",
+    "--data countdown --sizes 3,x": "--sizes: 'x' in '3,x' is not a whole number",
+    "--algo dpo --data countdown_preference --epochs 0": "--epochs 0.0: must be above 0",
+    "--algo dpo --data countdown_preference --max_length 0": "--max_length 0: must be at least 1",
+    "--algo dpo --data countdown_preference --micro_batch_size 0": "--micro_batch_size 0: must be at least 1",
+    "--algo dpo --data countdown_preference --beta 0": "--beta 0.0: must be above 0",
+    "--idx a/b": "--idx a/b: must be a word, without /",
+    "-- nan": "override",
 }
+
+TEXTS = [each for each in catalogue().values() if not each.switch and each.kind in (str, tuple)]
+
+
+@pytest.mark.parametrize(
+    "value", ["", " ", "x" * 256, "a/" * 3000, "\udcff"], ids=["none", "space", "name", "path", "byte"]
+)
+@pytest.mark.parametrize("setting", TEXTS, ids=lambda setting: setting.name)
+def test_a_text_that_names_nothing_is_refused(setting: Setting, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where it would choose another mode: --pipeline '' is no training."""
+    if setting.name == "visible_devices":
+        return
+    with pytest.raises(SystemExit, match="2"):
+        main([f"--{setting.spelling}={value}", "--dry_run"])
+    said = capsys.readouterr().err
+    assert said.startswith(f"run.py: argument --{setting.spelling}: ")
+    assert said.count("\n") == 1
+
+
+def test_no_visible_device_is_a_value(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    assert main(["--visible-devices", "", "--dry_run", "--profile", "cpu"]) == 0
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
 
 
 @pytest.mark.parametrize("also", [(), ("--dry_run",)], ids=["start", "dry run"])
