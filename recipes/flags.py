@@ -162,6 +162,8 @@ def read(words: Sequence[str], overrides: Sequence[str]) -> CommandLine:
     for name, value in flags.items():
         if value is not None and (why := wrong(name, value, known[name].check)):
             raise ExperimentError(why)
+    if flags["out"] is not None and flags["idx"] is not None:
+        raise ExperimentError("--idx is a word of the default folder's name; with --out it has no effect, give one")
     if both := (*also, *overrides):
         flags["overrides"] = both
     typed = {word.partition("=")[0] for word in words}

@@ -9,6 +9,7 @@ from typing import Any
 from eval.metrics import chosen_ks
 from eval.models import ModelError, Weights, chosen_weights, find_model, resolve_model
 from recipes import datafiles, evaluation
+from recipes.checks import refuse_training
 from recipes.course import training_plan
 from recipes.effect import each_its_own, foreign, refuse_without_effect, without_effect, without_use
 from recipes.experiment import Experiment, ExperimentError
@@ -16,6 +17,7 @@ from recipes.flags import catalogue
 from recipes.launch import check_folder, dry_run, launch
 from recipes.machine import gpu_count
 from recipes.modes import FULL, ROOT, Evaluation, Several, Steering
+from recipes.place import refuse_unwritable
 from recipes.resolve import build_experiment, default_profile
 from recipes.run_dir import RunDir
 from recipes.settings import Setting, declared
@@ -49,6 +51,7 @@ def train(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
     refuse_without_effect(flags, [experiment])
     folder = steering.folder(experiment.default_name)
     if steering.dry_run:
+        refuse_unwritable(folder)
         check_folder(RunDir(folder), experiment, steering.resume)
         full = steering.dry_run == FULL
         print(dry_run(experiment, folder, resume=steering.resume, full=full))
@@ -77,6 +80,7 @@ def plan_training(flags: Mapping[str, Any]) -> tuple[Steering, Experiment]:
         raise ExperimentError(
             f"--n_gpu {experiment.n_gpu}: this machine has {cores} cores; on a CPU every device takes one"
         )
+    refuse_training(experiment)
     stage_overrides(experiment)
     return steering, experiment
 
@@ -176,6 +180,7 @@ def evaluate(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
     name = Path(flags["model"] or first.model).name
     folder = steering.folder(f"eval-{name}-{data.replace(',', '+').replace('/', '_')}-{first.hash}")
     if steering.dry_run:
+        evaluation.check(experiments, folder)
         print(f"{weights} on {', '.join(part.name for part in experiments)} with {sampling}, into {folder}")
         return 0
     return evaluation.evaluate(experiments, weights, sampling, folder, stall_minutes=steering.stall_minutes)
@@ -233,6 +238,8 @@ def _sampling(flags: dict[str, Any]) -> Sampling:
     if n_samples > 1 and temperature == 0:
         raise ExperimentError(f"--n_samples {n_samples} with --temperature 0 would give the same answer every time")
     chosen = temperature if temperature is not None else (1.0 if n_samples > 1 else 0.0)
+    if top_p < 1 and chosen == 0:
+        raise ExperimentError(f"--top_p {top_p}: answers are greedy; add --temperature or --n_samples")
     k = flags.pop("k")
     try:
         ks = None if k is None else chosen_ks(k, n_samples)

@@ -17,9 +17,10 @@ from recipes.effect import refuse_foreign, refuse_without_effect
 from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.flags import STAGE_FILES, catalogue
 from recipes.front import plan_training, spread
-from recipes.launch import DONE, dry_run, launch, taken
+from recipes.launch import DONE, dry_run, launch, refuse_missing_devices, taken
 from recipes.listed import listed
 from recipes.modes import FULL, Evaluation, Machine, Mode, Several, Steering
+from recipes.place import refuse_place, refuse_unwritable
 from recipes.run_dir import RunDir, write_json
 from recipes.settings import Setting, by_name, canonical, declared, from_plain
 from recipes.tasks import TASKS
@@ -66,15 +67,21 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
     algos = "+".join(_short(step.flags["algo"]) for step in steps)
     folder = steering.folder(f"{algos}-{Path(first.model).name}-{first.hash}")
     if steering.dry_run:
+        refuse_unwritable(folder)
+        _refuse_others(folder, steps, steering.resume)
         full = steering.dry_run == FULL
         for number, (step, (_, experiment)) in enumerate(zip(steps, plans, strict=True)):
+            resume = number == 0 and steering.resume
             start = experiment.model if number == 0 else f"{folder / steps[number - 1].name}/hf/last"
-            print(f"--- {step.name}, from {start}\n{dry_run(experiment, folder / step.name, full=full)}\n")
+            told = dry_run(experiment, folder / step.name, resume=resume, full=full)
+            print(f"--- {step.name}, from {start}\n{told}\n")
         return 0
     model: str | None = None
-    if RunDir(folder).experiment.exists():
-        raise ExperimentError(f"{folder} already holds a run of its own; give --out another folder")
+    for _, experiment in plans:
+        refuse_missing_devices(experiment)
+    refuse_place(folder)
     with taken(folder):
+        _refuse_others(folder, steps, steering.resume)
         for step, own, (_, planned) in zip(steps, given, plans, strict=True):
             place = RunDir(folder / step.name)
             code = _train(step, own, planned, place, steering, model)
@@ -85,14 +92,18 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
     return 0
 
 
+def _refuse_others(folder: Path, steps: list[Step], resume: bool) -> None:
+    if RunDir(folder).experiment.exists():
+        raise ExperimentError(f"{folder} already holds a run of its own; give --out another folder")
+    for place in (folder / step.name for step in steps):
+        if not resume and RunDir(place).experiment.exists():
+            raise ExperimentError(f"{place} already holds a run; add --resume to go on, or --out for another folder")
+
+
 def _train(
     step: Step, flags: Mapping[str, Any], planned: Experiment, place: RunDir, steering: Steering, model: str | None
 ) -> int:
     if (place.path / DONE).exists() and place.summary.exists():
-        if not steering.resume:
-            raise ExperimentError(
-                f"{place.path} already holds a run; add --resume to go on, or --out for another folder"
-            )
         print(f"{step.name} is finished", flush=True)
         return 0
     print(f"--- {step.name}", flush=True)

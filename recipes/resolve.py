@@ -1,6 +1,5 @@
 """From flags to an Experiment: declared defaults, those of algorithm, task and machine, under what the user gave."""
 
-import ast
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -15,11 +14,11 @@ from recipes.effect import SAME_FOR_SFT, refuse_foreign
 from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.machine import gpu_memory_gb
 from recipes.profiles import PROFILES, Profile, detect_profile, share_evenly
+from recipes.reward_file import resolved_reward
 from recipes.settings import From, declared
 from recipes.task_options import take_task_options
 from recipes.tasks import TASKS, Task
 from recipes.training_record import model_name, read_record
-from reward_fns import RANDOM, REWARDS
 
 
 def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
@@ -48,7 +47,7 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
         _supervised(given)
     alignment = resolve_alignment(given, algorithm, profile, kind)
     if (reward := given.get("reward")) is not None:
-        given["reward"] = _reward(reward)
+        given["reward"] = resolved_reward(reward)
     # Steps on answers are smaller and more than reinforcement's.
     usual = 25 if kind == "answers" else min(profile.test_freq, given.get("T", profile.T))
     test_freq = given.get("test_freq", usual)
@@ -130,43 +129,6 @@ def _supervised(given: dict[str, Any]) -> None:
         raise ExperimentError(f"--epochs {given['sft_epochs']}: passes over problems are whole ones")
     if "sft_epochs" in given:
         given["sft_epochs"] = int(given["sft_epochs"])
-
-
-def _reward(reward: str) -> str:
-    """A reward's name as it is; a user's file by its full path, because workers run in other folders."""
-    file, colon, function = reward.rpartition(".py:")
-    if not colon:
-        known = (*REWARDS, RANDOM)
-        if reward not in known:
-            raise ExperimentError(
-                f"--reward {reward}: unknown{nearest(reward, known)} Known: {', '.join(known)}, or "
-                f"path/to/file.py:function (docs/custom_data.md)."
-            )
-        return reward
-    path = Path(f"{file}.py")
-    if not path.is_file():
-        raise ExperimentError(f"--reward {reward}: no file {path}")
-    names = _names_in(path)
-    if function not in names:
-        raise ExperimentError(f"--reward {reward}: {path} has no function {function!r}{nearest(function, names)}")
-    return f"{path.resolve()}:{function}"
-
-
-def _names_in(path: Path) -> list[str]:
-    """The names that a file's module has once it is imported, without importing it: it may need what workers have."""
-    try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-    except (SyntaxError, ValueError) as error:
-        raise ExperimentError(f"--reward {path}: is no Python file: {error}") from None
-    found: list[str] = []
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            found.append(node.name)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            found += [each.asname or each.name.partition(".")[0] for each in node.names]
-        else:
-            found += [each.id for each in ast.walk(node) if isinstance(each, ast.Name)]
-    return found
 
 
 def default_prompt_style(model: str, task: Task, kind: DataKind) -> str:

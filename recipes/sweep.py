@@ -16,10 +16,11 @@ from recipes.effect import refuse_without_effect
 from recipes.experiment import Experiment, ExperimentError, from_yaml
 from recipes.flags import catalogue
 from recipes.front import plan_training, spread
-from recipes.launch import DONE, prepared, refuse_evaluation_only
+from recipes.launch import DONE, prepared, refuse_missing_devices
 from recipes.listed import listed
 from recipes.machine import gpu_count, visible_devices
 from recipes.modes import ROOT
+from recipes.place import refuse_place, refuse_unwritable
 from recipes.resolve import default_profile
 from recipes.resume import refuse_other_run
 from recipes.run_dir import RunDir
@@ -106,6 +107,7 @@ def planned_sweep(flags: Mapping[str, Any]) -> tuple[Path, list[Planned]]:
 def sweep_folder(flags: Mapping[str, Any], name: str) -> Path:
     """--out, or a folder of that name under out/; from where we are, if it is below."""
     folder = Path(flags["out"] or ROOT / "out" / (name + (f"-{flags['idx']}" if flags["idx"] else ""))).resolve()
+    refuse_unwritable(folder)
     return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 
@@ -118,8 +120,8 @@ def planned(folder: Path, flags: Mapping[str, Any], name: str | None = None) -> 
     """The run that these flags mean, in a folder below `folder`; ExperimentError for one that cannot work."""
     run_flags = {name: value for name, value in flags.items() if value is not None}
     experiment = experiment_of(flags)
-    refuse_evaluation_only(experiment)
     name = name or f"{experiment.algorithm.name}-{Path(experiment.data).name}-s{experiment.seed}"
+    refuse_place(folder / name)
     return Planned(name, folder / name, experiment, run_flags)
 
 
@@ -139,6 +141,8 @@ def start(plan: Sequence[Planned], folder: Path, parallel: int) -> int:
     """Carry out a plan; returns the exit code."""
     from recipes.sweep_runs import carry_out
 
+    for each in plan:
+        refuse_missing_devices(each.experiment)
     shares = device_shares([each.experiment for each in plan], visible_devices(), parallel)
     # Here, once: runs that start together must not make the same files at the same time.
     for each in plan:

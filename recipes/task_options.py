@@ -90,10 +90,14 @@ def _check(task: str, options: dict[str, Any]) -> None:
             from data_prep.countdown import Space
 
             given = {name: options[name] for name in ("max_number", "operators") if name in options}
-            Space(tuple(options.get("sizes", (3, 4))), **given)
+            Space(tuple(options.get("sizes", (3, 4))), **given).check_size(_asked(options))
         elif task == "kk_logic":
             from data_prep.kk_logic import Space as Puzzles
 
-            Puzzles(tuple(options.get("people", (3,))))
+            Puzzles(tuple(options.get("people", (3, 4, 5, 6, 7)))).check_size(_asked(options))
     except ValueError as error:
         raise ExperimentError(f"--data {task}: {error}") from None
+
+
+def _asked(options: dict[str, Any]) -> int:
+    return sum(options.get(name, 0) for name in ("n_train", "n_test"))

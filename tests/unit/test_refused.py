@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from recipes.algorithms import algorithms
 from recipes.flags import catalogue
+from recipes.place import OF_THE_REPOSITORY
 from recipes.settings import Setting
 from run import main
 from tests.front_checks import ROOT
@@ -80,7 +82,67 @@ BAD = {
     "--algo dpo --data countdown_preference --beta 0": "--beta 0.0: must be above 0",
     "--idx a/b": "--idx a/b: must be a word, without /",
     "-- nan": "override",
+    "--n_train 8": "--n_train 8: fewer than --batch_size 32, so that no step could be made",
+    "--data kk_logic --n_train 8": "--n_train 8: fewer than --batch_size 32",
+    "--sweep --n_train 8": "--n_train 8: fewer than --batch_size 32",
+    "--pipeline sft,rft --n_train 8": "--n_train 8: fewer than --batch_size 32",
+    "--data countdown --sizes 2 --max_number 9": "asked for 4352 countdown problems, but Space(",
+    "--data kk_logic --people 2": "asked for 1088 knights-and-knaves puzzles, but with 2 people there are fewer than 100",
+    "--data kk_logic --people 2,3 --n_train 16000": "there are fewer than 15100",
+    "--data chain --depth 5": "asked for 4352 problems, but of depth 5 with 4 states there are 4096",
+    "--data others": "--data others is only for evaluation",
+    "--algo sft --demonstrations 0": "--demonstrations 0.0: about 0 of 4096 problems keep a solution",
+    "--algo sft_rft --demonstrations .001": "--demonstrations 0.001: about 4 of 4096 problems keep a solution",
+    "--lora_alpha 8": "--lora_alpha 8: there is no adapter; add --lora_rank 32",
+    "--algo dpo --data countdown_preference --lora_dropout .1": "--lora_dropout 0.1: there is no adapter",
+    "--lora_rank 8 --lora_alpha 0": "--lora_alpha 0: the adapter would be nothing",
+    "--idx a --out b": "--idx is a word of the default folder's name; with --out it has no effect",
+    "--sweep --idx a --out b": "--idx is a word of the default folder's name; with --out it has no effect",
+    "--eval --top_p .9": "--top_p 0.9: answers are greedy; add --temperature or --n_samples",
+    "--out run.py": "--out run.py: File exists",
+    "--out run.py/x": "--out run.py/x: Not a directory",
+    "--out /proc/x": "--out /proc/x: No such file or directory; choose another folder",
+    "--sweep --out run.py": "run.py: File exists",
+    "--pipeline sft,rft --out run.py": "--out run.py: File exists",
+    "--eval --out run.py": "--out run.py: File exists",
+    "--out .": "--out .: a part of this repository",
+    "--out models/new": "--out models/new: a part of this repository; choose a folder under out/",
+    "--sweep --out tests/new": "tests/new: a part of this repository",
+    "--pipeline sft,rft --out out/../recipes": "--out out/../recipes: a part of this repository",
+    "--eval --out data/new": "--out data/new: a part of this repository",
+    f"--idx {'x' * 250}": "File name too long; choose another folder",
+    f"--sweep --idx {'x' * 250}": "File name too long; choose another folder",
+    f"--eval --idx {'x' * 250}": "File name too long; choose another folder",
 }
+
+FULL_AT_THE_START = {"--sweep": "sweep", "--eval": "eval", "--reproduce uft_table": "reproduce"}
+
+
+@pytest.mark.parametrize("mode", FULL_AT_THE_START)
+def test_a_full_dry_run_is_of_trainings(mode: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*mode.split(), "--dry_run", "full"]) == 2
+    assert f"--dry_run full: of a training or --pipeline; for --{FULL_AT_THE_START[mode]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mode", ["", "--sweep", "--pipeline sft,rft", "--eval"])
+def test_devices_that_are_not_here_are_refused_at_the_start_alone(
+    mode: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    words = [*mode.split(), "--profile", "h100x2", "--model", "Qwen/Qwen2.5-0.5B", "--out", str(tmp_path / "run")]
+    assert main([*words, "--dry_run"]) == 0
+    said = capsys.readouterr().out
+    assert mode in ("--sweep", "--eval") or "this machine shows 0 GPUs, so whether 2 will do cannot be" in said
+    assert main(words) == 2
+    assert "this machine shows 0 GPUs; give fewer, or a profile of this machine" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_folder_of_the_repository_is_known() -> None:
+    listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=False, cwd=ROOT)
+    folders = {line.partition("/")[0] for line in listed.stdout.splitlines() if "/" in line}
+    assert folders <= {*OF_THE_REPOSITORY}
+
 
 TEXTS = [each for each in catalogue().values() if not each.switch and each.kind in (str, tuple)]
 
