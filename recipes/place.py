@@ -9,7 +9,7 @@ from recipes.experiment import ExperimentError
 from recipes.modes import ROOT
 
 OF_THE_REPOSITORY = (
-    *(".git", ".github", ".venv", "bench", "data", "data_prep", "docs", "eval", "examples", "models", "recipes"),
+    *(".ci", ".git", ".github", ".venv", "bench", "data", "data_prep", "docs", "eval", "examples", "models", "recipes"),
     *("requirements", "results", "reward_fns", "tests"),
 )
 """Folders of its root that hold what results must not be mixed with."""
@@ -23,6 +23,9 @@ def refuse_place(folder: Path) -> None:
         raise ExperimentError(f"--out {folder}: a part of this repository; choose a folder under out/, or elsewhere")
     if any(len(os.fsencode(part)) > 255 for part in place.parts):
         raise ExperimentError(f"--out {folder}: File name too long; choose another folder")
+    there = next(each for each in (place, *place.parents) if each.exists())
+    if not there.is_dir():
+        raise ExperimentError(f"--out {folder}: {there} is a file; choose another folder")
 
 
 def refuse_unwritable(folder: Path) -> None:
