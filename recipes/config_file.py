@@ -11,20 +11,32 @@ from recipes.experiment import ExperimentError, nearest
 from recipes.modes import Steering
 from recipes.run_dir import write_text
 from recipes.settings import Setting, by_name, canonical, declared, from_plain
+from recipes.tasks import TASKS
 from recipes.values import as_text
 
 GIVEN = "given.yaml"
 """In a run's folder: the flags it was started with."""
 
 # How a run is started, and where; not what it is.
+_PATHS = ("algo", "data", "data_path", "model", "reward")
 _STEERING = declared(Steering).keys() - {"profile"} | {"parallel"}
 
 
 def record(folder: Path, flags: Mapping[str, Any]) -> None:
     """Write what a run was given into its folder."""
     kept = {name: value for name, value in flags.items() if value is not None and name not in _STEERING}
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}
+    plain = {name: list(value) if isinstance(value, tuple) else _absolute(name, value) for name, value in kept.items()}
     write_text(folder / GIVEN, yaml.safe_dump(plain, sort_keys=True, allow_unicode=True))
+
+
+def _absolute(name: str, value: Any) -> Any:
+    """A value that names something in a folder by its full path, so that it means the same from another one."""
+    if name not in _PATHS or value in TASKS:
+        return value
+    file, colon, function = value.rpartition(".py:")
+    path = Path(f"{file}.py" if colon else value)
+    own = path.exists() if name != "algo" else path.suffix == ".py"
+    return str(path.resolve()) + (f":{function}" if colon else "") if own else value
 
 
 def read_yaml(path: Path, flag: str) -> Any:

@@ -61,11 +61,14 @@ def _refuse_others(experiments: Mapping[Part, Experiment], folder: RunDir) -> No
     if folder.experiment.exists():
         raise ExperimentError(f"{folder.path} holds a training run; give an evaluation its own --out")
     for part, experiment in experiments.items():
-        record = folder.path / part.name / RECORD
-        if record.exists() and from_yaml(record.read_text(encoding="utf-8")) != experiment:
-            raise ExperimentError(
-                f"{record.parent} holds an evaluation with other settings ({record}); give another --out"
-            )
+        refuse_other(RunDir(folder.path / part.name), experiment)
+
+
+def refuse_other(place: RunDir, experiment: Experiment) -> None:
+    """Raise ExperimentError when a part's folder holds an evaluation with other settings."""
+    record = place.path / RECORD
+    if record.exists() and from_yaml(record.read_text(encoding="utf-8")) != experiment:
+        raise ExperimentError(f"{place.path} holds an evaluation with other settings ({record}); give another --out")
 
 
 def _evaluate(

@@ -45,6 +45,8 @@ def refuse_other_run(run: RunDir, saved: Experiment, experiment: Experiment) -> 
     """Raise ExperimentError when `experiment` does not go on with what was `saved` in its folder."""
     for name, setting in declared(Experiment).items():
         before, now = getattr(saved, name), getattr(experiment, name)
+        if name in ("data", "model") and Path(before).exists() and Path(before).resolve() == Path(now).resolve():
+            continue  # --config gives by its full path what a run was started with from its own folder
         if before != now and not setting.may_change:
             raise ExperimentError(
                 f"--resume: {run.path} was started with {name} {before}, now it is {now}; "

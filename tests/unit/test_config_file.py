@@ -1,13 +1,19 @@
 """--config: flags from a file, under those of the command line; a run's own file repeats it with one thing changed."""
 
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from recipes.algorithms import algorithms
 from recipes.config_file import GIVEN, record
+from recipes.experiment import ExperimentError
+from recipes.resume import refuse_other_run
+from recipes.run_dir import RunDir
 from run import main
+from tests.front_checks import ROOT, experiment, small_folder
 
 
 @pytest.fixture
@@ -145,3 +151,85 @@ def test_values_that_look_like_others_are_read_as_the_flag_reads_them(tmp_path: 
     assert code == 0
     assert "uft-countdown-s2" in said
     assert "-3/uft-countdown-s1" in said
+
+
+@pytest.mark.parametrize(
+    ("given", "words", "left"),
+    [
+        ({"algo": "chord_mu"}, ("--algo", "uft"), ""),
+        (
+            {"algo": "rft", "data": "chain", "depth": 12, "states": 5},
+            ("--data", "countdown"),
+            "rft on countdown: states, depth",
+        ),
+        ({"algo": "rft", "data": "chain", "n_train": 999}, ("--data", "countdown"), ""),
+        ({"algo": "rft", "data": "math", "data_path": "here"}, ("--data", "countdown"), "rft on countdown: data_path"),
+        ({"algo": "sft", "sft_lr": 1e-4}, ("--lr", "3e-4"), "sft: sft_lr"),
+        ({"algo": "sft", "lr": 1e-4}, ("--sft_lr", "3e-4"), "sft: lr"),
+        ({"algo": "sft_rft", "lr": 1e-6, "sft_lr": 3e-4}, ("--algo", "sft"), "sft: lr"),
+        ({"algo": "sft", "sft_epochs": 3}, ("--epochs", "2"), "sft: sft_epochs"),
+        ({"algo": "examples/own_algorithm.py", "doubt_coef": 0.2}, ("--algo", "uft"), "uft: doubt_coef"),
+        ({"algo": "examples/own_algorithm.py", "doubt_coef": 0.2}, ("--algo", "sft"), "sft: doubt_coef"),
+    ],
+)
+def test_what_is_nothing_to_another_algorithm_or_task_is_left_out(
+    given: dict[str, Any], words: tuple[str, ...], left: str, tmp_path: Path, dry: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    code, said, why = dry("--config", file(tmp_path, **given), *words)
+    assert code == 0, why
+    assert ("left out of --config, without effect on" in said) == bool(left)
+    assert left in said
+    if "3e-4" in words:
+        assert "lr 0.0003" in said
+
+
+def test_options_of_each_builtin_algorithm_are_left_out_under_another(tmp_path: Path, dry: Any) -> None:
+    for name, algorithm in algorithms().items():
+        options = {} if algorithm.options is None else asdict(algorithm.options())
+        if options and algorithm.stages == ("rl",):
+            code, said, why = dry("--config", file(tmp_path, algo=name, **options), "--algo", "rft")
+            assert code == 0, why
+            left = said.split("without effect on rft: ")[1].splitlines()[0]
+            assert {*left.split(", ")} == options.keys()
+
+
+def test_typed_options_of_another_algorithm_or_task_stay_refused(tmp_path: Path, dry: Any) -> None:
+    code, _, why = dry("--config", file(tmp_path, algo="rft", data="chain"), "--data", "countdown", "--depth", "7")
+    assert (code, "--depth: has no effect on --data countdown" in why) == (2, True)
+
+
+def test_an_evaluation_leaves_out_what_its_data_have_no_use_for(tmp_path: Path, dry: Any) -> None:
+    given = file(tmp_path, algo="examples/own_algorithm.py", doubt_coef=0.1, data="chain", depth=12, val_size=8)
+    code, said, why = dry("--eval", "--config", given, "--data", "countdown")
+    assert code == 0, why
+    assert "without effect on --eval: algo, depth" in said.replace(", doubt_coef", "")
+
+
+def test_a_runs_file_names_what_is_its_users_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    given = {
+        "algo": "examples/own_algorithm.py",
+        "data": "examples/custom/questions.jsonl",
+        "reward": "examples/custom/reward.py:reward",
+        "model": "models/tiny-countdown",
+        "T": 3,
+    }
+    record(tmp_path, given)
+    assert yaml.safe_load((tmp_path / GIVEN).read_text()) == {
+        name: f"{ROOT}/{value}" if isinstance(value, str) else value for name, value in given.items()
+    }
+    names = {"algo": "uft", "data": "countdown", "reward": "math", "model": "Qwen/Qwen2.5-0.5B"}
+    (tmp_path / "countdown").mkdir()
+    (tmp_path / "uft").mkdir()
+    monkeypatch.chdir(tmp_path)
+    record(tmp_path, names)
+    assert yaml.safe_load((tmp_path / GIVEN).read_text()) == names
+
+
+def test_a_run_goes_on_by_the_full_path_of_its_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    started = experiment(small_folder(Path("mine")))
+    refuse_other_run(RunDir(tmp_path), started, replace(started, data=str(tmp_path / "mine")))
+    with pytest.raises(ExperimentError, match="was started with data mine"):
+        refuse_other_run(RunDir(tmp_path), started, replace(started, data=str(tmp_path)))
