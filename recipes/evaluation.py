@@ -10,7 +10,7 @@ from typing import Any
 from eval.evaluate import RESULTS
 from eval.models import Weights
 from recipes import datafiles
-from recipes.experiment import Experiment, ExperimentError, from_yaml, to_yaml
+from recipes.experiment import Experiment, ExperimentError, read_experiment, to_yaml
 from recipes.launch import prepared, refuse_missing_devices, taken
 from recipes.modes import ROOT
 from recipes.place import refuse_place, refuse_unwritable
@@ -67,7 +67,7 @@ def _refuse_others(experiments: Mapping[Part, Experiment], folder: RunDir) -> No
 def refuse_other(place: RunDir, experiment: Experiment) -> None:
     """Raise ExperimentError when a part's folder holds an evaluation with other settings."""
     record = place.path / RECORD
-    if record.exists() and from_yaml(record.read_text(encoding="utf-8")) != experiment:
+    if record.exists() and read_experiment(record) != experiment:
         raise ExperimentError(f"{place.path} holds an evaluation with other settings ({record}); give another --out")
 
 

@@ -298,6 +298,11 @@ def from_yaml(text: str) -> Experiment:
     return Experiment(**restored)
 
 
+def read_experiment(file: Path) -> Experiment:
+    """`from_yaml` of a run's file."""
+    return from_yaml(file.read_text(encoding="utf-8", errors="replace"))
+
+
 def as_of_today(values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of an experiment.yaml with those that an older version did not write, and nothing else."""
     found = {**_absent(Experiment), **values}

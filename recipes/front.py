@@ -29,6 +29,7 @@ from recipes.training_record import TrainingRecord, model_name, read_record
 from recipes.trl_plugin.plan import count_rows
 
 _STEERING = declared(Steering)
+_DRAWING = ("n_samples", "top_p", "k")
 
 
 def train(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
@@ -155,6 +156,10 @@ def evaluate(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
     _refuse(flags, idle, "belongs to training; it has no effect on --eval")
     if flags.pop("overrides", None):
         raise ExperimentError("key=value after -- goes to verl's trainers; an evaluation has none, use its flags")
+    if all(part.harness for part in parts):
+        _refuse(
+            flags, (*_DRAWING, "temperature"), "has no effect on lm-evaluation-harness's suites, which draw as they do"
+        )
     sampling = _sampling(flags)
     steering, flags = _steering(flags)
     weights = _weights(flags["model"] or steering.profile.model_of(flags["data"]))

@@ -20,7 +20,7 @@ from recipes.config_file import record
 from recipes.course import stages, training_plan
 from recipes.datafiles import DataFiles
 from recipes.demonstrations import demonstrated
-from recipes.experiment import Experiment, ExperimentError, from_yaml, to_yaml
+from recipes.experiment import Experiment, ExperimentError, read_experiment, to_yaml
 from recipes.machine import gpu_count
 from recipes.place import cannot_write, refuse_place
 from recipes.plan import describe
@@ -88,7 +88,7 @@ def _launch(
     datafiles.check_training(experiment, files, fetch=True)
     if experiment.stages == ("alignment",):
         check_machine(training_plan(experiment, run, files))
-    if run.experiment.exists() and from_yaml(run.experiment.read_text(encoding="utf-8")).T < experiment.T:
+    if run.experiment.exists() and read_experiment(run.experiment).T < experiment.T:
         (run.path / DONE).unlink(missing_ok=True)
     write_text(run.experiment, to_yaml(experiment))
     if given is not None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import yaml
 
 from recipes.datafiles import DataFiles
-from recipes.experiment import Experiment, ExperimentError, from_yaml
+from recipes.experiment import Experiment, ExperimentError, read_experiment
 from recipes.run_dir import RunDir
 from recipes.settings import declared
 from recipes.stages import VERL_FILE
@@ -20,7 +20,7 @@ def check_folder(run: RunDir, experiment: Experiment, resume: bool) -> None:
         raise ExperimentError(
             f"{run.path} already holds a run; add --resume to continue it, or --out for another folder"
         )
-    refuse_other_run(run, from_yaml(run.experiment.read_text(encoding="utf-8")), experiment)
+    refuse_other_run(run, read_experiment(run.experiment), experiment)
 
 
 def refuse_other_data(run: RunDir, experiment: Experiment, files: DataFiles) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from recipes.effect import refuse_without_effect
-from recipes.experiment import Experiment, ExperimentError, from_yaml
+from recipes.experiment import Experiment, ExperimentError, read_experiment
 from recipes.flags import catalogue
 from recipes.front import plan_training, spread
 from recipes.launch import DONE, prepared, refuse_missing_devices
@@ -62,7 +62,7 @@ class Planned:
         run = RunDir(self.folder)
         if not run.experiment.exists():
             return "not started"
-        saved = from_yaml(run.experiment.read_text(encoding="utf-8"))
+        saved = read_experiment(run.experiment)
         refuse_other_run(run, saved, self.experiment)
         whole = run.summary.exists() and (run.path / DONE).exists() and saved.T == self.experiment.T
         return "finished" if whole else "unfinished"

@@ -64,7 +64,7 @@ def _load(file: str) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise AlgorithmFileError(f"{file}: cannot be loaded: {type(error).__name__}: {error}") from error
     return module

@@ -82,6 +82,8 @@ BAD = {
     "--algo dpo --data countdown_preference --beta 0": "--beta 0.0: must be above 0",
     "--idx a/b": "--idx a/b: must be a word, without /",
     "-- nan": "override",
+    "--eval --k ²": "--k ²: '²' is not a whole number from 1 to n_samples (1)",
+    "--eval --data leaderboard_old --n_samples 4": "--n_samples has no effect on lm-evaluation-harness's suites",
     "--n_train 8": "--n_train 8: fewer than --batch_size 32, so that no step could be made",
     "--data kk_logic --n_train 8": "--n_train 8: fewer than --batch_size 32",
     "--sweep --n_train 8": "--n_train 8: fewer than --batch_size 32",
@@ -210,3 +212,33 @@ def test_the_command_itself_exits_with_2() -> None:
         [sys.executable, str(ROOT / "run.py"), "--n_rolout", "8"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
+
+
+@pytest.mark.parametrize("mode", [(), ("--eval",)])
+@pytest.mark.parametrize("name", ["config.json", "adapter_config.json", "unified_ft.json"])
+@pytest.mark.parametrize("content", [b"{", b"\xff", b"[]"])
+def test_a_damaged_model_is_named(
+    mode: tuple[str, ...], name: str, content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_text("")
+    (tmp_path / name).write_bytes(content)
+    assert main([*mode, "--model", str(tmp_path), "--profile", "cpu", "--dry_run"]) == 2
+    assert f"{tmp_path / name} is damaged: it holds no JSON object" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mode", [(), ("--sweep",)])
+def test_a_damaged_run_is_not_gone_on_with(
+    mode: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "uft-countdown-s0" if mode else tmp_path
+    place.mkdir(exist_ok=True)
+    (place / "experiment.yaml").write_bytes(b"\xff\xfe")
+    assert main([*mode, "--out", str(tmp_path), "--resume", "--profile", "cpu", "--dry_run"]) == 2
+    assert "experiment.yaml is damaged" in capsys.readouterr().err
+
+
+def test_an_algorithm_that_ends_the_program_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.py").write_text("raise SystemExit(3)")
+    assert main(["--algo", str(tmp_path / "mine.py"), "--dry_run"]) == 2
+    assert "cannot be loaded: SystemExit: 3" in capsys.readouterr().err
