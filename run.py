@@ -46,7 +46,7 @@ def _main(own: list[str], overrides: list[str]) -> int:
 
         print(help_text(own))
         return 0
-    if own == ["--completion"]:
+    if "--completion" in own:
         from recipes.help_text import completion
 
         print(completion())
@@ -60,6 +60,8 @@ def _main(own: list[str], overrides: list[str]) -> int:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible
     if len(chosen) > 1:
         raise ExperimentError(f"--{chosen[0]} and --{chosen[1]} cannot be done at once")
+    if flags["dry_run"] == "full" and {*chosen} - {"pipeline"}:
+        raise ExperimentError(f"--dry_run full: of a training or --pipeline; for --{chosen[0]} give --dry_run alone")
     if chosen == ["sweep"]:
         from recipes.sweep import sweep
 

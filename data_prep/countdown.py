@@ -11,6 +11,8 @@ import math
 import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, combinations_with_replacement
 from pathlib import Path
 
 from data_prep.countdown_solver import (
@@ -36,6 +38,8 @@ EXAMPLE = "(1 + 2) / 3"
 Key = tuple[tuple[int, ...], int]
 
 MOST_NUMBERS = 6
+# Sets of numbers up to which problems are counted, in about a second.
+_MOST_COUNTED = 6_000
 # Fruitless work in a row after which the space counts as exhausted: seconds, while a default problem takes under 5,000.
 # Counted in values the numbers of a draw can make (plus a fixed cost), not in time, to give up alike on every machine.
 _MOST_WORK = 20_000_000
@@ -71,8 +75,30 @@ class Space:
     @property
     def upper_bound(self) -> int:
         """No more problems than this exist: multisets of numbers times targets, solvable or not."""
-        multisets = sum(math.comb(self.max_number + size - 1, size) for size in self.sizes)
-        return multisets * (self.targets[1] - self.targets[0] + 1)
+        return self._multisets * (self.targets[1] - self.targets[0] + 1)
+
+    @property
+    def _multisets(self) -> int:
+        return sum(math.comb(self.max_number + size - 1, size) for size in self.sizes)
+
+    @cached_property
+    def most(self) -> int:
+        """How many problems there are where that is quickly counted, else `upper_bound`."""
+        if self._multisets > _MOST_COUNTED:
+            return self.upper_bound
+        choices = range(1, self.max_number + 1)
+        drawn = chain.from_iterable(combinations_with_replacement(choices, size) for size in self.sizes)
+        values = [reachable_values(numbers, self.operators) for numbers in drawn]
+        low, high = self.targets
+        return sum(can_reach(each, target, self.operators) for each in values for target in range(low, high + 1))
+
+    def check_size(self, n: int) -> None:
+        """Raises ValueError for more problems than there are."""
+        if n > self.most:
+            raise ValueError(
+                f"asked for {n} countdown problems, but {self} has at most {self.most}; "
+                "widen sizes, max_number or targets, or ask for fewer"
+            )
 
 
 @dataclass(frozen=True)
@@ -184,6 +210,7 @@ def prepare(
     The test file does not depend on n_train. `exclude` keeps further problems out of both files.
     """
     space = Space(tuple(sizes), max_number, targets, operators)
+    space.check_size(n_train + n_test)
     test = generate(n_test, seed, "test", space, exclude)
     train = generate(n_train, seed, "train", space, {*exclude, *(problem.key for problem in test)})
     return write_split(

@@ -7,6 +7,7 @@ knight and Owen is a knight. ..." -> "(1) Zoey is a knight\\n(2) Owen is a knave
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -71,6 +72,8 @@ SPEECH = (
 
 # Fruitless draws in a row after which a number of people counts as used up; a fresh one takes about three.
 _MOST_DRAWS = 20_000
+# Different puzzles by people, rounded up; of more than 3 there are more than anyone asks for.
+_MOST_PUZZLES = {2: 100, 3: 15_000}
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,16 @@ class Space:
         different = len(self.people) == len(set(self.people)) > 0
         if not different or not set(self.people) <= set(range(2, MOST_PEOPLE + 1)):
             raise ValueError(f"people must be different numbers from 2 to {MOST_PEOPLE}, got {self.people}")
+
+    def check_size(self, n: int) -> None:
+        """Raises ValueError for more puzzles than there are."""
+        most = sum(_MOST_PUZZLES.get(each, math.inf) for each in self.people)
+        if n > most:
+            people = ", ".join(map(str, self.people))
+            raise ValueError(
+                f"asked for {n} knights-and-knaves puzzles, but with {people} people there are fewer than {most:.0f}; "
+                "allow more people or ask for fewer puzzles"
+            )
 
 
 @dataclass(frozen=True)
@@ -223,6 +236,7 @@ def prepare(
     The test file does not depend on n_train. `exclude` keeps further puzzles out of both files.
     """
     space = Space(tuple(people))
+    space.check_size(n_train + n_test)
     test = generate(n_test, seed, "test", space, exclude)
     train = generate(n_train, seed, "train", space, {*exclude, *(problem.key for problem in test)})
     return write_split(

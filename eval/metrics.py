@@ -71,7 +71,7 @@ def chosen_ks(text: str, n_samples: int) -> tuple[int, ...]:
     """
     words = text.split(",")
     for word in words:
-        if not word.strip().isdigit() or not 1 <= int(word) <= n_samples:
+        if not word.strip().isdecimal() or not 1 <= int(word) <= n_samples:
             raise ValueError(f"{text}: {word!r} is not a whole number from 1 to n_samples ({n_samples})")
     return tuple(sorted({int(word) for word in words}))
 

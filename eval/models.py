@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ADAPTER_CONFIG = "adapter_config.json"
+# Files of a model that are read before anything is started.
+_READ = ("config.json", ADAPTER_CONFIG, "unified_ft.json")
 LAST, BEST = "last", "best"
 ROOT = Path(__file__).resolve().parents[1]
 # What vLLM may be told as the largest rank of an adapter (vllm.config.lora.MaxLoRARanks).
@@ -56,6 +58,14 @@ def resolve_model(model: str) -> Weights:
     folder = Path(find_model(model))
     if not folder.is_dir():
         return Weights(model)
+    for file in (place / name for place in (folder, *folder.glob("hf/*")) for name in _READ):
+        if file.is_file():
+            try:
+                sound = isinstance(json.loads(file.read_text(encoding="utf-8")), dict)
+            except ValueError:
+                sound = False
+            if not sound:
+                raise ModelError(f"--model {model}: {file} is damaged: it holds no JSON object")
     for place in (folder, *(folder / "hf" / part for part in (LAST, BEST))):
         if (place / ADAPTER_CONFIG).exists():
             return _adapter(place)

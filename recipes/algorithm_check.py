@@ -21,7 +21,8 @@ from recipes.applies import mentions
 from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.hints.cut import draw_plans
 from recipes.hints.schedule import MAX_SEGMENTS
-from recipes.settings import Setting, by_name, declared, wrong
+from recipes.settings import Setting, by_name, declared
+from recipes.values import amiss
 from recipes.verl_plugin.verl_config import hook_settings
 
 COURSES = (("rl",), ("sft",), ("sft", "rl"), ("alignment",))
@@ -165,7 +166,7 @@ def _unfit(setting: Setting, value: Any) -> str:
         return f"must be {'a number' if setting.kind is float else f'of type {setting.kind.__name__}'}"
     if isinstance(value, tuple) and not all(isinstance(each, str) for each in value):
         return "must be a tuple of texts"
-    return wrong(setting.name, value, setting.check).partition(": ")[2]
+    return amiss(value, setting.check)
 
 
 # --- with the settings of a run ---------------------------------------------------------------------------------

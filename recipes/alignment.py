@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from recipes.applies import answers, implicit_reward, kto, passes, row_loss, una
-from recipes.settings import From, at_least, declared, not_negative, positive, setting
+from recipes.settings import From, declared, setting
+from recipes.values import at_least, not_negative, positive
 
 if TYPE_CHECKING:
     from recipes.algorithms import Algorithm
@@ -26,11 +27,11 @@ UnaTarget = Literal["sigmoid", "raw"]
 """What of the implicit reward is compared with the score: its sigmoid (equation 13) or itself (equation 7)."""
 
 
-_GROUP = "alignment, and sft on instructions"
-
-
-def _dropout(value: float) -> str:
+def _share(value: float) -> str:
     return "" if 0 <= value < 1 else "must be at least 0, and below 1"
+
+
+_GROUP = "alignment, and sft on instructions"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Alignment:
     lora_alpha: int = setting("adapters", check=not_negative)
     """Scale of the adapter (times 1 / rank); twice --lora_rank by default."""
 
-    lora_dropout: float = setting("adapters", 0.0, applies=answers, check=_dropout)
+    lora_dropout: float = setting("adapters", 0.0, applies=answers, check=_share)
     """Dropout of the adapter's input."""
 
     load_in_4bit: bool = setting("adapters", False, applies=answers)

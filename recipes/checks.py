@@ -1,6 +1,7 @@
 """What cannot work: values out of their range, as declared, and values that do not go together."""
 
 import importlib.util
+import math
 from pathlib import Path
 
 from data_prep.prompt_styles import STYLES
@@ -10,8 +11,9 @@ from recipes.algorithms import algorithms
 from recipes.alignment import Alignment
 from recipes.applies import clock
 from recipes.experiment import Experiment, ExperimentError, nearest
-from recipes.settings import declared, wrong
+from recipes.settings import declared
 from recipes.tasks import TASKS
+from recipes.values import wrong
 
 LOGGERS = ("console", "file", "tensorboard", "wandb", "swanlab", "mlflow", "trackio")
 
@@ -67,6 +69,11 @@ def check(experiment: Experiment) -> None:
         raise ExperimentError(f"--batch_size {e.batch_size} cannot be shared evenly by {ranks} devices")
     if ranks % e.tp_size:
         raise ExperimentError(f"--tp_size {e.tp_size} does not divide the {ranks} devices")
+    clip = e.rollout_correction_clip
+    if e.rollout_correction == "none" and clip != declared(Experiment)["rollout_correction_clip"].default:
+        raise ExperimentError(
+            f"--rollout_correction_clip {clip:g}: nothing is corrected; add --rollout_correction token"
+        )
     if e.n_rollout == 1 and e.algorithm.compares_rollouts:
         raise ExperimentError("--n_rollout 1: advantages compare the rollouts of a prompt; use at least 2")
     if "rl" in e.stages and e.temperature == 0:
@@ -81,6 +88,9 @@ def check(experiment: Experiment) -> None:
         raise ExperimentError("--lora_alpha 0: an adapter of scale 0 changes nothing; leave it out (twice --lora_rank)")
     if e.alignment.load_in_4bit:
         _check_four_bit(e)
+    for name in ("lora_alpha", "lora_dropout"):
+        if getattr(e.alignment, name) and not e.lora_rank:
+            raise ExperimentError(f"--{name} {getattr(e.alignment, name)}: there is no adapter; add --lora_rank 32")
     if e.algorithm.uses_hints and e.max_hint_length < 16:
         raise ExperimentError(f"--max_hint_length {e.max_hint_length}: too short to hold a step of a solution")
     if e.save_freq % e.test_freq:
@@ -101,6 +111,32 @@ def check(experiment: Experiment) -> None:
             raise ExperimentError(f"--model {e.model}: the folder has no config.json; give a Hugging Face model folder")
     elif e.model.startswith((".", "/", "models/", "out/")) or e.model.count("/") != 1:
         raise ExperimentError(f"--model {e.model}: no such folder, and not a Hugging Face name (owner/name)")
+
+
+def refuse_training(experiment: Experiment) -> None:
+    """Raise ExperimentError for a training that its data cannot serve, as far as that is known without them."""
+    e, task = experiment, TASKS.get(experiment.data)
+    if task is not None and task.only_for_evaluation:
+        trainable = ", ".join(name for name, each in TASKS.items() if not each.only_for_evaluation)
+        raise ExperimentError(
+            f"--data {task.name} is only for evaluation ({task.only_for_evaluation}); add --eval, "
+            f"or train on one of {trainable}"
+        )
+    rows = e.data_options.get("n_train") if e.data_kind == "problems" else None
+    if rows is None:
+        return
+    if rows < e.batch_size:
+        raise ExperimentError(
+            f"--n_train {rows}: fewer than --batch_size {e.batch_size}, so that no step could be made; give more, or "
+            f"--batch_size {rows} or less"
+        )
+    # What keeps its solution is drawn: what is clear before the draw is said now.
+    share = e.demonstrations
+    if "sft" in e.stages and share * rows + 5 * math.sqrt(share * (1 - share) * rows) < e.batch_size:
+        raise ExperimentError(
+            f"--demonstrations {share}: about {share * rows:.0f} of {rows} problems keep a solution, fewer than "
+            f"--batch_size {e.batch_size}: no supervised step could be made"
+        )
 
 
 def _refuse(why: str) -> None:

@@ -10,65 +10,98 @@ import yaml
 from recipes.experiment import ExperimentError, nearest
 from recipes.modes import Steering
 from recipes.run_dir import write_text
-from recipes.settings import Setting, as_text, by_name, canonical, declared
+from recipes.settings import Setting, by_name, canonical, declared, from_plain
+from recipes.tasks import TASKS
+from recipes.values import as_text
 
 GIVEN = "given.yaml"
 """In a run's folder: the flags it was started with."""
 
 # How a run is started, and where; not what it is.
+_PATHS = ("algo", "data", "data_path", "model", "reward")
 _STEERING = declared(Steering).keys() - {"profile"} | {"parallel"}
 
 
 def record(folder: Path, flags: Mapping[str, Any]) -> None:
     """Write what a run was given into its folder."""
     kept = {name: value for name, value in flags.items() if value is not None and name not in _STEERING}
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}
+    plain = {name: list(value) if isinstance(value, tuple) else _absolute(name, value) for name, value in kept.items()}
     write_text(folder / GIVEN, yaml.safe_dump(plain, sort_keys=True, allow_unicode=True))
 
 
-def as_arguments(file: str, known: Mapping[str, Setting]) -> tuple[list[str], list[str]]:
+def _absolute(name: str, value: Any) -> Any:
+    """A value that names something in a folder by its full path, so that it means the same from another one."""
+    if name not in _PATHS or value in TASKS:
+        return value
+    file, colon, function = value.rpartition(".py:")
+    path = Path(f"{file}.py" if colon else value)
+    own = path.exists() if name != "algo" else path.suffix == ".py"
+    return str(path.resolve()) + (f":{function}" if colon else "") if own else value
+
+
+def read_yaml(path: Path, flag: str) -> Any:
+    """What a YAML file that a flag names holds. Raises ExperimentError for one that cannot be read."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ExperimentError(f"--{flag} {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ExperimentError(f"--{flag} {path}: is no text in UTF-8") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ExperimentError(f"--{flag} {path}: is no YAML: {' '.join(str(error).split())}") from None
+
+
+def read_flags(file: str) -> dict[str, Any]:
+    """The flags in a configuration file by name; experiment.yaml of a run stands for what that run was given."""
+    path = _given_of(file)
+    if path != Path(file) and Path(file).exists() and not path.exists():
+        raise ExperimentError(f"--config {file}: its run did not record what it was given ({GIVEN} is missing)")
+    values = read_yaml(path, "config")
+    if not isinstance(values, dict):
+        raise ExperimentError(f"--config {path}: must hold flags by name, such as 'algo: uft'")
+    return values
+
+
+def _given_of(file: str) -> Path:
+    path = Path(file)
+    return path.with_name(GIVEN) if path.name == "experiment.yaml" else path
+
+
+def as_arguments(file: str, values: Mapping[str, Any], known: Mapping[str, Setting]) -> tuple[list[str], list[str]]:
     """(flags, overrides) of a configuration file, as they would stand on the command line.
 
     Args:
-        file: YAML of flags by name; experiment.yaml of a run stands for what that run was given.
+        values: what `read_flags` found in the file.
         known: all flags.
 
     Raises:
         ExperimentError: naming the file and the key.
     """
-    path = Path(file)
-    if path.name == "experiment.yaml":
-        path = path.with_name(GIVEN)
-        if Path(file).exists() and not path.exists():
-            raise ExperimentError(f"--config {file}: its run did not record what it was given ({GIVEN} is missing)")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ExperimentError(f"--config {file}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise ExperimentError(f"--config {path}: is no YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise ExperimentError(f"--config {path}: must hold flags by name, such as 'algo: uft'")
-    overrides = [str(each) for each in values.pop("overrides", None) or ()]
+    where = f"--config {_given_of(file)}"
+    overrides = values.get("overrides") or []
+    if not isinstance(overrides, list) or not all(isinstance(each, str) for each in overrides):
+        raise ExperimentError(f"{where}: overrides: must be a list of texts, such as [trainer.balance_batch=False]")
     arguments: list[str] = []
     names = by_name(known)
     for name, value in values.items():
+        if name == "overrides":
+            continue
         setting = names.get(canonical(str(name)))
-        if setting is None or setting.name == "config":
-            raise ExperimentError(f"--config {path}: {name}: no such flag{nearest(str(name), known)}")
-        if setting.switch and value in (True, False):
-            arguments += [f"--{setting.spelling}"] if value else []
-        elif value is not None:
-            arguments.append(f"--{setting.spelling}={as_text(value)}")
+        if setting is None or setting.name in ("config", "completion"):
+            raise ExperimentError(f"{where}: {name}: no such flag{nearest(str(name), known)}")
+        try:
+            found = from_plain(setting, value)
+        except ValueError as error:
+            raise ExperimentError(f"{where}: {name}: {error}") from None
+        if setting.switch:
+            arguments += [f"--{setting.spelling}"] if found else []
+        elif found is not None:
+            arguments.append(f"--{setting.spelling}={as_text(found)}")
     return arguments, overrides
 
 
-def algo_in(file: str) -> str | None:
-    """The algorithm that a configuration file names, if it can be read."""
-    path = Path(file)
-    path = path.with_name(GIVEN) if path.name == "experiment.yaml" else path
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
-        return None
-    return values.get("algo") if isinstance(values, dict) else None
+def algorithms_in(values: Any) -> list[str]:
+    """The algorithms that the flags of a file name, or the stages of a pipeline's."""
+    parts = values if isinstance(values, list) else [values]
+    named = [part.get("algo") for part in parts if isinstance(part, dict)]
+    return [each for each in named if isinstance(each, str)]

@@ -115,13 +115,18 @@ def prepare(experiment: Experiment, files: DataFiles) -> None:
 @contextmanager
 def made(experiment: Experiment, root: Path, *, keep: bool) -> Iterator[DataFiles]:
     """The files of a user's own data, made if they were not there: where they stay (`keep`), or for the time of the
-    block only. What would have to be loaded or generated, and a large file that would not stay, are left as they are:
-    `generate` says so.
+    block only. What would have to be loaded or generated (but for a few rows, which may be too few), and a large file
+    that would not stay, are left as they are: `generate` says so.
     """
     files = locate(experiment, root)
     # A user's file, or a user's copy of what a task would load from the hub.
     source = experiment.data_options.get("source") if experiment.data in TASKS else experiment.data
-    if files.generate is None or source is None or (not keep and _size(Path(source)) > _LARGE_FILE):
+    few = source is None and files.n_train and files.n_train < _batch_size(experiment)
+    if (
+        files.generate is None
+        or (source is None and not few)
+        or (source and not keep and _size(Path(source)) > _LARGE_FILE)
+    ):
         yield files
     elif keep:
         prepare(experiment, files)
@@ -168,10 +173,10 @@ def check_training(experiment: Experiment, files: DataFiles, *, fetch: bool = Fa
     from data_prep.contamination import ContaminationError, overlaps, raise_if_overlap
 
     on_answers = experiment.data_kind == "answers"
-    batch_size = experiment.alignment.batch_size if on_answers else experiment.batch_size
+    batch_size = _batch_size(experiment)
     if files.n_train < batch_size:
         raise ExperimentError(
-            f"{files.train} has {files.n_train} rows, fewer than --batch_size {batch_size}: no step could be made; "
+            f"{experiment.data} has {files.n_train} rows, fewer than --batch_size {batch_size}: no step could be made; "
             f"use --batch_size {max(1, files.n_train)} or less"
         )
     if on_answers:
@@ -191,6 +196,10 @@ def check_training(experiment: Experiment, files: DataFiles, *, fetch: bool = Fa
         raise_if_overlap(overlaps(files.train, [files.test]), experiment.allow_overlap)
     except ContaminationError as error:
         raise ExperimentError(str(error)) from None
+
+
+def _batch_size(experiment: Experiment) -> int:
+    return experiment.alignment.batch_size if experiment.data_kind == "answers" else experiment.batch_size
 
 
 def _check_answers(experiment: Experiment, files: DataFiles) -> None:

@@ -1,19 +1,26 @@
 """--eval: a model on tasks, lists of tasks and suites, each part a folder; one summary over all of them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from eval.evaluate import RESULTS
 from eval.models import Weights
 from recipes import datafiles
-from recipes.experiment import Experiment, ExperimentError, from_yaml, to_yaml
-from recipes.launch import prepared, taken
+from recipes.experiment import Experiment, ExperimentError, read_experiment, to_yaml
+from recipes.launch import prepared, refuse_missing_devices, taken
+from recipes.modes import ROOT
+from recipes.place import refuse_place, refuse_unwritable
 from recipes.resume import as_begun
 from recipes.run_dir import RunDir, write_json, write_text
 from recipes.stages import Sampling, Stage, harness_stage, part_stage, run_stage
 from recipes.suites import Part
+
+RECORD = "evaluation.yaml"
+"""In the folder of a part: how it was evaluated."""
 
 
 def evaluate(
@@ -30,11 +37,39 @@ def evaluate(
         ExperimentError: when the folder holds a training run, or an evaluation with other settings.
         RunBusyError: when another command is at work in it.
     """
+    refuse_place(out)
     folder = RunDir(out.resolve())
+    for experiment in experiments.values():
+        refuse_missing_devices(replace(experiment, n_gpu=1))
+    with taken(folder.path):
+        _refuse_others(experiments, folder)
+        return _evaluate(experiments, weights, sampling, folder, stall_minutes)
+
+
+def check(experiments: Mapping[Part, Experiment], out: Path) -> None:
+    """Raise ExperimentError, in a dry run, for what `evaluate` would refuse; writes nothing that stays."""
+    refuse_unwritable(out)
+    _refuse_others(experiments, RunDir(out.resolve()))
+    for part, experiment in experiments.items():
+        if part.harness:
+            continue
+        with datafiles.made(experiment, ROOT, keep=False) as files, TemporaryDirectory(prefix="uft-data-") as folder:
+            if files.generate is None:
+                datafiles.styled(experiment, files, Path(folder))
+
+
+def _refuse_others(experiments: Mapping[Part, Experiment], folder: RunDir) -> None:
     if folder.experiment.exists():
         raise ExperimentError(f"{folder.path} holds a training run; give an evaluation its own --out")
-    with taken(folder.path):
-        return _evaluate(experiments, weights, sampling, folder, stall_minutes)
+    for part, experiment in experiments.items():
+        refuse_other(RunDir(folder.path / part.name), experiment)
+
+
+def refuse_other(place: RunDir, experiment: Experiment) -> None:
+    """Raise ExperimentError when a part's folder holds an evaluation with other settings."""
+    record = place.path / RECORD
+    if record.exists() and (saved := read_experiment(record)) != as_begun(saved, experiment):
+        raise ExperimentError(f"{place.path} holds an evaluation with other settings ({record}); give another --out")
 
 
 def _evaluate(
@@ -63,11 +98,7 @@ def _stage(experiment: Experiment, place: RunDir, part: Part, weights: Weights, 
     if part.harness:
         return harness_stage(experiment, place, part, weights)
     files = datafiles.styled(experiment, prepared(experiment), place.path / "data")
-    record = place.path / "evaluation.yaml"
-    saved = from_yaml(record.read_text(encoding="utf-8")) if record.exists() else experiment
-    if saved != as_begun(saved, experiment):
-        raise ExperimentError(f"{place.path} holds an evaluation with other settings ({record}); give another --out")
-    write_text(record, to_yaml(experiment))
+    write_text(place.path / RECORD, to_yaml(experiment))
     return part_stage(experiment, place, files, part, weights, sampling)
 
 

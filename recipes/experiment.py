@@ -18,9 +18,10 @@ from recipes.algorithms import Algorithm, get_algorithm
 from recipes.algorithms.base import HintAggregation, Method, RolloutCorrection, StageKind
 from recipes.alignment import Alignment, DataKind
 from recipes.applies import clock, critic, hint_term, ppo, problems, rl, solutions, supervised
-from recipes.settings import ABSENT, From, Setting, above, at_least, between, declared, not_negative, positive, setting
+from recipes.settings import ABSENT, From, Setting, declared, setting
 from recipes.tasks import TASKS
 from recipes.training_record import TrainingRecord
+from recipes.values import a_seed, above, at_least, between, not_negative, positive
 
 _PART = between(0, 1, "", ends=True)
 _RATE = between(0, 1, " (1 never stops a run)", ends=True)
@@ -136,7 +137,7 @@ class Experiment:
     lora_rank: int = setting("adapters", From.MACHINE, check=not_negative)
     """Rank of the adapter; 0 trains all weights."""
 
-    seed: int = setting("run", 0, check=not_negative, evaluates=True)
+    seed: int = setting("run", 0, check=a_seed, evaluates=True)
     """Seeds data order, hints and sampling."""
 
     test_freq: int = setting(_RECORDS, check=at_least(1))
@@ -305,6 +306,11 @@ def from_yaml(text: str) -> Experiment:
     restored: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
     restored["alignment"] = Alignment(**values["alignment"])
     return Experiment(**restored)
+
+
+def read_experiment(file: Path) -> Experiment:
+    """`from_yaml` of a run's file."""
+    return from_yaml(file.read_text(encoding="utf-8", errors="replace"))
 
 
 def as_of_today(values: Mapping[str, Any]) -> dict[str, Any]:

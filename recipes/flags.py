@@ -7,27 +7,33 @@ say "not given" that does not show as a value.
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from recipes.algorithms import algorithms
 from recipes.alignment import Alignment
-from recipes.config_file import algo_in, as_arguments
+from recipes.config_file import algorithms_in, as_arguments, read_flags, read_yaml
 from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.modes import Evaluation, Machine, Mode, Several, Source, Steering
 from recipes.resolve import find_algorithm
-from recipes.settings import GROUPS, Setting, by_name, canonical, declared, options_of, wrong
+from recipes.settings import GROUPS, Setting, by_name, canonical, declared, options_of
 from recipes.task_options import Generated
+from recipes.values import text, wrong
+
+STAGE_FILES = (".yaml", ".yml")
+"""How the name of a pipeline's own file ends."""
 
 PARTS = (Experiment, Alignment, Source, Generated, Steering, Machine, Mode, Evaluation, Several)
 """The declarations; where two name a setting alike, the first one is the flag."""
 
 
-def catalogue(algo: str | None = None) -> dict[str, Setting]:
+def catalogue(*algos: str | None) -> dict[str, Setting]:
     """Every flag by the name of its setting.
 
     Args:
-        algo: --algo as given: a file of one's own brings its options along.
+        algos: what names algorithms, one or several by commas: a file of one's own brings its options along.
 
     Raises:
         ExperimentError: for a file whose algorithm cannot work.
@@ -36,10 +42,12 @@ def catalogue(algo: str | None = None) -> dict[str, Setting]:
     options: dict[str, Setting] = {}
     for algorithm in algorithms().values():
         options |= options_of(algorithm.name, algorithm.options)
-    # A sweep has several, whose options are their own runs' business.
-    if algo and algo.endswith(".py") and "," not in algo:
-        own = find_algorithm(algo)
-        options |= options_of(own.name, own.options)
+    names = [name for each in algos if each for name in ([each] if Path(each).is_file() else each.split(","))]
+    for name in dict.fromkeys(names):
+        # A file that is not there is refused where --algo is resolved.
+        if name.endswith(".py") and Path(name).is_file():
+            own = find_algorithm(name)
+            options |= options_of(own.name, own.options)
     return found | options
 
 
@@ -63,8 +71,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser(
-    algo: str | None = None,
-    *,
+    *algos: str | None,
     shown: Callable[[Setting], bool] = lambda setting: True,
     helps: Callable[[Setting], str] = lambda setting: setting.help,
     **about: Any,
@@ -78,7 +85,7 @@ def parser(
         about: of argparse.ArgumentParser.
     """
     root = _Parser(prog="run.py", allow_abbrev=False, add_help=False, **about)
-    root.settings = catalogue(algo)
+    root.settings = catalogue(*algos)
     chosen = [each for each in root.settings.values() if shown(each)]
     for heading in dict.fromkeys([*GROUPS, *(each.group for each in chosen)]):
         group = root.add_argument_group(heading)
@@ -135,15 +142,22 @@ def read(words: Sequence[str], overrides: Sequence[str]) -> CommandLine:
         SystemExit: for a flag that there is not, or a value it does not take, after a line about it.
     """
     words = spelled(words, catalogue())
-    file = _given("config", words)
-    algo = _given("algo", words) or (algo_in(file) if file else None)
-    known = catalogue(algo)
+    file, pipeline = _given("config", words), _given("pipeline", words)
+    values = read_flags(file) if file else {}
+    stages = pipeline or values.get("pipeline")
+    algos = [_given("algo", words), *algorithms_in(values), stages]
+    if isinstance(stages, str) and stages.endswith(STAGE_FILES):
+        algos += algorithms_in(read_yaml(Path(stages), "pipeline"))
+    algos = [each for each in algos if isinstance(each, str) and _is_sound(each)]
+    known = catalogue(*algos)
     words = spelled(words, known)
-    from_file, also = ([], []) if file is None else as_arguments(file, known)
-    flags = vars(parser(algo).parse_args([*from_file, *words]))
+    from_file, also = as_arguments(file, values, known) if file else ([], [])
+    flags = vars(parser(*algos).parse_args([*from_file, *words]))
     for name, value in flags.items():
         if value is not None and (why := wrong(name, value, known[name].check)):
             raise ExperimentError(why)
+    if flags["out"] is not None and flags["idx"] is not None:
+        raise ExperimentError("--idx is a word of the default folder's name; with --out it has no effect, give one")
     if both := (*also, *overrides):
         flags["overrides"] = both
     typed = {word.partition("=")[0] for word in words}
@@ -152,4 +166,12 @@ def read(words: Sequence[str], overrides: Sequence[str]) -> CommandLine:
 
 
 def _given(name: str, words: Iterable[str]) -> str | None:
-    return next((word.partition("=")[2] for word in reversed([*words]) if word.startswith(f"--{name}=")), None)
+    """The value of a flag that is looked at before the others; None for one that the parser will refuse."""
+    given = next((word.partition("=")[2] for word in reversed([*words]) if word.startswith(f"--{name}=")), None)
+    return given if given is not None and _is_sound(given) else None
+
+
+def _is_sound(value: str) -> bool:
+    with suppress(argparse.ArgumentTypeError):
+        return bool(text(value))
+    return False

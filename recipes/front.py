@@ -9,23 +9,27 @@ from typing import Any
 from eval.metrics import chosen_ks
 from eval.models import ModelError, Weights, chosen_weights, find_model, resolve_model
 from recipes import datafiles, evaluation
+from recipes.checks import refuse_training
 from recipes.course import training_plan
-from recipes.effect import refuse_without_effect, without_effect
+from recipes.effect import each_its_own, foreign, refuse_without_effect, without_effect, without_use
 from recipes.experiment import Experiment, ExperimentError
 from recipes.flags import catalogue
 from recipes.launch import check_folder, dry_run, launch
 from recipes.machine import gpu_count
 from recipes.modes import FULL, ROOT, Evaluation, Several, Steering
+from recipes.place import refuse_unwritable
 from recipes.resolve import build_experiment, default_profile
 from recipes.run_dir import RunDir
 from recipes.settings import Setting, declared
 from recipes.stages import Sampling, stage_overrides
 from recipes.suites import Part, parts_of
+from recipes.task_options import takes
 from recipes.tasks import TASKS
 from recipes.training_record import TrainingRecord, model_name, read_record
 from recipes.trl_plugin.plan import count_rows
 
 _STEERING = declared(Steering)
+_DRAWING = ("n_samples", "top_p", "k")
 
 
 def train(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
@@ -34,15 +38,21 @@ def train(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
     Args:
         from_file: flags that a file gave, which was written for one algorithm; under another one the rest still counts.
     """
+    idle = without_use(flags, from_file)
+    flags = {**flags, **dict.fromkeys(idle)}
     steering, experiment = plan_training(flags)
-    idle = [name for name in without_effect(flags, experiment) if name in from_file]
-    if idle:
-        print(f"left out of --config, without effect on {experiment.algorithm.name}: {', '.join(idle)}")
-        flags = {**flags, **dict.fromkeys(idle)}
+    also = [name for name in without_effect(flags, experiment) if name in from_file]
+    if also:
+        flags = {**flags, **dict.fromkeys(also)}
         steering, experiment = plan_training(flags)
+    if idle or also:
+        on = f" on {experiment.data}" if any(not takes(experiment.data, name) for name in idle) else ""
+        named = ", ".join([*idle, *also])
+        print(f"left out of --config, without effect on {experiment.algorithm.name}{on}: {named}")
     refuse_without_effect(flags, [experiment])
     folder = steering.folder(experiment.default_name)
     if steering.dry_run:
+        refuse_unwritable(folder)
         check_folder(RunDir(folder), experiment, steering.resume)
         full = steering.dry_run == FULL
         print(dry_run(experiment, folder, resume=steering.resume, full=full))
@@ -71,21 +81,23 @@ def plan_training(flags: Mapping[str, Any]) -> tuple[Steering, Experiment]:
         raise ExperimentError(
             f"--n_gpu {experiment.n_gpu}: this machine has {cores} cores; on a CPU every device takes one"
         )
+    refuse_training(experiment)
     stage_overrides(experiment)
     return steering, experiment
 
 
-def spread_overrides(
+def spread(
     runs: Sequence[Mapping[str, Any]], experiment_of: Callable[[Mapping[str, Any]], Experiment]
 ) -> list[dict[str, Any]]:
-    """The flags of several runs or stages, with those overrides in each that it takes.
+    """The flags of several runs or stages, with those options and overrides in each that it takes.
 
     Raises:
         ExperimentError: for an override that none of them takes.
     """
+    runs = each_its_own(runs)
     given = next((run["overrides"] for run in runs if run.get("overrides")), ())
     if not given:
-        return [dict(run) for run in runs]
+        return runs
     experiments = [experiment_of({**run, "overrides": None}) for run in runs]
     kept: list[list[str]] = [[] for _ in runs]
     for override in given:
@@ -131,30 +143,37 @@ def evaluate(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
     Args:
         from_file: flags that a file gave; what an evaluation has no use for is left out of it.
     """
-    trains = (name for name, each in catalogue(flags["algo"]).items() if not each.evaluates)
-    idle = [name for name in trains if flags.get(name) is not None]
-    if left := [name for name in idle if name in from_file]:
+    evaluates = {"overrides", *(name for name, each in catalogue().items() if each.evaluates)}
+    idle = [name for name, value in flags.items() if value is not None and name not in evaluates]
+    data = flags["data"] or "countdown"
+    parts = parts_of(data, flags.pop("skip"))
+    tasks = ["others" if part.harness else part.data for part in parts]
+    useless = set.intersection(*(set(foreign(flags, None, task)) for task in tasks)) - {"data_path"}
+    if left := [name for name in flags if name in from_file and name in {*idle, *useless}]:
         print(f"left out of --config, without effect on --eval: {', '.join(left)}")
         flags |= dict.fromkeys(left)
     _refuse(flags, declared(Several), "belongs to --sweep and --reproduce")
     _refuse(flags, idle, "belongs to training; it has no effect on --eval")
     if flags.pop("overrides", None):
         raise ExperimentError("key=value after -- goes to verl's trainers; an evaluation has none, use its flags")
+    if all(part.harness for part in parts):
+        _refuse(
+            flags, (*_DRAWING, "temperature"), "has no effect on lm-evaluation-harness's suites, which draw as they do"
+        )
     sampling = _sampling(flags)
     steering, flags = _steering(flags)
     weights = _weights(flags["model"] or steering.profile.model_of(flags["data"]))
     print(f"weights: {chosen_weights(weights)}")
-    data, data_path = flags.pop("data") or "countdown", flags.pop("data_path")
+    data_path = flags.pop("data_path")
     experiments: dict[Part, Experiment] = {}
     place = Path(weights.adapter or find_model(weights.path))
     recorded = read_record(place)
-    parts = parts_of(data, flags.pop("skip"))
     loaded = [part for part in parts if part.harness or (part.data in TASKS and TASKS[part.data].from_hub)]
     if data_path is not None and not loaded:
         raise ExperimentError(f"--data_path {data_path}: nothing in --data {data} comes from the hub")
-    for part in parts:
-        # The harness brings its own data and prompts; lengths and seed come from the benchmarks' task.
-        of_part = {**flags, "model": weights.path, "data": "others" if part.harness else part.data}
+    # The harness brings its own data and prompts; lengths and seed come from the benchmarks' task.
+    given = [{**flags, "model": weights.path, "data": task} for task in tasks]
+    for part, of_part in zip(parts, each_its_own(given), strict=True):
         if part in loaded:
             of_part["data_path"] = copy_of(part, data_path)
         if recorded is not None and not part.harness:
@@ -166,6 +185,7 @@ def evaluate(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
     name = Path(flags["model"] or first.model).name
     folder = steering.folder(f"eval-{name}-{data.replace(',', '+').replace('/', '_')}-{first.hash}")
     if steering.dry_run:
+        evaluation.check(experiments, folder)
         print(f"{weights} on {', '.join(part.name for part in experiments)} with {sampling}, into {folder}")
         return 0
     return evaluation.evaluate(experiments, weights, sampling, folder, stall_minutes=steering.stall_minutes)
@@ -223,6 +243,8 @@ def _sampling(flags: dict[str, Any]) -> Sampling:
     if n_samples > 1 and temperature == 0:
         raise ExperimentError(f"--n_samples {n_samples} with --temperature 0 would give the same answer every time")
     chosen = temperature if temperature is not None else (1.0 if n_samples > 1 else 0.0)
+    if top_p < 1 and chosen == 0:
+        raise ExperimentError(f"--top_p {top_p}: answers are greedy; add --temperature or --n_samples")
     k = flags.pop("k")
     try:
         ks = None if k is None else chosen_ks(k, n_samples)

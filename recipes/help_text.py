@@ -18,8 +18,9 @@ from recipes.pipeline import PRESETS as PIPELINES
 from recipes.profiles import PROFILES, Profile
 from recipes.reproduce import PRESETS as TABLES
 from recipes.resolve import build_experiment, default_profile, find_algorithm
-from recipes.settings import GROUPS, From, Setting, as_text, declared
+from recipes.settings import GROUPS, From, Setting, declared
 from recipes.tasks import TASKS
+from recipes.values import as_text
 from reward_fns import RANDOM, REWARDS
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/flags.md"

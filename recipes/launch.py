@@ -1,5 +1,7 @@
 """From an Experiment to its results: data, stages one after another under the watchdog, and a closing summary."""
 
+import contextlib
+import io
 import json
 import tempfile
 import time
@@ -18,12 +20,13 @@ from recipes.config_file import record
 from recipes.course import stages, training_plan
 from recipes.datafiles import DataFiles
 from recipes.demonstrations import demonstrated
-from recipes.experiment import Experiment, ExperimentError, from_yaml, to_yaml
+from recipes.experiment import Experiment, ExperimentError, read_experiment, to_yaml
+from recipes.machine import gpu_count
+from recipes.place import cannot_write, refuse_place
 from recipes.plan import describe
 from recipes.resume import as_begun, check_folder, older_folder, refuse_other_data
 from recipes.run_dir import RunDir, checkpoint_step, publish, read_metrics, write_json, write_text
 from recipes.stages import VERL_FILE, Stage, absolute, newest_checkpoint, run_stage
-from recipes.tasks import TASKS
 from recipes.trl_plugin.plan import PLAN_FILE, check_machine
 from recipes.verl_plugin.environment import environment
 from recipes.verl_plugin.verl_config import rl_config, sft_config
@@ -52,9 +55,10 @@ def launch(
     Raises:
         ExperimentError: before anything starts, when the folder belongs to another run.
     """
+    refuse_missing_devices(experiment)
+    refuse_place(out)
     run = RunDir(out.resolve())
     run = older_folder(run, experiment) if resume else run
-    refuse_evaluation_only(experiment)
     # First the lock, then files: a command that is refused changes nothing of the run that is under way.
     with taken(run.path):
         check_folder(run, experiment, resume)
@@ -66,7 +70,7 @@ def _begun(run: RunDir, experiment: Experiment) -> Experiment:
     """The experiment as the run in the folder was begun, if there is one."""
     if not run.experiment.exists():
         return experiment
-    begun = as_begun(from_yaml(run.experiment.read_text(encoding="utf-8")), experiment)
+    begun = as_begun(read_experiment(run.experiment), experiment)
     if begun.dual_clip != experiment.dual_clip:
         print(f"--dual_clip {begun.dual_clip:g}: as the run was begun by an older version", flush=True)
     return begun
@@ -84,7 +88,7 @@ def taken(folder: Path) -> Iterator[None]:
         try:
             held.enter_context(hold_run(folder))
         except OSError as error:
-            raise ExperimentError(f"--out {folder}: {error.strerror}; choose another folder") from None
+            raise cannot_write(folder, error) from None
         yield
 
 
@@ -96,7 +100,7 @@ def _launch(
     datafiles.check_training(experiment, files, fetch=True)
     if experiment.stages == ("alignment",):
         check_machine(training_plan(experiment, run, files))
-    if run.experiment.exists() and from_yaml(run.experiment.read_text(encoding="utf-8")).T < experiment.T:
+    if run.experiment.exists() and read_experiment(run.experiment).T < experiment.T:
         (run.path / DONE).unlink(missing_ok=True)
     write_text(run.experiment, to_yaml(experiment))
     if given is not None:
@@ -159,15 +163,17 @@ def _attempt(run: RunDir, files: DataFiles, number: int, stall_minutes: float, e
     return run_stage(experiment, stages(experiment, run, files)[number], stall_minutes)
 
 
-def refuse_evaluation_only(experiment: Experiment) -> None:
-    """Raise ExperimentError for training on what only evaluates."""
-    task = TASKS.get(experiment.data)
-    if task is not None and task.only_for_evaluation:
-        trainable = ", ".join(name for name, each in TASKS.items() if not each.only_for_evaluation)
+def refuse_missing_devices(experiment: Experiment) -> None:
+    """Raise ExperimentError for more GPUs than this machine shows; other nodes' cannot be seen from here."""
+    if lacking := _lacking(experiment):
         raise ExperimentError(
-            f"--data {task.name} is only for evaluation ({task.only_for_evaluation}); add --eval, "
-            f"or train on one of {trainable}"
+            f"--n_gpu {experiment.n_gpu}: {lacking}; give fewer, or a profile of this machine (--profile)"
         )
+
+
+def _lacking(experiment: Experiment) -> str:
+    there = gpu_count() if experiment.device == "cuda" and experiment.nnodes == 1 else experiment.n_gpu
+    return f"this machine shows {there} GPUs" if there < experiment.n_gpu else ""
 
 
 def prepared(experiment: Experiment) -> DataFiles:
@@ -242,7 +248,6 @@ def dry_run(experiment: Experiment, out: Path, *, resume: bool = False, full: bo
         run = older_folder(run, experiment)
         check_folder(run, experiment, resume)
         experiment = _begun(run, experiment)
-    refuse_evaluation_only(experiment)
     with datafiles.made(experiment, ROOT, keep=False) as files:
         if files.generate is None:
             # What the start would refuse is refused now.
@@ -250,11 +255,15 @@ def dry_run(experiment: Experiment, out: Path, *, resume: bool = False, full: bo
                 refuse_other_data(run, experiment, files)
             datafiles.check_training(experiment, files)
             with tempfile.TemporaryDirectory(prefix="uft-data-") as folder:
-                datafiles.styled(experiment, files, Path(folder))
+                styled = datafiles.styled(experiment, files, Path(folder))
+                with contextlib.redirect_stdout(io.StringIO()):  # it counts what is left
+                    demonstrated(experiment, styled, Path(folder))
         place = datafiles.locate(experiment, ROOT).train.parent
         described = describe(experiment, files).replace(str(files.train.parent), str(place))
         commands = [f"  python {' '.join(stage.command)}" for stage in stages(experiment, run, files)]
         planned = training_plan(experiment, run, files) if experiment.stages == ("alignment",) else None
+    if lacking := _lacking(experiment):
+        described += f"\ndevices:       {lacking}, so whether {experiment.n_gpu} will do cannot be checked here"
     if not full:
         where = _short(run.path)
         return f"{described}\nfolder:        {where}  (--dry_run full: environment, commands, verl's configuration)"

@@ -6,7 +6,8 @@ from typing import Literal
 
 from recipes.applies import answers
 from recipes.profiles import Profile
-from recipes.settings import at_least, positive, setting
+from recipes.settings import setting
+from recipes.values import a_seed, at_least, numbers, positive
 
 ROOT = Path(__file__).resolve().parents[1]
 STALL_MINUTES = 30.0
@@ -18,6 +19,14 @@ _SEVERAL = "several runs (docs/sweeps.md)"
 
 def _share(value: float) -> str:
     return "" if 0 < value <= 1 else "must be above 0, and at most 1"
+
+
+def _seeds(values: list[int]) -> str:
+    return next((f"{value} {why}" for value in values if (why := a_seed(value))), "")
+
+
+def _word(value: str) -> str:
+    return "must be a word, without /" if "/" in value else ""
 
 
 @dataclass(frozen=True)
@@ -47,8 +56,10 @@ class Machine:
     config: str | None = setting("run", None, metavar="FILE", evaluates=True)
     """Flags from a YAML file, or from a run's experiment.yaml; those of the command line come on top."""
 
-    visible_devices: str | None = setting("machine", None, metavar="0,1", spelling="visible-devices", evaluates=True)
-    """The GPUs to use, as CUDA_VISIBLE_DEVICES."""
+    visible_devices: str | None = setting(
+        "machine", None, metavar="0,1", spelling="visible-devices", read=str, evaluates=True
+    )
+    """The GPUs to use, as CUDA_VISIBLE_DEVICES; none if it is empty."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +72,7 @@ class Steering:
     out: str | None = setting("run", None, metavar="FOLDER", evaluates=True)
     """Folder of the run; default out/<algo>-<data>-<model>-<hash>."""
 
-    idx: str | None = setting("run", None, evaluates=True)
+    idx: str | None = setting("run", None, check=_word, evaluates=True)
     """A word added to the folder's name."""
 
     resume: bool = setting("run", False, switch=True, evaluates=True)
@@ -102,7 +113,7 @@ class Evaluation:
 class Several:
     """Of --sweep and --reproduce alone."""
 
-    seeds: str | None = setting(_SEVERAL, None, metavar="N,N")
+    seeds: tuple[int, ...] | None = setting(_SEVERAL, None, read=numbers, metavar="N,N", check=_seeds)
     """A run for each of these seeds."""
 
     parallel: int = setting(_SEVERAL, 1, check=at_least(1))

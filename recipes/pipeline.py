@@ -6,22 +6,23 @@ python3 run.py --pipeline framework                      a file of recipes/pipel
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from eval.reporting.cells import Table, markdown
 from recipes.algorithms import AlgorithmFileError, get_algorithm
-from recipes.effect import refuse_without_effect
+from recipes.config_file import read_yaml
+from recipes.effect import refuse_foreign, refuse_without_effect
 from recipes.experiment import Experiment, ExperimentError, nearest
-from recipes.flags import catalogue
-from recipes.front import plan_training, spread_overrides
-from recipes.launch import DONE, dry_run, launch, taken
+from recipes.flags import STAGE_FILES, catalogue
+from recipes.front import plan_training, spread
+from recipes.launch import DONE, dry_run, launch, refuse_missing_devices, taken
+from recipes.listed import listed
 from recipes.modes import FULL, Evaluation, Machine, Mode, Several, Steering
+from recipes.place import refuse_place, refuse_unwritable
 from recipes.run_dir import RunDir, write_json
-from recipes.settings import by_name, canonical, declared, from_plain
+from recipes.settings import Setting, by_name, canonical, declared, from_plain
 from recipes.tasks import TASKS
 
 PRESETS = {file.stem: file for file in sorted((Path(__file__).parent / "pipelines").glob("*.yaml"))}
@@ -53,33 +54,37 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
         ExperimentError: before anything starts, for a stage that cannot work.
     """
     steps = steps_of(text, flags)
+    for step in steps:
+        refuse_foreign(step.flags, step.flags)
     # All of them are resolved from the first model, so that the last stage's mistake shows now and not in a week.
-    given = [{**flags, **step.flags} for step in steps]
-    spread = spread_overrides(given, lambda own: plan_training(own)[1])
-    steps = [
-        replace(step, flags={**step.flags, "overrides": own.get("overrides")})
-        for step, own in zip(steps, spread, strict=True)
-    ]
-    plans = [plan_training({**flags, **step.flags}) for step in steps]
+    given = spread([{**flags, **step.flags} for step in steps], lambda own: plan_training(own)[1])
+    plans = [plan_training(own) for own in given]
     refuse_without_effect(flags, [experiment for _, experiment in plans])
     for step, (_, experiment) in zip(steps, plans, strict=True):
         refuse_without_effect(step.flags, [experiment])
     steering = plans[0][0]
     first = plans[0][1]
-    folder = steering.folder(f"{'+'.join(step.flags['algo'] for step in steps)}-{Path(first.model).name}-{first.hash}")
+    algos = "+".join(_short(step.flags["algo"]) for step in steps)
+    folder = steering.folder(f"{algos}-{Path(first.model).name}-{first.hash}")
     if steering.dry_run:
+        refuse_unwritable(folder)
+        _refuse_others(folder, steps, steering.resume)
         full = steering.dry_run == FULL
         for number, (step, (_, experiment)) in enumerate(zip(steps, plans, strict=True)):
+            resume = number == 0 and steering.resume
             start = experiment.model if number == 0 else f"{folder / steps[number - 1].name}/hf/last"
-            print(f"--- {step.name}, from {start}\n{dry_run(experiment, folder / step.name, full=full)}\n")
+            told = dry_run(experiment, folder / step.name, resume=resume, full=full)
+            print(f"--- {step.name}, from {start}\n{told}\n")
         return 0
     model: str | None = None
-    if RunDir(folder).experiment.exists():
-        raise ExperimentError(f"{folder} already holds a run of its own; give --out another folder")
+    for _, experiment in plans:
+        refuse_missing_devices(experiment)
+    refuse_place(folder)
     with taken(folder):
-        for step, (_, planned) in zip(steps, plans, strict=True):
+        _refuse_others(folder, steps, steering.resume)
+        for step, own, (_, planned) in zip(steps, given, plans, strict=True):
             place = RunDir(folder / step.name)
-            code = _train(step, flags, planned, place, steering, model)
+            code = _train(step, own, planned, place, steering, model)
             if code:
                 return code
             model = str(place.hf / "last")
@@ -87,19 +92,23 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
     return 0
 
 
+def _refuse_others(folder: Path, steps: list[Step], resume: bool) -> None:
+    if RunDir(folder).experiment.exists():
+        raise ExperimentError(f"{folder} already holds a run of its own; give --out another folder")
+    for place in (folder / step.name for step in steps):
+        if not resume and RunDir(place).experiment.exists():
+            raise ExperimentError(f"{place} already holds a run; add --resume to go on, or --out for another folder")
+
+
 def _train(
     step: Step, flags: Mapping[str, Any], planned: Experiment, place: RunDir, steering: Steering, model: str | None
 ) -> int:
     if (place.path / DONE).exists() and place.summary.exists():
-        if not steering.resume:
-            raise ExperimentError(
-                f"{place.path} already holds a run; add --resume to go on, or --out for another folder"
-            )
         print(f"{step.name} is finished", flush=True)
         return 0
     print(f"--- {step.name}", flush=True)
     # A folder called "last" does not say whether its model follows instructions: the first model's name did.
-    own = {**flags, **step.flags, "prompt_style": planned.prompt_style}
+    own = {**flags, "prompt_style": planned.prompt_style}
     if model is not None:
         own["model"] = model
     _, experiment = plan_training(own)
@@ -121,10 +130,10 @@ def steps_of(text: str, flags: Mapping[str, Any]) -> list[Step]:
         ExperimentError: for an unknown name, a file that is no pipeline, data that do not fit the stages, or a flag
             that cannot be meant for all stages.
     """
-    file = PRESETS.get(text) or (Path(text) if text.endswith((".yaml", ".yml")) else None)
+    file = PRESETS.get(text) or (Path(text) if text.endswith(STAGE_FILES) else None)
     data = flags.get("data")
     if file is None:
-        algos = text.split(",")
+        algos = listed(text, "pipeline", distinct=False)
         if len(algos) == 1:
             raise ExperimentError(
                 f"--pipeline {text}: neither a known pipeline ({', '.join(PRESETS)}), nor a file, nor several "
@@ -140,7 +149,7 @@ def steps_of(text: str, flags: Mapping[str, Any]) -> list[Step]:
                 f"--{name} with --pipeline: stages need values of their own; write them into a file like "
                 f"recipes/pipelines/framework.yaml and give it as --pipeline file.yaml"
             )
-    names = data.split(",") if data else []
+    names = listed(data, "data", distinct=False) if data else []
     if names and len(names) not in (1, len(algos)):
         raise ExperimentError(f"--data {data}: {len(names)} names for {len(algos)} stages; give one, or one for each")
     found = []
@@ -151,8 +160,13 @@ def steps_of(text: str, flags: Mapping[str, Any]) -> list[Step]:
             own.setdefault("load_in_4bit", None)
         if names:
             own["data"] = names[number] if len(names) > 1 else _fitting(names[0], each["algo"])
-        found.append(Step(f"{number + 1}-{each['algo']}", own))
+        found.append(Step(f"{number + 1}-{_short(each['algo'])}", own))
     return found
+
+
+def _short(algo: str) -> str:
+    """An algorithm in the name of a folder."""
+    return Path(algo).stem if algo.endswith(".py") else algo
 
 
 def _fitting(data: str, algo: str) -> str:
@@ -170,21 +184,29 @@ def _is_reinforcement(algo: str) -> bool:
 
 
 def _read(file: Path) -> list[dict[str, Any]]:
-    try:
-        steps = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ExperimentError(f"--pipeline {file}: {' '.join(str(error).split())}") from None
+    steps = read_yaml(file, "pipeline")
     if not isinstance(steps, list) or len(steps) < 1:
         raise ExperimentError(f"--pipeline {file}: must be a list of stages, each with algo, data and flags")
+    found = []
     for number, step in enumerate(steps):
         where = f"--pipeline {file}, stage {number + 1}"
-        if not isinstance(step, dict) or "algo" not in step or not set(step) <= _KEYS:
+        if not isinstance(step, dict) or "algo" not in step or not step.keys() <= _KEYS:
             raise ExperimentError(f"{where}: needs algo, and may have data and flags")
         flags = step.get("flags") or {}
         if not isinstance(flags, dict):
             raise ExperimentError(f"{where}: flags must be names with values, such as {{lr: 1e-5}}")
-        step["flags"] = _values(flags, str(step["algo"]), where)
-    return steps
+        what = {name: _value(catalogue()[name], step.get(name), f"{where}: {name}") for name in ("algo", "data")}
+        if what["algo"] is None:
+            raise ExperimentError(f"{where}: algo: must be text")
+        found.append({**what, "flags": _values(flags, what["algo"], where)})
+    return found
+
+
+def _value(setting: Setting, value: Any, where: str) -> Any:
+    try:
+        return from_plain(setting, value)
+    except ValueError as error:
+        raise ExperimentError(f"{where}: {error}") from None
 
 
 def _values(flags: Mapping[str, Any], algo: str, where: str) -> dict[str, Any]:
@@ -195,10 +217,7 @@ def _values(flags: Mapping[str, Any], algo: str, where: str) -> dict[str, Any]:
         setting = known.get(canonical(str(name)))
         if setting is None:
             raise ExperimentError(f"{where}: {name}: no such flag of a stage{nearest(str(name), known)}")
-        try:
-            found[setting.name] = from_plain(setting, value)
-        except ValueError as error:
-            raise ExperimentError(f"{where}: {name}: {error}") from None
+        found[setting.name] = _value(setting, value, f"{where}: {name}")
     return found
 
 

@@ -16,15 +16,15 @@ from eval.published import Published, beside, published
 from eval.reporting.cells import Table, of_columns
 from recipes.effect import refuse_without_effect
 from recipes.experiment import Experiment, ExperimentError, nearest
-from recipes.front import spread_overrides
+from recipes.front import spread
 from recipes.gpu_hours import ASSUMPTIONS, gpu_hours
+from recipes.listed import listed
 from recipes.resolve import default_profile
 from recipes.sweep import (
     OF_SWEEP,
     Planned,
     distinct,
     experiment_of,
-    listed,
     parallel_of,
     planned,
     seeds_of,
@@ -79,11 +79,9 @@ def runs_of(table: str, flags: Mapping[str, Any]) -> tuple[Path, list[TableRun]]
     chosen = _chosen(table, list(_expanded(PRESETS[table])), flags)
     every = [{**each, "seed": seed} for seed in seeds_of(flags) for each in chosen]
     own = [{name: value for name, value in each.items() if name not in ("row", "trained_on")} for each in every]
-    spread = spread_overrides(
-        [{**dict.fromkeys(flags), **each, **given, "seed": each["seed"]} for each in own], experiment_of
-    )
+    shared = spread([{**dict.fromkeys(flags), **each, **given, "seed": each["seed"]} for each in own], experiment_of)
     runs = []
-    for each, of_run in zip(every, spread, strict=True):
+    for each, of_run in zip(every, shared, strict=True):
         row = each.get("row", each["algo"])
         trained_on = each.get("trained_on", PRESETS[table]["published"]["trained_on"])
         name = f"{row}-{each['data']}-{Path(each['model']).name}-s{each['seed']}"

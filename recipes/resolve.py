@@ -1,8 +1,7 @@
 """From flags to an Experiment: declared defaults, those of algorithm, task and machine, under what the user gave."""
 
-import ast
 import re
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,15 @@ from recipes.algorithms import Algorithm, AlgorithmFileError, algorithms, get_al
 from recipes.alignment import DataKind, resolve_alignment
 from recipes.checks import check
 from recipes.datafiles import kind_of_rows
-from recipes.effect import SAME_FOR_SFT
+from recipes.effect import SAME_FOR_SFT, refuse_foreign
 from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.machine import gpu_memory_gb
 from recipes.profiles import PROFILES, Profile, detect_profile, share_evenly
+from recipes.reward_file import resolved_reward
 from recipes.settings import From, declared
 from recipes.task_options import take_task_options
 from recipes.tasks import TASKS, Task
 from recipes.training_record import model_name, read_record
-from reward_fns import RANDOM, REWARDS
 
 
 def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
@@ -42,13 +41,14 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
             f"--data {data}: neither a task nor a file or folder{nearest(data, TASKS)} Tasks: {', '.join(TASKS)}; "
             f"a folder must hold train.parquet and test.parquet, a file problems (docs/custom_data.md)."
         )
+    refuse_foreign(given, flags)
     task = TASKS.get(data) or TASKS.get(Path(data).name) or TASKS["math" if Path(data).is_file() else "countdown"]
     kind = task.kind if data in TASKS else kind_of_rows(Path(data))
     if kind == "problems" and algorithm.stages == ("sft",):
         _supervised(given)
     alignment = resolve_alignment(given, algorithm, profile, kind)
     if (reward := given.get("reward")) is not None:
-        given["reward"] = _reward(reward)
+        given["reward"] = resolved_reward(reward)
     # Steps on answers are smaller and more than reinforcement's.
     usual = 25 if kind == "answers" else min(profile.test_freq, given.get("T", profile.T))
     test_freq = given.get("test_freq", usual)
@@ -72,7 +72,7 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
         "prompt_style": default_prompt_style(given.get("model", profile.model_of(data)), task, kind),
         "reward": None,
         **algorithm.settings,
-        "options": own_options(algorithm, given),
+        "options": {name: given.pop(name, default) for name, default in _options(algorithm).items()},
     }
     values["data_options"] = take_task_options(data, values["data_options"], given)
     data_path = given.pop("data_path", None)
@@ -120,6 +120,10 @@ def _declared_defaults(profile: Profile, task: Task) -> dict[str, Any]:
     }
 
 
+def _options(algorithm: Algorithm) -> dict[str, Any]:
+    return {} if algorithm.options is None else asdict(algorithm.options())
+
+
 def _supervised(given: dict[str, Any]) -> None:
     """One supervised stage: --lr and --epochs can mean nothing else. The longer names are the UFT repository's."""
     for short, long in SAME_FOR_SFT:
@@ -129,61 +133,6 @@ def _supervised(given: dict[str, Any]) -> None:
         raise ExperimentError(f"--epochs {given['sft_epochs']}: passes over problems are whole ones")
     if "sft_epochs" in given:
         given["sft_epochs"] = int(given["sft_epochs"])
-
-
-def own_options(algorithm: Algorithm, given: dict[str, Any]) -> dict[str, Any]:
-    """The algorithm's own settings, its defaults under what is given; those are taken out of `given`.
-
-    Raises:
-        ExperimentError: for an option of another algorithm.
-    """
-    mine = {} if algorithm.options is None else asdict(algorithm.options())
-    for other in algorithms().values():
-        if other.options is None or other.name == algorithm.name:
-            continue
-        for name in {each.name for each in fields(other.options)} - mine.keys():
-            if name in given:
-                raise ExperimentError(
-                    f"--{name}: has no effect on --algo {algorithm.name}; it is an option of {other.name}"
-                )
-    return {name: given.pop(name, default) for name, default in mine.items()}
-
-
-def _reward(reward: str) -> str:
-    """A reward's name as it is; a user's file by its full path, because workers run in other folders."""
-    file, colon, function = reward.rpartition(".py:")
-    if not colon:
-        known = (*REWARDS, RANDOM)
-        if reward not in known:
-            raise ExperimentError(
-                f"--reward {reward}: unknown{nearest(reward, known)} Known: {', '.join(known)}, or "
-                f"path/to/file.py:function (docs/custom_data.md)."
-            )
-        return reward
-    path = Path(f"{file}.py")
-    if not path.is_file():
-        raise ExperimentError(f"--reward {reward}: no file {path}")
-    names = _names_in(path)
-    if function not in names:
-        raise ExperimentError(f"--reward {reward}: {path} has no function {function!r}{nearest(function, names)}")
-    return f"{path.resolve()}:{function}"
-
-
-def _names_in(path: Path) -> list[str]:
-    """The names that a file's module has once it is imported, without importing it: it may need what workers have."""
-    try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-    except (SyntaxError, ValueError) as error:
-        raise ExperimentError(f"--reward {path}: is no Python file: {error}") from None
-    found: list[str] = []
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            found.append(node.name)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            found += [each.asname or each.name.partition(".")[0] for each in node.names]
-        else:
-            found += [each.id for each in ast.walk(node) if isinstance(each, ast.Name)]
-    return found
 
 
 def default_prompt_style(model: str, task: Task, kind: DataKind) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from recipes.datafiles import DataFiles
-from recipes.experiment import Experiment, ExperimentError, from_yaml
+from recipes.experiment import Experiment, ExperimentError, read_experiment
 from recipes.run_dir import RunDir
 from recipes.settings import ABSENT, Setting, declared
 from recipes.stages import VERL_FILE
@@ -45,7 +45,7 @@ def check_folder(run: RunDir, experiment: Experiment, resume: bool) -> None:
         raise ExperimentError(
             f"{run.path} already holds a run; add --resume to continue it, or --out for another folder"
         )
-    refuse_other_run(run, from_yaml(run.experiment.read_text(encoding="utf-8")), experiment)
+    refuse_other_run(run, read_experiment(run.experiment), experiment)
 
 
 def refuse_other_data(run: RunDir, experiment: Experiment, files: DataFiles) -> None:
@@ -71,6 +71,8 @@ def refuse_other_run(run: RunDir, saved: Experiment, experiment: Experiment) -> 
     experiment = as_begun(saved, experiment)
     for name, setting in declared(Experiment).items():
         before, now = getattr(saved, name), getattr(experiment, name)
+        if name in ("data", "model") and Path(before).exists() and Path(before).resolve() == Path(now).resolve():
+            continue  # --config gives by its full path what a run was started with from its own folder
         if before != now and not setting.may_change:
             raise ExperimentError(
                 f"--resume: {run.path} was started with {name} {before}, now it is {now}; "

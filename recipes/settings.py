@@ -3,21 +3,19 @@ single value and docs/flags.md are read from there (recipes/flags.py lists them 
 
 import ast
 import inspect
-import math
 import textwrap
 import typing
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import date
 from enum import Enum
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal
 
 from recipes.applies import Applies, everywhere
-
-Check = Callable[[Any], str]
-"""What is wrong with a value, as the end of a sentence; empty if nothing is."""
+from recipes.values import READERS, Check, amiss, as_text, one_of, text, truth
 
 GROUPS = (
     "run",
@@ -156,7 +154,8 @@ def _setting(name: str, kind: type, help_: str, choices: tuple[str, ...], about:
         about = {"bare": True, **about}
     usual = {int: "N", float: "X", tuple: "A,B", bool: "true|false"}.get(kind, "TEXT")
     metavar = "{" + ",".join(about["choices"]) + "}" if about["choices"] else usual
-    read = _one_of(about["choices"]) if about["choices"] else _READERS.get(kind, str)
+    usual_read = str if about["default"] == "" else READERS.get(kind, text)
+    read = one_of(about["choices"]) if about["choices"] else usual_read
     return Setting(**{"name": name, "help": help_, "metavar": metavar, "read": read, **about})
 
 
@@ -185,50 +184,34 @@ def from_plain(setting: Setting, value: Any) -> Any:
     Raises:
         ValueError: says what is wrong with it.
     """
-    number = setting.kind is float and isinstance(value, int | float) and not isinstance(value, bool)
-    if value is None or number:
+    if value is None or (value is False and setting.bare is not None and setting.kind is not bool):
+        return None
+    if value is True and setting.bare is not None:
+        return setting.bare
+    if isinstance(value, int | float) and not isinstance(value, bool) and setting.kind is float:
         # A whole number stays one: the names of runs are made of it.
-        return value
-    if setting.switch:
-        return _truth(str(value))
-    text = as_text(value)
-    try:
-        return setting.read(text)
-    except ArgumentTypeError as error:
-        raise ValueError(str(error)) from None
-    except ValueError:
-        raise ValueError(f"invalid {setting.kind.__name__} value: {text!r}") from None
-
-
-def as_text(value: Any) -> str:
-    """A value as it stands on a command line."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _one_of(choices: tuple[str, ...]) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in choices:
-            raise ArgumentTypeError(f"invalid choice: {text!r} (choose from {', '.join(map(repr, choices))})")
-        return text
-
-    return read
-
-
-def _truth(text: str) -> bool:
-    found = {"true": True, "false": False}.get(text.lower())
-    if found is None:
-        raise ArgumentTypeError(f"{text!r} is neither true nor false")
+        found = value
+    else:
+        found = _read_plain(setting, value)
+    if why := amiss(found, setting.check):
+        raise ValueError(f"{as_text(found)} {why}")
     return found
 
 
-_READERS: dict[type, Callable[[str], Any]] = {
-    int: int,
-    float: float,
-    bool: _truth,
-    tuple: lambda text: tuple(text.split(",")),
-}
+def _read_plain(setting: Setting, value: Any) -> Any:
+    many = setting.kind is tuple or "," in setting.metavar
+    parts = value if isinstance(value, list | tuple) else [value]
+    odd = [each for each in parts if not isinstance(each, str | int | float | date)]
+    if odd or (parts is value and not many) or (setting.kind is str and any(isinstance(each, bool) for each in parts)):
+        wanted = "a list" if many else {int: "a number", float: "a number", bool: "true or false"}.get(setting.kind)
+        raise ValueError(f"must be {wanted or 'text (in quotes, if it looks like anything else)'}, not {value!r}")
+    plain = as_text(value)
+    try:
+        return truth(plain) if setting.switch else setting.read(plain)
+    except ArgumentTypeError as error:
+        raise ValueError(str(error)) from None
+    except ValueError:
+        raise ValueError(f"invalid {setting.kind.__name__} value: {plain!r}") from None
 
 
 def _docstrings(cls: type) -> dict[str, str]:
@@ -244,38 +227,3 @@ def _docstrings(cls: type) -> dict[str, str]:
             text = ast.literal_eval(after.value) if isinstance(after.value, ast.Constant) else ""
             found[before.target.id] = " ".join(str(text).split())
     return found
-
-
-# --- checks of a single value ---------------------------------------------------------------------------------------
-
-
-def at_least(least: float, all_of: str = "") -> Check:
-    """`all_of`: what -1 stands for, where it is allowed."""
-    beside = f", or -1 for {all_of}" if all_of else ""
-    return lambda value: "" if value >= least or (all_of and value == -1) else f"must be at least {least}{beside}"
-
-
-def between(low: float, high: float, why: str, *, ends: bool = False) -> Check:
-    """`ends`: they are allowed themselves."""
-    says = f"must be {'from' if ends else 'between'} {low} {'to' if ends else 'and'} {high}{why}"
-    return lambda value: "" if low < value < high or (ends and value in (low, high)) else says
-
-
-def above(low: float) -> Check:
-    return lambda value: "" if value > low else f"must be above {low:g}"
-
-
-def not_negative(value: float) -> str:
-    return "" if value >= 0 else "must not be negative"
-
-
-def positive(value: float) -> str:
-    return "" if value > 0 else "must be above 0"
-
-
-def wrong(name: str, value: Any, check: Check | None) -> str:
-    """What is wrong with a value of a setting, as a whole sentence; empty if nothing is."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return f"--{name} {value}: must be a finite number"
-    found = check(value) if check is not None and value is not None else ""
-    return f"--{name} {value}: {found}" if found else ""

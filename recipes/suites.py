@@ -5,6 +5,7 @@ from pathlib import Path
 
 from eval.harness_tasks import SUITES as HARNESS_SUITES
 from recipes.experiment import ExperimentError, nearest
+from recipes.listed import listed
 from recipes.tasks import TASKS
 
 
@@ -52,7 +53,7 @@ def parts_of(data: str, skip: str | None = None) -> tuple[Part, ...]:
         ExperimentError: for an unknown suite, a name that is given twice, or a benchmark to skip that is in no suite.
     """
     found: list[Part] = []
-    for name in data.split(","):
+    for name in listed(data, "data", distinct=False):
         suite = name.removeprefix(PREFIX)
         if name.startswith(PREFIX) and suite not in SUITES:
             raise ExperimentError(f"--data {name}: no such suite{nearest(suite, SUITES)} Known: {', '.join(SUITES)}.")
@@ -64,7 +65,7 @@ def parts_of(data: str, skip: str | None = None) -> tuple[Part, ...]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ExperimentError(f"--data {data}: {twice[0]} is asked for twice")
-    return tuple(_without(found, skip.split(","))) if skip else tuple(found)
+    return tuple(_without(found, listed(skip, "skip"))) if skip else tuple(found)
 
 
 def _without(parts: list[Part], skip: list[str]) -> list[Part]:

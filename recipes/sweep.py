@@ -13,16 +13,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from recipes.effect import refuse_without_effect
-from recipes.experiment import Experiment, ExperimentError, from_yaml
+from recipes.experiment import Experiment, ExperimentError, read_experiment
 from recipes.flags import catalogue
-from recipes.front import plan_training, spread_overrides
-from recipes.launch import DONE, prepared, refuse_evaluation_only
+from recipes.front import plan_training, spread
+from recipes.launch import DONE, prepared, refuse_missing_devices
+from recipes.listed import listed
 from recipes.machine import gpu_count, visible_devices
 from recipes.modes import ROOT
+from recipes.place import refuse_place, refuse_unwritable
 from recipes.resolve import default_profile
 from recipes.resume import refuse_other_run
 from recipes.run_dir import RunDir
-from recipes.settings import as_text
+from recipes.values import as_text
 
 Standing = Literal["finished", "unfinished", "not started"]
 
@@ -60,7 +62,7 @@ class Planned:
         run = RunDir(self.folder)
         if not run.experiment.exists():
             return "not started"
-        saved = from_yaml(run.experiment.read_text(encoding="utf-8"))
+        saved = read_experiment(run.experiment)
         refuse_other_run(run, saved, self.experiment)
         whole = run.summary.exists() and (run.path / DONE).exists() and saved.T == self.experiment.T
         return "finished" if whole else "unfinished"
@@ -97,7 +99,7 @@ def planned_sweep(flags: Mapping[str, Any]) -> tuple[Path, list[Planned]]:
         for task in tasks
         for algo in algos
     ]
-    runs = distinct(planned(folder, each) for each in spread_overrides(chosen, experiment_of))
+    runs = distinct(planned(folder, each) for each in spread(chosen, experiment_of))
     refuse_without_effect(shared, [run.experiment for run in runs])
     return folder, runs
 
@@ -105,6 +107,7 @@ def planned_sweep(flags: Mapping[str, Any]) -> tuple[Path, list[Planned]]:
 def sweep_folder(flags: Mapping[str, Any], name: str) -> Path:
     """--out, or a folder of that name under out/; from where we are, if it is below."""
     folder = Path(flags["out"] or ROOT / "out" / (name + (f"-{flags['idx']}" if flags["idx"] else ""))).resolve()
+    refuse_unwritable(folder)
     return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 
@@ -117,8 +120,8 @@ def planned(folder: Path, flags: Mapping[str, Any], name: str | None = None) -> 
     """The run that these flags mean, in a folder below `folder`; ExperimentError for one that cannot work."""
     run_flags = {name: value for name, value in flags.items() if value is not None}
     experiment = experiment_of(flags)
-    refuse_evaluation_only(experiment)
     name = name or f"{experiment.algorithm.name}-{Path(experiment.data).name}-s{experiment.seed}"
+    refuse_place(folder / name)
     return Planned(name, folder / name, experiment, run_flags)
 
 
@@ -138,6 +141,8 @@ def start(plan: Sequence[Planned], folder: Path, parallel: int) -> int:
     """Carry out a plan; returns the exit code."""
     from recipes.sweep_runs import carry_out
 
+    for each in plan:
+        refuse_missing_devices(each.experiment)
     shares = device_shares([each.experiment for each in plan], visible_devices(), parallel)
     # Here, once: runs that start together must not make the same files at the same time.
     for each in plan:
@@ -195,27 +200,13 @@ def arguments(flags: Mapping[str, Any]) -> list[str]:
     return [*words, *(("--", *overrides) if overrides else ())]
 
 
-def listed(text: str, flag: str) -> list[str]:
-    """The words of a comma-separated flag; ExperimentError for an empty one or one that is given twice."""
-    words = text.split(",")
-    for word in words:
-        if not word:
-            raise ExperimentError(f"--{flag} {text}: a name is missing between commas")
-        if words.count(word) > 1:
-            raise ExperimentError(f"--{flag} {text}: {word} is given twice")
-    return words
-
-
 def seeds_of(flags: Mapping[str, Any]) -> list[int]:
     """--seeds, or the one of --seed, or 0."""
     if flags["seeds"] is None:
         return [flags["seed"] or 0]
     if flags["seed"] is not None:
         raise ExperimentError("--seed and --seeds: give a sweep --seeds alone")
-    words = listed(flags["seeds"], "seeds")
-    if odd := [word for word in words if not word.strip().isdigit()]:
-        raise ExperimentError(f"--seeds {flags['seeds']}: {odd[0]!r} is not a whole number from 0 up")
-    return [int(word) for word in words]
+    return list(flags["seeds"])
 
 
 def parallel_of(flags: Mapping[str, Any]) -> int:

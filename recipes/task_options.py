@@ -4,13 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from recipes.experiment import ExperimentError
-from recipes.settings import at_least, not_negative, setting
+from recipes.settings import setting
+from recipes.tasks import TASKS
+from recipes.values import at_least, not_negative, numbers
 
 _GENERATED = "problems that are generated"
-
-
-def _numbers(text: str) -> list[int]:
-    return [int(number) for number in text.split(",") if number.strip()]
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,7 @@ class Generated:
     n_test: int | None = setting(_GENERATED, None, check=at_least(1), evaluates=True)
     """Test problems (countdown, kk_logic, chain, countdown_preference)."""
 
-    sizes: tuple[int, ...] | None = setting(_GENERATED, None, read=_numbers, metavar="N,N", evaluates=True)
+    sizes: tuple[int, ...] | None = setting(_GENERATED, None, read=numbers, metavar="N,N", evaluates=True)
     """How many numbers a countdown problem has."""
 
     max_number: int | None = setting(_GENERATED, None, check=at_least(1), evaluates=True)
@@ -32,7 +30,7 @@ class Generated:
     operators: str | None = setting(_GENERATED, None, evaluates=True)
     """What solutions of countdown may use: --operators=+-."""
 
-    people: tuple[int, ...] | None = setting(_GENERATED, None, read=_numbers, metavar="N,N", evaluates=True)
+    people: tuple[int, ...] | None = setting(_GENERATED, None, read=numbers, metavar="N,N", evaluates=True)
     """How many people a puzzle of kk_logic has."""
 
     rule: str | None = setting(_GENERATED, None, evaluates=True)
@@ -44,7 +42,7 @@ class Generated:
     depth: int | None = setting(_GENERATED, None, check=at_least(1), evaluates=True)
     """Inputs of a chain."""
 
-    test_depths: tuple[int, ...] | None = setting(_GENERATED, None, read=_numbers, metavar="N,N", evaluates=True)
+    test_depths: tuple[int, ...] | None = setting(_GENERATED, None, read=numbers, metavar="N,N", evaluates=True)
     """Further depths that chains are tested on."""
 
     table: int | None = setting(_GENERATED, None, check=not_negative, evaluates=True)
@@ -52,7 +50,7 @@ class Generated:
 
 
 _COUNTED = ("countdown", "kk_logic", "chain", "countdown_preference")
-_TASKS = {
+TAKEN_BY = {
     **dict.fromkeys(("n_train", "n_test"), _COUNTED),
     **dict.fromkeys(("sizes", "max_number", "operators"), ("countdown",)),
     "people": ("kk_logic",),
@@ -61,18 +59,20 @@ _TASKS = {
 """Whose generator takes each."""
 
 
+def takes(task: str, name: str) -> bool:
+    """Whether a flag is not another task's alone."""
+    if name == "data_path":
+        return task in TASKS and TASKS[task].from_hub
+    return task in TAKEN_BY.get(name, (task,))
+
+
 def take_task_options(task: str, defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """Arguments of the task's generator: `defaults` under what is given, which is taken out of `given`.
 
     Raises:
-        ExperimentError: for a flag of another task, or a value that no problem can have.
+        ExperimentError: for a value that no problem can have.
     """
-    mine = {name: given.pop(name) for name in _TASKS if name in given}
-    for name in mine:
-        if task not in _TASKS[name]:
-            raise ExperimentError(
-                f"--{name}: has no effect on --data {task}; it is an option of {', '.join(_TASKS[name])}"
-            )
+    mine = {name: given.pop(name) for name in TAKEN_BY if name in given}
     options = {**defaults, **mine}
     if mine:
         _check(task, options)
@@ -90,10 +90,14 @@ def _check(task: str, options: dict[str, Any]) -> None:
             from data_prep.countdown import Space
 
             given = {name: options[name] for name in ("max_number", "operators") if name in options}
-            Space(tuple(options.get("sizes", (3, 4))), **given)
+            Space(tuple(options.get("sizes", (3, 4))), **given).check_size(_asked(options))
         elif task == "kk_logic":
             from data_prep.kk_logic import Space as Puzzles
 
-            Puzzles(tuple(options.get("people", (3,))))
+            Puzzles(tuple(options.get("people", (3, 4, 5, 6, 7)))).check_size(_asked(options))
     except ValueError as error:
         raise ExperimentError(f"--data {task}: {error}") from None
+
+
+def _asked(options: dict[str, Any]) -> int:
+    return sum(options.get(name, 0) for name in ("n_train", "n_test"))

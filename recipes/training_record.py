@@ -48,7 +48,10 @@ def read_record(weights: Path) -> tuple[TrainingRecord, Path] | None:
     for folder in (weights, *weights.resolve().parents[:4]):
         file = folder / _EXPERIMENT
         if file.is_file():
-            saved = yaml.safe_load(file.read_text(encoding="utf-8"))
+            try:
+                saved = yaml.safe_load(file.read_text(encoding="utf-8"))
+            except (yaml.YAMLError, ValueError):
+                return None
             found = _record({**saved, "base_model": saved.get("model")}) if isinstance(saved, dict) else None
             return None if found is None else (found, file)
     return None

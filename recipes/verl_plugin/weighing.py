@@ -167,8 +167,8 @@ def weigh(
     """
     with told(file):
         weighed = [algorithm.weigh(group, s) for group in groups]
-        for group, found in zip(groups, weighed, strict=True):
-            refuse_odd_weights(found, group)
+        for group, each in zip(groups, weighed, strict=True):
+            refuse_odd_weights(each, group)
     lengths = _lengths(batch)
     columns: dict[str, list[torch.Tensor]] = {}
     if any(each.advantage is not None for each in weighed):

@@ -1,13 +1,19 @@
 """--config: flags from a file, under those of the command line; a run's own file repeats it with one thing changed."""
 
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from recipes.algorithms import algorithms
 from recipes.config_file import GIVEN, record
+from recipes.experiment import ExperimentError
+from recipes.resume import refuse_other_run
+from recipes.run_dir import RunDir
 from run import main
+from tests.front_checks import ROOT, experiment, small_folder
 
 
 @pytest.fixture
@@ -82,7 +88,30 @@ def test_options_of_an_own_algorithm_stand_in_a_file_too(tmp_path: Path, dry: An
         ("config: x", "config: no such flag"),
         ("- uft", "must hold flags by name"),
         ("a: [", "is no YAML"),
-        ("T: many", "--T: invalid int value: 'many'"),
+        ("a: " + 2000 * "[", "is no YAML"),
+        ("T: 2001-13-40", "is no YAML: month must be in 1..12"),
+        ("", "must hold flags by name"),
+        ("T: many", "T: invalid int value: 'many'"),
+        ("T: [1, 2]", "T: must be a number, not [1, 2]"),
+        ("T: {a: 1}", "T: must be a number, not {'a': 1}"),
+        ("T: 0", "T: 0 must be at least 1"),
+        ("lr: .nan", "lr: nan must be a finite number"),
+        (f"lr: {'9' * 400}", "lr: " + "9" * 400 + " has too many digits"),
+        ("algo: 3", "--algo 3: no such algorithm"),
+        ("algo: [uft, rft]", "algo: must be text"),
+        ("algo: {uft: 1}", "algo: must be text"),
+        ("data: [countdown]", "data: must be text"),
+        ("data: true", "data: must be text (in quotes, if it looks like anything else), not True"),
+        ("model: ''", "model: an empty value"),
+        ('out: "a\\0b"', "out: 'a"),
+        ("logger: [console, {a: b}]", "logger: must be a list, not ["),
+        ("sweep: 3", "sweep: '3' is neither true nor false"),
+        ("completion: true", "completion: no such flag"),
+        ("dry_run: long", "dry_run: invalid choice: 'long'"),
+        ("overrides: 3", "overrides: must be a list of texts"),
+        ("overrides: a.b=1", "overrides: must be a list of texts"),
+        ("overrides: [{a.b: 1}]", "overrides: must be a list of texts"),
+        ("overrides: {a.b: 1}", "overrides: must be a list of texts"),
     ],
 )
 def test_a_bad_file_is_refused_in_one_line(
@@ -96,6 +125,7 @@ def test_a_bad_file_is_refused_in_one_line(
         code = int(str(end.code))
     said = capsys.readouterr().err.strip().splitlines()
     assert (code, len(said)) == (2, 1)
+    assert said[0].startswith("run.py: --algo 3" if text == "algo: 3" else f"run.py: --config {path}: ")
     assert message in said[0]
 
 
@@ -103,3 +133,103 @@ def test_a_file_that_is_not_there_and_a_run_that_recorded_nothing(tmp_path: Path
     assert "No such file" in dry("--config", str(tmp_path / "none.yaml"))[2]
     (tmp_path / "experiment.yaml").write_text("lr: 1\n")
     assert "did not record what it was given" in dry("--config", str(tmp_path / "experiment.yaml"))[2]
+
+
+def test_what_is_no_file_of_text_is_refused(tmp_path: Path, dry: Any) -> None:
+    latin = tmp_path / "latin.yaml"
+    latin.write_bytes("idx: Zürich".encode("latin-1"))
+    for flag in ("--config", "--pipeline"):
+        assert dry(flag, str(latin))[::2] == (2, f"run.py: {flag} {latin}: is no text in UTF-8\n")
+        folder = tmp_path / f"{flag[2:]}.yaml"
+        folder.mkdir()
+        assert dry(flag, str(folder))[::2] == (2, f"run.py: {flag} {folder}: Is a directory\n")
+
+
+def test_values_that_look_like_others_are_read_as_the_flag_reads_them(tmp_path: Path, dry: Any) -> None:
+    given = file(tmp_path, sweep=True, seeds=[1, 2], idx=3, visible_devices=0, dry_run=True, allow_overlap=False)
+    code, said, _ = dry("--config", given)
+    assert code == 0
+    assert "uft-countdown-s2" in said
+    assert "-3/uft-countdown-s1" in said
+
+
+@pytest.mark.parametrize(
+    ("given", "words", "left"),
+    [
+        ({"algo": "chord_mu"}, ("--algo", "uft"), ""),
+        (
+            {"algo": "rft", "data": "chain", "depth": 12, "states": 5},
+            ("--data", "countdown"),
+            "rft on countdown: states, depth",
+        ),
+        ({"algo": "rft", "data": "chain", "n_train": 999}, ("--data", "countdown"), ""),
+        ({"algo": "rft", "data": "math", "data_path": "here"}, ("--data", "countdown"), "rft on countdown: data_path"),
+        ({"algo": "sft", "sft_lr": 1e-4}, ("--lr", "3e-4"), "sft: sft_lr"),
+        ({"algo": "sft", "lr": 1e-4}, ("--sft_lr", "3e-4"), "sft: lr"),
+        ({"algo": "sft_rft", "lr": 1e-6, "sft_lr": 3e-4}, ("--algo", "sft"), "sft: lr"),
+        ({"algo": "sft", "sft_epochs": 3}, ("--epochs", "2"), "sft: sft_epochs"),
+        ({"algo": "examples/own_algorithm.py", "doubt_coef": 0.2}, ("--algo", "uft"), "uft: doubt_coef"),
+        ({"algo": "examples/own_algorithm.py", "doubt_coef": 0.2}, ("--algo", "sft"), "sft: doubt_coef"),
+    ],
+)
+def test_what_is_nothing_to_another_algorithm_or_task_is_left_out(
+    given: dict[str, Any], words: tuple[str, ...], left: str, tmp_path: Path, dry: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    code, said, why = dry("--config", file(tmp_path, **given), *words)
+    assert code == 0, why
+    assert ("left out of --config, without effect on" in said) == bool(left)
+    assert left in said
+    if "3e-4" in words:
+        assert "lr 0.0003" in said
+
+
+def test_options_of_each_builtin_algorithm_are_left_out_under_another(tmp_path: Path, dry: Any) -> None:
+    for name, algorithm in algorithms().items():
+        options = {} if algorithm.options is None else asdict(algorithm.options())
+        if options and algorithm.stages == ("rl",):
+            code, said, why = dry("--config", file(tmp_path, algo=name, **options), "--algo", "rft")
+            assert code == 0, why
+            left = said.split("without effect on rft: ")[1].splitlines()[0]
+            assert {*left.split(", ")} == options.keys()
+
+
+def test_typed_options_of_another_algorithm_or_task_stay_refused(tmp_path: Path, dry: Any) -> None:
+    code, _, why = dry("--config", file(tmp_path, algo="rft", data="chain"), "--data", "countdown", "--depth", "7")
+    assert (code, "--depth: has no effect on --data countdown" in why) == (2, True)
+
+
+def test_an_evaluation_leaves_out_what_its_data_have_no_use_for(tmp_path: Path, dry: Any) -> None:
+    given = file(tmp_path, algo="examples/own_algorithm.py", doubt_coef=0.1, data="chain", depth=12, val_size=8)
+    code, said, why = dry("--eval", "--config", given, "--data", "countdown")
+    assert code == 0, why
+    assert "without effect on --eval: algo, depth" in said.replace(", doubt_coef", "")
+
+
+def test_a_runs_file_names_what_is_its_users_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    given = {
+        "algo": "examples/own_algorithm.py",
+        "data": "examples/custom/questions.jsonl",
+        "reward": "examples/custom/reward.py:reward",
+        "model": "models/tiny-countdown",
+        "T": 3,
+    }
+    record(tmp_path, given)
+    assert yaml.safe_load((tmp_path / GIVEN).read_text()) == {
+        name: f"{ROOT}/{value}" if isinstance(value, str) else value for name, value in given.items()
+    }
+    names = {"algo": "uft", "data": "countdown", "reward": "math", "model": "Qwen/Qwen2.5-0.5B"}
+    (tmp_path / "countdown").mkdir()
+    (tmp_path / "uft").mkdir()
+    monkeypatch.chdir(tmp_path)
+    record(tmp_path, names)
+    assert yaml.safe_load((tmp_path / GIVEN).read_text()) == names
+
+
+def test_a_run_goes_on_by_the_full_path_of_its_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    started = experiment(small_folder(Path("mine")))
+    refuse_other_run(RunDir(tmp_path), started, replace(started, data=str(tmp_path / "mine")))
+    with pytest.raises(ExperimentError, match="was started with data mine"):
+        refuse_other_run(RunDir(tmp_path), started, replace(started, data=str(tmp_path)))

@@ -10,7 +10,7 @@ import yaml
 from eval.models import Weights
 from eval.reporting.read_runs import load
 from recipes.course import _verification
-from recipes.evaluation import _stage
+from recipes.evaluation import _stage, refuse_other
 from recipes.experiment import SCHEMA, Experiment, ExperimentError, from_yaml, to_yaml
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
@@ -161,9 +161,10 @@ def test_an_evaluation_goes_on_whose_folder_it_wrote(tmp_path: Path) -> None:
         if not line.startswith(("schema:", "options:", "dual_clip:"))
     )
     (place.path / "evaluation.yaml").write_text(older, encoding="utf-8")
+    refuse_other(place, e)
     _stage(e, place, part, Weights(e.model), Sampling())
     with pytest.raises(ExperimentError, match="holds an evaluation with other settings"):
-        _stage(replace(e, seed=1), place, part, Weights(e.model), Sampling())
+        refuse_other(place, replace(e, seed=1))
 
 
 def test_the_verification_of_an_alignment_stage_keeps_to_its_memory() -> None:

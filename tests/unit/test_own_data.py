@@ -1,13 +1,15 @@
 """Data of one's own: a batch that its rows fill, one split for all, and a --dry_run that tells the truth of it."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 import run as run_py
-from recipes.experiment import to_yaml
+from recipes.experiment import ExperimentError, to_yaml
 from recipes.front import plan_training
+from recipes.reward_file import resolved_reward
 from recipes.run_dir import write_text
 from tests.front_checks import EXAMPLES, experiment, front_door, small_folder
 
@@ -113,3 +115,50 @@ def test_a_local_copy_of_a_tasks_data_is_read_by_a_dry_run(tmp_path: Path) -> No
     done = front_door("--profile", "cpu", "--data", "math", "--data_path", str(tmp_path), "--dry_run")
     assert done.returncode == 0, done.stderr
     assert "passes over 40 rows; validation on 64 rows" in done.stdout
+
+
+REWARDS = """
+import math, functools
+from math import isclose
+RATE = 0.5
+NAMES: list
+class Judge: ...
+async def later(response, answer): ...
+def one(response): ...
+def none(): ...
+def four(a, b, c, d): ...
+def named(response, answer, *, strict): ...
+def two(response, answer): ...
+def three(response, answer, question): ...
+def many(*texts): ...
+def more(response, answer, question, weight=1): ...
+made = functools.partial(two)
+if RATE:
+    def inner(response, answer): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("RATE", "is no function"),
+        ("NAMES", "is no function"),
+        ("math", "is a module"),
+        ("Judge", "is a class"),
+        ("later", "is async"),
+        ("one", "takes (response)"),
+        ("none", "takes ()"),
+        ("four", "takes (a, b, c, d)"),
+        ("named", "takes (response, answer, *, strict)"),
+        ("tow", "has no function 'tow'; did you mean 'two'?"),
+        *((each, "") for each in ("two", "three", "many", "more", "made", "inner", "isclose")),
+    ],
+)
+def test_what_can_be_no_reward_is_refused_without_importing_it(name: str, why: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(REWARDS)
+    if not why:
+        assert resolved_reward(f"{file}:{name}") == f"{file}:{name}"
+        return
+    with pytest.raises(ExperimentError, match=re.escape(why)):
+        resolved_reward(f"{file}:{name}")

@@ -7,7 +7,8 @@ import pytest
 
 from recipes.experiment import ExperimentError
 from recipes.pipeline import PRESETS, steps_of
-from run import parser
+from run import main, parser
+from tests.front_checks import ROOT
 
 
 def flags(*given: str) -> dict[str, Any]:
@@ -62,6 +63,8 @@ def test_a_file_is_a_pipeline(tmp_path: Path) -> None:
         ("framwork", (), "did you mean 'framework'"),
         ("sft,dpo", ("--lr", "1e-5"), "--lr with --pipeline"),
         ("sft,dpo,grpo", ("--data", "ultrachat,countdown"), "2 names for 3 stages"),
+        ("sft,,grpo", (), "--pipeline sft,,grpo: a name is missing between commas"),
+        ("sft,grpo", ("--data", "countdown,"), "--data countdown,: a name is missing between commas"),
         ("no/such.yaml", (), "No such file"),
     ],
 )
@@ -75,6 +78,57 @@ def test_a_file_that_is_no_list_of_stages_is_refused(tmp_path: Path) -> None:
     file.write_text("- data: countdown\n")
     with pytest.raises(ExperimentError, match="stage 1: needs algo"):
         steps_of(str(file), flags())
+
+
+@pytest.mark.parametrize(
+    ("stages", "says"),
+    [
+        ("", "must be a list of stages"),
+        ("3", "must be a list of stages"),
+        ("[3]", "stage 1: needs algo"),
+        ("[[algo]]", "stage 1: needs algo"),
+        ("- algo: 3\n", "--algo 3: no such algorithm"),
+        ("- algo:\n", "stage 1: algo: must be text"),
+        ("- algo: [sft]\n", "stage 1: algo: must be text"),
+        ("- algo: ''\n", "stage 1: algo: an empty value"),
+        ("- {algo: rft, data: [countdown]}\n", "stage 1: data: must be text"),
+        ("- {algo: rft, data: {countdown: 1}}\n", "stage 1: data: must be text"),
+        ("- {algo: rft, flags: 3}\n", "stage 1: flags must be names with values"),
+        ("- {algo: rft, flags: {n_train: 0}}\n", "stage 1: n_train: 0 must be at least 1"),
+        ("- {algo: rft, flags: {1: 2}}\n", "stage 1: 1: no such flag of a stage"),
+        ("- {algo: rft, 3: 4}\n", "stage 1: needs algo"),
+        ("- {algo: rft, flags: {doubt_coef: 1}}\n", "stage 1: doubt_coef: no such flag of a stage"),
+        ("- {algo: rft, flags: {depth: 3}}\n", "--depth: has no effect on --data countdown"),
+    ],
+)
+def test_stages_of_other_types_are_refused_in_one_line(
+    tmp_path: Path, stages: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(stages)
+    assert main(["--pipeline", str(file), "--profile", "cpu", "--dry_run"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1, said
+    assert says in said[0]
+
+
+OWN = "examples/own_algorithm.py"
+
+
+@pytest.mark.parametrize("form", ["line", "file", "stage"])
+def test_a_stage_may_be_an_own_algorithm_with_its_options(
+    form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    file = tmp_path / "mine.yaml"
+    of_stage = "{doubt_coef: 0.25}" if form == "stage" else "{}"
+    file.write_text(f"- algo: sft\n- algo: {OWN}\n  flags: {of_stage}\n")
+    words = ["--pipeline", f"sft,{OWN}" if form == "line" else str(file), "--profile", "cpu", "--dry_run"]
+    assert main([*words, *([] if form == "stage" else ["--doubt_coef", "0.25"])]) == 0
+    said = capsys.readouterr().out
+    assert "--doubt_coef 0.25" in said
+    assert "--- 2-own_algorithm, from" in said
+    assert "sft+own_algorithm-" in said
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,16 @@
 """Commands that cannot mean what they say end in one clear line and code 2, also under --dry_run."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from recipes.algorithms import algorithms
+from recipes.flags import catalogue
+from recipes.place import OF_THE_REPOSITORY
+from recipes.settings import Setting
 from run import main
 from tests.front_checks import ROOT
 
@@ -60,6 +65,7 @@ BAD = {
     "--hints others": "argument --hints: invalid choice: 'others'",
     "--eval --demonstrations .3": "--demonstrations belongs to training; it has no effect on --eval",
     "--algo run.py": "--algo run.py: defines no ALGORITHM",
+    "--rollout_correction_clip 3": "--rollout_correction_clip 3: nothing is corrected; add --rollout_correction token",
     "--sft_loss_coef -1": "--sft_loss_coef -1.0: must not be negative",
     "--lora_rank 4 --lora_alpha 0": "--lora_alpha 0: an adapter of scale 0 changes nothing",
     **{
@@ -75,7 +81,104 @@ BAD = {
             ("una", "--lora_alpha -8", "--lora_alpha -8: must not be negative"),
         )
     },
+    "--sweep --seeds 0,one": "--seeds: 'one' in '0,one' is not a whole number",
+    "--sweep --seeds ²": "--seeds: '²' in '²' is not a whole number",
+    "--sweep --seeds 1,1": "--seeds: 1 is given twice",
+    "--sweep --seeds 1,01": "--seeds: 1 is given twice",
+    "--sweep --seeds -1": "--seeds -1: -1 must not be negative",
+    "--sweep --seeds 4294967296": "--seeds 4294967296: 4294967296 must be at most 4294967295",
+    "--seed 4294967296": "--seed 4294967296: must be at most 4294967295",
+    "--T 1000000001": "--T 1000000001: must be at most 1000000000",
+    "--lora_rank 99999999999": "--lora_rank 99999999999: must be at most 1000000000",
+    "--data chain --depth 99999999999999999999": "--depth 99999999999999999999: has too many digits",
+    "--data countdown --sizes 3,x": "--sizes: 'x' in '3,x' is not a whole number",
+    "--idx a/b": "--idx a/b: must be a word, without /",
+    "-- nan": "override",
+    "--eval --k ²": "--k ²: '²' is not a whole number from 1 to n_samples (1)",
+    "--eval --data leaderboard_old --n_samples 4": "--n_samples has no effect on lm-evaluation-harness's suites",
+    "--n_train 8": "--n_train 8: fewer than --batch_size 32, so that no step could be made",
+    "--data kk_logic --n_train 8": "--n_train 8: fewer than --batch_size 32",
+    "--sweep --n_train 8": "--n_train 8: fewer than --batch_size 32",
+    "--pipeline sft,rft --n_train 8": "--n_train 8: fewer than --batch_size 32",
+    "--data countdown --sizes 2 --max_number 9": "asked for 4352 countdown problems, but Space(",
+    "--data kk_logic --people 2": "asked for 1088 knights-and-knaves puzzles, but with 2 people there are",
+    "--data kk_logic --people 2,3 --n_train 16000": "there are fewer than 15100",
+    "--data chain --depth 5": "asked for 4352 problems, but of depth 5 with 4 states there are 4096",
+    "--data others": "--data others is only for evaluation",
+    "--algo sft --demonstrations 0": "--demonstrations 0.0: about 0 of 4096 problems keep a solution",
+    "--algo sft_rft --demonstrations .001": "--demonstrations 0.001: about 4 of 4096 problems keep a solution",
+    "--lora_alpha 8": "--lora_alpha 8: there is no adapter; add --lora_rank 32",
+    "--algo dpo --data countdown_preference --lora_dropout .1": "--lora_dropout 0.1: there is no adapter",
+    "--idx a --out b": "--idx is a word of the default folder's name; with --out it has no effect",
+    "--sweep --idx a --out b": "--idx is a word of the default folder's name; with --out it has no effect",
+    "--eval --top_p .9": "--top_p 0.9: answers are greedy; add --temperature or --n_samples",
+    "--out run.py": "/run.py is a file; choose another folder",
+    "--out run.py/x": "/run.py is a file; choose another folder",
+    "--out /proc/x": "--out /proc/x: No such file or directory; choose another folder",
+    "--sweep --out run.py": "run.py is a file; choose another folder",
+    "--pipeline sft,rft --out run.py": "/run.py is a file; choose another folder",
+    "--eval --out run.py": "/run.py is a file; choose another folder",
+    "--out .": "--out .: a part of this repository",
+    "--out models/new": "--out models/new: a part of this repository; choose a folder under out/",
+    "--sweep --out tests/new": "tests/new: a part of this repository",
+    "--pipeline sft,rft --out out/../recipes": "--out out/../recipes: a part of this repository",
+    "--eval --out data/new": "--out data/new: a part of this repository",
+    f"--idx {'x' * 250}": "File name too long; choose another folder",
+    f"--sweep --idx {'x' * 250}": "File name too long; choose another folder",
+    f"--eval --idx {'x' * 250}": "File name too long; choose another folder",
 }
+
+FULL_AT_THE_START = {"--sweep": "sweep", "--eval": "eval", "--reproduce uft_table": "reproduce"}
+
+
+@pytest.mark.parametrize("mode", FULL_AT_THE_START)
+def test_a_full_dry_run_is_of_trainings(mode: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*mode.split(), "--dry_run", "full"]) == 2
+    assert f"--dry_run full: of a training or --pipeline; for --{FULL_AT_THE_START[mode]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mode", ["", "--sweep", "--pipeline sft,rft", "--eval"])
+def test_devices_that_are_not_here_are_refused_at_the_start_alone(
+    mode: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    words = [*mode.split(), "--profile", "h100x2", "--model", "Qwen/Qwen2.5-0.5B", "--out", str(tmp_path / "run")]
+    assert main([*words, "--dry_run"]) == 0
+    said = capsys.readouterr().out
+    assert mode in ("--sweep", "--eval") or "this machine shows 0 GPUs, so whether 2 will do cannot be" in said
+    assert main(words) == 2
+    assert "this machine shows 0 GPUs; give fewer, or a profile of this machine" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_folder_of_the_repository_is_known() -> None:
+    listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=False, cwd=ROOT)
+    folders = {line.partition("/")[0] for line in listed.stdout.splitlines() if "/" in line}
+    assert folders <= {*OF_THE_REPOSITORY}
+
+
+TEXTS = [each for each in catalogue().values() if not each.switch and each.kind in (str, tuple)]
+
+
+@pytest.mark.parametrize(
+    "value", ["", " ", "x" * 256, "a/" * 3000, "\udcff"], ids=["none", "space", "name", "path", "byte"]
+)
+@pytest.mark.parametrize("setting", TEXTS, ids=lambda setting: setting.name)
+def test_a_text_that_names_nothing_is_refused(setting: Setting, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where it would choose another mode: --pipeline '' is no training."""
+    if setting.name == "visible_devices":
+        return
+    with pytest.raises(SystemExit, match="2"):
+        main([f"--{setting.spelling}={value}", "--dry_run"])
+    said = capsys.readouterr().err
+    assert said.startswith(f"run.py: argument --{setting.spelling}: ")
+    assert said.count("\n") == 1
+
+
+def test_no_visible_device_is_a_value(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    assert main(["--visible-devices", "", "--dry_run", "--profile", "cpu"]) == 0
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
 
 
 @pytest.mark.parametrize("also", [(), ("--dry_run",)], ids=["start", "dry run"])
@@ -120,3 +223,33 @@ def test_the_command_itself_exits_with_2() -> None:
         [sys.executable, str(ROOT / "run.py"), "--n_rolout", "8"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
+
+
+@pytest.mark.parametrize("mode", [(), ("--eval",)])
+@pytest.mark.parametrize("name", ["config.json", "adapter_config.json", "unified_ft.json"])
+@pytest.mark.parametrize("content", [b"{", b"\xff", b"[]"])
+def test_a_damaged_model_is_named(
+    mode: tuple[str, ...], name: str, content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_text("")
+    (tmp_path / name).write_bytes(content)
+    assert main([*mode, "--model", str(tmp_path), "--profile", "cpu", "--dry_run"]) == 2
+    assert f"{tmp_path / name} is damaged: it holds no JSON object" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mode", [(), ("--sweep",)])
+def test_a_damaged_run_is_not_gone_on_with(
+    mode: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "uft-countdown-s0" if mode else tmp_path
+    place.mkdir(exist_ok=True)
+    (place / "experiment.yaml").write_bytes(b"\xff\xfe")
+    assert main([*mode, "--out", str(tmp_path), "--resume", "--profile", "cpu", "--dry_run"]) == 2
+    assert "experiment.yaml is damaged" in capsys.readouterr().err
+
+
+def test_an_algorithm_that_ends_the_program_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.py").write_text("raise SystemExit(3)")
+    assert main(["--algo", str(tmp_path / "mine.py"), "--dry_run"]) == 2
+    assert "cannot be loaded: SystemExit: 3" in capsys.readouterr().err
