@@ -158,7 +158,8 @@ _ASSISTANT = {"role": "assistant", "content": "\U0010fffa"}
 
 
 def _control(tokenizer: Any) -> _Control:
-    # Not its size: the tokenizers library counts by copying the vocabulary, 86 ms of 150,000 tokens, several times a rollout.
+    # Not its size: the tokenizers library counts by copying the vocabulary, 86 ms of 150,000 tokens, and this is asked
+    # several times a rollout.
     state = (tokenizer.eos_token_id, str(getattr(tokenizer, "chat_template", None)))
     known = _known.get(tokenizer)
     if known is None or known[0] != state:

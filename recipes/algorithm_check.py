@@ -14,7 +14,15 @@ from dataclasses import fields, is_dataclass
 from types import SimpleNamespace
 from typing import Any, get_args
 
-from recipes.algorithms import HOOKS, Algorithm, AlgorithmFileError, algorithms, in_one_line, name_of_shape
+from recipes.algorithms import (
+    HOOKS,
+    Algorithm,
+    AlgorithmFileError,
+    algorithms,
+    get_algorithm,
+    in_one_line,
+    name_of_shape,
+)
 from recipes.algorithms.base import Demonstration, LossNorm, Method, Need, bare
 from recipes.alignment import Alignment
 from recipes.applies import mentions
@@ -38,6 +46,22 @@ _CHOSEN_BEFORE = ("algo", "data", "model", "reward")
 
 _OWN_NUMBERS = {"beta": "beta", "alignment_lr": "lr", "sft_ratio": "sft_ratio"}
 """Fields of an algorithm that are defaults of alignment's settings."""
+
+
+def find_algorithm(algo: str) -> Algorithm:
+    """The algorithm that --algo names. Raises ExperimentError where there is none, or one that cannot work."""
+    try:
+        found = get_algorithm(algo)
+    except KeyError:
+        names = [name for each in algorithms().values() for name in (each.name, *each.aliases)]
+        raise ExperimentError(
+            f"--algo {algo}: no such algorithm{nearest(algo, names)} Known: {', '.join(algorithms())}."
+        ) from None
+    except AlgorithmFileError as error:
+        raise ExperimentError(f"--algo {error}") from None
+    if algo.endswith(".py"):
+        refuse_unworkable(found, algo)
+    return found
 
 
 def refuse_unworkable(algorithm: Algorithm, file: str) -> None:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from recipes.algorithm_check import find_algorithm
 from recipes.algorithms import algorithms
 from recipes.alignment import Alignment
 from recipes.config_file import algorithms_in, as_arguments, read_flags, read_yaml
 from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.modes import Evaluation, Machine, Mode, Several, Source, Steering
-from recipes.resolve import find_algorithm
 from recipes.settings import GROUPS, Setting, by_name, canonical, declared, options_of
 from recipes.task_options import Generated
 from recipes.values import text, wrong

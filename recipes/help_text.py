@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.prompt_styles import STYLES
+from recipes.algorithm_check import find_algorithm
 from recipes.algorithms import Algorithm, algorithms
 from recipes.applies import everywhere
 from recipes.checks import LOGGERS
@@ -17,7 +18,7 @@ from recipes.modes import Evaluation, Mode, Several
 from recipes.pipeline import PRESETS as PIPELINES
 from recipes.profiles import PROFILES, Profile
 from recipes.reproduce import PRESETS as TABLES
-from recipes.resolve import build_experiment, default_profile, find_algorithm
+from recipes.resolve import build_experiment, default_profile
 from recipes.settings import GROUPS, From, Setting, declared
 from recipes.tasks import TASKS
 from recipes.values import as_text

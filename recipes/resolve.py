@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from eval.models import find_model
-from recipes.algorithm_check import refuse_unworkable
-from recipes.algorithms import Algorithm, AlgorithmFileError, algorithms, get_algorithm
+from recipes.algorithm_check import find_algorithm
+from recipes.algorithms import Algorithm
 from recipes.alignment import DataKind, resolve_alignment
 from recipes.checks import check
 from recipes.datafiles import kind_of_rows
@@ -92,22 +92,6 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
     experiment = Experiment(**values)
     check(experiment)
     return experiment
-
-
-def find_algorithm(algo: str) -> Algorithm:
-    """The algorithm that --algo names. Raises ExperimentError where there is none, or one that cannot work."""
-    try:
-        found = get_algorithm(algo)
-    except KeyError:
-        names = [name for each in algorithms().values() for name in (each.name, *each.aliases)]
-        raise ExperimentError(
-            f"--algo {algo}: no such algorithm{nearest(algo, names)} Known: {', '.join(algorithms())}."
-        ) from None
-    except AlgorithmFileError as error:
-        raise ExperimentError(f"--algo {error}") from None
-    if algo.endswith(".py"):
-        refuse_unworkable(found, algo)
-    return found
 
 
 def _declared_defaults(profile: Profile, task: Task) -> dict[str, Any]:
