@@ -128,7 +128,8 @@ def test_of_several_runs_those_that_know_an_override_get_it(several: tuple[str, 
     profile = ("--profile", "h100x8") if several[0] == "--reproduce" else ()
     if several[0] == "--reproduce":
         several = ("--reproduce", "uft_table", "--algo", "sft,rft", "--data", "countdown")
-    flags = (*several, *profile, "--out", str(tmp_path / "out"), "--dry_run", "full")
+    how = "full" if several[0] == "--pipeline" else "short"
+    flags = (*several, *profile, "--out", str(tmp_path / "out"), "--dry_run", how)
     done = front_door(*flags, "--", CLIP)
     assert done.returncode == 0, done.stderr
     commands = [line for line in done.stdout.splitlines() if "verl_plugin.main" in line or "run.py --" in line]

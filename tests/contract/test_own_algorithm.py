@@ -34,7 +34,7 @@ def mine(monkeypatch: pytest.MonkeyPatch) -> Algorithm:
     )
     known = {**algorithms.algorithms(), "mine": made}
     monkeypatch.setattr(algorithms, "algorithms", lambda: known)
-    monkeypatch.setattr("recipes.resolve.algorithms", lambda: known)
+    monkeypatch.setattr("recipes.algorithm_check.algorithms", lambda: known)
     return made
 
 

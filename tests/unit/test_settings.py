@@ -19,7 +19,8 @@ from recipes.flags import PARTS, catalogue, parser
 from recipes.help_text import PAGE, completion, help_text, page
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
-from recipes.settings import GROUPS, Setting, declared, wrong
+from recipes.settings import GROUPS, Setting, declared
+from recipes.values import wrong
 from run import main
 from tests.front_checks import ROOT, front_door
 
