@@ -1,4 +1,4 @@
-"""Run by test_alignment_gradient through torchrun: the gradient of one optimiser step of every method.
+"""Run by test_alignment_gradient on several ranks: the gradient of one optimiser step of every method.
 
     torchrun --nproc_per_node=R alignment_worker.py MODEL FOLDER OUT.pt
 The policy is moved away from the reference first: where both agree, every reward is 0 and mistakes cancel.

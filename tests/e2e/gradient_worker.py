@@ -1,4 +1,4 @@
-"""Run by test_gradient_invariance through torchrun: gradients of every loss term from verl's own FSDP2 engine.
+"""Run by test_gradient_invariance on several ranks: gradients of every loss term from verl's own FSDP2 engine.
 
     torchrun --nproc_per_node=R gradient_worker.py MODEL OUT.pt
 Every rank holds its share of the same eight sequences; for every loss term and micro-batch size the gradient of the

@@ -1,4 +1,4 @@
-"""Run by test_head.py through torchrun: gradients of verl's FSDP2 engine, and the arrays over the vocabulary they take.
+"""Run by test_head.py on several ranks: gradients of verl's FSDP2 engine, and the arrays over the vocabulary they take.
 
     torchrun --nproc_per_node=R head_worker.py OUT.pt MODEL ...
 For every model with the plain and with the fused head, and for every loss: the gradient of the same rows, shared out

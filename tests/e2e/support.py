@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,6 +22,8 @@ from recipes.experiment import Experiment
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
 from recipes.run_dir import RunDir, read_metrics
+from recipes.verl_plugin.warm_client import SHARED
+from recipes.verl_plugin.warm_client import command as warm_command
 from recipes.watch.processes import processes_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,18 +86,27 @@ def run(
     return done
 
 
-def torchrun(worker: str, *arguments: str | Path, ranks: int = 1, env: Mapping[str, str]) -> None:
-    """tests/e2e/`worker` on gloo ranks, with `env` on top of this process's; fails the test with its output."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
-    done = subprocess.run(
-        [sys.executable, *launcher, str(ROOT / "tests/e2e" / worker), *map(str, arguments)],
-        env={**os.environ, **env},
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+def ranks_of(worker: str, *arguments: str | Path, ranks: int = 1, env: Mapping[str, str]) -> None:
+    """tests/e2e/`worker` on gloo ranks, as torchrun starts them but from the session's warm server, with `env` on top
+    of this process's; fails the test with its output."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meet = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    shared = {"WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks), "OMP_NUM_THREADS": "1", **meet}
+    command = [*warm_command(os.environ[SHARED]), str(ROOT / "tests/e2e" / worker), *map(str, arguments)]
+    started = [
+        subprocess.Popen(
+            command,
+            env={**os.environ, **shared, **env, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=ROOT,
+        )
+        for rank in range(ranks)
+    ]
+    said = [process.communicate()[0] for process in started]
+    assert [process.returncode for process in started] == [0] * ranks, "\n".join(each[-3000:] for each in said)
 
 
 def small_countdown(folder: Path) -> Path:

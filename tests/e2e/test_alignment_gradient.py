@@ -14,8 +14,10 @@ import torch
 
 from recipes.run_dir import RunDir, complete_checkpoints, read_metrics
 from recipes.trl_plugin.plan import TrainingPlan, write_plan
+from recipes.verl_plugin.warm_client import SHARED
+from recipes.verl_plugin.warm_client import command as warm_command
 from tests.alignment_checks import BATCH, plan
-from tests.e2e.support import EMBEDDED, ROOT, tiny_model, torchrun
+from tests.e2e.support import EMBEDDED, ROOT, ranks_of, tiny_model
 
 pytestmark = pytest.mark.e2e
 
@@ -38,7 +40,7 @@ def gradients(folder: Path) -> dict[int, dict]:
     found = {}
     for ranks in (1, 2):
         out = folder / f"{ranks}.pt"
-        torchrun("alignment_worker.py", folder / "model", folder, out, ranks=ranks, env=QUIET)
+        ranks_of("alignment_worker.py", folder / "model", folder, out, ranks=ranks, env=QUIET)
         found[ranks] = torch.load(out)
     return found
 
@@ -138,16 +140,16 @@ RUNS: dict[str, dict[str, Any]] = {
 STEPS = 6
 
 
-def start(settings: TrainingPlan) -> subprocess.Popen[str]:
+def start(settings: TrainingPlan, *python: str) -> subprocess.Popen[str]:
     folder = Path(settings.run_dir)
     write_plan(settings, folder)
     with (folder / "log.txt").open("a") as log:
-        command = [sys.executable, "-m", "recipes.trl_plugin.main", str(folder)]
+        command = [*(python or [sys.executable]), "-m", "recipes.trl_plugin.main", str(folder)]
         return subprocess.Popen(command, env={**os.environ, **QUIET}, stdout=log, stderr=log, text=True, cwd=ROOT)
 
 
 def finish(settings: TrainingPlan) -> None:
-    done = start(settings)
+    done = start(settings, *warm_command(os.environ[SHARED]))
     assert done.wait(600) == 0, (Path(settings.run_dir) / "log.txt").read_text()[-3000:]
 
 

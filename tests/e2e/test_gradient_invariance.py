@@ -7,7 +7,7 @@ import torch
 
 from recipes.run_dir import RunDir
 from recipes.verl_plugin.environment import environment
-from tests.e2e.support import tiny_experiment, tiny_model, torchrun
+from tests.e2e.support import ranks_of, tiny_experiment, tiny_model
 
 pytestmark = pytest.mark.e2e
 
@@ -22,7 +22,7 @@ def gradients(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict]:
     for ranks in (1, 2):
         out = folder / f"{ranks}.pt"
         env = environment(tiny_experiment(model=str(model)), RunDir(folder))
-        torchrun("gradient_worker.py", model, out, ranks=ranks, env=env)
+        ranks_of("gradient_worker.py", model, out, ranks=ranks, env=env)
         found[ranks] = torch.load(out)
     return found
 

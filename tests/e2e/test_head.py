@@ -11,7 +11,7 @@ import torch
 
 from recipes.run_dir import RunDir
 from recipes.verl_plugin.environment import environment
-from tests.e2e.support import tiny_experiment, tiny_model, torchrun
+from tests.e2e.support import ranks_of, tiny_experiment, tiny_model
 
 pytestmark = pytest.mark.e2e
 
@@ -27,7 +27,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[tuple[str,
     for ranks in RANKS:
         out = folder / f"{ranks}.pt"
         env = environment(tiny_experiment(model=str(models[0])), RunDir(folder))
-        torchrun("head_worker.py", out, *models, ranks=ranks, env=env)
+        ranks_of("head_worker.py", out, *models, ranks=ranks, env=env)
         results[ranks] = torch.load(out)
     return results
 
