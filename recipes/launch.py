@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -164,7 +165,7 @@ def _attempt(run: RunDir, files: DataFiles, number: int, stall_minutes: float, e
 
 
 def refuse_missing_devices(experiment: Experiment) -> None:
-    """Raise ExperimentError for more GPUs than this machine shows; other nodes' cannot be seen from here."""
+    """Raise ExperimentError for more GPUs than this machine shows; those of a cluster cannot be seen from here."""
     if lacking := _lacking(experiment):
         raise ExperimentError(
             f"--n_gpu {experiment.n_gpu}: {lacking}; give fewer, or a profile of this machine (--profile)"
@@ -172,7 +173,8 @@ def refuse_missing_devices(experiment: Experiment) -> None:
 
 
 def _lacking(experiment: Experiment) -> str:
-    there = gpu_count() if experiment.device == "cuda" and experiment.nnodes == 1 else experiment.n_gpu
+    elsewhere = experiment.device != "cuda" or experiment.nnodes > 1 or "RAY_ADDRESS" in os.environ
+    there = experiment.n_gpu if elsewhere else gpu_count()
     return f"this machine shows {there} GPUs" if there < experiment.n_gpu else ""
 
 

@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 
 from recipes.algorithms import algorithms
+from recipes.experiment import ExperimentError
 from recipes.flags import catalogue
+from recipes.launch import refuse_missing_devices
 from recipes.place import OF_THE_REPOSITORY
+from recipes.profiles import PROFILES
+from recipes.resolve import build_experiment
 from recipes.settings import Setting
 from run import main
 from tests.front_checks import ROOT
@@ -149,6 +153,15 @@ def test_devices_that_are_not_here_are_refused_at_the_start_alone(
     assert main(words) == 2
     assert "this machine shows 0 GPUs; give fewer, or a profile of this machine" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_the_devices_of_a_cluster_are_not_counted_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    many = build_experiment({"model": "Qwen/Qwen2.5-0.5B"}, PROFILES["h100x2"])
+    with pytest.raises(ExperimentError, match="this machine shows 0 GPUs"):
+        refuse_missing_devices(many)
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    refuse_missing_devices(many)
 
 
 def test_every_folder_of_the_repository_is_known() -> None:
