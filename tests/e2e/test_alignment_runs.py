@@ -54,7 +54,7 @@ def test_a_finished_pipeline_does_nothing_again(pipeline: Path, answers: Path) -
     assert (pipeline / "2-una/metrics.jsonl").read_bytes() == before
 
 
-def test_una_online_on_a_users_file_with_a_users_graded_reward(tmp_path: Path) -> None:
+def test_una_online_on_a_users_file_with_a_users_graded_reward(tmp_path: Path, serve: dict[str, str]) -> None:
     """Regression of the implicit reward without a critic; file, question and prompt style are the user's."""
     rows = [{"question": f"Say {n}.", "solution": f"The number is {n}.", "answer": str(n)} for n in range(60)]
     file = write_jsonl(tmp_path / "mine.jsonl", rows)
@@ -65,7 +65,7 @@ def test_una_online_on_a_users_file_with_a_users_graded_reward(tmp_path: Path) -
     refused = run(tmp_path / "no", "--algo", "una_online", *flags, "--reward", f"{tmp_path}/exact.py:mine", check=False)
     assert refused.returncode == 2
     assert "does not accept the data's own solutions" in refused.stderr
-    run(tmp_path / "run", "--algo", "una_online", *flags, "--reward", f"{tmp_path}/graded.py:mine")
+    run(tmp_path / "run", "--algo", "una_online", *flags, "--reward", f"{tmp_path}/graded.py:mine", env=serve)
     found = metrics(tmp_path / "run")
     assert sorted(found) == [0, 1, 2]
     # The policy is the reference before its first update: (sigmoid(0) - 3/4)^2 for every rollout.

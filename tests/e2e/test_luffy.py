@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from recipes.algorithms.luffy import shape
 from tests.e2e.support import EMBEDDED, metrics, rollouts, run, small_countdown
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.extended]
 
 N = 3
 FLAGS = ("--algo", "luffy", "--T", "3", "--seed", "5", "--n_rollout", str(N), "--n_gpu", "2")

@@ -18,11 +18,11 @@ BATCH = 16
 
 
 @pytest.fixture(scope="module")
-def chained(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> Path:
+def chained(tmp_path_factory: pytest.TempPathFactory, small_data: Path, serve: dict[str, str]) -> Path:
     """Supervised fine-tuning for one epoch (4 steps), then two reinforcement steps."""
     out = tmp_path_factory.mktemp("sft_rft") / "run"
     flags = ("--sft_epochs", "1", "--batch_size", str(BATCH), "--T", "2", "--test_freq", "2")
-    run(out, "--algo", "sft_rft", "--data", str(small_data), *flags)
+    run(out, "--algo", "sft_rft", "--data", str(small_data), *flags, env=serve)
     return out
 
 
