@@ -90,8 +90,9 @@ def sft_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str)
     overrides = stage_overrides(experiment).get(SUPERVISED, ())
     module = ["-m", "recipes.verl_plugin.sft_main", str(run.path), *overrides]
     command = [*torchrun, *module] if experiment.n_gpu > 1 else module
+    name = experiment.algorithm.name if experiment.stages == ("sft",) else "sft"
     return Stage(
-        f"sft on {Path(experiment.data).name}",
+        f"{name} on {Path(experiment.data).name}",
         run,
         command,
         sft_steps(experiment, files),

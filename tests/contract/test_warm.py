@@ -33,20 +33,17 @@ sys.exit(7)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def folder() -> Iterator[Path]:
     """A folder with a script and a running server."""
-    place = tmp_path_factory.mktemp("warm")
+    # Not pytest's, whose name is too long for a socket.
+    place = Path(tempfile.mkdtemp(prefix="uft-", dir="/tmp"))
     (place / "script.py").write_text(SCRIPT)
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "VLLM_LOGGING_LEVEL": "ERROR", "CUDA_VISIBLE_DEVICES": "-1"}
-    server = subprocess.Popen([sys.executable, "-m", "recipes.verl_plugin.warm", socket_of(place)], env=env, cwd=ROOT)
-    until = time.time() + 120
-    while not os.path.exists(socket_of(place)):
-        assert time.time() < until
-        assert server.poll() is None
-        time.sleep(0.1)
-    yield place
-    server.kill()
-    server.wait()
+    quiet = {"PYTHONPATH": str(ROOT), "VLLM_LOGGING_LEVEL": "ERROR", "CUDA_VISIBLE_DEVICES": "-1"}
+    with shared_server(place, quiet) as path:
+        assert os.environ[SHARED] == path
+        yield place
+    assert SHARED not in os.environ
+    shutil.rmtree(place)
 
 
 def as_ray_does(folder: Path, *arguments: str) -> list[str]:
@@ -92,42 +89,35 @@ def test_a_worker_shows_the_title_it_gives_itself(folder: Path) -> None:
     client.wait(10)
 
 
-def test_a_shared_servers_workers_have_their_own_runs_mark_and_end_codes(tmp_path: Path) -> None:
-    short = Path(tempfile.mkdtemp(prefix="uft-", dir="/tmp"))
-    runs = [tmp_path / "a", tmp_path / "b"]
-    (tmp_path / "script.py").write_text(SCRIPT)
-    with shared_server(short, {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1"}) as path:
-        assert os.environ[SHARED] == path
-        clients = [
-            subprocess.Popen(
-                [*command(path), str(tmp_path / "script.py"), "wait"],
-                env={**os.environ, "MINE": "", **marked_environment(run)},
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            for run in runs
-        ]
-        workers = []
-        for client, run in zip(clients, runs, strict=True):
-            assert client.stdout is not None
-            client.stdout.readline()
-            workers.append(int(client.stdout.readline()))
-            assert {each.pid for each in processes_of(run)} == {client.pid, workers[-1]}
-        os.kill(workers[0], signal.SIGTERM)
-        assert clients[0].wait(10) == -signal.SIGTERM
-        done = subprocess.run(
-            [*command(path), "-m", "this"], capture_output=True, text=True, check=False, env=os.environ
+def test_workers_have_their_own_runs_mark_and_end_codes(folder: Path, tmp_path: Path) -> None:
+    path = socket_of(folder)
+    clients = [
+        subprocess.Popen(
+            [*command(path), str(folder / "script.py"), "wait"],
+            env={**os.environ, "MINE": "", **marked_environment(tmp_path / run)},
+            stdout=subprocess.PIPE,
+            text=True,
         )
-        assert (done.returncode, done.stdout[:20]) == (0, "The Zen of Python, b")
-        failing = subprocess.run([*command(path), "-m", "no_such_module"], capture_output=True, text=True, check=False)
-        assert (failing.returncode, "No module named no_such_module" in failing.stderr) == (1, True)
-        os.kill(workers[1], signal.SIGKILL)
-        clients[1].wait(10)
-    assert SHARED not in os.environ
-    shutil.rmtree(short)
+        for run in "ab"
+    ]
+    workers = []
+    for client, run in zip(clients, "ab", strict=True):
+        assert client.stdout is not None
+        client.stdout.readline()
+        workers.append(int(client.stdout.readline()))
+        assert {each.pid for each in processes_of(tmp_path / run)} == {client.pid, workers[-1]}
+    os.kill(workers[0], signal.SIGTERM)
+    assert clients[0].wait(10) == -signal.SIGTERM
+    done = subprocess.run([*command(path), "-m", "this"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout[:20]) == (0, "The Zen of Python, b")
+    failing = subprocess.run([*command(path), "-m", "no_such_module"], capture_output=True, text=True, check=False)
+    assert (failing.returncode, "No module named no_such_module" in failing.stderr) == (1, True)
+    os.kill(workers[1], signal.SIGKILL)
+    clients[1].wait(10)
 
 
-def test_without_a_server_the_client_becomes_the_worker(tmp_path: Path) -> None:
+def test_without_a_server_the_client_becomes_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(SHARED, raising=False)
     (tmp_path / "script.py").write_text("import sys; print(sys.argv[1:]); sys.exit(3)")
     done = subprocess.run(as_ray_does(tmp_path, "alone"), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (3, "['alone']\n")

@@ -94,6 +94,7 @@ def test_stages_run_in_order_and_each_starts_from_the_last(folder: Path, tmp_pat
 
     assert titles("uft") == ["uft on countdown"]
     assert titles("sft") == ["evaluating the base model", "sft on countdown", "evaluating the trained model"]
+    assert titles("dft") == ["evaluating the base model", "dft on countdown", "evaluating the trained model"]
     assert titles("sft_rft") == ["evaluating the base model", "sft on countdown", "sft_rft on countdown"]
 
 
