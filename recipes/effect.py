@@ -27,6 +27,16 @@ def without_effect(flags: Mapping[str, Any], experiment: Experiment) -> list[str
     return [name for name in given if not _SETTINGS[name].applies(experiment.algorithm, experiment.stages)]
 
 
+def with_effect(flags: Mapping[str, Any], experiment: Experiment) -> dict[str, Any]:
+    """The flags of one of several runs, those without effect on it not given (None).
+
+    Where two name one setting of it, the shorter one is meant for the others.
+    """
+    supervised = experiment.stages == ("sft",)
+    twice = [short for short, long in SAME_FOR_SFT if supervised and None not in (flags.get(short), flags.get(long))]
+    return {**flags, **dict.fromkeys([*without_effect(flags, experiment), *twice])}
+
+
 def foreign(flags: Mapping[str, Any], algo: str | None, data: str | None) -> list[str]:
     """The flags that were given and are options of other algorithms, or of other tasks, than these (None: the usual).
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from recipes.effect import refuse_without_effect
+from recipes.effect import refuse_without_effect, with_effect
 from recipes.experiment import Experiment, ExperimentError, read_experiment
 from recipes.flags import catalogue
 from recipes.front import plan_training, spread
@@ -117,7 +117,12 @@ def experiment_of(flags: Mapping[str, Any]) -> Experiment:
 
 
 def planned(folder: Path, flags: Mapping[str, Any], name: str | None = None) -> Planned:
-    """The run that these flags mean, in a folder below `folder`; ExperimentError for one that cannot work."""
+    """The run that these flags mean, in a folder below `folder`; ExperimentError for one that cannot work.
+
+    It is given those that have an effect on its algorithm: others are there for other runs, and by itself it would
+    refuse them.
+    """
+    flags = with_effect(flags, experiment_of(flags))
     run_flags = {name: value for name, value in flags.items() if value is not None}
     experiment = experiment_of(flags)
     name = name or f"{experiment.algorithm.name}-{Path(experiment.data).name}-s{experiment.seed}"

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 import run
+from recipes.effect import refuse_without_effect
 from recipes.experiment import Experiment, ExperimentError
 from recipes.front import plan_training
 from recipes.gpu_hours import gpu_hours
@@ -38,6 +39,7 @@ def test_every_command_parses_and_means_the_listed_run(table: str) -> None:
         own = each.planned.arguments()
         _, experiment = plan_training(flags(*own))
         assert experiment == each.planned.experiment
+        refuse_without_effect(each.planned.flags, [experiment])
         assert experiment.device == "cuda"
 
 

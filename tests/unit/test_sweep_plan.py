@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 import run
+from recipes.effect import refuse_without_effect
 from recipes.experiment import Experiment, ExperimentError
 from recipes.front import plan_training
 from recipes.profiles import PROFILES
@@ -101,6 +102,16 @@ def test_options_of_one_algorithm_or_task_go_to_its_runs(
     without = {line.split("--out ")[1].split("/")[-1] for line in commands if words[2] not in line}
     assert len(commands) > len(wanting)
     assert without == wanting
+
+
+def test_no_run_is_given_what_it_would_refuse() -> None:
+    """T_hint of one algorithm's schedule, in a sweep over others too."""
+    words = ("--algo", "rft,uft,sft,sft_rft,uft_adaptive", "--T", "9", "--T_hint", "3", "--n_rollout", "2")
+    _, plan = planned_sweep(flags(*words))
+    for each in plan:
+        refuse_without_effect(each.flags, [each.experiment])
+    assert [each.experiment.algo for each in plan if "T_hint" in each.flags] == ["uft"]
+    assert [each.experiment.algo for each in plan if "n_rollout" not in each.flags] == ["sft"]
 
 
 @pytest.mark.parametrize(
