@@ -4,10 +4,9 @@ import pytest
 
 from reward_fns.audit import answers, audit, describe, rows
 
-pytestmark = pytest.mark.contract
+pytestmark = [pytest.mark.contract, pytest.mark.extended]
 
 
-@pytest.mark.extended
 def test_prime_math_executes_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """CVE-2026-6878. When a new verl makes this fail: docs/rewards.md says so too, and recipes/verl_scorers.py."""
     monkeypatch.setattr(answers, "ENDLESS", {})

@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.support import ROOT, metrics
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.extended]
 
 
 def test_two_runs_at_a_time_finish_and_are_not_made_again(small_data: Path, tmp_path: Path) -> None:
