@@ -225,9 +225,10 @@ def _finish(experiment: Experiment, run: RunDir, files: DataFiles) -> None:
         problems = files.n_test if experiment.val_size < 0 else min(experiment.val_size, files.n_test)
         if answers.exists():
             # verl leaves out problems with long prompts.
-            problems = len(answers.read_bytes().splitlines())
+            problems = len(answers.read_bytes().splitlines()) // max(1, experiment.val_samples)
+        how = f"{experiment.val_samples} sampled answers each" if experiment.val_samples else "greedy"
         lines.append(
-            f"accuracy       {before:.1%} before, {accuracy[-1][1]:.1%} after  ({problems} problems, greedy; the "
+            f"accuracy       {before:.1%} before, {accuracy[-1][1]:.1%} after  ({problems} problems, {how}; the "
             f"highest of {len(accuracy)} validations on them is {best[1]:.1%} at step {best[0]})"
         )
     lines.append(f"time           {spent['seconds'] / 60:.1f} min")

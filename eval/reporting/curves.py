@@ -76,9 +76,15 @@ def draw_accuracy(axes: Any, panel: Panel) -> dict[str, Any]:
         _mark(axes, entry, colour(algo), last_step, number)
     if published:
         handles["published"] = Line2D([], [], color=BASE_COLOUR, **_DIAMOND)
-    axes.set(xlabel="reinforcement step", ylabel="accuracy, greedy, no hint", ylim=(0, None))
+    axes.set(xlabel="reinforcement step", ylabel=f"accuracy, {how_drawn(panel.groups)}, no hint", ylim=(0, None))
     axes.set_xlim(0, (last_step or 1) * (1.06 if published else 1.01))
     return handles
+
+
+def how_drawn(groups: Sequence[Group]) -> str:
+    """How the answers of validations were drawn: "greedy", "sampled", or "greedy or sampled" where runs differ."""
+    sampled = {bool(run.settings.get("val_samples")) for group in groups for run in group.runs}
+    return " or ".join(word for word, kind in (("greedy", False), ("sampled", True)) if kind in sampled)
 
 
 def final(run: Run) -> list[Published]:

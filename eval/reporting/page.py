@@ -40,10 +40,10 @@ pre { margin: .3rem 0; white-space: pre-wrap; overflow-wrap: anywhere; font: .84
 
 _READING = (
     "<b>before</b> is the base model, <b>last</b> the last validation: no step is picked by accuracy. Accuracies are "
-    "greedy and without hints. With several seeds: the mean, and the lowest to the highest. <b>95 %</b> is over seeds "
-    "(Student's t with <b>df</b> degrees of freedom) and problems; with one seed it is over problems only and says "
-    "nothing about how another seed would do. Minutes include start-up; peak memory is of all processes together, not "
-    "of a GPU."
+    "without hints, and greedy where a run's --val_samples is 0. With several seeds: the mean, and the lowest to the "
+    "highest. <b>95 %</b> is over seeds (Student's t with <b>df</b> degrees of freedom) and problems; with one seed it "
+    "is over problems only and says nothing about how another seed would do. Minutes include start-up; peak memory is "
+    "of all processes together, not of a GPU."
 )
 _SIMULATED = " Simulated, that interval misses the true accuracy in {}, where 5 % is nominal (results/false_positives)."
 

@@ -11,7 +11,7 @@ import pytest
 
 from eval.report import main, report
 from eval.reporting.cells import Table, html, markdown, text
-from eval.reporting.curves import draw_accuracy, draw_curves, draw_seeds
+from eval.reporting.curves import draw_accuracy, draw_curves, draw_seeds, how_drawn
 from eval.reporting.groups import panels
 from eval.reporting.read_runs import find_runs, load
 from eval.reporting.samples import first_middle_last, samples_of
@@ -266,3 +266,11 @@ def test_command_names_what_it_left_out(
     with pytest.raises(SystemExit, match="no run to report on"):
         main()
     assert not (tmp_path / "none").exists()
+
+
+def test_the_axis_says_how_answers_were_drawn(tmp_path: Path) -> None:
+    write_run(tmp_path / "a/uft", settings_of("uft"), [2, 4])
+    write_run(tmp_path / "b/uft", {**settings_of("uft"), "val_samples": 4}, [2, 4])
+    said = [how_drawn(panels(find_runs([tmp_path / name])[0])[0].groups) for name in ("a", "b")]
+    both = [group for name in ("a", "b") for group in panels(find_runs([tmp_path / name])[0])[0].groups]
+    assert [*said, how_drawn(both)] == ["greedy", "sampled", "greedy or sampled"]
