@@ -1,7 +1,7 @@
 """Refuses a user's algorithm that cannot work: its fields when its file is loaded, its draws when a run is resolved.
 
 Imports no torch. What needs it, `weigh` and the other hooks of scored rollouts, is tried where a run begins
-(recipes/verl_plugin/trial.py).
+(recipes/losses/trial.py).
 """
 
 import inspect

@@ -38,7 +38,7 @@ _MEANING = {
     "timeout": "were not scored because the verifier ran into its limit of time or memory",
     "parse_fail": "held no answer that the reward could read",
 }
-_MEND = {
+_FIX = {
     "reward_error": "Look at `pred`: it holds the error. Fix the reward or the rows' ground truth.",
     "timeout": "Give the verifier more with REWARD_SECONDS and REWARD_MEMORY_MB, or raise --max_timeout_rate.",
     "parse_fail": "Does --prompt_style fit the model, and --max_response_length leave room for the answer? "
@@ -59,7 +59,7 @@ def failure(key: str, rate: float, step: int, rows: list[dict[str, Any]], where:
         for number, row in enumerate(shown, 1)
     )
     return RewardFailure(
-        f"{rate:.0%} of the answers of step {step} {_MEANING[key]} (limit --max_{key}_rate). {_MEND[key]}\n"
+        f"{rate:.0%} of the answers of step {step} {_MEANING[key]} (limit --max_{key}_rate). {_FIX[key]}\n"
         f"{examples}\n  more in {where}"
     )
 
@@ -71,7 +71,7 @@ def nothing_scored(step: int, reports: Sequence[Mapping[str, Any]]) -> str:
         reports: what the reward function said of each answer.
     """
     counted = {key: sum(bool(report.get(key)) for report in reports) for key in ("reward_error", "timeout")}
-    causes = [f"{count} {_MEANING[key]}. {_MEND[key]}" for key, count in counted.items() if count]
+    causes = [f"{count} {_MEANING[key]}. {_FIX[key]}" for key, count in counted.items() if count]
     told = next((f"  pred {report['pred']!r}" for report in reports if report.get("pred")), "")
     return "\n".join([f"no answer of step {step} could be scored: {' '.join(causes)}", *([told] if told else [])])
 
