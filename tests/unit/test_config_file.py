@@ -17,11 +17,13 @@ from tests.front_checks import ROOT, experiment, small_folder
 
 
 @pytest.fixture
-def dry(capsys: pytest.CaptureFixture[str]) -> Any:
+def dry(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
     """(exit code, output, errors) of a dry run on the CPU profile."""
 
-    def run(*arguments: str) -> tuple[int, str, str]:
-        code = main([*arguments, "--profile", "cpu", "--dry_run"])
+    def run(*arguments: str, sweep: bool = False) -> tuple[int, str, str]:
+        # Not the default folder: whoever runs the tests may have a run there. (A sweep takes no --out.)
+        out = [] if sweep else ["--out", str(tmp_path / "out")]
+        code = main([*arguments, "--profile", "cpu", *out, "--dry_run"])
         said = capsys.readouterr()
         return code, said.out, said.err
 
@@ -147,7 +149,7 @@ def test_what_is_no_file_of_text_is_refused(tmp_path: Path, dry: Any) -> None:
 
 def test_values_that_look_like_others_are_read_as_the_flag_reads_them(tmp_path: Path, dry: Any) -> None:
     given = file(tmp_path, sweep=True, seeds=[1, 2], idx=3, visible_devices=0, dry_run=True, allow_overlap=False)
-    code, said, _ = dry("--config", given)
+    code, said, _ = dry("--config", given, sweep=True)
     assert code == 0
     assert "uft-countdown-s2" in said
     assert "-3/uft-countdown-s1" in said

@@ -25,7 +25,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_default_run_needs_no_working_folder(tmp_path: Path) -> None:
-    done = front_door("--profile", "cpu", "--algo", "uft", "--data", "countdown", "--dry_run", "full", cwd=tmp_path)
+    flags = ("--algo", "uft", "--data", "countdown", "--out", "run", "--dry_run", "full")
+    done = front_door("--profile", "cpu", *flags, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert str(ROOT / "models/tiny-countdown") in done.stdout
     assert find_model("models/tiny-countdown") == "models/tiny-countdown"  # from here

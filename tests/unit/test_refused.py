@@ -188,9 +188,9 @@ def test_a_text_that_names_nothing_is_refused(setting: Setting, value: str, caps
     assert said.count("\n") == 1
 
 
-def test_no_visible_device_is_a_value(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_visible_device_is_a_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
-    assert main(["--visible-devices", "", "--dry_run", "--profile", "cpu"]) == 0
+    assert main(["--visible-devices", "", "--dry_run", "--profile", "cpu", "--out", str(tmp_path / "run")]) == 0
     assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
 
 
