@@ -4,9 +4,13 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import run
 from data_prep import countdown
 from recipes.experiment import Experiment, to_yaml
 from recipes.launch import SPENT
@@ -19,9 +23,40 @@ EXAMPLES = ROOT / "examples/custom"
 
 
 def front_door(*flags: str, cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
-    """run.py with these flags and variables."""
-    command = [sys.executable, str(ROOT / "run.py"), *flags]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env={**os.environ, **env})
+    """run.py with these flags and variables, in a fork.
+
+    A program of its own is `subprocess.run([sys.executable, "run.py", ...])`; it imports for a second or more.
+    """
+
+    def start() -> int:
+        os.chdir(cwd)
+        os.environ.update(env)
+        return run.main(list(flags))
+
+    return forked(start)
+
+
+def forked(start: Callable[[], int]) -> subprocess.CompletedProcess[str]:
+    """`start` and its exit code in a fork of this process: what it imports is there, and nothing here changes."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        pid = os.fork()
+        if pid == 0:
+            code = 70
+            try:
+                sys.stdout, sys.stderr = out, err
+                code = start()
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else 1
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                out.flush()
+                err.flush()
+                os._exit(code)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess([], code, out.read(), err.read())
 
 
 def small_folder(folder: Path) -> Path:

@@ -1,9 +1,4 @@
-"""Log-probabilities in blocks against verl's, row by row: values, gradients, and that verl uses them."""
-
-import inspect
-import os
-import subprocess
-import sys
+"""Log-probabilities in blocks against verl's, row by row (that verl uses them: test_verl_hooks.py)."""
 
 import pytest
 import torch
@@ -34,14 +29,3 @@ def test_values_and_gradients_are_verls(
         found.append((value, logits.grad))
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other)
-
-
-def test_verl_uses_them_in_every_process_of_a_run() -> None:
-    """In a process of its own: what is replaced stays replaced."""
-    from verl.utils import torch_functional
-
-    assert "logprobs_from_logits_v2(logits, labels)" in inspect.getsource(torch_functional.logprobs_from_logits)
-    code = "import verl.utils.torch_functional as f; print(f.logprobs_from_logits_v2.__module__)"
-    environment = os.environ | {"VERL_USE_EXTERNAL_MODULES": "recipes.verl_plugin.external", "UFT_SEED": "0"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
-    assert done.stdout.strip().endswith("recipes.verl_plugin.log_probs"), done.stderr[-2000:]

@@ -1,7 +1,5 @@
 """verl overrides after -- reach every stage that knows them, and are refused by name where none does."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +10,15 @@ from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
 from recipes.stages import stage_overrides
 from recipes.verl_plugin.verl_config import REINFORCEMENT, SUPERVISED
+from tests.front_checks import front_door
 
 pytestmark = pytest.mark.contract
 
-ROOT = Path(__file__).resolve().parents[2]
 DECAY, CLIP, FREQUENCY = "optim.weight_decay=0.5", "actor_rollout_ref.actor.clip_ratio_c=9", "trainer.test_freq=9"
 
 
 def experiment(algo: str, *overrides: str, **flags: Any) -> Experiment:
     return build_experiment({"algo": algo, "overrides": overrides, **flags}, PROFILES["cpu"])
-
-
-def front_door(*flags: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "run.py"), "--profile", "cpu", *flags]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_each_stage_gets_what_its_configuration_knows() -> None:
@@ -65,14 +58,14 @@ def test_stages_that_train_on_trl_take_none(algo: str) -> None:
     ],
 )
 def test_the_front_door_refuses_in_one_line(flags: tuple[str, ...], named: str) -> None:
-    done = front_door("--dry_run", *flags)
+    done = front_door("--profile", "cpu", "--dry_run", *flags)
     assert done.returncode == 2
     assert done.stderr.strip().count("\n") == 0
     assert named in done.stderr
 
 
 def test_the_command_of_a_supervised_stage_has_its_overrides() -> None:
-    done = front_door("--dry_run", "full", "--algo", "sft_rft", "--", DECAY, CLIP)
+    done = front_door("--profile", "cpu", "--dry_run", "full", "--algo", "sft_rft", "--", DECAY, CLIP)
     assert done.returncode == 0, done.stderr
     commands = {line.split()[-2].rpartition(".")[2]: line for line in done.stdout.splitlines() if " -m recipes" in line}
     supervised = next(line for line in commands.values() if "sft_main" in line)
@@ -125,11 +118,11 @@ def test_values_that_a_setting_cannot_take_are_refused_in_one_line(override: str
     ids=lambda flags: flags[1],
 )
 def test_of_several_runs_those_that_know_an_override_get_it(several: tuple[str, ...], tmp_path: Path) -> None:
-    profile = ("--profile", "h100x8") if several[0] == "--reproduce" else ()
+    profile = "h100x8" if several[0] == "--reproduce" else "cpu"
     if several[0] == "--reproduce":
         several = ("--reproduce", "uft_table", "--algo", "sft,rft", "--data", "countdown")
     how = "full" if several[0] == "--pipeline" else "short"
-    flags = (*several, *profile, "--out", str(tmp_path / "out"), "--dry_run", how)
+    flags = (*several, "--profile", profile, "--out", str(tmp_path / "out"), "--dry_run", how)
     done = front_door(*flags, "--", CLIP)
     assert done.returncode == 0, done.stderr
     commands = [line for line in done.stdout.splitlines() if "verl_plugin.main" in line or "run.py --" in line]

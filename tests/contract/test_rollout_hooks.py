@@ -3,34 +3,31 @@
 import asyncio
 import inspect
 import pickle
-import subprocess
-import sys
+from importlib.metadata import version
 from typing import Any
 
 import pytest
+import torch
 
+from recipes.hints.schedule import sampling_seed
 from tests.contract.test_verl_hooks import expect_parameters
 
 pytestmark = pytest.mark.contract
 
 
 def test_the_engine_is_asked_for_one_output_of_token_ids() -> None:
-    """In a process of its own: vLLM takes seconds to import and changes logging."""
     from verl.workers.rollout.vllm_rollout.vllm_async_server import vLLMHttpServer
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
 
     from recipes.verl_plugin.agent_loop import TOKENS_AT_THE_END
 
     source = inspect.getsource(vLLMHttpServer.generate)
     assert "SamplingParams(max_tokens=max_tokens, **sampling_params)" in source, "fix agent_loop.py"
     assert ".text" not in source, "verl reads the text now: drop detokenize=False in agent_loop.py"
-    code = (
-        "import pickle, sys; from vllm import SamplingParams; from vllm.sampling_params import RequestOutputKind;"
-        "sent = pickle.loads(sys.stdin.buffer.read()); made = SamplingParams(max_tokens=3, **sent);"
-        "assert made.output_kind is RequestOutputKind.FINAL_ONLY and not made.detokenize; print('ok')"
-    )
-    sent = pickle.dumps(TOKENS_AT_THE_END)
-    done = subprocess.run([sys.executable, "-c", code], input=sent, capture_output=True, check=False)
-    assert done.stdout.strip().endswith(b"ok"), done.stderr[-2000:]
+    made = SamplingParams(max_tokens=3, **pickle.loads(pickle.dumps(TOKENS_AT_THE_END)))
+    assert made.output_kind is RequestOutputKind.FINAL_ONLY
+    assert not made.detokenize
 
 
 def test_the_worker_we_extend() -> None:
@@ -119,41 +116,35 @@ def test_one_engine_is_asked_for_once(engines: int, asked: int) -> None:
     assert balancer.asked == asked
 
 
-SAMPLING = """
-import torch
-from recipes.hints.schedule import sampling_seed
-from recipes.verl_plugin.vllm_cpu import _vllm_sample, sample_seeded
-from vllm.v1.sample.ops.topk_topp_sampler import TopKTopPSampler
-
-assert list(_vllm_sample.__code__.co_varnames[:5]) == ["self", "logits", "generators", "k", "p"]
-sampler = object.__new__(TopKTopPSampler)
-sampler.logprobs_mode, sampler.use_fp64_gumbel = "processed_logprobs", False
-rows = 20_000
-logits = torch.tensor([0.0, 1.0, 2.0, -1.0, -torch.inf]).repeat(rows, 1)
-
-def draw(k=None, start=0):
-    seeded = {row: torch.Generator().manual_seed(sampling_seed(1, start, str(row), 0)) for row in range(rows)}
-    return sample_seeded(sampler, logits.clone(), seeded, k, None)
-
-tokens, log_probs = draw()
-share = logits[0].softmax(0)[:4].double()
-counts = tokens.bincount(minlength=5).double()
-assert counts[4] == 0
-assert ((counts[:4] - rows * share) ** 2 / (rows * share)).sum() < 16.3  # chi-square, 3 degrees, p = .001
-assert torch.equal(log_probs, logits.log_softmax(-1))
-assert torch.equal(tokens, draw()[0]) and not torch.equal(tokens, draw(start=1)[0])
-top, log_probs = draw(k=torch.full((rows,), 2))
-assert set(top.tolist()) == {1, 2} and log_probs[0, 0] == -torch.inf
-mixed, _ = sample_seeded(sampler, logits[:9].clone(), {0: torch.Generator().manual_seed(0)}, None, None)
-assert mixed.shape == (9,)
-print("ok")
-"""
-
-
+@pytest.mark.skipif("cpu" not in version("vllm"), reason="this vLLM is not a CPU build")
 def test_the_cpu_sampler_draws_from_the_distribution_by_each_rows_own_seed() -> None:
-    from importlib.metadata import version
+    from vllm.v1.sample.ops.topk_topp_sampler import TopKTopPSampler
 
-    if "cpu" not in version("vllm"):
-        pytest.skip("this vLLM is not a CPU build")
-    done = subprocess.run([sys.executable, "-c", SAMPLING], capture_output=True, text=True, check=False)
-    assert done.stdout.strip().endswith("ok"), done.stderr[-2000:]
+    from recipes.verl_plugin.vllm_cpu import _vllm_sample, sample_seeded
+
+    assert list(_vllm_sample.__code__.co_varnames[:5]) == ["self", "logits", "generators", "k", "p"]
+    sampler = object.__new__(TopKTopPSampler)
+    sampler.logprobs_mode, sampler.use_fp64_gumbel = "processed_logprobs", False
+    rows = 20_000
+    logits = torch.tensor([0.0, 1.0, 2.0, -1.0, -torch.inf]).repeat(rows, 1)
+
+    def draw(k: torch.Tensor | None = None, start: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+        seeds = (sampling_seed(1, start, str(row), 0) for row in range(rows))
+        seeded = {row: torch.Generator().manual_seed(seed) for row, seed in enumerate(seeds)}
+        tokens, log_probs = sample_seeded(sampler, logits.clone(), seeded, k, None)
+        assert log_probs is not None
+        return tokens, log_probs
+
+    tokens, log_probs = draw()
+    share = logits[0].softmax(0)[:4].double()
+    counts = tokens.bincount(minlength=5).double()
+    assert counts[4] == 0
+    assert ((counts[:4] - rows * share) ** 2 / (rows * share)).sum() < 16.3  # chi-square, 3 degrees, p = .001
+    assert torch.equal(log_probs, logits.log_softmax(-1))
+    assert torch.equal(tokens, draw()[0])
+    assert not torch.equal(tokens, draw(start=1)[0])
+    top, log_probs = draw(k=torch.full((rows,), 2))
+    assert set(top.tolist()) == {1, 2}
+    assert log_probs[0, 0] == -torch.inf
+    mixed, _ = sample_seeded(sampler, logits[:9].clone(), {0: torch.Generator().manual_seed(0)}, None, None)
+    assert mixed.shape == (9,)

@@ -1,10 +1,19 @@
 """The places where recipes/verl_plugin holds on to verl and vLLM. A failure here names the file to fix."""
 
+import importlib.util
 import inspect
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
+
+from tests.contract.in_a_run import CHECKS, found
+from tests.front_checks import ROOT, forked
 
 pytestmark = pytest.mark.contract
 
@@ -147,22 +156,6 @@ def test_run_ppo_takes_our_task_runner() -> None:
     expect_parameters(run_ppo, "config, task_runner_class", "main.py")
 
 
-def test_the_cpu_platform_answers_all_that_verl_asks() -> None:
-    """In a process of its own: importing the platform changes verl for good."""
-    import subprocess
-    import sys
-
-    code = (
-        "from recipes.verl_plugin.platform_cpu import PlatformCPU; p = PlatformCPU();"
-        "assert p.device_name == 'cpu' and p.ray_resource_name() == 'GPU' and not p.is_ipc_supported();"
-        "free, total = p.device_module.mem_get_info(); assert 0 < free <= total;"
-        "import verl.workers.engine.fsdp.transformer_impl as t; from torch.distributed.fsdp import OffloadPolicy;"
-        "assert type(t.CPUOffloadPolicy(pin_memory=True)) is OffloadPolicy; print('ok')"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stdout.strip().endswith("ok"), done.stderr[-2000:]
-
-
 def test_vllm_lets_linear_weights_stay_loadable() -> None:
     from importlib.metadata import version
 
@@ -191,107 +184,43 @@ def test_two_runs_on_one_machine_do_not_share_the_socket_of_the_weights(monkeypa
         own_handle("ipc:///tmp/other.sock")
 
 
-def test_verl_finds_our_end_of_that_socket() -> None:
-    """In a process of its own: verl loads the module at import, as in a run."""
-    import os
-    import subprocess
-    import sys
+@pytest.fixture(scope="module", params=["at once", "late"])
+def in_a_run(request: pytest.FixtureRequest) -> dict[str, str]:
+    """What tests/contract/in_a_run.py finds, by check, where verl imports our modules, and where verl was there before.
 
-    code = (
-        "import verl; from verl.workers.rollout.base import get_rollout_class;"
-        "print(get_rollout_class('vllm', 'async').__qualname__)"
-    )
-    environment = os.environ | {"VERL_USE_EXTERNAL_MODULES": "recipes.verl_plugin.external"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
-    assert done.stdout.strip().endswith("RunServerAdapter"), done.stderr[-2000:]
+    The latter is so in a process that unpickles one of verl's classes first.
+    """
+
+    def late() -> int:
+        importlib.import_module("verl.trainer.sft_trainer")
+        assert "recipes.verl_plugin.external" not in sys.modules
+        os.environ["UFT_SEED"] = "3"
+        torch.set_num_threads(1)  # those of this process did not come along
+        importlib.import_module("recipes.verl_plugin.external")
+        print(json.dumps(found()))
+        return 0
+
+    if request.param == "late":
+        done = forked(late)
+    else:
+        command = [sys.executable, "-m", "tests.contract.in_a_run"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_a_critic_loads_without_flash_attention_and_its_head_from_the_seed() -> None:
-    """In a process of its own: what is registered stays registered."""
-    import importlib.util
-    import os
-    import subprocess
-    import sys
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_in_a_process_of_a_run(check: Callable[[], None], in_a_run: dict[str, str]) -> None:
+    if check.__name__.startswith("critic") and importlib.util.find_spec("flash_attn") is not None:
+        pytest.skip("flash-attention is installed: verl's own way is used")
+    assert not in_a_run[check.__name__]
 
+
+def test_what_those_checks_hold_on_to() -> None:
+    from verl.utils import torch_functional
+    from verl.utils.fsdp_utils import _select_fsdp2_wrap_targets
     from verl.utils.model import load_valuehead_model
 
     expect_parameters(load_valuehead_model, "local_path, torch_dtype, model_config, trust_remote_code", "external.py")
-    if importlib.util.find_spec("flash_attn") is not None:
-        pytest.skip("flash-attention is installed: verl's own way is used")
-    code = (
-        "import torch, verl.utils.model as m; from transformers import AutoConfig; p = 'models/tiny-countdown';"
-        "config = AutoConfig.from_pretrained(p); config.num_labels = 1;"
-        "first, second = [m.load_valuehead_model(p, torch.float32, config, False) for _ in range(2)];"
-        "assert torch.equal(first.score.weight, second.score.weight);"
-        "print(tuple(first(torch.tensor([[1, 2, 3]])).logits.shape))"
-    )
-    environment = os.environ | {"VERL_USE_EXTERNAL_MODULES": "recipes.verl_plugin.external", "UFT_SEED": "3"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
-    assert done.stdout.strip().endswith("(1, 3, 1)"), done.stderr[-2000:]
-
-
-UNITS = """
-import torch
-from peft import LoraConfig, get_peft_model
-from transformers import Qwen2Config, Qwen2ForCausalLM
-
-sizes = dict(vocab_size=16, hidden_size=8, intermediate_size=8, num_attention_heads=1, num_key_value_heads=1)
-
-def model(tied):
-    return Qwen2ForCausalLM(Qwen2Config(**sizes, num_hidden_layers=2, tie_word_embeddings=tied))
-
-with torch.device("meta"):
-    untied, tied = model(False), model(True)
-# What apply_fsdp2 calls, by whichever name the engine knows it.
-select = apply_fsdp2.__globals__["_select_fsdp2_wrap_targets"]
-assert "_select_fsdp2_wrap_targets" in apply_fsdp2.__code__.co_names
-
-def units(model):
-    chosen = select(model, ["Qwen2DecoderLayer"])
-    return [name for name, module in model.named_modules() if any(module is each for each in chosen)]
-
-layers = ["model.layers.0", "model.layers.1"]
-assert units(untied) == ["model.embed_tokens", *layers], units(untied)
-assert units(tied) == layers, units(tied)
-adapter = units(get_peft_model(untied, LoraConfig(target_modules="all-linear", modules_to_save=["lm_head"])))
-assert adapter == [f"base_model.model.{name}" for name in ("model.embed_tokens", *layers)], adapter
-print("ok")
-"""
-"""Expects `apply_fsdp2`."""
-
-
-def test_fsdp2_leaves_an_untied_head_to_the_root_module() -> None:
-    """As an SFT stage imports verl, in a process of its own: what is registered stays registered."""
-    import os
-    import subprocess
-    import sys
-
-    from verl.utils.fsdp_utils import _select_fsdp2_wrap_targets
-
     expect_parameters(_select_fsdp2_wrap_targets, "model, fsdp_transformer_layer_cls_to_wrap", "external.py")
-    code = (
-        "import verl.trainer.sft_trainer; from verl.workers.engine.fsdp.transformer_impl import apply_fsdp2\n" + UNITS
-    )
-    environment = os.environ | {"VERL_USE_EXTERNAL_MODULES": "recipes.verl_plugin.external"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
-    assert done.stdout.strip().endswith("ok"), done.stderr[-2000:]
-
-
-def test_our_hooks_reach_what_was_imported_before_them() -> None:
-    """A hook whose module is imported already runs at once, before the rest of external.py does."""
-    import os
-    import subprocess
-    import sys
-
-    code = (
-        "import sys, verl.utils.model, verl.utils.torch_functional; from verl.utils.fsdp_utils import apply_fsdp2;"
-        "assert 'recipes.verl_plugin.external' not in sys.modules;"
-        "import recipes.verl_plugin.external;"
-        "assert verl.utils.model.load_valuehead_model.__wrapped__;"
-        "assert verl.utils.torch_functional.logprobs_from_logits_v2.__module__ == 'recipes.verl_plugin.log_probs'\n"
-    )
-    environment = os.environ | {"VERL_USE_EXTERNAL_MODULES": "", "UFT_SEED": "3"}
-    done = subprocess.run(
-        [sys.executable, "-c", code + UNITS], capture_output=True, text=True, check=False, env=environment
-    )
-    assert done.stdout.strip().endswith("ok"), done.stderr[-2000:]
+    assert "logprobs_from_logits_v2(logits, labels)" in inspect.getsource(torch_functional.logprobs_from_logits)

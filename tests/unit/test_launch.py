@@ -1,7 +1,5 @@
 """The front door: what is printed without starting anything, who may use a folder, and the order of stages."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,8 +14,7 @@ from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
 from recipes.run_dir import RunDir, write_text
 from run import main
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.front_checks import ROOT, front_door
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +26,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def experiment(folder: Path, **flags: object) -> Experiment:
     return build_experiment({"data": str(folder), "batch_size": 8, **flags}, PROFILES["cpu"])
-
-
-def front_door(*flags: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(ROOT / "run.py"), *flags], capture_output=True, text=True, check=False, cwd=ROOT
-    )
 
 
 @pytest.mark.parametrize("algo", algorithms())
