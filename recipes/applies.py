@@ -23,6 +23,16 @@ def rl(algorithm: Algorithm, stages: Stages) -> bool:
     return "rl" in stages
 
 
+def draws(algorithm: Algorithm, stages: Stages) -> bool:
+    """reinforcement stages, and with --val_samples trainings that are validated on problems"""
+    return True
+
+
+def validates(algorithm: Algorithm, stages: Stages) -> bool:
+    """trainings that are validated on problems"""
+    return True
+
+
 def ppo(algorithm: Algorithm, stages: Stages) -> bool:
     """reinforcement stages with PPO's loss"""
     return "rl" in stages and algorithm.loss is None

@@ -12,7 +12,7 @@ from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
 from recipes.run_dir import RunDir
 from recipes.stages import Stage, absolute, evaluation_stage, newest_checkpoint, rl_stage, sft_stage, sft_steps
-from recipes.tasks import TASKS
+from recipes.tasks import validated_on
 from recipes.trl_plugin.plan import TrainingPlan, check_plan, count_rows, total_steps, write_plan
 from recipes.verl_plugin.loss_config import supervised_shape
 
@@ -99,15 +99,16 @@ def training_plan(experiment: Experiment, run: RunDir, files: DataFiles) -> Trai
 
 def _verification(experiment: Experiment) -> tuple[Experiment, DataFiles] | None:
     """The problems that tell how good the answers of a model are that was trained on answers; None without."""
-    task = TASKS.get(experiment.data)
-    if task is None or not task.evaluated_on:
+    verified = validated_on(experiment.data, experiment.stages)
+    if verified is None:
         return None
     flags: dict[str, Any] = {
         "algo": "rft",
-        "data": task.evaluated_on,
+        "data": verified,
         "model": experiment.model,
         "prompt_style": experiment.prompt_style,
     }
-    flags |= {name: getattr(experiment, name) for name in ("val_size", "seed", "rollout_memory", "dtype")}
+    alike = ("val_size", "val_samples", "temperature", "seed", "rollout_memory", "dtype")
+    flags |= {name: getattr(experiment, name) for name in alike}
     problems = build_experiment(flags, PROFILES[experiment.profile])
     return problems, datafiles.locate(problems, ROOT)

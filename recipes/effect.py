@@ -10,6 +10,7 @@ from recipes.experiment import Experiment, ExperimentError
 from recipes.flags import PARTS
 from recipes.settings import declared, options_of
 from recipes.task_options import TAKEN_BY, takes
+from recipes.tasks import validated_on
 
 # Where there is one supervised stage, these are two names of one setting.
 SAME_FOR_SFT = (("lr", "sft_lr"), ("epochs", "sft_epochs"))
@@ -24,7 +25,14 @@ _SETTINGS = {**declared(Alignment), **declared(Experiment)}
 def without_effect(flags: Mapping[str, Any], experiment: Experiment) -> list[str]:
     """The flags that were given (are not None) and change nothing of this experiment."""
     given = [name for name, value in flags.items() if value is not None and name in _SETTINGS]
-    return [name for name in given if not _SETTINGS[name].applies(experiment.algorithm, experiment.stages)]
+    return [name for name in given if not _applies(name, experiment)]
+
+
+def _applies(name: str, experiment: Experiment) -> bool:
+    if name in ("val_samples", "temperature") and "rl" not in experiment.stages:
+        drawn = name == "val_samples" or experiment.val_samples > 0
+        return drawn and validated_on(experiment.data, experiment.stages) is not None
+    return _SETTINGS[name].applies(experiment.algorithm, experiment.stages)
 
 
 def with_effect(flags: Mapping[str, Any], experiment: Experiment) -> dict[str, Any]:

@@ -18,6 +18,7 @@ def validation_metrics(result: dict[str, Any]) -> dict[str, float]:
         "val/acc": total["accuracy"],
         "val/format": total["format_rate"],
         "val/truncated": total["truncation_rate"],
+        **{f"val/{name}": value for name, value in total.items() if name.startswith("pass@") and name != "pass@1"},
         **{f"val/acc/{source}": block["accuracy"] for source, block in result["sources"].items()},
     }
 

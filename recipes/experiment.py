@@ -17,7 +17,7 @@ from data_prep.demonstrations import Whose
 from recipes.algorithms import Algorithm, get_algorithm
 from recipes.algorithms.base import HintAggregation, Method, RolloutCorrection, StageKind
 from recipes.alignment import Alignment, DataKind
-from recipes.applies import clock, critic, hint_term, ppo, problems, rl, solutions, supervised
+from recipes.applies import clock, critic, draws, hint_term, ppo, problems, rl, solutions, supervised, validates
 from recipes.settings import ABSENT, From, Setting, declared, setting
 from recipes.tasks import TASKS
 from recipes.training_record import TrainingRecord
@@ -99,8 +99,8 @@ class Experiment:
     clip_ratio: float = setting("reinforcement", 0.2, applies=ppo, check=positive)
     """PPO's clipping of the probability ratio."""
 
-    temperature: float = setting("reinforcement", 1.0, applies=rl, check=not_negative, evaluates=True)
-    """Sampling temperature of training rollouts; validation is greedy but for --val_samples."""
+    temperature: float = setting("reinforcement", 1.0, applies=draws, check=not_negative, evaluates=True)
+    """Sampling temperature of training rollouts and of --val_samples; without that validation is greedy."""
 
     max_prompt_length: int = setting("prompts and lengths", From.TASK, check=at_least(1), evaluates=True)
     """Longest prompt in tokens."""
@@ -200,7 +200,7 @@ class Experiment:
     hints: Whose = setting("data and reward", "own", applies=solutions, absent="own")
     """Whose solution a problem has: its own, or as a control another one's (sham)."""
 
-    val_samples: int = setting(_RECORDS, 0, applies=rl, check=not_negative, absent=0)
+    val_samples: int = setting(_RECORDS, 0, applies=validates, check=not_negative, absent=0)
     """Answers a validation draws for each problem, at --temperature; 0 is one greedy answer."""
 
     dual_clip: float | None = setting("reinforcement", None, applies=ppo, check=above(1), absent=3.0)

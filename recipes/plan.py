@@ -23,6 +23,8 @@ def batch_arithmetic(experiment: Experiment, files: DataFiles) -> str:
     """How prompts become sequences, updates and epochs."""
     e = experiment
     lines = []
+    sampled = f" ({e.val_samples} answers each, temperature {e.temperature:g})" if e.val_samples else ""
+    validated = f"validation on {files.n_test if e.val_size < 0 else min(e.val_size, files.n_test)} rows{sampled}"
     if "sft" in e.stages:
         rows = taught(e, files).n_train
         per_epoch = rows // e.batch_size
@@ -30,10 +32,11 @@ def batch_arithmetic(experiment: Experiment, files: DataFiles) -> str:
             f"supervised:    {rows} rows / {e.batch_size} a step x {e.sft_epochs} epochs = "
             f"{per_epoch * e.sft_epochs} steps, lr {e.sft_lr:g} (10 % warm-up, cosine)"
         )
+    if e.stages == ("sft",):
+        lines.append(f"               {validated} before and after")
     if "rl" in e.stages:
         shown = e.algorithm.demonstrations
         each = e.n_rollout + shown
-        sampled = f" ({e.val_samples} answers each, temperature {e.temperature:g})" if e.val_samples else ""
         sequences = e.batch_size * each
         rollouts = f"({e.n_rollout} rollouts + {shown} demonstration)" if shown else f"{e.n_rollout} rollouts"
         lines.append(
@@ -43,8 +46,7 @@ def batch_arithmetic(experiment: Experiment, files: DataFiles) -> str:
         )
         lines.append(
             f"               {e.T} steps = {e.T * e.batch_size / max(files.n_train, 1):.1f} passes over "
-            f"{files.n_train} rows; validation on {files.n_test if e.val_size < 0 else min(e.val_size, files.n_test)} "
-            f"rows{sampled} every {e.test_freq} steps, checkpoint every {e.save_freq}"
+            f"{files.n_train} rows; {validated} every {e.test_freq} steps, checkpoint every {e.save_freq}"
         )
         hint = f" + hint {e.max_hint_length}" if e.algorithm.uses_hints else ""
         lines.append(

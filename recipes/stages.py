@@ -129,11 +129,11 @@ def _inputs(run: RunDir, files: DataFiles, model: str) -> dict[str, Any]:
 def evaluation_stage(
     experiment: Experiment, run: RunDir, owner: RunDir, files: DataFiles, name: str, model: str, step: int
 ) -> Stage:
-    """Greedy accuracy of a model, recorded as `step` of the stage `owner`."""
-    folder = RunDir(run.path / "eval" / name)
-    whole, greedy = Part(name, experiment.data), Sampling()
+    """Accuracy of a model, greedy or of --val_samples answers, recorded as `step` of the stage `owner`."""
+    folder, whole = RunDir(run.path / "eval" / name), Part(name, experiment.data)
+    sampling = Sampling(experiment.val_samples, experiment.temperature) if experiment.val_samples else Sampling()
     record = {"run": str(owner.path), "step": step}
-    return _evaluation(experiment, folder, files, whole, Weights(model), greedy, f"the {name} model", record)
+    return _evaluation(experiment, folder, files, whole, Weights(model), sampling, f"the {name} model", record)
 
 
 def part_stage(

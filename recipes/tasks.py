@@ -41,6 +41,14 @@ class Task:
     """Its problems come from the hub (or a local copy, --data_path), not from a generator."""
 
 
+def validated_on(data: str, stages: tuple[str, ...]) -> str | None:
+    """The problems that a training on these data is validated with; None if it is on answers that nothing verifies."""
+    if stages != ("alignment",):
+        return data
+    task = TASKS.get(data)
+    return (task.evaluated_on or None) if task else None
+
+
 _TAGS = ("completion", "chat", "r1")
 
 TASKS = {

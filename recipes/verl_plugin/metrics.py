@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from eval.metrics import pass_at_k, powers_of_two
 from recipes.hints.schedule import MAX_SEGMENTS
 from recipes.verl_plugin.failed_rows import SIGNS, has_failed
 
@@ -101,11 +102,13 @@ def validation_accuracy(
     infos: Mapping[str, Sequence[Any]],
     asked: Mapping[tuple[str, str], int],
 ) -> dict[str, float]:
-    """val/acc, val/acc/<source>, how many answers they are taken from, and how many had no verdict.
+    """val/acc, val/acc/<source>, how many answers they are taken from, and how many had no verdict; of several answers
+    to each problem also val/pass@2, @4 ...
 
     verl's own figures count an answer whose verdict failed as wrong. Here it is left out: a problem's accuracy is the
     mean over its answers that have a verdict, val/acc/<source> the mean over such problems, val/acc the mean over
-    sources. An answer that never came counts as wrong, as in verl's. Pass@1, never a best of n.
+    sources. An answer that never came counts as wrong, as in verl's. val/acc is pass@1, never a best of n; the k of
+    pass@k go up to the fewest answers that a problem has.
 
     Args:
         sources, uids: of every answer.
@@ -127,11 +130,17 @@ def validation_accuracy(
     for problem, count in asked.items():
         if problem[0] in known and (missing := count - came[problem]) > 0:
             found[problem] += [0.0] * missing
-    by_source: dict[str, list[float]] = defaultdict(list)
-    for (source, _), values in found.items():
-        by_source[source].append(_mean(values))
-    means = {source: _mean(values) for source, values in by_source.items()}
     counts = {"val/answers": float(sum(map(len, found.values()))), "val/failed": float(failed)}
-    if not means:
+    if not found:
         return counts
-    return {"val/acc": _mean(list(means.values())), **{f"val/acc/{name}": acc for name, acc in means.items()}, **counts}
+    metrics = {}
+    graded = any(value not in (0.0, 1.0) for values in found.values() for value in values)
+    for k in [1] if graded else powers_of_two(min(map(len, found.values()))):
+        by_source: dict[str, list[float]] = defaultdict(list)
+        for (source, _), values in found.items():
+            by_source[source].append(_mean(values) if k == 1 else pass_at_k(len(values), round(sum(values)), k))
+        means = {source: _mean(values) for source, values in by_source.items()}
+        metrics["val/acc" if k == 1 else f"val/pass@{k}"] = _mean(list(means.values()))
+        if k == 1:
+            metrics |= {f"val/acc/{name}": accuracy for name, accuracy in means.items()}
+    return {**metrics, **counts}

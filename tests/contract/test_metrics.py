@@ -104,6 +104,17 @@ def test_validation_accuracy_is_pass_at_one_averaged_over_problems_and_then_over
     assert validation_accuracy(SOURCES, UIDS, {"reward": ACC}, ASKED) == {}
 
 
+def test_of_several_answers_validation_also_says_how_often_one_of_k_is_right() -> None:
+    """1 and 4 of 4 right: 1 - C(3, 2) / C(4, 2) = 1/2 of the pairs of the first hold a right one."""
+    uids, asked = [*"aaaabbbb"], {("countdown", "a"): 4, ("countdown", "b"): 4}
+    acc = [0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]
+    found = validation_accuracy(["countdown"] * 8, uids, {"acc": acc}, asked)
+    means = {"val/acc": 0.625, "val/acc/countdown": 0.625, "val/pass@2": 0.75, "val/pass@4": 1.0}
+    assert found == pytest.approx({**means, "val/answers": 8, "val/failed": 0})
+    graded = validation_accuracy(["countdown"] * 8, uids, {"acc": [value / 2 for value in acc]}, asked)
+    assert not any("pass@" in name for name in graded), "a half verdict is no success"
+
+
 def test_a_verdict_that_failed_has_no_vote_in_validation() -> None:
     """Of a the wrong answer failed, of b one of two wrong ones, of d the only one, which verl counts as a 0."""
     infos: dict[str, list[Any]] = {"acc": ACC, "timeout": [0, 1.0, 1.0, 0, 0, 0], "reward_error": [None] * 5 + [1.0]}

@@ -1,5 +1,6 @@
 """The front door: what is printed without starting anything, who may use a folder, and the order of stages."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,20 @@ def test_stages_run_in_order_and_each_starts_from_the_last(folder: Path, tmp_pat
     assert titles("sft") == ["evaluating the base model", "sft on countdown", "evaluating the trained model"]
     assert titles("dft") == ["evaluating the base model", "dft on countdown", "evaluating the trained model"]
     assert titles("sft_rft") == ["evaluating the base model", "sft on countdown", "sft_rft on countdown"]
+
+
+@pytest.mark.parametrize("algo", ["sft", "sft_rft"])
+def test_the_base_is_measured_as_the_validations_are(algo: str, folder: Path, tmp_path: Path) -> None:
+    """And so is the model after `sft`: else a sweep compares greedy answers with sampled ones."""
+    for flags, expected in (({}, [1, 0.0]), ({"val_samples": 4, "temperature": 0.7}, [4, 0.7])):
+        e, run = experiment(folder, algo=algo, **flags), RunDir(tmp_path / str(len(flags)))
+        evaluations = [stage for stage in stages(e, run, locate(e, ROOT)) if stage.title.startswith("evaluating")]
+        for stage in evaluations:
+            stage.folder.path.mkdir(parents=True)
+            stage.prepare(tmp_path)
+            settings = json.loads((stage.folder.path / "evaluate.json").read_text())["settings"]
+            assert [settings["n_samples"], settings["temperature"]] == expected
+        assert len(evaluations) == (2 if algo == "sft" else 1)
 
 
 def test_a_folder_belongs_to_one_run(folder: Path, tmp_path: Path) -> None:

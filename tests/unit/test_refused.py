@@ -64,7 +64,10 @@ BAD = {
     "--data chain --states 6 --rule parity": "states must be a power of two for the rule parity",
     "--algo rft --demonstrations .3": "--demonstrations 0.3: has no effect on --algo rft",
     "--algo rft --hints sham": "--hints sham: has no effect on --algo rft",
-    "--algo sft --val_samples 4": "--val_samples 4: has no effect on --algo sft",
+    "--algo sft --temperature .5": "--temperature 0.5: has no effect on --algo sft; it applies to reinforcement",
+    "--algo dpo --data examples/custom/preferences.jsonl --batch_size 4 --val_samples 4": "--val_samples 4: has no "
+    "effect on --algo dpo on answers; it applies to trainings that are validated on problems",
+    "--algo dpo --data countdown_preference --temperature .5": "--temperature 0.5: has no effect on --algo dpo",
     "--demonstration_noise 2": "--demonstration_noise 2.0: must be from 0 to 1",
     "--hints others": "argument --hints: invalid choice: 'others'",
     "--eval --demonstrations .3": "--demonstrations belongs to training; it has no effect on --eval",
