@@ -295,6 +295,10 @@ def from_yaml(text: str) -> Experiment:
         values = None
     if not isinstance(values, dict) or not isinstance(values.get("alignment", {}), dict):
         raise ExperimentError("experiment.yaml is damaged: it holds no settings; start anew in another --out")
+    numbers = {"schema", *(name for name, each in declared(Experiment).items() if each.kind in (int, float))}
+    for name in numbers & values.keys():
+        if not isinstance(values[name], int | float | None):
+            raise ExperimentError(f"experiment.yaml is damaged: {name} {values[name]!r} is no number")
     if values.get("schema", 1) > SCHEMA:
         raise ExperimentError("experiment.yaml was written by a newer version of this repository; use that one")
     values = as_of_today(values)

@@ -186,7 +186,7 @@ def evaluate(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
     folder = steering.folder(f"eval-{name}-{data.replace(',', '+').replace('/', '_')}-{first.hash}")
     if steering.dry_run:
         evaluation.check(experiments, folder)
-        print(f"{weights} on {', '.join(part.name for part in experiments)} with {sampling}, into {folder}")
+        print(f"evaluates {', '.join(part.name for part in experiments)}, {sampling}, into {folder}")
         return 0
     return evaluation.evaluate(experiments, weights, sampling, folder, stall_minutes=steering.stall_minutes)
 

@@ -1,5 +1,6 @@
 """Flags that are no part of what is trained: which mode, how a run is started, how an evaluation draws its answers."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,6 +24,13 @@ def _share(value: float) -> str:
 
 def _seeds(values: list[int]) -> str:
     return next((f"{value} {why}" for value in values if (why := a_seed(value))), "")
+
+
+def _devices(value: str) -> str:
+    named = (word.strip() for word in value.split(",") if value.strip())
+    # -1 is how CUDA says none.
+    wrong = next((word for word in named if not re.fullmatch(r"-1|\d+|(GPU|MIG)-.+", word)), None)
+    return "" if wrong is None else f"{wrong!r} is no GPU: a number, GPU-<uuid> or MIG-<uuid>"
 
 
 def _word(value: str) -> str:
@@ -57,7 +65,7 @@ class Machine:
     """Flags from a YAML file, or from a run's experiment.yaml; those of the command line come on top."""
 
     visible_devices: str | None = setting(
-        "machine", None, metavar="0,1", spelling="visible-devices", read=str, evaluates=True
+        "machine", None, metavar="0,1", spelling="visible-devices", read=str, check=_devices, evaluates=True
     )
     """The GPUs to use, as CUDA_VISIBLE_DEVICES; none if it is empty."""
 

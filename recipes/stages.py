@@ -45,6 +45,12 @@ class Sampling:
     ks: tuple[int, ...] | None = None
     """The k of pass@k; None: 1, 2, 4 .. n_samples."""
 
+    def __str__(self) -> str:
+        if self.temperature == 0:
+            return "a greedy answer to each problem"
+        top_p = f", top_p {self.top_p:g}" if self.top_p < 1 else ""
+        return f"{self.n_samples} sampled answer(s) to each problem (temperature {self.temperature:g}{top_p})"
+
 
 @dataclass(frozen=True)
 class Stage:

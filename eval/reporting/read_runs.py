@@ -233,20 +233,23 @@ def last_answers(run: Run) -> tuple[int, list[dict[str, Any]]]:
 
 
 def verdicts(run: Run) -> dict[tuple[str, int], float]:
-    """Right or wrong on each validation problem at the last validated step.
+    """Right or wrong on each validation problem at the last validated step; of several answers the share that is right.
 
     A problem is known by its prompt, and by its place among problems with the same prompt. Empty when no answers were
     kept, or when they do not make the recorded accuracy (several data sources, for example).
     """
     step, answers = last_answers(run)
-    found: dict[tuple[str, int], float] = {}
+    each = max(1, int(run.settings.get("val_samples") or 0))
+    samples: dict[tuple[str, int], list[float]] = defaultdict(list)
     seen: Counter[str] = Counter()
     for answer in answers:
         prompt, acc = answer.get("input"), answer.get("acc")
         if not isinstance(prompt, str) or not isinstance(acc, (int, float)):
             return {}
-        found[prompt, seen[prompt]] = float(acc)
+        samples[prompt, seen[prompt] // each].append(float(acc))
         seen[prompt] += 1
+    # The answers to one problem are no independent problems: an interval over them would be too narrow.
+    found = {problem: sum(values) / len(values) for problem, values in samples.items()}
     recorded = run.metrics.get(step, {}).get("val/acc")
     if not found or recorded is None or abs(recorded - sum(found.values()) / len(found)) > 1e-6:
         return {}

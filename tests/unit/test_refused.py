@@ -69,6 +69,7 @@ BAD = {
     "effect on --algo dpo on answers; it applies to trainings that are validated on problems",
     "--algo dpo --data countdown_preference --temperature .5": "--temperature 0.5: has no effect on --algo dpo",
     "--demonstration_noise 2": "--demonstration_noise 2.0: must be from 0 to 1",
+    "--visible-devices 0,x": "--visible_devices 0,x: 'x' is no GPU: a number, GPU-<uuid> or MIG-<uuid>",
     "--hints others": "argument --hints: invalid choice: 'others'",
     "--eval --demonstrations .3": "--demonstrations belongs to training; it has no effect on --eval",
     "--algo run.py": "--algo run.py: defines no ALGORITHM",
@@ -255,12 +256,13 @@ def test_a_damaged_model_is_named(
 
 
 @pytest.mark.parametrize("mode", [(), ("--sweep",)])
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"schema: x", b"schema: 2\nT: abc", b"T: 3\nmax_num_seqs: [1]"])
 def test_a_damaged_run_is_not_gone_on_with(
-    mode: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    mode: tuple[str, ...], content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = tmp_path / "uft-countdown-s0" if mode else tmp_path
     place.mkdir(exist_ok=True)
-    (place / "experiment.yaml").write_bytes(b"\xff\xfe")
+    (place / "experiment.yaml").write_bytes(content)
     assert main([*mode, "--out", str(tmp_path), "--resume", "--profile", "cpu", "--dry_run"]) == 2
     assert "experiment.yaml is damaged" in capsys.readouterr().err
 

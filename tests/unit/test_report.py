@@ -86,6 +86,15 @@ def test_the_same_question_twice_is_two_problems(tmp_path: Path) -> None:
     assert verdicts(load(run)) == {("same", 0): 1.0, ("same", 1): 0.0}
 
 
+def test_several_answers_to_a_problem_are_one_observation_of_it(tmp_path: Path) -> None:
+    """Else four answers each would count as four times the problems, and the interval be half as wide as it is."""
+    run = write_run(tmp_path / "run", {**settings_of("rft"), "val_samples": 2}, [3, 3], of=6)
+    inputs = ["same", "same", "other", "other", "same", "same"]
+    rows = [row | {"input": text} for row, text in zip(answers(3, 6), inputs, strict=True)]
+    write_text(run / "validation" / "5.jsonl", lines(rows))
+    assert verdicts(load(run)) == {("same", 0): 1.0, ("other", 0): 0.5, ("same", 1): 0.0}
+
+
 def test_runs_that_differ_in_more_than_the_seed_are_never_averaged(tmp_path: Path) -> None:
     write_run(tmp_path / "a", settings_of("uft", T_hint=200), [2, 4])
     write_run(tmp_path / "b", settings_of("uft", T_hint=300), [2, 8])
