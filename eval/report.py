@@ -29,8 +29,11 @@ from eval.reporting.training import draw_hints, draw_training
 from recipes.run_dir import write_text
 
 
-def report(folders: Sequence[Path], out: Path, title: str) -> str:
+def report(folders: Sequence[Path], out: Path, title: str = "") -> str:
     """Write a report of all runs in these folders into `out`, and return its tables as Markdown.
+
+    Args:
+        title: of the page and of the curves; without one, what was trained on.
 
     Raises:
         FileNotFoundError: when none of the folders holds a run; it says why for each.
@@ -41,6 +44,7 @@ def report(folders: Sequence[Path], out: Path, title: str) -> str:
     for folder, why in skipped:
         print(f"left out: {folder} {why}", file=sys.stderr)
     places = panels(runs)
+    title = title or ", ".join(dict.fromkeys(panel.title for panel in places))
     pictures = draw_all(places, out, title)
     rows = result_rows(places)
     pairs = pairs_of(places)
@@ -97,7 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, or folders that hold runs")
     parser.add_argument("--out", required=True, type=Path, help="folder for the report")
-    parser.add_argument("--title", default="countdown", help="title of the page and of the curves")
+    parser.add_argument("--title", default="", help="of the page and of the curves; default: what was trained on")
     arguments = parser.parse_args()
     try:
         print(report(arguments.runs, arguments.out, arguments.title))
