@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.reporting.cells import markdown
+from eval.reporting.cost import cost_table, draw_costs
 from eval.reporting.curves import draw_curves
 from eval.reporting.groups import Panel, panels
 from eval.reporting.page import Picture, page
@@ -51,6 +52,7 @@ def report(folders: Sequence[Path], out: Path, title: str = "") -> str:
     tables = {
         "table.md": markdown(results_table(rows)),
         "timing.md": markdown(timing_table(places)),
+        "cost.md": markdown(cost_table(places)),
         "pairs.md": comparisons(pairs),
     }
     for name, content in tables.items():
@@ -72,6 +74,7 @@ def draw_all(places: Sequence[Panel], out: Path, title: str) -> list[Picture]:
         for panel in places:
             where = f", {panel.title}" if len(places) > 1 else ""
             for figure, name, heading, caption in (
+                (draw_costs(panel), "cost", "Accuracy by what it cost", _COST),
                 (draw_hints(panel), "hints", "Hints", _HINTS),
                 (draw_training(panel), "training", "Training", _TRAINING),
             ):
@@ -81,9 +84,13 @@ def draw_all(places: Sequence[Panel], out: Path, title: str) -> list[Picture]:
 
 
 _CURVES = (
-    "Greedy accuracy without hints on the test problems of the table, as each run was validated on them. Solid: over "
+    "Accuracy without hints on the test problems of the table, as each run was validated on them. Solid: over "
     "reinforcement steps, the mean over seeds and a band from lowest to highest, whose right end is the table's last. "
     "Dashed: the base model and the end of supervised training."
+)
+_COST = (
+    "Means over seeds. Tokens in updates are all that the trainer saw: prompts, hints, answers, demonstrations, also "
+    "in a supervised stage before. Minutes are of training steps, without starts and validations."
 )
 _HINTS = "Part of the solution given to rollouts, and their mean reward by the length of the hint they started from."
 _TRAINING = "What training recorded. A quantity that no run recorded has no panel."

@@ -1,7 +1,8 @@
 """`python3 -m tests [quick | all | pytest arguments]`: all tests, inside the environment install.sh made.
 
-Without arguments the quick ones run first, then the training runs; two at a time, because each waits half of its time.
-`quick` runs the first part alone; `all` also what takes too long for every change, and writes docs/tests.md.
+Without arguments the quick ones run first, then the slow ones, then the training runs; two files at a time, because
+each waits half of its time. `quick` runs the first part alone (three minutes); `all` also what takes too long for every
+change, and writes docs/tests.md.
 """
 
 import os
@@ -14,11 +15,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from run import enter_environment
+from tests.times import ROOT, SLOW
 
-# Tests of one file share their runs, so a file stays with one worker.
-TWO = ["-n", "2", "--dist", "loadfile"]
-QUICK = ["-m", "not e2e and not extended", *TWO]
-RUNS = ["-m", "e2e and not extended", *TWO]
+# Tests of one file share their runs, so a file stays with one worker; in the order of tests/conftest.py.
+TWO = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
+USUAL = ["-m", "not extended", *TWO]
+QUICK = ["tests/unit", *(f"--ignore={file}" for file in SLOW), *USUAL]
+EVERYTHING = [QUICK, [*SLOW, *USUAL], ["tests/e2e", *USUAL]]
 EXTENDED = ["-m", "extended", *TWO]
 
 
@@ -26,12 +29,12 @@ def main(arguments: list[str]) -> int:
     """The exit code of pytest, of the first part that failed."""
     if arguments == ["all"]:
         return _all()
-    parts = [QUICK] if arguments == ["quick"] else [arguments] if arguments else [QUICK, RUNS]
-    return _run(parts)
+    return _run([QUICK] if arguments == ["quick"] else [arguments] if arguments else EVERYTHING)
 
 
 def _run(parts: list[list[str]]) -> int:
-    codes = [subprocess.call([sys.executable, "-m", "pytest", "--durations", "12", *part]) for part in parts]
+    command = [sys.executable, "-m", "pytest", "--durations", "12"]
+    codes = [subprocess.call([*command, *part], cwd=ROOT) for part in parts]
     return next((code for code in codes if code), 0)
 
 
@@ -41,7 +44,7 @@ def _all() -> int:
     with tempfile.TemporaryDirectory() as folder:
         times, started = Path(folder) / "times.json", time.monotonic()
         os.environ[TIMES] = str(times)
-        code = _run([QUICK, RUNS, EXTENDED])
+        code = _run([*EVERYTHING, EXTENDED])
         write_table(times, time.monotonic() - started)
     return code
 

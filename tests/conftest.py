@@ -5,7 +5,7 @@ import os
 import pytest
 from hypothesis import settings
 
-from tests.times import Times
+from tests.times import Times, budget
 
 # Machines are shared and slow at times; what a property says does not depend on how long it takes.
 settings.register_profile("unhurried", deadline=None, derandomize=True, print_blob=True)
@@ -14,6 +14,11 @@ settings.register_profile("explore", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "unhurried"))
 
 _times = Times()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that no worker waits for another's last one."""
+    items.sort(key=lambda item: -budget(item.nodeid.partition("::")[0]))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

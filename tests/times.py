@@ -27,6 +27,20 @@ LONGER = {
 }
 """Files with a reason for more."""
 
+SLOW = (
+    "tests/contract",
+    "tests/gpu",
+    *(
+        f"tests/unit/test_{name}.py"
+        for name in (
+            *("audit", "chain_base", "code_style", "countdown_data", "countdown_import", "hint_alone", "install"),
+            *("kk_import", "own_algorithms", "preference_toy", "refused", "report_page", "reward_pool"),
+            *("run_processes", "solutions_through_the_tokenizer", "supervise", "sweep_runs", "times"),
+        )
+    ),
+)
+"""Files, and folders of them, that take longer than ten seconds or need verl: not among the quick tests."""
+
 
 def budget(file: str) -> float:
     """Seconds that a test file may take, all its fixtures included."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eval.reporting.cells import Table, html, text
+from eval.reporting.cost import cost_table
 from eval.reporting.groups import Panel
 from eval.reporting.pairs import Pair, pairs_table, reading
 from eval.reporting.samples import samples_of
@@ -74,6 +75,7 @@ def page(
         body.append(f"<h2>{text(picture.heading)}</h2>")
         body.append(f'<p class="soft">{text(picture.caption)}</p><div class="wide">{picture.svg}</div>')
     body.append(pairs_part(pairs))
+    body.append(_section("What it cost", cost_table(panels), _COST))
     body.append(_section("Where the time goes", timing_table(panels), _TIMING))
     body.append(_section("What was set differently", differences(panels), ""))
     body.append(f"<details><summary>settings that all runs share</summary>{html(common(panels))}</details>")
@@ -99,6 +101,10 @@ def pairs_part(pairs: Sequence[Pair]) -> str:
     return _section("Differences on the same problems", pairs_table(pairs), reading(pairs))
 
 
+_COST = (
+    "In all, and the accuracy (its mean up to there, the area under the curve) when the thriftiest of these had ended: "
+    "at equal cost. Millions of tokens; minutes are of training steps."
+)
 _TIMING = "Median seconds of a reinforcement step from the third on, by phase."
 
 

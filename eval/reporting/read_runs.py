@@ -46,6 +46,8 @@ class Run:
     """Steps the last stage will make; None if it has not begun."""
     start_to_first_step: float | None
     """Seconds."""
+    supervised_seconds: float
+    """Of the steps of the supervised stage; 0 without one."""
 
     @property
     def name(self) -> str:
@@ -151,7 +153,8 @@ def load(folder: Path) -> Run:
     if (folder / "eval" / "given").is_dir() and not run.metrics.exists():
         raise NotARun("is an evaluation, not a training run")
     metrics, ended = _metrics(run.metrics)
-    chained = _metrics(folder / "sft" / "metrics.jsonl")[0]
+    chained, chained_ended = _metrics(folder / "sft" / "metrics.jsonl")
+    only = _stages(settings["algo"]) == ("sft",)
     config = folder / "verl.yaml"
     # The configuration is written right before the trainer starts.
     first_step = ended[1] - config.stat().st_mtime if config.exists() and 1 in ended else None
@@ -159,12 +162,19 @@ def load(folder: Path) -> Run:
         folder=folder,
         settings=as_of_today(settings),
         metrics=metrics,
-        supervised=metrics if _stages(settings["algo"]) == ("sft",) else chained,
+        supervised=metrics if only else chained,
         summary=_json(run.summary),
         total_steps=_json(run.progress).get("total_steps"),
         # A copied folder may have lost the file's time.
         start_to_first_step=first_step if first_step is None or first_step > 0 else None,
+        supervised_seconds=_seconds(metrics, ended) if only else _seconds(chained, chained_ended),
     )
+
+
+def _seconds(metrics: Metrics, ended: Mapping[int, float]) -> float:
+    """Of supervised steps, whose first is as long as the others on average."""
+    steps = sorted(step for step, data in metrics.items() if "train/loss" in data)
+    return (ended[steps[-1]] - ended[steps[0]]) / (len(steps) - 1) * len(steps) if len(steps) > 1 else 0.0
 
 
 def _stages(algo: str) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ ALGORITHMS = {
 BASE_COLOUR = "#8c8c8c"
 # From no hint to the longest, in an order the eye follows, none too dark or too light for either page.
 HINT_LENGTHS = ("#6a5fc9", "#3b86d4", "#1f9fa5", "#3aa655", "#98a02b", "#d08a1e")
-_OTHERS = ("#7a5195", "#5f6b00", "#a05d56", "#3d3d8f", "#c2a000", "#00798c", "#8f3d6e", "#4d7c0f")
+_OTHERS = ("#7a5195", "#5f6b00", "#a05d56", "#3d3d8f", "#b5179e", "#00798c", "#8f3d6e", "#4d7c0f")
 _DASHES = ("-", (0, (6, 1.5)), (0, (3, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 
 # Stands for the page's text colour in pictures: replaced by "currentColor" in SVG.

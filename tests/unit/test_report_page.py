@@ -74,7 +74,7 @@ def test_report_writes_everything_and_nothing_is_fetched(tmp_path: Path) -> None
     out = tmp_path / "report"
     report([many_runs(tmp_path / "runs")], out, "Three <tasks> & more")
     assert sorted(file.name for file in out.iterdir()) == [
-        *("curves.png", "hints_countdown.png", "index.html", "pairs.md"),
+        *("cost.md", "cost_countdown.png", "curves.png", "hints_countdown.png", "index.html", "pairs.md"),
         *("table.csv", "table.md", "timing.md", "training_countdown.png"),
     ]
     for picture in out.glob("*.png"):
@@ -86,8 +86,9 @@ def test_report_writes_everything_and_nothing_is_fetched(tmp_path: Path) -> None
     assert "<title>Three &lt;tasks&gt; &amp; more</title>" in page
     assert 'name="viewport"' in page
     assert "prefers-color-scheme: dark" in page
-    assert page.count("<svg") == 3
-    for heading in ("Results", "Accuracy", "Hints", "Training", "Where the time goes", "What the models wrote"):
+    assert page.count("<svg") == 4
+    pictures = ("Accuracy", "Accuracy by what it cost", "Hints", "Training")
+    for heading in (*pictures, "Results", "What it cost", "Where the time goes", "What the models wrote"):
         assert f"<h2>{heading}</h2>" in page
     assert "unfinished at step 5 of 500" in page
 

@@ -22,7 +22,12 @@ def test_the_seconds_of_a_file_are_those_of_all_its_phases() -> None:
 
 
 def test_every_file_with_a_budget_of_its_own_exists() -> None:
-    assert [name for name in times.LONGER if not (ROOT / name).is_file()] == []
+    assert [name for name in (*times.LONGER, *times.SLOW) if not (ROOT / name).exists()] == []
+
+
+def test_every_test_file_is_in_a_part_of_the_tests() -> None:
+    found = {file.relative_to(ROOT).as_posix() for file in (ROOT / "tests").rglob("test_*.py")}
+    assert {file for file in found if not file.startswith(("tests/unit/", "tests/e2e/", *times.SLOW))} == set()
 
 
 def test_a_file_over_its_budget_fails_the_session(tmp_path: Path) -> None:

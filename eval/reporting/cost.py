@@ -1,0 +1,128 @@
+"""What an accuracy cost: tokens that were generated, tokens in updates and minutes of training, up to a validation.
+
+Tokens in updates are those of the trainer's own count (prompts, hints, answers, demonstrations), and of a supervised
+stage before the reinforcement one. Minutes are those of training steps, without starts and validations.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import matplotlib.pyplot as plt
+
+from eval.reporting.cells import Table, of_columns
+from eval.reporting.curves import how_drawn, styled
+from eval.reporting.groups import Group, Panel
+from eval.reporting.read_runs import Run
+from eval.reporting.style import colour, legend_below
+
+Curve = tuple[list[float], list[float]]
+"""Cost and accuracy at each validation, in the order of steps."""
+
+KINDS = {"generated": "million tokens generated", "updates": "million tokens in updates", "minutes": "minutes of steps"}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of a run up to a step: tokens in millions."""
+
+    generated: float
+    updates: float
+    minutes: float
+
+
+def costs(run: Run) -> dict[int, Cost]:
+    """The cost of a run up to each of its recorded steps."""
+    generated, updates, minutes = 0.0, 0.0, 0.0
+    if run.metrics is not run.supervised:
+        updates += sum(data.get("train/global_tokens", 0.0) for data in run.supervised.values())
+        minutes += run.supervised_seconds / 60
+    drawn = (run.settings.get("batch_size") or 0) * (run.settings.get("n_rollout") or 0)
+    each = run.supervised_seconds / 60 / max(1, sum("train/loss" in data for data in run.metrics.values()))
+    found = {}
+    for step, data in sorted(run.metrics.items()):
+        generated += data.get("uft/gen_tokens", 0.0) * drawn
+        updates += data.get("perf/total_num_tokens", 0.0) + data.get("train/global_tokens", 0.0)
+        minutes += data.get("timing_s/step", 0.0) / 60 + (each if "train/loss" in data else 0.0)
+        found[step] = Cost(generated / 1e6, updates / 1e6, minutes)
+    return found
+
+
+def curve(group: Group, kind: str) -> Curve:
+    """Accuracy by cost, the means over the seeds at the validations that all of them have; from the base model on."""
+    runs = [(costs(run), dict(zip(*run.points("val/acc"), strict=True))) for run in group.runs]
+    steps = sorted(set.intersection(*(set(accuracy) for _, accuracy in runs)))
+    found = [
+        (
+            statistics.fmean(getattr(cost[step], kind) for cost, _ in runs),
+            statistics.fmean(acc[step] for _, acc in runs),
+        )
+        for step in steps
+    ]
+    base = [run.base_accuracy for run in group.runs]
+    if found and found[0][0] > 0 and None not in base:
+        # The supervised stage of a chained run comes before its first validation.
+        found.insert(0, (0.0, statistics.fmean(value for value in base if value is not None)))
+    return [cost for cost, _ in found], [accuracy for _, accuracy in found]
+
+
+def accuracy_at(found: Curve, cost: float) -> float | None:
+    """Accuracy where that much was spent, between two validations on the line that joins them; None outside them."""
+    for (left, low), (right, high) in pairwise(zip(*found, strict=True)):
+        if left <= cost <= right and left < right:
+            return low + (high - low) * (cost - left) / (right - left)
+    return None
+
+
+def mean_up_to(found: Curve, cost: float) -> float | None:
+    """The area under the curve up to a cost as a mean accuracy; None if the curve ends before."""
+    last = accuracy_at(found, cost)
+    if last is None:
+        return None
+    points = [(x, y) for x, y in zip(*found, strict=True) if x < cost] + [(cost, last)]
+    area = sum((right - left) * (low + high) / 2 for (left, low), (right, high) in pairwise(points))
+    return area / (cost - points[0][0])
+
+
+def cost_table(panels: Sequence[Panel]) -> Table:
+    """What each group spent in all, and how accurate it was, there and on the way, when the thriftiest ended."""
+    columns: dict[str, list[str]] = defaultdict(list)
+    for panel in panels:
+        for group in panel.groups:
+            columns["task"].append(panel.title if len(panels) > 1 else "")
+            columns["algorithm"].append(group.label)
+            columns["seeds"].append(str(group.seeds))
+        for kind, name in KINDS.items():
+            curves = [curve(group, kind) for group in panel.groups]
+            spent = [max(found[0], default=0.0) for found in curves]
+            equal = min((cost for cost in spent if cost > 0), default=0.0)
+            for found, cost in zip(curves, spent, strict=True):
+                at, mean = (accuracy_at(found, equal), mean_up_to(found, equal)) if cost else (None, None)
+                columns[name].append(f"{cost:.3g}" if cost else "")
+                columns[f"at equal {kind}"].append("" if at is None else f"{at:.1%}")
+                columns[f"mean up to there ({kind})"].append("" if mean is None else f"{mean:.1%}")
+    return of_columns(columns)
+
+
+def draw_costs(panel: Panel) -> Any:
+    """Accuracy over what it cost, one panel a kind; None where no run has two validations."""
+    figure, cells = plt.subplots(1, len(KINDS), figsize=(12, 3.9), sharey=True)
+    handles: dict[str, Any] = {}
+    for axes, (kind, name) in zip(cells, KINDS.items(), strict=True):
+        for group, line in styled(panel.groups):
+            found = curve(group, kind)
+            if max(found[0], default=0) > 0:
+                marker = {"marker": "o", "markersize": 3}
+                handles[group.label] = axes.plot(*found, color=colour(group.algo), linestyle=line, **marker)[0]
+        axes.set(xlabel=name, xlim=(0, None), ylim=(0, None))
+    if not handles:
+        plt.close(figure)
+        return None
+    cells[0].set_ylabel(f"accuracy, {how_drawn(panel.groups)}, no hint")
+    legend_below(figure, handles)
+    return figure
