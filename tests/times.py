@@ -16,16 +16,23 @@ BUDGETS = {"tests/unit": 180.0, "tests/contract": 300.0, "tests/e2e": 900.0, "te
 """Seconds of a file, by its folder: three times what an ordinary one takes on two cores that are busy with others."""
 
 LONGER = {
-    "tests/contract/test_rollout_hooks.py": 500.0,  # an engine of vLLM's, and 80,000 samples
-    "tests/contract/test_verl_hooks.py": 500.0,  # a fresh interpreter for each process of a run
+    "tests/contract/test_verl_hooks.py": 500.0,  # all that verl and vLLM import, twice
+    "tests/unit/test_install.py": 500.0,  # virtual environments
+    "tests/unit/test_sweep_runs.py": 500.0,  # runs that take their time
     "tests/unit/test_chain_base.py": 500.0,  # the bases write chains
     "tests/unit/test_code_style.py": 500.0,  # mypy of everything
     "tests/e2e/test_algorithms.py": 2000.0,  # a run for each of four algorithms
     "tests/e2e/test_alignment_runs.py": 2000.0,
-    "tests/e2e/test_published_models.py": 1500.0,
+    "tests/e2e/test_published_models.py": 2000.0,
     "tests/e2e/test_resume.py": 1500.0,
+    "tests/e2e/test_tasks.py": 1500.0,
+    "tests/e2e/test_suites.py": 1500.0,
+    "tests/e2e/test_watchdog.py": 1200.0,
+    "tests/e2e/test_supervised.py": 1200.0,
+    "tests/e2e/test_passes.py": 1200.0,
+    "tests/e2e/test_own_algorithm.py": 1200.0,
 }
-"""Files with a reason for more."""
+"""Files with a reason for more: most start runs. Those with the largest budgets are begun first (tests/conftest.py)."""
 
 SLOW = (
     "tests/contract",
