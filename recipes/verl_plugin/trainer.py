@@ -29,6 +29,7 @@ from recipes.verl_plugin.export import finish_export
 from recipes.verl_plugin.failed_rows import mask_failed, reports_of, without_failed
 from recipes.verl_plugin.left_out import say_what_is_left_out
 from recipes.verl_plugin.metrics import (
+    answer_means,
     hint_metrics,
     reward_metrics,
     validation_accuracy,
@@ -257,8 +258,14 @@ class UnifiedTrainer(PPOTrainerSync):
         return val_metrics
 
     def _val_metrics_update(self, sources: Any, uids: Any, infos: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
-        found: dict[str, float] = super()._val_metrics_update(sources, uids, infos, *args, **kwargs)
-        found.update(validation_accuracy(sources, uids, infos, kwargs.get("expected_acc_counts") or {}))
+        asked = kwargs.get("expected_acc_counts") or {}
+        several = max(asked.values(), default=1) > 1
+        found: dict[str, float] = (
+            answer_means(sources, uids, infos)
+            if several
+            else super()._val_metrics_update(sources, uids, infos, *args, **kwargs)
+        )
+        found.update(validation_accuracy(sources, uids, infos, asked))
         return found
 
     def _compute_metrics(self, batch: Any, metrics: dict[str, Any], timing_raw: Any, **kwargs: Any) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from recipes.verl_plugin.metrics import (
+    answer_means,
     hint_metrics,
     reward_metrics,
     validation_accuracy,
@@ -113,6 +114,27 @@ def test_of_several_answers_validation_also_says_how_often_one_of_k_is_right() -
     assert found == pytest.approx({**means, "val/answers": 8, "val/failed": 0})
     graded = validation_accuracy(["countdown"] * 8, uids, {"acc": [value / 2 for value in acc]}, asked)
     assert not any("pass@" in name for name in graded), "a half verdict is no success"
+
+
+def test_the_means_of_several_answers_are_verls() -> None:
+    from verl.trainer.ppo.metric_utils import process_validation_metrics
+
+    sources, uids = ["countdown"] * 4 + ["chain"] * 4, [*"aabbccdd"]
+    infos: dict[str, list[Any]] = {
+        "score": [0.1, 1.0, 0.0, 0.1, 1.0, 1.0, 0.1, 0.0],
+        "partial": [None, None, None, None, 0.5, 0.25, 1.0, 1.0],
+        "pred": ["3", "4", None, "5", "6", "6", "7", "8"],
+    }
+    theirs = process_validation_metrics(sources, uids, infos)
+    expected = {
+        f"val-aux/{source}/{name}/mean@2": each["mean@2"]
+        for source, by_name in theirs.items()
+        for name, each in by_name.items()
+    }
+    assert len(expected) == 3
+    assert answer_means(sources, uids, infos) == pytest.approx(expected)
+    slow = "bootstrap_metric(" in inspect.getsource(process_validation_metrics)
+    assert slow, "verl draws no bootstrap any more: drop answer_means, and let trainer.py call verl's own"
 
 
 def test_a_verdict_that_failed_has_no_vote_in_validation() -> None:
