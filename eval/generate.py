@@ -15,12 +15,12 @@ CHUNK = 256
 
 
 def sample_seed(seed: int, problem: Problem, sample: int) -> int:
-    """Seed of one answer (63 bits). The text is in it: the first problem of two files is not the same one.
+    """Seed of one answer (63 bits), by the problem's text: it has the same answers in a file of other problems.
 
     Seeds that are counted up would share noise, since vLLM's n answers of a request take its seed, seed + 1, ...
     """
     asked = "\n".join(message["content"] for message in problem.messages)
-    key = f"{seed}|{problem.data_source}|{problem.number}|{sample}|{asked}"
+    key = f"{seed}|{problem.data_source}|{problem.twin}|{sample}|{asked}"
     return int.from_bytes(hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big") >> 1
 
 

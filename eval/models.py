@@ -99,7 +99,10 @@ def chosen_weights(weights: Weights) -> str:
 def _step(weights: Path) -> int | None:
     """The training step of published weights; None where nothing says so."""
     file = weights.with_name(f"{weights.name}.json")
-    return int(json.loads(file.read_text(encoding="utf-8"))["step"]) if file.is_file() else None
+    try:
+        return int(json.loads(file.read_text(encoding="utf-8"))["step"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def has_weights(folder: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -77,6 +78,8 @@ class Problem:
     data_source: str
     ground_truth: Any
     group: str | None
+    twin: int = 0
+    """How many rows before it in the file ask the same."""
 
 
 def load_problems(settings: Settings) -> list[Problem]:
@@ -84,6 +87,7 @@ def load_problems(settings: Settings) -> list[Problem]:
     import pyarrow.parquet as parquet
 
     rows = parquet.read_table(settings.data, columns=["prompt", "data_source", "reward_model", "extra_info"])
+    asked: Counter[str] = Counter()
     problems = [
         Problem(
             number,
@@ -91,6 +95,7 @@ def load_problems(settings: Settings) -> list[Problem]:
             row["data_source"],
             plain(row["reward_model"]["ground_truth"]),
             group_of(row["data_source"], row["reward_model"]["ground_truth"]),
+            _before(asked, json.dumps(row["prompt"])),
         )
         for number, row in enumerate(rows.to_pylist())
         if not settings.sources or row["data_source"] in settings.sources
@@ -98,6 +103,11 @@ def load_problems(settings: Settings) -> list[Problem]:
     if not problems:
         raise EvaluationError(f"{settings.data}: no problems of {', '.join(settings.sources) or 'any source'} in it")
     return [problems[row] for row in chosen_rows(len(problems), settings.limit)]
+
+
+def _before(seen: Counter[str], text: str) -> int:
+    seen[text] += 1
+    return seen[text] - 1
 
 
 def group_of(data_source: str, ground_truth: Any) -> str | None:

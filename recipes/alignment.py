@@ -105,7 +105,14 @@ def resolve_alignment(given: dict[str, Any], algorithm: "Algorithm", profile: "P
         "lora_alpha": 2 * given.get("lora_rank", profile.lora_rank),
         **profile.alignment,
     }
+    chosen = set()
     for name in declared(Alignment):
         if name in given and (name not in _SHARED_FLAGS or kind == "answers"):
             values[name] = given.pop(name)
+            chosen.add(name)
+    devices = given.get("n_gpu", profile.n_gpu)
+    if kind == "answers" and "micro_batch_size" not in chosen and values["batch_size"] % devices == 0:
+        # A micro-batch changes no gradient, and has to divide what a device gets.
+        share, usual = values["batch_size"] // devices, values["micro_batch_size"]
+        values["micro_batch_size"] = max(m for m in range(1, max(1, min(usual, share)) + 1) if share % m == 0)
     return Alignment(**values)

@@ -76,6 +76,10 @@ def check(experiment: Experiment) -> None:
         )
     if e.n_rollout == 1 and e.algorithm.compares_rollouts:
         raise ExperimentError("--n_rollout 1: advantages compare the rollouts of a prompt; use at least 2")
+    if e.val_samples > 1 and e.temperature == 0:
+        raise ExperimentError(
+            f"--val_samples {e.val_samples} with --temperature 0 would give the same answer every time"
+        )
     if "rl" in e.stages and e.temperature == 0:
         raise ExperimentError("--temperature 0: the rollouts of a prompt would all be the same; use more than 0")
     longest = e.prompt_length + e.response_length

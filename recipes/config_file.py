@@ -39,10 +39,23 @@ def _absolute(name: str, value: Any) -> Any:
     return str(path.resolve()) + (f":{function}" if colon else "") if own else value
 
 
+class _Once(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML's own loader takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            name = key.value if isinstance(key, yaml.ScalarNode) else None
+            if name is not None and name in seen:
+                raise yaml.constructor.ConstructorError(problem=f"{name} stands twice", problem_mark=key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path, flag: str) -> Any:
     """What a YAML file that a flag names holds. Raises ExperimentError for one that cannot be read."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), _Once)
     except OSError as error:
         raise ExperimentError(f"--{flag} {path}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -82,13 +95,18 @@ def as_arguments(file: str, values: Mapping[str, Any], known: Mapping[str, Setti
     if not isinstance(overrides, list) or not all(isinstance(each, str) for each in overrides):
         raise ExperimentError(f"{where}: overrides: must be a list of texts, such as [trainer.balance_batch=False]")
     arguments: list[str] = []
-    names = by_name(known)
+    names, met = by_name(known), dict[str, str]()
     for name, value in values.items():
         if name == "overrides":
             continue
         setting = names.get(canonical(str(name)))
-        if setting is None or setting.name in ("config", "completion"):
+        if setting is not None and setting.name in ("config", "completion"):
+            raise ExperimentError(f"{where}: {name}: belongs to the command line, not into a file")
+        if setting is None:
             raise ExperimentError(f"{where}: {name}: no such flag{nearest(str(name), known)}")
+        if setting.name in met:
+            raise ExperimentError(f"{where}: {name}: the same as {met[setting.name]}, which stands there too")
+        met[setting.name] = str(name)
         try:
             found = from_plain(setting, value)
         except ValueError as error:

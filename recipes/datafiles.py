@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pyarrow.parquet as parquet
 
 from data_prep.prompt_styles import STYLES, restyle_file
@@ -189,6 +190,11 @@ def check_training(experiment: Experiment, files: DataFiles, *, fetch: bool = Fa
             raise ExperimentError(f"--reward {experiment.reward}: {error}") from None
     if experiment.reward == RANDOM:  # pays what it likes; the data are judged by their own
         experiment = replace(experiment, reward=None)
+    if experiment.algorithm.uses_hints and unsolved_rows(files) == files.n_train:
+        raise ExperimentError(
+            f"{experiment.data}: none of the {files.n_train} training problems has a solution for --algo "
+            f"{experiment.algorithm.name} to take hints from: give some a solution, or choose --algo rft"
+        )
     tokenizer = stored_tokenizer(experiment.model, fetch=fetch)
     refuse_unpaid_solutions(experiment, files.train, tokenizer)
     refuse_paid_hints(experiment, files.train, tokenizer)
@@ -196,6 +202,15 @@ def check_training(experiment: Experiment, files: DataFiles, *, fetch: bool = Fa
         raise_if_overlap(overlaps(files.train, [files.test]), experiment.allow_overlap)
     except ContaminationError as error:
         raise ExperimentError(str(error)) from None
+
+
+def unsolved_rows(files: DataFiles) -> int:
+    """How many training problems have no solution that hints could be taken from."""
+    schema = parquet.read_schema(files.train)
+    if "hint" not in schema.names:
+        return 0
+    lengths = pc.list_value_length(parquet.read_table(files.train, columns=["hint"])["hint"])
+    return int(pc.sum(pc.equal(pc.fill_null(lengths, 0), 0)).as_py() or 0)
 
 
 def _batch_size(experiment: Experiment) -> int:

@@ -140,10 +140,10 @@ class Experiment:
     seed: int = setting("run", 0, check=a_seed, evaluates=True)
     """Seeds data order, hints and sampling."""
 
-    test_freq: int = setting(_RECORDS, check=at_least(1))
+    test_freq: int = setting(_RECORDS, check=at_least(1), may_change=True)
     """Steps between validations."""
 
-    save_freq: int = setting(_RECORDS, check=at_least(1))
+    save_freq: int = setting(_RECORDS, check=at_least(1), may_change=True)
     """Steps between checkpoints; a multiple of --test_freq, which is its default."""
 
     val_size: int = setting(_RECORDS, -1, check=at_least(1, "all of the test file"), evaluates=True)
@@ -273,7 +273,9 @@ def training_record(experiment: Experiment) -> TrainingRecord:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown word: '; did you mean X?' when a known one is close, else '.'."""
-    close = difflib.get_close_matches(word, list(known), n=1)
+    close = difflib.get_close_matches(word, list(known), n=5)
+    # Of two that share as many letters the one that is as long: a letter was mistaken, not two forgotten.
+    close.sort(key=lambda each: abs(len(each) - len(word)) > 1)
     return f"; did you mean {close[0]!r}?" if close else "."
 
 

@@ -25,6 +25,26 @@ from recipes.values import text, wrong
 STAGE_FILES = (".yaml", ".yml")
 """How the name of a pipeline's own file ends."""
 
+ELSEWHERE = {
+    **dict.fromkeys(("steps", "max_steps", "total_steps", "num_steps", "total_training_steps"), "T"),
+    **dict.fromkeys(("learning_rate", "learningrate"), "lr"),
+    **dict.fromkeys(("output_dir", "output", "save_dir", "out_dir"), "out"),
+    **dict.fromkeys(("num_train_epochs", "num_epochs", "n_epochs"), "epochs"),
+    **dict.fromkeys(("model_name_or_path", "model_name", "model_path", "base_model"), "model"),
+    **dict.fromkeys(("dataset", "dataset_name", "train_file", "data_dir"), "data"),
+    **dict.fromkeys(("num_generations", "group_size", "rollouts"), "n_rollout"),
+    **dict.fromkeys(("train_batch_size", "per_device_train_batch_size", "global_batch_size"), "batch_size"),
+    **dict.fromkeys(("lora_r", "lora"), "lora_rank"),
+    **dict.fromkeys(("reward_fn", "reward_function", "reward_funcs"), "reward"),
+    **dict.fromkeys(("algorithm", "method"), "algo"),
+    **dict.fromkeys(("max_new_tokens", "max_completion_length", "max_tokens"), "max_response_length"),
+    **dict.fromkeys(("num_gpus", "gpus", "n_gpus", "n_gpus_per_node"), "n_gpu"),
+    **dict.fromkeys(("kl_beta", "kl_loss_coef"), "kl_coef"),
+    **dict.fromkeys(("save_steps", "save_every"), "save_freq"),
+    **dict.fromkeys(("eval_steps", "eval_freq", "val_freq"), "test_freq"),
+}
+"""How other trainers call our flags."""
+
 PARTS = (Experiment, Alignment, Source, Generated, Steering, Machine, Mode, Evaluation, Several)
 """The declarations; where two name a setting alike, the first one is the flag."""
 
@@ -63,7 +83,9 @@ class _Parser(argparse.ArgumentParser):
         odd = message.removeprefix("unrecognized arguments: ")
         if odd != message:
             flag = odd.partition(" ")[0].partition("=")[0]
+            elsewhere = ELSEWHERE.get(canonical(flag.lstrip("-")))
             known = nearest(flag, [f"--{each.spelling}" for each in self.settings.values()])
+            known = f"; here it is --{elsewhere}." if elsewhere else known
             what = f"{flag}: no such flag{known}" if odd.startswith("-") else f"{odd}: belongs to no flag."
             message = f"{what} All of them: run.py --help"
         print(f"run.py: {message}", file=sys.stderr)

@@ -128,13 +128,8 @@ def fit_batch(experiment: Experiment, flags: Mapping[str, Any], steering: Steeri
     size = rows // ranks * ranks
     if rows >= usual or size < 1:
         return experiment
-    sized = {"batch_size": size}
-    if answers:
-        # A micro-batch has to divide what a device gets.
-        usual_micro = experiment.alignment.micro_batch_size
-        sized["micro_batch_size"] = max(m for m in range(1, usual_micro + 1) if size // ranks % m == 0)
     print(f"--batch_size {size}: {experiment.data} has {rows} examples to train on, fewer than the usual {usual}")
-    return build_experiment({**flags, **sized}, steering.profile)
+    return build_experiment({**flags, "batch_size": size}, steering.profile)
 
 
 def evaluate(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
@@ -156,6 +151,11 @@ def evaluate(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
     _refuse(flags, idle, "belongs to training; it has no effect on --eval")
     if flags.pop("overrides", None):
         raise ExperimentError("key=value after -- goes to verl's trainers; an evaluation has none, use its flags")
+    for task in tasks:
+        if task in TASKS and TASKS[task].kind == "answers":
+            instead = TASKS[task].evaluated_on
+            better = f"; evaluate on the problems of --data {instead}" if instead else ""
+            raise ExperimentError(f"--data {task}: holds answers, and an evaluation asks problems{better}")
     if all(part.harness for part in parts):
         _refuse(
             flags, (*_DRAWING, "temperature"), "has no effect on lm-evaluation-harness's suites, which draw as they do"

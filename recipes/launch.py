@@ -231,6 +231,9 @@ def _finish(experiment: Experiment, run: RunDir, files: DataFiles) -> None:
             f"accuracy       {before:.1%} before, {accuracy[-1][1]:.1%} after  ({problems} problems, {how}; the "
             f"highest of {len(accuracy)} validations on them is {best[1]:.1%} at step {best[0]})"
         )
+    learnt_nothing = [row["data"].get("uft/groups_without_variance") for row in read_metrics(run.metrics)]
+    if (known := [share for share in learnt_nothing if share is not None]) and min(known) == 1:
+        lines.append("note           no two answers to a problem ever differed in reward: rewards taught nothing")
     lines.append(f"time           {spent['seconds'] / 60:.1f} min")
     print("\n".join(lines), flush=True)
 
@@ -262,7 +265,9 @@ def dry_run(experiment: Experiment, out: Path, *, resume: bool = False, full: bo
                 with contextlib.redirect_stdout(io.StringIO()):  # it counts what is left
                     demonstrated(experiment, styled, Path(folder))
         place = datafiles.locate(experiment, ROOT).train.parent
-        described = describe(experiment, files).replace(str(files.train.parent), str(place))
+        described = describe(experiment, files)
+        if files.train.parent != place:  # made for a moment, to be looked at
+            described = described.replace(str(files.train.parent), f"{place} (will be prepared)", 1)
         commands = [f"  python {' '.join(stage.command)}" for stage in stages(experiment, run, files)]
         planned = training_plan(experiment, run, files) if experiment.stages == ("alignment",) else None
     if lacking := _lacking(experiment):

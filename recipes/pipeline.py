@@ -53,6 +53,8 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
     Raises:
         ExperimentError: before anything starts, for a stage that cannot work.
     """
+    if flags.get("algo") is not None:
+        raise ExperimentError(f"--algo {flags['algo']}: has no effect on --pipeline, whose stages are algorithms")
     steps = steps_of(text, flags)
     for step in steps:
         refuse_foreign(step.flags, step.flags)

@@ -1,22 +1,29 @@
 """What a run will do, in numbers: batch arithmetic, hint schedule, memory. Printed by --dry_run and at start."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as parquet
 
 from data_prep.prompt_styles import STYLES, Question, read_completion
+from eval.models import find_model
 from recipes.algorithm_check import told
 from recipes.algorithms.base import Demonstration, forget
 from recipes.applies import clock
-from recipes.datafiles import DataFiles
+from recipes.datafiles import DataFiles, unsolved_rows
 from recipes.demonstrations import demonstrations_of, taught
 from recipes.experiment import Experiment
 from recipes.hints.cut import draw_plans, hint_length
 from recipes.hints.schedule import MAX_SEGMENTS
 from recipes.memory import describe_memory
+from recipes.modes import ROOT
+from recipes.tasks import validated_on
 from recipes.verl_plugin.verl_config import hook_settings
 from recipes.verl_scorers import warning
+
+MODELS = ROOT / "models"
+"""The tiny bases; each is called tiny-<task>, with more behind it or not."""
 
 
 def batch_arithmetic(experiment: Experiment, files: DataFiles) -> str:
@@ -127,6 +134,24 @@ def _cut(line: str, width: int = 110) -> str:
     return line if len(line) <= width else f"{line[: width // 2]} ... {line[5 - width // 2 :]}"
 
 
+def _notes(experiment: Experiment, files: DataFiles) -> list[str]:
+    """What of model and data a person may not expect."""
+    notes = []
+    if experiment.reward is not None:
+        notes.append(f"rewards are those of --reward {experiment.reward}")
+    place = Path(find_model(experiment.model)).resolve()
+    task = validated_on(experiment.data, experiment.stages)
+    made_for = place.name.split("-")[1] if place.parent == MODELS and "-" in place.name else task
+    if made_for != task:
+        notes.append(f"{experiment.model} was made for {made_for} and knows little else: few answers will be right")
+    unsolved = unsolved_rows(files) if experiment.data_kind == "problems" and files.train.exists() else 0
+    if unsolved and "sft" in experiment.stages:
+        notes.append(f"{unsolved} of {files.n_train} rows have no solution: of these the bare answer is learnt")
+    if unsolved and experiment.algorithm.uses_hints:
+        notes.append(f"{unsolved} of {files.n_train} rows have no solution: no hint can be given for them")
+    return notes
+
+
 def describe(experiment: Experiment, files: DataFiles) -> str:
     """All of the above under a heading."""
     algorithm = experiment.algorithm
@@ -139,6 +164,7 @@ def describe(experiment: Experiment, files: DataFiles) -> str:
         f"model:         {experiment.model} on profile {experiment.profile}",
         data,
     ]
+    parts += [f"note:          {line}" for line in _notes(experiment, files)]
     how = demonstrations_of(experiment)
     if how.changes:
         whose = "another problem's" if how.whose == "sham" else "its own"

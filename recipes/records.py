@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from recipes.run_dir import RunDir, append_metrics, read_metrics, trim_metrics, write_json
+from recipes.run_dir import RunDir, append_metrics, trim_metrics, write_json
 
 # Shown beside the progress bar, in this order, when a step has them.
 HEADLINE = ("problems", "of", "val/acc", "critic/score/mean", "train/loss", "val/loss", "actor/pg_loss")
@@ -24,8 +24,6 @@ class Records:
         """Forget the lines of steps after the checkpoint a run continues from; -1 forgets all."""
         self._step = max(step, 0)
         trim_metrics(self._run.metrics, step)
-        for row in read_metrics(self._run.metrics):
-            self._remember(row["data"])
 
     def phase(self, name: str, step: int | None = None) -> None:
         """Say what the run is doing now: starting, validating, rollout, update, saving, finished ..."""

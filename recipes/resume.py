@@ -14,11 +14,18 @@ from recipes.trl_plugin.plan import PLAN_FILE
 
 
 def as_begun(saved: Experiment, experiment: Experiment) -> Experiment:
-    """The experiment with what `saved` means by settings that its version did not know, where no flag says otherwise.
+    """The experiment with what `saved` means by settings that its version did not know, where no flag says otherwise,
+    and by those without effect.
 
     Their defaults may be others today; a run that was begun goes on as it was.
     """
     kept = {name: each.absent for name, each in _later(experiment).items() if getattr(saved, name) == each.absent}
+    if saved.algo == experiment.algo:
+        # What has no effect on the algorithm may follow from what has: T_hint from a larger T.
+        idle = (
+            n for n, each in declared(Experiment).items() if not each.applies(experiment.algorithm, experiment.stages)
+        )
+        kept |= {name: getattr(saved, name) for name in idle}
     return replace(experiment, **kept)
 
 

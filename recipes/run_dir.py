@@ -132,15 +132,17 @@ def append_metrics(path: Path, step: int, data: dict[str, Any]) -> None:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """All whole lines of metrics.jsonl; a last line torn by a kill is left out."""
+    """All whole lines of metrics.jsonl; a line torn by a kill, or damaged, is left out."""
     if not path.exists():
         return []
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except json.JSONDecodeError:
             continue
+        if isinstance(row, dict) and isinstance(row.get("step"), int) and isinstance(row.get("data"), dict):
+            rows.append({"time": 0.0, **row})
     return rows
 
 

@@ -91,7 +91,8 @@ def planned_sweep(flags: Mapping[str, Any]) -> tuple[Path, list[Planned]]:
     shared = {name: value for name, value in flags.items() if name not in OF_SWEEP} | {"profile": profile.name}
     given = {name: value for name, value in shared.items() if value is not None and value is not False}
     digest = hashlib.sha256(json.dumps(given, sort_keys=True, default=str).encode()).hexdigest()[:8]
-    name = f"sweep-{'+'.join(Path(task).name for task in tasks)}-{Path(flags['model'] or profile.model).name}-{digest}"
+    model = Path(flags["model"] or profile.model_of(tasks[0])).name
+    name = f"sweep-{'+'.join(Path(task).name for task in tasks)}-{model}-{digest}"
     folder = sweep_folder(flags, name)
     chosen = [
         {"algo": algo, "data": task, "seed": seed, **shared}

@@ -46,7 +46,8 @@ def costs(run: Run) -> dict[int, Cost]:
     each = run.supervised_seconds / 60 / max(1, sum("train/loss" in data for data in run.metrics.values()))
     found = {}
     for step, data in sorted(run.metrics.items()):
-        generated += data.get("uft/gen_tokens", 0.0) * drawn
+        # Recorded since a run's own overrides may change how many answers there are.
+        generated += data.get("uft/generated", data.get("uft/gen_tokens", 0.0) * drawn)
         updates += data.get("perf/total_num_tokens", 0.0) + data.get("train/global_tokens", 0.0)
         minutes += data.get("timing_s/step", 0.0) / 60 + (each if "train/loss" in data else 0.0)
         found[step] = Cost(generated / 1e6, updates / 1e6, minutes)
@@ -80,13 +81,14 @@ def accuracy_at(found: Curve, cost: float) -> float | None:
 
 
 def mean_up_to(found: Curve, cost: float) -> float | None:
-    """The area under the curve up to a cost as a mean accuracy; None if the curve ends before."""
+    """The area under the curve from 0 to a cost as a mean accuracy; None unless the curve reaches from one to the
+    other."""
     last = accuracy_at(found, cost)
-    if last is None:
+    if last is None or found[0][0] > 0:
         return None
     points = [(x, y) for x, y in zip(*found, strict=True) if x < cost] + [(cost, last)]
     area = sum((right - left) * (low + high) / 2 for (left, low), (right, high) in pairwise(points))
-    return area / (cost - points[0][0])
+    return area / cost
 
 
 def cost_table(panels: Sequence[Panel]) -> Table:

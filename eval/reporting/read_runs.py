@@ -7,6 +7,7 @@ Folder: out/uft-countdown/ with experiment.yaml, metrics.jsonl, validation/30.js
 from __future__ import annotations
 
 import json
+import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -55,7 +56,8 @@ class Run:
 
     @property
     def algo(self) -> str:
-        return str(self.settings["algo"])
+        algo = str(self.settings["algo"])
+        return Path(algo).stem if algo.endswith(".py") else algo
 
     @property
     def seed(self) -> int | None:
@@ -153,7 +155,8 @@ def load(folder: Path) -> Run:
     if (folder / "eval" / "given").is_dir() and not run.metrics.exists():
         raise NotARun("is an evaluation, not a training run")
     metrics, ended = _metrics(run.metrics)
-    chained, chained_ended = _metrics(folder / "sft" / "metrics.jsonl")
+    supervised = folder / "sft" / "metrics.jsonl"
+    chained = _metrics(supervised)[0]
     only = _stages(settings["algo"]) == ("sft",)
     config = folder / "verl.yaml"
     # The configuration is written right before the trainer starts.
@@ -167,14 +170,17 @@ def load(folder: Path) -> Run:
         total_steps=_json(run.progress).get("total_steps"),
         # A copied folder may have lost the file's time.
         start_to_first_step=first_step if first_step is None or first_step > 0 else None,
-        supervised_seconds=_seconds(metrics, ended) if only else _seconds(chained, chained_ended),
+        supervised_seconds=_seconds(run.metrics if only else supervised),
     )
 
 
-def _seconds(metrics: Metrics, ended: Mapping[int, float]) -> float:
-    """Of supervised steps, whose first is as long as the others on average."""
-    steps = sorted(step for step, data in metrics.items() if "train/loss" in data)
-    return (ended[steps[-1]] - ended[steps[0]]) / (len(steps) - 1) * len(steps) if len(steps) > 1 else 0.0
+def _seconds(file: Path) -> float:
+    """Of the supervised steps: their number times the median from one record to the next, which is a step's where the
+    next is one, and not a validation or the start of a run that was resumed."""
+    rows = read_metrics(file)
+    steps = [at for at, row in enumerate(rows) if "train/loss" in row["data"]]
+    durations = [rows[at]["time"] - rows[at - 1]["time"] for at in steps if at > 0]
+    return statistics.median(durations) * len(steps) if durations else 0.0
 
 
 def _stages(algo: str) -> tuple[str, ...]:

@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from eval.reporting.cells import Table
 from eval.reporting.groups import Panel, shown, varying
+from eval.reporting.read_runs import Run
+from recipes.algorithms import AlgorithmFileError, get_algorithm
+from recipes.experiment import Experiment
+from recipes.settings import declared
+
+
+def in_effect(run: Run) -> Mapping[str, Any]:
+    """The settings of a run that change anything for its algorithm; all of one whose algorithm is not known here."""
+    try:
+        algorithm = get_algorithm(str(run.settings["algo"]))
+    except (KeyError, AlgorithmFileError):
+        return run.settings
+    stages = ("alignment",) if run.settings.get("data_kind") == "answers" else algorithm.stages
+    idle = {name for name, each in declared(Experiment).items() if not each.applies(algorithm, stages)}
+    return {name: value for name, value in run.settings.items() if name not in idle}
 
 
 def differences(panels: Sequence[Panel]) -> Table:
     """A row a setting that is not the same in all runs, a column a group with the values its runs have."""
     groups = [(panel, group) for panel in panels for group in panel.groups]
-    every = [run.settings for _, group in groups for run in group.runs]
+    every = [in_effect(run) for _, group in groups for run in group.runs]
     head = [f"{panel.title}: {group.label}" if len(panels) > 1 else group.label for panel, group in groups]
     rows = []
     for name in varying(every):
-        values = [dict.fromkeys(shown(run.settings.get(name)) for run in group.runs) for _, group in groups]
+        values = [dict.fromkeys(shown(in_effect(run).get(name)) for run in group.runs) for _, group in groups]
         rows.append((name, *(", ".join(each) for each in values)))
     return Table(("setting", *head), tuple(rows))
 
 
 def common(panels: Sequence[Panel]) -> Table:
     """A row a setting that is the same in all runs."""
-    every = [run.settings for panel in panels for group in panel.groups for run in group.runs]
+    every = [in_effect(run) for panel in panels for group in panel.groups for run in group.runs]
     different = set(varying(every))
     rows = [(name, shown(value)) for name, value in every[0].items() if name not in different]
     return Table(("setting", "value"), tuple(rows))

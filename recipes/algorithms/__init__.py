@@ -90,7 +90,9 @@ def _load(file: str) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         del sys.modules[name]
         raise AlgorithmFileError(f"{_place(error, path)}: cannot be loaded: {in_one_line(error)}") from error
     found = getattr(module, "ALGORITHM", None)

@@ -262,8 +262,9 @@ def forget(group: Group, past: Json, common: Json, s: Any) -> Kept:
 class Algorithm:
     """One member of the family. Its file says where its numbers come from.
 
-    `s` in the hooks holds the run's settings: `options`, T_hint, sft_loss_coef, hint_nll_agg, beta, una_target,
-    n_rollout, max_response_length.
+    `s` in the hooks holds the run's settings: each of `options` by its name, T_hint, sft_loss_coef, hint_nll_agg, beta,
+    una_target, n_rollout, max_response_length (of what is generated), response_length (with the hint). Not T: a run may
+    be resumed with more steps, and its draws have to stay what they were.
     """
 
     name: str

@@ -31,9 +31,9 @@ def hint_metrics(records: list[dict[str, Any]], scores: list[float | None]) -> d
         scores: the reward of every rollout; None where the verdict failed, which is in no mean reward.
 
     Returns:
-        mean hint and generated tokens a rollout, the part of each solution that was given, and the mean reward by
-        hint length (uft/score/l=0 is the only one comparable with validation). Both go by the hint that was given
-        (`given`, a share), which is shorter than the planned `length` where that was too long.
+        tokens generated in all; mean hint and generated tokens a rollout, the part of each solution that was given, and
+        the mean reward by hint length (uft/score/l=0 is the only one comparable with validation). The latter two go by
+        the hint that was given (`given`, a share), which is shorter than the planned `length` where that was too long.
     """
     if not records:
         return {}
@@ -44,6 +44,7 @@ def hint_metrics(records: list[dict[str, Any]], scores: list[float | None]) -> d
             # However short, a hint is none of the rollouts without one.
             by_length[max(1, round(share * record["n_segments"])) if share else 0].append(score)
     metrics = {
+        "uft/generated": float(sum(record["gen_tokens"] for record in records)),
         "uft/hint_frac": _mean(shares),
         "uft/hint_tokens": _mean([record["hint_tokens"] + record.get("prompt_hint_tokens", 0.0) for record in records]),
         "uft/gen_tokens": _mean([float(record["gen_tokens"]) for record in records]),

@@ -35,6 +35,7 @@ def test_hint_metrics_are_means_and_scores_by_length() -> None:
         {
             "uft/hint_frac": 0.25,
             "uft/hint_tokens": 5.5,
+            "uft/generated": 100.0,
             "uft/gen_tokens": 25.0,
             "uft/truncated": 0.25,
             "uft/score/l=0": 0.2,

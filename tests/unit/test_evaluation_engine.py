@@ -67,7 +67,7 @@ def test_the_engine_keeps_to_the_memory_and_rank_it_is_given(tmp_path: Path, mon
 
 
 def problem(number: int, text: str = "q", source: str = "countdown") -> Problem:
-    return Problem(number, [{"role": "user", "content": text}], source, None, None)
+    return Problem(number, [{"role": "user", "content": text}], source, None, None, twin=number)
 
 
 def test_no_two_sampled_answers_share_a_seed() -> None:

@@ -133,6 +133,17 @@ def test_a_run_can_be_extended(folder: Path, tmp_path: Path) -> None:
     check_folder(run, longer, resume=True)
 
 
+def test_a_clock_that_a_larger_T_moves_is_nothing_to_an_algorithm_without_one(folder: Path, tmp_path: Path) -> None:
+    run, begun = RunDir(tmp_path / "run"), experiment(folder, algo="r3", T=4)
+    write_text(run.experiment, to_yaml(begun))
+    longer = experiment(folder, algo="r3", T=8)
+    assert longer.T_hint != begun.T_hint
+    check_folder(run, longer, resume=True)
+    write_text(run.experiment, to_yaml(experiment(folder, algo="uft", T=4)))
+    with pytest.raises(ExperimentError, match="was started with T_hint 4, now it is 8"):
+        check_folder(run, experiment(folder, algo="uft", T=8), resume=True)
+
+
 def test_a_file_without_a_needed_column_is_named(folder: Path, tmp_path: Path) -> None:
     import pandas as pd
 

@@ -162,3 +162,36 @@ def test_what_can_be_no_reward_is_refused_without_importing_it(name: str, why: s
         return
     with pytest.raises(ExperimentError, match=re.escape(why)):
         resolved_reward(f"{file}:{name}")
+
+
+@pytest.fixture(scope="module")
+def unsolved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Files of questions without any solution, and with a solution of every other one."""
+    place = tmp_path_factory.mktemp("unsolved")
+    for name, every in (("none", 99), ("half", 2)):
+        rows = [
+            {"question": f"What is {a} plus {a}?", "answer": str(2 * a)}
+            | ({"solution": f"It is twice {a}.\nThat is {2 * a}."} if a % every == 1 and every < 99 else {})
+            for a in range(20)
+        ]
+        (place / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {name: place / f"{name}.jsonl" for name in ("none", "half")}
+
+
+def test_where_no_problem_has_a_solution_there_are_no_hints(unsolved: dict[str, Path]) -> None:
+    def plan(algo: str, name: str) -> tuple[int, str]:
+        flags = ("--profile", "cpu", "--algo", algo, "--data", str(unsolved[name]), "--batch_size", "4", "--dry_run")
+        done = front_door(*flags)
+        return done.returncode, done.stdout + done.stderr
+
+    code, said = plan("uft", "none")
+    assert code == 2
+    assert "none of the 17 training problems has a solution for --algo uft to take hints from" in said
+    code, said = plan("uft", "half")
+    assert code == 0, said
+    assert "of 17 rows have no solution: no hint can be given for them" in said
+    code, said = plan("sft", "none")
+    assert code == 0, said
+    assert "17 of 17 rows have no solution: of these the bare answer is learnt" in said
+    assert "models/tiny-countdown was made for countdown and knows little else" in said
+    assert "no solution" not in plan("rft", "none")[1]

@@ -69,6 +69,13 @@ BAD = {
     "effect on --algo dpo on answers; it applies to trainings that are validated on problems",
     "--algo dpo --data countdown_preference --temperature .5": "--temperature 0.5: has no effect on --algo dpo",
     "--demonstration_noise 2": "--demonstration_noise 2.0: must be from 0 to 1",
+    "--pipeline sft,grpo --algo uft": "--algo uft: has no effect on --pipeline, whose stages are algorithms",
+    "--algo sft --temperature 0 --val_samples 2": "--val_samples 2 with --temperature 0 would give the same answer",
+    "--eval --data countdown_preference": "--data countdown_preference: holds answers, and an evaluation asks "
+    "problems; evaluate on the problems of --data countdown",
+    "--learning_rate 1e-6": "--learning_rate: no such flag; here it is --lr. All of them",
+    "--max-steps 3": "--max-steps: no such flag; here it is --T. All of them",
+    "--algo uff": "--algo uff: no such algorithm; did you mean 'uft'?",
     "--visible-devices 0,x": "--visible_devices 0,x: 'x' is no GPU: a number, GPU-<uuid> or MIG-<uuid>",
     "--hints others": "argument --hints: invalid choice: 'others'",
     "--eval --demonstrations .3": "--demonstrations belongs to training; it has no effect on --eval",

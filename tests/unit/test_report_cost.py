@@ -1,5 +1,6 @@
 """Accuracy by what it cost: tokens, minutes, areas and equal cost, against numbers computed by hand."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -39,11 +40,35 @@ def test_a_supervised_stage_before_counts_and_the_base_model_is_its_beginning(tm
     assert curve(group, "generated")[0] == pytest.approx([0.0, 5 * GENERATED])
 
 
+def test_validations_and_the_hour_until_a_resume_are_no_steps(tmp_path: Path) -> None:
+    """Six steps of two seconds; five seconds of validation after the third, an hour before the fifth."""
+    run = write_run(tmp_path / "run", settings_of("sft"), [2])
+    at, lines = 100.0, []
+    for step in range(1, 7):
+        at += {5: 3600.0}.get(step, 2.0)
+        lines.append({"step": step, "time": at, "data": {"train/loss": 1.0}})
+        if step == 3:
+            at += 5.0
+            lines.append({"step": step, "time": at, "data": {"val/loss": 1.0}})
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert costs(load(run))[6].minutes == pytest.approx(12 / 60)
+
+
+def test_answers_are_counted_as_they_came_where_an_override_changed_their_number(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", settings_of("rft", **SIZES), [4, 8])
+    for step in range(1, 6):
+        append_metrics(run / "metrics.jsonl", step, {"uft/generated": 2400.0})
+    assert costs(load(run))[5].generated == pytest.approx(5 * 2400 / 1e6)
+
+
 def test_between_two_validations_accuracy_is_on_the_line_and_the_mean_is_the_area() -> None:
     found = ([0.0, 2.0, 4.0], [0.0, 0.4, 0.8])
     assert accuracy_at(found, 3.0) == pytest.approx(0.6)
     assert mean_up_to(found, 4.0) == pytest.approx(0.4)
     assert mean_up_to(found, 3.0) == pytest.approx((0.4 * 2 / 2 + (0.4 + 0.6) / 2) / 3)
+    late = ([2.0, 4.0], [0.4, 0.8])
+    assert accuracy_at(late, 2.0) == 0.4
+    assert mean_up_to(late, 2.0) is mean_up_to(late, 3.0) is None, "nothing is known of the beginning"
     assert accuracy_at(found, 5.0) is mean_up_to(found, 5.0) is accuracy_at(([], []), 1.0) is None
 
 

@@ -28,11 +28,12 @@ def checkpoint(folder: Path, step: int, *, whole: bool = True) -> Path:
     return path
 
 
-def test_metrics_are_numbers_only_and_survive_a_torn_last_line(tmp_path: Path) -> None:
+def test_metrics_are_numbers_only_and_survive_damaged_lines(tmp_path: Path) -> None:
     file = tmp_path / "metrics.jsonl"
     append_metrics(file, 1, {"a": np.float32(0.5), "b": float("nan"), "c": "text", "d": True, "e": 3})
     append_metrics(file, 2, {"a": 1.0})
-    file.write_text(file.read_text() + '{"step": 3, "da')
+    damaged = b'{"step": 3}\n[1]\n\xff\xfe\n{"step": "4", "data": {}}\n{"step": 5, "da'
+    file.write_bytes(file.read_bytes() + damaged)
     rows = read_metrics(file)
     assert [row["step"] for row in rows] == [1, 2]
     assert rows[0]["data"] == {"a": 0.5, "e": 3}
@@ -97,7 +98,7 @@ def test_best_weights_are_those_of_the_best_saved_step(tmp_path: Path) -> None:
     assert json.loads((run.hf / "best.json").read_text()) == {"step": 20, "val/acc": 0.5}
 
 
-def test_the_heartbeat_says_where_the_run_is_and_remembers_the_headline(tmp_path: Path) -> None:
+def test_the_heartbeat_says_where_the_run_is_with_the_headline_of_this_process(tmp_path: Path) -> None:
     records = Records(tmp_path, total_steps=7)
     records.log(0, {"val/acc": 0.25, "other": 1.0})
     records.phase("rollout", 0)
@@ -107,7 +108,8 @@ def test_the_heartbeat_says_where_the_run_is_and_remembers_the_headline(tmp_path
     resumed = Records(tmp_path, total_steps=7)
     resumed.resume_at(0)
     resumed.phase("starting")
-    assert json.loads((tmp_path / "progress.json").read_text())["metrics"] == {"val/acc": 0.25}
+    # An accuracy of before is none of the weights that are trained now.
+    assert json.loads((tmp_path / "progress.json").read_text())["metrics"] == {}
 
 
 def test_json_is_replaced_in_one_step(tmp_path: Path) -> None:

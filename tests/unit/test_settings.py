@@ -199,7 +199,8 @@ def data_for(algo: str) -> str:
 @pytest.mark.parametrize("algo", algorithms())
 def test_help_of_an_algorithm_has_what_applies_to_it_with_its_own_defaults(algo: str) -> None:
     told = help_text(["--algo", algo, "--help", "--profile", "cpu"])
-    e = build_experiment({"algo": algo, "data": data_for(algo)}, PROFILES["cpu"])
+    # --temperature is of those without a reinforcement stage, too, where they draw answers.
+    e = build_experiment({"algo": algo, "data": data_for(algo), "val_samples": 2}, PROFILES["cpu"])
     of_runs = {*declared(Experiment), *declared(Alignment)} & SETTINGS.keys()
     idle = set(without_effect(dict.fromkeys(of_runs, 1), e))
     assert flags_of(told) & of_runs == of_runs - idle
