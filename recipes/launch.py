@@ -28,6 +28,7 @@ from recipes.plan import describe
 from recipes.resume import as_begun, check_folder, older_folder, refuse_other_data
 from recipes.run_dir import RunDir, checkpoint_step, publish, read_metrics, write_json, write_text
 from recipes.stages import VERL_FILE, Stage, absolute, newest_checkpoint, run_stage
+from recipes.stored_tokenizer import is_here
 from recipes.trl_plugin.plan import PLAN_FILE, check_machine
 from recipes.verl_plugin.environment import environment
 from recipes.verl_plugin.verl_config import rl_config, sft_config
@@ -96,6 +97,11 @@ def taken(folder: Path) -> Iterator[None]:
 def _launch(
     experiment: Experiment, run: RunDir, *, stall_minutes: float, auto_batch: bool, given: Mapping[str, Any] | None
 ) -> int:
+    if not (run.path / DONE).exists() and not is_here(experiment.model, fetch=True):
+        raise ExperimentError(
+            f"--model {experiment.model}: neither here (a folder with config.json, the hub's cache) nor to be had from "
+            f"the hub; look at the name, HF_TOKEN, and the network"
+        )
     files = prepared(experiment)
     refuse_other_data(run, experiment, files)
     datafiles.check_training(experiment, files, fetch=True)

@@ -18,6 +18,7 @@ from recipes.hints.cut import draw_plans, hint_length
 from recipes.hints.schedule import MAX_SEGMENTS
 from recipes.memory import describe_memory
 from recipes.modes import ROOT
+from recipes.stored_tokenizer import is_here
 from recipes.tasks import validated_on
 from recipes.verl_plugin.verl_config import hook_settings
 from recipes.verl_scorers import warning
@@ -139,6 +140,8 @@ def _notes(experiment: Experiment, files: DataFiles) -> list[str]:
     notes = []
     if experiment.reward is not None:
         notes.append(f"rewards are those of --reward {experiment.reward}")
+    if not is_here(experiment.model, fetch=False):
+        notes.append(f"{experiment.model} is not on this machine: whether there is such a model, the start will see")
     place = Path(find_model(experiment.model)).resolve()
     task = validated_on(experiment.data, experiment.stages)
     made_for = place.name.split("-")[1] if place.parent == MODELS and "-" in place.name else task

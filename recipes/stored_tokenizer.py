@@ -59,6 +59,11 @@ def stored_tokenizer(model: str, *, fetch: bool) -> StoredTokenizer | None:
     return found if getattr(found, "eos_token_id", None) is not None else None
 
 
+def is_here(model: str, *, fetch: bool) -> bool:
+    """Whether a model lies in a folder or the local cache of the hub; `fetch`: or can be had from the hub."""
+    return _find(model, "config.json", fetch) is not None
+
+
 def _find(model: str, name: str, fetch: bool) -> Path | None:
     folder = Path(find_model(model))
     if folder.is_dir():

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from recipes.experiment import ExperimentError, to_yaml
-from recipes.launch import DONE, launch
+from recipes.launch import DONE, dry_run, launch
 from recipes.run_dir import RunDir, write_text
 from recipes.watch.processes import RunBusyError, hold_run
 from tests.front_checks import EXAMPLES, ROOT, contents, experiment, finished_on_disk, front_door, small_folder
@@ -116,3 +116,17 @@ def test_a_run_does_not_go_on_with_other_rows(tmp_path: Path) -> None:
     with pytest.raises(ExperimentError, match=r"was started on .*questions-0a1b2c3d/train\.parquet, now"):
         launch(e, run.path, resume=True, stall_minutes=1)
     assert contents(run.path) == before
+
+
+def test_a_model_that_is_nowhere_is_said_before_anything_starts(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere(*_: object, **__: object) -> str:
+        raise FileNotFoundError("no network")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", nowhere)
+    e = experiment(folder, model="Qwen/Qwen2.5-0.5")
+    with pytest.raises(ExperimentError, match=r"--model Qwen/Qwen2.5-0.5: neither here .* nor to be had from the hub"):
+        launch(e, tmp_path / "run", resume=False, stall_minutes=1)
+    assert not list((tmp_path / "run").rglob("*.yaml"))
+    assert "is not on this machine" in dry_run(e, tmp_path / "run")
