@@ -41,24 +41,24 @@ def draw_plans(
     """
     drawn = algorithm.rollout(At(step, segments_of(hint), past, common), s, generator(seed, step, key))
     plans = drawn if isinstance(drawn, list) else [drawn]
-    if fault := next(_faults(algorithm, plans, s), ""):
+    if fault := next(_faults(algorithm, plans, s, alone=plans is not drawn), ""):
         raise ValueError(f"rollout of {algorithm.name} gives {fault}")
     return plans
 
 
-def _faults(algorithm: Algorithm, plans: list[Any], s: Any) -> Iterator[str]:
+def _faults(algorithm: Algorithm, plans: list[Any], s: Any, *, alone: bool) -> Iterator[str]:
     for plan in plans:
         if not isinstance(plan, Bare | Hint | Demonstration):
             yield f"{plan!r}: must be Bare(), Hint(...) or Demonstration(), or a list of these"
         if isinstance(plan, Hint):
             yield from _odd_hint(plan, algorithm)
     shown = sum(isinstance(plan, Demonstration) for plan in plans)
-    if len(plans) != 1 and len(plans) != (n := s.n_rollout + algorithm.demonstrations):
+    if not alone and len(plans) != (n := s.n_rollout + algorithm.demonstrations):
         yield (
-            f"{len(plans)} plans: must be one for all rollouts, or a list of {n} (--n_rollout {s.n_rollout} "
-            f"+ demonstrations={algorithm.demonstrations})"
+            f"a list of {len(plans)}: a list has {n} plans, one for each (--n_rollout {s.n_rollout} + demonstrations="
+            f"{algorithm.demonstrations}); one for all rollouts is given without a list"
         )
-    if shown > algorithm.demonstrations or (shown and len(plans) == 1):
+    if shown > algorithm.demonstrations or (shown and alone):
         yield (
             f"{shown} Demonstration() among {len(plans)} plans, but demonstrations={algorithm.demonstrations}: a list "
             f"may have that many, beside --n_rollout others"
