@@ -11,7 +11,7 @@ from recipes.algorithms import algorithms
 from recipes.alignment import Alignment
 from recipes.applies import clock
 from recipes.experiment import Experiment, ExperimentError, nearest
-from recipes.settings import declared
+from recipes.settings import declared, options_of
 from recipes.tasks import TASKS
 from recipes.values import wrong
 
@@ -24,8 +24,9 @@ def check(experiment: Experiment) -> None:
     for of, settings in ((e.alignment, declared(Alignment)), (e, declared(Experiment))):
         for name, setting in settings.items():
             _refuse(wrong(name, getattr(of, name), setting.check))
+    options = options_of(e.algorithm.name, e.algorithm.options)
     for name, value in e.options.items():
-        _refuse(wrong(name, value, None))
+        _refuse(wrong(name, value, options[name].check if name in options else None))
     if e.prompt_style not in STYLES:
         raise ExperimentError(
             f"--prompt_style {e.prompt_style}: unknown{nearest(e.prompt_style, STYLES)} Known: {', '.join(STYLES)}."

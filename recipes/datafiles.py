@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as parquet
 
@@ -207,7 +208,7 @@ def check_training(experiment: Experiment, files: DataFiles, *, fetch: bool = Fa
 def unsolved_rows(files: DataFiles) -> int:
     """How many training problems have no solution that hints could be taken from."""
     schema = parquet.read_schema(files.train)
-    if "hint" not in schema.names:
+    if "hint" not in schema.names or not pa.types.is_list(schema.field("hint").type):
         return 0
     lengths = pc.list_value_length(parquet.read_table(files.train, columns=["hint"])["hint"])
     return int(pc.sum(pc.equal(pc.fill_null(lengths, 0), 0)).as_py() or 0)

@@ -21,9 +21,8 @@ from recipes.applies import clock, critic, draws, hint_term, ppo, problems, rl, 
 from recipes.settings import ABSENT, From, Setting, declared, setting
 from recipes.tasks import TASKS
 from recipes.training_record import TrainingRecord
-from recipes.values import a_seed, above, at_least, between, not_negative, positive
+from recipes.values import a_seed, a_share, above, at_least, between, not_negative, positive
 
-_PART = between(0, 1, "", ends=True)
 _RATE = between(0, 1, " (1 never stops a run)", ends=True)
 _RECORDS = "validation, checkpoints, records"
 
@@ -191,10 +190,10 @@ class Experiment:
     options: dict[str, Any] = setting(absent={})
     """The algorithm's own settings (its `options`)."""
 
-    demonstrations: float = setting("data and reward", 1.0, applies=solutions, check=_PART, absent=1.0)
+    demonstrations: float = setting("data and reward", 1.0, applies=solutions, check=a_share, absent=1.0)
     """Share of the training problems that have a solution (docs/tasks/chain.md)."""
 
-    demonstration_noise: float = setting("data and reward", 0.0, applies=solutions, check=_PART, absent=0.0)
+    demonstration_noise: float = setting("data and reward", 0.0, applies=solutions, check=a_share, absent=0.0)
     """Probability that a step of a solution is wrong."""
 
     hints: Whose = setting("data and reward", "own", applies=solutions, absent="own")

@@ -143,6 +143,7 @@ def options_of(name: str, options: type | None) -> dict[str, Setting]:
         help_ = each.metadata.get("help") or told.get(each.name, "")
         # coef: float = 1 takes .5 as well.
         kind = float if type(default) is int and each.type in (float, "float") else type(default)
+        about["check"] = each.metadata.get("check")
         found[each.name] = _setting(each.name, kind, help_, (), about)
     return found
 

@@ -90,6 +90,9 @@ def between(low: float, high: float, why: str, *, ends: bool = False) -> Check:
     return lambda value: "" if low < value < high or (ends and value in (low, high)) else says
 
 
+a_share = between(0, 1, "", ends=True)
+
+
 def above(low: float) -> Check:
     return lambda value: "" if value > low else f"must be above {low:g}"
 

@@ -15,13 +15,16 @@ from typing import Any
 import numpy as np
 
 from recipes.algorithms.base import Algorithm, At, Group, Hint, Json, Kept
+from recipes.values import not_negative
 
 RATE = 0.05
 
 
 @dataclass(frozen=True)
 class Options:
-    success_reward: float = field(default=0.5, metadata={"help": "mean reward from which on less is revealed"})
+    success_reward: float = field(
+        default=0.5, metadata={"help": "mean reward from which on less is revealed", "check": not_negative}
+    )
 
 
 def rollout(at: At, s: Any, rng: np.random.Generator) -> Hint:

@@ -15,12 +15,15 @@ from typing import Any
 from recipes.algorithms.base import Algorithm, Group, Term, Weights
 from recipes.algorithms.luffy import rollout
 from recipes.losses.group import compared
+from recipes.values import a_share
 
 
 @dataclass(frozen=True)
 class Options:
-    mu_peak: float = field(default=0.9, metadata={"help": "weight of the demonstrations at the first step"})
-    mu_valley: float = field(default=0.05, metadata={"help": "weight of the demonstrations from step T_hint on"})
+    mu_peak: float = field(default=0.9, metadata={"help": "weight of demonstrations at first", "check": a_share})
+    mu_valley: float = field(
+        default=0.05, metadata={"help": "weight of demonstrations from T_hint on", "check": a_share}
+    )
 
 
 def mu(t: int, s: Any) -> float:

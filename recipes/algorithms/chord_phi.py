@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from recipes.algorithms.base import Algorithm, Group, Term, Weights
 from recipes.algorithms.chord_mu import mixed
 from recipes.algorithms.luffy import rollout
+from recipes.values import a_share
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    phi_mu: float = field(default=0.1, metadata={"help": "weight of the demonstrations"})
+    phi_mu: float = field(default=0.1, metadata={"help": "weight of the demonstrations", "check": a_share})
 
 
 def phi(p: torch.Tensor) -> torch.Tensor:

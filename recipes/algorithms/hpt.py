@@ -15,12 +15,13 @@ from typing import Any
 from recipes.algorithms.base import Algorithm, Group, Term, Weights
 from recipes.algorithms.luffy import rollout
 from recipes.losses.group import compared, share_right
+from recipes.values import a_share, not_negative
 
 
 @dataclass(frozen=True)
 class Options:
-    gate: float = field(default=0.0, metadata={"help": "supervise where at most this share of the rollouts is right"})
-    gate_coef: float = field(default=1.0, metadata={"help": "weight of the demonstrations' likelihood"})
+    gate: float = field(default=0.0, metadata={"help": "supervises up to this share of right ones", "check": a_share})
+    gate_coef: float = field(default=1.0, metadata={"help": "weight of their likelihood", "check": not_negative})
 
 
 def supervised(group: Group, s: Any) -> bool:

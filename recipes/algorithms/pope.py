@@ -16,6 +16,7 @@ import numpy as np
 
 from recipes.algorithms.base import Algorithm, At, Bare, Group, Hint, Json, Kept, Plan
 from recipes.losses.group import share_right
+from recipes.values import a_share
 
 STEPS = 4
 WRAP = "{question}\n\nSomebody has begun to solve this:\n{hint}\n\nUnderstand what is there, then go on from it."
@@ -23,7 +24,9 @@ WRAP = "{question}\n\nSomebody has begun to solve this:\n{hint}\n\nUnderstand wh
 
 @dataclass(frozen=True)
 class Options:
-    longest_prefix: float = field(default=0.25, metadata={"help": "share of the solution that is tried at most"})
+    longest_prefix: float = field(
+        default=0.25, metadata={"help": "share of the solution that is tried at most", "check": a_share}
+    )
 
 
 def rollout(at: At, s: Any, rng: np.random.Generator) -> Plan:

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from recipes.algorithms.base import Algorithm, At, Bare, Hint, Plan
+from recipes.values import a_share
 
 
 @dataclass(frozen=True)
 class Options:
-    first_share: float = field(default=0.5, metadata={"help": "of the solution, until T_hint / 2"})
-    second_share: float = field(default=0.25, metadata={"help": "of the solution, until T_hint"})
+    first_share: float = field(default=0.5, metadata={"help": "of the solution, until T_hint / 2", "check": a_share})
+    second_share: float = field(default=0.25, metadata={"help": "of the solution, until T_hint", "check": a_share})
 
 
 def rollout(at: At, s: Any, rng: np.random.Generator) -> Plan:

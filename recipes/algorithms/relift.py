@@ -13,11 +13,14 @@ from typing import Any
 
 from recipes.algorithms.base import Algorithm, Group, Json, Kept, Weights
 from recipes.losses.group import compared, share_right
+from recipes.values import at_least
 
 
 @dataclass(frozen=True)
 class Options:
-    unsolved_buffer: int = field(default=128, metadata={"help": "unsolved questions that make a supervised update"})
+    unsolved_buffer: int = field(
+        default=128, metadata={"help": "unsolved questions that make a supervised update", "check": at_least(1)}
+    )
 
 
 def remember(group: Group, past: Json, common: Json, s: Any) -> Kept:

@@ -14,12 +14,17 @@ from typing import Any
 from recipes.algorithms.base import Algorithm, Group, Weights
 from recipes.algorithms.opsd import context, evidence
 from recipes.losses.group import compared
+from recipes.values import a_share
 
 
 @dataclass(frozen=True)
 class Options:
-    evidence_weight: float = field(default=0.5, metadata={"help": "l: 0 is GRPO, 1 leaves the size to the solution"})
-    evidence_clip: float = field(default=0.2, metadata={"help": "e: how far a token may go from its rollout's size"})
+    evidence_weight: float = field(
+        default=0.5, metadata={"help": "l: 0 is GRPO, 1 leaves the size to the solution", "check": a_share}
+    )
+    evidence_clip: float = field(
+        default=0.2, metadata={"help": "e: how far a token may go from its rollout's size", "check": a_share}
+    )
 
 
 def weigh(group: Group, s: Any) -> Weights:
