@@ -324,7 +324,7 @@ class UnifiedTrainer(PPOTrainerSync):
         self._save_due = True
 
     def _write_checkpoint(self, step: int, accuracy: float | None) -> None:
-        self.records.phase("saving")
+        self.records.phase("saving", step)
         super()._save_checkpoint()
         self._save_due = False
         folder = self.run_dir.checkpoints / f"global_step_{step}"
