@@ -13,7 +13,6 @@ from reward_fns import compute_score
 from tests.e2e.support import metrics, rollouts, run
 from tests.tokenizers_of_others import TAGS, tokenizer
 
-# Its prompts do not fit its lengths yet: the supervised stage finds no row of at most 352 tokens.
 pytestmark = [pytest.mark.e2e, pytest.mark.extended]
 
 
@@ -50,7 +49,8 @@ def test_tags_that_are_special_tokens_reach_the_reward(tmp_path: Path) -> None:
     babbling(tmp_path / "model")
     countdown.prepare(tmp_path / "data", n_train=8, n_test=4, seed=0, max_number=30, operators="+-*")
     flags = ("--sft_epochs", "1", "--batch_size", "8", "--T", "1", "--test_freq", "1", "--save_freq", "1")
-    short = ("--n_rollout", "2", "--max_response_length", "32", "--log_rollouts", "-1")
+    lengths = ("--max_prompt_length", "640", "--max_hint_length", "192", "--max_response_length", "32")
+    short = ("--n_rollout", "2", *lengths, "--log_rollouts", "-1")
     named = ("--model", str(tmp_path / "model"), "--data", str(tmp_path / "data"), "--allow_overlap")
     run(tmp_path / "run", "--algo", "sft_rft", *named, *flags, *short)
     assert metrics(tmp_path / "run/sft")[1]["train/loss"] > 0
