@@ -5,7 +5,7 @@ import os
 import pytest
 from hypothesis import settings
 
-from tests.times import Times, budget
+from tests.times import Times, place
 
 # Machines are shared and slow at times; what a property says does not depend on how long it takes.
 settings.register_profile("unhurried", deadline=None, derandomize=True, print_blob=True)
@@ -17,8 +17,8 @@ _times = Times()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first, so that no worker waits for another's last one."""
-    items.sort(key=lambda item: -budget(item.nodeid.partition("::")[0]))
+    """In the order of tests/times.py; those of a file stay together."""
+    items.sort(key=lambda item: place(item.nodeid.partition("::")[0]))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

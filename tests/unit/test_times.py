@@ -22,7 +22,7 @@ def test_the_seconds_of_a_file_are_those_of_all_its_phases() -> None:
 
 
 def test_every_file_with_a_budget_of_its_own_exists() -> None:
-    assert [name for name in (*times.LONGER, *times.SLOW) if not (ROOT / name).exists()] == []
+    assert [name for name in (*times.LONGER, *times.SLOW, *times.FIRST) if not (ROOT / name).exists()] == []
 
 
 def test_every_test_file_is_in_a_part_of_the_tests() -> None:
