@@ -229,7 +229,7 @@ def test_the_step_records_updates_that_rewards_have_no_part_in(
     made._algorithm = gives
     made._failed_rows, made._demonstrations, made.global_steps = set(FAILED), set(SHOWN), 1
     made.use_reference_policy, made._problems = False, {}
-    made.records = SimpleNamespace(phase=lambda name: None)  # type: ignore[assignment]
+    made.records = SimpleNamespace(phase=lambda *_: None)  # type: ignore[assignment]
     actor = {"actor": {"ppo_mini_batch_size": 5}, "rollout": {"n": 1}}
     uft = {"algorithm": "uft", "record": {}}
     made.config = OmegaConf.create({"actor_rollout_ref": actor, "uft": uft, "algorithm": {"use_kl_in_reward": False}})
@@ -270,7 +270,7 @@ def remembering(tmp_path: Path, resume_from: Path | None = None) -> UnifiedTrain
     found = {"trainer": {"resume_from_path": None if resume_from is None else str(resume_from)}, "uft": uft}
     made.config = OmegaConf.create({**found, "actor_rollout_ref": {"model": {"path": "m"}}})
     made.run_dir = trainer_module.RunDir(tmp_path)
-    made.records = SimpleNamespace(phase=lambda name: None)  # type: ignore[assignment]
+    made.records = SimpleNamespace(phase=lambda *_: None)  # type: ignore[assignment]
     made._recall()
     return made
 
