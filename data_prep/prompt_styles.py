@@ -193,11 +193,15 @@ def restyle(row: Row, style: PromptStyle, where: str) -> Row:
             "completion"
         )
     reasoning = "".join(row["hint"])
-    final = row["answer"][len(reasoning) + len(ANSWER_OPENS) : -len(ANSWER_CLOSES)]
     hint, answer = row["hint"], row["answer"]
     if style.answer_format == "boxed":
         hint = _before_the_first_box(hint)
-        answer = reasoning if "\\boxed{" in reasoning else f"{reasoning}\nThe final answer is \\boxed{{{final}}}."
+        end = answer[len(reasoning) :]
+        # A user's solution may have its box after the reasoning, and no tags.
+        if end.startswith(ANSWER_OPENS) and end.endswith(ANSWER_CLOSES):
+            final = end[len(ANSWER_OPENS) : -len(ANSWER_CLOSES)]
+            boxed = "\\boxed{" in reasoning
+            answer = reasoning if boxed else f"{reasoning}\nThe final answer is \\boxed{{{final}}}."
     return {**row, "prompt": style.messages(question), "hint": hint, "answer": answer}
 
 

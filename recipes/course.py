@@ -1,6 +1,7 @@
 """The course of a run: which processes it consists of, in which order, and what each starts from."""
 
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,17 @@ def stages(experiment: Experiment, run: RunDir, files: DataFiles) -> list[Stage]
     supervised = run if kinds == ("sft",) else RunDir(run.path / "sft")
     solved = taught(experiment, files)
     weights = str(supervised.hf / "last")
+
+    def test() -> Path:
+        return files.test
+
     found = [
-        evaluation_stage(experiment, run, supervised, files, "base", experiment.model, step=0),
+        evaluation_stage(experiment, run, supervised, test, "base", experiment.model, step=0),
         sft_stage(experiment, supervised, solved, experiment.model),
     ]
     if kinds == ("sft",):
         steps = sft_steps(experiment, solved)
-        return [*found, evaluation_stage(experiment, run, run, files, "trained", weights, step=steps)]
+        return [*found, evaluation_stage(experiment, run, run, test, "trained", weights, step=steps)]
     # The reinforcement stage validates its own start, which is the supervised model.
     return [*found, rl_stage(experiment, run, files, weights)]
 
@@ -55,15 +60,15 @@ def _alignment_stages(experiment: Experiment, run: RunDir, files: DataFiles) -> 
     command = [*launcher, *module] if plan.devices > 1 else module
     title = f"{experiment.algorithm.name} on {Path(experiment.data).name}"
     training = Stage(title, run, command, steps, "starting TRL", prepare)
-    verified = _verification(experiment)
-    if verified is None:
+    problems = _verification(experiment)
+    if problems is None:
         return [training]
-    problems, held_out = verified
+    test = partial(_test_problems, problems, run.path / "data/verification")
     weights = str(run.hf / "last")
     return [
-        evaluation_stage(problems, run, run, held_out, "base", experiment.model, step=0),
+        evaluation_stage(problems, run, run, test, "base", experiment.model, step=0),
         training,
-        evaluation_stage(problems, run, run, held_out, "trained", weights, step=steps),
+        evaluation_stage(problems, run, run, test, "trained", weights, step=steps),
     ]
 
 
@@ -97,8 +102,8 @@ def training_plan(experiment: Experiment, run: RunDir, files: DataFiles) -> Trai
     return plan
 
 
-def _verification(experiment: Experiment) -> tuple[Experiment, DataFiles] | None:
-    """The problems that tell how good the answers of a model are that was trained on answers; None without."""
+def _verification(experiment: Experiment) -> Experiment | None:
+    """What tells how good the answers of a model are that was trained on answers; None without problems for it."""
     verified = validated_on(experiment.data, experiment.stages)
     if verified is None:
         return None
@@ -110,5 +115,9 @@ def _verification(experiment: Experiment) -> tuple[Experiment, DataFiles] | None
     }
     alike = ("val_size", "val_samples", "temperature", "seed", "rollout_memory", "dtype")
     flags |= {name: getattr(experiment, name) for name in alike}
-    problems = build_experiment(flags, PROFILES[experiment.profile])
-    return problems, datafiles.locate(problems, ROOT)
+    return build_experiment(flags, PROFILES[experiment.profile])
+
+
+def _test_problems(problems: Experiment, folder: Path) -> Path:
+    """The file of an experiment's test problems in its prompt style, made if it was not there."""
+    return datafiles.styled(problems, datafiles.prepared(problems, ROOT), folder).test

@@ -114,6 +114,16 @@ def prepare(experiment: Experiment, files: DataFiles) -> None:
     write_json(folder / OPTIONS_FILE, files.generate)
 
 
+def prepared(experiment: Experiment, root: Path) -> DataFiles:
+    """The files of the experiment's data, made if they were not there."""
+    files = locate(experiment, root)
+    if files.generate is not None:
+        print(f"preparing {files.test.parent}", flush=True)
+        prepare(experiment, files)
+        files = locate(experiment, root)
+    return files
+
+
 @contextmanager
 def made(experiment: Experiment, root: Path, *, keep: bool) -> Iterator[DataFiles]:
     """The files of a user's own data, made if they were not there: where they stay (`keep`), or for the time of the

@@ -6,17 +6,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from data_prep.demonstrations import Demonstrations, rewritten
+from data_prep.demonstrations import rewritten
 from data_prep.schema import write_table
 from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment, ExperimentError
 
 SOLVED = "solved.parquet"
-
-
-def demonstrations_of(experiment: Experiment) -> Demonstrations:
-    """What an experiment leaves of the solutions. Raises ValueError naming the flag."""
-    return Demonstrations(experiment.demonstrations, experiment.demonstration_noise, experiment.hints)
 
 
 def demonstrated(experiment: Experiment, files: DataFiles, folder: Path) -> DataFiles:
@@ -25,7 +20,7 @@ def demonstrated(experiment: Experiment, files: DataFiles, folder: Path) -> Data
     Raises:
         ExperimentError: when a supervised stage has too few solutions for a step.
     """
-    how = demonstrations_of(experiment)
+    how = experiment.solutions_left
     if not how.changes or experiment.data_kind == "answers":
         return files
     folder = folder / "demonstrations"
@@ -47,7 +42,7 @@ def demonstrated(experiment: Experiment, files: DataFiles, folder: Path) -> Data
 
 def taught(experiment: Experiment, files: DataFiles) -> DataFiles:
     """What a supervised stage learns from: of the files of `demonstrated`, the problems that have a solution."""
-    how, solved = demonstrations_of(experiment), files.train.with_name(SOLVED)
+    how, solved = experiment.solutions_left, files.train.with_name(SOLVED)
     if not how.changes:
         return files
     if not solved.exists():  # in a dry run

@@ -2,19 +2,29 @@
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eval.evaluate import evaluate
+from eval.evaluate import ITEMS, evaluate
+from eval.metrics import summarise
 from eval.problems import Settings
 from recipes.records import Records
 from recipes.run_dir import RunDir, append_metrics
+from reward_fns import has_failed
 
 
-def validation_metrics(result: dict[str, Any]) -> dict[str, float]:
-    """val/* of an evaluation, as training's validation names them: means over data sources, unweighted."""
+def validation_metrics(items: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """val/* of an evaluation, as training's validation counts and names them: means over data sources, unweighted, of
+    the answers that have a verdict."""
+    judged = [item for item in items if not has_failed(item)]
+    counts = {"val/answers": float(len(judged)), "val/failed": float(len(items) - len(judged))}
+    if not judged:
+        return counts
+    result: dict[str, Any] = summarise(judged)
     total = result["mean_over_sources_unweighted"]
     return {
+        **counts,
         "val/acc": total["accuracy"],
         "val/format": total["format_rate"],
         "val/truncated": total["truncation_rate"],
@@ -34,9 +44,8 @@ def main() -> None:
         records.headline({"problems": done, "of": total})
         records.phase("validating", 0)
 
-    found = validation_metrics(
-        evaluate(settings, folder, **{name: given[name] for name in ("device", "gpu_memory", "ks")}, progress=progress)
-    )
+    evaluate(settings, folder, **{name: given[name] for name in ("device", "gpu_memory", "ks")}, progress=progress)
+    found = validation_metrics([json.loads(line) for line in (folder / ITEMS).read_text(encoding="utf-8").splitlines()])
     step = given["step"]
     if step is not None:
         append_metrics(RunDir(Path(given["run"])).metrics, step, found)

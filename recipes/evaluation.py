@@ -11,7 +11,7 @@ from eval.evaluate import RESULTS
 from eval.models import Weights
 from recipes import datafiles
 from recipes.experiment import Experiment, ExperimentError, read_experiment, to_yaml
-from recipes.launch import prepared, refuse_missing_devices, taken
+from recipes.launch import refuse_missing_devices, taken
 from recipes.modes import ROOT
 from recipes.place import refuse_place, refuse_unwritable
 from recipes.resume import as_begun
@@ -97,7 +97,7 @@ def _evaluate(
 def _stage(experiment: Experiment, place: RunDir, part: Part, weights: Weights, sampling: Sampling) -> Stage:
     if part.harness:
         return harness_stage(experiment, place, part, weights)
-    files = datafiles.styled(experiment, prepared(experiment), place.path / "data")
+    files = datafiles.styled(experiment, datafiles.prepared(experiment, ROOT), place.path / "data")
     write_text(place.path / RECORD, to_yaml(experiment))
     return part_stage(experiment, place, files, part, weights, sampling)
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import yaml
 
-from data_prep.demonstrations import Whose
+from data_prep.demonstrations import Demonstrations, Whose
 from recipes.algorithms import Algorithm, get_algorithm
 from recipes.algorithms.base import HintAggregation, Method, RolloutCorrection, StageKind
 from recipes.alignment import Alignment, DataKind
@@ -225,6 +225,11 @@ class Experiment:
     def method(self) -> Method:
         """What the alignment stage trains with."""
         return self.algorithm.method or "sft"
+
+    @property
+    def solutions_left(self) -> Demonstrations:
+        """What is left of the data's solutions."""
+        return Demonstrations(self.demonstrations, self.demonstration_noise, self.hints)
 
     @property
     def prompt_length(self) -> int:

@@ -1,6 +1,7 @@
 """Refuses data and rewards for which a hint alone scores: a response begins with its hint, so rollouts would be paid
 for what they were given. Example: a hint that ends in "so the sum is 12", and a reward that looks for 12 anywhere."""
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,13 +11,16 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, cast
 
+import pyarrow as pa
 import pyarrow.parquet as parquet
 
+from data_prep.demonstrations import rewritten
 from data_prep.prompt_styles import STYLES, question_text, restyle
 from data_prep.schema import Row
 from data_prep.split import rows_by_chance
 from data_prep.tokens import decode_response, encode_given
 from recipes.experiment import Experiment, ExperimentError
+from recipes.hints.cut import hint_tokens
 from reward_fns import compute_score, is_custom, is_graded
 from reward_fns.pool import shared_pool
 
@@ -32,6 +36,8 @@ _GRADED_SHARE = 0.1
 """Of the rows: a reward model is a noisy judge, and rates one hint or another above its solution by chance."""
 
 _SHOWN = 80
+
+_NO_LIMIT = sys.maxsize
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,9 @@ def refuse_paid_hints(experiment: Experiment, train: Path, tokenizer: Any = None
     if not experiment.algorithm.uses_hints:
         return
     table = parquet.ParquetFile(train).read(columns=_COLUMNS)
+    how = experiment.solutions_left
+    if how.changes:
+        table = pa.Table.from_pylist(rewritten(table.to_pylist(), how, experiment.seed)[0], schema=table.schema)
     numbers = _spread(_lengths(table["hint"]))
     # Not Table.take: it imports pandas, which takes longer than all of the rest.
     rows = [table.slice(number, 1).to_pylist()[0] for number in numbers]
@@ -140,10 +149,20 @@ def _paid_hint(
         except ValueError as error:
             raise ExperimentError(f"{where}, column data_source: {error}") from None
 
+    def given(texts: int, text: str) -> str:
+        if tokenizer is None:
+            return text
+        encode = partial(encode_given, tokenizer)
+        try:
+            ids = hint_tokens(encode, row["hint"], texts, row["answer"] or "".join(row["hint"]), _NO_LIMIT)
+        except ValueError as error:
+            raise ExperimentError(f"{where}: {error}") from None
+        return decode_response(tokenizer, ids)
+
     # Too long a hint loses texts in a rollout, so one may end after any of them.
     for texts, text in enumerate(accumulate(row["hint"]), start=1):
         # A verdict that failed is 0 in score and acc.
-        verdict = judged(text if tokenizer is None else decode_response(tokenizer, encode_given(tokenizer, text)))
+        verdict = judged(text := given(texts, text))
         score = float(verdict["score"])
         # A user's reward may pay some of it: the rollouts of a prompt share their hint.
         if not graded and (verdict["acc"] == 1.0 or (score > 0.0 and not is_custom(reward))):

@@ -102,7 +102,7 @@ def _launch(
             f"--model {experiment.model}: neither here (a folder with config.json, the hub's cache) nor to be had from "
             f"the hub; look at the name, HF_TOKEN, and the network"
         )
-    files = prepared(experiment)
+    files = datafiles.prepared(experiment, ROOT)
     refuse_other_data(run, experiment, files)
     datafiles.check_training(experiment, files, fetch=True)
     if experiment.stages == ("alignment",):
@@ -182,16 +182,6 @@ def _lacking(experiment: Experiment) -> str:
     elsewhere = experiment.device != "cuda" or experiment.nnodes > 1 or "RAY_ADDRESS" in os.environ
     there = experiment.n_gpu if elsewhere else gpu_count()
     return f"this machine shows {there} GPUs" if there < experiment.n_gpu else ""
-
-
-def prepared(experiment: Experiment) -> DataFiles:
-    """The files of the experiment's data, made if they were not there."""
-    files = datafiles.locate(experiment, ROOT)
-    if files.generate is not None:
-        print(f"preparing {files.test.parent}", flush=True)
-        datafiles.prepare(experiment, files)
-        files = datafiles.locate(experiment, ROOT)
-    return files
 
 
 def _finish(experiment: Experiment, run: RunDir, files: DataFiles) -> None:

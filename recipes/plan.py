@@ -12,7 +12,7 @@ from recipes.algorithm_check import told
 from recipes.algorithms.base import Demonstration, forget
 from recipes.applies import clock
 from recipes.datafiles import DataFiles, unsolved_rows
-from recipes.demonstrations import demonstrations_of, taught
+from recipes.demonstrations import taught
 from recipes.experiment import Experiment
 from recipes.hints.cut import draw_plans, hint_length
 from recipes.hints.schedule import MAX_SEGMENTS
@@ -168,7 +168,7 @@ def describe(experiment: Experiment, files: DataFiles) -> str:
         data,
     ]
     parts += [f"note:          {line}" for line in _notes(experiment, files)]
-    how = demonstrations_of(experiment)
+    how = experiment.solutions_left
     if how.changes:
         whose = "another problem's" if how.whose == "sham" else "its own"
         parts.append(f"solutions:     of {how.share:.0%} of the problems, {how.noise:.0%} of steps wrong, each {whose}")

@@ -8,7 +8,7 @@ from data_prep.prompt_styles import question_text
 from data_prep.tokens import closed, decode_response
 from recipes.experiment import Experiment, ExperimentError
 from recipes.stored_tokenizer import StoredTokenizer
-from reward_fns import compute_score, is_graded
+from reward_fns import compute_score, has_failed, is_graded
 
 _REWARD_SAMPLE = 64
 _LEAST_ACCEPTED = 0.9
@@ -39,8 +39,7 @@ def refuse_unpaid_solutions(experiment: Experiment, train: Path, tokenizer: Stor
             )
         except ValueError as error:
             raise ExperimentError(f"{train}, row {number}, column data_source: {error}") from None
-        failed = found["reward_error"] or found["timeout"]
-        if failed or (found["acc"] != 1.0 and not graded):
+        if has_failed(found) or (found["acc"] != 1.0 and not graded):
             refused.append((number, row, response, found))
     if len(refused) > (1 - _LEAST_ACCEPTED) * len(rows):
         number, row, response, found = refused[0]

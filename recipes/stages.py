@@ -14,7 +14,6 @@ import yaml
 from data_prep.schema import content_hash
 from eval.models import Weights, find_model
 from eval.problems import Settings
-from recipes import datafiles
 from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment, ExperimentError
 from recipes.run_dir import RunDir, complete_checkpoints, write_json, write_text
@@ -133,13 +132,17 @@ def _inputs(run: RunDir, files: DataFiles, model: str) -> dict[str, Any]:
 
 
 def evaluation_stage(
-    experiment: Experiment, run: RunDir, owner: RunDir, files: DataFiles, name: str, model: str, step: int
+    experiment: Experiment, run: RunDir, owner: RunDir, test: Callable[[], Path], name: str, model: str, step: int
 ) -> Stage:
-    """Accuracy of a model, greedy or of --val_samples answers, recorded as `step` of the stage `owner`."""
+    """Accuracy of a model, greedy or of --val_samples answers, recorded as `step` of the stage `owner`.
+
+    Args:
+        test: gives the file of problems, in the experiment's prompt style, as the stage begins.
+    """
     folder, whole = RunDir(run.path / "eval" / name), Part(name, experiment.data)
     sampling = Sampling(experiment.val_samples, experiment.temperature) if experiment.val_samples else Sampling()
     record = {"run": str(owner.path), "step": step}
-    return _evaluation(experiment, folder, files, whole, Weights(model), sampling, f"the {name} model", record)
+    return _evaluation(experiment, folder, test, whole, Weights(model), sampling, f"the {name} model", record)
 
 
 def part_stage(
@@ -147,7 +150,9 @@ def part_stage(
 ) -> Stage:
     """One part of --eval, in a folder of its own; nothing of it enters the records of a run."""
     title = f"{Path(weights.path).name} on {part.name}"
-    return _evaluation(experiment, folder, files, part, weights, sampling, title, {"run": None, "step": None})
+    return _evaluation(
+        experiment, folder, lambda: files.test, part, weights, sampling, title, {"run": None, "step": None}
+    )
 
 
 def harness_stage(experiment: Experiment, folder: RunDir, part: Part, weights: Weights) -> Stage:
@@ -165,7 +170,7 @@ def harness_stage(experiment: Experiment, folder: RunDir, part: Part, weights: W
 def _evaluation(
     experiment: Experiment,
     folder: RunDir,
-    files: DataFiles,
+    test: Callable[[], Path],
     part: Part,
     weights: Weights,
     sampling: Sampling,
@@ -173,13 +178,12 @@ def _evaluation(
     record: dict[str, Any],
 ) -> Stage:
     def prepare(_: Path) -> None:
-        if files.generate is not None:
-            datafiles.prepare(experiment, files)
+        problems = test().resolve()
         settings = Settings(
             model=absolute(weights.path),
             adapter=weights.adapter,
-            data=str(files.test.resolve()),
-            data_hash=content_hash(files.test),
+            data=str(problems),
+            data_hash=content_hash(problems),
             sources=part.sources,
             prompt_style=experiment.prompt_style,
             reward=experiment.reward,

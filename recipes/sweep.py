@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from recipes import datafiles
 from recipes.effect import refuse_without_effect, with_effect
 from recipes.experiment import Experiment, ExperimentError, read_experiment
 from recipes.flags import catalogue
 from recipes.front import plan_training, spread
-from recipes.launch import DONE, prepared, refuse_missing_devices
+from recipes.launch import DONE, refuse_missing_devices
 from recipes.listed import listed
 from recipes.machine import gpu_count, visible_devices
 from recipes.modes import ROOT
@@ -153,7 +154,7 @@ def start(plan: Sequence[Planned], folder: Path, parallel: int) -> int:
     # Here, once: runs that start together must not make the same files at the same time.
     for each in plan:
         if each.standing != "finished":
-            prepared(each.experiment)
+            datafiles.prepared(each.experiment, ROOT)
     return carry_out(plan, folder, shares=shares, program=[sys.executable, str(ROOT / "run.py")])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -52,8 +53,7 @@ def compute_score(
     """
     if reward == RANDOM:
         found = compute_score(data_source, solution_str, ground_truth, extra_info, answer_format=answer_format)
-        judged = not found["reward_error"] and not found["timeout"]
-        return {**found, "score": float(judged and _coin(solution_str, ground_truth))}
+        return {**found, "score": float(not has_failed(found) and _coin(solution_str, ground_truth))}
     judge = reward_for(data_source, reward, answer_format, question=(extra_info or {}).get("question") or "")
     try:
         verdict = judge(solution_str, ground_truth)
@@ -71,6 +71,15 @@ def compute_score(
         partial=1.0 if verdict.correct else verdict.partial,
         pred=verdict.pred,
     )
+
+
+SIGNS = ("reward_error", "timeout")
+"""Keys of a verdict that say that there is none."""
+
+
+def has_failed(verdict: Mapping[str, Any]) -> bool:
+    """Whether an answer could not be scored."""
+    return any(verdict.get(sign) for sign in SIGNS)
 
 
 def _coin(response: str, ground_truth: Any) -> bool:
@@ -106,4 +115,4 @@ def _warn_once(source: str, message: str) -> None:
     logger.warning("the %s reward failed and gave 0.0: %s", source, message)
 
 
-__all__ = ["RANDOM", "REWARDS", "SOURCES", "compute_score", "is_custom", "is_graded", "is_quick"]
+__all__ = ["RANDOM", "REWARDS", "SIGNS", "SOURCES", "compute_score", "has_failed", "is_custom", "is_graded", "is_quick"]

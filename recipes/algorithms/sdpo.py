@@ -22,8 +22,8 @@ def context(row: int, group: Group, s: Any) -> Sequence[Mapping[str, str]] | Non
 
 
 def weigh(group: Group, s: Any) -> Weights:
-    taught = [context(row, group, s) is not None for row in range(len(group.ok))]
-    return Weights(evidence(group), metrics={"taught": sum(taught) / len(taught)})
+    taught = [context(row, group, s) is not None for row in group.ok.nonzero().flatten().tolist()]
+    return Weights(evidence(group), metrics={"taught": sum(taught) / len(taught)} if taught else {})
 
 
 ALGORITHM = Algorithm(

@@ -111,6 +111,9 @@ def row_loss(
     scores = torch.where(mask, padded["advantages"], torch.full_like(padded["advantages"], -torch.inf)).amax(-1)
     scores = torch.where(mask.any(-1), scores, torch.zeros_like(scores))
     losses, watched = own(log_probs, Rows(scores, mask, padded.get("ref_log_prob")), settings)
+    # A row without a verdict has no token in the mask, and no vote whatever the algorithm makes of it.
+    losses, *values = (torch.where(mask.any(-1), each, 0.0) for each in (losses, *watched.values()))
+    watched = dict(zip(watched, values, strict=True))
     # Sums over micro-batches, averaged over ranks: means over the step's rollouts.
     metrics = {
         name: Metric(value=values.sum() * dp_size / rollouts, aggregation=AggregationType.SUM)

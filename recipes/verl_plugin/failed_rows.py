@@ -7,13 +7,7 @@ import torch
 import transfer_queue as tq
 from tensordict import TensorDict
 
-SIGNS = ("reward_error", "timeout")
-"""Keys of a reward function's report that say that it has no verdict."""
-
-
-def has_failed(report: Mapping[str, Any]) -> bool:
-    """Whether a reward function could not score an answer."""
-    return any(report.get(sign) for sign in SIGNS)
+from reward_fns import has_failed
 
 
 def failed_keys(keys: list[str], extra_fields: list[dict[str, Any]]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from eval.metrics import pass_at_k, powers_of_two
 from recipes.hints.schedule import MAX_SEGMENTS
-from recipes.verl_plugin.failed_rows import SIGNS, has_failed
+from reward_fns import SIGNS, has_failed
 
 # Keys of our reward functions and the names of their means over a training batch.
 REWARD_RATES = {

@@ -84,9 +84,8 @@ def read_groups(
         problems: by uid, the rows of data that the prompts were made from.
         text: decodes a response, where the algorithm reads what rollouts say.
     """
-    names = ["extra_fields", "responses", "response_mask", "old_log_probs", "entropy"]
-    rewards = "token_level_rewards" if shaped else "rm_scores"
-    names += [rewards, *(["ref_log_prob"] if reference else [])]
+    names = ["extra_fields", "responses", "response_mask", "old_log_probs", "entropy", "rm_scores"]
+    names += [*(["token_level_rewards"] if shaped else []), *(["ref_log_prob"] if reference else [])]
     data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=names)
     records = [extra.get("uft") for extra in data["extra_fields"]]
     lengths = [len(row) for row in data["responses"].unbind()]
@@ -114,9 +113,11 @@ def read_groups(
         for place, (row, record) in enumerate(zip(each, known, strict=True)):
             demo[place, : lengths[row] if record.get("demonstration") else 0] = True
             given[place, : record["hint_tokens"]] = True
+        # Nobody generated a demonstration, so nothing is taken off its score.
+        scores, rewards = padded("rm_scores").sum(-1), padded("token_level_rewards").sum(-1) if shaped else None
         groups.append(
             Group(
-                scores=padded(rewards).sum(-1) * ok,
+                scores=(scores if rewards is None else scores.where(demo.any(-1), rewards)) * ok,
                 ok=ok,
                 plans=tuple(plan_of(record) for record in known),
                 given=given & ok.unsqueeze(-1),
@@ -172,10 +173,14 @@ def weigh(
     lengths = _lengths(batch)
     columns: dict[str, list[torch.Tensor]] = {}
     if any(each.advantage is not None for each in weighed):
-        values = [
-            (each.advantage if each.advantage is not None else torch.zeros_like(group.old)) * group.ok.unsqueeze(-1)
-            for each, group in zip(weighed, groups, strict=True)
-        ]
+        values = [each.advantage for each in weighed if each.advantage is not None]
+        if len(values) < len(groups):
+            estimated = _column("advantages", batch, rows, groups)
+            values = [
+                theirs if each.advantage is None else each.advantage
+                for each, theirs in zip(weighed, estimated, strict=True)
+            ]
+        values = [value * group.ok.unsqueeze(-1) for value, group in zip(values, groups, strict=True)]
         columns["advantages"] = columns["returns"] = _rows(values, rows, lengths)
     corrections = _corrections(batch, rows, groups)
     if corrections is not None:
@@ -208,13 +213,17 @@ def _corrections(batch: Any, rows: list[list[int]], groups: list[Group]) -> list
     """
     if CORRECTION not in (batch.fields or ()):
         return None
-    found = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=[CORRECTION])
-    values = found[CORRECTION].unbind()
-    padded = (
+    found = _column(CORRECTION, batch, rows, groups)
+    return [weights.where(group.gen, 1.0) for weights, group in zip(found, groups, strict=True)]
+
+
+def _column(name: str, batch: Any, rows: list[list[int]], groups: list[Group]) -> list[torch.Tensor]:
+    """(n, L) of each group."""
+    values = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=[name])[name].unbind()
+    return [
         torch.stack([_pad(values[row].float(), group.gen.shape[1]) for row in each])
         for each, group in zip(rows, groups, strict=True)
-    )
-    return [weights.where(group.gen, 1.0) for weights, group in zip(padded, groups, strict=True)]
+    ]
 
 
 def _swap_masks(

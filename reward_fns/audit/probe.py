@@ -17,7 +17,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from reward_fns import compute_score, custom, is_custom
+from reward_fns import compute_score, custom, has_failed, is_custom
 from reward_fns.audit.names import CANARY, SCORER, VERL
 
 _PROCESSES = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty")
@@ -83,7 +83,7 @@ def _scorer(spec: str) -> Callable[[str, Any, str, str, str], dict[str, Any]]:
         value = compute_score(source, response, truth, asked, reward=spec, answer_format=answer_format)  # type: ignore[arg-type]
         return {
             "score": value["score"],
-            "failed": value["pred"] if value["reward_error"] or value["timeout"] else "",
+            "failed": value["pred"] if has_failed(value) else "",
         }
 
     return built_in

@@ -1,5 +1,6 @@
 """A verdict that failed has no vote, in any estimator, and the others' normaliser does not count it."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from verl.trainer.ppo.v1.utils import compute_advantage_for_multi_trajectories
 from verl.utils import tensordict_utils as tu
 
 import recipes.verl_plugin.advantage  # noqa: F401
-from recipes.verl_plugin import failed_rows
-from recipes.verl_plugin.actor_loss import FAILED_ROWS, count_what_votes
+from recipes.algorithms.base import Rows
+from recipes.verl_plugin import actor_loss, failed_rows
+from recipes.verl_plugin.actor_loss import FAILED_ROWS, count_what_votes, row_loss
 
 pytestmark = pytest.mark.contract
 
@@ -182,15 +184,12 @@ def test_what_nobody_generated_is_in_no_figure_of_rows(plane: dict[str, dict[str
     assert [float(plane[key]["rollout_is_weights"].sum()) for key in KEYS] == [3, 0, 3, 0, 3, 0]
 
 
-def test_unas_mean_is_over_the_rollouts_that_have_a_verdict() -> None:
-    """Two rollouts of scores 1 and 0 under sigmoid(0), and two failed ones: (.25 + .25) / 2, where 4 rows give .125."""
-    from types import SimpleNamespace
+def nested(*rows: list[Any]) -> torch.Tensor:
+    return torch.nested.as_nested_tensor([torch.tensor(row) for row in rows], layout=torch.jagged)
 
-    from recipes.verl_plugin.actor_loss import row_loss
 
-    def nested(*rows: list[Any]) -> torch.Tensor:
-        return torch.nested.as_nested_tensor([torch.tensor(row) for row in rows], layout=torch.jagged)
-
+def two_of_four() -> TensorDict:
+    """Two rollouts of scores 1 and 0, and two failed ones."""
     columns = {
         "prompts": nested(*[[1]] * 4),
         "responses": nested(*[[1, 1]] * 4),
@@ -200,10 +199,30 @@ def test_unas_mean_is_over_the_rollouts_that_have_a_verdict() -> None:
     }
     data = TensorDict(columns, batch_size=4)
     tu.assign_non_tensor(data, global_batch_size=4, batch_num_tokens=4, dp_size=1, **{FAILED_ROWS: 2.0})
+    return data
+
+
+def test_unas_mean_is_over_the_rollouts_that_have_a_verdict() -> None:
+    """Under sigmoid(0): (.25 + .25) / 2, where 4 rows give .125."""
     settings = SimpleNamespace(beta=0.03, una_target="sigmoid")
-    loss, metrics = row_loss("una_online", settings, {"log_probs": nested(*[[-1.0, -1.0, 0.0]] * 4)}, data)
+    loss, metrics = row_loss("una_online", settings, {"log_probs": nested(*[[-1.0, -1.0, 0.0]] * 4)}, two_of_four())
     assert float(loss) == pytest.approx(0.25)
     assert float(metrics["score"].values[0]) == pytest.approx(0.5)
+
+
+def test_a_loss_that_looks_at_no_mask_learns_nothing_from_failed_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    def own(log_probs: torch.Tensor, rows: Rows, s: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        errors = (log_probs.sum(-1) - rows.scores).square()
+        return errors, {"error": errors.detach()}
+
+    monkeypatch.setattr(actor_loss, "get_algorithm", lambda name: SimpleNamespace(loss=own))
+    values = torch.tensor([-1.0, -1.0, 0.0] * 4, requires_grad=True)
+    log_probs = torch.nested.nested_tensor_from_jagged(values, torch.arange(0, 13, 3))
+    loss, metrics = row_loss("mine.py", None, {"log_probs": log_probs}, two_of_four())
+    loss.backward()
+    assert float(loss) == float(metrics["error"].values[0]) == pytest.approx(((-2 - 1) ** 2 + (-2) ** 2) / 2)
+    assert values.grad is not None
+    assert values.grad.view(4, 3).tolist() == [[-3, -3, 0], [-2, -2, 0], [0, 0, 0], [0, 0, 0]]
 
 
 def counted(rows: int, tokens: int, failed: float) -> tuple[float, float, float]:

@@ -83,7 +83,7 @@ def batch() -> KVBatchMeta:
 
 def groups(**more: Any) -> tuple[list[list[int]], list[Group]]:
     given: dict[str, Any] = {"failed": FAILED, "demonstrations": SHOWN, "step": 1, "reference": False, "shaped": False}
-    return read_groups(batch(), **given, **more)
+    return read_groups(batch(), **{**given, **more})
 
 
 @pytest.mark.usefixtures("plane")
@@ -199,6 +199,25 @@ def test_the_hints_term_is_divided_by_the_hint_tokens_of_an_update(plane: dict[s
     assert json.loads(found.batch.extra_info[TERMS]) == [["hint_nll", 0.001, ""]]
     assert plane["1-0_0_0"][term_column(0)].tolist() == [1.0, 1.0, 0.0, 0.0]
     assert "advantages" not in plane["1-0_0_0"], "verl's estimator stays"
+
+
+def test_a_prompt_without_advantages_of_its_own_keeps_the_estimators(plane: dict[str, dict[str, Any]]) -> None:
+    for row in plane.values():
+        row["advantages"] = torch.full_like(row["old_log_probs"], 0.25)
+    some = replace(
+        UFT, weigh=lambda group, s: Weights(torch.ones_like(group.old) if group.key == "p0" else None, terms=())
+    )
+    weigh(some, "uft", S, batch(), *groups(), updates=1, votes=4)
+    assert [plane[key]["advantages"].tolist() for key in KEYS[:4]] == [[1.0] * 4, [0.0] * 3, [1.0] * 5, [0.25] * 2]
+
+
+def test_a_penalty_on_rewards_takes_nothing_off_a_demonstration(plane: dict[str, dict[str, Any]]) -> None:
+    for key, row in plane.items():
+        silent = key in FAILED | SHOWN or key.startswith("pad")
+        row["token_level_rewards"] = torch.zeros_like(row["rm_scores"]) if silent else row["rm_scores"] - 0.01
+    _, (first, second) = groups(shaped=True)
+    assert first.scores.tolist() == pytest.approx([0.5 - 4 * 0.01, 0, 1])
+    assert second.scores.tolist() == pytest.approx([0.1 - 2 * 0.01])
 
 
 def test_a_mask_of_ones_own_takes_the_masks_place_until_the_update_is_done(plane: dict[str, dict[str, Any]]) -> None:

@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from data_prep import countdown
+from data_prep.prompt_styles import STYLES, restyle
+from data_prep.schema import read_rows
+from recipes import course
 from recipes.experiment import ExperimentError
+from recipes.profiles import PROFILES
+from recipes.resolve import build_experiment
 from recipes.trl_plugin import plan as plans
 from recipes.trl_plugin.rows import run_order
 from tests.alignment_checks import plan
@@ -38,6 +44,17 @@ def test_four_bit_needs_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(plans.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ExperimentError, match="pip install bitsandbytes"):
         plans.check_machine(replace(four, device="cuda", lora_rank=8))
+
+
+def test_problems_before_and_after_are_asked_as_the_model_is_trained(tmp_path: Path) -> None:
+    flags = {"algo": "dpo", "data": "countdown_preference", "prompt_style": "chat", "val_size": 8}
+    problems = course._verification(build_experiment(flags, PROFILES["cpu"]))
+    assert problems is not None
+    countdown.prepare(tmp_path / "data", n_train=8, n_test=8, seed=0, max_number=30, operators="+-*")
+    small = replace(problems, data=str(tmp_path / "data"))
+    asked = [row["prompt"] for row in read_rows(course._test_problems(small, tmp_path / "run"))]
+    assert all("User and Assistant" not in each[-1]["content"] for each in asked)
+    assert asked[0] == restyle(read_rows(tmp_path / "data/test.parquet")[0], STYLES["chat"], "row")["prompt"]
 
 
 def test_steps_count_whole_batches_over_all_epochs(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from eval.intervals import bootstrap
 from eval.metrics import error_of, powers_of_two, summarise
+from recipes.evaluate_stage import validation_metrics
+from recipes.verl_plugin.metrics import validation_accuracy
 
 
 def test_powers_of_two() -> None:
@@ -154,3 +156,29 @@ def test_chosen_k_are_the_only_ones_in_every_block() -> None:
     for block in (found["pooled"], found["mean_over_sources_unweighted"], *found["sources"].values()):
         assert {name for name in block if name.startswith("pass@")} == {"pass@3"}
         assert block["pass@3"] == pytest.approx(0.875)
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from(["right", "wrong", "reward_error", "timeout"]), min_size=3, max_size=3), min_size=1
+    ),
+    st.integers(1, 2),
+)
+def test_the_accuracy_of_a_run_means_the_same_by_its_evaluations_and_by_its_validation(
+    verdicts: list[list[str]], sources: int
+) -> None:
+    """Failed verdicts are in neither."""
+    items = [
+        item(number, sample, float(each == "right"), str(number % sources), **{each: 1.0})
+        for number, problem in enumerate(verdicts)
+        for sample, each in enumerate(problem)
+    ]
+    keys = ("acc", "reward_error", "timeout")
+    infos = {key: [each[key] for each in items] for key in keys}
+    asked = {(each["data_source"], str(each["problem"])): 3 for each in items}
+    trained = validation_accuracy(
+        [each["data_source"] for each in items], [str(each["problem"]) for each in items], infos, asked
+    )
+    evaluated = validation_metrics(items)
+    shared = {name: value for name, value in evaluated.items() if "acc" in name or "answers" in name or "fail" in name}
+    assert shared == pytest.approx({name: value for name, value in trained.items() if "pass" not in name})

@@ -67,6 +67,14 @@ def test_a_sibling_whose_verdict_failed_teaches_nobody() -> None:
     assert contexts("sdpo", group([0.0, 1.0], ok=[True, False])) == [None, None]
 
 
+def test_sdpo_counts_the_taught_among_rollouts_that_have_a_verdict() -> None:
+    def taught(scores: list[float], ok: list[bool]) -> dict[str, float]:
+        return dict(weigh("sdpo", scored([[0.0, 0.0]] * len(scores), scores, ok=ok)).metrics)
+
+    assert taught([1.0, 0.0, 0.0, 0.0], [True, True, False, False]) == {"taught": 0.5}
+    assert taught([1.0, 0.0], [False, False]) == {}
+
+
 # --- what becomes of the difference ----------------------------------------------------------------------------------
 
 

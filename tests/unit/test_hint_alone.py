@@ -11,6 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Regex, Tokenizer, pre_tokenizers
+from tokenizers.decoders import ByteLevel as Decoder
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel, Split
+from tokenizers.trainers import BpeTrainer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from data_prep import chain, countdown, kk_logic
 from data_prep import math as math_data
@@ -102,6 +108,49 @@ def test_a_reward_that_searches_the_whole_response_is_refused(tmp_path: Path) ->
     # The same reward with rollouts from the bare prompt, and the same data with a reward that reads the answer.
     start(data, reward=spec, algo="rft")
     start(data, reward=reward_file(tmp_path, IN_TAGS))
+
+
+@pytest.mark.parametrize("control", [{"hints": "sham"}, {"demonstration_noise": 1.0}])
+def test_the_solutions_that_a_run_leaves_are_the_ones_that_are_judged(tmp_path: Path, control: dict[str, Any]) -> None:
+    """A reward that is paid by any other answer than the row's own: silent on the data, paid by a control."""
+    rows = [row(n, ["We add.\n", f"It is {1000 + n}."], "mine") for n in range(24)]
+    others = (
+        "def reward(response, answer):\n"
+        "    return float('<answer> ' + answer in response or (' is 1' in response and answer not in response))\n"
+    )
+    data, spec = folder_of(tmp_path / "data", rows), reward_file(tmp_path, others)
+    start(data, reward=spec)
+    with pytest.raises(ExperimentError, match="a hint alone, the first 2 of the 2 texts"):
+        start(data, reward=spec, **control)
+
+
+def test_a_hint_is_judged_as_it_is_cut_in_a_rollout(tmp_path: Path) -> None:
+    """The token ".\\n" straddles the end of the second text, so a rollout begins without the full stop."""
+    hints = [["We add.\n", f"The sum is {1000 + n}.", "\nThat is all"] for n in range(9)]
+    text = Tokenizer(BPE())
+    split = Split(Regex(r"\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s?\p{L}+|\s+"), "isolated")
+    text.pre_tokenizer = pre_tokenizers.Sequence([split, ByteLevel(add_prefix_space=False, use_regex=False)])
+    text.decoder = Decoder()
+    trainer = BpeTrainer(vocab_size=400, initial_alphabet=ByteLevel.alphabet(), special_tokens=["<e>"])
+    text.train_from_iterator([*["".join(hint) for hint in hints] * 5, *[".\n"] * 50], trainer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=text, eos_token="<e>")
+    at_the_end = (
+        "def reward(response, answer):\n    return float(response.endswith(' ' + answer) or '<answer>' in response)\n"
+    )
+    rows = [row(n, hint, "mine") for n, hint in enumerate(hints)]
+    file, spec = file_of(tmp_path / "train.parquet", rows), reward_file(tmp_path, at_the_end)
+    refuse_paid_hints(experiment(EXAMPLES, reward=spec), file)
+    with pytest.raises(ExperimentError, match=r"the first 2 of the 3 texts in column hint, scores 1; it ends .* 1000'"):
+        refuse_paid_hints(experiment(EXAMPLES, reward=spec), file, tokenizer)
+
+
+def test_a_solution_that_does_not_begin_with_its_hint_is_named(tmp_path: Path) -> None:
+    odd = {**row(3, ["We add.\n"], "mine"), "answer": "We multiply. </think>\n<answer> 1003 </answer>"}
+    file = file_of(tmp_path / "train.parquet", [row(0, ["We add.\n"], "mine"), odd])
+    tokenizer = AutoTokenizer.from_pretrained(ROOT / "models/tiny-countdown")
+    spec = reward_file(tmp_path, IN_TAGS)
+    with pytest.raises(ExperimentError, match=r"train\.parquet, row 1: the first 1 texts of column 'hint' are not"):
+        refuse_paid_hints(experiment(EXAMPLES, reward=spec), file, tokenizer)
 
 
 def test_the_end_of_a_long_hint_is_shown(tmp_path: Path) -> None:

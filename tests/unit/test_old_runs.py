@@ -172,4 +172,4 @@ def test_the_verification_of_an_alignment_stage_keeps_to_its_memory() -> None:
     e = build_experiment({"algo": "dpo", "data": "countdown_preference", "rollout_memory": 0.05}, PROFILES["cpu"])
     verified = _verification(e)
     assert verified is not None
-    assert verified[0].rollout_memory == 0.05
+    assert verified.rollout_memory == 0.05

@@ -73,6 +73,14 @@ def test_the_solution_of_a_restyled_row_is_valid_and_scores_one(style) -> None:
     assert found["score"] == 1.0
 
 
+@pytest.mark.parametrize("style", STYLES.values(), ids=STYLES)
+def test_a_solution_that_ends_in_a_box_without_tags_stays_as_it_is(style) -> None:
+    given = {**math_row(["One squared is 1.\n"], "2"), "answer": "One squared is 1.\nThe answer is $\\boxed{2}$."}
+    validate_row(given, "row")
+    found = restyle(given, style, "row")  # type: ignore[arg-type]
+    assert (found["answer"], found["hint"]) == (given["answer"], given["hint"])
+
+
 def test_an_answer_that_is_boxed_already_is_not_boxed_twice() -> None:
     row = restyle(math_row(["So $\\boxed{2}$."], "2"), STYLES["qwen_math"], "row")
     assert row["answer"] == "So $\\boxed{2}$."
