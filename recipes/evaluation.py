@@ -16,7 +16,7 @@ from recipes.modes import ROOT
 from recipes.place import refuse_place, refuse_unwritable
 from recipes.resume import as_begun
 from recipes.run_dir import RunDir, write_json, write_text
-from recipes.stages import Sampling, Stage, harness_stage, part_stage, run_stage
+from recipes.stages import Sampling, Stage, harness_stage, part_stage, run_stage, shared_imports
 from recipes.suites import Part
 
 RECORD = "evaluation.yaml"
@@ -41,7 +41,7 @@ def evaluate(
     folder = RunDir(out.resolve())
     for experiment in experiments.values():
         refuse_missing_devices(replace(experiment, n_gpu=1))
-    with taken(folder.path):
+    with taken(folder.path), shared_imports(next(iter(experiments.values())).device):
         _refuse_others(experiments, folder)
         return _evaluate(experiments, weights, sampling, folder, stall_minutes)
 

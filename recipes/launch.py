@@ -27,7 +27,7 @@ from recipes.place import cannot_write, refuse_place
 from recipes.plan import describe
 from recipes.resume import as_begun, check_folder, older_folder, refuse_other_data
 from recipes.run_dir import RunDir, checkpoint_step, publish, read_metrics, write_json, write_text
-from recipes.stages import VERL_FILE, Stage, absolute, newest_checkpoint, run_stage
+from recipes.stages import VERL_FILE, Stage, absolute, newest_checkpoint, run_stage, shared_imports
 from recipes.stored_tokenizer import is_here
 from recipes.trl_plugin.plan import PLAN_FILE, check_machine
 from recipes.verl_plugin.environment import environment
@@ -62,7 +62,7 @@ def launch(
     run = RunDir(out.resolve())
     run = older_folder(run, experiment) if resume else run
     # First the lock, then files: a command that is refused changes nothing of the run that is under way.
-    with taken(run.path):
+    with taken(run.path), shared_imports(experiment.device):
         check_folder(run, experiment, resume)
         experiment = _begun(run, experiment)
         return _launch(experiment, run, stall_minutes=stall_minutes, auto_batch=auto_batch, given=given)

@@ -4,7 +4,8 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment, ExperimentError
 from recipes.run_dir import RunDir, complete_checkpoints, write_json, write_text
 from recipes.suites import Part
-from recipes.verl_plugin.environment import environment
+from recipes.verl_plugin.environment import CPU, ROOT, environment
 from recipes.verl_plugin.serve_client import SERVE, serve_command
 from recipes.verl_plugin.verl_config import REINFORCEMENT, SUPERVISED, rl_config, sft_config
-from recipes.verl_plugin.warm_client import SHARED
+from recipes.verl_plugin.warm_client import SHARED, server_pid, shared_server
 from recipes.verl_plugin.warm_client import command as warm_command
 from recipes.watch.supervise import START_HINT, Outcome, supervise
 
@@ -224,6 +225,7 @@ def run_stage(experiment: Experiment, stage: Stage, stall_minutes: float) -> Out
             title=stage.title,
             start_hint=stage.starting,
             helpers=helpers,
+            forked_from=server_pid() if experiment.device == "cpu" else None,
         )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -235,6 +237,20 @@ def _started_with(experiment: Experiment, stage: Stage) -> tuple[list[str], Path
     if served and stage.command[: len(RL_MODULE)] == RL_MODULE and not os.environ.get("RAY_ADDRESS"):
         return [*serve_command(served), *stage.command[len(RL_MODULE) :]], Path(served).parent
     return [*(warm_command(shared) if shared else [sys.executable]), *stage.command], None
+
+
+@contextmanager
+def shared_imports(device: str) -> Iterator[None]:
+    """On the CPU: torch and vLLM are imported once for all stages inside the block, and beside what is done there."""
+    if device != "cpu" or SHARED in os.environ:
+        yield
+        return
+    scratch = short_folder()
+    try:
+        with shared_server(scratch, {**CPU, "PYTHONPATH": str(ROOT)}):
+            yield
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def short_folder() -> Path:

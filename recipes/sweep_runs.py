@@ -20,12 +20,10 @@ from eval.reporting.groups import panels
 from eval.reporting.read_runs import find_runs
 from eval.reporting.tables import comma_separated, result_rows, results_table
 from recipes.run_dir import write_json, write_text
-from recipes.stages import short_folder
+from recipes.stages import shared_imports, short_folder
 from recipes.sweep import Planned
-from recipes.verl_plugin.environment import CPU, ROOT
 from recipes.verl_plugin.serve import serving
 from recipes.verl_plugin.serve_client import SERVE
-from recipes.verl_plugin.warm_client import shared_server
 from recipes.watch.console import duration
 from recipes.watch.processes import hold_run
 from recipes.watch.supervise import asked_to_stop
@@ -131,7 +129,7 @@ def _one_start(plan: Sequence[Planned], at_a_time: int) -> Iterator[None]:
     scratch = short_folder()
     try:
         with ExitStack() as servers:
-            servers.enter_context(shared_server(scratch, {**CPU, "PYTHONPATH": str(ROOT)}))
+            servers.enter_context(shared_imports("cpu"))
             if at_a_time == 1 and all(each.experiment.stages == ("rl",) for each in plan):
                 os.environ[SERVE] = str(servers.enter_context(serving(scratch)))
                 servers.callback(os.environ.pop, SERVE)

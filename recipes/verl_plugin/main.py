@@ -3,16 +3,9 @@
 Started by recipes/launch.py, which writes FOLDER/verl.yaml.
 """
 
-import sys
-
-if __name__ == "__main__":
-    # Before the imports below: the server makes its own beside them.
-    from recipes.verl_plugin.warm_client import start_server
-
-    start_server(sys.argv[1])
-
 import faulthandler
 import signal
+import sys
 from typing import Any
 
 import ray

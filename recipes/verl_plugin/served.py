@@ -90,7 +90,7 @@ class System:
         if "_temp_dir" in ray_init:
             ray_init._temp_dir = str(self.folder)
         if "py_executable" in ray_init.get("runtime_env", {}):
-            ray_init.runtime_env.py_executable = py_executable(self.folder)
+            ray_init.runtime_env.py_executable = py_executable()
         config = checked_config(config)
         config.transfer_queue.enable = True
         return config

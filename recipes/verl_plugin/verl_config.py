@@ -124,6 +124,8 @@ def rl_config(
             "max_prompt_length": e.max_prompt_length,
             "max_response_length": e.response_length,
             "filter_overlong_prompts": True,
+            # verl's one worker is a process to start, and no faster.
+            "filter_overlong_prompts_workers": None,
             "seed": e.seed,
             "apply_chat_template_kwargs": chat_template(e),
             # Rows are short texts; in-process loading keeps the order exactly resumable.
@@ -251,7 +253,7 @@ def ray_init(experiment: Experiment, run: RunDir, folder: Path | None) -> dict[s
         # Logical resources: verl asks for GPUs to place workers, and for more CPUs than a laptop has.
         config |= {"num_gpus": experiment.n_gpu, "num_cpus": 32, "object_store_memory": 512 * 1024**2}
         if folder is not None:
-            config["runtime_env"] = {"py_executable": py_executable(folder)}
+            config["runtime_env"] = {"py_executable": py_executable()}
     return config
 
 

@@ -1,8 +1,10 @@
-"""Ray workers forked from a process that has imported torch and vLLM, in the place of ten that import them one by one.
+"""Stages of a run and Ray's workers, forked from a process that has imported torch and vLLM, in the place of ten that
+import them one by one.
 
-On two cores these imports are most of a start. The server (`python -m recipes.verl_plugin.warm SOCKET`, started by
-main.py) makes them while Ray comes up. Ray is told to start workers with warm_client.py (`py_executable`, a field of
-its runtime environments), which hands over arguments, environment and open files, and ends when its worker does.
+On two cores these imports are most of a start. The server (`python -m recipes.verl_plugin.warm SOCKET`) makes them
+while a run is prepared and Ray comes up. The run's stages are forks of it; Ray is told to start workers with
+warm_client.py (`py_executable`, a field of its runtime environments), which hands over arguments, environment and open
+files, and ends when its worker does.
 
 A forked worker's own children by multiprocessing's spawn (vLLM's engine core) come from the server as well.
 
@@ -36,21 +38,16 @@ import wrapt
 from recipes.verl_plugin.warm_client import MOST_FILES, write_spawn
 from recipes.watch.processes import MARK
 
-MODULES = [
-    "torch",
-    "transformers",
-    "tensordict",
-    "pandas",
-    "torch.distributed.fsdp",
-    "fastapi",
-    "openai",
-    "peft",
-    "vllm",
-]
-"""What most workers import and what does not import Ray."""
+FIRST = ["torch", "transformers", "tensordict", "pandas", "torch.distributed.fsdp", "accelerate", "datasets", "hydra"]
+"""What every process of a run imports and what does not import Ray."""
 
-ENGINE = ["vllm.entrypoints.cli.serve", "vllm.entrypoints.openai.api_server", "vllm.v1.worker.cpu_worker"]
-"""What vLLM's server and engine import. It looks for Ray, which only its executors on Ray need, and goes on without."""
+LATER = [
+    *("fastapi", "peft", "openai", "vllm", "vllm.entrypoints.cli.serve", "vllm.entrypoints.llm"),
+    # Of verl's workers and its patches of vLLM.
+    *("trl.trainer.base_trainer", "vllm.model_executor.models.qwen3_next", "vllm.v1.worker.cpu_worker"),
+]
+"""What only some do, imported while nobody asks for a worker. vLLM looks for Ray, which only its executors on Ray need,
+and goes on without."""
 
 _LONGEST_MESSAGE = 1 << 20
 _CHECK_SECONDS = 1.0
@@ -64,19 +61,24 @@ def main() -> None:
     listener.bind(sys.argv[1])
     listener.listen(128)
     write_spawn(sys.argv[1])
-    sys.modules["ray"] = None  # type: ignore[assignment]
-    for module in MODULES + ENGINE:
-        importlib.import_module(module)
+    _import(FIRST)
     # Finds the arguments in memory by way of the environment, which a worker replaces: too late there, and vLLM's
     # engine would bear no name for the run's supervisor to know it by.
     setproctitle.getproctitle()
+    _serve(listener, parent)
+
+
+def _import(modules: list[str]) -> None:
+    sys.modules["ray"] = None  # type: ignore[assignment]
+    for module in modules:
+        importlib.import_module(module)
     del sys.modules["ray"]
     assert not any(name.startswith("ray.") for name in sys.modules)
-    _serve(listener, parent)
 
 
 def _serve(listener: socket.socket, parent: int) -> None:
     clients: dict[int, socket.socket] = {}
+    later = list(LATER)
     ended, woken = socket.socketpair()
     woken.setblocking(False)
     signal.set_wakeup_fd(woken.fileno())
@@ -85,7 +87,9 @@ def _serve(listener: socket.socket, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while os.getppid() == parent:
         _tell_of_ends(clients)
-        ready = select.select([listener, ended], [], [], _CHECK_SECONDS)[0]
+        ready = select.select([listener, ended], [], [], 0 if later else _CHECK_SECONDS)[0]
+        if not ready and later:
+            _import([later.pop(0)])
         if ended in ready:
             ended.recv(4096)
         if listener not in ready:

@@ -13,14 +13,14 @@ import socket
 import sys
 
 SHARED = "UFT_WARM"
-"""Environment variable with the socket of a server that several runs share (sweeps); without it each has its own."""
+"""Environment variable with the socket of the server: of a command's own, or one that runs and sweeps share."""
 
 MOST_FILES = 64
 """Open files that a worker can be handed."""
 
 
 def socket_of(folder: "os.PathLike[str]") -> str:
-    """Where the server of a run listens, in Ray's folder."""
+    """Where a server listens that has a folder."""
     return os.path.join(folder, "warm")
 
 
@@ -29,9 +29,19 @@ def command(path: str) -> "list[str]":
     return [sys.executable, "-I", "-S", os.path.abspath(__file__), path]
 
 
-def py_executable(folder: "os.PathLike[str]") -> str:
-    """What Ray starts the workers of a run with, `folder` being its own: of the shared server where there is one."""
-    return " ".join(shlex.quote(word) for word in command(os.environ.get(SHARED) or socket_of(folder)))
+def server_pid() -> "int | None":
+    """The process that workers are forked from, if there is one."""
+    try:
+        with open(f"{os.environ[SHARED]}.pid", encoding="utf-8") as file:
+            return int(file.read())
+    except (KeyError, OSError, ValueError):
+        return None
+
+
+def py_executable() -> str:
+    """What Ray starts workers with where there is a server; without one it is Python."""
+    words = command(os.environ[SHARED]) if SHARED in os.environ else [sys.executable]
+    return " ".join(shlex.quote(word) for word in words)
 
 
 def spawn_of(path: str) -> str:
@@ -48,22 +58,9 @@ def write_spawn(path: str) -> None:
     os.chmod(script, 0o700)
 
 
-def start_server(run: str) -> None:
-    """Start the server of a run, if its configuration (RUN/verl.yaml) tells Ray to ask one for workers."""
-    import subprocess
-
-    import yaml
-
-    with open(os.path.join(run, "verl.yaml"), encoding="utf-8") as file:
-        ray_init = yaml.safe_load(file)["ray_kwargs"]["ray_init"]
-    if "py_executable" in ray_init.get("runtime_env", {}) and not os.environ.get(SHARED):
-        where = socket_of(ray_init["_temp_dir"])
-        subprocess.Popen([sys.executable, "-m", "recipes.verl_plugin.warm", where], stdin=subprocess.DEVNULL)
-
-
 @contextlib.contextmanager
 def shared_server(folder: "os.PathLike[str]", environment: "dict[str, str]"):  # type: ignore[no-untyped-def]
-    """A server for all runs that are started inside the block, with its socket in `folder`.
+    """A server for all stages and runs that are started inside the block, with its socket in `folder`.
 
     Args:
         environment: laid over this process's; libraries read it as they are imported.
@@ -73,12 +70,17 @@ def shared_server(folder: "os.PathLike[str]", environment: "dict[str, str]"):  #
     path = socket_of(folder)
     # Room for the marks of runs (warm.py), which tell the processes of one from those of another.
     marks = {"UFT_RUN_DIR": "." * 1024, "SPT_NOENV": "1"}
+    # What a stage says is read as it runs.
+    marks |= {"PYTHONUNBUFFERED": "1"}
     server = subprocess.Popen(
         [sys.executable, "-m", "recipes.verl_plugin.warm", path],
         env={**os.environ, **environment, **marks},
         stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
         start_new_session=True,
     )
+    with open(f"{path}.pid", "w", encoding="utf-8") as file:
+        file.write(str(server.pid))
     before = os.environ.get(SHARED)
     os.environ[SHARED] = path
     try:

@@ -58,12 +58,14 @@ def supervise(
     start_hint: str = START_HINT,
     limits: Limits | None = None,
     helpers: Path | None = None,
+    forked_from: int | None = None,
 ) -> Outcome:
     """Run `command` to its end, or end it when it can come to no good.
 
     `env` is laid over this process's environment. Output goes to `run_dir/log.txt` (appended), the heartbeat is read
     from `run_dir/progress.json`; `start_hint` is shown until the first one. `peak_rss_bytes` is the most main memory
-    that all processes of the run held together. Nothing is printed at the end: print the outcome's paragraph.
+    that all processes of the run held together, `forked_from` with them where they come from such a process. Nothing is
+    printed at the end: print the outcome's paragraph.
 
     Raises:
         RunBusyError: another supervisor is at work in `run_dir`.
@@ -84,7 +86,9 @@ def supervise(
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        watch = _Watch(process, run_dir, log, limits or Limits(), stall_minutes * 60, orphans, asked, helpers)
+        watch = _Watch(
+            process, run_dir, log, limits or Limits(), stall_minutes * 60, orphans, asked, helpers, forked_from
+        )
         try:
             with Console(title, total_steps, start_hint) as console:
                 verdict = watch.run(console)
@@ -107,9 +111,11 @@ class _Watch:
         orphans: Callable[[int], set[int]],
         asked: list[int],
         helpers: Path | None,
+        forked_from: int | None,
     ) -> None:
         self.process, self.run_dir, self.log, self.limits = process, run_dir, log, limits
         self.orphans, self.asked, self.helpers = orphans, asked, helpers
+        self.origin = [psutil.Process(forked_from)] if forked_from and psutil.pid_exists(forked_from) else []
         self.began = time.monotonic()
         self.signs = Signs(limits, stall_s, changed=self.began)
         self.peak_bytes = 0
@@ -147,7 +153,7 @@ class _Watch:
             self.signs.see_processes(titles(members), now)
             if now >= self.next_memory:
                 busy = time.thread_time()
-                self.peak_bytes = max(self.peak_bytes, memory_of(members))
+                self.peak_bytes = max(self.peak_bytes, memory_of([*members, *self.origin]))
                 # Counting the pages of large processes holds them up: spend no more than a fiftieth of the time on it.
                 self.next_memory = now + max(self.limits.memory_s, 50 * (time.thread_time() - busy))
 

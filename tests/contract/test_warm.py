@@ -14,8 +14,9 @@ import psutil
 import pytest
 
 from recipes.verl_plugin import warm_client
-from recipes.verl_plugin.warm_client import SHARED, command, py_executable, shared_server, socket_of
+from recipes.verl_plugin.warm_client import SHARED, command, py_executable, server_pid, shared_server, socket_of
 from recipes.watch.processes import marked_environment, name_of, processes_of
+from recipes.watch.supervise import supervise
 from tests.front_checks import ROOT
 
 pytestmark = pytest.mark.contract
@@ -46,15 +47,15 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(place)
 
 
-def as_ray_does(folder: Path, *arguments: str) -> list[str]:
+def as_ray_does(script: Path, *arguments: str) -> list[str]:
     """As Ray does it: a shell that execs what py_executable says."""
-    return ["bash", "-c", f"exec {py_executable(folder)} {folder / 'script.py'} {' '.join(arguments)}"]
+    return ["bash", "-c", f"exec {py_executable()} {script} {' '.join(arguments)}"]
 
 
 def test_a_worker_has_its_own_arguments_environment_folder_and_files(folder: Path, tmp_path: Path) -> None:
     env = {**os.environ, "MINE": "own"}
     done = subprocess.run(
-        as_ray_does(folder, "a", "b"), env=env, cwd=tmp_path, capture_output=True, text=True, check=False
+        as_ray_does(folder / "script.py", "a", "b"), env=env, cwd=tmp_path, capture_output=True, text=True, check=False
     )
     said, last = done.stdout.splitlines()
     assert said == f'[["a", "b"], "own", "{tmp_path}", "__main__", "{folder}", false]'
@@ -64,7 +65,7 @@ def test_a_worker_has_its_own_arguments_environment_folder_and_files(folder: Pat
 
 def test_the_client_lives_as_long_as_its_worker(folder: Path) -> None:
     client = subprocess.Popen(
-        as_ray_does(folder, "wait"), env={**os.environ, "MINE": ""}, stdout=subprocess.PIPE, text=True
+        as_ray_does(folder / "script.py", "wait"), env={**os.environ, "MINE": ""}, stdout=subprocess.PIPE, text=True
     )
     assert client.stdout is not None
     client.stdout.readline()
@@ -117,9 +118,9 @@ def test_workers_have_their_own_runs_mark_and_end_codes(folder: Path, tmp_path: 
 
 
 def test_without_a_server_the_client_becomes_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(SHARED, raising=False)
+    monkeypatch.setenv(SHARED, str(tmp_path / "nobody"))
     (tmp_path / "script.py").write_text("import sys; print(sys.argv[1:]); sys.exit(3)")
-    done = subprocess.run(as_ray_does(tmp_path, "alone"), capture_output=True, text=True, check=False)
+    done = subprocess.run(as_ray_does(tmp_path / "script.py", "alone"), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (3, "['alone']\n")
 
 
@@ -161,7 +162,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("word", ["end", "terminate"])
 def test_what_a_worker_spawns_is_a_fork_too_with_its_pipes_and_its_parents_word(folder: Path, word: str) -> None:
     (folder / "spawning.py").write_text(SPAWNING)
-    shell = f"exec {py_executable(folder)} {folder / 'spawning.py'} {word}"
+    shell = f"exec {py_executable()} {folder / 'spawning.py'} {word}"
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     started = time.time()
     done = subprocess.run(["bash", "-c", shell], env=env, capture_output=True, text=True, check=False, timeout=60)
@@ -173,3 +174,16 @@ def test_what_a_worker_spawns_is_a_fork_too_with_its_pipes_and_its_parents_word(
     assert over == "over False"
     assert time.time() - started < 30
     assert not psutil.pid_exists(int(child))
+
+
+def test_the_memory_of_what_workers_are_forked_from_counts_with_theirs(folder: Path, tmp_path: Path) -> None:
+    (folder / "short.py").write_text("import time; time.sleep(2)")
+    origin = server_pid()
+    assert origin is not None
+    line = [*command(socket_of(folder)), str(folder / "short.py")]
+    peaks = [
+        supervise(line, {}, tmp_path / name, stall_minutes=1, total_steps=1, title="short", forked_from=pid)
+        for name, pid in (("alone", None), ("together", origin))
+    ]
+    alone, together = (outcome.peak_rss_bytes for outcome in peaks)
+    assert together > alone + 100_000_000, "torch and vLLM are in the server's pages"
