@@ -81,6 +81,8 @@ def plan_training(flags: Mapping[str, Any]) -> tuple[Steering, Experiment]:
         raise ExperimentError(
             f"--n_gpu {experiment.n_gpu}: this machine has {cores} cores; on a CPU every device takes one"
         )
+    if steering.auto_batch and experiment.device == "cpu":
+        raise ExperimentError("--auto_batch: answers a GPU whose memory is full; this run is on the CPU")
     refuse_training(experiment)
     stage_overrides(experiment)
     return steering, experiment

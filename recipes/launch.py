@@ -171,17 +171,23 @@ def _attempt(run: RunDir, files: DataFiles, number: int, stall_minutes: float, e
 
 
 def refuse_missing_devices(experiment: Experiment) -> None:
-    """Raise ExperimentError for more GPUs than this machine shows; those of a cluster cannot be seen from here."""
+    """Raise ExperimentError for more machines or GPUs than there are; those of a cluster cannot be seen from here."""
     if lacking := _lacking(experiment):
-        raise ExperimentError(
-            f"--n_gpu {experiment.n_gpu}: {lacking}; give fewer, or a profile of this machine (--profile)"
-        )
+        raise ExperimentError(lacking)
 
 
 def _lacking(experiment: Experiment) -> str:
+    if experiment.nnodes > 1 and "RAY_ADDRESS" not in os.environ:
+        return (
+            f"--nnodes {experiment.nnodes}: this machine is alone, as RAY_ADDRESS names no cluster: `ray start` on all "
+            f"machines, and RAY_ADDRESS=<head>:6379 for this command"
+        )
     elsewhere = experiment.device != "cuda" or experiment.nnodes > 1 or "RAY_ADDRESS" in os.environ
     there = experiment.n_gpu if elsewhere else gpu_count()
-    return f"this machine shows {there} GPUs" if there < experiment.n_gpu else ""
+    if there >= experiment.n_gpu:
+        return ""
+    shown = f"this machine shows {there} GPUs; give fewer, or a profile of this machine (--profile)"
+    return f"--n_gpu {experiment.n_gpu}: {shown}"
 
 
 def _finish(experiment: Experiment, run: RunDir, files: DataFiles) -> None:
@@ -267,7 +273,7 @@ def dry_run(experiment: Experiment, out: Path, *, resume: bool = False, full: bo
         commands = [f"  python {' '.join(stage.command)}" for stage in stages(experiment, run, files)]
         planned = training_plan(experiment, run, files) if experiment.stages == ("alignment",) else None
     if lacking := _lacking(experiment):
-        described += f"\ndevices:       {lacking}, so whether {experiment.n_gpu} will do cannot be checked here"
+        described += f"\ndevices:       not enough here to start it: {lacking}"
     if not full:
         where = _short(run.path)
         return f"{described}\nfolder:        {where}  (--dry_run full: environment, commands, verl's configuration)"

@@ -163,7 +163,7 @@ def test_devices_that_are_not_here_are_refused_at_the_start_alone(
     words = [*mode.split(), "--profile", "h100x2", "--model", "Qwen/Qwen2.5-0.5B", "--out", str(tmp_path / "run")]
     assert main([*words, "--dry_run"]) == 0
     said = capsys.readouterr().out
-    assert mode in ("--sweep", "--eval") or "this machine shows 0 GPUs, so whether 2 will do cannot be" in said
+    assert mode in ("--sweep", "--eval") or "not enough here to start it: --n_gpu 2: this machine shows 0 GPUs" in said
     assert main(words) == 2
     assert "this machine shows 0 GPUs; give fewer, or a profile of this machine" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
@@ -176,6 +176,26 @@ def test_the_devices_of_a_cluster_are_not_counted_here(monkeypatch: pytest.Monke
         refuse_missing_devices(many)
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     refuse_missing_devices(many)
+
+
+def test_several_machines_without_a_cluster_are_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    words = ["--nnodes", "2", "--out", str(tmp_path / "run")]
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert main(words) == 2
+    assert "--nnodes 2: this machine is alone, as RAY_ADDRESS names no cluster" in capsys.readouterr().err
+    assert main([*words, "--dry_run"]) == 0
+    assert "not enough here to start it: --nnodes 2" in capsys.readouterr().out
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert main([*words, "--dry_run"]) == 0
+    assert "not enough here" not in capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
+
+
+def test_looking_for_what_a_gpu_holds_is_refused_without_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--auto_batch", "--dry_run"]) == 2
+    assert "--auto_batch: answers a GPU whose memory is full" in capsys.readouterr().err
 
 
 def test_every_folder_of_the_repository_is_known() -> None:
