@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from recipes.verl_plugin import warm_client
+from recipes.verl_plugin.warm import FIRST, LATER
 from recipes.verl_plugin.warm_client import SHARED, command, py_executable, server_pid, shared_server, socket_of
 from recipes.watch.processes import marked_environment, name_of, processes_of
 from recipes.watch.supervise import supervise
@@ -187,3 +188,16 @@ def test_the_memory_of_what_workers_are_forked_from_counts_with_theirs(folder: P
     ]
     alone, together = (outcome.peak_rss_bytes for outcome in peaks)
     assert together > alone + 100_000_000, "torch and vLLM are in the server's pages"
+
+
+def test_the_server_has_imported_all_it_means_to_once_it_had_time(folder: Path) -> None:
+    (folder / "seen.py").write_text("import sys; print(*sys.modules)")
+    for _ in range(60):
+        done = subprocess.run(
+            [*command(socket_of(folder)), str(folder / "seen.py")], capture_output=True, text=True, check=False
+        )
+        if {*FIRST, *LATER} <= {*done.stdout.split()}:
+            break
+        time.sleep(1)
+    assert {*FIRST, *LATER} <= {*done.stdout.split()}
+    assert "ray" not in done.stdout.split()
