@@ -3,7 +3,7 @@
 import json
 import os
 import platform
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import date
 from pathlib import Path
 
@@ -91,8 +91,12 @@ class Times:
         """Add the session to the file that TIMES names, if it names one."""
         if file := os.environ.get(TIMES):
             before = json.loads(Path(file).read_text()) if Path(file).exists() else {}
-            now = {name: {"seconds": round(self.seconds[name], 1), **self.outcomes[name]} for name in self.seconds}
-            Path(file).write_text(json.dumps(before | now), encoding="utf-8")
+            for name, seconds in self.seconds.items():
+                found = Counter({"seconds": seconds, **self.outcomes[name]})
+                # Some tests of a file may have run in another part.
+                found.update(before.get(name, {}))
+                before[name] = dict(found)
+            Path(file).write_text(json.dumps(before), encoding="utf-8")
 
 
 def write_table(times: Path, wall: float) -> None:

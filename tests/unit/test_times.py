@@ -56,12 +56,12 @@ def test_the_table_holds_every_file_and_its_outcomes(tmp_path: Path, monkeypatch
     monkeypatch.setattr(times, "TABLE", tmp_path / "tests.md")
     file = tmp_path / "times.json"
     monkeypatch.setenv(times.TIMES, str(file))
-    for name, seconds in (("tests/unit/test_a.py", 3.0), ("tests/e2e/test_b.py", 120.0)):
+    for name, seconds in (("tests/unit/test_a.py", 3.0), ("tests/e2e/test_b.py", 100.0), ("tests/e2e/test_b.py", 20.0)):
         counted = times.Times()
         counted.add(f"{name}::test", "call", "passed", seconds)
         counted.write()
-    assert json.loads(file.read_text())["tests/e2e/test_b.py"] == {"seconds": 120.0, "passed": 1}
+    assert json.loads(file.read_text())["tests/e2e/test_b.py"] == {"seconds": 120.0, "passed": 2}
     times.write_table(file, 90.0)
     text = (tmp_path / "tests.md").read_text()
-    assert "2 passed, 0 failed, 0 skipped in 2 minutes" in text
-    assert "| e2e/test_b.py | 120 | 900 | 1 | 0 | 0 |" in text
+    assert "3 passed, 0 failed, 0 skipped in 2 minutes" in text
+    assert "| e2e/test_b.py | 120 | 900 | 2 | 0 | 0 |" in text
