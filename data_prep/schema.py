@@ -19,10 +19,10 @@ import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 ANSWER_OPENS = " </think>\n<answer> "
 ANSWER_CLOSES = " </answer>"
@@ -158,6 +158,8 @@ def normalise_row(row: Mapping[str, Any], where: str) -> Row:
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Validates the rows and writes them to `path` as parquet; the file appears whole or not at all."""
+    import pyarrow as pa
+
     listed = [normalise_row(row, f"{path}, row {number}") for number, row in enumerate(rows)]
     if not listed:
         raise SchemaError(f"{path}: no rows to write")
@@ -172,6 +174,8 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 def write_table(path: Path, table: pa.Table) -> None:
     """Writes a parquet file that appears whole or not at all."""
+    import pyarrow.parquet as pq
+
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     os.close(descriptor)
@@ -185,6 +189,8 @@ def write_table(path: Path, table: pa.Table) -> None:
 
 
 def _arrow_schema(rows: list[Row]) -> pa.Schema:
+    import pyarrow as pa
+
     # Spelled out because inference types a column of empty lists as null, which no reader of the file expects.
     truth = pa.infer_type([row["reward_model"]["ground_truth"] for row in rows])
     text = pa.string()
@@ -203,6 +209,9 @@ def _arrow_schema(rows: list[Row]) -> pa.Schema:
 
 def read_rows(path: Path) -> list[Row]:
     """All rows of a parquet file in this format; further columns are ignored. SchemaError names the first bad row."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         present = pq.read_schema(path).names
     except FileNotFoundError:
@@ -218,6 +227,8 @@ def read_rows(path: Path) -> list[Row]:
 
 def content_hash(path: Path) -> str:
     """SHA-256 (hex) of what a parquet file says: all rows in order, all columns, whatever wrote or packed it."""
+    import pyarrow.parquet as pq
+
     digest = hashlib.sha256()
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(batch_size=4096):

@@ -15,9 +15,8 @@ from recipes.effect import SAME_FOR_SFT, usual_stages
 from recipes.flags import catalogue, parser, spelled
 from recipes.machine import gpu_count
 from recipes.modes import Evaluation, Mode, Several
-from recipes.pipeline import PRESETS as PIPELINES
+from recipes.presets import PIPELINES, TABLES
 from recipes.profiles import PROFILES, Profile
-from recipes.reproduce import PRESETS as TABLES
 from recipes.resolve import build_experiment, default_profile
 from recipes.settings import GROUPS, From, Setting, declared
 from recipes.tasks import TASKS

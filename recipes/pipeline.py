@@ -21,11 +21,11 @@ from recipes.launch import DONE, dry_run, launch, refuse_missing_devices, taken
 from recipes.listed import listed
 from recipes.modes import FULL, Evaluation, Machine, Mode, Several, Steering
 from recipes.place import refuse_place, refuse_unwritable
+from recipes.presets import PIPELINES
 from recipes.run_dir import RunDir, write_json
 from recipes.settings import Setting, by_name, canonical, declared, from_plain
 from recipes.tasks import TASKS
 
-PRESETS = {file.stem: file for file in sorted((Path(__file__).parent / "pipelines").glob("*.yaml"))}
 SUMMARY = "pipeline.json"
 
 # What differs from stage to stage, so that one value for all of them would be a mistake.
@@ -132,14 +132,14 @@ def steps_of(text: str, flags: Mapping[str, Any]) -> list[Step]:
         ExperimentError: for an unknown name, a file that is no pipeline, data that do not fit the stages, or a flag
             that cannot be meant for all stages.
     """
-    file = PRESETS.get(text) or (Path(text) if text.endswith(STAGE_FILES) else None)
+    file = PIPELINES.get(text) or (Path(text) if text.endswith(STAGE_FILES) else None)
     data = flags.get("data")
     if file is None:
         algos = listed(text, "pipeline", distinct=False)
         if len(algos) == 1:
             raise ExperimentError(
-                f"--pipeline {text}: neither a known pipeline ({', '.join(PRESETS)}), nor a file, nor several "
-                f"algorithms separated by commas{nearest(text, PRESETS)}"
+                f"--pipeline {text}: neither a known pipeline ({', '.join(PIPELINES)}), nor a file, nor several "
+                f"algorithms separated by commas{nearest(text, PIPELINES)}"
             )
         given: list[dict[str, Any]] = [{"algo": algo} for algo in algos]
     else:

@@ -10,8 +10,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from eval.published import Published, beside, published
 from eval.reporting.cells import Table, of_columns
 from recipes.effect import refuse_without_effect
@@ -19,6 +17,7 @@ from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.front import spread
 from recipes.gpu_hours import ASSUMPTIONS, gpu_hours
 from recipes.listed import listed
+from recipes.presets import TABLES
 from recipes.resolve import default_profile
 from recipes.sweep import (
     OF_SWEEP,
@@ -31,9 +30,6 @@ from recipes.sweep import (
     start,
     sweep_folder,
 )
-
-FILE = Path(__file__).with_suffix(".yaml")
-PRESETS: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
 
 _CHOOSING = ("algo", "data", "model")
 
@@ -66,8 +62,8 @@ def reproduce(table: str, flags: dict[str, Any]) -> int:
 
 def runs_of(table: str, flags: Mapping[str, Any]) -> tuple[Path, list[TableRun]]:
     """The folder of a table and its runs under the user's flags; --algo, --data and --model choose among them."""
-    if table not in PRESETS:
-        raise ExperimentError(f"--reproduce {table}: unknown{nearest(table, PRESETS)} Known: {', '.join(PRESETS)}.")
+    if table not in TABLES:
+        raise ExperimentError(f"--reproduce {table}: unknown{nearest(table, TABLES)} Known: {', '.join(TABLES)}.")
     if flags["profile"] is not None:
         default_profile(0, flags["profile"])
     folder = sweep_folder(flags, table)
@@ -76,14 +72,14 @@ def runs_of(table: str, flags: Mapping[str, Any]) -> tuple[Path, list[TableRun]]
         for name, value in flags.items()
         if name not in (*OF_SWEEP, *_CHOOSING) and value is not None and value is not False
     }
-    chosen = _chosen(table, list(_expanded(PRESETS[table])), flags)
+    chosen = _chosen(table, list(_expanded(TABLES[table])), flags)
     every = [{**each, "seed": seed} for seed in seeds_of(flags) for each in chosen]
     own = [{name: value for name, value in each.items() if name not in ("row", "trained_on")} for each in every]
     shared = spread([{**dict.fromkeys(flags), **each, **given, "seed": each["seed"]} for each in own], experiment_of)
     runs = []
     for each, of_run in zip(every, shared, strict=True):
         row = each.get("row", each["algo"])
-        trained_on = each.get("trained_on", PRESETS[table]["published"]["trained_on"])
+        trained_on = each.get("trained_on", TABLES[table]["published"]["trained_on"])
         name = f"{row}-{each['data']}-{Path(each['model']).name}-s{each['seed']}"
         runs.append(TableRun(planned(folder, of_run, name), row, trained_on))
     distinct(run.planned for run in runs)
@@ -117,7 +113,7 @@ def _chosen(table: str, runs: list[dict[str, Any]], flags: Mapping[str, Any]) ->
 
 def listing(table: str, runs: Sequence[TableRun]) -> str:
     """Runs with devices, estimated hours and published figures; the published table; notes; commands."""
-    preset = PRESETS[table]
+    preset = TABLES[table]
     hours = [gpu_hours(run.planned.experiment, preset["rows"]) for run in runs]
     found = [final(run.planned.experiment) for run in runs]
     columns: dict[str, Sequence[str]] = {

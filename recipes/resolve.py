@@ -10,7 +10,6 @@ from recipes.algorithm_check import find_algorithm
 from recipes.algorithms import Algorithm
 from recipes.alignment import DataKind, resolve_alignment
 from recipes.checks import check
-from recipes.datafiles import kind_of_rows
 from recipes.effect import SAME_FOR_SFT, refuse_foreign
 from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.machine import gpu_memory_gb
@@ -43,7 +42,7 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
         )
     refuse_foreign(given, flags)
     task = TASKS.get(data) or TASKS.get(Path(data).name) or TASKS["math" if Path(data).is_file() else "countdown"]
-    kind = task.kind if data in TASKS else kind_of_rows(Path(data))
+    kind = task.kind if data in TASKS else _kind_of_rows(Path(data))
     if kind == "problems" and algorithm.stages == ("sft",):
         _supervised(given)
     alignment = resolve_alignment(given, algorithm, profile, kind)
@@ -140,3 +139,10 @@ def default_profile(device_count: int, wanted: str | None) -> Profile:
     if wanted not in PROFILES:
         raise ExperimentError(f"--profile {wanted}: unknown{nearest(wanted, PROFILES)} Known: {', '.join(PROFILES)}.")
     return PROFILES[wanted]
+
+
+def _kind_of_rows(data: Path) -> DataKind:
+    # Here: it reads parquet files, which the help does not wait for.
+    from recipes.datafiles import kind_of_rows
+
+    return kind_of_rows(data)

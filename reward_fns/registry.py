@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from reward_fns import chain, choice, countdown, free_text, kk_logic, math
+from reward_fns import chain, choice, countdown, free_text, kk_logic
 from reward_fns.custom import CustomVerdict
-from reward_fns.math_equal import quick
 from reward_fns.pool import IMPORT_SECONDS, Outcome, shared_pool
 from reward_fns.verdict import Verdict
 
@@ -82,6 +81,9 @@ def reward_for(
             "or name one with --reward"
         )
     if name == "math":
+        # Here: it is not needed to know the names of rewards, and takes a quarter of a second.
+        from reward_fns import math
+
         return lambda response, truth: math.score(response, truth, verify=verify, answer_format=answer_format)
     if answer_format != "tags":
         raise ValueError(f"the {name} reward reads its answer from <answer> tags only; choose another --prompt_style")
@@ -90,6 +92,8 @@ def reward_for(
 
 def verify(answer: str, gold: str) -> dict[str, Any]:
     """Are two mathematical answers equal? By cheap rules where they settle it, else in a killable worker process."""
+    from reward_fns.math_equal import quick
+
     settled = quick(answer, gold)
     if settled is not None:
         return settled

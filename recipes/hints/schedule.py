@@ -1,9 +1,13 @@
 """Random draws of hints and sampling: every one is a function of (seed, step, prompt) alone, so that a resumed run
 repeats it."""
 
-import hashlib
+from __future__ import annotations
 
-import numpy as np
+import hashlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # Segments a solution is divided into for scheduling ("Hint Length" L in table 1 of the UFT paper).
 MAX_SEGMENTS = 5
@@ -11,6 +15,8 @@ MAX_SEGMENTS = 5
 
 def generator(seed: int, step: int, key: str) -> np.random.Generator:
     """The random stream of one prompt at one step. Not Python's hash(), which differs between processes."""
+    import numpy as np
+
     digest = hashlib.blake2b(f"{seed}|{step}|{key}".encode(), digest_size=16).digest()
     return np.random.default_rng(int.from_bytes(digest, "big"))
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from recipes.experiment import ExperimentError
-from recipes.pipeline import PRESETS, steps_of
+from recipes.pipeline import steps_of
+from recipes.presets import PIPELINES
 from run import main, parser
 from tests.front_checks import ROOT
 
@@ -40,7 +41,7 @@ def test_four_bits_for_all_stages_are_for_those_that_can() -> None:
     assert "load_in_4bit" not in sft.flags | dpo.flags
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", PIPELINES)
 def test_every_preset_names_flags_and_values_that_run_py_knows(name: str) -> None:
     known = flags()
     for step in steps_of(name, flags()):

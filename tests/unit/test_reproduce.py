@@ -12,8 +12,9 @@ from recipes.front import plan_training
 from recipes.gpu_hours import gpu_hours
 from recipes.memory import estimate_time
 from recipes.model_shapes import known_shape
+from recipes.presets import TABLES
 from recipes.profiles import PROFILES
-from recipes.reproduce import PRESETS, TableRun, final, listing, reproduce, runs_of
+from recipes.reproduce import TableRun, final, listing, reproduce, runs_of
 from recipes.resolve import build_experiment
 
 
@@ -33,7 +34,7 @@ def experiments(table: str, *words: str) -> dict[str, Experiment]:
     return {each.planned.name: each.planned.experiment for each in runs(table, *words)}
 
 
-@pytest.mark.parametrize("table", PRESETS)
+@pytest.mark.parametrize("table", TABLES)
 def test_every_command_parses_and_means_the_listed_run(table: str) -> None:
     for each in runs(table):
         own = each.planned.arguments()

@@ -312,3 +312,11 @@ def test_a_mistyped_flag_is_one_line_by_the_command() -> None:
     done = front_door("--n-rolout", "8")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "--n-rolout: no such flag; did you mean '--n_rollout'?" in done.stderr
+
+
+def test_the_help_waits_for_no_large_library() -> None:
+    """It is to answer within a second; each of these takes a quarter of one or more."""
+    code = "import sys, run; run.main(['--help']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    large = {"torch", "transformers", "pyarrow", "pandas", "ray", "verl", "vllm", "trl", "sympy", "mpmath"}
+    assert large & set(done.stdout.splitlines()[-1].split()) == set()
