@@ -137,7 +137,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         where.write_bytes(b"PAR1 half")
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("data_prep.schema.pq.write_table", half_written)
+    monkeypatch.setattr("pyarrow.parquet.write_table", half_written)
     with pytest.raises(OSError, match="no space left"):
         write_rows(path, [row(0), row(1)])
     assert path.read_bytes() == before
