@@ -25,6 +25,8 @@ CPU = {
     "MALLOC_TRIM_THRESHOLD_": str(8 << 30),
     # Ray gives its workers a low priority: anything else on the machine would go before the run.
     "RAY_worker_niceness": "0",
+    # Two workers that nobody asked for, and that import for themselves while a run starts.
+    "RAY_prestart_worker_first_driver": "0",
 }
 """What every process of a run on the CPU has, whatever the run is."""
 
