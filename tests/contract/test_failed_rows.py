@@ -220,7 +220,7 @@ def test_a_loss_that_looks_at_no_mask_learns_nothing_from_failed_rows(monkeypatc
     log_probs = torch.nested.nested_tensor_from_jagged(values, torch.arange(0, 13, 3))
     loss, metrics = row_loss("mine.py", None, {"log_probs": log_probs}, two_of_four())
     loss.backward()
-    assert float(loss) == float(metrics["error"].values[0]) == pytest.approx(((-2 - 1) ** 2 + (-2) ** 2) / 2)
+    assert loss.item() == float(metrics["error"].values[0]) == pytest.approx(((-2 - 1) ** 2 + (-2) ** 2) / 2)
     assert values.grad is not None
     assert values.grad.view(4, 3).tolist() == [[-3, -3, 0], [-2, -2, 0], [0, 0, 0], [0, 0, 0]]
 
