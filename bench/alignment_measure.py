@@ -1,7 +1,6 @@
 """What became of a model by alignment on the synthetic set, by the same yardstick for every method."""
 
 import json
-import random
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,9 @@ from data_prep.countdown import generate, prompt
 from data_prep.preference.schema import read_rows
 from data_prep.preference.toy import SPACE, true_score
 from data_prep.preference.views import instructions, pairs
-from data_prep.tiny_base_chains import ChainSettings, sample_chain
+from data_prep.tiny_base_chains import ChainSettings, own_texts
 from data_prep.tiny_base_measure import complete
+from eval.own_texts import Row, log_probs, nll
 from recipes.run_dir import RunDir, read_metrics
 from reward_fns import compute_score
 
@@ -22,7 +22,6 @@ from reward_fns import compute_score
 PROBLEMS = 256
 SAMPLES = 4
 OWN_TEXTS = 512
-_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ def measure(model: Path, base: Path, data: Path) -> Measured:
     better, worse = ([pair[side] for pair in compared] for side in (0, 1))
     gained = [log_probs(policy, side) - log_probs(reference, side) for side in (better, worse)]
     ahead = gained[0] - gained[1]
-    own = _own_texts(encode)
+    own = [encode(*text) for text in own_texts(ChainSettings(), OWN_TEXTS, "bench.alignment")]
     lessons = [encode(each["prompt"][0]["content"], each["completion"]) for each in instructions(held_out)]
     return Measured(
         accuracy=statistics.fmean([score["acc"] for score, _ in greedy]),
@@ -130,34 +129,6 @@ def measure(model: Path, base: Path, data: Path) -> Measured:
         forgetting=nll(policy, own) - nll(reference, own),
         instruction_nll=nll(policy, lessons),
     )
-
-
-Row = tuple[list[int], list[int]]
-"""Token ids of a prompt, and of what follows it."""
-
-
-@torch.no_grad()
-def log_probs(model: Any, rows: list[Row]) -> torch.Tensor:
-    """log pi(completion | prompt) of each row in nats, (rows,), float64."""
-    found = []
-    for start in range(0, len(rows), _BATCH):
-        part = rows[start : start + _BATCH]
-        longest = max(len(asked) + len(answer) for asked, answer in part)
-        ids = torch.zeros(len(part), longest, dtype=torch.long)
-        mask = torch.zeros(len(part), longest)
-        for number, (asked, answer) in enumerate(part):
-            ids[number, : len(asked) + len(answer)] = torch.tensor([*asked, *answer])
-            mask[number, len(asked) : len(asked) + len(answer)] = 1
-        # Padding stands behind the text, where a causal model does not look.
-        logits = model(input_ids=ids).logits[:, :-1].double()
-        chosen = logits.log_softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]
-        found.append((chosen * mask[:, 1:]).sum(-1))
-    return torch.cat(found)
-
-
-def nll(model: Any, rows: list[Row]) -> float:
-    """Mean -log pi of a completion's token."""
-    return float(-log_probs(model, rows).sum() / sum(len(answer) for _, answer in rows))
 
 
 def _judge(tokenizer: Any, answers: torch.Tensor, problems: list[Any]) -> list[tuple[dict[str, Any], float]]:
@@ -181,13 +152,3 @@ def _encoder(tokenizer: Any) -> Any:
         return tokenizer.encode(asked), [*tokenizer.encode(answer), tokenizer.eos_token_id]
 
     return encode
-
-
-def _own_texts(encode: Any) -> list[Row]:
-    """Chains as the base was trained on, with other random numbers."""
-    settings, draw = ChainSettings(), random.Random("bench.alignment")
-    chains = [
-        sample_chain(draw, settings, draw.choice(settings.sizes), aligned=draw.random() < settings.aligned_share)
-        for _ in range(OWN_TEXTS)
-    ]
-    return [encode(chain.prompt, chain.response) for chain in chains]

@@ -20,7 +20,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from data_prep.countdown import Space, generate
-from data_prep.tiny_base_chains import ChainSettings
+from data_prep.own_texts import COUNT, write_own_texts
+from data_prep.tiny_base_chains import ChainSettings, own_texts
 from data_prep.tiny_base_measure import measure
 from data_prep.tiny_base_tokenizer import build_tokenizer
 from data_prep.tiny_base_train import TrainSettings, build_model, train
@@ -78,7 +79,7 @@ def build(
         "training": dataclasses.asdict(settings),
         "versions": versions(),
     }
-    publish(scratch, out, card)
+    publish(scratch, out, card, own_texts(chains, COUNT))
     return card
 
 
@@ -91,8 +92,9 @@ def saved_beside(out: Path, model: PreTrainedModel, tokenizer: PreTrainedTokeniz
     return scratch
 
 
-def publish(scratch: Path, out: Path, card: dict[str, Any]) -> None:
-    """Moves a saved model to `out` in one move, with its card; an existing folder is replaced."""
+def publish(scratch: Path, out: Path, card: dict[str, Any], texts: list[tuple[str, str]]) -> None:
+    """Moves a saved model to `out` in one move, with its card and texts of its own; an existing folder is replaced."""
+    write_own_texts(scratch, texts)
     (scratch / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     # The scratch folder and the weights come out readable by their owner only.
     scratch.chmod(0o755)

@@ -51,6 +51,18 @@ class Chain:
         return f"{''.join(self.steps)}{THEREFORE}{self.equation} </think>\n<answer> {self.equation} </answer>"
 
 
+def own_texts(
+    settings: ChainSettings, count: int, seed: str = "own texts of a countdown base"
+) -> list[tuple[str, str]]:
+    """(prompt, solution) as the base was trained on."""
+    draw = random.Random(seed)
+    chains = [
+        sample_chain(draw, settings, draw.choice(settings.sizes), aligned=draw.random() < settings.aligned_share)
+        for _ in range(count)
+    ]
+    return [(chain.prompt, chain.response) for chain in chains]
+
+
 def sample_chain(rng: random.Random, settings: ChainSettings, size: int, aligned: bool) -> Chain:
     """A chain over `size` random numbers; if `aligned`, its result lies in the target range and is the target."""
     low, high = settings.target_range

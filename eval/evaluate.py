@@ -1,7 +1,8 @@
 """Answers of a model to a file of our schema, scored: the same prompts, engine and rewards as training's validation.
 
     python -m eval.evaluate --model out/<name> --data data/countdown/test.parquet --out out/eval --n_samples 8
-writes items.jsonl (one line a problem and sample; a stopped evaluation goes on where it was) and results.json.
+writes items.jsonl (one line a problem and sample; a stopped evaluation goes on where it was), results.json, and where
+answers are sampled greedy.jsonl (a greedy answer to each problem).
 """
 
 import argparse
@@ -9,6 +10,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -19,14 +21,14 @@ from typing import Any
 
 from data_prep.prompt_styles import STYLES, question_text
 from data_prep.schema import content_hash
-from eval.generate import generate
+from eval.generate import GREEDY, generate
 from eval.metrics import summarise
 from eval.models import Weights, chosen_weights, resolve_model
 from eval.problems import EvaluationError, Problem, Settings, load_problems
 from reward_fns import compute_score
 from reward_fns.votes import votes
 
-ITEMS, RESULTS, SETTINGS = "items.jsonl", "results.json", "settings.json"
+ITEMS, GREEDY_ITEMS, RESULTS, SETTINGS = "items.jsonl", "greedy.jsonl", "results.json", "settings.json"
 
 
 def judge(settings: Settings, problem: Problem, answer: dict[str, Any]) -> dict[str, Any]:
@@ -70,33 +72,37 @@ def evaluate(
         ks: the k of pass@k; without them 1, 2, 4 .. n_samples.
 
     Returns:
-        what results.json holds: settings, versions, seconds, and eval.metrics.summarise of the items.
+        what results.json holds: settings, versions, seconds, eval.metrics.summarise of the items, and where they are
+        sampled that of the greedy answers, as "greedy".
 
     Raises:
         EvaluationError: when `out` holds an evaluation with other settings.
     """
     started = time.time()
-    items = _begin(settings, out)
+    items, greedy = _begin(settings, out)
     problems = load_problems(settings)
     done = {item["problem"] for item in items}
     left = [problem for problem in problems if problem.number not in done]
     by_number = {problem.number: problem for problem in left}
     progress(len(done), len(problems))
     if left:
-        with (out / ITEMS).open("a", encoding="utf-8") as file, ThreadPoolExecutor() as threads:
+        with ThreadPoolExecutor() as threads:
             for answers in generate(settings, left, Weights(settings.model, settings.adapter), device, gpu_memory):
-                judged = list(threads.map(lambda a: judge(settings, by_number[a["problem"]], a), answers))
+                verdicts = list(threads.map(lambda a: judge(settings, by_number[a["problem"]], a), answers))
+                judged = [item for item in verdicts if item["sample"] != GREEDY]
+                beside = [item for item in verdicts if item["sample"] == GREEDY]
                 if settings.n_samples > 1:
                     parts = [list(part) for _, part in groupby(judged, key=lambda item: item["problem"])]
                     voted = threads.map(lambda p: with_votes(settings, by_number[p[0]["problem"]], p), parts)
                     judged = [item for part in voted for item in part]
-                file.write("".join(json.dumps(item, ensure_ascii=False) + "\n" for item in judged))
-                file.flush()
-                os.fsync(file.fileno())
-                items += judged
+                if beside:
+                    _append(out / GREEDY_ITEMS, beside)
+                _append(out / ITEMS, judged)
+                items, greedy = items + judged, greedy + beside
                 progress(len({item["problem"] for item in items}), len(problems))
     result = {
         **summarise(items, ks),
+        **({"greedy": summarise(greedy)} if greedy else {}),
         "settings": asdict(settings),
         "settings_hash": settings.hash,
         "seconds": round(time.time() - started, 1),
@@ -106,36 +112,54 @@ def evaluate(
     return result
 
 
-def _begin(settings: Settings, out: Path) -> list[dict[str, Any]]:
-    """The whole items of an earlier start with the same settings; a line torn by a kill is cut off."""
+def _begin(settings: Settings, out: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What an earlier start with the same settings left of whole problems: (items, greedy answers beside them)."""
     out.mkdir(parents=True, exist_ok=True)
     saved = out / SETTINGS
     if saved.exists() and json.loads(saved.read_text()) != json.loads(json.dumps(asdict(settings))):
         raise EvaluationError(f"{out} holds an evaluation with other settings ({saved}); choose another folder")
     _replace(saved, asdict(settings))
-    if not (out / ITEMS).exists():
-        return []
+    asked = {ITEMS: settings.n_samples, GREEDY_ITEMS: 1} if settings.greedy_beside else {ITEMS: settings.n_samples}
+    found = {name: whole_lines(out / name) for name in asked}
+    counts = {name: Counter(item["problem"] for item in items) for name, items in found.items()}
+    for name, items in found.items():
+        kept = [item for item in items if all(counts[each][item["problem"]] == n for each, n in asked.items())]
+        found[name] = kept
+        if (out / name).exists():
+            _replace_text(out / name, "".join(_line(item) for item in kept))
+    return found[ITEMS], found.get(GREEDY_ITEMS, [])
+
+
+def whole_lines(file: Path) -> list[dict[str, Any]]:
+    """The lines of a file up to one that a kill tore."""
     whole: list[dict[str, Any]] = []
-    for line in (out / ITEMS).read_text(encoding="utf-8").splitlines():
+    # Not splitlines(): answers may hold other line separators than the one that ends a record.
+    for line in file.read_text(encoding="utf-8").split("\n")[:-1] if file.exists() else ():
         try:
             whole.append(json.loads(line))
         except json.JSONDecodeError:
             break
-    # A problem counts when all its samples are there.
-    counts: dict[int, int] = {}
-    for item in whole:
-        counts[item["problem"]] = counts.get(item["problem"], 0) + 1
-    whole = [item for item in whole if counts[item["problem"]] == settings.n_samples]
-    text = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in whole)
-    scratch = out / f".{ITEMS}.tmp"
-    scratch.write_text(text, encoding="utf-8")
-    os.replace(scratch, out / ITEMS)
     return whole
 
 
+def _append(file: Path, items: Sequence[dict[str, Any]]) -> None:
+    with file.open("a", encoding="utf-8") as lines:
+        lines.write("".join(map(_line, items)))
+        lines.flush()
+        os.fsync(lines.fileno())
+
+
+def _line(item: dict[str, Any]) -> str:
+    return json.dumps(item, ensure_ascii=False) + "\n"
+
+
 def _replace(path: Path, value: Any) -> None:
+    _replace_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def _replace_text(path: Path, text: str) -> None:
     scratch = path.with_name(f".{path.name}.tmp")
-    scratch.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    scratch.write_text(text, encoding="utf-8")
     os.replace(scratch, path)
 
 

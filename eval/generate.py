@@ -13,6 +13,9 @@ from eval.problems import Problem, Settings
 # Problems between two writes of items.jsonl: what a kill can cost.
 CHUNK = 256
 
+GREEDY = -1
+"""The sample number of the greedy answer that every problem has beside sampled ones."""
+
 
 def sample_seed(seed: int, problem: Problem, sample: int) -> int:
     """Seed of one answer (63 bits), by the problem's text: it has the same answers in a file of other problems.
@@ -69,18 +72,20 @@ def generate(
         **adapter,
     )
     request = LoRARequest("adapter", 1, weights.adapter) if weights.adapter else None
-    samples = range(settings.n_samples)
+    samples = [*range(settings.n_samples), *([GREEDY] if settings.greedy_beside else [])]
     for start in range(0, len(problems), CHUNK):
         asked = [(at, sample) for at in range(start, min(start + CHUNK, len(problems))) for sample in samples]
         sampling = [
             SamplingParams(
-                temperature=settings.temperature,
-                top_p=settings.top_p,
+                temperature=0.0 if sample == GREEDY else settings.temperature,
+                top_p=1.0 if sample == GREEDY else settings.top_p,
                 max_tokens=settings.max_response_length,
                 # The engine's own text lacks every token that is marked as special.
                 detokenize=False,
                 # Of its own, so that an answer depends neither on the others nor on which are asked with it.
-                seed=None if settings.temperature == 0 else sample_seed(settings.seed, problems[at], sample),
+                seed=None
+                if settings.temperature == 0 or sample == GREEDY
+                else sample_seed(settings.seed, problems[at], sample),
             )
             for at, sample in asked
         ]

@@ -64,6 +64,11 @@ class Settings:
     """Precision of the engine."""
 
     @property
+    def greedy_beside(self) -> bool:
+        """Whether every problem gets a greedy answer as well: where the others are sampled."""
+        return self.temperature > 0
+
+    @property
     def hash(self) -> str:
         """Eight hex digits naming these settings."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]

@@ -12,7 +12,16 @@ from recipes.experiment import Experiment, training_record
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
 from recipes.run_dir import RunDir
-from recipes.stages import Stage, absolute, evaluation_stage, newest_checkpoint, rl_stage, sft_stage, sft_steps
+from recipes.stages import (
+    Stage,
+    absolute,
+    evaluation_stage,
+    newest_checkpoint,
+    own_texts_stage,
+    rl_stage,
+    sft_stage,
+    sft_steps,
+)
 from recipes.tasks import validated_on
 from recipes.trl_plugin.plan import TrainingPlan, check_plan, count_rows, total_steps, write_plan
 from recipes.verl_plugin.loss_config import supervised_shape
@@ -22,6 +31,15 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def stages(experiment: Experiment, run: RunDir, files: DataFiles) -> list[Stage]:
     """The processes of a run in order. The last training stage writes into the run's own folder."""
+    found = _training_stages(experiment, run, files)
+    if not experiment.own_texts:
+        return found
+    trained = next(stage for stage in found if stage.folder == run)
+    return [*found, own_texts_stage(experiment, run, trained.total_steps)]
+
+
+def _training_stages(experiment: Experiment, run: RunDir, files: DataFiles) -> list[Stage]:
+    """Training, and where it does not validate itself an evaluation before and after."""
     kinds = experiment.stages
     if kinds == ("alignment",):
         return _alignment_stages(experiment, run, files)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eval.evaluate import ITEMS, evaluate
+from eval.evaluate import GREEDY_ITEMS, ITEMS, evaluate, whole_lines
 from eval.metrics import summarise
 from eval.problems import Settings
 from recipes.records import Records
@@ -14,9 +14,11 @@ from recipes.run_dir import RunDir, append_metrics
 from reward_fns import has_failed
 
 
-def validation_metrics(items: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def validation_metrics(
+    items: Sequence[Mapping[str, Any]], greedy: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, float]:
     """val/* of an evaluation, as training's validation counts and names them: means over data sources, unweighted, of
-    the answers that have a verdict."""
+    the answers that have a verdict; val/greedy* of the greedy answers beside sampled ones."""
     judged = [item for item in items if not has_failed(item)]
     counts = {"val/answers": float(len(judged)), "val/failed": float(len(items) - len(judged))}
     if not judged:
@@ -30,6 +32,11 @@ def validation_metrics(items: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         "val/truncated": total["truncation_rate"],
         **{f"val/{name}": value for name, value in total.items() if name.startswith("pass@") and name != "pass@1"},
         **{f"val/acc/{source}": block["accuracy"] for source, block in result["sources"].items()},
+        **{
+            name.replace("val/acc", "val/greedy"): value
+            for name, value in (validation_metrics(greedy) if greedy else {}).items()
+            if name.startswith("val/acc")
+        },
     }
 
 
@@ -45,7 +52,7 @@ def main() -> None:
         records.phase("validating", 0)
 
     evaluate(settings, folder, **{name: given[name] for name in ("device", "gpu_memory", "ks")}, progress=progress)
-    found = validation_metrics([json.loads(line) for line in (folder / ITEMS).read_text(encoding="utf-8").splitlines()])
+    found = validation_metrics(*(whole_lines(folder / name) for name in (ITEMS, GREEDY_ITEMS)))
     step = given["step"]
     if step is not None:
         append_metrics(RunDir(Path(given["run"])).metrics, step, found)

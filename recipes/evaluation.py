@@ -109,7 +109,8 @@ def table(results: dict[str, Any], ks: Sequence[int] = ()) -> str:
         ks: the k to show pass@k of; without any, the largest there is.
     """
     passes = [f"pass@{k}" for k in ks] or ["pass@n"]
-    head = ("", "problems", "accuracy", "95 %", *passes, "maj@n", "readable", "cut off", "tokens")
+    greedy = ["greedy"] if any("greedy" in result for result in results.values()) else []
+    head = ("", "problems", "accuracy", "95 %", *greedy, *passes, "maj@n", "readable", "cut off", "tokens")
     rows: list[tuple[str, ...]] = [head]
     for name, result in results.items():
         if "sources" not in result:
@@ -118,10 +119,11 @@ def table(results: dict[str, Any], ks: Sequence[int] = ()) -> str:
             scores |= {"mean over benchmarks": result["mean"]} if len(scores) > 1 else {}
             rows += [(f"{name}: {task}", "", f"{score:.1%}", *empty) for task, score in scores.items()]
             continue
-        blocks = {f"{name}: {source}" if source != name else name: b for source, b in result["sources"].items()}
-        if len(blocks) > 1:
-            blocks[f"{name}: mean over sources"] = result["mean_over_sources_unweighted"]
-        rows += [(label, *_cells(block, ks)) for label, block in blocks.items()]
+        labels = {source: f"{name}: {source}" if source != name else name for source in result["sources"]}
+        blocks, beside = (_blocks(each, labels, name) for each in (result, result.get("greedy", {})))
+        for label, block in blocks.items():
+            also = [f"{beside[label]['accuracy']:.1%}" if label in beside else ""] if greedy else []
+            rows.append((label, *_cells(block, ks, also)))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for first, *others in rows:
@@ -130,7 +132,14 @@ def table(results: dict[str, Any], ks: Sequence[int] = ()) -> str:
     return "\n".join(lines)
 
 
-def _cells(block: dict[str, float], ks: Sequence[int]) -> tuple[str, ...]:
+def _blocks(result: Mapping[str, Any], labels: Mapping[str, str], name: str) -> dict[str, dict[str, float]]:
+    blocks = {labels[source]: block for source, block in result.get("sources", {}).items()}
+    if len(blocks) > 1:
+        blocks[f"{name}: mean over sources"] = result["mean_over_sources_unweighted"]
+    return blocks
+
+
+def _cells(block: dict[str, float], ks: Sequence[int], greedy: Sequence[str]) -> tuple[str, ...]:
     def last(prefix: str) -> str:
         named = [(int(name.removeprefix(prefix)), value) for name, value in block.items() if name.startswith(prefix)]
         return f"{max(named)[1]:.1%}@{max(named)[0]}" if named else ""
@@ -139,6 +148,7 @@ def _cells(block: dict[str, float], ks: Sequence[int]) -> tuple[str, ...]:
         f"{block['problems']:.0f}",
         f"{block['accuracy']:.1%}",
         f"{block['accuracy_low']:.1%}-{block['accuracy_high']:.1%}",
+        *greedy,
         *([f"{block[f'pass@{k}']:.1%}" for k in ks] or [last("pass@")]),
         last("maj@"),
         f"{block['format_rate']:.1%}",

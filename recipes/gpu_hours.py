@@ -44,7 +44,7 @@ def gpu_hours(experiment: Experiment, rows: Mapping[str, int]) -> float:
             device_s += tokens * (3 if e.method == "sft" else 4) * forward
         else:
             step = estimate_time(e, shape)
-            answers = e.data_options.get("n_test", 0) * max(1, e.val_samples)
+            answers = e.data_options.get("n_test", 0) * (e.val_samples + 1)
             validations = (e.T // e.test_freq + 1) * answers / (e.batch_size * e.n_rollout)
             device_s += (e.T * (step.total + _STEP_S) + validations * step.generate) * devices
     return device_s / 3600

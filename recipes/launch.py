@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from eval.evaluate import RESULTS
 from recipes import datafiles
 from recipes.auto_batch import fitting, run_fitting
 from recipes.config_file import record
@@ -27,7 +28,7 @@ from recipes.place import cannot_write, refuse_place
 from recipes.plan import describe
 from recipes.resume import as_begun, check_folder, older_folder, refuse_other_data
 from recipes.run_dir import RunDir, checkpoint_step, publish, read_metrics, write_json, write_text
-from recipes.stages import VERL_FILE, Stage, absolute, newest_checkpoint, run_stage, shared_imports
+from recipes.stages import OWN_TEXTS, VERL_FILE, Stage, absolute, newest_checkpoint, run_stage, shared_imports
 from recipes.stored_tokenizer import is_here
 from recipes.trl_plugin.plan import PLAN_FILE, check_machine
 from recipes.verl_plugin.environment import environment
@@ -108,7 +109,8 @@ def _launch(
     if experiment.stages == ("alignment",):
         check_machine(training_plan(experiment, run, files))
     if run.experiment.exists() and read_experiment(run.experiment).T < experiment.T:
-        (run.path / DONE).unlink(missing_ok=True)
+        for done in (run.path / DONE, run.path / OWN_TEXTS / DONE):
+            done.unlink(missing_ok=True)
     write_text(run.experiment, to_yaml(experiment))
     if given is not None:
         record(run.path, given)
@@ -133,9 +135,10 @@ def _launch(
             outcome = run_stage(experiment, stage, stall_minutes)
         _count(run, outcome)
         print(outcome.paragraph, flush=True)
-        if outcome.exit_code:
+        if not outcome.exit_code:
+            write_json(stage.folder.path / DONE, {"time": time.time(), "seconds": outcome.seconds})
+        elif not stage.may_fail:
             return outcome.exit_code
-        write_json(stage.folder.path / DONE, {"time": time.time(), "seconds": outcome.seconds})
     _finish(experiment, run, files)
     return 0
 
@@ -232,6 +235,13 @@ def _finish(experiment: Experiment, run: RunDir, files: DataFiles) -> None:
         lines.append(
             f"accuracy       {before:.1%} before, {accuracy[-1][1]:.1%} after  ({problems} problems, {how}; the "
             f"highest of {len(accuracy)} validations on them is {best[1]:.1%} at step {best[0]})"
+        )
+    measured = run.path / OWN_TEXTS / RESULTS
+    if measured.exists():
+        forgot = json.loads(measured.read_text(encoding="utf-8"))
+        texts = "it wrote itself" if forgot["written"] else "like those it was pre-trained on"
+        lines.append(
+            f"forgetting     {forgot['nats']:+.3f} nats a token on {forgot['texts']} texts of the base, {texts}"
         )
     learnt_nothing = [row["data"].get("uft/groups_without_variance") for row in read_metrics(run.metrics)]
     if (known := [share for share in learnt_nothing if share is not None]) and min(known) == 1:

@@ -28,6 +28,7 @@ from recipes.watch.supervise import START_HINT, Outcome, supervise
 
 VERL_FILE = "verl.yaml"
 EVALUATE_FILE = "evaluate.json"
+OWN_TEXTS = "eval/own_texts"
 
 RL_MODULE = ["-m", "recipes.verl_plugin.main"]
 
@@ -76,6 +77,9 @@ class Stage:
 
     ends_with_checkpoint: bool = False
     """Whether nothing is left to do once the checkpoint of the last step is whole."""
+
+    may_fail: bool = False
+    """Whether the run is finished without it: what only measures."""
 
 
 def rl_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str) -> Stage:
@@ -166,6 +170,22 @@ def harness_stage(experiment: Experiment, folder: RunDir, part: Part, weights: W
     command += ["--local_data", source] if source else []
     command += ["--skip", *part.skip] if part.skip else []
     return Stage(f"{part.name} by lm-evaluation-harness", folder, command, 1, "loading the model", lambda _: None)
+
+
+def own_texts_stage(experiment: Experiment, run: RunDir, step: int) -> Stage:
+    """What training made the model forget, recorded as `step` of the run."""
+    e, folder = experiment, RunDir(run.path / OWN_TEXTS)
+    file = folder.path / "own_texts.json"
+
+    def prepare(_: Path) -> None:
+        measured = {"base": absolute(e.model), "trained": str(run.hf / "last"), "count": e.own_texts, "seed": e.seed}
+        write_json(
+            file, {"run": str(run.path), "step": step, "measured": {**measured, "device": e.device, "dtype": e.dtype}}
+        )
+
+    command = ["-m", "recipes.own_texts_stage", str(file)]
+    title = "measuring what was forgotten"
+    return Stage(title, folder, command, 1, "loading the model", prepare, may_fail=True)
 
 
 def _evaluation(

@@ -8,6 +8,7 @@ import io
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from eval.intervals import Interval, over_both, over_problems, over_seeds, spread
 from eval.published import Published
@@ -15,6 +16,10 @@ from eval.reporting.cells import Table, of_columns
 from eval.reporting.curves import final
 from eval.reporting.groups import Group, Panel
 from eval.reporting.read_runs import Run, verdicts
+
+BESIDE = ("greedy", *(f"pass@{2**power}" for power in range(1, 11)), "forgetting")
+"""What a table shows beside the accuracy, by the names of its metrics behind val/: the accuracy of greedy answers where
+the others are sampled, pass@k, and by how many nats a token the base's own texts became less likely."""
 
 PHASES = ("gen", "old_log_prob", "ref", "adv", "update_actor", "update_weights", "step")
 
@@ -28,6 +33,8 @@ class Row:
     seeds: int
     before: tuple[float, ...]
     last: tuple[float, ...]
+    beside: Mapping[str, tuple[float, ...]]
+    """Of the last validation, where it was recorded: see `BESIDE`."""
     interval: Interval | None
     df: int
     """Degrees of freedom over seeds; 0 with one seed."""
@@ -52,6 +59,9 @@ def _row(panel: Panel, group: Group) -> Row:
         seeds=group.seeds,
         before=tuple(before),
         last=tuple(values[-1] for values in accuracies),
+        beside={
+            name: tuple(values[-1] for run in group.runs if (values := run.points(f"val/{name}")[1])) for name in BESIDE
+        },
         interval=interval,
         df=df,
         seconds=_summaries(group.runs, "seconds"),
@@ -112,6 +122,7 @@ def results_table(rows: Sequence[Row]) -> Table:
         "last": lambda row: _cell(row.last),
         "95 %": lambda row: f"{row.interval.low:.1%} to {row.interval.high:.1%}" if row.interval else "",
         "df": lambda row: str(row.df) if row.df else "",
+        **{name: partial(_beside, name) for name in _shown_beside(rows)},
         "published": lambda row: "; ".join(f"{entry.share:.1%}{_error(entry)}" for entry in row.published),
         "minutes": lambda row: f"{statistics.fmean(row.seconds) / 60:.1f}" if row.seconds else "",
         "peak memory": lambda row: f"{max(row.peak_bytes) / 2**30:.1f} GiB" if row.peak_bytes else "",
@@ -122,11 +133,26 @@ def results_table(rows: Sequence[Row]) -> Table:
     return of_columns({name: [show(row) for row in rows] for name, show in columns.items()})
 
 
+def _shown_beside(rows: Sequence[Row]) -> list[str]:
+    """Of pass@k the largest k alone."""
+    passes = [name for name in BESIDE if name.startswith("pass@") and any(row.beside[name] for row in rows)]
+    return [name for name in BESIDE if name not in passes[:-1]]
+
+
+def _beside(name: str, row: Row) -> str:
+    values = row.beside[name]
+    if name != "forgetting" or not values:
+        return _cell(values)
+    mean = f"{statistics.fmean(values):.3f}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.3f} to {max(values):.3f})"
+
+
 def comma_separated(rows: Sequence[Row]) -> str:
     """The results for programs: shares, seconds and bytes, every column always there."""
     head = [
         *("task", "algorithm", "seeds", "before_mean"),
         *("last_mean", "last_lowest", "last_highest", "last_deviation", "last_low_95", "last_high_95", "df"),
+        *(f"{name}_mean" for name in BESIDE),
         *("seconds_mean", "peak_memory_bytes", "published", "published_source", "notes"),
     ]
     out = io.StringIO()
@@ -140,7 +166,9 @@ def comma_separated(rows: Sequence[Row]) -> str:
                 *((last.mean, last.low, last.high) if last else ("", "", "")),
                 last.deviation if last and last.deviation is not None else "",
                 *((row.interval.low, row.interval.high) if row.interval else ("", "")),
-                *(row.df or "", _mean(row.seconds), max(row.peak_bytes, default="")),
+                row.df or "",
+                *(_mean(row.beside[name]) for name in BESIDE),
+                *(_mean(row.seconds), max(row.peak_bytes, default="")),
                 "; ".join(f"{entry.share:.4f}" for entry in row.published),
                 "; ".join(entry.source for entry in row.published),
                 "; ".join(row.notes),

@@ -67,7 +67,8 @@ def prompt_key(row: dict[str, Any]) -> str:
 def plan_batch(
     rows: list[dict[str, Any]], *, settings: DictConfig, step: int, validate: bool, memory: dict[str, Any] | None = None
 ) -> list[dict[str, Any]]:
-    """The hint column of a batch: the plans and the random key of every row.
+    """The hint column of a batch: of every row the plans, the random key, and which of its rollouts is greedy (the one
+    behind the sampled answers of a validation).
 
     Args:
         memory: {"past": by memory key, "common"} as the algorithm's `remember` left it.
@@ -97,6 +98,7 @@ def plan_batch(
                 "prompt_key": remembered,
                 "n_segments": min(MAX_SEGMENTS, texts),
                 "plans": [as_record(plan, texts) for plan in plans],
+                "greedy": settings.val_samples if validate and settings.val_samples else None,
             }
         )
     return column
@@ -173,6 +175,9 @@ class HintedAgentLoop(AgentLoopBase):
                 settings.max_hint_length,
             )
         max_tokens = min(settings.max_new_tokens, budget - len(hint_ids))
+        if session == planned.get("greedy"):
+            record["greedy"] = 1
+            sampling_params = {**sampling_params, "temperature": 0.0}
         # Per-request seeds: the engine's own stream depends on which requests happen to share a batch.
         seed = sampling_seed(settings.seed, int(row["global_steps"]), planned["key"], session)
         metrics: dict[str, Any] = {}

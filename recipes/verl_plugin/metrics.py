@@ -1,10 +1,9 @@
 """Metrics of hints and rewards, from the fields a rollout carries through verl's data plane."""
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
-from eval.metrics import pass_at_k, powers_of_two
 from recipes.hints.schedule import MAX_SEGMENTS
 from reward_fns import SIGNS, has_failed
 
@@ -95,75 +94,3 @@ def reward_metrics(infos: list[dict[str, Any]]) -> dict[str, float]:
         if values:
             metrics[name] = _mean(values)
     return metrics
-
-
-def answer_means(sources: Sequence[Any], uids: Sequence[Any], infos: Mapping[str, Sequence[Any]]) -> dict[str, float]:
-    """verl's val-aux/<source>/<name>/mean@n of several answers to each problem, without its best@n, worst@n and maj@n.
-
-    For those verl draws a thousand bootstrap samples of every problem, number and n, in Python: 512 answers on the CPU
-    then take ten times as long to summarise as to generate.
-
-    Args:
-        sources, uids: of every answer.
-        infos: what the reward functions report, by key: a value an answer, None where it was not reported.
-    """
-    found = {}
-    for name, values in infos.items():
-        problems: dict[tuple[str, str], list[float]] = defaultdict(list)
-        for source, uid, value in zip(map(str, sources), map(str, uids), values, strict=True):
-            if isinstance(value, int | float):
-                problems[source, uid].append(float(value))
-        for source in {source for source, _ in problems}:
-            each = [answers for (of, _), answers in problems.items() if of == source]
-            found[f"val-aux/{source}/{name}/mean@{max(map(len, each))}"] = _mean([_mean(answers) for answers in each])
-    return found
-
-
-def validation_accuracy(
-    sources: Sequence[Any],
-    uids: Sequence[Any],
-    infos: Mapping[str, Sequence[Any]],
-    asked: Mapping[tuple[str, str], int],
-) -> dict[str, float]:
-    """val/acc, val/acc/<source>, how many answers they are taken from, and how many had no verdict; of several answers
-    to each problem also val/pass@2, @4 ...
-
-    verl's own figures count an answer whose verdict failed as wrong. Here it is left out: a problem's accuracy is the
-    mean over its answers that have a verdict, val/acc/<source> the mean over such problems, val/acc the mean over
-    sources. An answer that never came counts as wrong, as in verl's. val/acc is pass@1, never a best of n; the k of
-    pass@k go up to the fewest answers that a problem has.
-
-    Args:
-        sources, uids: of every answer.
-        infos: what the reward functions report, by key: a value an answer, None where it was not reported.
-        asked: how many answers of a problem there should be, by (source, uid).
-    """
-    if not any(value is not None for value in infos.get("acc", ())):
-        return {}
-    found: dict[tuple[str, str], list[float]] = defaultdict(list)
-    came: Counter[tuple[str, str]] = Counter()
-    known = {str(source) for source, acc in zip(sources, infos["acc"], strict=True) if acc is not None}
-    failed = 0
-    for place, problem in enumerate(zip(map(str, sources), map(str, uids), strict=True)):
-        came[problem] += 1
-        if has_failed({sign: infos[sign][place] for sign in SIGNS if sign in infos}):
-            failed += 1
-        elif problem[0] in known:
-            found[problem].append(float(infos["acc"][place] or 0.0))
-    for problem, count in asked.items():
-        if problem[0] in known and (missing := count - came[problem]) > 0:
-            found[problem] += [0.0] * missing
-    counts = {"val/answers": float(sum(map(len, found.values()))), "val/failed": float(failed)}
-    if not found:
-        return counts
-    metrics = {}
-    graded = any(value not in (0.0, 1.0) for values in found.values() for value in values)
-    for k in [1] if graded else powers_of_two(min(map(len, found.values()))):
-        by_source: dict[str, list[float]] = defaultdict(list)
-        for (source, _), values in found.items():
-            by_source[source].append(_mean(values) if k == 1 else pass_at_k(len(values), round(sum(values)), k))
-        means = {source: _mean(values) for source, values in by_source.items()}
-        metrics["val/acc" if k == 1 else f"val/pass@{k}"] = _mean(list(means.values()))
-        if k == 1:
-            metrics |= {f"val/acc/{name}": accuracy for name, accuracy in means.items()}
-    return {**metrics, **counts}

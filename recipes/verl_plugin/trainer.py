@@ -29,10 +29,8 @@ from recipes.verl_plugin.export import finish_export
 from recipes.verl_plugin.failed_rows import mask_failed, reports_of, without_failed
 from recipes.verl_plugin.left_out import say_what_is_left_out
 from recipes.verl_plugin.metrics import (
-    answer_means,
     hint_metrics,
     reward_metrics,
-    validation_accuracy,
     without_gradient,
     without_variance,
 )
@@ -41,6 +39,7 @@ from recipes.verl_plugin.passes import Encoder, rescore, second_update
 from recipes.verl_plugin.reward_signal import moved_by_reward
 from recipes.verl_plugin.reward_watch import EXAMPLES, RewardFailure, RewardLimits, RewardWatch, failure, nothing_scored
 from recipes.verl_plugin.rollout_log import digest, rollout_lines, write_rollouts
+from recipes.verl_plugin.validation import parted, sampled_and_greedy, validation_accuracy
 from recipes.verl_plugin.verl_config import POLL_SECONDS
 from recipes.verl_plugin.weighing import read_groups, restore_masks, solution_of, weigh
 from recipes.watch.heartbeat import NOTICE
@@ -259,14 +258,19 @@ class UnifiedTrainer(PPOTrainerSync):
 
     def _val_metrics_update(self, sources: Any, uids: Any, infos: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
         asked = kwargs.get("expected_acc_counts") or {}
-        several = max(asked.values(), default=1) > 1
-        found: dict[str, float] = (
-            answer_means(sources, uids, infos)
-            if several
-            else super()._val_metrics_update(sources, uids, infos, *args, **kwargs)
-        )
-        found.update(validation_accuracy(sources, uids, infos, asked))
-        return found
+        if not self.config.uft.val_samples:
+            found: dict[str, float] = super()._val_metrics_update(sources, uids, infos, *args, **kwargs)
+            return found | validation_accuracy(sources, uids, infos, asked)
+        return sampled_and_greedy(sources, uids, infos, asked)
+
+    def _dump_generations(
+        self, inputs: Any, outputs: Any, gts: Any, scores: Any, reward_extra_infos_dict: Any, dump_path: Any
+    ) -> None:
+        parts = parted(reward_extra_infos_dict, inputs=inputs, outputs=outputs, gts=gts, scores=scores)
+        for part, folder in zip(parts, (Path(dump_path), Path(dump_path) / "greedy"), strict=True):
+            if part["inputs"]:
+                infos = part.pop("infos")
+                super()._dump_generations(**part, reward_extra_infos_dict=infos, dump_path=str(folder))
 
     def _compute_metrics(self, batch: Any, metrics: dict[str, Any], timing_raw: Any, **kwargs: Any) -> None:
         super()._compute_metrics(batch, metrics, timing_raw, **kwargs)

@@ -102,7 +102,8 @@ def rl_config(
         },
     }
     if e.val_samples:
-        rollout["val_kwargs"] = {"n": e.val_samples, "do_sample": True, "temperature": e.temperature, "top_p": 1.0}
+        # One more than are sampled: the last is greedy (agent_loop.py).
+        rollout["val_kwargs"] = {"n": e.val_samples + 1, "do_sample": True, "temperature": e.temperature, "top_p": 1.0}
     if on_cpu:
         rollout["enable_sleep_mode"] = False
         # A prompt that is read in parts makes vLLM rewind the request's random generator, which only a GPU's can.
@@ -227,6 +228,7 @@ def uft_section(experiment: Experiment, run: RunDir) -> dict[str, Any]:
         "run_dir": str(run.path),
         "seed": e.seed,
         "settings": hook_settings(e),
+        "val_samples": e.val_samples,
         "max_hint_length": e.max_hint_length,
         "max_new_tokens": e.max_response_length,
         "keep_checkpoints": e.keep_checkpoints,

@@ -19,6 +19,7 @@ ANSWER = "".join(HINT) + " </think>\n<answer> (1 + 2) * 4 </answer>"
 
 def settings(algorithm: str = "uft", **others: Any) -> Any:
     values = {"algorithm": algorithm, "seed": 0, "max_hint_length": 100, "max_new_tokens": 6, "pass_question": False}
+    values["val_samples"] = 0
     values["settings"] = {"T_hint": others.pop("T_hint", 300), "n_rollout": 2}
     values |= others
     return OmegaConf.create(values)
@@ -123,9 +124,15 @@ def loop(
     return made
 
 
-def roll(made: HintedAgentLoop, pieces: int, session: int = 0, plans: list[dict[str, Any]] | None = None) -> Any:
+def roll(
+    made: HintedAgentLoop,
+    pieces: int,
+    session: int = 0,
+    plans: list[dict[str, Any]] | None = None,
+    greedy: int | None = None,
+) -> Any:
     drawn = plans or [{"length": pieces, "pieces": pieces}]
-    plan = {"plans": drawn, "n_segments": 3, "key": "0|q0 ", "prompt_key": "p"}
+    plan = {"plans": drawn, "greedy": greedy, "n_segments": 3, "key": "0|q0 ", "prompt_key": "p"}
     sampling = {"temperature": 1.0}
     done = asyncio.run(
         made.run(sampling, **row(), answer=ANSWER, global_steps=1, session_id=session, **{HINT_COLUMN: plan})
@@ -153,6 +160,19 @@ def test_the_hint_is_a_masked_prefix_of_the_response() -> None:
         "truncated": 0,
     }
     assert done.extra_fields["min_global_steps"] == 1
+
+
+def test_the_last_answer_of_a_sampled_validation_is_greedy() -> None:
+    several = settings(val_samples=2)
+    (planned,) = plan_batch([row()], settings=several, step=1, validate=True)
+    assert planned["greedy"] == 2
+    assert plan_batch([row()], settings=several, step=1, validate=False)[0]["greedy"] is None
+    assert plan_batch([row()], settings=settings(), step=1, validate=True)[0]["greedy"] is None
+    for session, temperature in ((0, 1.0), (1, 1.0), (2, 0.0)):
+        engine = ScriptedEngine([7, 0])
+        done = roll(loop(engine), pieces=0, session=session, plans=planned["plans"], greedy=planned["greedy"])
+        assert engine.asked["sampling_params"]["temperature"] == temperature
+        assert ("greedy" in done.extra_fields["uft"]) == (session == 2)
 
 
 def test_a_hint_in_the_question_is_prompt_and_loses_whole_texts_until_it_fits() -> None:

@@ -77,8 +77,8 @@ def test_verl_accepts_the_reinforcement_configuration(algo: str, profile: str, d
     assert config.uft.algorithm == algo
 
 
-@pytest.mark.parametrize(("samples", "expected"), [(0, (1, False, 0.0)), (4, (4, True, 0.7))])
-def test_a_validation_is_one_greedy_answer_or_several_at_the_trainings_temperature(
+@pytest.mark.parametrize(("samples", "expected"), [(0, (1, False, 0.0)), (4, (5, True, 0.7))])
+def test_a_validation_is_one_greedy_answer_or_several_at_the_trainings_temperature_and_a_greedy_one(
     samples: int, expected: tuple[int, bool, float]
 ) -> None:
     flags = {"algo": "rft", "model": "Qwen/Qwen2.5-0.5B", "val_samples": samples, "temperature": 0.7}

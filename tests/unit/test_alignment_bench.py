@@ -2,33 +2,13 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
-import pytest
 import torch
 
 from bench import alignment
-from bench.alignment_measure import Cost, _until_end, cost, log_probs, nll
+from bench.alignment_measure import Cost, _until_end, cost
 from bench.alignment_table import write
 from recipes.run_dir import append_metrics, write_json
-
-
-class Bigram(torch.nn.Module):
-    """Token t is followed by token u with log-probability table[t, u]."""
-
-    table = torch.tensor([[0.5, 0.25, 0.25], [0.125, 0.125, 0.75], [0.1, 0.2, 0.7]]).log()
-
-    def forward(self, input_ids: torch.Tensor) -> SimpleNamespace:
-        return SimpleNamespace(logits=self.table[input_ids])
-
-
-def test_likelihood_is_of_the_completion_alone_whatever_its_neighbours_in_the_batch() -> None:
-    rows = [([0], [1, 2]), ([1, 1, 2], [2]), ([2, 0], [0, 0, 0, 1])]
-    expected = torch.tensor([0.25 * 0.75, 0.7, 0.5**3 * 0.25]).double().log()
-    assert torch.allclose(log_probs(Bigram(), rows), expected)
-    for row, value in zip(rows, expected, strict=True):
-        assert log_probs(Bigram(), [row]).item() == pytest.approx(value.item())
-    assert nll(Bigram(), rows) == pytest.approx(-expected.sum().item() / 7)
 
 
 def test_an_answer_ends_with_its_first_end_token() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from eval.intervals import bootstrap
 from eval.metrics import error_of, powers_of_two, summarise
 from recipes.evaluate_stage import validation_metrics
-from recipes.verl_plugin.metrics import validation_accuracy
+from recipes.verl_plugin.validation import GREEDY, parted, sampled_and_greedy, validation_accuracy
 
 
 def test_powers_of_two() -> None:
@@ -182,3 +182,34 @@ def test_the_accuracy_of_a_run_means_the_same_by_its_evaluations_and_by_its_vali
     evaluated = validation_metrics(items)
     shared = {name: value for name, value in evaluated.items() if "acc" in name or "answers" in name or "fail" in name}
     assert shared == pytest.approx({name: value for name, value in trained.items() if "pass" not in name})
+
+
+def test_greedy_answers_of_a_validation_are_counted_beside_the_sampled_ones() -> None:
+    """Two problems, two sampled answers and a greedy one each; of the second only a sampled one came."""
+    infos = {"acc": [1.0, 0.0, 1.0, 1.0], "timeout": [0.0] * 4, GREEDY: [None, None, 1, None]}
+    sources, uids = ["chain"] * 4, ["a", "a", "a", "b"]
+    asked = {("chain", "a"): 3, ("chain", "b"): 3}
+    found = sampled_and_greedy(sources, uids, infos, asked)
+    assert found["val/acc"] == found["val/acc/chain"] == 0.5
+    assert found["val/pass@2"] == 1.0
+    assert found["val/greedy"] == found["val/greedy/chain"] == 0.5
+    assert (found["val/answers"], found["val/failed"]) == (4.0, 0.0)
+    assert "val-aux/chain/acc/mean@2" in found
+    assert not any(GREEDY in name for name in found)
+    # An agent loop of the user's own draws no greedy answer: all it drew are sampled.
+    assert sampled_and_greedy(sources, uids, {**infos, GREEDY: [None] * 4}, {("chain", "a"): 3, ("chain", "b"): 1})[
+        "val/acc"
+    ] == pytest.approx(5 / 6)
+
+
+def test_columns_of_a_validation_are_parted_by_the_kind_of_answer() -> None:
+    infos = {"acc": [1, 0, 1], GREEDY: [None, 1, None]}
+    sampled, greedy = parted(infos, outputs=["a", "b", "c"])
+    assert sampled == {"outputs": ["a", "c"], "infos": {"acc": [1, 1]}}
+    assert greedy == {"outputs": ["b"], "infos": {"acc": [0]}}
+    assert parted({"uid": ["x"]}, outputs=["a"])[0] == {"outputs": ["a"], "infos": {"uid": ["x"]}}
+
+
+def test_a_stage_that_evaluates_names_the_greedy_accuracy_as_training_does() -> None:
+    found = validation_metrics([item(0, 0, 1.0), item(0, 1, 0.0)], [item(0, -1, 1.0)])
+    assert (found["val/acc"], found["val/greedy"], found["val/greedy/countdown"]) == (0.5, 1.0, 1.0)

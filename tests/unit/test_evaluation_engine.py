@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from eval.generate import generate, sample_seed
+from eval.generate import GREEDY, generate, sample_seed
 from eval.models import ADAPTER_CONFIG, ENGINE_RANKS, ModelError, Weights, chosen_weights, resolve_model
 from eval.problems import Problem
 
@@ -58,7 +58,13 @@ def test_the_engine_keeps_to_the_memory_and_rank_it_is_given(tmp_path: Path, mon
     transformers.AutoTokenizer = types.SimpleNamespace(from_pretrained=lambda path: tokenizer)
     monkeypatch.setitem(sys.modules, "transformers", transformers)
     settings: Any = types.SimpleNamespace(
-        prompt_style="completion", max_prompt_length=8, max_response_length=8, dtype="float32", seed=0
+        prompt_style="completion",
+        max_prompt_length=8,
+        max_response_length=8,
+        dtype="float32",
+        seed=0,
+        n_samples=1,
+        greedy_beside=False,
     )
     with pytest.raises(Built) as built:
         next(generate(settings, [], adapter(tmp_path, 48), "cuda", gpu_memory=0.3))
@@ -136,16 +142,22 @@ def test_every_answer_is_a_request_with_its_own_seed(
         seed=5,
         n_samples=samples,
         temperature=temperature,
-        top_p=1.0,
+        top_p=0.9,
+        greedy_beside=temperature > 0,
     )
     problems = [problem(0, "a"), problem(1, "bb")]
     (answers,) = list(generate(settings, problems, Weights("base"), "cuda"))
-    assert [(each["problem"], each["sample"]) for each in answers] == [(n, s) for n in (0, 1) for s in range(samples)]
-    seeds = [sample_seed(5, problems[n], s) if temperature else None for n in (0, 1) for s in range(samples)]
+    drawn = [*range(samples), GREEDY] if temperature else [0]
+    assert [(each["problem"], each["sample"]) for each in answers] == [(n, s) for n in (0, 1) for s in drawn]
+    chance = [bool(temperature) and s != GREEDY for _ in (0, 1) for s in drawn]
+    wanted = [sample_seed(5, problems[n], s) for n in (0, 1) for s in drawn]
+    seeds = [seed if by_chance else None for seed, by_chance in zip(wanted, chance, strict=True)]
     assert [one.seed for one in asked] == seeds
+    assert [one.temperature > 0 for one in asked] == chance
+    assert {one.top_p for one, by_chance in zip(asked, chance, strict=True) if temperature and not by_chance} <= {1.0}
     assert not any(hasattr(one, "n") for one in asked), "vLLM would count the seeds of a request's answers up"
     assert [each["output"] for each in answers] == [
-        f"[{n + 1}] {seed}" for n, seed in zip([0] * samples + [1] * samples, seeds, strict=True)
+        f"[{n + 1}] {seed}" for n, seed in zip([0] * len(drawn) + [1] * len(drawn), seeds, strict=True)
     ]
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from eval import evaluate as evaluation
 from eval.evaluate import evaluate
+from eval.generate import GREEDY
 from eval.metrics import majority_at_k
 from eval.problems import Problem, Settings
 from reward_fns import votes as voting
@@ -79,7 +80,7 @@ def test_an_evaluation_counts_equal_answers(tmp_path: Path, monkeypatch: pytest.
     said = ["1+2", "2+1", "7", "7", "nothing"]
     answers = [
         {"problem": 4, "sample": n, "input": "q", "output": f"</think><answer>{text}</answer>", "tokens": 3}
-        for n, text in enumerate(said)
+        for n, text in [*enumerate(said), (GREEDY, "7")]
     ]
     monkeypatch.setattr(evaluation, "load_problems", lambda settings: [problem])
     monkeypatch.setattr(evaluation, "generate", lambda *_: iter([[{**a, "truncated": False} for a in answers]]))
@@ -89,7 +90,27 @@ def test_an_evaluation_counts_equal_answers(tmp_path: Path, monkeypatch: pytest.
         dtype="float32",
     )  # fmt: skip
     found: Any = evaluate(settings, tmp_path, device="cpu")
+    assert (found["pooled"]["accuracy"], found["greedy"]["pooled"]["accuracy"]) == (0.4, 0.0)
     # Two votes for 3 by two spellings, two for 7: a fair draw.
     assert found["pooled"]["maj@5"] == 0.5
     assert '"vote": 0' in (tmp_path / "items.jsonl").read_text().splitlines()[1]
     assert '"vote": null' in (tmp_path / "items.jsonl").read_text().splitlines()[4]
+    # Begun anew, nothing is left to ask; without its greedy answer a problem is asked again.
+    monkeypatch.setattr(evaluation, "generate", lambda *_: iter([]))
+    again: Any = evaluate(settings, tmp_path, device="cpu")
+    assert (again["greedy"], again["pooled"]) == (found["greedy"], found["pooled"])
+    (tmp_path / "greedy.jsonl").write_text("")
+    asked: list[Any] = []
+    monkeypatch.setattr(evaluation, "generate", lambda _, left, *__: asked.extend(left) or iter([]))
+    with pytest.raises(ValueError, match="no answers to summarise"):
+        evaluate(settings, tmp_path, device="cpu")
+    assert asked == [problem]
+
+
+def test_an_answer_with_a_line_separator_of_its_own_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "items.jsonl"
+    items = [{"problem": 0, "output": "a\u2028b\x85c"}, {"problem": 1, "output": "d"}]
+    evaluation._append(file, items)
+    with file.open("a") as torn:
+        torn.write('{"problem": 2, "out')
+    assert evaluation.whole_lines(file) == items

@@ -15,10 +15,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from data_prep.chain.base.measure import measure
-from data_prep.chain.base.texts import TextSettings
+from data_prep.chain.base.texts import TextSettings, own_texts
 from data_prep.chain.base.tokenizer import STATES, build_tokenizer
 from data_prep.chain.base.train import TrainSettings, build_model, train
 from data_prep.chain.problem import Space, generate
+from data_prep.own_texts import COUNT
 from data_prep.tiny_base import publish, saved_beside, versions
 
 PROBLEMS: Final = 64
@@ -56,7 +57,7 @@ def build(out: Path, seed: int, settings: TrainSettings, texts: TextSettings) ->
         "training": dataclasses.asdict(settings),
         "versions": versions(),
     }
-    publish(scratch, out, card)
+    publish(scratch, out, card, own_texts(texts, COUNT))
     return card
 
 

@@ -4,6 +4,7 @@ show a solution or its beginning, which is then followed."""
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -61,16 +62,28 @@ def batch(
     """
     low, high = settings.depths
     depth = rng.randint(low, max(low, min(high, deepest)))
+    written_rows: list[list[int]] = []
+    length = 0
+    for given, solution in texts(settings, rows, depth, rng):
+        asked = tokenizer.encode(given)
+        written_rows.append([*asked, *tokenizer.encode(solution), tokenizer.eos_token_id])
+        length = len(asked)
+    return torch.tensor(written_rows), length
+
+
+def texts(settings: TextSettings, rows: int, depth: int, rng: random.Random) -> Iterator[tuple[str, str]]:
+    """(prompt, solution) of one rule, depth and frame."""
     space = Space(rng.choice(settings.rules), STATES, depth)
     frame = rng.choice([*SHOWN]) if rng.random() < settings.shown else ""
     given = {"": 0, "solution": depth}.get(frame, rng.randint(1, depth))
-    written_rows: list[list[int]] = []
-    length = 0
     for _ in range(rows):
         start, *inputs = (rng.randrange(STATES) for _ in range(depth + 1))
         problem = Problem(space, start, tuple(inputs))
-        asked = tokenizer.encode(shown_prompt(problem, frame, given) if frame else prompt(problem))
-        answer = tokenizer.encode(solution_text(written(rng, problem, settings.q, given)))
-        written_rows.append([*asked, *answer, tokenizer.eos_token_id])
-        length = len(asked)
-    return torch.tensor(written_rows), length
+        asked = shown_prompt(problem, frame, given) if frame else prompt(problem)
+        yield asked, solution_text(written(rng, problem, settings.q, given))
+
+
+def own_texts(settings: TextSettings, count: int) -> list[tuple[str, str]]:
+    """Texts as the base was trained on, each of a rule, depth and frame of its own."""
+    rng = random.Random("own texts of a chain base")
+    return [next(texts(settings, 1, rng.randint(*settings.depths), rng)) for _ in range(count)]

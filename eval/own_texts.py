@@ -1,0 +1,123 @@
+"""What training made a model forget: by how much less likely it finds texts of the base it was trained from.
+
+Texts of a base's own lie beside its weights (`own_texts.jsonl`: {"prompt", "completion"} a line, like those it was
+pre-trained on), or it writes them itself, from nothing but the token a text begins with.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data_prep.own_texts import FILE
+
+LONGEST = 64
+"""Tokens of a text that the base writes."""
+
+_BATCH = 32
+
+Row = tuple[list[int], list[int]]
+"""Token ids of a prompt, and of what follows it."""
+
+
+@dataclass(frozen=True)
+class Forgetting:
+    """Nats a token of the base's own texts."""
+
+    base: float
+    """-log pi_base."""
+
+    trained: float
+    """-log pi."""
+
+    texts: int
+    written: bool
+    """By the base itself, not read from beside its weights."""
+
+    @property
+    def nats(self) -> float:
+        """By how much less likely a token became; of texts the base wrote an estimate of KL(pi_base || pi)."""
+        return self.trained - self.base
+
+
+def measure(base: str, trained: str, *, count: int, seed: int, device: str, dtype: str) -> Forgetting:
+    """Compare two folders (or hub names) of weights, one in memory at a time, on `count` texts.
+
+    Raises:
+        ValueError: for a file of texts with a line that is none.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    def load(path: str) -> Any:
+        return AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype)).to(device).eval()
+
+    tokenizer, model = AutoTokenizer.from_pretrained(base), load(base)
+    stored = Path(base) / FILE
+    rows = read(stored, tokenizer, count) if stored.exists() else write(model, tokenizer, count, seed)
+    before = nll(model, rows)
+    del model
+    return Forgetting(before, nll(load(trained), rows), len(rows), not stored.exists())
+
+
+def read(file: Path, tokenizer: Any, count: int) -> list[Row]:
+    """The first `count` texts of a file.
+
+    Raises:
+        ValueError: for a line that is no {"prompt": text, "completion": text}; it names the line.
+    """
+    rows = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").split("\n")[:-1][:count], 1):
+        try:
+            text = json.loads(line)
+            asked, answer = (tokenizer.encode(text[name]) for name in ("prompt", "completion"))
+        except (ValueError, TypeError, KeyError):
+            raise ValueError(f'{file}, line {number}: must be {{"prompt": text, "completion": text}}') from None
+        rows.append((asked, [*answer, tokenizer.eos_token_id]))
+    return rows
+
+
+@torch.no_grad()
+def write(model: Any, tokenizer: Any, count: int, seed: int) -> list[Row]:
+    """Texts that a model samples at temperature 1 behind the token that texts begin with."""
+    from transformers import GenerationConfig
+
+    end = tokenizer.eos_token_id
+    start = end if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    # Not the model's own: it may cut off what is unlikely.
+    how = GenerationConfig(
+        do_sample=True, top_k=0, top_p=1.0, max_new_tokens=LONGEST, eos_token_id=end, pad_token_id=end
+    )
+    torch.manual_seed(seed)
+    rows: list[Row] = []
+    while len(rows) < count:
+        begun = torch.full((min(_BATCH, count - len(rows)), 1), start, device=model.device)
+        drawn = model.generate(begun, attention_mask=torch.ones_like(begun), generation_config=how)
+        for text in drawn[:, 1:].tolist():
+            rows.append(([start], text[: text.index(end) + 1] if end in text else text))
+    return rows
+
+
+@torch.no_grad()
+def log_probs(model: Any, rows: list[Row], batch: int = _BATCH) -> torch.Tensor:
+    """log pi(completion | prompt) of each row in nats, (rows,), float64."""
+    found = []
+    for start in range(0, len(rows), batch):
+        part = rows[start : start + batch]
+        longest = max(len(asked) + len(answer) for asked, answer in part)
+        ids = torch.zeros(len(part), longest, dtype=torch.long, device=model.device)
+        mask = torch.zeros(len(part), longest - 1, dtype=torch.float64, device=model.device)
+        for number, (asked, answer) in enumerate(part):
+            ids[number, : len(asked) + len(answer)] = torch.tensor([*asked, *answer])
+            mask[number, len(asked) - 1 : len(asked) + len(answer) - 1] = 1
+        # Padding stands behind the text, where a causal model does not look.
+        logits = model(input_ids=ids).logits[:, :-1].float()
+        chosen = -torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+        found.append((chosen.view_as(mask).double() * mask).sum(-1).cpu())
+    return torch.cat(found)
+
+
+def nll(model: Any, rows: list[Row]) -> float:
+    """Mean -log pi of a completion's token."""
+    return float(-log_probs(model, rows).sum() / sum(len(answer) for _, answer in rows))
