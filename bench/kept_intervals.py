@@ -18,7 +18,7 @@ from eval.report import comparisons
 from eval.reporting.cells import markdown
 from eval.reporting.page import pairs_part, results_part
 from eval.reporting.pairs import Pair
-from eval.reporting.tables import Row, comma_separated, results_table
+from eval.reporting.tables import BESIDE, Row, comma_separated, results_table
 from recipes.run_dir import write_text
 
 FOLDER = Path(__file__).resolve().parents[1] / "results/countdown_cpu"
@@ -37,6 +37,7 @@ def rows_of(kept: dict[str, Any]) -> list[Row]:
                 seeds=len(last),
                 before=(of["before"],) * len(last),
                 last=tuple(last),
+                beside=dict.fromkeys(BESIDE, ()),
                 interval=over_both(seeds, Interval(fmean(last), *of["bootstrap of seeds and problems"])),
                 df=seeds.df if seeds else 0,
                 seconds=(of["seconds"],),

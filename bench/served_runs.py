@@ -23,7 +23,7 @@ import psutil
 
 from recipes.run_dir import write_json
 from recipes.stages import short_folder
-from recipes.verl_plugin.environment import CPU, ROOT
+from recipes.verl_plugin.environment import CPU, ROOT, python_path
 from recipes.verl_plugin.serve import serving
 from recipes.verl_plugin.serve_client import SERVE
 from recipes.verl_plugin.warm_client import shared_server
@@ -79,7 +79,7 @@ def main() -> None:
     processor, warm, folder, runs = Processor(), short_folder(), short_folder(), Path(tempfile.mkdtemp())
     found: dict[str, list[dict[str, float]]] = {"first of a server": [], "own start": [], "served": []}
     try:
-        with shared_server(warm, {**CPU, "PYTHONPATH": str(ROOT)}), serving(folder) as server:
+        with shared_server(warm, {**CPU, **python_path()}), serving(folder) as server:
             for number, kind in enumerate(["own start", *found, *["own start", "served"] * (arguments.rounds - 1)]):
                 began, spent = time.monotonic(), processor.seconds()
                 command = [sys.executable, str(ROOT / "run.py"), "--profile", "cpu", "--out", str(runs / str(number))]

@@ -62,8 +62,11 @@ class Count:
 def rewritten(rows: Sequence[Mapping[str, Any]], how: Demonstrations, seed: int) -> tuple[list[dict[str, Any]], Count]:
     """The rows with the solutions that `how` leaves them: one without has an empty hint and an empty answer.
 
-    Prompts and ground truths stay. A sham solution is that of another row of the same source; wrong steps are put into
-    the solution that is shown.
+    Prompts and ground truths stay. A sham solution is that of another question, of the same source if it has one;
+    wrong steps are put into the solution that is shown.
+
+    Raises:
+        ValueError: for sham solutions where all questions are the same.
     """
     asked = [question_text(row["prompt"]) for row in rows]
     solved_rows = [number for number, row in enumerate(rows) if row.get("hint") or row.get("answer")]
@@ -74,6 +77,8 @@ def rewritten(rows: Sequence[Mapping[str, Any]], how: Demonstrations, seed: int)
         if number not in donors or place(seed, "demonstration", question) >= how.share:
             found.append({**row, "hint": [], "answer": ""})
             continue
+        if how.whose == "sham" and donors[number] == number:
+            raise ValueError("--hints sham: all problems that have a solution ask the same question")
         donor = rows[donors[number]]
         shown = donor if how.whose == "sham" else row
         hint, answer = list(shown.get("hint") or []), shown["answer"]
@@ -82,7 +87,12 @@ def rewritten(rows: Sequence[Mapping[str, Any]], how: Demonstrations, seed: int)
         if any(misses):
             hint, answer = _with_wrong_steps(shown, misses, donor.get("hint") or [], draw)
         found.append({**row, "hint": hint, "answer": answer})
-        solved, steps, wrong = solved + 1, steps + len(hint), wrong + sum(misses)
+        solved, steps = solved + 1, steps + len(hint)
+        wrong += sum(
+            # A chain's wrong step may come upon the right state again; a text without anything to change stays.
+            miss and (is_chain(shown) or step != before)
+            for miss, step, before in zip(misses, hint, shown.get("hint") or [], strict=True)
+        )
     return found, Count(len(rows), solved, steps, wrong)
 
 
@@ -93,11 +103,21 @@ def place(seed: int, what: str, question: str) -> float:
 
 
 def _others(rows: Sequence[int], sources: Sequence[str], asked: Sequence[str], seed: int) -> dict[int, int]:
-    """For each of these rows another one of its source: the next in an order by hash; itself where it is alone."""
+    """For each of these rows one with another question: the next in an order by hash, in its source if there is one
+    there; itself where all questions are the same."""
+    order = sorted(rows, key=lambda row: (place(seed, "sham", asked[row]), row))
     by_source: dict[str, list[int]] = {}
-    for row in sorted(rows, key=lambda row: (place(seed, "sham", asked[row]), row)):
+    for row in order:
         by_source.setdefault(sources[row], []).append(row)
-    return {row: each[(at + 1) % len(each)] for each in by_source.values() for at, row in enumerate(each)}
+    found: dict[int, int] = {}
+    for each in (*by_source.values(), order):
+        # Equal questions have one place in the order: they stand together, and the next other one follows them.
+        starts = [at for at, row in enumerate(each) if asked[row] != asked[each[at - 1]]]
+        for start, end in zip(starts, [*starts[1:], starts[0]], strict=True) if starts else ():
+            stop = end if end > start else len(each) + end
+            for at in range(start, stop):
+                found.setdefault(each[at % len(each)], each[end])
+    return {row: found.get(row, row) for row in rows}
 
 
 def _with_wrong_steps(
@@ -125,7 +145,7 @@ def wrong_text(
     for number, (step, miss) in enumerate(zip(hint, misses, strict=True)):
         now = _replaced(step, taken)
         if miss:
-            now = _wrong_step(now, donor[number % len(donor)] if donor else now, taken, draw)
+            now = _wrong_step(step, now, donor[number % len(donor)] if donor else now, taken, draw)
         steps.append(now)
     rest = _replaced(answer[len(reasoning) :], taken)
     if tail is not None:
@@ -145,7 +165,8 @@ def _replaced(text: str, taken: Mapping[str, str]) -> str:
     return _NUMBER.sub(lambda found: taken.get(found[0], found[0]), text)
 
 
-def _wrong_step(step: str, instead: str, taken: dict[str, str], draw: random.Random) -> str:
+def _wrong_step(right: str, step: str, instead: str, taken: dict[str, str], draw: random.Random) -> str:
+    """`step`, which is `right` with the numbers of earlier wrong steps in it, made wrong."""
     role = _ROLE.search(step)
     if role is not None:
         return step[: role.start()] + _OTHER_ROLE[role[0]] + step[role.end() :]
@@ -154,7 +175,10 @@ def _wrong_step(step: str, instead: str, taken: dict[str, str], draw: random.Ran
         return instead
     last = numbers[-1]
     low, high = (0, 9) if len(last[0]) == 1 else (10 ** (len(last[0]) - 1), 10 ** len(last[0]) - 1)
-    other = low + int(draw.random() * (high - low))
-    other += other >= int(last[0])
+    # Nor back to the number that stands in the right one.
+    avoided = {int(last[0]), *(int(found[0]) for found in [*_NUMBER.finditer(right)][-1:])}
+    other = low + int(draw.random() * (high - low + 1 - len([each for each in avoided if low <= each <= high])))
+    for each in sorted(avoided):
+        other += low <= each <= other
     taken[last[0]] = str(other)
     return step[: last.start()] + str(other) + step[last.end() :]

@@ -3,11 +3,10 @@ for docs/flags.md."""
 
 from collections.abc import Callable
 from inspect import unwrap
-from types import CodeType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
-from recipes.algorithms import Algorithm, algorithms
-from recipes.algorithms.base import grpo
+from recipes.algorithms import Algorithm
 
 Stages = tuple[str, ...]
 Applies = Callable[[Algorithm, Stages], bool]
@@ -60,26 +59,38 @@ def clock(algorithm: Algorithm, stages: Stages) -> bool:
 
 
 def mentions(function: Callable[..., Any], name: str, seen: set[CodeType] | None = None) -> bool:
-    """Whether a function, or one that it calls by a name of its module, uses that name."""
+    """Whether a function uses that name, or one that it calls by a name of its module or of one that is imported there.
+
+    The name may be an attribute or a text (getattr). What has no code to look at may use any.
+    """
     function, seen = unwrap(function), set() if seen is None else seen
-    code = getattr(function, "__code__", None)
-    if code is None or code in seen:
+    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
+    if code is None:
+        return True
+    if code in seen:
         return False
     seen.add(code)
-    known = function.__globals__
+    own = getattr(function, "__globals__", None) or type(function).__call__.__globals__
     inner = [part for part in code.co_consts if isinstance(part, CodeType)]
-    if name in code.co_names or any(name in part.co_names for part in inner):
+    if any(name in (*part.co_names, *part.co_consts) for part in (code, *inner)):
         return True
-    called = {word for part in (code, *inner) for word in part.co_names}
-    return any(mentions(known[word], name, seen) for word in called if callable(known.get(word)))
+    words = {word for part in (code, *inner) for word in part.co_names}
+    known = [own[word] for word in words if word in own]
+    modules = [each for each in known if isinstance(each, ModuleType)]
+    known += [getattr(module, word) for module in modules for word in words if hasattr(module, word)]
+    # Not into libraries, nor their objects.
+    called = [each for each in known if isinstance(each, FunctionType) and "site-packages" not in _file(each)]
+    return any(mentions(each, name, seen) for each in called)
+
+
+def _file(function: FunctionType) -> str:
+    return str(getattr(unwrap(function), "__code__", function.__code__).co_filename)
 
 
 def hint_term(algorithm: Algorithm, stages: Stages) -> bool:
     """algorithms with the hint's likelihood in the loss"""
-    # What a file of one's own does with them, it alone knows.
-    known = algorithms().get(algorithm.name) is algorithm
-    own = algorithm.weigh is grpo or "sft_loss_coef" in algorithm.settings
-    return hints(algorithm, stages) and (own or not known)
+    read = any(mentions(algorithm.weigh, name) for name in ("sft_loss_coef", "hint_nll_agg"))
+    return hints(algorithm, stages) and algorithm.loss is None and read
 
 
 def supervised(algorithm: Algorithm, stages: Stages) -> bool:

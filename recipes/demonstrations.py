@@ -6,10 +6,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from data_prep.demonstrations import rewritten
 from data_prep.schema import write_table
 from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment, ExperimentError
+from recipes.hint_check import left
 
 SOLVED = "solved.parquet"
 
@@ -27,7 +27,7 @@ def demonstrated(experiment: Experiment, files: DataFiles, folder: Path) -> Data
     copy = folder / files.train.name
     if not (folder / SOLVED).exists():
         table = parquet.read_table(files.train)
-        rows, count = rewritten(table.to_pylist(), how, experiment.seed)
+        rows, count = left(experiment, table.to_pylist())
         write_table(copy, pa.Table.from_pylist(rows, schema=table.schema))
         write_table(folder / SOLVED, pa.Table.from_pylist([row for row in rows if row["answer"]], schema=table.schema))
         print(f"demonstrations: {count}", flush=True)

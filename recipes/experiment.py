@@ -200,7 +200,7 @@ class Experiment:
     """Whose solution a problem has: its own, or as a control another one's (sham)."""
 
     val_samples: int = setting(_RECORDS, 0, applies=validates, check=not_negative, absent=0)
-    """Answers a validation draws for each problem, at --temperature, and a greedy one beside them; 0 is that one alone."""
+    """Answers a validation draws for each problem, at --temperature, beside a greedy one; 0 is that one alone."""
 
     own_texts: int = setting(_RECORDS, 128, check=not_negative, may_change=True, absent=128)
     """Texts of the base's own by which it is measured, after training, what the model forgot; 0 leaves that out."""

@@ -14,7 +14,7 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from data_prep.demonstrations import rewritten
+from data_prep.demonstrations import Count, rewritten
 from data_prep.prompt_styles import STYLES, question_text, restyle
 from data_prep.schema import Row
 from data_prep.split import rows_by_chance
@@ -50,6 +50,18 @@ class _PaidHint:
     solution_score: float | None
 
 
+def left(experiment: Experiment, rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], Count]:
+    """`data_prep.demonstrations.rewritten` as the experiment wants it.
+
+    Raises:
+        ExperimentError: where that cannot be.
+    """
+    try:
+        return rewritten(rows, experiment.solutions_left, experiment.seed)
+    except ValueError as error:
+        raise ExperimentError(str(error)) from None
+
+
 def refuse_paid_hints(experiment: Experiment, train: Path, tokenizer: Any = None) -> None:
     """Score hints alone, as a rollout that generates nothing would be, in the experiment's prompt style.
 
@@ -67,9 +79,8 @@ def refuse_paid_hints(experiment: Experiment, train: Path, tokenizer: Any = None
     if not experiment.algorithm.uses_hints:
         return
     table = parquet.ParquetFile(train).read(columns=_COLUMNS)
-    how = experiment.solutions_left
-    if how.changes:
-        table = pa.Table.from_pylist(rewritten(table.to_pylist(), how, experiment.seed)[0], schema=table.schema)
+    if experiment.solutions_left.changes:
+        table = pa.Table.from_pylist(left(experiment, table.to_pylist())[0], schema=table.schema)
     numbers = _spread(_lengths(table["hint"]))
     # Not Table.take: it imports pandas, which takes longer than all of the rest.
     rows = [table.slice(number, 1).to_pylist()[0] for number in numbers]

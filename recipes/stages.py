@@ -19,7 +19,7 @@ from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment, ExperimentError
 from recipes.run_dir import RunDir, complete_checkpoints, write_json, write_text
 from recipes.suites import Part
-from recipes.verl_plugin.environment import CPU, ROOT, environment
+from recipes.verl_plugin.environment import CPU, environment, python_path
 from recipes.verl_plugin.serve_client import SERVE, serve_command
 from recipes.verl_plugin.verl_config import REINFORCEMENT, SUPERVISED, rl_config, sft_config
 from recipes.verl_plugin.warm_client import SHARED, server_pid, shared_server
@@ -267,7 +267,7 @@ def shared_imports(device: str) -> Iterator[None]:
         return
     scratch = short_folder()
     try:
-        with shared_server(scratch, {**CPU, "PYTHONPATH": str(ROOT)}):
+        with shared_server(scratch, {**CPU, **python_path()}):
             yield
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -50,7 +50,9 @@ class _Worker:
     """One process and the pipe to it."""
 
     def __init__(self, memory_mb: int) -> None:
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])}
+        # Ours first, whatever stands in the folder that a command is given in.
+        places = filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", ""), os.getcwd()])
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places), "PYTHONSAFEPATH": "1"}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "reward_fns.worker", "--memory_mb", str(memory_mb)],
             stdin=subprocess.PIPE,

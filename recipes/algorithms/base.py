@@ -209,7 +209,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Rows:
-    """What `loss` sees of a micro-batch: n rows of L response tokens."""
+    """What `loss` sees of a micro-batch: n rows of L response tokens, those without a verdict left out."""
 
     scores: torch.Tensor
     """(n,)"""

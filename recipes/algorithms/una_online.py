@@ -24,7 +24,7 @@ def loss(log_probs: torch.Tensor, rows: Rows, s: Any) -> RowLoss:
     policy, reference = (values.where(rows.gen, 0.0).sum(-1) for values in (log_probs, rows.ref))
     reward = s.beta * (policy - reference)
     guess = reward.sigmoid() if s.una_target == "sigmoid" else reward
-    error = (guess - rows.scores).where(rows.gen.any(-1), 0.0)
+    error = guess - rows.scores
     known = reward.detach()
     return error.square(), {
         "una_loss": error.detach().square(),

@@ -95,15 +95,20 @@ def _is_message(message: Any) -> bool:
 
 
 def _try_loss(loss: Any, group: Group, s: Any) -> None:
-    log_probs = group.old.clone().requires_grad_()
-    found = loss(log_probs, Rows(group.scores, group.gen, group.ref), s)
+    votes = group.ok
+    log_probs = group.old[votes].requires_grad_()
+    ref = None if group.ref is None else group.ref[votes]
+    found = loss(log_probs, Rows(group.scores[votes], group.gen[votes], ref), s)
     if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], Mapping)):
         raise ValueError(f"loss gives {_short(found)}: must be (losses, metrics), losses one number a rollout")
-    n = len(group.plans)
+    n = len(log_probs)
     for name, values in {"losses": found[0], **found[1]}.items():
         _refuse_odd_tensor(f"loss: {name}", values, (n,))
     if not found[0].requires_grad:
         raise ValueError("loss gives losses that do not depend on log_probs: nothing would be learnt")
+    (gradient,) = torch.autograd.grad(found[0].sum(), log_probs)
+    if not bool(gradient.isfinite().all()):
+        raise ValueError("loss gives losses whose gradient has values that are no finite numbers")
 
 
 def refuse_odd_weights(found: Any, group: Group) -> None:

@@ -7,6 +7,7 @@ served           the system behind it: a trainer on workers and engine that anot
 renewal          what a start depends on, and how its workers are made new for the next run
 sft_main         entry of an SFT run: verl's SFTTrainer with our dataset and records
 verl_config      Experiment -> configuration of either entry
+module_path      Ray's workers find our modules
 compose          those values over verl's configuration files, the user's overrides over both
 environment      Experiment -> environment variables of a run
 trainer          verl's V1 PPOTrainer, extended by subclassing: loss, records, checkpoints
@@ -16,6 +17,7 @@ shared_puts      messages to verl's data plane that rollouts share
 actor_loss       verl's ppo_loss plus the hint's log-likelihood (set_loss_fn)
 advantage        the "uft" advantage estimator (register_adv_est)
 metrics          uft/* and reward/* metrics from the rollout batch
+validation       val/* metrics: sampled answers, and a greedy one beside them
 reward_watch     ends a run whose rewards fail too often
 rollout_log      the rollouts of a step as lines of text
 sft_dataset      rows of our schema as SFT samples (data.custom_cls)

@@ -96,6 +96,8 @@ def row_loss(
 ) -> tuple[torch.Tensor, dict[str, Any]]:
     """The mean over the optimiser step's rollouts of the losses that an algorithm gives of each, over one micro-batch.
 
+    It sees the rows that vote alone: of one without a verdict, no token of which is in the mask, whatever it made would
+    be learnt.
     The estimator "score" has put a rollout's score on its tokens as their advantage. The factor dp_size undoes FSDP's
     averaging of gradients over ranks.
     """
@@ -110,10 +112,14 @@ def row_loss(
     mask = padded["response_mask"].bool()
     scores = torch.where(mask, padded["advantages"], torch.full_like(padded["advantages"], -torch.inf)).amax(-1)
     scores = torch.where(mask.any(-1), scores, torch.zeros_like(scores))
-    losses, watched = own(log_probs, Rows(scores, mask, padded.get("ref_log_prob")), settings)
-    # A row without a verdict has no token in the mask, and no vote whatever the algorithm makes of it.
-    losses, *values = (torch.where(mask.any(-1), each, 0.0) for each in (losses, *watched.values()))
-    watched = dict(zip(watched, values, strict=True))
+    votes = mask.any(-1)
+    heard = bool(votes.any())
+    seen = votes if heard else torch.ones_like(votes)
+    ref = padded["ref_log_prob"][seen] if "ref_log_prob" in names else None
+    losses, watched = own(log_probs[seen], Rows(scores[seen], mask[seen], ref), settings)
+    if not heard:
+        # All micro-batches of a step have the same figures.
+        losses, watched = 0.0 * log_probs.sum(-1), {name: torch.zeros_like(each) for name, each in watched.items()}
     # Sums over micro-batches, averaged over ranks: means over the step's rollouts.
     metrics = {
         name: Metric(value=values.sum() * dp_size / rollouts, aggregation=AggregationType.SUM)

@@ -9,6 +9,12 @@ from recipes.run_dir import RunDir
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def python_path() -> dict[str, str]:
+    """Where all processes find modules: ours first, whatever stands in the folder that a command is given in."""
+    places = [str(ROOT), os.environ.get("PYTHONPATH", ""), os.getcwd()]
+    return {"PYTHONPATH": os.pathsep.join(dict.fromkeys(filter(None, places))), "PYTHONSAFEPATH": "1"}
+
+
 CPU = {
     "VERL_PLATFORM": "cpu",
     "CUDA_VISIBLE_DEVICES": "-1",
@@ -33,9 +39,8 @@ CPU = {
 
 def environment(experiment: Experiment, run: RunDir) -> dict[str, str]:
     """Environment of the trainer process and, by inheritance, of everything it starts."""
-    python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     env = {
-        "PYTHONPATH": python_path,
+        **python_path(),
         "PYTHONUNBUFFERED": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "RAY_USAGE_STATS_ENABLED": "0",

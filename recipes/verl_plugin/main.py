@@ -18,6 +18,7 @@ from verl.utils.logging_utils import configure_verl_logging
 
 from recipes.verl_plugin.compat import check_verl_version
 from recipes.verl_plugin.compose import arguments, load_config
+from recipes.verl_plugin.module_path import ours_first
 from recipes.verl_plugin.verl_config import REINFORCEMENT
 
 
@@ -93,6 +94,7 @@ def main() -> None:
     # By module name, so that the actor is pickled by reference and not as a part of __main__.
     from recipes.verl_plugin.main import UnifiedTaskRunner as task_runner_class
 
+    ours_first()
     run_ppo(config, task_runner_class=task_runner_class)
 
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
-from recipes.verl_plugin.environment import CPU, ROOT
+from recipes.verl_plugin.environment import CPU, python_path
 from recipes.verl_plugin.serve_client import DIED, STOPPED
 from recipes.verl_plugin.warm_client import SHARED, shared_server
 from recipes.verl_plugin.warm_client import command as warm_command
@@ -42,7 +42,7 @@ def serving(folder: Path) -> Iterator[Path]:
     path = folder / "serve"
     server = subprocess.Popen(
         [sys.executable, "-m", "recipes.verl_plugin.serve", str(path)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, **python_path()},
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
@@ -75,7 +75,7 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         stack.callback(server.end_system)
         if SHARED not in os.environ:
-            stack.enter_context(shared_server(path.parent, {**CPU, "PYTHONPATH": str(ROOT)}))
+            stack.enter_context(shared_server(path.parent, {**CPU, **python_path()}))
         while server.has_parent():
             if select.select([listener], [], [], _LOOK_SECONDS)[0]:
                 client, _ = listener.accept()

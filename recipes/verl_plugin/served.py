@@ -29,6 +29,7 @@ from verl.utils.logging_utils import configure_verl_logging
 from recipes.verl_plugin.compat import check_verl_version
 from recipes.verl_plugin.compose import load_config
 from recipes.verl_plugin.main import checked_config, train
+from recipes.verl_plugin.module_path import ours_first
 from recipes.verl_plugin.renewal import FILES, OF_A_RUN, in_the_way, lengths_of, limit, renew, started_from
 from recipes.verl_plugin.serve import LONGEST_MESSAGE, MINE, OTHER
 from recipes.verl_plugin.trainer import UnifiedTrainer
@@ -102,6 +103,7 @@ class System:
         a fork of this process, which then writes into the parent's connections and leaves Ray hanging for good.
         """
         if not ray.is_initialized():
+            ours_first()
             # verl's way into Ray, with nothing to run there: the training loop is in this process.
             nobody = SimpleNamespace(run=SimpleNamespace(remote=lambda _: ray.put(None)))
             run_ppo(config, task_runner_class=SimpleNamespace(remote=lambda: nobody))

@@ -25,9 +25,11 @@ import select
 import signal
 import socket
 import sys
+import tempfile
 import threading
-import traceback
+import time
 import types
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -87,6 +89,8 @@ def _serve(listener: socket.socket, parent: int) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     # Of a terminal, where several runs share a server: it ends with its parent.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # By way of what the imported libraries left to do: some made temporary folders.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     while os.getppid() == parent:
         _tell_of_ends(clients)
         ready = select.select([listener, ended], [], [], 0 if later else _CHECK_SECONDS)[0]
@@ -111,6 +115,17 @@ def _serve(listener: socket.socket, parent: int) -> None:
         for file in files:
             os.close(file)
         clients[child] = connection
+    _end(clients)
+
+
+def _end(children: Iterable[int]) -> None:
+    """End what was forked: without the server no process of a run can be started anew, and vLLM's engine ends with it,
+    for which the others would wait."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(child, number)
+        time.sleep(_CHECK_SECONDS)
 
 
 def _tell_of_ends(clients: dict[int, socket.socket]) -> None:
@@ -123,7 +138,7 @@ def _tell_of_ends(clients: dict[int, socket.socket]) -> None:
 
 def _become(connection: socket.socket, asked: dict[str, Any], files: list[int]) -> None:
     """Run a script, a module after -m or code after -c, as a process of its own would; never returns."""
-    code = 1
+    code, interrupted = 1, False
     try:
         connection.send(b"1")
         # Out of the way of the numbers that the files are to have.
@@ -133,23 +148,29 @@ def _become(connection: socket.socket, asked: dict[str, Any], files: list[int]) 
         for number, file in zip(asked["files"], moved, strict=True):
             os.dup2(file, number)
             os.close(file)
+        before = _python_path()
         os.environ.clear()
         os.environ.update(asked["environment"])
         os.chdir(asked["folder"])
-        more = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place not in sys.path]
-        sys.path[1:1] = more
+        places = _python_path()
+        sys.path[:] = [*places, *(place for place in sys.path if place not in {*before, *places})]
+        tempfile.tempdir = None
         _mark(asked["environment"].get(MARK, ""))
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number, usual in ((signal.SIGCHLD, signal.SIG_DFL), (signal.SIGTERM, signal.SIG_DFL)):
+            signal.signal(number, usual)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        random.seed()
+        _draw_from_elsewhere()
         _threads_by_environment()
         multiprocessing.set_executable(asked["spawn"])
         _run(asked["arguments"], connection)
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:
-        traceback.print_exc()
+        if not isinstance(end.code, int | None):
+            print(end.code, file=sys.stderr)
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+        interrupted = isinstance(error, KeyboardInterrupt)
     finally:
         with suppress(BaseException):
             threading._shutdown()  # type: ignore[attr-defined]
@@ -157,7 +178,24 @@ def _become(connection: socket.socket, asked: dict[str, Any], files: list[int]) 
         with suppress(BaseException):
             sys.stdout.flush()
             sys.stderr.flush()
+        if interrupted:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
         os._exit(code)
+
+
+def _python_path() -> list[str]:
+    return [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
+
+
+def _draw_from_elsewhere() -> None:
+    """Random numbers of its own for each worker that sets no seed, not the server's for all."""
+    import numpy
+    import torch
+
+    random.seed()
+    numpy.random.seed()
+    torch.seed()
 
 
 def _moved(file: int, at_least: int) -> int:
@@ -185,21 +223,26 @@ def _run(arguments: list[str], connection: socket.socket) -> None:
     if arguments[0] == "-m":
         threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
         sys.argv = arguments[1:]
-        sys.path[0] = os.getcwd()
+        _first_on_path(os.getcwd())
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
         return
     if "-c" not in arguments:
         sys.argv = arguments
-        sys.path[0] = str(Path(sys.argv[0]).parent)
+        _first_on_path(str(Path(sys.argv[0]).parent))
         runpy.run_path(sys.argv[0], run_name="__main__")
         return
     # multiprocessing's spawn: interpreter options, the code, its arguments.
     threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
     at = arguments.index("-c")
     sys.argv = ["-c", *arguments[at + 2 :]]
-    sys.path[0] = ""
+    _first_on_path("")
     main = sys.modules["__main__"] = types.ModuleType("__main__")
     exec(arguments[at + 1], main.__dict__)
+
+
+def _first_on_path(place: str) -> None:
+    if not os.environ.get("PYTHONSAFEPATH"):
+        sys.path.insert(0, place)
 
 
 def _end_with(connection: socket.socket) -> None:

@@ -19,6 +19,9 @@ MOST_FILES = 64
 """Open files that a worker can be handed."""
 
 
+_END_SECONDS = 5.0
+
+
 def socket_of(folder: "os.PathLike[str]") -> str:
     """Where a server listens that has a folder."""
     return os.path.join(folder, "warm")
@@ -69,11 +72,11 @@ def shared_server(folder: "os.PathLike[str]", environment: "dict[str, str]"):  #
 
     path = socket_of(folder)
     # Room for the marks of runs (warm.py), which tell the processes of one from those of another.
-    marks = {"UFT_RUN_DIR": "." * 1024, "SPT_NOENV": "1"}
+    marks = {"UFT_RUN_DIR": "." * 4096, "SPT_NOENV": "1"}
     # What a stage says is read as it runs.
     marks |= {"PYTHONUNBUFFERED": "1"}
     server = subprocess.Popen(
-        [sys.executable, "-m", "recipes.verl_plugin.warm", path],
+        [sys.executable, "-P", "-m", "recipes.verl_plugin.warm", path],
         env={**os.environ, **environment, **marks},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -87,8 +90,12 @@ def shared_server(folder: "os.PathLike[str]", environment: "dict[str, str]"):  #
         yield path
     finally:
         os.environ.pop(SHARED) if before is None else os.environ.update({SHARED: before})
-        server.kill()
-        server.wait()
+        server.terminate()
+        try:
+            server.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
 
 
 def _open_files(but: int) -> "list[int]":

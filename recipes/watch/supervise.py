@@ -195,12 +195,22 @@ class _Watch:
                     stack=stack,
                     oom_kills=oom_kills() - self.oom_before,
                 )
-                text = diagnose(self._telling_log(code), facts)
+                text = self._without_origin(title) or diagnose(self._telling_log(code), facts)
         if verdict.reason != "finished":
             text += f" {self._how_to_go_on()}"
         if stuck:
             text += f" These processes could not be ended, end them by hand: {names(stuck)}."
         return Outcome(verdict.exit_code, verdict.reason, text, seconds, self.peak_bytes)
+
+    def _without_origin(self, title: str) -> str:
+        """What there is to say where the process is gone that all of the run were forked from: the rest follows."""
+        gone = [each for each in self.origin if not each.is_running() or each.status() == psutil.STATUS_ZOMBIE]
+        if not gone:
+            return ""
+        return (
+            f"{title} lost the process that all others are forked from (pid {gone[0].pid}, recipes.verl_plugin.warm), "
+            f"{position(self.signs.beat)}. It was killed, by somebody or by the system for want of memory (dmesg)."
+        )
 
     def _telling_log(self, code: int | None) -> str:
         recent = self.log.since_mark

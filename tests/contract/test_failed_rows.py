@@ -225,6 +225,37 @@ def test_a_loss_that_looks_at_no_mask_learns_nothing_from_failed_rows(monkeypatc
     assert values.grad.view(4, 3).tolist() == [[-3, -3, 0], [-2, -2, 0], [0, 0, 0], [0, 0, 0]]
 
 
+@pytest.mark.parametrize("name", ["a root", "a mean over rows"])
+def test_a_loss_sees_no_row_without_a_verdict(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The root's gradient at 0 times a mask of 0 is NaN; a mean over rows teaches each of them."""
+
+    def own(log_probs: torch.Tensor, rows: Rows, s: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        total = (log_probs * rows.gen).sum(-1)
+        if name == "a root":
+            return -rows.scores * (total * total).sqrt(), {"total": total.detach()}
+        return -((rows.scores - log_probs.mean(-1).mean()) ** 2), {"total": total.detach()}
+
+    monkeypatch.setattr(actor_loss, "get_algorithm", lambda name: SimpleNamespace(loss=own))
+    values = torch.tensor([-1.0, -2.0, 0.0, -1.0, -2.0, 0.0] + [0.0, -0.0, 0.0] * 2, requires_grad=True)
+    log_probs = torch.nested.nested_tensor_from_jagged(values, torch.arange(0, 13, 3))
+    loss, metrics = row_loss("mine.py", None, {"log_probs": log_probs}, two_of_four())
+    loss.backward()
+    assert values.grad is not None
+    assert values.grad.isfinite().all()
+    assert values.grad.view(4, 3)[2:].eq(0).all()
+    assert values.grad.view(4, 3)[:2].ne(0).any()
+    assert float(metrics["total"].values[0]) == -3.0
+    # Where none of a micro-batch has one: the same figures, all 0, and a gradient of 0.
+    nobody = two_of_four()
+    nobody["response_mask"] = nested(*[[0, 0]] * 4)
+    values.grad = None
+    loss, metrics = row_loss("mine.py", None, {"log_probs": log_probs}, nobody)
+    loss.backward()
+    assert (float(loss), float(metrics["total"].values[0])) == (0.0, 0.0)
+    assert values.grad is not None
+    assert values.grad.eq(0).all()
+
+
 def counted(rows: int, tokens: int, failed: float) -> tuple[float, float, float]:
     data = TensorDict({"loss_mask": torch.zeros(2, 3)}, batch_size=2)
     tu.assign_non_tensor(data, global_batch_size=rows, batch_num_tokens=tokens, **{FAILED_ROWS: failed})

@@ -1,5 +1,6 @@
 """The configuration we lay over verl's: valid for every profile, algorithm and task; typos get a suggestion."""
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,8 @@ def test_several_nodes_join_the_cluster_at_ray_address(monkeypatch: pytest.Monke
     # Workers of a cluster that is there already get our hooks with the job.
     given = config.ray_kwargs.ray_init.runtime_env.env_vars
     assert given.VERL_USE_EXTERNAL_MODULES == "recipes.verl_plugin.external"
-    assert str(Path(__file__).resolve().parents[2]) in given.PYTHONPATH
+    assert str(Path(__file__).resolve().parents[2]) == given.PYTHONPATH.split(os.pathsep)[0]
+    assert given.PYTHONSAFEPATH == "1"
     # An existing cluster takes neither sizes nor folders.
     assert config.ray_kwargs.ray_init.get("num_cpus") is None
     assert "_temp_dir" not in config.ray_kwargs.ray_init

@@ -1,5 +1,6 @@
 """Workers forked from a warm server: arguments, environment, files and exit as in a process of their own."""
 
+import json
 import os
 import shutil
 import signal
@@ -62,6 +63,95 @@ def test_a_worker_has_its_own_arguments_environment_folder_and_files(folder: Pat
     assert said == f'[["a", "b"], "own", "{tmp_path}", "__main__", "{folder}", false]'
     assert last == "at exit"
     assert "to stderr" in done.stderr
+
+
+SEEN = """
+import json, os, random, sys, tempfile
+import numpy, torch
+drawn = [random.random(), numpy.random.rand(), torch.rand(1).item()]
+print(json.dumps([sys.path, tempfile.gettempdir(), drawn]))
+"""
+
+
+def test_a_worker_looks_for_modules_and_temporary_files_where_a_process_of_its_own_would(
+    folder: Path, tmp_path: Path
+) -> None:
+    """And draws its own random numbers."""
+    for name in ("seen.py", "sub/seen.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(SEEN)
+    temporary = tmp_path / ("t" * 60)
+    temporary.mkdir()
+    of_its_own = {"PYTHONPATH": os.pathsep.join([str(tmp_path / "mine"), str(ROOT)]), "TMPDIR": str(temporary)}
+    for safe in ("", "1"):
+        env = {**os.environ, **of_its_own, "PYTHONSAFEPATH": safe}
+        found = []
+        for start in ([sys.executable], command(socket_of(folder)), command(socket_of(folder))):
+            for line in ([*start, str(tmp_path / "sub/seen.py")], [*start, "-m", "seen"]):
+                if safe and line[-1] == "seen":
+                    continue
+                done = subprocess.run(line, env=env, cwd=tmp_path, capture_output=True, text=True, check=True)
+                found.append(json.loads(done.stdout))
+        kinds = len(found) // 3
+        for number, (path, place, drawn) in enumerate(found):
+            plain_path, plain_place, plain_drawn = found[number % kinds]
+            # Behind these a library that was imported may have added a place of its own.
+            assert path[:3] == plain_path[:3]
+            assert {*plain_path} <= {*path}
+            assert place == plain_place == str(temporary)
+            others = [value for at, each in enumerate(found) if at != number for value in each[2]]
+            assert not {*drawn} & {*others}
+            assert len(plain_drawn) == 3
+
+
+def test_a_worker_ends_as_a_process_of_its_own_does(folder: Path) -> None:
+    ends = {
+        "import sys; sys.exit('the reason')": (1, "the reason"),
+        "raise KeyboardInterrupt": (-signal.SIGINT, "KeyboardInterrupt"),
+        "import sys; sys.excepthook = lambda *_: print('hooked', file=sys.stderr); 1 / 0": (1, "hooked"),
+        "import sys; sys.exit(5)": (5, ""),
+    }
+    for number, (text, (code, said)) in enumerate(ends.items()):
+        script = folder / f"end{number}.py"
+        script.write_text(text)
+        for start in ([sys.executable], command(socket_of(folder))):
+            done = subprocess.run([*start, str(script)], capture_output=True, text=True, check=False)
+            assert (done.returncode, done.stderr.strip().splitlines()[-1:]) == (code, [said] if said else [])
+
+
+ORPHANED = """
+import os, subprocess, sys
+from pathlib import Path
+from recipes.verl_plugin.warm_client import command, server_pid, shared_server
+with shared_server(Path(sys.argv[1]), {"CUDA_VISIBLE_DEVICES": "-1"}) as path:
+    line = [*command(path), "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(600)"]
+    child = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
+    print(server_pid(), int(child.stdout.readline()), flush=True)
+    if sys.argv[2] == "killed":
+        os.kill(os.getpid(), 9)
+    child.kill()
+"""
+
+
+@pytest.mark.parametrize("how", ["killed", "over"])
+def test_a_server_ends_with_its_parent_and_leaves_nothing(how: str) -> None:
+    """Killed with -9: vLLM's engine, a fork, would end with the server, and the run's others wait for it for ever."""
+    place = Path(tempfile.mkdtemp(prefix="uft-", dir="/tmp"))
+    (place / "tmp").mkdir()
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(place / "tmp")}
+    env.pop(SHARED, None)
+    line = [sys.executable, "-c", ORPHANED, str(place), how]
+    done = subprocess.run(line, env=env, capture_output=True, text=True, check=False)
+    pids = [int(word) for word in done.stdout.split()]
+    assert len(pids) == 2, done.stderr
+    deadline = time.time() + 20
+    while any(map(psutil.pid_exists, pids[:1] if how == "over" else pids)) and time.time() < deadline:
+        time.sleep(0.1)
+    assert not psutil.pid_exists(pids[0])
+    assert how == "over" or not psutil.pid_exists(pids[1])
+    if how == "over":
+        assert [*(place / "tmp").iterdir()] == []
+    shutil.rmtree(place)
 
 
 def test_the_client_lives_as_long_as_its_worker(folder: Path) -> None:

@@ -9,11 +9,11 @@ import pytest
 from filelock import FileLock
 
 from recipes.launch import DONE
-from recipes.verl_plugin.environment import CPU
+from recipes.verl_plugin.environment import CPU, python_path
 from recipes.verl_plugin.serve import serving
 from recipes.verl_plugin.serve_client import SERVE
 from recipes.verl_plugin.warm_client import shared_server
-from tests.e2e.support import ROOT, UFT, run, small_countdown
+from tests.e2e.support import UFT, run, small_countdown
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -21,7 +21,7 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One server of processes that have imported torch and vLLM, for all runs of a test process."""
     # Not pytest's folder, whose name is too long for a socket.
     folder = Path(tempfile.mkdtemp(prefix="uft-", dir="/tmp"))
-    with shared_server(folder, {**CPU, "PYTHONPATH": str(ROOT)}):
+    with shared_server(folder, {**CPU, **python_path()}):
         yield
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -140,6 +140,42 @@ def test_a_sham_solution_is_another_problems_and_every_one_is_used_once() -> Non
     assert [bool(row["answer"]) for row in rewritten(bare, Demonstrations(whose="sham"), 0)[0]] == [False, True, True]
 
 
+def text_rows(count: int, alike: int) -> list[dict[str, Any]]:
+    """Each question `alike` times, every time with another solution of two steps."""
+    rows = []
+    for n in range(count):
+        hint = [f"There are {n + 10}.\n", f"And {n % 7} more are {n + 10}.\n"]
+        asked = [{"role": "user", "content": f"How many are {n // alike}?"}]
+        rows.append({"prompt": asked, "hint": hint, "answer": "".join(hint), "data_source": "mine"})
+    return rows
+
+
+@pytest.mark.parametrize("sources", [1, 5, 60])
+def test_a_sham_solution_is_never_one_of_the_own_question(sources: int) -> None:
+    """Files with several solutions to a question, and rows that are alone in their source."""
+    rows = text_rows(60, alike=3)
+    for n, row in enumerate(rows):
+        row["data_source"] = f"source {n // 3 % sources}"
+    own: dict[str, set[str]] = {}
+    for row in rows:
+        own.setdefault(row["prompt"][0]["content"], set()).add(row["answer"])
+    shams = rewritten(rows, Demonstrations(whose="sham"), seed=0)[0]
+    assert not any(row["answer"] in own[row["prompt"][0]["content"]] for row in shams)
+    with pytest.raises(ValueError, match="all problems that have a solution ask the same question"):
+        rewritten(text_rows(4, alike=4), Demonstrations(whose="sham"), seed=0)
+
+
+def test_steps_counted_as_wrong_differ_from_the_right_ones() -> None:
+    """The number that a wrong step changed once must not come back in a later one."""
+    rows = text_rows(2000, alike=1)
+    found, count = rewritten(rows, Demonstrations(noise=1.0), seed=0)
+    assert (count.steps, count.wrong) == (4000, 4000)
+    for row, wrong in zip(rows, found, strict=True):
+        assert not any(a == b for a, b in zip(row["hint"], wrong["hint"], strict=True))
+    alike = [{**row, "hint": ["So it is.\n"], "answer": "So it is.\n"} for row in rows[:20]]
+    assert rewritten(alike, Demonstrations(noise=1.0), seed=0)[1].wrong == 0
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
