@@ -1,10 +1,10 @@
 """Stages of a run and Ray's workers, forked from a process that has imported torch and vLLM, in the place of ten that
 import them one by one.
 
-On two cores these imports are most of a start. The server (`python -m recipes.verl_plugin.warm SOCKET`) makes them
-while a run is prepared and Ray comes up. The run's stages are forks of it; Ray is told to start workers with
-warm_client.py (`py_executable`, a field of its runtime environments), which hands over arguments, environment and open
-files, and ends when its worker does.
+On two cores these imports are most of a start. The server (`python -m recipes.verl_plugin.warm SOCKET PARENT`, a
+process id) makes them while a run is prepared and Ray comes up. The run's stages are forks of it; Ray is told to
+start workers with warm_client.py (`py_executable`, a field of its runtime environments), which hands over arguments,
+environment and open files, and ends when its worker does.
 
 A forked worker's own children by multiprocessing's spawn (vLLM's engine core) come from the server as well.
 
@@ -57,7 +57,7 @@ _CHECK_SECONDS = 1.0
 
 def main() -> None:
     """Bind, import, serve."""
-    parent = os.getppid()
+    parent = int(sys.argv[2])
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     # Bound before the imports, so that a client finds it however early it comes, and waits.
     listener.bind(sys.argv[1])
@@ -115,6 +115,7 @@ def _serve(listener: socket.socket, parent: int) -> None:
         for file in files:
             os.close(file)
         clients[child] = connection
+    signal.set_wakeup_fd(-1)
     _end(clients)
 
 

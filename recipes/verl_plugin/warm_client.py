@@ -76,7 +76,7 @@ def shared_server(folder: "os.PathLike[str]", environment: "dict[str, str]"):  #
     # What a stage says is read as it runs.
     marks |= {"PYTHONUNBUFFERED": "1"}
     server = subprocess.Popen(
-        [sys.executable, "-P", "-m", "recipes.verl_plugin.warm", path],
+        [sys.executable, "-P", "-m", "recipes.verl_plugin.warm", path, str(os.getpid())],
         env={**os.environ, **environment, **marks},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

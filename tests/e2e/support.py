@@ -31,7 +31,8 @@ EMBEDDED = ROOT / "models/tiny-countdown"
 
 # The shared UFT run: six steps, hints until the fifth, every rollout written down.
 SEED, T_HINT = 5, 5
-RL = ("--batch_size", "8", "--seed", str(SEED), "--test_freq", "2", "--log_rollouts", "-1")
+RL = ("--batch_size", "8", "--seed", str(SEED), "--test_freq", "2", "--log_rollouts", "-1", "--own_texts", "0")
+MEASURED = (*RL[:-1], "16", "--val_samples", "2")
 HINTS = ("--T_hint", str(T_HINT))
 UFT = ("--algo", "uft", "--T", "6", *HINTS, *RL)
 

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from recipes.algorithms import get_algorithm
 from recipes.hints.cut import as_record, draw_plans, hint_tokens
-from tests.e2e.support import EMBEDDED, HINTS, RL, SEED, T_HINT, metrics, rollouts, run
+from tests.e2e.support import EMBEDDED, HINTS, MEASURED, RL, SEED, T_HINT, metrics, rollouts, run
 
 pytestmark = pytest.mark.e2e
 
@@ -34,7 +34,8 @@ def finished(
         return "uft", request.getfixturevalue("uft_run")
     out = tmp_path_factory.mktemp(request.param) / "run"
     hints = HINTS if request.param == "stage" else ()
-    run(out, "--algo", request.param, "--data", str(small_data), "--T", "5", *RL, *hints, env=serve)
+    how = MEASURED if request.param == "rft" else RL
+    run(out, "--algo", request.param, "--data", str(small_data), "--T", "5", *how, *hints, env=serve)
     return request.param, out
 
 
@@ -55,6 +56,15 @@ def test_records_and_weights_are_where_they_belong(finished: tuple[str, Path]) -
         AutoModelForCausalLM.from_pretrained(out / "hf" / part)
         AutoTokenizer.from_pretrained(out / "hf" / part)
     assert (out / "validation/0.jsonl").exists()
+    if algo == "rft":
+        validated = (out / "validation/0.jsonl").read_text().splitlines()
+        greedy = (out / "validation/greedy/0.jsonl").read_text().splitlines()
+        assert len(validated) == 2 * len(greedy)
+        right = [json.loads(line)["acc"] for line in greedy]
+        assert found[0]["val/greedy"] == found[0]["val/greedy/countdown"] == pytest.approx(sum(right) / len(right))
+        assert found[0]["val/answers"] == len(validated)
+        assert {"val/pass@2", "val/greedy"} <= found[5].keys() | found[4].keys()
+        assert found[5]["val/forgetting"] == json.loads((out / "eval/own_texts/results.json").read_text())["nats"] != 0
     assert (out / "summary.json").exists()
     assert list((out / "tensorboard").iterdir())
 

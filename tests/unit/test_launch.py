@@ -1,6 +1,7 @@
 """The front door: what is printed without starting anything, who may use a folder, and the order of stages."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,12 @@ def test_stages_run_in_order_and_each_starts_from_the_last(folder: Path, tmp_pat
 
     def titles(algo: str) -> list[str]:
         e = experiment(folder, algo=algo)
-        return [stage.title for stage in stages(e, run, locate(e, ROOT))]
+        found = stages(e, run, locate(e, ROOT))
+        assert found[-1].title == "measuring what was forgotten"
+        assert [stage.may_fail for stage in found] == [False] * (len(found) - 1) + [True]
+        without = stages(replace(e, own_texts=0), run, locate(e, ROOT))
+        assert [stage.title for stage in without] == [stage.title for stage in found[:-1]]
+        return [stage.title for stage in without]
 
     assert titles("uft") == ["uft on countdown"]
     assert titles("sft") == ["evaluating the base model", "sft on countdown", "evaluating the trained model"]

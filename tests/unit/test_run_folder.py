@@ -12,6 +12,7 @@ from recipes.experiment import ExperimentError, to_yaml
 from recipes.launch import DONE, dry_run, launch
 from recipes.run_dir import RunDir, write_text
 from recipes.watch.processes import RunBusyError, hold_run
+from recipes.watch.supervise import Outcome
 from tests.front_checks import EXAMPLES, ROOT, contents, experiment, finished_on_disk, front_door, small_folder
 
 
@@ -64,7 +65,9 @@ def test_an_out_that_cannot_be_a_folder_is_one_clear_line(place: str, folder: Pa
 def test_a_run_whose_last_checkpoint_is_whole_is_finished_without_a_start(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def started(*_: Any, **__: Any) -> None:
+    def started(_: Any, stage: Any, *__: Any) -> Outcome:
+        if stage.may_fail:
+            return Outcome(1, "failed", "The base is gone.", 2.0, 3)
         raise AssertionError("started")
 
     monkeypatch.setattr("recipes.launch.run_stage", started)
@@ -75,11 +78,12 @@ def test_a_run_whose_last_checkpoint_is_whole_is_finished_without_a_start(
     assert (run.hf / "last/config.json").exists()
     assert json.loads((run.hf / "best.json").read_text()) == {"step": e.T, "val/acc": e.T / 10}
     summary = json.loads(run.summary.read_text())
-    assert summary["seconds"] == 61.5
+    # What only measures failed: the run is finished without it, and it is tried again by the next command.
+    assert summary["seconds"] == 63.5
     assert summary["peak_memory_bytes"] == 7
     # And once more: a finished run keeps its record.
     assert launch(e, run.path, resume=True, stall_minutes=1) == 0
-    assert json.loads(run.summary.read_text()) == summary
+    assert json.loads(run.summary.read_text()) == {**summary, "seconds": 65.5}
     # Extended, it goes on.
     with pytest.raises(AssertionError, match="started"):
         launch(experiment(folder, T=8), run.path, resume=True, stall_minutes=1)
@@ -91,7 +95,7 @@ def test_a_supervised_stage_is_started_again_since_something_follows_its_last_ch
 
     e = experiment(folder, algo="sft_rft")
     found = stages_of(e, RunDir(Path("run")), locate(e, ROOT))
-    assert [stage.ends_with_checkpoint for stage in found] == [False, False, True]
+    assert [stage.ends_with_checkpoint for stage in found] == [False, False, True, False]
 
 
 def test_a_pipeline_does_not_take_over_a_runs_folder(folder: Path, tmp_path: Path) -> None:
