@@ -5,15 +5,9 @@ from typing import Any
 
 import pytest
 
-from recipes.verl_plugin.metrics import (
-    answer_means,
-    hint_metrics,
-    reward_metrics,
-    validation_accuracy,
-    without_gradient,
-    without_variance,
-)
+from recipes.verl_plugin.metrics import hint_metrics, reward_metrics, without_gradient, without_variance
 from recipes.verl_plugin.rollout_log import digest
+from recipes.verl_plugin.validation import answer_means, validation_accuracy
 
 pytestmark = pytest.mark.contract
 

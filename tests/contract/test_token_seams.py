@@ -266,6 +266,7 @@ def test_evaluation_reads_and_asks_as_training_does(kind: str, tmp_path: Path, m
         n_samples=1,
         temperature=0.0,
         top_p=1.0,
+        greedy_beside=False,
     )
     problem: Any = SimpleNamespace(number=0, messages=messages(kind, f"Is it {END}?"))
     found = next(generate(how, [problem], Weights("m"), "cpu"))[0]
