@@ -31,8 +31,8 @@ EMBEDDED = ROOT / "models/tiny-countdown"
 
 # The shared UFT run: six steps, hints until the fifth, every rollout written down.
 SEED, T_HINT = 5, 5
-RL = ("--batch_size", "8", "--seed", str(SEED), "--test_freq", "2", "--log_rollouts", "-1", "--own_texts", "0")
-MEASURED = (*RL[:-1], "16", "--val_samples", "2")
+RL = ("--batch_size", "8", "--seed", str(SEED), "--test_freq", "2", "--log_rollouts", "-1")
+MEASURED = (*RL, "--own_texts", "16", "--val_samples", "2")
 HINTS = ("--T_hint", str(T_HINT))
 UFT = ("--algo", "uft", "--T", "6", *HINTS, *RL)
 
@@ -79,7 +79,19 @@ def run(
     """run.py with these flags into `out`; fails the test with its output when it fails. `env` is added to ours."""
     # A run that hangs fails its test long before the suite's own limit.
     patience = () if "--stall_minutes" in flags else ("--stall_minutes", "8")
-    command = [sys.executable, str(ROOT / "run.py"), "--profile", "cpu", "--out", str(out), *flags, *patience]
+    # A process more for every run, of which only some tests look at the result.
+    unmeasured = () if {"--own_texts", "--eval"} & {*flags} else ("--own_texts", "0")
+    command = [
+        sys.executable,
+        str(ROOT / "run.py"),
+        "--profile",
+        "cpu",
+        "--out",
+        str(out),
+        *flags,
+        *patience,
+        *unmeasured,
+    ]
     full = {**os.environ, **(env or {})}
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=full)
     if check:

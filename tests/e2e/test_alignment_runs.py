@@ -27,7 +27,8 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pipeline(answers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """sft on the instructions, then una on the scores, in one command."""
     out = tmp_path_factory.mktemp("pipeline") / "run"
-    run(out, "--pipeline", "sft,una", "--data", str(answers), "--test_freq", "5", "--prompt_style", "completion")
+    flags = ("--pipeline", "sft,una", "--data", str(answers), "--test_freq", "5", "--prompt_style", "completion")
+    run(out, *flags, "--own_texts", "16")
     return out
 
 
@@ -45,6 +46,7 @@ def test_each_stage_moves_its_own_number(pipeline: Path) -> None:
     assert likelihood[-1] < likelihood[0]
     margin = [row["val/pairs/margin"] for _, row in sorted(una.items()) if "val/pairs/margin" in row]
     assert margin[-1] > margin[0]
+    assert "val/forgetting" in una[max(una)]
 
 
 def test_a_finished_pipeline_does_nothing_again(pipeline: Path, answers: Path) -> None:

@@ -17,7 +17,8 @@ def test_two_runs_at_a_time_finish_and_are_not_made_again(small_data: Path, tmp_
     out = tmp_path / "sweep"
     # sft: the lightest. Runs with a Ray each are side by side wherever these tests are run two at a time.
     flags = ["--algo", "sft", "--data", str(small_data), "--seeds", "3,4"]
-    flags += ["--batch_size", "8", "--val_size", "8", "--stall_minutes", "8", "--profile", "cpu", "--out", str(out)]
+    flags += ["--batch_size", "8", "--val_size", "8", "--stall_minutes", "8", "--own_texts", "0"]
+    flags += ["--profile", "cpu", "--out", str(out)]
     command = [sys.executable, str(ROOT / "run.py"), "--sweep", *flags, "--parallel", "2"]
 
     def sweep() -> str:
