@@ -11,6 +11,7 @@ from eval.metrics import summarise
 from eval.problems import Settings
 from recipes.records import Records
 from recipes.run_dir import RunDir, append_metrics
+from recipes.verl_plugin.validation import of_greedy
 from reward_fns import has_failed
 
 
@@ -32,11 +33,7 @@ def validation_metrics(
         "val/truncated": total["truncation_rate"],
         **{f"val/{name}": value for name, value in total.items() if name.startswith("pass@") and name != "pass@1"},
         **{f"val/acc/{source}": block["accuracy"] for source, block in result["sources"].items()},
-        **{
-            name.replace("val/acc", "val/greedy"): value
-            for name, value in (validation_metrics(greedy) if greedy else {}).items()
-            if name.startswith("val/acc")
-        },
+        **(of_greedy(validation_metrics(greedy)) if greedy else {}),
     }
 
 

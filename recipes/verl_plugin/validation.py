@@ -47,8 +47,12 @@ def sampled_and_greedy(
     one = 1 if greedy["uids"] else 0
     found = answer_means(**sampled) | validation_accuracy(**sampled, asked={key: n - one for key, n in asked.items()})
     beside = validation_accuracy(**greedy, asked=dict.fromkeys(asked, 1)) if one else {}
-    accuracies = {name: value for name, value in beside.items() if name.startswith("val/acc")}
-    return found | {name.replace("val/acc", "val/greedy"): value for name, value in accuracies.items()}
+    return found | of_greedy(beside)
+
+
+def of_greedy(found: Mapping[str, float]) -> dict[str, float]:
+    """The accuracies among the figures of greedy answers, by the names they have beside those of sampled ones."""
+    return {name.replace("val/acc", "val/greedy"): each for name, each in found.items() if name.startswith("val/acc")}
 
 
 def answer_means(sources: Sequence[Any], uids: Sequence[Any], infos: Mapping[str, Sequence[Any]]) -> dict[str, float]:
