@@ -53,3 +53,19 @@ def test_reward_workers_do_too(shadowed: Path) -> None:
     pool = Pool(1)
     found = pool.call("mine:score", "a", "b", seconds=20.0)
     assert (found.status, found.value) == ("ok", {"score": 1.0}), found.message
+
+
+def test_ray_puts_the_drivers_places_into_a_list_that_ends_with_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker puts each in front of the one before it; the list is private to Ray, and may become another."""
+    import ray
+    from ray.job_config import JobConfig
+
+    from recipes.verl_plugin.module_path import ours_first
+
+    assert JobConfig()._py_driver_sys_path == []
+    monkeypatch.setattr(ray, "init", lambda job_config: job_config)
+    ours_first()
+    job = ray.init()
+    job._py_driver_sys_path.extend(["/script", "/working/directory"])
+    assert [*job._get_proto_job_config().py_driver_sys_path][-1] == str(ROOT)
+    assert len(job._py_driver_sys_path) == 3
