@@ -1,0 +1,21 @@
+"""The rows of a run, from the files that a run would train on."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as parquet
+
+from recipes import datafiles
+from recipes.demonstrations import demonstrated
+from recipes.experiment import Experiment
+from recipes.modes import ROOT
+
+
+def rows_of(experiment: Experiment, folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """(training rows, test rows), as recipes/launch.py has them made; copies of a run's own go into `folder`."""
+    files = datafiles.prepared(experiment, ROOT)
+    datafiles.check_training(experiment, files, fetch=True)
+    files = datafiles.styled(experiment, files, folder)
+    files = datafiles.narrowed(experiment, files, folder)
+    files = demonstrated(experiment, files, folder)
+    return parquet.read_table(files.train).to_pylist(), parquet.read_table(files.test).to_pylist()
