@@ -173,7 +173,10 @@ class UnifiedTrainer(PPOTrainerSync):
             batch = super()._update_actor(weighed.batch, metrics)
             metrics.update(weighed.silent | weighed.metrics)
             restore_masks(batch, weighed.masks)
-        if due := self._remember(groups):
+        due = self._remember(groups)
+        known = self._algorithm.memory_metrics(self.memory["past"], self.memory["common"], self._settings)
+        metrics.update({f"uft/{name}": value for name, value in known.items()})
+        if due:
             metrics.update(self._learn(due))
         return batch
 
