@@ -216,9 +216,7 @@ def try_draws(e: Experiment) -> None:
     algorithm, s, drawn = e.algorithm, SimpleNamespace(**hook_settings(e)), []
     before = vars(s).copy()
     for step in sorted({1, max(1, e.T_hint), e.T}):
-        found = algorithm.metrics(step, s)
-        if not isinstance(found, Mapping) or not all(isinstance(k, str) and _is_number(v) for k, v in found.items()):
-            raise ValueError(f"metrics gives {found!r} at step {step}: must be a dict of numbers")
+        refuse_odd_metrics(f"metrics at step {step}", algorithm.metrics(step, s))
         for texts, key in itertools.product((0, 1, MAX_SEGMENTS), "abc"):
             about: dict[str, Any] = {"step": step, "seed": e.seed, "key": key, "past": None, "common": None}
             plans, again = (draw_plans(algorithm, ["x"] * texts, s, **about) for _ in range(2))
@@ -237,5 +235,8 @@ def try_draws(e: Experiment) -> None:
         raise ValueError(f"demonstrations={algorithm.demonstrations}: rollout gives none; {_GIVE_SOME}")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+def refuse_odd_metrics(what: str, found: Any) -> None:
+    """Raise ValueError unless these are numbers by name."""
+    numbers = isinstance(found, Mapping) and all(isinstance(value, int | float) for value in found.values())
+    if not numbers or not all(isinstance(name, str) and math.isfinite(value) for name, value in found.items()):
+        raise ValueError(f"{what} gives {found!r}: must be a dict of numbers")

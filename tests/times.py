@@ -31,8 +31,8 @@ LONGER = {
 FIRST = [
     f"tests/e2e/test_{name}.py"
     for name in (
-        *("published_models", "resume", "suites", "watchdog", "passes", "resume_supervised", "alignment_runs"),
-        *("algorithms", "own_algorithm", "supervised", "tasks"),
+        *("published_models", "suites", "watchdog", "passes", "resume_supervised", "alignment_runs"),
+        *("resume", "algorithms", "own_algorithm", "supervised", "tasks"),
     )
 ]
 """Files that start runs: begun before the others, the longest first, so that no worker waits for another's last run.

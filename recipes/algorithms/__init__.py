@@ -34,6 +34,7 @@ HOOKS = {
     "remember": ("group", "past", "common", "s"),
     "loss": ("log_probs", "rows", "s"),
     "metrics": ("step", "s"),
+    "memory_metrics": ("past", "common", "s"),
 }
 """What each hook is called with."""
 

@@ -54,4 +54,5 @@ ALGORITHM = Algorithm(
     options=Options,
     rollout=rollout,
     remember=remember,
+    memory_metrics=lambda past, common, s: {"share": float(np.mean([*past.values()]))} if past else {},
 )

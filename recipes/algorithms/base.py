@@ -320,6 +320,9 @@ class Algorithm:
     metrics: Callable[[int, Any], Mapping[str, float]] = lambda step, s: {}
     """uft/<name> that depend on the step alone."""
 
+    memory_metrics: Callable[[Mapping[str, Json], Json, Any], Mapping[str, float]] = lambda past, common, s: {}
+    """uft/<name> of what is remembered once a step is: past by prompt, of those it holds anything of, and common."""
+
     supervised: Shape | None = None
     """g of its supervised stage, on problems or instructions: -g(sg p) log p of every solution token; None is 1."""
 

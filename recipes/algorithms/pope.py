@@ -56,5 +56,6 @@ ALGORITHM = Algorithm(
     options=Options,
     rollout=rollout,
     remember=remember,
+    memory_metrics=lambda past, common, s: {"hard": len(past), "quarters": sum(past.values()) / max(1, len(past))},
     hints_in_prompt=True,
 )

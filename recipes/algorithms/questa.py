@@ -22,11 +22,14 @@ class Options:
     second_share: float = field(default=0.25, metadata={"help": "of the solution, until T_hint", "check": a_share})
 
 
+def share(step: int, s: Any) -> float:
+    """Of the solution, by stage."""
+    return 0.0 if step > s.T_hint else float(s.first_share if 2 * step <= s.T_hint else s.second_share)
+
+
 def rollout(at: At, s: Any, rng: np.random.Generator) -> Plan:
     """The stage's share in the question."""
-    if at.step > s.T_hint:
-        return Bare()
-    return Hint(share=s.first_share if 2 * at.step <= s.T_hint else s.second_share, where="prompt")
+    return Bare() if at.step > s.T_hint else Hint(share=share(at.step, s), where="prompt")
 
 
 ALGORITHM = Algorithm(
@@ -37,6 +40,7 @@ ALGORITHM = Algorithm(
     stages=("rl",),
     needs=frozenset({"group"}),
     rollout=rollout,
+    metrics=lambda step, s: {"share": share(step, s)},
     options=Options,
     hints_in_prompt=True,
 )

@@ -47,4 +47,5 @@ ALGORITHM = Algorithm(
     settings={"kl_coef": 0.0, "entropy_coef": 0.0},
     weigh=weigh,
     remember=remember,
+    memory_metrics=lambda past, common, s: {"unsolved": len(common or [])},
 )

@@ -62,10 +62,6 @@ def doubt(p: Any) -> Any:
     return 1 - p
 
 
-def weigh(group: Group, s: Any) -> Weights:
-    return Weights(terms=(replace(hint_term(group, s), name="hint_doubt", shape=doubt),))
-
-
 ALGORITHM = Algorithm(
     name="uft_adaptive",
     title="Adaptive UFT: GRPO from hints as long as success is one half, plus their doubted tokens",
@@ -75,6 +71,7 @@ ALGORITHM = Algorithm(
     needs=frozenset({"group"}),
     settings={"sft_loss_coef": 0.001},
     rollout=rollout,
-    weigh=weigh,
+    weigh=lambda group, s: Weights(terms=(replace(hint_term(group, s), name="hint_doubt", shape=doubt),)),
     remember=remember,
+    memory_metrics=lambda past, common, s: {f"success/{p / GRID:g}": x for p, x in enumerate(common or UNKNOWN)},
 )

@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import torch
 
+from recipes.algorithm_check import refuse_odd_metrics
 from recipes.algorithms.base import Algorithm, Demonstration, Group, Hint, Plan, Rows, Term, TermNorm, Weights
 from recipes.hints.cut import draw_plans
 from recipes.hints.schedule import MAX_SEGMENTS
@@ -44,6 +45,7 @@ def try_hooks(algorithm: Algorithm, s: Any, *, reference: bool) -> None:
                 refuse_odd_weights(found, group)
             streams(groups, weighed, updates=1, votes=len(plans), length=s.response_length)
         past, common = _kept(algorithm, groups[step % 2], past, common, s)
+        refuse_odd_metrics("memory_metrics", algorithm.memory_metrics({} if past is None else {KEY: past}, common, s))
 
 
 def _group(plans: list[Plan], s: Any, step: int, reference: bool, algorithm: Algorithm, *, solved: bool) -> Group:

@@ -22,6 +22,8 @@ reward_watch     ends a run whose rewards fail too often
 rollout_log      the rollouts of a step as lines of text
 sft_dataset      rows of our schema as SFT samples (data.custom_cls)
 external         what verl finds by name, registered in every process (VERL_USE_EXTERNAL_MODULES)
+passes           further passes of the trainer: another context, one more supervised update
+reliance         uft/hint_reliance, by such a pass
 log_probs        log-probabilities from logits where flash-attention is not installed
 weight_sync      both ends of the socket that carries new weights to vLLM, so that two runs cannot share one
 platform_cpu     a "cpu" platform for machines without an accelerator (verl's platform registry)

@@ -81,15 +81,7 @@ def rescore(
                 continue
             prompts[row] = torch.tensor(ids, dtype=prompts[row].dtype)
             asked.add(row)
-    meta = _put(RESCORED, batch.keys, batch.tags, prompts, responses, masks)
-    # Not the batch's own extra_info: scoring the reference leaves no_lora_adapter in it.
-    meta.extra_info = {"calculate_entropy": False, "compute_loss": False, "temperature": temperature}
-    try:
-        workers.compute_log_prob(meta)
-        found = tq.kv_batch_get(keys=batch.keys, partition_id=RESCORED, select_fields=["log_probs", "response_mask"])
-        scored = response_from_nested(found["log_probs"], found["response_mask"]).unbind()
-    finally:
-        tq.kv_clear(keys=list(batch.keys), partition_id=RESCORED)
+    scored = score(batch.keys, batch.tags, prompts, responses, masks, workers=workers, temperature=temperature)
     done = []
     for members, group in zip(rows, groups, strict=True):
         value = group.old.clone()
@@ -98,6 +90,32 @@ def rescore(
                 value[place, : len(scored[row])] = scored[row].float()
         done.append(replace(group, rescored=value))
     return done, {"uft/rescored": float(len(asked)), "uft/context_too_long": float(too_long)}
+
+
+def score(
+    keys: Sequence[str],
+    tags: Sequence[Mapping[str, Any]],
+    prompts: list[torch.Tensor],
+    responses: list[torch.Tensor],
+    masks: list[torch.Tensor],
+    *,
+    workers: Any,
+    temperature: float,
+) -> Sequence[torch.Tensor]:
+    """Log-probabilities of every row's response under the actor as it is; rows divide among the ranks.
+
+    Args: see `rescore`; keys and tags of verl's rows, prompts, responses and masks a tensor a row.
+    """
+    meta = _put(RESCORED, keys, tags, prompts, responses, masks)
+    # Not the batch's own extra_info: scoring the reference leaves no_lora_adapter in it.
+    meta.extra_info = {"calculate_entropy": False, "compute_loss": False, "temperature": temperature}
+    try:
+        workers.compute_log_prob(meta)
+        found = tq.kv_batch_get(keys=list(keys), partition_id=RESCORED, select_fields=["log_probs", "response_mask"])
+        scored: Sequence[torch.Tensor] = response_from_nested(found["log_probs"], found["response_mask"]).unbind()
+    finally:
+        tq.kv_clear(keys=list(keys), partition_id=RESCORED)
+    return scored
 
 
 def second_update(

@@ -36,6 +36,7 @@ from recipes.verl_plugin.metrics import (
 )
 from recipes.verl_plugin.mismatch import mismatch
 from recipes.verl_plugin.passes import Encoder, rescore, second_update
+from recipes.verl_plugin.reliance import reliance
 from recipes.verl_plugin.reward_signal import moved_by_reward
 from recipes.verl_plugin.reward_watch import EXAMPLES, RewardFailure, RewardLimits, RewardWatch, failure, nothing_scored
 from recipes.verl_plugin.rollout_log import digest, rollout_lines, write_rollouts
@@ -158,7 +159,10 @@ class UnifiedTrainer(PPOTrainerSync):
             text=self._encoder.text if self._algorithm.context is not None else None,
         )
         if self._algorithm.context is not None:
-            groups = self._rescore(batch, rows, groups, metrics)
+            groups, found = rescore(self._algorithm, self._settings, batch, rows, groups, **self._passes)
+            metrics.update(found)
+        if self._algorithm.uses_hints and self._is_validated(self.global_steps):
+            metrics.update(reliance(batch, rows, groups, ranks=self._ranks, **self._passes))
         batch.extra_info[TERMS] = "[]"
         if self._algorithm.loss is not None:
             batch = super()._update_actor(batch, metrics)
@@ -167,32 +171,20 @@ class UnifiedTrainer(PPOTrainerSync):
             weighed = weigh(
                 self._algorithm, settings.algorithm, self._settings, batch, rows, groups, updates=updates, votes=votes
             )
-            ranks = max(self.actor_rollout_wg._dispatch_info["actor"]) + 1
-            silent = without_gradient(moved_by_reward(weighed.batch, weighed.rewarded), updates=updates, ranks=ranks)
+            moved = moved_by_reward(weighed.batch, weighed.rewarded)
+            silent = without_gradient(moved, updates=updates, ranks=self._ranks)
             metrics["uft/updates_without_reward_gradient"] = silent
             batch = super()._update_actor(weighed.batch, metrics)
             metrics.update(weighed.silent | weighed.metrics)
             restore_masks(batch, weighed.masks)
-        if due := self._remember(groups):
+        due = self._remember(groups)
+        known = self._algorithm.memory_metrics(self.memory["past"], self.memory["common"], self._settings)
+        metrics.update({f"uft/{name}": value for name, value in known.items()})
+        if due:
             metrics.update(self._learn(due))
         return batch
 
     # --- further passes ----------------------------------------------------------------------------------------------
-
-    def _rescore(self, batch: Any, rows: list[list[int]], groups: list[Group], metrics: dict[str, Any]) -> list[Group]:
-        done, found = rescore(
-            self._algorithm,
-            self._settings,
-            batch,
-            rows,
-            groups,
-            workers=self.actor_rollout_wg,
-            encoder=self._encoder,
-            temperature=self.config.actor_rollout_ref.rollout.temperature,
-            longest=self._longest,
-        )
-        metrics.update(found)
-        return done
 
     def _learn(self, due: list[str]) -> dict[str, float]:
         """One supervised update on the solutions of these prompts, named as in the algorithm's memory."""
@@ -202,12 +194,9 @@ class UnifiedTrainer(PPOTrainerSync):
         problems = [self.train_dataset[self._by_key[key]] for key in due]
         return second_update(
             [(row["raw_prompt"], solution_of(row)) for row in problems],
-            workers=self.actor_rollout_wg,
-            ranks=max(self.actor_rollout_wg._dispatch_info["actor"]) + 1,
-            encoder=self._encoder,
-            temperature=self.config.actor_rollout_ref.rollout.temperature,
-            longest=self._longest,
+            ranks=self._ranks,
             step=self.global_steps,
+            **self._passes,
         )
 
     @cached_property
@@ -216,9 +205,25 @@ class UnifiedTrainer(PPOTrainerSync):
         return Encoder(self.tokenizer, template)
 
     @property
-    def _longest(self) -> int:
-        """Most tokens of one sequence: a micro-batch takes no more."""
-        return int(self.config.actor_rollout_ref.actor.ppo_max_token_len_per_gpu)
+    def _passes(self) -> dict[str, Any]:
+        """What every further pass is made with (passes.py). The most tokens of one sequence are a micro-batch's."""
+        config = self.config.actor_rollout_ref
+        return {
+            "workers": self.actor_rollout_wg,
+            "encoder": self._encoder,
+            "temperature": config.rollout.temperature,
+            "longest": int(config.actor.ppo_max_token_len_per_gpu),
+        }
+
+    @property
+    def _ranks(self) -> int:
+        """Data-parallel ranks of the actor."""
+        return int(max(self.actor_rollout_wg._dispatch_info["actor"])) + 1
+
+    def _is_validated(self, step: int) -> bool:
+        """Whether verl validates after this step."""
+        every = self.config.trainer.test_freq
+        return every > 0 and (step % every == 0 or step >= self.total_training_steps)
 
     # --- what an algorithm remembers ---------------------------------------------------------------------------------
 

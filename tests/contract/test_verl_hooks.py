@@ -224,3 +224,31 @@ def test_what_those_checks_hold_on_to() -> None:
     expect_parameters(load_valuehead_model, "local_path, torch_dtype, model_config, trust_remote_code", "external.py")
     expect_parameters(_select_fsdp2_wrap_targets, "model, fsdp_transformer_layer_cls_to_wrap", "external.py")
     assert "logprobs_from_logits_v2(logits, labels)" in inspect.getsource(torch_functional.logprobs_from_logits)
+
+
+def test_further_passes_of_the_trainer() -> None:
+    """Rows in a partition of our own, scored or learnt by the worker group that scores and updates rollouts."""
+    import transfer_queue as tq
+    from verl.workers.engine_workers import ActorRolloutRefWorker
+    from verl.workers.utils.padding import no_padding_2_padding, response_from_nested
+
+    for name in ("compute_log_prob", "update_actor"):
+        expect_parameters(getattr(ActorRolloutRefWorker, name), "self, data", "passes.py")
+    expect_parameters(tq.kv_batch_put, "keys, partition_id, fields, tags, data_parser", "passes.py, weighing.py")
+    expect_parameters(tq.kv_batch_get, "keys, partition_id, select_fields", "passes.py, weighing.py")
+    expect_parameters(tq.kv_clear, "keys, partition_id", "passes.py")
+    expect_parameters(response_from_nested, "tensor, response_mask", "passes.py")
+    expect_parameters(no_padding_2_padding, "tensor, data", "actor_loss.py")
+    scored = torch.nested.as_nested_tensor([torch.arange(5.0), torch.arange(3.0)], layout=torch.jagged)
+    masks = torch.nested.as_nested_tensor([torch.ones(2), torch.ones(1)], layout=torch.jagged)
+    # The log-probability of a token stands one place before it.
+    assert [row.tolist() for row in response_from_nested(scored, masks).unbind()] == [[2, 3], [1]]
+
+
+def test_what_is_validated_is_every_test_freq_th_step_and_the_last() -> None:
+    from verl.trainer.ppo.v1 import get_trainer_cls
+
+    source = " ".join(inspect.getsource(get_trainer_cls("sync").fit).split())
+    asked = "is_last_step or self.global_steps % self.config.trainer.test_freq == 0"
+    assert asked in source, "fix trainer.py: _is_validated"
+    assert "is_last_step = self.global_steps >= self.total_training_steps" in source

@@ -19,8 +19,9 @@ from verl.utils.config import omega_conf_to_dataclass
 from verl.utils.distributed import destroy_global_process_group
 from verl.workers.engine_workers import TrainingWorker
 from verl.workers.utils.losses import sft_loss
+from verl.workers.utils.padding import response_from_nested
 
-from recipes.verl_plugin.actor_loss import FAILED_ROWS, TERMS, actor_loss, row_loss, term_column
+from recipes.verl_plugin.actor_loss import DUE, FAILED_ROWS, TERMS, actor_loss, row_loss, term_column
 from recipes.verl_plugin.standalone import training_worker, update_batch
 
 ROWS = 8
@@ -35,6 +36,8 @@ LOSSES: dict[str, dict[str, Any]] = {
     "shaped demonstrations": {"hint": "tokens", "shape": "recipes.algorithms.luffy:shape"},
     "all": {"kl_coef": 0.7, "entropy_coef": 0.3, "hint": "tokens"},
     "una": {},
+    "second update": {"hint": "tokens", "due": True},
+    "rescored": {},
     "no verdict": {"kl_coef": 0.7, "entropy_coef": 0.3, "hint": "tokens", "failed": ROWS},
     "sft": {},
 }
@@ -51,11 +54,14 @@ def batch(
     failed: int = 0,
     hint: str | None = None,
     shape: str = "",
+    due: bool = False,
+    beside: int = 0,
 ) -> TensorDict:
     """This rank's rows of the batch all layouts share, in micro-batches of `micro` rows (None: by tokens).
 
-    The first `failed` rows have no verdict: the trainer has masked them.
+    The first `failed` rows have no verdict: the trainer has masked them. Every prompt stands behind `beside` tokens.
     """
+    context = torch.randint(1, vocabulary, (beside,), generator=torch.Generator().manual_seed(1))
     generator = torch.Generator().manual_seed(0)
     columns: dict[str, list[torch.Tensor]] = {}
     # As the trainer writes them: hint tokens of rows with a verdict and a generated token, divided by their number.
@@ -66,7 +72,8 @@ def batch(
     count = sum(float(row.sum()) for row in given) if hint == "tokens" else float(ROWS)
     for place, (prompt, hinted, generated) in enumerate(SHAPES):
         length = hinted + generated
-        ids = torch.randint(1, vocabulary, (prompt + length,), generator=generator)
+        ids = torch.cat([context, torch.randint(1, vocabulary, (prompt + length,), generator=generator)])
+        prompt += beside
         mask = torch.tensor([0] * hinted + [1] * generated) * int(place >= failed)
         row = {
             "input_ids": ids,
@@ -85,12 +92,24 @@ def batch(
     mine = range(rank * ROWS // world, (rank + 1) * ROWS // world)
     return update_batch(
         {name: [rows[i] for i in mine] for name, rows in columns.items()},
-        **{TERMS: json.dumps([["hint_nll", 0.9, shape]] if hint else []), FAILED_ROWS: float(failed)},
+        **{TERMS: json.dumps([["hint_nll", 0.9, shape]] if hint else []), FAILED_ROWS: float(failed), DUE: due},
         global_batch_size=ROWS,
         use_dynamic_bsz=micro is None,
         max_token_len_per_gpu=40,
         micro_batch_size_per_gpu=micro or 1,
     )
+
+
+def evidence(worker: TrainingWorker, *batches: TensorDict) -> torch.Tensor:
+    """What another context changes in the log-probability of each response token: opsd's advantage, by two passes."""
+    scored = []
+    for data in batches:
+        with worker.engine.eval_mode():
+            found = worker.engine.infer_batch(data)["model_output"]["log_probs"]
+        scored.append(response_from_nested(found, data["response_mask"]).unbind())
+    masks = batches[0]["response_mask"].unbind()
+    values = [(there - here) * mask for here, there, mask in zip(*scored, masks, strict=True)]
+    return torch.nested.as_nested_tensor(values, layout=torch.jagged)
 
 
 def gradients(worker: TrainingWorker, data: TensorDict, loss: Any) -> dict[str, torch.Tensor]:
@@ -121,17 +140,18 @@ def main() -> None:
         }
         loss = losses.get(term, partial(actor_loss, omega_conf_to_dataclass(settings)))
         for micro in (4, 2, 1, None):
-            data = batch(
-                rank,
-                world,
-                vocabulary,
+            rows = partial(batch, rank, world, vocabulary, micro=micro)
+            data = rows(
                 with_advantages=term in ("policy", "all"),
                 sft=term == "sft",
-                micro=micro,
                 failed=options.get("failed", 0),
                 hint=options.get("hint"),
                 shape=options.get("shape", ""),
+                due=options.get("due", False),
             )
+            if term == "rescored":
+                contexts = [rows(with_advantages=False, sft=False, beside=tokens) for tokens in (0, 4)]
+                data["advantages"] = evidence(worker, *contexts)
             found[term, micro] = gradients(worker, data, loss)
     if rank == 0:
         torch.save(found, out)

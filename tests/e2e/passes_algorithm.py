@@ -4,6 +4,7 @@ update, and nothing else: advantages are 0."""
 import torch
 
 from recipes.algorithms.base import Algorithm, Bare, Hint, Weights
+from recipes.losses.group import right
 
 
 def rollout(at, s, rng):
@@ -17,11 +18,14 @@ def context(row, group, s):
 
 def weigh(group, s):
     difference = (group.rescored - group.old) * group.gen
+    success = right(group)[2]
     return Weights(
         advantage=torch.zeros_like(group.old),
         metrics={
             "same": float(difference[:2].abs().max()),
             "without_hint": float(difference[2].sum()),
+            "owed": -float(difference[2].sum() * success),
+            "owing": float(group.gen[2].sum() * success),
             "left": float(difference[3].abs().max()),
             "solutions": float(bool(group.solution) and len(group.texts) == 4),
         },

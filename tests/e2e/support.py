@@ -166,8 +166,8 @@ def kill_after(out: Path, step: int, *flags: str) -> None:
 
 def without_times(data: dict[str, float]) -> dict[str, float]:
     """Metrics that a run is expected to repeat."""
-    kept = ("uft/", "critic/score", "reward/", "val/acc", "actor/hint_nll", "actor/pg_loss", "train/loss", "val/loss")
-    return {name: value for name, value in data.items() if name.startswith(kept)}
+    kept = ("uft/", "critic/score", "reward/", "val/acc", "actor/hint_nll", "actor/pg_loss", "due/")
+    return {name: value for name, value in data.items() if name.startswith((*kept, "train/loss", "val/loss"))}
 
 
 OF_THE_MACHINE = ("timing", "perf/", "actor/perf/")

@@ -65,6 +65,9 @@ def test_records_and_weights_are_where_they_belong(finished: tuple[str, Path]) -
         assert found[0]["val/answers"] == len(validated)
         assert {"val/pass@2", "val/greedy"} <= found[5].keys() | found[4].keys()
         assert found[5]["val/forgetting"] == json.loads((out / "eval/own_texts/results.json").read_text())["nats"] != 0
+    told = [step for step in found if "uft/hint_reliance" in found[step]]
+    assert {*told} <= {2, 4, 5, 6}, "where it is validated"
+    assert bool(told) == get_algorithm(algo).uses_hints
     assert (out / "summary.json").exists()
     assert list((out / "tensorboard").iterdir())
 

@@ -11,7 +11,10 @@ from tests.e2e.support import ranks_of, tiny_experiment, tiny_model
 
 pytestmark = pytest.mark.e2e
 
-TERMS = ("policy", "kl", "entropy", "hint token-mean", "hint paper sum", "shaped demonstrations", "all", "una", "sft")
+TERMS = (
+    *("policy", "kl", "entropy", "hint token-mean", "hint paper sum", "shaped demonstrations", "all"),
+    *("second update", "rescored", "una", "sft"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +45,12 @@ def test_gradient_does_not_depend_on_micro_batches_or_ranks(gradients: dict[int,
             assert difference < 1e-5, (
                 f"{term}: {ranks} ranks, micro-batches of {micro}: relative difference {difference}"
             )
+
+
+def test_solutions_that_are_due_are_learnt_by_their_likelihood_alone(gradients: dict[int, dict]) -> None:
+    """The same weights as the hint's, without a policy's loss beside them."""
+    due, hint = (flat(gradients[1][term, 4]) for term in ("second update", "hint token-mean"))
+    assert (0.9 * due - hint).norm() / hint.norm() < 1e-5
 
 
 def test_an_update_without_a_single_verdict_moves_nothing(gradients: dict[int, dict]) -> None:

@@ -61,6 +61,17 @@ def test_the_same_prompt_gives_the_same_log_probabilities_and_another_one_others
         assert abs(found["uft/without_hint"]) > 0.01
 
 
+def test_hint_reliance_is_what_hinted_successes_lose_without_their_hint(finished: Path) -> None:
+    """The algorithm has asked the same of the third rollout by a context of its own. Validated steps alone have it."""
+    found = metrics(finished)[2]
+    assert found["uft/owing"] > 0
+    assert found["uft/hint_reliance"] == pytest.approx(found["uft/owed"] / found["uft/owing"], rel=1e-4)
+    assert found["uft/hint_reliance_rows"] == sum(
+        line["score"] > 0.5 for line in rollouts(finished, 2) if line.get("in_prompt")
+    )
+    assert "uft/hint_reliance" not in metrics(finished)[1]
+
+
 def test_the_second_update_learns_the_solutions_that_were_due(finished: Path, data: Path) -> None:
     """Step 1: -log pi(solution) per token at the base's weights, which zero advantages have not moved."""
     model = AutoModelForCausalLM.from_pretrained(EMBEDDED, dtype=torch.float32)

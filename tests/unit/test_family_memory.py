@@ -9,6 +9,7 @@ from recipes.algorithms import get_algorithm
 from recipes.algorithms.base import At, Bare, Hint, Json, Kept, Plan
 from tests.groups import group, settings
 
+SHARES = ["0", "0.2", "0.4", "0.6", "0.8", "1"]
 ALL_WRONG, SOME_RIGHT = [0.0, 0.1, 0.0, 0.0], [0.0, 1.0, 0.1, 0.0]
 
 
@@ -98,6 +99,33 @@ def test_without_a_solution_or_a_verdict_nothing_is_searched() -> None:
     assert kept("adaback", failed, None, None) == (None, None, ())
 
 
+# --- what is told of a memory ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("algo", "past", "common", "expected"),
+    [
+        ("relift", {}, None, {"unsolved": 0}),
+        ("relift", {}, ["a", "c"], {"unsolved": 2}),
+        ("adaback", {}, None, {}),
+        # Means of (lo + hi) / 2: .25 and .6.
+        ("adaback", {"a": [0.0, 0.5], "b": [0.4, 0.8]}, [0.1, 0.9], {"share": 0.425}),
+        ("pope", {}, None, {"hard": 0, "quarters": 0}),
+        ("pope", {"a": 1, "b": 4}, None, {"hard": 2, "quarters": 2.5}),
+        (
+            "uft_adaptive",
+            {},
+            [0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
+            {f"success/{name}": value for name, value in zip(SHARES, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], strict=True)},
+        ),
+        ("uft_adaptive", {}, None, {f"success/{name}": 0.5 for name in SHARES}),
+    ],
+)
+def test_memory_in_numbers(algo: str, past: dict[str, Json], common: Json, expected: dict[str, float]) -> None:
+    algorithm = get_algorithm(algo)
+    assert algorithm.memory_metrics(past, common, settings(algorithm)) == pytest.approx(expected)
+
+
 # --- QuestA and POPE -------------------------------------------------------------------------------------------------
 
 
@@ -107,6 +135,8 @@ def test_without_a_solution_or_a_verdict_nothing_is_searched() -> None:
 def test_questa_gives_half_then_a_quarter_then_nothing(step: int, expected: float | None) -> None:
     found = plan("questa", At(step, 5), T_hint=200)
     assert found == (Bare() if expected is None else Hint(share=expected, where="prompt"))
+    algorithm = get_algorithm("questa")
+    assert algorithm.metrics(step, settings(algorithm, T_hint=200)) == {"share": expected or 0}
 
 
 @pytest.mark.parametrize(

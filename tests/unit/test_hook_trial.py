@@ -72,6 +72,10 @@ ODD = {
         {"remember": lambda g, past, common, s: (g.scores, None, ())},
         "remember gives what a checkpoint cannot hold",
     ),
+    "memory's metrics of the memory": (
+        {"remember": lambda g, past, common, s: (1, None, ()), "memory_metrics": lambda past, common, s: {"x": past}},
+        "memory_metrics gives {'x': {'0123456789abcdef': 1}}: must be a dict of numbers",
+    ),
     "another prompt": (
         {"remember": lambda g, past, common, s: (None, None, ["k"])},
         "'k' is due, which is the key of no",

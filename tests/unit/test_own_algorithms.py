@@ -91,7 +91,7 @@ ODD = {
         field(stages="('sft',)", supervised="lambda p: p"),
         "supervised: the shape <lambda> of a term must be a function of its file",
     ),
-    "metrics that are none": (field(metrics="lambda step, s: [1.0]"), "metrics gives [1.0] at step 1: must be a dict"),
+    "metrics that are none": (field(metrics="lambda step, s: [1.0]"), "metrics at step 1 gives [1.0]: must be a dict"),
     "a partial for a shape": (
         field(stages="('sft',)", supervised="partial(pow, 2)"),
         "must be a function of its file",

@@ -1,0 +1,26 @@
+"""Hint reliance: what a hinted success owes to its hint, in nats a token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+def hint_reliance(
+    given: Sequence[torch.Tensor], bare: Sequence[torch.Tensor], generated: Sequence[torch.Tensor]
+) -> float:
+    """sum_i sum_t [log pi(y_it | q_i, h_i, y_i<t) - log pi(y_it | q_i, y_i<t)] / (generated tokens of all i).
+
+    i: rollouts that started from a hint h_i and are right; t: their generated tokens; pi: the policy that drew them. 0
+    where the policy would write the same without the hint, and so knows how to; large where success hangs on the hint.
+    It can be below 0. The name is that of arXiv 2604.00698, which was not read; the definition is this repository's.
+
+    Args:
+        given, bare: of every rollout, (L,) log-probabilities of its response after the hint, with and without it.
+        generated: of every rollout, (L,) bool.
+    """
+    differences = [(a - b)[where] for a, b, where in zip(given, bare, generated, strict=True)]
+    return float(sum(float(each.sum()) for each in differences)) / max(1, sum(len(each) for each in differences))
