@@ -214,6 +214,9 @@ class Experiment:
     rollout_correction_clip: float = setting("reinforcement", 2.0, applies=ppo, check=positive, absent=2.0)
     """Most that such a weight is."""
 
+    clip_ratio_high: float | None = setting("reinforcement", None, applies=ppo, check=positive, absent=None)
+    """Upper end of that clipping (DAPO's clip-higher, .28); without it the same as --clip_ratio."""
+
     @property
     def algorithm(self) -> Algorithm:
         """The algorithm's definition."""

@@ -76,6 +76,7 @@ def test_every_value_it_wrote_is_kept(name: str) -> None:
         **THEN,
         "rollout_correction": "none",
         "rollout_correction_clip": 2.0,
+        "clip_ratio_high": None,
         "hints": "own",
         "demonstrations": 1.0,
         "demonstration_noise": 0.0,

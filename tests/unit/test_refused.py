@@ -27,6 +27,8 @@ BAD = {
     "--algo luffy --sft_loss_coef 1": "--sft_loss_coef 1.0: has no effect on --algo luffy",
     "--algo rft --critic_lr 1": "--critic_lr 1.0: has no effect on --algo rft; it applies to ppo",
     "--algo una_online --clip_ratio .3": "--clip_ratio 0.3: has no effect on --algo una_online",
+    "--algo una_online --clip_ratio_high .3": "--clip_ratio_high 0.3: has no effect on --algo una_online",
+    "--clip_ratio_high 0": "--clip_ratio_high 0.0: must be above 0",
     "--algo sft_rft --epochs 2": "--epochs 2.0: has no effect on --algo sft_rft",
     "--algo sft --lr 1 --sft_lr 1": "--lr and --sft_lr mean the same for --algo sft; give one",
     "--algo sft --epochs 1.5": "--epochs 1.5: passes over problems are whole ones",
