@@ -37,6 +37,13 @@ def ppo(algorithm: Algorithm, stages: Stages) -> bool:
     return "rl" in stages and algorithm.loss is None
 
 
+def by_score(algorithm: Algorithm, stages: Stages) -> bool:
+    """reinforcement stages with PPO's loss and advantages from scores"""
+    weigh = algorithm.weigh
+    otherwise = mentions(weigh, "verdicts") or mentions(weigh, "rescored")
+    return ppo(algorithm, stages) and (mentions(weigh, "scores") or not otherwise)
+
+
 def critic(algorithm: Algorithm, stages: Stages) -> bool:
     """algorithms with a critic"""
     return "rl" in stages and "critic" in algorithm.needs

@@ -75,6 +75,16 @@ def check(experiment: Experiment) -> None:
         raise ExperimentError(
             f"--rollout_correction_clip {clip:g}: nothing is corrected; add --rollout_correction token"
         )
+    if e.overlong_buffer > e.max_response_length:
+        raise ExperimentError(
+            f"--overlong_buffer {e.overlong_buffer}: answers have at most --max_response_length "
+            f"{e.max_response_length} tokens; use less (DAPO: a fifth)"
+        )
+    if not e.overlong_buffer and e.overlong_penalty != declared(Experiment)["overlong_penalty"].default:
+        raise ExperimentError(
+            f"--overlong_penalty {e.overlong_penalty:g}: no answer is too long; add --overlong_buffer "
+            f"{max(1, e.max_response_length // 5)}"
+        )
     if e.n_rollout == 1 and e.algorithm.compares_rollouts:
         raise ExperimentError("--n_rollout 1: advantages compare the rollouts of a prompt; use at least 2")
     if e.val_samples > 1 and e.temperature == 0:

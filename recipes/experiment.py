@@ -17,7 +17,19 @@ from data_prep.demonstrations import Demonstrations, Whose
 from recipes.algorithms import Algorithm, get_algorithm
 from recipes.algorithms.base import HintAggregation, Method, RolloutCorrection, StageKind
 from recipes.alignment import Alignment, DataKind
-from recipes.applies import clock, critic, draws, hint_term, ppo, problems, rl, solutions, supervised, validates
+from recipes.applies import (
+    by_score,
+    clock,
+    critic,
+    draws,
+    hint_term,
+    ppo,
+    problems,
+    rl,
+    solutions,
+    supervised,
+    validates,
+)
 from recipes.settings import ABSENT, From, Setting, declared, setting
 from recipes.tasks import TASKS
 from recipes.training_record import TrainingRecord
@@ -216,6 +228,12 @@ class Experiment:
 
     clip_ratio_high: float | None = setting("reinforcement", None, applies=ppo, check=positive, absent=None)
     """Upper end of that clipping (DAPO's clip-higher, .28); without it the same as --clip_ratio."""
+
+    overlong_buffer: int = setting("reinforcement", 0, applies=by_score, check=not_negative, absent=0)
+    """Tokens before --max_response_length over which an answer's score falls (DAPO's overlong shaping); 0 is off."""
+
+    overlong_penalty: float = setting("reinforcement", 1.0, applies=by_score, check=positive, absent=1.0)
+    """By how much it has fallen at --max_response_length."""
 
     @property
     def algorithm(self) -> Algorithm:

@@ -36,6 +36,7 @@ from recipes.verl_plugin.metrics import (
 )
 from recipes.verl_plugin.mismatch import mismatch
 from recipes.verl_plugin.passes import Encoder, rescore, second_update
+from recipes.verl_plugin.penalty import with_penalty
 from recipes.verl_plugin.reward_signal import moved_by_reward
 from recipes.verl_plugin.reward_watch import EXAMPLES, RewardFailure, RewardLimits, RewardWatch, failure, nothing_scored
 from recipes.verl_plugin.rollout_log import digest, rollout_lines, write_rollouts
@@ -130,7 +131,11 @@ class UnifiedTrainer(PPOTrainerSync):
         return partial(actor_loss, omega_conf_to_dataclass(self.config.actor_rollout_ref.actor))
 
     def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
-        return without_failed(batch, self._failed_rows, partial(super()._compute_advantage, metrics=metrics))
+        settings, compute = self.config.uft, partial(super()._compute_advantage, metrics=metrics)
+        if settings.overlong_buffer:
+            lengths = {"longest": settings.max_new_tokens, "buffer": settings.overlong_buffer}
+            compute = partial(with_penalty, compute, metrics, factor=settings.overlong_penalty, **lengths)
+        return without_failed(batch, self._failed_rows, compute)
 
     def _update_critic(self, batch: Any, metrics: dict[str, Any]) -> Any:
         updates = self._updates(batch, self.config.critic.ppo_mini_batch_size)
@@ -153,7 +158,7 @@ class UnifiedTrainer(PPOTrainerSync):
             demonstrations=self._demonstrations,
             step=self.global_steps,
             reference=self.use_reference_policy,
-            shaped=self.config.algorithm.use_kl_in_reward,
+            shaped=self.config.algorithm.use_kl_in_reward or settings.overlong_buffer > 0,
             problems=self._problems,
             text=self._encoder.text if self._algorithm.context is not None else None,
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.prompt_styles import PLAIN_TEMPLATE, STYLES
+from recipes.applies import by_score
 from recipes.experiment import Experiment, training_record
 from recipes.kernels import has_flash_attention, has_fused_head
 from recipes.run_dir import RunDir
@@ -231,6 +232,8 @@ def uft_section(experiment: Experiment, run: RunDir) -> dict[str, Any]:
         "val_samples": e.val_samples,
         "max_hint_length": e.max_hint_length,
         "max_new_tokens": e.max_response_length,
+        "overlong_buffer": e.overlong_buffer if by_score(e.algorithm, e.stages) else 0,
+        "overlong_penalty": e.overlong_penalty,
         "keep_checkpoints": e.keep_checkpoints,
         "log_rollouts": e.log_rollouts,
         "prompt_style": e.prompt_style,

@@ -218,6 +218,8 @@ def test_a_penalty_on_rewards_takes_nothing_off_a_demonstration(plane: dict[str,
     _, (first, second) = groups(shaped=True)
     assert first.scores.tolist() == pytest.approx([0.5 - 4 * 0.01, 0, 1])
     assert second.scores.tolist() == pytest.approx([0.1 - 2 * 0.01])
+    assert first.verdicts.tolist() == pytest.approx([0.5, 0, 1])
+    assert second.verdicts.tolist() == pytest.approx([0.1])
 
 
 def test_a_mask_of_ones_own_takes_the_masks_place_until_the_update_is_done(plane: dict[str, dict[str, Any]]) -> None:

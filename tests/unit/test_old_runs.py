@@ -77,6 +77,8 @@ def test_every_value_it_wrote_is_kept(name: str) -> None:
         "rollout_correction": "none",
         "rollout_correction_clip": 2.0,
         "clip_ratio_high": None,
+        "overlong_buffer": 0,
+        "overlong_penalty": 1.0,
         "hints": "own",
         "demonstrations": 1.0,
         "demonstration_noise": 0.0,
