@@ -19,6 +19,7 @@ from recipes.algorithms.base import HintAggregation, Method, RolloutCorrection, 
 from recipes.alignment import Alignment, DataKind
 from recipes.applies import (
     by_score,
+    by_variance,
     clock,
     critic,
     draws,
@@ -234,6 +235,12 @@ class Experiment:
 
     overlong_penalty: float = setting("reinforcement", 1.0, applies=by_score, check=positive, absent=1.0)
     """By how much it has fallen at --max_response_length."""
+
+    dynamic_sampling: bool = setting("reinforcement", False, applies=by_variance, absent=False)
+    """Replace prompts whose rollouts all have the same reward by the next ones of the data (DAPO)."""
+
+    dynamic_sampling_rounds: int = setting("reinforcement", 3, applies=by_variance, check=at_least(2), absent=3)
+    """Most rounds of generation in a step for that, the first included."""
 
     @property
     def algorithm(self) -> Algorithm:

@@ -44,7 +44,7 @@ def plane(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
         if select_fields is None:
             return [rows[key] for key in keys]
         found: dict[str, Any] = {name: [rows[key][name] for key in keys] for name in select_fields}
-        for name in ("response_mask", "loss_mask"):
+        for name in ("response_mask", "loss_mask", "rm_scores"):
             if name in found:
                 found[name] = torch.nested.as_nested_tensor(found[name], layout=torch.jagged)
         return found

@@ -252,7 +252,7 @@ def test_the_step_records_updates_that_rewards_have_no_part_in(
     made.use_reference_policy, made._problems = False, {}
     made.records = SimpleNamespace(phase=lambda *_: None)  # type: ignore[assignment]
     actor = {"actor": {"ppo_mini_batch_size": 5}, "rollout": {"n": 1}}
-    uft = {"algorithm": "uft", "record": {}}
+    uft = {"algorithm": "uft", "record": {}, "overlong_buffer": 0}
     made.config = OmegaConf.create({"actor_rollout_ref": actor, "uft": uft, "algorithm": {"use_kl_in_reward": False}})
     made.actor_rollout_wg = SimpleNamespace(_dispatch_info={"actor": [0]})
     monkeypatch.setattr(PPOTrainerSync, "_update_actor", lambda self, batch, metrics: batch)

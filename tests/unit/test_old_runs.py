@@ -79,6 +79,8 @@ def test_every_value_it_wrote_is_kept(name: str) -> None:
         "clip_ratio_high": None,
         "overlong_buffer": 0,
         "overlong_penalty": 1.0,
+        "dynamic_sampling": False,
+        "dynamic_sampling_rounds": 3,
         "hints": "own",
         "demonstrations": 1.0,
         "demonstration_noise": 0.0,
