@@ -40,7 +40,7 @@ N = 2
 
 SAMPLING = ("--algo", "rft", "--T", "3", "--batch_size", "8", "--n_rollout", str(N), "--log_rollouts", "-1")
 OFTEN = ("--seed", "5", "--test_freq", "1", "--val_size", "8")
-DAPO = ("--dynamic_sampling", "--overlong_buffer", "40", "--overlong_penalty", "0.5", "--clip_ratio_high", "0.28")
+DAPO = ("--dynamic_sampling", "--overlong_buffer", "30", "--overlong_penalty", "0.5", "--clip_ratio_high", "0.28")
 
 
 def test_a_run_that_draws_again_repeats_its_draws_when_it_is_killed(
@@ -74,7 +74,7 @@ def test_a_run_that_draws_again_repeats_its_draws_when_it_is_killed(
             assert known["uft/groups_without_variance"] == pytest.approx(1 - (8 - flat) / drawn[step])
         kept = sum(line["gen_tokens"] for line in lines)
         assert known["uft/generated"] == pytest.approx(kept + known["uft/thrown_tokens"])
-        penalties = [0.5 * overlong(line["gen_tokens"], longest=64, buffer=40) for line in lines]
+        penalties = [0.5 * overlong(line["gen_tokens"], longest=64, buffer=30) for line in lines]
         assert known["uft/overlong_penalty"] == pytest.approx(sum(penalties) / len(lines))
         assert known["critic/score/mean"] == pytest.approx(sum(line["score"] for line in lines) / len(lines), abs=1e-6)
         gap = known["critic/rewards/mean"] - known["critic/score/mean"]
