@@ -37,6 +37,20 @@ def ppo(algorithm: Algorithm, stages: Stages) -> bool:
     return "rl" in stages and algorithm.loss is None
 
 
+def by_score(algorithm: Algorithm, stages: Stages) -> bool:
+    """reinforcement stages with PPO's loss and advantages from scores"""
+    weigh = algorithm.weigh
+    otherwise = mentions(weigh, "verdicts") or mentions(weigh, "rescored")
+    return ppo(algorithm, stages) and (mentions(weigh, "scores") or not otherwise)
+
+
+def by_variance(algorithm: Algorithm, stages: Stages) -> bool:
+    """reinforcement stages that compare rollouts and learn nothing else from a prompt but a hint's likelihood"""
+    weigh = algorithm.weigh
+    besides = algorithm.demonstrations > 0 or (mentions(weigh, "rescored") and not mentions(weigh, "scores"))
+    return ppo(algorithm, stages) and algorithm.compares_rollouts and not besides
+
+
 def critic(algorithm: Algorithm, stages: Stages) -> bool:
     """algorithms with a critic"""
     return "rl" in stages and "critic" in algorithm.needs

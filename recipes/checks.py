@@ -8,6 +8,7 @@ from data_prep.prompt_styles import STYLES
 from eval.models import find_model
 from recipes.algorithm_check import told, try_draws
 from recipes.algorithms import algorithms
+from recipes.algorithms.base import forget
 from recipes.alignment import Alignment
 from recipes.applies import clock
 from recipes.experiment import Experiment, ExperimentError, nearest
@@ -74,6 +75,26 @@ def check(experiment: Experiment) -> None:
     if e.rollout_correction == "none" and clip != declared(Experiment)["rollout_correction_clip"].default:
         raise ExperimentError(
             f"--rollout_correction_clip {clip:g}: nothing is corrected; add --rollout_correction token"
+        )
+    if e.dynamic_sampling and e.algorithm.remember is not forget:
+        raise ExperimentError(
+            f"--dynamic_sampling with --algo {e.algo}: it remembers how each prompt went, and would not hear of those "
+            f"that are replaced; leave it out"
+        )
+    rounds = declared(Experiment)["dynamic_sampling_rounds"].default
+    if not e.dynamic_sampling and e.dynamic_sampling_rounds != rounds:
+        raise ExperimentError(
+            f"--dynamic_sampling_rounds {e.dynamic_sampling_rounds}: no prompt is replaced; add --dynamic_sampling"
+        )
+    if e.overlong_buffer > e.max_response_length:
+        raise ExperimentError(
+            f"--overlong_buffer {e.overlong_buffer}: answers have at most --max_response_length "
+            f"{e.max_response_length} tokens; use less (DAPO: a fifth)"
+        )
+    if not e.overlong_buffer and e.overlong_penalty != declared(Experiment)["overlong_penalty"].default:
+        raise ExperimentError(
+            f"--overlong_penalty {e.overlong_penalty:g}: no answer is too long; add --overlong_buffer "
+            f"{max(1, e.max_response_length // 5)}"
         )
     if e.n_rollout == 1 and e.algorithm.compares_rollouts:
         raise ExperimentError("--n_rollout 1: advantages compare the rollouts of a prompt; use at least 2")

@@ -17,7 +17,20 @@ from data_prep.demonstrations import Demonstrations, Whose
 from recipes.algorithms import Algorithm, get_algorithm
 from recipes.algorithms.base import HintAggregation, Method, RolloutCorrection, StageKind
 from recipes.alignment import Alignment, DataKind
-from recipes.applies import clock, critic, draws, hint_term, ppo, problems, rl, solutions, supervised, validates
+from recipes.applies import (
+    by_score,
+    by_variance,
+    clock,
+    critic,
+    draws,
+    hint_term,
+    ppo,
+    problems,
+    rl,
+    solutions,
+    supervised,
+    validates,
+)
 from recipes.settings import ABSENT, From, Setting, declared, setting
 from recipes.tasks import TASKS
 from recipes.training_record import TrainingRecord
@@ -213,6 +226,21 @@ class Experiment:
 
     rollout_correction_clip: float = setting("reinforcement", 2.0, applies=ppo, check=positive, absent=2.0)
     """Most that such a weight is."""
+
+    clip_ratio_high: float | None = setting("reinforcement", None, applies=ppo, check=positive, absent=None)
+    """Upper end of that clipping (DAPO's clip-higher, .28); without it the same as --clip_ratio."""
+
+    overlong_buffer: int = setting("reinforcement", 0, applies=by_score, check=not_negative, absent=0)
+    """Tokens before --max_response_length over which an answer's score falls (DAPO's overlong shaping); 0 is off."""
+
+    overlong_penalty: float = setting("reinforcement", 1.0, applies=by_score, check=positive, absent=1.0)
+    """By how much it has fallen at --max_response_length."""
+
+    dynamic_sampling: bool = setting("reinforcement", False, applies=by_variance, absent=False)
+    """Replace prompts whose rollouts all have the same reward by the next ones of the data (DAPO)."""
+
+    dynamic_sampling_rounds: int = setting("reinforcement", 3, applies=by_variance, check=at_least(2), absent=3)
+    """Most rounds of generation in a step for that, the first included."""
 
     @property
     def algorithm(self) -> Algorithm:

@@ -20,7 +20,7 @@ from recipes.memory import describe_memory
 from recipes.modes import ROOT
 from recipes.stored_tokenizer import is_here
 from recipes.tasks import validated_on
-from recipes.verl_plugin.verl_config import hook_settings
+from recipes.verl_plugin.verl_config import hook_settings, samples_dynamically
 from recipes.verl_scorers import warning
 
 MODELS = ROOT / "models"
@@ -56,6 +56,11 @@ def batch_arithmetic(experiment: Experiment, files: DataFiles) -> str:
             f"               {e.T} steps = {e.T * e.batch_size / max(files.n_train, 1):.1f} passes over "
             f"{files.n_train} rows; {validated} every {e.test_freq} steps, checkpoint every {e.save_freq}"
         )
+        if samples_dynamically(e):
+            lines.append(
+                f"               a prompt whose rollouts all have the same reward is replaced, in up to "
+                f"{e.dynamic_sampling_rounds} rounds: as many times the passes and rollouts at most"
+            )
         hint = f" + hint {e.max_hint_length}" if e.algorithm.uses_hints else ""
         lines.append(
             f"               tokens: prompt {e.max_prompt_length}{hint} + generation {e.max_response_length}; "

@@ -35,7 +35,7 @@ def rollout(at: At, s: Any, rng: np.random.Generator) -> Hint:
 
 def remember(group: Group, past: Json, common: Json, s: Any) -> Kept:
     """[lo, hi] of the problem, and their moving average over problems."""
-    plan, rewards = group.plans[0], group.scores[group.scored]
+    plan, rewards = group.plans[0], group.verdicts[group.scored]
     if not group.segments or not len(rewards):
         return past, common, ()
     share = plan.share if isinstance(plan, Hint) and plan.share is not None else 0.0

@@ -151,6 +151,14 @@ class Group:
     texts: tuple[str, ...] = ()
     """What each row holds, as text, given tokens included. Filled for algorithms with a `context`."""
 
+    unshaped: torch.Tensor | None = None
+    """(n,) scores before a penalty was taken off them (overlong answers, verl's KL in rewards); None without one."""
+
+    @property
+    def verdicts(self) -> torch.Tensor:
+        """(n,) what the reward function gave, by which a row is right or wrong."""
+        return self.scores if self.unshaped is None else self.unshaped
+
     @property
     def scored(self) -> torch.Tensor:
         """(n,) bool: generated rows with a verdict, the ones that rewards are compared among."""

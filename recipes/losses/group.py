@@ -18,7 +18,7 @@ RIGHT = 0.5
 
 def right(group: Group) -> torch.Tensor:
     """(n,) bool: generated rows with a verdict that are right."""
-    return group.scored & (group.scores > RIGHT)
+    return group.scored & (group.verdicts > RIGHT)
 
 
 def share_right(group: Group) -> float | None:

@@ -16,6 +16,8 @@ rollout_worker   the worker and the engine client of the rollouts, without what 
 shared_puts      messages to verl's data plane that rollouts share
 actor_loss       verl's ppo_loss plus the hint's log-likelihood (set_loss_fn)
 advantage        the "uft" advantage estimator (register_adv_est)
+dynamic_sampling prompts without variance are replaced (trainer.v1.sampler.custom_sampler)
+penalty          overlong shaping: advantages from penalised scores, metrics from verdicts
 metrics          uft/* and reward/* metrics from the rollout batch
 validation       val/* metrics: sampled answers, and a greedy one beside them
 reward_watch     ends a run whose rewards fail too often

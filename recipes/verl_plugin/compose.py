@@ -17,7 +17,7 @@ from data_prep.prompt_styles import STYLES
 from data_prep.tokens import chat_template
 from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.run_dir import RunDir
-from recipes.verl_plugin.verl_config import REINFORCEMENT, SUPERVISED, rl_config, sft_config
+from recipes.verl_plugin.verl_config import OWN_SAMPLER, REINFORCEMENT, SUPERVISED, rl_config, sft_config
 
 CONFIG_FILE = "verl.yaml"
 
@@ -137,6 +137,7 @@ def split_overrides(experiment: Experiment) -> dict[str, tuple[str, ...]]:
             raise refusal
     if REINFORCEMENT in configs:
         _refuse_bypass(experiment, configs[REINFORCEMENT])
+        _refuse_other_sampling(configs[REINFORCEMENT])
     return {base: tuple(overrides) for base, overrides in taken.items()}
 
 
@@ -149,6 +150,25 @@ def _refuse_bypass(experiment: Experiment, config: DictConfig) -> None:
             f"override 'algorithm.rollout_correction.bypass_mode' after --: the responses of --algo {algorithm.name} "
             f"hold given tokens, of which the engine has no log-probabilities; use --rollout_correction token"
         )
+
+
+def _refuse_other_sampling(config: DictConfig) -> None:
+    """Raise ExperimentError where a step would be made of what ended first, or --dynamic_sampling could not work."""
+    if config.algorithm.filter_groups.enable:
+        raise ExperimentError(
+            "override 'algorithm.filter_groups.enable' after --: a resumed run would train on other prompts; use "
+            "--dynamic_sampling"
+        )
+    if not config.uft.dynamic_sampling:
+        return
+    model, sampler = config.reward.reward_model, config.trainer.v1.sampler
+    for name, fits in {
+        "data.gen_batch_size": config.data.gen_batch_size == 1,
+        "trainer.v1.sampler": OmegaConf.to_container(sampler.custom_sampler) == OWN_SAMPLER,
+        "reward.reward_model.enable": not model.enable or model.enable_resource_pool,
+    }.items():
+        if not fits:
+            raise ExperimentError(f"override {name!r} after --: --dynamic_sampling needs it as it was")
 
 
 def load_config(base: str, folder: Path, overrides: list[str]) -> DictConfig:

@@ -32,7 +32,7 @@ def actor_loss_config(experiment: Experiment) -> dict[str, Any]:
         **loss_norm(e),
         "clip_ratio": e.clip_ratio,
         "clip_ratio_low": e.clip_ratio,
-        "clip_ratio_high": e.clip_ratio,
+        "clip_ratio_high": e.clip_ratio if e.clip_ratio_high is None else e.clip_ratio_high,
         "clip_ratio_c": e.dual_clip or NO_DUAL_CLIP,
         # verl computes the reference's log-probabilities only for this loss.
         "use_kl_loss": e.kl_coef > 0 or "reference" in e.algorithm.needs,

@@ -55,6 +55,14 @@ def hint_metrics(records: list[dict[str, Any]], scores: list[float | None]) -> d
     return metrics
 
 
+def rewards_by_prompt(keys: Sequence[str], scores: Sequence[float | None]) -> dict[str, set[float]]:
+    """By uid of the prompt, the different rewards of its rollouts; arguments as of `without_variance`."""
+    seen: dict[str, set[float]] = defaultdict(set)
+    for key, score in zip(keys, scores, strict=True):
+        seen[key.rsplit("_", 2)[0]] |= set() if score is None else {score}
+    return dict(seen)
+
+
 def without_variance(keys: Sequence[str], scores: Sequence[float | None]) -> float:
     """Share of the prompts whose rollouts all have the same reward, and so no advantage over each other.
 
@@ -62,10 +70,8 @@ def without_variance(keys: Sequence[str], scores: Sequence[float | None]) -> flo
         keys: verl's keys of the rollouts, "<prompt>_<session>_<index>".
         scores: their rewards; None where the verdict failed, which has no vote.
     """
-    seen: dict[str, set[float]] = defaultdict(set)
-    for key, score in zip(keys, scores, strict=True):
-        seen[key.rsplit("_", 2)[0]] |= set() if score is None else {score}
-    return _mean([float(len(each) < 2) for each in seen.values()]) if seen else 0.0
+    seen = rewards_by_prompt(keys, scores).values()
+    return _mean([float(len(each) < 2) for each in seen]) if seen else 0.0
 
 
 def without_gradient(moved: Sequence[bool], *, updates: int, ranks: int) -> float:

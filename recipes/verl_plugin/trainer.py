@@ -25,6 +25,7 @@ from recipes.records import Records
 from recipes.run_dir import RunDir, keep_newest, mark_complete, write_json
 from recipes.verl_plugin.actor_loss import FAILED_ROWS, TERMS, actor_loss, critic_loss, row_loss
 from recipes.verl_plugin.agent_loop import hook_settings, prompt_key, rows_of
+from recipes.verl_plugin.dynamic_sampling import VariedGroups, scored_rows
 from recipes.verl_plugin.export import finish_export
 from recipes.verl_plugin.failed_rows import mask_failed, reports_of, without_failed
 from recipes.verl_plugin.left_out import say_what_is_left_out
@@ -36,6 +37,7 @@ from recipes.verl_plugin.metrics import (
 )
 from recipes.verl_plugin.mismatch import mismatch
 from recipes.verl_plugin.passes import Encoder, rescore, second_update
+from recipes.verl_plugin.penalty import with_penalty
 from recipes.verl_plugin.reliance import reliance
 from recipes.verl_plugin.reward_signal import moved_by_reward
 from recipes.verl_plugin.reward_watch import EXAMPLES, RewardFailure, RewardLimits, RewardWatch, failure, nothing_scored
@@ -44,6 +46,7 @@ from recipes.verl_plugin.validation import parted, sampled_and_greedy, validatio
 from recipes.verl_plugin.verl_config import POLL_SECONDS
 from recipes.verl_plugin.weighing import read_groups, restore_masks, solution_of, weigh
 from recipes.watch.heartbeat import NOTICE
+from reward_fns import has_failed
 
 MEMORY = "memory.json"
 """In a checkpoint: what the algorithm remembered (recipes/algorithms/base.py, `remember`)."""
@@ -100,9 +103,9 @@ class UnifiedTrainer(PPOTrainerSync):
     # --- one order of rollouts, whatever order they finished in ------------------------------------------------------
 
     def _fetch_one_gen_batch(self) -> TensorDict:
-        batch = super()._fetch_one_gen_batch()
         if self._fetched[0] != self.global_steps:
-            self._fetched, self._problems = (self.global_steps, 0), {}
+            self._fetched, self._problems, self._drawn = (self.global_steps, 0), {}, set[str]()
+        batch = self._next_of_the_data()
         step, first = self._fetched
         self._fetched = (step, first + len(batch))
         # verl's random uids would put a batch in another order in every run, and so change its floating-point sums.
@@ -111,6 +114,25 @@ class UnifiedTrainer(PPOTrainerSync):
         tu.assign_non_tensor_stack(batch, "uid", uids)
         self._problems |= dict(zip(uids, rows_of(batch, PROBLEM), strict=True))
         return batch
+
+    def _next_of_the_data(self) -> TensorDict:
+        batch = super()._fetch_one_gen_batch()
+        if not self.config.uft.dynamic_sampling:
+            return batch
+        # Prompt by prompt, and after the last comes the first: one drawn twice would give the same rollouts twice.
+        for _ in range(len(self.train_dataset)):
+            key = prompt_key(rows_of(batch, ("raw_prompt", "extra_info"))[0])
+            if key not in self._drawn:
+                break
+            batch = super()._fetch_one_gen_batch()
+        self._drawn.add(key)
+        return batch
+
+    def _add_prompts_to_generate(self, num_prompts: int) -> int:
+        """Replacements; fewer where the step has drawn nearly all of the data."""
+        self.records.phase("rollout", self.global_steps - 1)
+        left = min(num_prompts, len(self.train_dataset) - self._fetched[1])
+        return super()._add_prompts_to_generate(left) if left > 0 else 0
 
     def _balance_batch(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
         batch.reorder(sorted(range(len(batch)), key=lambda row: batch.keys[row]))
@@ -131,7 +153,11 @@ class UnifiedTrainer(PPOTrainerSync):
         return partial(actor_loss, omega_conf_to_dataclass(self.config.actor_rollout_ref.actor))
 
     def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
-        return without_failed(batch, self._failed_rows, partial(super()._compute_advantage, metrics=metrics))
+        settings, compute = self.config.uft, partial(super()._compute_advantage, metrics=metrics)
+        if settings.overlong_buffer:
+            lengths = {"longest": settings.max_new_tokens, "buffer": settings.overlong_buffer}
+            compute = partial(with_penalty, compute, metrics, factor=settings.overlong_penalty, **lengths)
+        return without_failed(batch, self._failed_rows, compute)
 
     def _update_critic(self, batch: Any, metrics: dict[str, Any]) -> Any:
         updates = self._updates(batch, self.config.critic.ppo_mini_batch_size)
@@ -154,7 +180,7 @@ class UnifiedTrainer(PPOTrainerSync):
             demonstrations=self._demonstrations,
             step=self.global_steps,
             reference=self.use_reference_policy,
-            shaped=self.config.algorithm.use_kl_in_reward,
+            shaped=self.config.algorithm.use_kl_in_reward or settings.overlong_buffer > 0,
             problems=self._problems,
             text=self._encoder.text if self._algorithm.context is not None else None,
         )
@@ -298,18 +324,16 @@ class UnifiedTrainer(PPOTrainerSync):
         keys = sorted(key for key, tag in tagged if key in kept or not tag.get("is_padding", False))
         fields = ["extra_fields", "rm_scores", "prompts", "responses"]
         data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=fields)
-        rows = [
-            {"key": key, "uft": extra["uft"], "reward": extra.get("reward_extra_info", {}), "score": float(score.sum())}
-            for key, extra, score in zip(keys, data["extra_fields"], data["rm_scores"].unbind(), strict=True)
-        ]
+        rows = scored_rows(keys, data)
         prompts, responses = ([row.tolist() for row in data[name].unbind()] for name in ("prompts", "responses"))
         count = self.config.uft.log_rollouts
         written = len(rows) if count < 0 else count
         if written:
             lines = rollout_lines(self.tokenizer, rows[:written], prompts[:written], responses[:written])
             write_rollouts(self.run_dir.rollouts, step, lines)
-        drawn = [row for row in rows if row["key"] not in shown]
-        scores = [None if row["key"] in failed else row["score"] for row in drawn]
+        thrown = self.replay_buffer.thrown if isinstance(self.replay_buffer, VariedGroups) else ()
+        drawn = [*(row for row in rows if row["key"] not in shown), *thrown]
+        scores = [None if has_failed(row["reward"]) else row["score"] for row in drawn]
         found = hint_metrics([row["uft"] for row in drawn], scores)
         found["uft/groups_without_variance"] = without_variance([row["key"] for row in drawn], scores)
         found.update(reward_metrics([row["reward"] for row in drawn]))

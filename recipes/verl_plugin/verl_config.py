@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.prompt_styles import PLAIN_TEMPLATE, STYLES
+from recipes.applies import by_score, by_variance
 from recipes.experiment import Experiment, training_record
 from recipes.kernels import has_flash_attention, has_fused_head
 from recipes.run_dir import RunDir
@@ -22,6 +23,9 @@ REINFORCEMENT, SUPERVISED = "ppo_trainer", "sft_trainer_engine"
 
 AGENT_LOOP = "hinted"
 """Name of our agent loop (agent_loop.yaml); a row of the data may name another one in its column agent_name."""
+
+OWN_SAMPLER = {"path": "pkg://recipes.verl_plugin.dynamic_sampling", "name": "VariedGroups"}
+"""Where verl finds the sampler of --dynamic_sampling."""
 
 # Seconds between two looks of the replay buffer for finished rollouts; verl's 2 s would be most of a small run's step.
 POLL_SECONDS = 0.05
@@ -131,6 +135,8 @@ def rl_config(
             "apply_chat_template_kwargs": chat_template(e),
             # Rows are short texts; in-process loading keeps the order exactly resumable.
             "dataloader_num_workers": 0,
+            # One by one, since as many are replaced as need it.
+            **({"gen_batch_size": 1} if samples_dynamically(e) else {}),
         },
         "actor_rollout_ref": {
             "model": {**model_config(e, model), "use_fused_kernels": has_fused_head(e)},
@@ -179,10 +185,24 @@ def rl_config(
             "project_name": "unified-finetuning",
             "experiment_name": run.path.name,
             "logger": [name for name in e.logger if name != "file"],
+            **sampler_config(e),
         },
         "transfer_queue": {"backend": {"SimpleStorage": {"num_data_storage_units": 1 if on_cpu else 2}}},
         "ray_kwargs": {"ray_init": ray_init(e, run, ray_folder)},
     }
+
+
+def samples_dynamically(experiment: Experiment) -> bool:
+    """Whether prompts without variance are replaced."""
+    return experiment.dynamic_sampling and by_variance(experiment.algorithm, experiment.stages)
+
+
+def sampler_config(experiment: Experiment) -> dict[str, Any]:
+    """verl's section trainer.v1."""
+    if not samples_dynamically(experiment):
+        return {}
+    rounds = {"rounds": experiment.dynamic_sampling_rounds}
+    return {"v1": {"sampler": {"custom_sampler": OWN_SAMPLER, "sampler_kwargs": rounds}}}
 
 
 def critic_config(experiment: Experiment, model: str) -> dict[str, Any]:
@@ -231,6 +251,9 @@ def uft_section(experiment: Experiment, run: RunDir) -> dict[str, Any]:
         "val_samples": e.val_samples,
         "max_hint_length": e.max_hint_length,
         "max_new_tokens": e.max_response_length,
+        "overlong_buffer": e.overlong_buffer if by_score(e.algorithm, e.stages) else 0,
+        "overlong_penalty": e.overlong_penalty,
+        "dynamic_sampling": samples_dynamically(e),
         "keep_checkpoints": e.keep_checkpoints,
         "log_rollouts": e.log_rollouts,
         "prompt_style": e.prompt_style,

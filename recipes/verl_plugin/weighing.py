@@ -80,7 +80,7 @@ def read_groups(
         failed: keys of rollouts whose verdict failed.
         demonstrations: keys of rows that nobody generated.
         reference: whether the batch has log-probabilities of a reference model.
-        shaped: whether verl has taken a penalty off the rewards (algorithm.use_kl_in_reward).
+        shaped: whether a penalty was taken off the rewards (penalty.py, verl's algorithm.use_kl_in_reward).
         problems: by uid, the rows of data that the prompts were made from.
         text: decodes a response, where the algorithm reads what rollouts say.
     """
@@ -132,6 +132,7 @@ def read_groups(
                 messages=list(problem.get("raw_prompt") or ()),
                 solution=solution_of(problem),
                 texts=() if text is None else tuple(text(responses[row].tolist()) for row in each),
+                unshaped=scores * ok if shaped else None,
             )
         )
     return rows, groups

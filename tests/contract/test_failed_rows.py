@@ -1,5 +1,6 @@
 """A verdict that failed has no vote, in any estimator, and the others' normaliser does not count it."""
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ import recipes.verl_plugin.advantage  # noqa: F401
 from recipes.algorithms.base import Rows
 from recipes.verl_plugin import actor_loss, failed_rows
 from recipes.verl_plugin.actor_loss import FAILED_ROWS, count_what_votes, row_loss
+from recipes.verl_plugin.penalty import with_penalty
 
 pytestmark = pytest.mark.contract
 
@@ -42,7 +44,7 @@ def plane(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
         if select_fields is None:
             return [rows[key] for key in keys]
         found: dict[str, Any] = {name: [rows[key][name] for key in keys] for name in select_fields}
-        for name in ("response_mask", "loss_mask"):
+        for name in ("response_mask", "loss_mask", "rm_scores"):
             if name in found:
                 found[name] = torch.nested.as_nested_tensor(found[name], layout=torch.jagged)
         return found
@@ -122,6 +124,30 @@ def test_estimators_never_see_a_failed_row(estimator: str, also: str | None, pla
             assert found.tolist() == [0, 0, 0]
         else:
             assert torch.equal(found, expected[voting.index(key)])
+
+
+def test_long_answers_are_penalised_in_what_is_learnt_and_nowhere_else(plane: dict[str, dict[str, Any]]) -> None:
+    """A penalty of .5 over the last 4 of 10 tokens; the row whose verdict failed has none, nor a part in the means."""
+    lengths = dict(zip(KEYS, [6, 8, 10, 10, 7, 9], strict=True))
+    for key, score in zip(KEYS, SCORES, strict=True):
+        plane[key]["extra_fields"]["uft"] = {"gen_tokens": lengths[key]}
+        plane[key]["rm_scores"] = torch.tensor([0.0, 0.0, score])
+    given, metrics = batch(), {}
+    failed, _ = failed_rows.mask_failed(given)
+
+    def compute(part: KVBatchMeta) -> KVBatchMeta:
+        for key in part.keys:
+            plane[key]["advantages"] = plane[key]["rm_scores"]
+        return KVBatchMeta(keys=part.keys, tags=part.tags, partition_id="train", fields=["advantages"])
+
+    penalised = partial(with_penalty, compute, metrics, longest=10, buffer=4, factor=0.5)
+    done = failed_rows.without_failed(given, failed, penalised)
+    assert (done.keys, done.fields) == (KEYS, ["advantages"])
+    learnt = [1.0, 0.75, 0.5, 0.0, 0.875, -0.375]
+    for name in ("advantages", "token_level_rewards"):
+        assert [plane[key][name].tolist() for key in KEYS] == [[0.0, 0.0, each] for each in learnt]
+    assert [float(plane[key]["rm_scores"].sum()) for key in KEYS] == SCORES
+    assert metrics == {"uft/overlong_penalty": -1.25 / 5, "uft/overlong_share": 4 / 5}
 
 
 @pytest.mark.parametrize("estimator", ["uft", "grpo", "rloo", "opo"])

@@ -49,6 +49,16 @@ def test_a_ratio_of_5_against_the_advantage_costs_5_and_3_with_a_dual_clip_of_3(
     assert policy_loss(1.0, 5.0) == policy_loss(1.0, 5.0, dual_clip=3.0) == pytest.approx(-1.2)
 
 
+def test_a_higher_upper_clip_moves_the_upper_end_alone() -> None:
+    """eps .2 below; above, .28 in the place of .2: a ratio of 1.25 lies between both, 1.5 and .7 beyond."""
+    assert policy_loss(1.0, 1.25) == policy_loss(1.0, 1.25, clip_ratio_high=0.2) == pytest.approx(-1.2)
+    assert policy_loss(1.0, 1.25, clip_ratio_high=0.28) == pytest.approx(-1.25)
+    assert policy_loss(1.0, 1.5, clip_ratio_high=0.28) == pytest.approx(-1.28)
+    for flags in ({}, {"clip_ratio_high": 0.28}):
+        assert policy_loss(-1.0, 0.7, **flags) == pytest.approx(0.8)
+        assert policy_loss(-1.0, 1.5, **flags) == pytest.approx(1.5)
+
+
 def test_no_ratio_that_verl_computes_reaches_the_bound() -> None:
     assert math.exp(20.0) < NO_DUAL_CLIP
     assert policy_loss(-1.0, math.exp(40.0)) == pytest.approx(math.exp(20.0), rel=1e-6)

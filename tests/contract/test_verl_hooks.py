@@ -39,6 +39,7 @@ def test_the_tested_version_is_installed() -> None:
         ("on_sample_end", "self"),
         ("on_validate_begin", "self"),
         ("_fetch_one_gen_batch", "self"),
+        ("_add_prompts_to_generate", "self, num_prompts"),
         ("_balance_batch", "self, batch, metrics, logging_prefix, keep_minibatch"),
         ("_compute_advantage", "self, batch, metrics"),
         ("_update_critic", "self, batch, metrics"),
@@ -135,6 +136,7 @@ def test_agent_loop_hooks() -> None:
 def test_the_replay_buffer_polls_at_an_interval_we_can_set() -> None:
     from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
+    expect_parameters(ReplayBuffer.sample, "self, global_steps, partition_id, batch_size", "dynamic_sampling.py")
     assert "poll_interval" in inspect.signature(ReplayBuffer.__init__).parameters
     assert "self.poll_interval" in inspect.getsource(ReplayBuffer)
 

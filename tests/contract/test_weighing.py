@@ -218,6 +218,8 @@ def test_a_penalty_on_rewards_takes_nothing_off_a_demonstration(plane: dict[str,
     _, (first, second) = groups(shaped=True)
     assert first.scores.tolist() == pytest.approx([0.5 - 4 * 0.01, 0, 1])
     assert second.scores.tolist() == pytest.approx([0.1 - 2 * 0.01])
+    assert first.verdicts.tolist() == pytest.approx([0.5, 0, 1])
+    assert second.verdicts.tolist() == pytest.approx([0.1])
 
 
 def test_a_mask_of_ones_own_takes_the_masks_place_until_the_update_is_done(plane: dict[str, dict[str, Any]]) -> None:
@@ -250,7 +252,7 @@ def test_the_step_records_updates_that_rewards_have_no_part_in(
     made.use_reference_policy, made._problems = False, {}
     made.records = SimpleNamespace(phase=lambda *_: None)  # type: ignore[assignment]
     actor = {"actor": {"ppo_mini_batch_size": 5}, "rollout": {"n": 1}}
-    uft = {"algorithm": "uft", "record": {}}
+    uft = {"algorithm": "uft", "record": {}, "overlong_buffer": 0}
     config = {"actor_rollout_ref": actor, "uft": uft, "algorithm": {"use_kl_in_reward": False}}
     made.config = OmegaConf.create({**config, "trainer": {"test_freq": -1}})
     made.actor_rollout_wg = SimpleNamespace(_dispatch_info={"actor": [0]})

@@ -1,0 +1,44 @@
+"""A penalty on long answers, taken off the scores that advantages are computed from and off no others."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import transfer_queue as tq
+from tensordict import TensorDict
+
+from recipes.losses.overlong import overlong
+
+
+def with_penalty(
+    compute: Callable[[Any], Any], metrics: dict[str, Any], batch: Any, *, longest: int, buffer: int, factor: float
+) -> Any:
+    """`compute` (verl's advantages) on rm_scores less factor times the soft overlong punishment.
+
+    Afterwards rm_scores are the verdicts again, of which metrics are made; token_level_rewards, where verl keeps
+    rewards after a penalty, are what was learnt from.
+
+    Args:
+        metrics: gets the mean penalty, and the share of answers inside the buffer.
+        batch: verl's KVBatchMeta of generated rows that have a verdict.
+    """
+    keys, partition = batch.keys, batch.partition_id
+    data = tq.kv_batch_get(keys=keys, partition_id=partition, select_fields=["extra_fields", "rm_scores"])
+    verdicts = list(data["rm_scores"].unbind())
+    lengths = [extra["uft"]["gen_tokens"] for extra in data["extra_fields"]]
+    taken = [factor * overlong(length, longest=longest, buffer=buffer) for length in lengths]
+    metrics["uft/overlong_penalty"] = sum(taken) / len(taken)
+    metrics["uft/overlong_share"] = sum(each < 0 for each in taken) / len(taken)
+    shaped = [row.clone() for row in verdicts]
+    for row, each in zip(shaped, taken, strict=True):
+        row[-1] += each
+    _put(batch, rm_scores=shaped, token_level_rewards=shaped)
+    done = compute(batch)
+    _put(batch, rm_scores=verdicts)
+    return done
+
+
+def _put(batch: Any, **columns: list[torch.Tensor]) -> None:
+    nested = {name: torch.nested.as_nested_tensor(values, layout=torch.jagged) for name, values in columns.items()}
+    fields = TensorDict(nested, batch_size=len(batch.keys))
+    tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=fields)
