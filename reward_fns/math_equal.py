@@ -15,7 +15,7 @@ from typing import Any
 from reward_fns.math_forms import Group, Shape, Text
 from reward_fns.math_same import Verifier, same
 from reward_fns.math_same_value import Settled, any_of
-from reward_fns.math_shape import gold_readings, readings
+from reward_fns.math_shape import gold_readings, labelled, readings
 from reward_fns.math_text import balanced, canonical, clean, explosive, without_claim
 
 # Prose longer than this is no answer.
@@ -92,6 +92,9 @@ def _decide(answer: str, gold: str, verifier: Verifier) -> Decision | None:
     shapes = _readings(bare)
     if not any(_readable(shape, _MAX_WORDS) for shape in shapes):
         return {"equal": False, "readable": False, "how": "unreadable"}
+    letters = [choice[0] for choice in (labelled(bare), labelled(g_text)) if choice]
+    if len(set(letters)) > 1:
+        return {"equal": False, "readable": True, "how": "value"}  # (D) 47 for (C) 47
     equal = any_of(same(shape, g, verifier) for g in _gold_readings(g_text) for shape in shapes)
     return None if equal is None else {"equal": equal, "readable": True, "how": "value"}
 
