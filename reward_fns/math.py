@@ -108,7 +108,7 @@ def last_boxed(text: str) -> str | None:
 
 
 def _holds_something(content: str) -> bool:
-    return bool(re.search(r"[^\W_]|\\\{|∅", _FILLING.sub("", content)))
+    return bool(re.search(r"[^\W_]|\\\{|[∅∞]", _FILLING.sub("", content)))
 
 
 def _boxes(text: str) -> list[tuple[int, str]]:

@@ -58,7 +58,7 @@ def read_equation(text: str, shape: Callable[[str], Shape]) -> Shape | None:
 
 def _is_value_of(name: str, side: str) -> bool:
     return (
-        bool(re.fullmatch(NAME, name))
+        bool(re.fullmatch(NAME, name) or _APPLIED.fullmatch(name))
         and name.strip() not in ("e", "i", r"\pi")
         and name.strip() not in side
         and not _is_name(side)

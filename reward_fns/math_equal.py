@@ -92,10 +92,11 @@ def _decide(answer: str, gold: str, verifier: Verifier) -> Decision | None:
     shapes = _readings(bare)
     if not any(_readable(shape, _MAX_WORDS) for shape in shapes):
         return {"equal": False, "readable": False, "how": "unreadable"}
-    letters = [choice[0] for choice in (labelled(bare), labelled(g_text)) if choice]
-    if len(set(letters)) > 1:
-        return {"equal": False, "readable": True, "how": "value"}  # (D) 47 for (C) 47
-    equal = any_of(same(shape, g, verifier) for g in _gold_readings(g_text) for shape in shapes)
+    golds = _gold_readings(g_text)
+    if (mine := labelled(bare)) and (theirs := labelled(g_text)):
+        # (D) 47 is not (C) 47, nor is (C) 48.
+        shapes, golds = shapes[:1], golds[: mine[0] == theirs[0]]
+    equal = any_of(same(shape, g, verifier) for g in golds for shape in shapes)
     return None if equal is None else {"equal": equal, "readable": True, "how": "value"}
 
 

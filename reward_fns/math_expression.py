@@ -67,7 +67,7 @@ def _as_fraction(repeating: re.Match[str]) -> str:
 def _is_derivative(tokens: list[str]) -> bool:
     # dx/dt is no quotient of products; reading it as one would make it equal to x/t.
     text = " ".join(tokens)
-    return bool(re.search(r"\\frac (?:d|\{ d .*?\}) \{ d ", text))
+    return bool(re.search(r"\\frac (?:d|\{ d .*?\}) \{ d |(?:^| )d .*/ (?:\( )?d (?:\( )?[a-z]", text))
 
 
 class _Parser:

@@ -76,9 +76,9 @@ def labelled(text: str) -> tuple[str, str] | None:
 
 def readings(text: str) -> list[Shape]:
     """The shapes that a cleaned text may have, likeliest first: "70,110" is a number, but may also be a list."""
-    found = [shape(text)]
     if choice := labelled(text):
-        found += [shape(choice[1]), Text(choice[0], words=True)]
+        return [shape(choice[1]), Text(choice[0], words=True)]
+    found = [shape(text)]
     if "," in text or " " in text:
         grouped = re.fullmatch(
             r"([-\s]|\\usd)*(\d{1,3}(?:,\d{3})+|\d{1,3}(?: \d{3})+)(?![\d,])(?:[^,]*)", text, re.DOTALL
@@ -128,8 +128,8 @@ def _in_a_base(text: str) -> Text | None:
 
 def key_of(text: str, words: bool = True) -> str:
     """What of a text counts when it is compared as it stands; of words neither case nor quotes do."""
-    bare = re.sub(r"(?<!\d)\.|\.(?!\d)", "", canonical(text))
-    return re.sub(r"['\"]", "", bare).lower() if words else bare
+    bare = canonical(text)
+    return re.sub(r"(?<![\d.])\.(?!\.)|(?<!\.)\.(?![\d.])|['\"]", "", bare).lower() if words else bare
 
 
 def _items(parts: list[str]) -> tuple[Shape, ...]:
@@ -155,11 +155,17 @@ def _list(text: str) -> Shape | None:
     items = _items(known)
     if alternatives := _alternatives(text, items):
         return alternatives
-    if len(split(text, _AND)) == 2 == len(items) and (both := intersection(items, text)):
-        return both
+    if len(split(text, _AND)) == 2 == len(items) and len({_letters(part) for part in known}) == 1:
+        both = intersection(items, text)
+        if both is not None:
+            return both
     if any(isinstance(item, Text) and len(item.text.split()) > 3 for item in items):
         return None  # a sentence with commas
     return Group("list", items, text)
+
+
+def _letters(text: str) -> frozenset[str]:
+    return frozenset(re.findall("[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", text)))
 
 
 def _alternatives(text: str, items: tuple[Shape, ...]) -> Shape | None:
@@ -185,7 +191,8 @@ def _braced(text: str) -> Shape | None:
     if len(parts) > MAX_ITEMS:
         return None
     if (first, last) == (r"\{", r"\}") or ((first, last) == ("{", "}") and len(parts) > 1):
-        if re.search(r"\\mid|[|:]", inner):
+        by_name = len(parts) > 1 and all(re.match(rf"{NAME}:", part) for part in parts)
+        if re.search(r"\\mid|[|:]", inner) and not by_name:
             return None
         items = _items(parts)
         listed = Group("list", items, text)

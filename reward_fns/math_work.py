@@ -37,6 +37,8 @@ def work_left(node: Node) -> Kinds:
         own = _kind_of_power(node[1], node[2])
     elif node[0] in ("*", "/") and _is_complex_work(node):
         own = COMPLEX
+    elif (node[0] == "root" or node[:2] == ("call", "sqrt")) and (_fraction(node[2]) or 0) < 0:
+        own = COMPLEX  # sqrt(-12) wants the form bi
     parts = [work_left(part) for part in node[1:] if isinstance(part, tuple)]
     if own is None and not any(parts):
         return _NONE
