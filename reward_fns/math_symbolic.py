@@ -10,7 +10,7 @@ import re
 from fractions import Fraction
 
 from math_verify import LatexExtractionConfig, parse, verify
-from sympy import MatrixBase, Pow
+from sympy import MatrixBase, Pow  # type: ignore[import-untyped]
 
 from reward_fns.math_equal import equivalent
 
