@@ -19,6 +19,9 @@ _MAX_CHARS = 32 * MOST_STATES
 _NUMBER = r"(?:0|[1-9][0-9]{0,8})"
 # Full-width signs by name, not NFKC, which would make 32 of "3²".
 _TRANSLATE = str.maketrans("０１２３４５６７８９（）［］｛｝，；：．＝", "0123456789()[]{},;:.=")
+_BULLET = re.compile(r"^[-*•]\s+(?=[\d(])", re.MULTILINE)
+_ARROW = re.compile(r"\\(?:long)?(?:to|rightarrow|Rightarrow|Longrightarrow)(?![A-Za-z])")
+_BOXED = re.compile(r"\\boxed ?\{(.*)\}")
 _DRESS = ("```", "`", "**", "__", "$")
 # Between two entries, where every run of blanks is one blank: at most ", and".
 _BETWEEN = r"(?:(?: ?(?:[,;]|->|=>|→|⇒|and\b)){1,2} ?| )"
@@ -26,7 +29,7 @@ _PLAIN = re.compile(rf"{_NUMBER}(?:{_BETWEEN}{_NUMBER})*+")
 # "(3) 1", "3) 1", "3. 1", "3: 1", "state 3: 1", "state 3 is 1", "s_3 = 1"
 _NUMBERED = re.compile(
     rf"(?:\(({_NUMBER})\) ?[:=]?|({_NUMBER}) ?[:)=]|({_NUMBER})\.(?= )"
-    rf"|(?:state|step|s)[ _]?\(?({_NUMBER})\)? ?(?:[:=]|is\b)) ?({_NUMBER})(?![0-9])[.]?"
+    rf"|(?:state|step|s)[ _]?[({{]?({_NUMBER})[)}}]? ?(?:[:=]|is\b)) ?({_NUMBER})(?![0-9])[.]?"
 )
 _GAP = re.compile(rf"{_BETWEEN}?")
 
@@ -58,8 +61,11 @@ def _read(text: str, start: int) -> tuple[int, ...] | None:
     """
     if len(text) > _MAX_CHARS:
         return None
+    text = _ARROW.sub("->", _BULLET.sub("", text))
     text = " ".join(text.translate(_TRANSLATE).casefold().split())
     text = _undressed(text.removesuffix("."))
+    if boxed := _BOXED.fullmatch(text):
+        text = _undressed(boxed[1].strip())
     if _PLAIN.fullmatch(text):
         return tuple(map(int, re.findall(_NUMBER, text)))
     return _numbered(text, start)

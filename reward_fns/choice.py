@@ -78,7 +78,7 @@ _LINES = re.compile(r" ?(?:\n ?)+")
 # What may introduce a letter, in the two languages of our data; the longer forms first.
 _LEAD = (
     r"(?:(?:the|my|our)\s+)?(?:(?:final|correct|right|best|true)\s+)*"
-    r"(?:answer|choice|option)(?:\s+(?:is|should be|would be|must be))?(?:\s*[:=])?"
+    r"(?:answer|choice|option|letter)(?:\s+(?:is|should be|would be|must be))?(?:\s*[:=])?"
     r"(?:\s+(?:is|option|choice|letter|answer))*(?:\s*:)?"
     r"|(?:i|we)\s+(?:choose|pick|select)(?:\s+(?:option|choice|answer))?"
     r"|(?:câu\s+trả\s+lời|đáp\s+án|phương\s+án|lựa\s+chọn|kết\s+quả)(?:\s+(?:cuối\s+cùng|đúng|chính\s+xác|đúng\s+nhất))*"
@@ -117,7 +117,7 @@ def _forms(letters: str) -> _Forms:
     )
     flags = re.IGNORECASE
     return _Forms(
-        only=re.compile(rf"^{_SO}(?:(?:{_LEAD})\s*)?{mark}\s*[.,:;)]?\s*$", flags),
+        only=re.compile(rf"^{_SO}(?:(?:{_LEAD}|[=→])\s*)?{mark}\s*[.,:;)!]?\s*$", flags),
         listed=re.compile(rf"^{_SO}(?:(?:{_LEAD})\s*)?{any_mark}(?:{joiner}{any_mark})+\s*\.?\s*$", flags),
         opening=re.compile(
             rf"^{_SO}(?:(?:{_LEAD})\s*)?(?:[(\[]\s*(?P<marked>{one})\s*[)\]](?:\s|[.:,-])|(?P<letter>{one})(?:{ends}|{said}))",

@@ -142,12 +142,20 @@ def _sides(tokens: list[Token]) -> tuple[list[Token], int | None]:
     while len(tokens) > 2 and _CLOSING.get(str(tokens[0])) == tokens[-1]:
         tokens = tokens[1:-1]
     at = tokens.index("=") if "=" in tokens else 0
-    left, right = tokens[:at], tokens[at + 1 :]
+    left, right = _bare(tokens[:at]), _bare(tokens[at + 1 :])
     if _is_lone_number(right):
         return left, _number(right)
     if _is_lone_number(left):
         return right, _number(left)
     raise _Unreadable
+
+
+def _bare(tokens: list[Token]) -> list[Token]:
+    """A number out of its brackets, as in 3*4 = \\boxed{12}."""
+    bare = tokens
+    while len(bare) > 2 and _CLOSING.get(str(bare[0])) == bare[-1]:
+        bare = bare[1:-1]
+    return bare if _is_lone_number(bare) else tokens
 
 
 def _number(tokens: list[Token]) -> int:

@@ -41,6 +41,7 @@ _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 # A minus sign belongs to its number unless it joins two (1914-1918); C++ and C# are not C.
 _WORD = re.compile(r"(?:(?<![\w.])-)?\d+(?:\.\d+)?|\w+[+#]*")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_COMMAND = re.compile(r"\\(?:boxed|fbox|emph|text(?:bf|it|rm)?|math(?:bf|it|rm))(?=\s*\{)")
 _LIST = re.compile(r"\s*(?:[,;\n]|\band\b|\bvà\b|&)+\s*", re.IGNORECASE)
 
 
@@ -153,7 +154,7 @@ def _claim(text: str) -> _Claim:
 
 def _words(text: str) -> list[str]:
     text = unicodedata.normalize("NFKC", text[:_LONGEST]).replace("\u2212", "-").replace("%", " percent ")
-    found = _WORD.findall(_THOUSANDS.sub("", text))
+    found = _WORD.findall(_THOUSANDS.sub("", _COMMAND.sub(" ", text)))
     kept = (word for place, word in enumerate(found) if not _is_article(word, place, len(found)))
     # Casefolding can undo the composition of letters.
     return [_plain_word(unicodedata.normalize("NFC", word.casefold())) for word in kept]

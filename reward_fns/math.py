@@ -17,7 +17,15 @@ from reward_fns.verdict import Verdict
 
 AnswerFormat = Literal["tags", "boxed"]
 
-_BRACES = re.compile(r"(?P<box>\\(?:boxed|fbox|framebox)\s*\{)|\\boxed\s+(?P<bare>\w+)|\\.|[{}]", re.DOTALL)
+_BRACES = re.compile(
+    r"(?P<box>\\(?:boxed|fbox|framebox)\s*\{)|\\boxed(?:\s+(?P<bare>\w+)|(?P<digits>\d+))|\\.|[{}]", re.DOTALL
+)
+_NAMED = re.compile(r"(?:^|[\s$(,;&])([A-Za-z](?:_\{?\w+\}?)?)\s*=\s*\$?\s*$")
+# What a box may hold without holding an answer.
+_FILLING = re.compile(
+    r"\\(?:[hv]?phantom|[hv]space\*?)\s*\{[^{}]*\}"
+    r"|\\(?:text|q?quad|[lcv]?dots|square|Box|underline|boxed|fbox)(?![A-Za-z])"
+)
 
 
 def score(
@@ -74,8 +82,21 @@ def boxed_texts(response: str) -> list[str]:
     if not boxes:
         return []
     line_start = text.rfind("\n", 0, boxes[-1][0]) + 1
-    found = dict.fromkeys(content for start, content in boxes if start >= line_start)
-    return list(found)[: MAX_DIFFERENT_ANSWERS + 1]
+    last_line = [(start, content) for start, content in boxes if start >= line_start]
+    found = list(dict.fromkeys(content for _, content in last_line))
+    if len(found) > 1:
+        # In "y = \\boxed{4} and x = \\boxed{3}" the names say which value is whose.
+        found = list(
+            dict.fromkeys(
+                _name_before(text[max(line_start, start - 40) : start]) + content for start, content in last_line
+            )
+        )
+    return found[: MAX_DIFFERENT_ANSWERS + 1]
+
+
+def _name_before(text: str) -> str:
+    named = _NAMED.search(text)
+    return f"{named[1]}=" if named else ""
 
 
 def last_boxed(text: str) -> str | None:
@@ -87,7 +108,7 @@ def last_boxed(text: str) -> str | None:
 
 
 def _holds_something(content: str) -> bool:
-    return bool(re.search(r"[^\W_]|\\\{|∅", re.sub(r"\\(?:text|quad|qquad|ldots|dots|cdots)(?![A-Za-z])", "", content)))
+    return bool(re.search(r"[^\W_]|\\\{|[∅∞]", _FILLING.sub("", content)))
 
 
 def _boxes(text: str) -> list[tuple[int, str]]:
@@ -95,8 +116,8 @@ def _boxes(text: str) -> list[tuple[int, str]]:
     found: list[tuple[int, str]] = []
     open_braces: list[tuple[int, int]] = []  # (position of \\boxed or -1, beginning of the content)
     for match in _BRACES.finditer(text):
-        if match["bare"]:
-            found.append((match.start(), match["bare"]))
+        if bare := match["bare"] or match["digits"]:
+            found.append((match.start(), bare))
         elif match["box"]:
             open_braces.append((match.start(), match.end()))
         elif match[0] == "{":

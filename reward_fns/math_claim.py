@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from fractions import Fraction
 
-from reward_fns.math_forms import NAME, Claim, Equation, Group, Shape, Text, split
+from reward_fns.math_forms import Claim, Equation, Group, Shape, Text, split
 from reward_fns.math_quantity import Quantity, read_quantity
-from reward_fns.math_text import canonical
+from reward_fns.math_text import NAME, canonical
 
 _EQUALS = re.compile(r"=|\\approx(?![A-Za-z])|\\equiv(?![A-Za-z])")
 _LEFT_SIDE = re.compile(rf"{NAME}(?:\({NAME}(?:,{NAME})*\)\s*)?|\s*(?:\\angle|\\triangle)[A-Z ]+|\s*[A-Z]{{2,4}}\s*")
@@ -20,6 +21,7 @@ _APPLIED = re.compile(
 )
 _TUPLE = re.compile(rf"\s*\(?({NAME}(?:,{NAME})+)\)?\s*")
 _MODULUS = re.compile(r"(.*)\\mod(?![A-Za-z])\s*(.*)", re.DOTALL)
+_IN_A_BASE = re.compile(r"([0-9A-Z]{1,40})_(\d{1,2})")
 _NUMBER = re.compile(r"[-\s\d./]+")
 _PROSE = re.compile(r"(?<![\\A-Za-z{])[a-z]{4,}(?![A-Za-z])")
 _NEGATED = re.compile(r"(?<![A-Za-z])(?:not|no|never|or|unless|if)(?![A-Za-z])", re.IGNORECASE)
@@ -31,8 +33,8 @@ def read_equation(text: str, shape: Callable[[str], Shape]) -> Shape | None:
     sides = split(text, _EQUALS) if signs else []
     if len(sides) < 2 or not all(side.strip() for side in sides):
         return None
-    if len(sides) == 2 and _NUMBER.fullmatch(sides[0]) and _is_name(sides[1]):
-        sides.reverse()  # 5 = x
+    if len(sides) == 2 and _is_name(sides[1]) and (_NUMBER.fullmatch(sides[0]) or _is_value_of(sides[1], sides[0])):
+        sides.reverse()  # 5 = x, 2x + 3 = y
     modulus = _MODULUS.fullmatch(sides[-1]) if r"\equiv" in signs else None
     name = canonical(sides[0]) if _is_name(sides[0]) else ""
     value = shape(sides[-1])
@@ -40,7 +42,7 @@ def read_equation(text: str, shape: Callable[[str], Shape]) -> Shape | None:
         return named
     if name and len(sides) == 2 and (isinstance(value, Group) or (isinstance(value, Text) and value.words)):
         return value  # x = 2 \pm \sqrt 3, A = \{1, 2\}, N = 1011_2
-    quantities = [read_quantity(side.strip()) for side in sides]
+    quantities = [read_quantity(side.strip()) or _numeral(shape(side)) for side in sides]
     if name and quantities[0] is None:
         quantities[0] = Quantity(("var", name), name)
     if modulus and (divisor := read_quantity(modulus[2].strip())):
@@ -52,6 +54,24 @@ def read_equation(text: str, shape: Callable[[str], Shape]) -> Shape | None:
     if isinstance(value, Quantity | Group) and not any(_is_prose(side) for side in sides[:-1]):
         return Claim(tuple(side.strip() for side in sides[:-1]), value, text)
     return None
+
+
+def _is_value_of(name: str, side: str) -> bool:
+    return (
+        bool(re.fullmatch(NAME, name) or _APPLIED.fullmatch(name))
+        and name.strip() not in ("e", "i", r"\pi")
+        and name.strip() not in side
+        and not _is_name(side)
+    )
+
+
+def _numeral(side: Shape) -> Quantity | None:
+    """1011_2 as the number it is."""
+    found = _IN_A_BASE.fullmatch(side.text) if isinstance(side, Text) else None
+    try:
+        return Quantity(("num", Fraction(int(found[1], int(found[2])))), side.text) if found else None
+    except ValueError:
+        return None
 
 
 def _is_name(side: str) -> bool:
@@ -89,4 +109,5 @@ def _is_prose(side: str) -> bool:
     """Whether a side says more in words than what it stands for: "7 because 3 + 4"."""
     if _NEGATED.search(side):
         return True
-    return bool(_PROSE.search(side)) and (bool(re.search(r"[\d\\+*/^<>]", side)) or len(side.split()) > 5)
+    side = re.sub(r"\\text\s*\{([^{}]*)\}", r" \1 ", side)
+    return bool(_PROSE.search(side)) and (bool(re.search(r"[\d\\+*/^<>]", side)) or len(side.split()) > 8)

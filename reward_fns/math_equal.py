@@ -15,7 +15,7 @@ from typing import Any
 from reward_fns.math_forms import Group, Shape, Text
 from reward_fns.math_same import Verifier, same
 from reward_fns.math_same_value import Settled, any_of
-from reward_fns.math_shape import gold_readings, readings
+from reward_fns.math_shape import gold_readings, labelled, readings
 from reward_fns.math_text import balanced, canonical, clean, explosive, without_claim
 
 # Prose longer than this is no answer.
@@ -92,7 +92,11 @@ def _decide(answer: str, gold: str, verifier: Verifier) -> Decision | None:
     shapes = _readings(bare)
     if not any(_readable(shape, _MAX_WORDS) for shape in shapes):
         return {"equal": False, "readable": False, "how": "unreadable"}
-    equal = any_of(same(shape, g, verifier) for g in _gold_readings(g_text) for shape in shapes)
+    golds = _gold_readings(g_text)
+    if (mine := labelled(bare)) and (theirs := labelled(g_text)):
+        # (D) 47 is not (C) 47, nor is (C) 48.
+        shapes, golds = shapes[:1], golds[: mine[0] == theirs[0]]
+    equal = any_of(same(shape, g, verifier) for g in golds for shape in shapes)
     return None if equal is None else {"equal": equal, "readable": True, "how": "value"}
 
 

@@ -27,7 +27,7 @@ _TOKEN = re.compile(
     r"(?P<num>\d+\.\d+|\.\d+|\d+)(?:[eE](?P<exp>[+-]?\d{1,4})(?![\d.]))?|\\[A-Za-z]+|\\.|(?P<word>[A-Za-z]+)|\S"
 )
 _WORDS = re.compile("|".join(sorted(FUNCTIONS | {"pi"}, key=len, reverse=True)) + "|[A-Za-z]")
-_REPEATING = re.compile(r"(\d{1,20})\.(\d{0,20})\\overline\s*\{?(\d{1,20})\}?")
+_REPEATING = re.compile(r"(\d{0,20})\.(\d{0,20})\\overline\s*\{?(\d{1,20})\}?")
 
 
 class Unreadable(Exception):
@@ -61,13 +61,13 @@ def _tokens(text: str) -> list[str]:
 def _as_fraction(repeating: re.Match[str]) -> str:
     whole, once, period = repeating.groups()
     nines = (10 ** len(period) - 1) * 10 ** len(once)
-    return rf"(\frac{{{int(whole + once + period) - int(whole + once)}}}{{{nines}}})"
+    return rf"(\frac{{{int(whole + once + period) - int('0' + whole + once)}}}{{{nines}}})"
 
 
 def _is_derivative(tokens: list[str]) -> bool:
     # dx/dt is no quotient of products; reading it as one would make it equal to x/t.
     text = " ".join(tokens)
-    return bool(re.search(r"\\frac \{ d .*?\} \{ d ", text))
+    return bool(re.search(r"\\frac (?:d|\{ d .*?\}) \{ d |(?:^| )d .*/ (?:\( )?d (?:\( )?[a-z]", text))
 
 
 class _Parser:

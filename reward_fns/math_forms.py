@@ -61,7 +61,6 @@ class Claim:
 
 Shape = Quantity | Text | Group | Equation | Claim
 
-NAME = r"\s*(?:[A-Za-z]|\\[A-Za-z]+)(?:_(?:\w|\{\w+\}))?\s*"
 _SCAN = re.compile(
     r"(?P<open>\\\{|\\langle(?![A-Za-z])|\\begin\s*\{[a-z]*\}|[(\[{])"
     r"|(?P<close>\\\}|\\rangle(?![A-Za-z])|\\end\s*\{[a-z]*\}|[)\]}])"

@@ -23,10 +23,11 @@ def named_values(shape: Shape) -> dict[str, Shape] | None:
         if not isinstance(item, Equation) or not item.name or len(item.sides) != 2 or item.name in values:
             return None
         values[item.name] = item.sides[1]
-    return {name: values[name] for name in _ordered(list(values))}
+    return {name: values[name] for name in in_order(list(values))}
 
 
-def _ordered(names: list[str]) -> list[str]:
+def in_order(names: list[str]) -> list[str]:
+    """The names as they are usually listed; far letters as they stand."""
     for customary in _CUSTOMARY:
         if set(names) <= set(customary):
             return sorted(names, key=customary.index)

@@ -45,8 +45,9 @@ OPERATORS = (
     Operator("power of e", (
         ("e^{0}", "1"), (r"e^{i\pi}", "-1"), (r"\exp(0)", "1"),
     ), ("exp",)),
-    Operator("power of i", (
-        ("i^{2024}", "1"), ("(1+i)^4", "-4"), ("(1+i)^2", "2i"),
+    Operator("powers, products and quotients of complex numbers", (
+        ("i^{2024}", "1"), ("(1+i)^4", "-4"), ("(1+i)^2", "2i"), ("(2+i)(3-i)", "7+i"), (r"\frac{25}{3+4i}", "3-4i"),
+        (r"(1+i)(1+i)(1+i)(1+i)", "-4"), (r"\frac{5}{i}", "-5i"), ("(5+5i)/(2-i)", "1+3i"),
     )),
     Operator("counting", (
         ("5!", "120"), ("(3+2)!", "120"), (r"\frac{8!}{4!4!}", "70"), (r"\binom{8}{4}", "70"), (r"\dbinom84", "70"),
@@ -118,9 +119,9 @@ OPERATORS = (
 
 FUNCTIONS = frozenset(name for operator in OPERATORS for name in operator.functions)
 KIND_OF = {name: operator.kind for operator in OPERATORS for name in (*operator.functions, *operator.nodes)}
-ROOT, LOGARITHM, TRIGONOMETRY, HYPERBOLIC, POWER_OF_E, POWER_OF_I, PIECE = (
-    "root", "logarithm", "trigonometry", "hyperbolic functions", "power of e", "power of i",
-    "rounding and absolute value",
+ROOT, LOGARITHM, TRIGONOMETRY, HYPERBOLIC, POWER_OF_E, COMPLEX, PIECE = (
+    "root", "logarithm", "trigonometry", "hyperbolic functions", "power of e",
+    "powers, products and quotients of complex numbers", "rounding and absolute value",
 )  # fmt: skip
 
 

@@ -28,11 +28,19 @@ class Quantity:
     product: Node | None = None
 
 
-_SCALE = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_SCALE = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 # Words that say more about a number than its unit: "5 or more", "not 5 but 6".
-_NO_UNIT = frozenset(
-    ("and", "or", "not", "no", "choose", "plus", "minus", "times", "over", "more", "less", "than", "if", "but", "is")
-)
+# fmt: off
+_NO_UNIT = frozenset((
+    "and", "or", "not", "no", "choose", "plus", "minus", "over", "more", "less", "than", "if", "but", "is",
+    "approximately", "about",
+))
+# Alone they do something to the number.
+_NOT_ALONE = frozenset((
+    "squared", "cubed", "factorial", "half", "halves", "thirds", "fourths", "fifths", "sixths", "sevenths", "eighths",
+    "ninths", "tenths",
+))
+# fmt: on
 _POWER = r"(?:\s*\^\s*\{?-?\d\}?)?"
 _UNIT = re.compile(
     rf"(?P<body>.*?[\d)}}\]!a-z])(?P<gap>\s*)(?P<unit>\\text\s*\{{[^{{}}]+\}}{_POWER}"
@@ -44,18 +52,21 @@ _PLAIN_UNIT = re.compile(
     rf"(?P<unit>[A-Za-z]+\.?{_POWER}(?:[ /*.]+[A-Za-z]+\.?{_POWER}){{0,4}})",
     re.DOTALL,
 )
-_UNIT_FRACTION = re.compile(
-    rf"(?<=[\d ])\\frac\s*\{{\s*(\\text\s*\{{[^{{}}]+\}}{_POWER})\s*\}}\s*\{{\s*(\\text\s*\{{[^{{}}]+\}}{_POWER})\s*\}}"
-)
+_UNIT_NAME = rf"(?:\\text\s*\{{[^{{}}]+\}}|[A-Za-z]{{1,2}}){_POWER}"
+_UNIT_FRACTION = re.compile(rf"(?<=[\d ])\\frac\s*\{{\s*({_UNIT_NAME})\s*\}}\s*\{{\s*({_UNIT_NAME})\s*\}}$")
 _ANGLE = re.compile(r"(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _MARKED = re.compile(
     r"(.*?)\s*(%|\\deg)(?:\s*(?:\\text\s*\{)?\s*(?P<scale>C|F|Celsius|Fahrenheit)\s*\}?)?", re.DOTALL | re.IGNORECASE
 )
 _ORDINAL = re.compile(
-    r"(\d{1,12})\s*(?:\^\s*)?\{?\s*(?:\\text\s*\{\s*)?(st|nd|rd|th)\s*\}?\s*\}?(?:\s+[a-z]+|\s*\\text\s*\{[a-z ]+\})?"
+    r"(\d{1,12})-?\s*(?:\^\s*)?\{?\s*(?:\\text\s*\{\s*)?(st|nd|rd|th)\s*\}?\s*\}?"
+    r"(?:\s+(?!power|root)[a-z]+|\s*\\text\s*\{(?!\s*(?:power|root))[a-z ]+\})?"
 )
 _RESIDUE = re.compile(r"\s*(\d{1,12})\s*\\mod\s*\{?\s*(\d{1,12})\s*\}?\s*")
-_BASE_TEN = re.compile(r"\(?(\d+)\)?_(?:\{\s*\(?10\)?\s*\}|\{\s*(?:\\text\s*\{\s*)?ten\s*\}?\s*\})")
+_BASE_TEN = re.compile(
+    r"\(?(\d+)\)?(?:_\{\s*\(?10\)?\s*\}|_\{\s*(?:\\text\s*\{\s*)?ten\s*\}?\s*\}"
+    r"|\s*\(?(?:\\text\s*\{\s*\(?)?\s*(?:in\s+)?base\s+(?:10|ten)\s*\)?\s*\}?\)?)"
+)
 
 
 def read_quantity(text: str) -> Quantity | None:
@@ -73,8 +84,8 @@ def read_quantity(text: str) -> Quantity | None:
             unit = f"deg{found['scale'][0].lower()}" if found["scale"] else ""
             return None if node is None else Quantity(node, found[1], unit, "%" if found[2] == "%" else "deg")
     node = read_expression(text)
-    if r"\frac" in text and r"\text" in text:
-        text = _UNIT_FRACTION.sub(r"\1/\2", text)
+    if r"\frac" in text:
+        text = _UNIT_FRACTION.sub(r" \1/\2", text)
     with_unit = (_with_unit(text, _UNIT) if r"\text" in text else None) or _with_unit(text, _PLAIN_UNIT)
     if node is None or (with_unit and with_unit.product is not None):
         return with_unit
@@ -84,7 +95,7 @@ def read_quantity(text: str) -> Quantity | None:
 def _number_in_words(text: str) -> Quantity | None:
     """5th, 3 \\mod 7 where nothing is left to divide, 25_{10}."""
     if (ten := _BASE_TEN.fullmatch(text)) and ten[1]:
-        return Quantity(("num", Fraction(ten[1])), ten[1])
+        return Quantity(("num", Fraction(ten[1])), ten[0])
     if r"\mod" in text and (residue := _RESIDUE.fullmatch(text)) and int(residue[1]) < int(residue[2]):
         return Quantity(("num", Fraction(residue[1])), residue[1], f"mod {int(residue[2])}")
     if (ordinal := _ORDINAL.fullmatch(text)) and ordinal[2] == _suffix(int(ordinal[1])):
@@ -104,7 +115,7 @@ def _with_unit(text: str, pattern: re.Pattern[str]) -> Quantity | None:
         return None
     body = found["body"].strip()
     words = unit_words(found["unit"])
-    if not 0 < len(words) <= 8 or _NO_UNIT & {word.lower() for word in words}:
+    if not 0 < len(words) <= 8 or not _may_be_unit([word.lower() for word in words]):
         return None
     node = read_expression(body)
     if node is None:
@@ -116,6 +127,14 @@ def _with_unit(text: str, pattern: re.Pattern[str]) -> Quantity | None:
     if product is not None and not (is_short(words) and (found["gap"] or len(words[0]) > 1)):
         return None
     return Quantity(node, body, unit_of(words), "", product)
+
+
+def _may_be_unit(words: list[str]) -> bool:
+    if not _NO_UNIT.isdisjoint(words) or (len(words) > 1 and "times" in words):
+        return False
+    if words[0] in ("st", "nd", "rd", "th"):
+        return False
+    return not (len(words) == 1 and words[0] in _NOT_ALONE) and not any(word[0].isdigit() for word in words)
 
 
 def read_expression(text: str) -> Node | None:

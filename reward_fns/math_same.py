@@ -11,7 +11,7 @@ from reward_fns.math_forms import Claim, Equation, Group, Shape, Text
 from reward_fns.math_named import named_values
 from reward_fns.math_quantity import Quantity, read_quantity
 from reward_fns.math_same_value import Settled, agrees, all_of, ends_in, same_equation, same_quantity
-from reward_fns.math_sets import EMPTY
+from reward_fns.math_sets import EMPTY, WHOLE
 from reward_fns.math_shape import key_of
 from reward_fns.math_text import canonical
 from reward_fns.math_value import variables
@@ -23,6 +23,8 @@ _COMPUTED = re.compile(
 )
 # A letter that the gold lacks may stand for the constant of an integral only.
 _CONSTANTS = frozenset("cCkK")
+_INDEFINITE = re.compile(r"\s*\\int(?![A-Za-z])\s*(?!_)")
+_ANY_CONSTANT = re.compile(r"\s*\+\s*[cCkK]\s*$")
 _RATE = re.compile(r"\\frac\{d[a-z]\}\{d[a-z]\}")
 _PROSE = re.compile(r"(?<![\\A-Za-z{])[a-z]{4,}(?![A-Za-z])")
 _COMMAND = re.compile(r"\\[A-Za-z]+|\\text\s*\{[^{}]*\}|'|!!")
@@ -68,12 +70,14 @@ def same(a: Shape, g: Shape, verifier: Verifier) -> Settled:
     if isinstance(a, Claim) and not isinstance(g, Text):
         value = g.sides[-1] if isinstance(g, Equation) and g.name and not variables(g.sides[-1].node) else g
         return all_of((same(a.value, value, verifier), *(_agrees(work, a.value, verifier) for work in a.work)))
+    if g.text == WHOLE and a.text.strip() == "R":
+        return True
     if EMPTY in (a, g):
         return a == g  # and \{\emptyset\} is not empty
     if isinstance(g, Group):
         return _same_group(a, g, verifier)
     if isinstance(a, Group):
-        return _is_single(a) and same(a.items[0], g, verifier)
+        return _says_one(a) and same(a.items[0], g, verifier)
     if isinstance(a, Text | Claim) or isinstance(g, Text):
         return _same_text(a, g, verifier)
     if isinstance(g, Equation):
@@ -93,18 +97,25 @@ def _agrees(work: str, value: Shape, verifier: Verifier) -> Settled:
     quantity = read_quantity(work)
     if quantity and isinstance(value, Quantity):
         return agrees(quantity, value)
+    if _INDEFINITE.match(work):
+        return verifier.agrees(work, _ANY_CONSTANT.sub("", value.text))
     return verifier.agrees(work, value.text) if _COMPUTED.search(work) else True
 
 
 def _same_text(a: Shape, g: Shape, verifier: Verifier) -> Settled:
-    if key_of(a.text) == key_of(g.text):
+    words = any(isinstance(shape, Text) and shape.words for shape in (a, g))
+    if key_of(a.text, words) == key_of(g.text, words):
         return True
-    if isinstance(g, Text) and isinstance(a, Quantity) and g.text.startswith(a.text + "_") and a.text.isdigit():
+    if isinstance(g, Text) and isinstance(a, Quantity) and g.text.startswith(a.text + "_") and a.text.isalnum():
         return True  # 4130 for 4130_5: the question names the base
+    if isinstance(a, Equation) and words:
+        return any(key_of(side.text, words) == key_of(g.text, words) for side in a.sides) and all_of(
+            agrees(side, a.sides[-1]) for side in a.sides[:-1]
+        )
     if not isinstance(g, Text):
         # What no grammar reads is not worked out: (x^2)', \det, \int. Only dx/dt is a name, and no work.
         return verifier.equal(a.text, g.text) if _RATE.fullmatch(a.text) and a.text[-2] != a.text[7] else False
-    if any(isinstance(shape, Text) and (shape.words or _PROSE.search(shape.text)) for shape in (a, g)):
+    if words or any(isinstance(shape, Text) and _PROSE.search(shape.text) for shape in (a, g)):
         return False  # math-verify would pick a formula out of the prose
     if isinstance(a, Text | Claim) and not _commands(a.text) <= _commands(g.text) | _NOTATION:
         return False
@@ -146,6 +157,14 @@ def _same_group(a: Shape, g: Group, verifier: Verifier) -> Settled:
     if {a.kind, g.kind} == {"matrix", "fence"} and {a.fences, g.fences} == {"", "()"}:
         return _same_in_order(_entries(a), _entries(g), verifier)
     return False
+
+
+def _says_one(a: Group) -> bool:
+    """Whether a group is of one answer, or of one in several notations: "3/8 or 0.375"."""
+    if _is_single(a):
+        return True
+    values = [item for item in a.items if isinstance(item, Quantity)]
+    return a.kind == "list" and len(values) == len(a.items) and all(same_quantity(x, values[0]) for x in values[1:])
 
 
 def _is_single(group: Group) -> bool:

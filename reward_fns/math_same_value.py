@@ -10,7 +10,7 @@ from fractions import Fraction
 from reward_fns.math_expression import Node, Unreadable
 from reward_fns.math_forms import Equation
 from reward_fns.math_quantity import Quantity
-from reward_fns.math_units import measures_differ
+from reward_fns.math_units import RADIAN, measures_differ
 from reward_fns.math_value import evaluate, rounds_to, same_function, variables
 from reward_fns.math_work import IRRATIONAL, work_left, worked_out
 
@@ -129,14 +129,16 @@ def _same_meaning(a: Quantity, g: Quantity, minding_work: bool) -> Settled:
     scaled: Node = ("call", "deg", marked.node)
     if marked.special == "%":
         scaled = ("/", marked.node, ("num", Fraction(100)))
-    nodes = [(node, plain.node) for node in (marked.node, scaled)]
+    meanings = (scaled,) if plain.unit == RADIAN else (marked.node, scaled)
+    nodes = [(node, plain.node) for node in meanings]
     return any_of(_same_nodes(*(pair if a.special else pair[::-1]), minding_work=minding_work) for pair in nodes)
 
 
 def _sign_and_unit(a: Quantity, g: Quantity) -> bool:
     """Whether one has a sign for degrees or per cent, and the other a unit of something else."""
     units = [unit for unit in (a.unit, g.unit) if unit and not unit.startswith("deg")]
-    return bool((a.special or g.special) and units)
+    angles = units == [RADIAN] and "deg" in (a.special, g.special)
+    return bool((a.special or g.special) and units) and not angles
 
 
 def _rounds(a: Quantity, g: Quantity) -> Settled:

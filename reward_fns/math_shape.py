@@ -8,19 +8,23 @@ from fractions import Fraction
 
 from reward_fns.math_claim import read_equation
 from reward_fns.math_expression import Node
-from reward_fns.math_forms import MAX_ITEMS, Group, Shape, Text, split, tops
+from reward_fns.math_forms import MAX_ITEMS, Equation, Group, Shape, Text, split, tops
+from reward_fns.math_named import named_values
 from reward_fns.math_quantity import Quantity, read_quantity
-from reward_fns.math_sets import read_set
-from reward_fns.math_text import balanced, canonical
+from reward_fns.math_sets import intersection, is_in_reals, read_set
+from reward_fns.math_text import NAME, balanced, canonical
 
 _OPENING = {"(": "(", "[": "[", r"\langle": "("}
 _CLOSING = {")": ")", "]": "]", r"\rangle": ")"}
-_SEPARATOR = re.compile(r",\s*(?:and|or)\s|,|;|(?<![A-Za-z])(?:and|or)(?![A-Za-z])")
+_SEPARATOR = re.compile(r",\s*(?:and|or)\s|[,;&]|(?<![A-Za-z])(?:and|or)(?![A-Za-z])")
+_STRONG_SEPARATOR = re.compile(r";|,?\s*(?<![A-Za-z])or(?![A-Za-z])")
+_AND = re.compile(r"(?<![A-Za-z])and(?![A-Za-z])")
 _COMMA = re.compile("[,;]")
+_EQUALS = re.compile("=")
 _CUP = re.compile(r"\\cup(?![A-Za-z])")
 _COLON = re.compile(":")
 _MATRIX = re.compile(
-    r"(?P<factor>[^&]*?)\\begin\s*\{(?P<kind>[pbB]?matrix|array)\}(?:\s*\{[lcr|]*\})?(?P<rows>.*)\\end\s*\{(?P=kind)\}",
+    r"(?P<factor>[^&]*?)\\begin\s*\{(?P<kind>(?:[pbB]|small)?matrix|array)\}(?:\s*\{[lcr|]*\})?(?P<rows>.*)\\end\s*\{(?P=kind)\}",
     re.DOTALL,
 )
 _SYSTEM = re.compile(
@@ -29,9 +33,15 @@ _SYSTEM = re.compile(
 _ROW = re.compile(r"\\\\(?:\[[^\]]*\])?")
 _TIME = re.compile(r"\d{1,2}:\d\d(?::\d\d)?\s*(?:[ap]\.?m\.?)?", re.IGNORECASE)
 _IN_A_BASE = re.compile(
-    r"\(?\s*(?:\\text\s*\{)?\s*(?P<digits>\d[\dA-Z]*(?:\.[\dA-Z]+)?)\s*\}?\s*\)?\s*"
-    r"(?:_\s*\{?\s*\(?|\(?(?:\\text\s*\{)?\s*(?:in\s+)?base[\s}]*)\s*(?:\\text\s*\{)?\s*(?:base\s+)?"
+    r"\(?\s*(?:\\(?:text|overline)\s*\{)?\s*(?P<digits>\d[\dA-Z]*(?:\.[\dA-Z]+)?)\s*\}?\s*\)?\s*"
+    r"(?:_\s*\{?\s*\(?|\(?(?:\\text\s*\{)?\s*\(?\s*(?:in\s+)?base[\s}]*)\s*(?:\\text\s*\{)?\s*(?:base[\s}]+)?"
     r"(?P<base>\d{1,2}|[a-z]{3,7})\s*\}?\s*\)?\s*\}?\s*\)?"
+)
+_LABEL = re.compile(r"\(\s*[A-J]\s*\)|\\text\s*\{\s*[A-J]\b")
+_LABELLED = re.compile(
+    r"\s*(?:\\text\s*\{\s*\(?([A-J])[).:]*\s*\}|\(([A-J])\)|([A-J])[.:)](?=\s))"
+    r"[\s:]*(?=[-\d\\({$])(?=.*[\d\\])(.+)",
+    re.DOTALL,
 )
 _BASES = dict(
     zip(
@@ -58,8 +68,16 @@ _BASES = dict(
 )
 
 
+def labelled(text: str) -> tuple[str, str] | None:
+    """The letter and the rest of a choice given with its letter: (C) 47."""
+    found = _LABELLED.fullmatch(text)
+    return (found[1] or found[2] or found[3], found[4]) if found and not _LABEL.search(found[4]) else None
+
+
 def readings(text: str) -> list[Shape]:
     """The shapes that a cleaned text may have, likeliest first: "70,110" is a number, but may also be a list."""
+    if choice := labelled(text):
+        return [shape(choice[1]), Text(choice[0], words=True)]
     found = [shape(text)]
     if "," in text or " " in text:
         grouped = re.fullmatch(
@@ -96,7 +114,7 @@ def shape(text: str) -> Shape:
             return found
     plain = re.sub(r"\\text\s*\{[^{}]*\}", "", text)
     # Digits with blanks or dots between them (2 3, 1.2.3) are no formula either.
-    formula = re.search(r"[\d\\^_=<>+*/|]", plain) and not re.fullmatch(r"[\d. ]+", plain)
+    formula = re.search(r"[\d\\^_=<>+*/|]|(?<![A-Za-z])[A-Za-z]'", plain) and not re.fullmatch(r"[\d. ]+", plain)
     return Text(text, words=balanced(text) and not formula)
 
 
@@ -108,16 +126,20 @@ def _in_a_base(text: str) -> Text | None:
     return Text(f"{found['digits']}_{base}", words=True) if found and base and base != 10 else None
 
 
-def key_of(text: str) -> str:
-    """What of a text counts when words are compared."""
-    return re.sub(r"(?<!\d)\.|\.(?!\d)|['\"]", "", canonical(text)).lower()
+def key_of(text: str, words: bool = True) -> str:
+    """What of a text counts when it is compared as it stands; of words neither case nor quotes do."""
+    bare = canonical(text)
+    return re.sub(r"(?<![\d.])\.(?!\.)|(?<!\.)\.(?![\d.])|['\"]", "", bare).lower() if words else bare
 
 
 def _items(parts: list[str]) -> tuple[Shape, ...]:
     items: list[Shape] = []
     for part in parts:
         item = shape(part)
-        items.extend(item.items if isinstance(item, Group) and item.kind == "list" else [item])
+        if named := named_values(item):
+            items.append(Group("fence", tuple(named.values()), part, "()"))  # (x, y) = (1, 2), a point of several
+        else:
+            items.extend(item.items if isinstance(item, Group) and item.kind == "list" else [item])
     return tuple(items)
 
 
@@ -125,12 +147,37 @@ def _list(text: str) -> Shape | None:
     if not _SEPARATOR.search(text):
         return None
     parts = [part for part in split(text, _SEPARATOR) if part.strip()]
+    known = [part for part in parts if not is_in_reals(part)] or parts
     if not 1 < len(parts) <= MAX_ITEMS:
         return None
-    items = _items(parts)
+    if len(known) == 1:
+        return shape(known[0])  # x > 2, x \in \mathbb{R}
+    items = _items(known)
+    if alternatives := _alternatives(text, items):
+        return alternatives
+    if len(split(text, _AND)) == 2 == len(items) and len({_letters(part) for part in known}) == 1:
+        both = intersection(items, text)
+        if both is not None:
+            return both
     if any(isinstance(item, Text) and len(item.text.split()) > 3 for item in items):
         return None  # a sentence with commas
     return Group("list", items, text)
+
+
+def _letters(text: str) -> frozenset[str]:
+    return frozenset(re.findall("[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", text)))
+
+
+def _alternatives(text: str, items: tuple[Shape, ...]) -> Shape | None:
+    """x = 1, y = 2 or x = 3, y = 4: a list of points; x = 1 or y = 2 gives none."""
+    names = [item.name for item in items if isinstance(item, Equation) and item.name]
+    parts = [part for part in split(text, _STRONG_SEPARATOR) if part.strip()]
+    if len(names) < len(items) or len(set(names)) < 2 or len(parts) < 2:
+        return None
+    if len(parts) == len(items):
+        return None if ";" in text else Text(text, words=True)
+    points = _items(parts)
+    return Group("list", points, text) if len(points) == len(parts) else None
 
 
 def _braced(text: str) -> Shape | None:
@@ -144,15 +191,24 @@ def _braced(text: str) -> Shape | None:
     if len(parts) > MAX_ITEMS:
         return None
     if (first, last) == (r"\{", r"\}") or ((first, last) == ("{", "}") and len(parts) > 1):
-        return None if re.search(r"\\mid|[|:]", inner) else Group("set", _items(parts), text)
-    if (first, last) == ("(", ")") and len(parts) == 1:
-        if not re.search(r",|\\begin|\\\{", inner) or inner.startswith("(("):
+        by_name = len(parts) > 1 and all(re.match(rf"{NAME}:", part) for part in parts)
+        if re.search(r"\\mid|[|:]", inner) and not by_name:
+            return None
+        items = _items(parts)
+        listed = Group("list", items, text)
+        return listed if named_values(listed) else Group("set", items, text)
+    if len(parts) == 1 and first + last in ("()", "[]"):
+        if not re.search(r",|\\begin|\\\{", inner) or inner.startswith(first * 2):
             return None  # brackets of an expression, or a hundred of them
-        found = _matrix(inner.strip()) or _braced(inner.strip())
+        found = _matrix(inner.strip()) or (_braced(inner.strip()) if first == "(" else None)
         return found if isinstance(found, Group) else None
     if first not in _OPENING or last not in _CLOSING or len(parts) < 2:
         return None
-    return Group("fence", tuple(shape(part) for part in parts), text, _OPENING[first] + _CLOSING[last])
+    items = tuple(shape(part) for part in parts)
+    if first + last == "[]" and all(isinstance(item, Group) and item.fences == "[]" for item in items):
+        rows = tuple(Group("fence", item.items, "", "||") for item in items if isinstance(item, Group))
+        return Group("matrix", rows, text) if len({len(row.items) for row in rows}) == 1 else None
+    return Group("fence", items, text, _OPENING[first] + _CLOSING[last])
 
 
 def _matrix(text: str) -> Shape | None:
@@ -191,7 +247,7 @@ def _system(text: str) -> Shape | None:
 
 
 def _union(text: str) -> Shape | None:
-    if r"\cup" not in text:
+    if r"\cup" not in text or len(split(text, _EQUALS)) > 1:
         return None
     parts = split(text, _CUP)
     return Group("union", tuple(shape(part) for part in parts), text) if 1 < len(parts) <= MAX_ITEMS else None
@@ -216,6 +272,8 @@ def _ratio(text: str) -> Shape | None:
     if ":" not in text:
         return None
     parts = split(text, _COLON)
+    if len(parts) == 2 and re.fullmatch(NAME, parts[0]) and re.search(r"\d", parts[1]):
+        return _equation("=".join(parts))  # x: 3
     items = [read_quantity(part.strip()) for part in parts] if 1 < len(parts) <= 4 else []
     known = tuple(item for item in items if item is not None)
     return Group("ratio", known, text) if known and len(known) == len(parts) else None

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 
 _COMMAND = re.compile(
-    r"\\(?:(?P<looks>boldsymbol|bm|pmb|underline|uline|underbar|ensuremath|mathord|boxed|fbox|framebox)"
+    r"\\(?:(?P<looks>boldsymbol|bm|pmb|underline|uline|uuline|underbar|hl|ensuremath|mathord|boxed|fbox|framebox)"
     r"|(?P<letters>mathbf|mathit|mathsf|mathtt|mathnormal|mathrm|operatorname\*?|mathop)"
     r"|(?P<words>text(?:bf|it|rm|sf|tt|normal|up)?|emph|mbox|hbox)"
     r"|(?P<colours>textcolor|colorbox|fcolorbox)(?:\s*\[[^\]]*\])?)(?![A-Za-z])\s*(?=\{)"
@@ -17,10 +17,13 @@ _DROPPED = re.compile(
     r"|\\(?:tag\*?|label|[hv]?phantom|[hv]space\*?)\s*\{[^{}]*\}"
     r"|\\(?:tiny|scriptsize|footnotesize|small|normalsize|large|Large|LARGE|huge|Huge|bf|it|rm|sf|tt|bfseries|itshape"
     r"|mdseries|upshape|boldmath|displaystyle|textstyle|scriptstyle|limits|nolimits|q?quad)(?![A-Za-z])"
+    # Without braces they hold for one sign.
+    r"|\\(?:boldsymbol|bm|pmb|math(?:bf|it|sf|tt|normal|rm))(?![A-Za-z])(?!\s*\{)"
 )
 # 2**3 is a power: marks of bold type have no sign of a formula outside.
 _MARKDOWN = re.compile(
-    r"(?<![\w)}*])(\*{2,3})(?=[^\s*])([^*]+)(?<=\S)\1(?![\w({*])|<(b|strong|em|i|u)>(.*?)</\3>", re.DOTALL
+    r"(?<![\w)}*])(\*{2,3})(?=[^\s*])([^*]+)(?<=\S)\1(?![\w({*])|<(b|strong|em|i|u|p|span|div|math|code)>(.*?)</\3>",
+    re.DOTALL,
 )
 _MOST_COMMANDS = 60
 

@@ -10,6 +10,7 @@ import re
 from fractions import Fraction
 
 from math_verify import LatexExtractionConfig, parse, verify
+from sympy import MatrixBase, Pow  # type: ignore[import-untyped]
 
 from reward_fns.math_equal import equivalent
 
@@ -35,7 +36,10 @@ def _parsed(text: str) -> list[object]:
     parsed: list[object] = parse(
         f"${exact}$", [LatexExtractionConfig()], fallback_mode="no_fallback", parsing_timeout=None
     )
-    return parsed
+    # sympy leaves a power of a matrix as it stands.
+    return [
+        item.base**item.exp if isinstance(item, Pow) and isinstance(item.base, MatrixBase) else item for item in parsed
+    ]
 
 
 __all__ = ["equivalent", "same"]

@@ -17,6 +17,7 @@ _MORE_SIGNS = (
     *(r"\equiv ", r"\cap ", r"\setminus ", "|"),
     *(r"\lfloor ", r"\rfloor ", r"\lceil ", r"\rceil "),
 )
+_FRACTIONS = "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒"
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _UNICODE = str.maketrans(
     {
@@ -27,17 +28,25 @@ _UNICODE = str.maketrans(
         **dict.fromkeys("“”„", '"'),
         **dict.fromkeys("‘’′", "'"),
         **dict.fromkeys("\u00a0\u2009\u202f\u3000", " "),
-        **{sign: rf"\frac{{{a}}}{{{b}}}" for sign, a, b in ("½12", "⅓13", "⅔23", "¼14", "¾34")},
+        **{sign: r"\frac{" + unicodedata.normalize("NFKC", sign).replace("⁄", "}{") + "}" for sign in _FRACTIONS},
         **dict(zip("≤≥≠≈⟨⟩", (r"\le ", r"\ge ", r"\ne ", r"\approx ", r"\langle ", r"\rangle "), strict=True)),
         **dict(zip("√π∞∪∈±°", (r"\sqrt ", r"\pi ", r"\infty ", r"\cup ", r"\in ", r"\pm ", r"\deg "), strict=True)),
+        **dict.fromkeys("º˚", r"\deg "),
+        "℃": r"\deg C",
+        "℉": r"\deg F",
+        "¢": " cents",
+        "…": r"\ldots ",
         **dict(zip("≡∩∖∣⌊⌋⌈⌉", _MORE_SIGNS, strict=True)),
         **dict(zip("θαβ", (r"\theta ", r"\alpha ", r"\beta "), strict=True)),
         **dict.fromkeys("£€¥₹", ""),
-        "∅": r"\emptyset ",
+        **dict.fromkeys("∅Ø", r"\emptyset "),
         "，": ", ",
         "ℝ": r"\mathbb{R}",
     }
 )
+_ABOUT = r"(?:approximately|approx\.?|about|around|roughly)"
+_SO = r"\\(?:approx|sim|cong|Rightarrow|Longrightarrow|implies|therefore)(?![A-Za-z])"
+NAME = r"\s*(?:[A-Za-z]|\\[A-Za-z]+)(?:_(?:\w|\{\w+\}))?\s*"
 _FUNCTIONS = "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|ln|log|exp|sqrt|lcm|gcd|max|min"
 
 # (sign that the text must hold, pattern, replacement): most answers hold few of the signs.
@@ -47,21 +56,30 @@ _RULES: list[tuple[str, re.Pattern[str], str]] = [
         # A comma that LaTeX sets without space joins digits; a bare one may separate two numbers.
         ("", r"(?<=\d)\s*(?:\{,\}|,\s*\\!|\\,|\\!)\s*(?=\d{3}(?!\d))", ""),
         ("\\", r"\\!", ""),
+        ("'", r"(?<=\d)'(?=\d{3}(?!\d))", ""),
+        ("US", r"^\s*US\\?\$\s*(?=\d)", r"\\$"),
         ("$", r"\\\$", r" \\usd "),
         ("$", r"\$", ""),
+        ("\\usd", r"^\s*(-?[\d.,{}]+)\s*\\usd\s*$", r" \\usd \1"),
+        ("USD", r"^\s*USD\s*(?=[\d.])", r" \\usd "),
         ("\\", r"(?<!\\)\\[()\[\]]", " "),
         ("\\", r"\\(?:left|right|middle|[bB]igg?[lrm]?)(?![A-Za-z])\.?", ""),
-        ("", r"(?<!\\)\\[,;:> ]|~", " "),
-        ("frac", r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
+        ("", r"(?<!\\)\\[,;:> ]|(?<!~)~(?!~)", " "),
+        ("frac", r"\\(?:[dtcs]|nice)frac(?![A-Za-z])", r"\\frac"),
+        ("\\over", r"\{\s*([^{}]+?)\s*\\over(?![A-Za-z])\s*([^{}]+?)\s*\}", r"\\frac{\1}{\2}"),
+        ("\\over", r"^\s*(-?\w+)\s*\\over(?![A-Za-z])\s*(\w+)\s*$", r"\\frac{\1}{\2}"),
+        ("out of", r"(?<=\d)\s+out of\s+(?=\d)", "/"),
         ("binom", r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
         ("\\text", rf"\\text\s*\{{\s*({_FUNCTIONS})\s*\}}", r" \\\1 "),
         ("\\text", r"\\text\s*\{\s*,?\s*(and|or)\s*\}", r" \1 "),
         ("", r"\\text\s*\{\s*(?:percent|per cent|%)\s*\}|\\%|(?<=[\d}) ])\s*per ?cent\b", "%"),
         ("\\", r"\^\s*\{?\s*\\(?:circ|deg|degree)(?![A-Za-z])\s*\}?|\\degree(?![A-Za-z])", r" \\deg "),
-        ("degree", r"(?<=[\d}) ])\s*(?:degrees?\b|\\text\s*\{\s*degrees?\s*\})", r" \\deg "),
-        ("", r"<=|\\leq?(?:slant)?(?![A-Za-z])", r" \\le "),
-        ("", r">=|\\geq?(?:slant)?(?![A-Za-z])", r" \\ge "),
-        ("", r"!=|\\neq?(?![A-Za-z])", r" \\ne "),
+        ("degree", r"(?<=[\d}) ])\s*\\text\s*\{\s*degrees?(?![a-z])\s*([A-Za-z]*)\s*\}", r" \\deg \1"),
+        ("deg", r"(?<=[\d}) ])\s*deg(?:rees?)?(?![A-Za-z])", r" \\deg "),
+        ("", r"<=|\\leq{0,2}(?:slant)?(?![A-Za-z])", r" \\le "),
+        ("", r">=|\\geq{0,2}(?:slant)?(?![A-Za-z])", r" \\ge "),
+        # 4!=24 shows work.
+        ("", r"(?<![\d)}])!=|\\not\s*=|\\neq?(?![A-Za-z])", r" \\ne "),
         ("\\lt", r"\\lt(?![A-Za-z])", " < "),
         ("\\gt", r"\\gt(?![A-Za-z])", " > "),
         ("", r"\*\*|\^\^", "^"),
@@ -69,11 +87,19 @@ _RULES: list[tuple[str, re.Pattern[str], str]] = [
         ("\\varnothing", r"\\varnothing(?![A-Za-z])", r"\\emptyset"),
         ("\\", r"\\(?:cdot|times|ast)(?![A-Za-z])", " * "),
         ("\\div", r"\\div(?![A-Za-z])", " / "),
-        ("brace", r"\\lbrace(?![A-Za-z])", r"\\{"),
-        ("brace", r"\\rbrace(?![A-Za-z])", r"\\}"),
+        ("brac", r"\\lbrace(?![A-Za-z])", r"\\{"),
+        ("brac", r"\\rbrace(?![A-Za-z])", r"\\}"),
+        ("brac", r"\\lbrack(?![A-Za-z])", "["),
+        ("brac", r"\\rbrack(?![A-Za-z])", "]"),
+        ("\\big", r"\\big(cup|cap)(?![A-Za-z])", r"\\\1"),
+        ("setminus", r"\\smallsetminus(?![A-Za-z])", r"\\setminus"),
+        ("\\", r"\\(?:land|wedge)(?![A-Za-z])", " and "),
+        ("\\", r"\\(?:lor|vee)(?![A-Za-z])", " or "),
         ("vert", r"\\[lr]?vert(?![A-Za-z])", " | "),
-        ("\\", r"\\(?:simeq|thickapprox)(?![A-Za-z])", r" \\approx "),
-        ("", r"^\s*(?:=|\\(?:approx|sim)(?![A-Za-z])|(?:approximately|about)\s(?=[^A-Za-z]*\d))\s*", ""),
+        ("\\", r"\\(?:simeq|thickapprox|approxeq|doteq)(?![A-Za-z])", r" \\approx "),
+        ("a", rf"\\text\s*\{{\s*\(?\s*{_ABOUT}\s*([\d.,]*\d)\s*\)?\s*\}}", r" \\approx \1 "),
+        ("\\approx", r"\(\s*(\\approx[^()]*)\)\s*$", r" \1"),
+        ("", rf"^\s*(?:[=:]|{_SO}|(?:{_ABOUT}\s|\\text\s*\{{\s*{_ABOUT}\s*\}})(?=[^A-Za-z]*\d))\s*", ""),
         # Remainders in one writing: 17 \mod 5 for \bmod, \pmod{5}, (mod 5) and 17 % 5.
         ("mod", r"\(\s*(?:\\text\s*\{\s*mod\s*\}|\\?b?mod)(?![A-Za-z])([^()]*)\)", r" \\mod \1 "),
         (
@@ -91,14 +117,19 @@ _RULES: list[tuple[str, re.Pattern[str], str]] = [
         ("\\dot", r"(?<=[.\d])\\dot\s*\{?(\d)\}?(\d*)\\dot\s*\{?(\d)\}?", r"\\overline{\1\2\3}"),
         ("\\", r"(?<=[.\d])\\(?:dot|bar)\s*(?:\{(\d+)\}|(\d))", r"\\overline{\1\2}"),
         ("(", r"(?<![\d.])(\d+\.)\((\d+)\)", r"\1\\overline{\2}"),
+        ("textsuperscript", r"\\textsuperscript\s*(?=\{)", "^"),
+        ("\\forall", r"^\s*\\forall(?![A-Za-z])", ""),
+        ("mapsto", r"^\s*(?:[A-Za-z]\s*:\s*)?([A-Za-z])\s*\\mapsto(?![A-Za-z])", r"f(\1)="),
         ("}", r"\\\{\s*\\\}|^\s*\{\s*\}\s*$", r" \\emptyset "),
         ("", r"(?<![A-Za-z\\])(?:infinity|inf|oo)(?![A-Za-z])|\\text\s*\{infinity\}", r" \\infty "),
         ("U", r"(?<=[)\]])\s*U\s*(?=[(\[])", r" \\cup "),
+        # A line for each of several equations.
+        ("\n", rf"(?<=[\w)}}\]])\s*\n\s*(?={NAME}=)", ", "),
         ("", r"[ \t\r\n]+", " "),
     )
 ]
 _REALS = re.compile(
-    r"(^[\s$({]*|\\in\s*)(?:\\(?:mathbf|mathrm|bf|Bbb)\s*\{?\s*R(?![A-Za-z_])\s*\}?|\\(?:R|reals|Reals)(?![A-Za-z]))"
+    r"(^[\s$({]*|\\in\s*)(?:\\(?:mathbf|textbf|mathrm|bf|Bbb)\s*\{?\s*R(?![A-Za-z_])\s*\}?|\\(?:R|reals|Reals)(?![A-Za-z]))"
 )
 # What would make a computer algebra system compute numbers of millions of digits.
 _MAX_SYMBOLIC_CHARS = 400
@@ -107,12 +138,31 @@ _BOMB = re.compile(
     r"\^\s*\{?\s*[\d(]+\s*\}?\s*\^|\^\s*\{[^{}]*\^|\d{40,}|\^\s*[{(]?\s*-?\d{5,}|\^\s*\{?\s*\d+\s*!"
     r"|(?:\d{5,}|[)!}])\s*!|\\binom\s*\{\d{6,}|\d\s*[eE]\s*\d{4,}"
 )
+# 0.4545..., a period written twice at least.
+_ENDLESS = re.compile(
+    r"(?<![\d.])(\d{0,20}\.\d{0,12}?)(\d{1,9}?)\2{1,20}\s*(?:\.{3}|\\(?:ldots|dots|cdots)(?![A-Za-z]))"
+)
 _WRAPPED = re.compile(r"(\*{1,3}|_{1,2}|`{1,3})((?:(?!\1).)+)\1", re.DOTALL)
+# A word of an announcement; those that deny it announce nothing.
+_WORD = (
+    r"(?!(?:not|no|never|none|neither|nor|wrong|incorrect|false|cannot|except|unless|without|isn't|if|or)\b)"
+    r"[a-z][a-z'-]*"
+)
 _CLAIM = re.compile(
-    r"(?:(?:so|thus|hence|therefore|and|then)\b,?\s+)*"
-    r"(?:(?:the|our|my|final|correct)\s+)*(?:[a-z][a-z'-]*\s+){0,6}?"
-    r"(?:(?:is|are|equals)(?:\s+equal\s+to)?\s*:?\s+|(?:answer|result|solution)s?\s*[:=]\s*)"
-    r"|(?:(?:so|thus|hence|therefore|then)\b,?\s+)+|(?:option|choice)\s+(?=\(?[A-Za-z]\b)",
+    r"(?:#{1,6}\s+)?(?:"
+    r"(?:(?:so|thus|hence|therefore|and|then)\b,?\s+)*(?:(?:the|our|my|final|correct)\s+)*"
+    rf"(?:{_WORD}\s+){{0,6}}?"
+    rf"(?:(?:is|are|equals|it's)(?:\s+equal\s+to)?\s*:?\s+|(?=[a-z]{{3}}){_WORD}\s*:\s*"
+    r"|(?:answer|result|solution)s?\s*=\s*|answer\s+(?=[^a-z\s]))"
+    r"|(?:(?:so|thus|hence|therefore|then)\b,?\s+)+|(?:option|choice)\s+(?=\(?[A-Za-z]\b)"
+    r"|(?:for\s+)?(?:all|any|every)\s+(?:real\s+)?(?=[a-z]\s*(?:[<>]|\\(?:[lg]e|ne|in)(?![A-Za-z])))"
+    r"|the\s+(?=\d+(?:st|nd|rd|th)\b)|(?:the\s+)?(?:ordered\s+)?(?:points?|pairs?|triples?|vectors?)\s+(?=\()"
+    r"|either\s+|)",
+    re.IGNORECASE,
+)
+_AFTERWARDS = re.compile(
+    r"\s+is\s+(?:the|our|my)\s+(?:final\s+|correct\s+)?(?:answer|result|solution)$"
+    r"|(?<=[\w)}\]])\s*(?:\\(?:checkmark|blacksquare|square|Box|qed)(?![A-Za-z])|[✓✔✅]\ufe0f?)$",
     re.IGNORECASE,
 )
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
@@ -123,16 +173,23 @@ def clean(text: str) -> str | None:
     return None if len(text) > MAX_CHARS else _clean(text)
 
 
+def _raised(text: str) -> str:
+    return f"^{text}" if len(text) == 1 else f"^{{{text}}}"
+
+
 @lru_cache(maxsize=4096)
 def _clean(text: str) -> str | None:
     if not text.isprintable() and any(_invisible(sign) for sign in text):
         return None
     if not text.isascii():
+        text = re.sub(r"^\s*[•▪◦‣✓✔✅]\ufe0f?\s*", "", text)
         text = re.sub("[₀-₉]+", lambda m: "_{" + m[0].translate(_SUBSCRIPTS) + "}", text)
-        text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻ⁿ]+", lambda m: "^{" + m[0].translate(_SUPERSCRIPTS) + "}", text)
+        text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻ⁿ]+", lambda m: _raised(m[0].translate(_SUPERSCRIPTS)), text)
         text = re.sub(r"√\s*([A-Za-z\d]+|\([^()]*\))", r"\\sqrt{\1}", text).translate(_UNICODE)
     if "R" in text or "eals" in text:
         text = _REALS.sub(r"\1\\mathbb{R}", text)
+    if "." in text:
+        text = _ENDLESS.sub(r"\1\\overline{\2}", text)
     text = unstyled(_unwrap(text))
     for sign, pattern, replacement in _RULES:
         if sign in text:
@@ -144,10 +201,11 @@ def _clean(text: str) -> str | None:
 
 def without_claim(text: str) -> str:
     """The cleaned text without words that only announce an answer: "The sum is 12" -> "12"."""
-    if (words := re.match(r"\\text\s*\{([^{}]*)\}(?=.)", text)) and _CLAIM.fullmatch(words[1].strip() + " "):
-        return _unwrap(text[words.end() :])
-    claim = _CLAIM.match(text)
-    return _unwrap(text[claim.end() :]) if claim else text
+    text = _AFTERWARDS.sub("", text)
+    words = _TEXT.match(text) if text.startswith("\\text") else None
+    plain = f"{words[1]} {text[words.end() :]}" if words else text
+    claim = _CLAIM.match(plain)
+    return _unwrap(plain[claim.end() :]) if claim and claim.end() else _unwrap(text)
 
 
 def canonical(text: str) -> str:
@@ -177,8 +235,13 @@ def _unwrap(text: str) -> str:
             return text
 
 
+_BUILDS = re.compile(rf"{NAME}(?:\\in[^|:<>]*)?(?:\||:|\\mid(?![A-Za-z]))")
+
+
 def _is_wrapped(inner: str) -> bool:
     """Whether braces round this are redundant: they close each other, and hold no set such as {1, 2}."""
+    if _BUILDS.match(inner):
+        return False
     depth = 0
     for sign in inner:
         depth += (sign in "([{") - (sign in ")]}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import re
 
+RADIAN = "radian"
+
 _NAMES = {
     **dict.fromkeys(("centimeter", "centimetre"), "cm"),
     **dict.fromkeys(("meter", "metre"), "m"),
@@ -24,6 +26,8 @@ _NAMES = {
     "sq": "square",
     "cu": "cubic",
     "unit": "",
+    "rad": RADIAN,
+    "mps": "m/s",
     "mph": "mi/h",
     "kph": "km/h",
     "kmh": "km/h",
@@ -33,9 +37,14 @@ _NAMES = {
 _MEASURES = frozenset((
     "cm", "m", "km", "mm", "in", "ft", "mi", "yard", "yd", "min", "h", "s", "day", "week", "year", "g", "kg", "mg",
     "lb", "oz", "l", "ml", "dollar", "cent", "degc", "degf", "n", "j", "w", "v", "pa", "hz", "mol",
+    RADIAN, "kn", "kj", "kw", "kpa", "khz", "mhz", "ghz",
 ))
 # fmt: on
-_SHORT = (_MEASURES | _NAMES.keys() | {"rpm", "Hz", "J", "N", "W", "V", "L", "K", "mL", "Pa"}) - {
+_SHORT = (
+    _MEASURES
+    | _NAMES.keys()
+    | {"rpm", "Hz", "J", "N", "W", "V", "L", "K", "mL", "Pa", "kN", "kJ", "kW", "kPa", "kHz", "MHz", "GHz"}
+) - {
     "n",
     "j",
     "w",
@@ -58,7 +67,7 @@ def unit_words(tail: str) -> list[str]:
 
 def is_short(words: list[str]) -> bool:
     """Whether all words are signs of units that everybody knows, so that "5 m" may be five metres."""
-    names = [_POWER.sub("", word).rstrip(".") for word in words if word != "/"]
+    names = [_POWER.sub("", word).rstrip(".") for word in words if word not in ("/", "per")]
     return bool(names) and all(name in _SHORT or name.removesuffix("s") in _SHORT for name in names)
 
 

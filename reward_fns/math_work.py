@@ -10,12 +10,12 @@ from fractions import Fraction
 
 from reward_fns.math_expression import Node, Unreadable
 from reward_fns.math_operators import (
+    COMPLEX,
     HYPERBOLIC,
     KIND_OF,
     LOGARITHM,
     PIECE,
     POWER_OF_E,
-    POWER_OF_I,
     ROOT,
     TRIGONOMETRY,
 )
@@ -27,7 +27,7 @@ _NONE: Kinds = frozenset()
 # What an exact value keeps that is no fraction: sqrt(2), e^2.
 IRRATIONAL: Kinds = frozenset((ROOT, POWER_OF_E))
 # Not work, but it shows how a gold writes powers: x^{a/b} is as good as a root.
-_LETTERS_ABOVE = "power with letters"
+_LETTERS_ABOVE = "quotient with letters as a power"
 
 
 def work_left(node: Node) -> Kinds:
@@ -35,6 +35,10 @@ def work_left(node: Node) -> Kinds:
     own = KIND_OF.get(node[1] if node[0] == "call" else node[0])
     if node[0] == "^":
         own = _kind_of_power(node[1], node[2])
+    elif node[0] in ("*", "/") and _is_complex_work(node):
+        own = COMPLEX
+    elif (node[0] == "root" or node[:2] == ("call", "sqrt")) and (_fraction(node[2]) or 0) < 0:
+        own = COMPLEX  # sqrt(-12) wants the form bi
     parts = [work_left(part) for part in node[1:] if isinstance(part, tuple)]
     if own is None and not any(parts):
         return _NONE
@@ -45,10 +49,21 @@ def _kind_of_power(base: Node, exponent: Node) -> str | None:
     if base == ("const", "e"):
         return POWER_OF_E
     if variables(exponent):
-        return _LETTERS_ABOVE
+        return _LETTERS_ABOVE if _has_quotient(exponent) else None
     if not is_whole(exponent):
         return ROOT
-    return POWER_OF_I if _is_complex(base) else None
+    return COMPLEX if _is_complex(base) else None
+
+
+def _has_quotient(node: Node) -> bool:
+    return node[0] == "/" or any(_has_quotient(part) for part in node[1:] if isinstance(part, tuple))
+
+
+def _is_complex_work(node: Node) -> bool:
+    """(1+i)(2-i) and \\frac{5}{1+2i} want the form a + bi; 3i and \\frac{1+i}{2} have it."""
+    if not _is_complex(node[2]) or variables(node):
+        return False
+    return node[0] == "/" or _is_complex(node[1])
 
 
 def _is_complex(node: Node) -> bool:
