@@ -186,7 +186,7 @@ def _entries(path: Path) -> list[_Entry]:
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise ValueError(
                 f"{path}, row {number}: not in the row format ({type(error).__name__}: {error}); "
-                f"`.venv/bin/python -m data_prep validate {path}` shows what is wrong"
+                f"`python3 -m data_prep validate {path}` shows what is wrong"
             ) from None
         entries.append(_Entry(question, key, solution, same_key))
     return entries

@@ -21,6 +21,9 @@ from reward_fns.registry import (
     reward_for,
 )
 from reward_fns.verdict import SCORE_UNREADABLE
+from run import enter_environment_of_module
+
+enter_environment_of_module()
 
 logger = logging.getLogger(__name__)
 
