@@ -178,9 +178,7 @@ def write_examined(
     if complaints:
         raise CustomDataError("\n".join(complaints))
     if test is None:
-        chosen = drawn_for_test(examined.keys, seed, test_share, examined.source.path, "questions")
-        test_rows = [row for row, in_test in zip(examined.rows, chosen, strict=True) if in_test]
-        train_rows = [row for row, in_test in zip(examined.rows, chosen, strict=True) if not in_test]
+        train_rows, test_rows = split_rows(examined, seed, test_share)
     else:
         _refuse_common_questions(examined, test)
         train_rows, test_rows = examined.rows, test.rows
@@ -201,6 +199,13 @@ def write_examined(
         reward=examined.reward,
         kind=examined.layout.kind,
     )
+
+
+def split_rows(examined: Examined, seed: int, test_share: float) -> tuple[list[Row], list[Row]]:
+    """(training rows, test rows). CustomDataError when one of the two would be empty."""
+    chosen = drawn_for_test(examined.keys, seed, test_share, examined.source.path, "questions")
+    rows = list(zip(examined.rows, chosen, strict=True))
+    return [row for row, in_test in rows if not in_test], [row for row, in_test in rows if in_test]
 
 
 def _numbered(rows: Sequence[Row], split: str) -> list[dict[str, Any]]:

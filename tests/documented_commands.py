@@ -13,9 +13,7 @@ PAGES = [
     *sorted((ROOT / "results").glob("*/README.md")),
 ]
 
-_BEGINS = re.compile(
-    r"(?:\w+=\S+ )*(?:python3 run\.py|(?:python3?|\.venv/bin/python) -m [\w.]+|\./install\.sh)(?= |$)"
-)
+_BEGINS = re.compile(r"(?:\w+=\S+ )*(?:python3 run\.py|(?:python3?|\.venv/bin/python) -m [\w.]+|\./install\.sh)(?= |$)")
 _VARIABLE = re.compile(r'(\w+)="([^"]*)"')
 _BLOCK = re.compile(r"^```.*?\n(.*?)^```|((?:^    [^\n]*\n)+)", re.DOTALL | re.MULTILINE)
 

@@ -184,11 +184,7 @@ def write_examined(
         if part is not None and part.source.path.resolve() in {(folder / name).resolve() for name in FILES.values()}:
             raise CustomDataError(f"{part.source.path} would be overwritten; choose another folder")
     if test is None:
-        drawn = drawn_for_test(
-            [beginning(row["prompt"]) for row in examined.rows], seed, test_share, examined.source.path, "conversations"
-        )
-        train_rows = [row for row, in_test in zip(examined.rows, drawn, strict=True) if not in_test]
-        test_rows = [row for row, in_test in zip(examined.rows, drawn, strict=True) if in_test]
+        train_rows, test_rows = split_rows(examined, seed, test_share)
     else:
         _refuse_common_prompts(examined, test)
         train_rows, test_rows = examined.rows, test.rows
@@ -196,6 +192,14 @@ def write_examined(
         return write_split(folder, train_rows, test_rows)
     except (SchemaError, pa.ArrowException, OSError) as error:
         raise CustomDataError(f"{folder}: cannot be written ({error})") from None
+
+
+def split_rows(examined: Examined, seed: int, test_share: float) -> tuple[list[Row], list[Row]]:
+    """(training rows, test rows). CustomDataError when one of the two would be empty."""
+    starts = [beginning(row["prompt"]) for row in examined.rows]
+    drawn = drawn_for_test(starts, seed, test_share, examined.source.path, "conversations")
+    rows = list(zip(examined.rows, drawn, strict=True))
+    return [row for row, in_test in rows if not in_test], [row for row, in_test in rows if in_test]
 
 
 def _refuse_common_prompts(train: Examined, test: Examined) -> None:

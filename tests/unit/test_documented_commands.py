@@ -1,20 +1,12 @@
 """Every command that README and docs show works, from any folder: the cheap ones as they stand, trainings as --dry_run,
 of what takes long its flags."""
 
-import json
-import os
-import re
-import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from data_prep import countdown, others
 from tests.documented_commands import ROOT, Command, documented
-from tests.front_checks import EXAMPLES, forked, front_door
-from tests.run_folders import write_run
+from tests.front_checks import EXAMPLES, front_door
 
 COMMANDS = documented()
 RUNS = [each for each in COMMANDS if each.program == "run.py"]
