@@ -6,7 +6,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,15 @@ def read_hub(wanted: HubSet) -> Source:
     return source
 
 
+@cache
 def hub_columns(wanted: HubSet) -> Sequence[str]:
     """The names of its columns, without all of it being downloaded. CustomDataError if it cannot be had."""
     with _told(str(wanted)):
-        return list(next(iter(_load(wanted, streaming=True)), {}))
+        # A stream has no slices.
+        return list(next(iter(_load(replace(wanted, split=wanted.split.partition("[")[0]), streaming=True)), {}))
 
 
+@cache
 def split_names(name: str, part: str | None) -> list[str]:
     """Its splits. CustomDataError if it cannot be had."""
     from datasets import get_dataset_split_names

@@ -118,7 +118,7 @@ def compose(experiment: Experiment, prepared: Any) -> Composed:
     train: dict[str, list[Row]] = {}
     test: dict[str, list[Row]] = {}
     for where in names:
-        role = "both" if where in trained and not experiment.val_data else "train" if where in trained else "test"
+        role = "test" if where not in trained else "both" if where in tests else "train"
         train[where], test[where] = _rows(part_of(experiment, where), role, columns.get(where, {}), prepared)
     labels = {
         where: name for where, name in names.items() if where not in TASKS and (experiment.val_data or len(tests) > 1)
