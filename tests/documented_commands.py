@@ -60,7 +60,8 @@ def _lines(text: str) -> Iterator[str]:
 
 def _read(page: str, line: str) -> Command:
     # [--also X] may be left out; of a | b | c ... the first.
-    words = shlex.split(re.sub(r" \|.*", "", line.replace("[", "").replace("]", "")), comments=True)
+    line = re.sub(r" \[([^\]]*)\]", r" \1", re.sub(r" \|.*", "", line))
+    words = shlex.split(line, comments=True)
     while "=" in words[0]:
         words.pop(0)
     if words[0] == "./install.sh":
