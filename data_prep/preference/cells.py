@@ -62,7 +62,7 @@ def messages_in(column: str, value: Any) -> list[Message] | None:
             value = json.loads(value)
         except (ValueError, RecursionError):
             return None
-    if isinstance(value, dict):
+    if isinstance(value, dict) and {"role", "from"} & value.keys():
         value = [value]
     if not isinstance(value, list):
         return None

@@ -81,7 +81,8 @@ def test_a_run_can_be_started(command: Command, place: Path) -> None:
         words = ["--profile", "1x80gb", *words]
     done = front_door(*words, cwd=place)
     assert done.returncode == 0, done.stderr
-    assert not done.stderr
+    # What `datasets` counts while it reads is no complaint.
+    assert not [line for line in done.stderr.splitlines() if line and not line.startswith("Generating ")]
 
 
 def module(command: Command, words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
