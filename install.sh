@@ -26,7 +26,7 @@ The active virtualenv or conda environment is used; without one, .venv is made b
   --dry-run               print the steps and do nothing (or UFT_INSTALL_DRY_RUN=1)
   -h, --help              this text
 
-Full log: .install.log. More: docs/install.md. The check at the end runs alone with: .venv/bin/python -m recipes.doctor
+Full log: .install.log. More: docs/install.md. The check at the end runs alone with: python3 -m recipes.doctor
 TEXT
 }
 

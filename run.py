@@ -10,12 +10,18 @@ ROOT = Path(__file__).resolve().parent
 VENV_PYTHON = ROOT / ".venv/bin/python"
 
 
-def enter_environment(arguments: list[str]) -> None:
+def enter_environment() -> None:
     """Go on inside the .venv that install.sh made, so that nobody has to activate it; an active environment stays."""
     if "VIRTUAL_ENV" in os.environ or not VENV_PYTHON.exists():
         return
     if Path(sys.prefix).resolve() != VENV_PYTHON.parents[1].resolve():
-        os.execv(VENV_PYTHON, [str(VENV_PYTHON), *arguments])
+        os.execv(VENV_PYTHON, [str(VENV_PYTHON), *getattr(sys, "orig_argv", ["", *sys.argv])[1:]])
+
+
+def enter_environment_of_module() -> None:
+    """`enter_environment` of `python3 -m`: packages call it when they are imported to find the module that is run."""
+    if sys.argv[:1] == ["-m"]:
+        enter_environment()
 
 
 def parser(algo: str | None = None) -> argparse.ArgumentParser:
@@ -85,5 +91,5 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 if __name__ == "__main__":
-    enter_environment(sys.argv)
+    enter_environment()
     sys.exit(main(sys.argv[1:]))

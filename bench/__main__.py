@@ -20,7 +20,6 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from run import enter_environment
 
 PARTS = ("runs", "scaling", "memory")
 
@@ -117,5 +116,4 @@ def _device(device: str) -> str:
 
 
 if __name__ == "__main__":
-    enter_environment(["-m", "bench", *sys.argv[1:]])
     sys.exit(main(sys.argv[1:]))

@@ -20,7 +20,6 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from run import enter_environment
 
 ROOT = Path(__file__).resolve().parents[1]
 BASE = ROOT / "models/tiny-countdown"
@@ -150,5 +149,4 @@ def _measured(
 
 
 if __name__ == "__main__":
-    enter_environment(["-m", "bench.alignment", *sys.argv[1:]])
     sys.exit(main(sys.argv[1:]))

@@ -18,7 +18,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from run import enter_environment
 
 KEPT = ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_")
 
@@ -65,5 +64,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    enter_environment(["-m", "bench.cpu_hooks", *sys.argv[1:]])
     main()

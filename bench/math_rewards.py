@@ -18,7 +18,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from run import enter_environment
 
 THREADS = 16
 
@@ -142,5 +141,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    enter_environment(["-m", "bench.math_rewards", *sys.argv[1:]])
     sys.exit(main())

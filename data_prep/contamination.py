@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_prep.prompt_styles import read_completion
+from data_prep.schema import unpacked
 
 SAME_TEXT = "same question, letter for letter"
 SAME_WORDS = "same question but for spelling"
@@ -106,6 +107,7 @@ def question_key(row: Mapping[str, Any]) -> str:
 
 
 def _identity(truth: Any, question: str) -> tuple[str, str]:
+    truth = unpacked(truth)
     if isinstance(truth, Mapping):
         numbers, target = truth.get("numbers"), truth.get("target")
         if isinstance(numbers, list) and target is not None and all(type(number) is int for number in numbers):
@@ -186,7 +188,7 @@ def _entries(path: Path) -> list[_Entry]:
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise ValueError(
                 f"{path}, row {number}: not in the row format ({type(error).__name__}: {error}); "
-                f"`.venv/bin/python -m data_prep validate {path}` shows what is wrong"
+                f"`python3 -m data_prep validate {path}` shows what is wrong"
             ) from None
         entries.append(_Entry(question, key, solution, same_key))
     return entries

@@ -11,9 +11,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from data_prep.column_map import Columns, by_role, missing_columns
 from data_prep.contamination import question_key
 from data_prep.custom_layout import Layout, understand
-from data_prep.custom_read import read_file
+from data_prep.custom_read import Place, read
 from data_prep.custom_report import CustomDataError, Problem, listing, shorten, shown
 from data_prep.custom_rows import make_row
 from data_prep.custom_source import Source
@@ -59,17 +60,24 @@ class Examined:
         return listing(self.source.path, self.problems, self.source.counting)
 
 
-def examine(path: Path, reward: str | None) -> Examined:
-    """Reads and judges a file; never raises for what it holds. CustomDataError if `reward` itself is unusable."""
+def examine(path: Place, reward: str | None, columns: Columns | None = None) -> Examined:
+    """Reads and judges a file; never raises for what it holds. CustomDataError if `reward` itself is unusable.
+
+    columns: what the user calls which column.
+    """
     name, reward = _reward_name(reward)
-    source = read_file(path)
+    source = read(path)
+    columns = columns or {}
     problems = list(source.problems)
     rows: list[Row] = []
     numbers: list[int] = []
     layout = Layout("simple")
     if source.rows:
-        layout, more = understand(source.columns, name)
+        layout, more = understand(source.columns, name, columns)
+        more += missing_columns(source.columns, columns)
         problems += more
+        if "system" in by_role(source.columns, columns) and layout.kind == "simple":
+            source.notes.append("the column system is not used: problems are put by --prompt_style")
         if layout.kind == "simple" and name is None:
             name = reward = "math"
         for number, cells in source.rows if not more else ():
@@ -142,22 +150,23 @@ def _storable(values: list[Any]) -> bool:
 
 
 def prepare_file(
-    path: Path,
+    path: Place,
     out_dir: Path,
     reward: str | None = None,
     seed: int = 0,
     test_share: float = 0.1,
-    test_file: Path | None = None,
+    test_file: Place | None = None,
+    columns: Columns | None = None,
 ) -> CustomData:
     """Writes out_dir/train.parquet and out_dir/test.parquet from a user's file.
 
     reward: countdown, kk_logic, math or "path.py:function"; None means mathematics, or by the rows' data_source where
-    the file is in the training format. test_file holds the test rows; without one, `test_share` of the questions are
-    drawn for the test. A question's place depends on it and `seed` alone: further rows move no others.
-    CustomDataError lists all that is wrong, and then nothing is written.
+    the file is in the training format. columns: what the user calls which column. test_file holds the test rows;
+    without one, `test_share` of the questions are drawn for the test. A question's place depends on it and `seed`
+    alone: further rows move no others. CustomDataError lists all that is wrong, and then nothing is written.
     """
-    train = examine(path, reward)
-    test = None if test_file is None else examine(test_file, reward)
+    train = examine(path, reward, columns)
+    test = None if test_file is None else examine(test_file, reward, columns)
     return write_examined(train, test, out_dir, seed, test_share)
 
 
@@ -169,9 +178,7 @@ def write_examined(
     if complaints:
         raise CustomDataError("\n".join(complaints))
     if test is None:
-        chosen = drawn_for_test(examined.keys, seed, test_share, examined.source.path, "questions")
-        test_rows = [row for row, in_test in zip(examined.rows, chosen, strict=True) if in_test]
-        train_rows = [row for row, in_test in zip(examined.rows, chosen, strict=True) if not in_test]
+        train_rows, test_rows = split_rows(examined, seed, test_share)
     else:
         _refuse_common_questions(examined, test)
         train_rows, test_rows = examined.rows, test.rows
@@ -192,6 +199,13 @@ def write_examined(
         reward=examined.reward,
         kind=examined.layout.kind,
     )
+
+
+def split_rows(examined: Examined, seed: int, test_share: float) -> tuple[list[Row], list[Row]]:
+    """(training rows, test rows). CustomDataError when one of the two would be empty."""
+    chosen = drawn_for_test(examined.keys, seed, test_share, examined.source.path, "questions")
+    rows = list(zip(examined.rows, chosen, strict=True))
+    return [row for row, in_test in rows if not in_test], [row for row, in_test in rows if in_test]
 
 
 def _numbered(rows: Sequence[Row], split: str) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from data_prep.column_map import Columns, by_role
 from data_prep.custom_report import Problem
 from data_prep.schema import COLUMNS
 
@@ -45,9 +46,12 @@ class Layout:
         return ", ".join(f"{part} from column {column}" for part, column in parts.items() if column)
 
 
-def understand(columns: Sequence[str], reward: str | None) -> tuple[Layout, list[Problem]]:
-    """The layout of a file with these columns under this reward; with problems if columns are missing."""
-    named = {name.lower(): name for name in reversed(columns)}
+def understand(columns: Sequence[str], reward: str | None, given: Columns) -> tuple[Layout, list[Problem]]:
+    """The layout of a file with these columns under this reward; with problems if columns are missing.
+
+    given: what the user calls which column.
+    """
+    named = by_role(columns, given)
     has = ", ".join(columns)
 
     def first(aliases: Iterable[str]) -> str | None:
@@ -97,4 +101,5 @@ def understand(columns: Sequence[str], reward: str | None) -> tuple[Layout, list
 
 
 def _missing(part: str, aliases: tuple[str, ...], has: str, more: str) -> Problem:
-    return Problem(f"no column for the {part}", f"name it {' or '.join(aliases)}, {more} (the file has {has})")
+    say = f"{more}, or say --columns {aliases[0]}=COLUMN (the file has {has})"
+    return Problem(f"no column for the {part}", f"name it {' or '.join(aliases)}, {say}")

@@ -14,6 +14,14 @@ from data_prep.custom_csv import read_csv
 from data_prep.custom_json import read_json
 from data_prep.custom_report import Problem
 from data_prep.custom_source import LINES, TABLE, Source, header_problems
+from data_prep.hub_set import HubSet, read_hub
+
+Place = Path | HubSet
+
+
+def read(place: Place) -> Source:
+    """The rows of a file, or of a split of a data set of the hub; ValueError for one that cannot be had."""
+    return read_hub(place) if isinstance(place, HubSet) else read_file(place)
 
 
 def read_file(path: Path) -> Source:

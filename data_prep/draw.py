@@ -30,7 +30,7 @@ def drawn_for_test(keys: Sequence[str], seed: int, test_share: float, path: Path
         raise CustomDataError(
             f"{path}: of its {len(set(places))} different {what} none falls into the {empty} part with --test-share "
             f"{test_share} and --seed {seed}; take --test-share {nearest:.4f}, another --seed, or a file of test rows "
-            f"with --test: flags of `.venv/bin/python -m data_prep validate {path} --out FOLDER`, a folder for --data"
+            f"with --test: flags of `python3 -m data_prep validate {path} --out FOLDER`, a folder for --data"
         )
     return drawn
 

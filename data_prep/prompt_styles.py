@@ -189,7 +189,7 @@ def restyle(row: Row, style: PromptStyle, where: str) -> Row:
     if question is None:
         raise SchemaError(
             f"{where}, column prompt: not in the completion style, so --prompt_style {style.name} cannot find the "
-            "question in it; make the file with `.venv/bin/python -m data_prep validate`, or use --prompt_style "
+            "question in it; make the file with `python3 -m data_prep validate`, or use --prompt_style "
             "completion"
         )
     reasoning = "".join(row["hint"])

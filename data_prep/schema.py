@@ -56,6 +56,10 @@ class Row(TypedDict):
 
 COLUMNS = tuple(Row.__annotations__)
 
+_PACKED = "packed_ground_truth"
+IN_SET = "@"
+"""Between a row's data_source and the validation set it belongs to: math@hard is judged as math and counted apart."""
+
 
 class SchemaError(ValueError):
     """A row that breaks the format; the message names file, row and column."""
@@ -136,6 +140,30 @@ def _demand(condition: bool, where: str, column: str, rule: str, value: Any) -> 
         shown = repr(value)
         shown = shown if len(shown) <= 200 else shown[:197] + "..."
         raise SchemaError(f"{where}, column {column}: {rule}; got {shown}")
+
+
+def packed(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with their ground truths as JSON texts, where those are not of one kind: a parquet column has one type,
+    and would give every problem the keys of all tasks."""
+    truths = [plain(row["reward_model"]["ground_truth"]) for row in rows]
+    kinds = {tuple((key, type(value)) for key, value in sorted(_items(truth))) for truth in truths}
+    if len(kinds) == 1:
+        return [dict(row) for row in rows]
+    texts = [json.dumps({_PACKED: truth}, ensure_ascii=False) for truth in truths]
+    return [
+        {**row, "reward_model": {**row["reward_model"], "ground_truth": text}}
+        for row, text in zip(rows, texts, strict=True)
+    ]
+
+
+def _items(truth: Any) -> Iterable[tuple[str, Any]]:
+    return truth.items() if isinstance(truth, Mapping) else [("", truth)]
+
+
+def unpacked(ground_truth: Any) -> Any:
+    """A ground truth as it was before `packed`."""
+    is_packed = isinstance(ground_truth, str) and ground_truth.startswith(f'{{"{_PACKED}": ')
+    return json.loads(ground_truth)[_PACKED] if is_packed else ground_truth
 
 
 def plain(value: Any) -> Any:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from data_prep.column_map import read_columns
 from data_prep.custom import BUILT_IN, CustomData, Examined, examine, write_examined
 from data_prep.custom_report import CustomDataError
 from data_prep.preference.local import looks_like_answers
@@ -23,14 +24,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         # A reward judges answers to problems; what people or models said of answers needs none.
-        if options.reward is None and looks_like_answers(options.file):
+        columns = read_columns(options.columns.split(",") if options.columns else ())
+        if options.reward is None and looks_like_answers(options.file, columns):
             from data_prep.preference.report import validate  # imports this module
 
-            validate(options)
+            validate(options, columns)
             return 0
         if options.score_min is not None or options.score_max is not None:
             raise CustomDataError(f"--score-min, --score-max: {options.file} holds no scored answers; leave them out")
-        parts = [examine(path, options.reward) for path in (options.file, options.test) if path is not None]
+        parts = [examine(path, options.reward, columns) for path in (options.file, options.test) if path is not None]
         complaints = [part.complaint() for part in parts if part.problems]
         if complaints:
             raise CustomDataError("\n".join(complaints))
@@ -162,6 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--reward", metavar="NAME", help="countdown, kk_logic, math, or your own as path/to/file.py:function"
     )
+    parser.add_argument("--columns", metavar="ROLE=COLUMN,..", help="question=problem,answer=solution, and the like")
     parser.add_argument("--score-min", type=float, metavar="X", help="the worst score answers can have, if not 0")
     parser.add_argument("--score-max", type=float, metavar="X", help="the best score answers can have, if not 1")
     tests = parser.add_mutually_exclusive_group()

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from data_prep.schema import plain
+from data_prep.schema import IN_SET, plain, unpacked
 from data_prep.split import chosen_rows
 
 
@@ -98,8 +98,8 @@ def load_problems(settings: Settings) -> list[Problem]:
             number,
             row["prompt"],
             row["data_source"],
-            plain(row["reward_model"]["ground_truth"]),
-            group_of(row["data_source"], row["reward_model"]["ground_truth"]),
+            plain(unpacked(row["reward_model"]["ground_truth"])),
+            group_of(row["data_source"], unpacked(row["reward_model"]["ground_truth"])),
             _before(asked, json.dumps(row["prompt"])),
         )
         for number, row in enumerate(rows.to_pylist())
@@ -117,6 +117,7 @@ def _before(seen: Counter[str], text: str) -> int:
 
 def group_of(data_source: str, ground_truth: Any) -> str | None:
     """The part of a benchmark that a problem belongs to: how many people or numbers, which subject."""
+    data_source = data_source.partition(IN_SET)[0]
     if data_source == "kk_logic":
         return f"{len(ground_truth['names'])} people"
     if data_source == "countdown":

@@ -11,9 +11,10 @@ from recipes.algorithms import algorithms
 from recipes.algorithms.base import forget
 from recipes.alignment import Alignment
 from recipes.applies import clock
+from recipes.data_sets import sets_of, several
 from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.settings import declared, options_of
-from recipes.tasks import TASKS
+from recipes.tasks import TASKS, Task
 from recipes.values import wrong
 
 LOGGERS = ("console", "file", "tensorboard", "wandb", "swanlab", "mlflow", "trackio")
@@ -43,12 +44,12 @@ def check(experiment: Experiment) -> None:
             f"--algo {e.algo} trains on answers and what is known of them, {e.data} holds problems; use --data {known} "
             f"or a file of your own (docs/alignment_data.md)"
         )
-    task = TASKS.get(e.data)
-    if task is not None and e.prompt_style not in task.prompt_styles:
-        raise ExperimentError(
-            f"--prompt_style {e.prompt_style}: the reward of {task.name} does not read its answers; "
-            f"use one of {', '.join(task.prompt_styles)}"
-        )
+    for task in tasks_in(e):
+        if e.prompt_style not in task.prompt_styles:
+            raise ExperimentError(
+                f"--prompt_style {e.prompt_style}: the reward of {task.name} does not read its answers; "
+                f"use one of {', '.join(task.prompt_styles)}"
+            )
     if clock(e.algorithm, e.stages) and e.T_hint > e.T:
         raise ExperimentError(
             f"--T_hint {e.T_hint} is past --T {e.T}: hints would never end. Use a T_hint of at most T "
@@ -139,10 +140,16 @@ def check(experiment: Experiment) -> None:
         raise ExperimentError(f"--model {e.model}: no such folder, and not a Hugging Face name (owner/name)")
 
 
+def tasks_in(experiment: Experiment) -> list[Task]:
+    """The tasks among the data sets that it trains on, or is validated on."""
+    names = [*sets_of(experiment.data), *several(experiment.val_data or experiment.data, "val_data")]
+    return [TASKS[name] for name in dict.fromkeys(names) if name in TASKS]
+
+
 def refuse_training(experiment: Experiment) -> None:
     """Raise ExperimentError for a training that its data cannot serve, as far as that is known without them."""
-    e, task = experiment, TASKS.get(experiment.data)
-    if task is not None and task.only_for_evaluation:
+    e = experiment
+    for task in (TASKS[name] for name in sets_of(e.data) if name in TASKS and TASKS[name].only_for_evaluation):
         trainable = ", ".join(name for name, each in TASKS.items() if not each.only_for_evaluation)
         raise ExperimentError(
             f"--data {task.name} is only for evaluation ({task.only_for_evaluation}); add --eval, "

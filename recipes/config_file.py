@@ -7,18 +7,18 @@ from typing import Any
 
 import yaml
 
+from recipes.data_sets import absolute
 from recipes.experiment import ExperimentError, nearest
 from recipes.modes import Steering
 from recipes.run_dir import write_text
 from recipes.settings import Setting, by_name, canonical, declared, from_plain
-from recipes.tasks import TASKS
 from recipes.values import as_text
 
 GIVEN = "given.yaml"
 """In a run's folder: the flags it was started with."""
 
 # How a run is started, and where; not what it is.
-_PATHS = ("algo", "data", "data_path", "model", "reward")
+_PATHS = ("algo", "data_path", "model", "reward")
 _STEERING = declared(Steering).keys() - {"profile"} | {"parallel"}
 
 
@@ -31,7 +31,9 @@ def record(folder: Path, flags: Mapping[str, Any]) -> None:
 
 def _absolute(name: str, value: Any) -> Any:
     """A value that names something in a folder by its full path, so that it means the same from another one."""
-    if name not in _PATHS or value in TASKS:
+    if name in ("data", "val_data"):
+        return absolute(value)
+    if name not in _PATHS:
         return value
     file, colon, function = value.rpartition(".py:")
     path = Path(f"{file}.py" if colon else value)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from recipes import datafiles
+from recipes.data_sets import data_title
 from recipes.datafiles import DataFiles
 from recipes.demonstrations import taught
 from recipes.experiment import Experiment, training_record
@@ -76,7 +77,7 @@ def _alignment_stages(experiment: Experiment, run: RunDir, files: DataFiles) -> 
     module = ["-m", "recipes.trl_plugin.main", str(run.path)]
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={plan.devices}"]
     command = [*launcher, *module] if plan.devices > 1 else module
-    title = f"{experiment.algorithm.name} on {Path(experiment.data).name}"
+    title = f"{experiment.algorithm.name} on {data_title(experiment.data)}"
     training = Stage(title, run, command, steps, "starting TRL", prepare)
     problems = _verification(experiment)
     if problems is None:

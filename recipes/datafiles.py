@@ -17,7 +17,9 @@ import pyarrow.parquet as parquet
 from data_prep.prompt_styles import STYLES, restyle_file
 from data_prep.schema import write_table
 from data_prep.split import chosen_rows
-from recipes.alignment import DataKind
+from recipes import composed
+from recipes.composed import TEST_SHARE
+from recipes.data_sets import data_title
 from recipes.experiment import Experiment, ExperimentError
 from recipes.hint_check import refuse_paid_hints
 from recipes.run_dir import write_json
@@ -29,9 +31,6 @@ from reward_fns import RANDOM, is_graded
 REQUIRED_COLUMNS = ("prompt", "answer", "data_source", "reward_model", "extra_info")
 OPTIONS_FILE = "options.json"
 """Written last: a folder of generated files that has it is whole."""
-
-TEST_SHARE = 0.1
-"""Of a user's single file, when no test file is given."""
 
 _LARGE_FILE = 8_000_000
 """Bytes of a user's file above which --dry_run does not read all of it."""
@@ -56,7 +55,10 @@ def locate(experiment: Experiment, root: Path) -> DataFiles:
         ExperimentError: when a folder lacks a file or a file a column.
     """
     source = Path(experiment.data)
-    if experiment.data in TASKS:
+    if composed.is_composed(experiment):
+        options = composed.options(experiment)
+        folder = root / "data" / f"{data_title(experiment.data)}-{_hash(json.dumps(options, sort_keys=True).encode())}"
+    elif experiment.data in TASKS:
         options = {**experiment.data_options, "seed": 0}
         folder = root / "data" / f"{experiment.data}-{_hash(json.dumps(options, sort_keys=True).encode())}"
     elif source.is_file():
@@ -64,33 +66,21 @@ def locate(experiment: Experiment, root: Path) -> DataFiles:
         options = {"path": str(source.resolve()), "seed": 0, "test_share": TEST_SHARE}
         # A control is no reward to make rows for: they are those of a run without it.
         reward = None if experiment.reward == RANDOM else experiment.reward
-        options |= experiment.data_options if experiment.data_kind == "answers" else {"reward": reward}
+        options |= experiment.data_options | ({} if experiment.data_kind == "answers" else {"reward": reward})
         folder = root / "data" / f"{source.stem}-{_hash(json.dumps(options).encode() + source.read_bytes())}"
     else:
         options, folder = {}, source
     train, test = folder / "train.parquet", folder / "test.parquet"
     if options and not (folder / OPTIONS_FILE).exists():
         return DataFiles(train, test, options.get("n_train", 0), options.get("n_test", 0), options)
-    n_test = _checked_rows(test, experiment)
-    if experiment.data in TASKS and TASKS[experiment.data].only_for_evaluation:
-        return DataFiles(test, test, 0, n_test, None)
-    return DataFiles(train, test, _checked_rows(train, experiment), n_test, None)
+    return _counted(experiment, DataFiles(train, test, 0, 0, None))
 
 
-def kind_of_rows(data: Path) -> DataKind:
-    """What the rows of a user's file or folder are, by their columns."""
-    from data_prep.preference.local import looks_like_answers
-    from data_prep.preference.schema import is_preference_file
+def prepare(experiment: Experiment, files: DataFiles, root: Path) -> None:
+    """Make the files of a task, of a user's single file, or of several data sets, if they are not there yet.
 
-    file = data / "train.parquet" if data.is_dir() else data
-    if not file.is_file():
-        return "problems"
-    found = is_preference_file(file) if data.is_dir() else looks_like_answers(file)
-    return "answers" if found else "problems"
-
-
-def prepare(experiment: Experiment, files: DataFiles) -> None:
-    """Make the files of a task, or of a user's single file, if they are not there yet.
+    Args:
+        root: in whose folder data/ those of each data set go, where there are several.
 
     Raises:
         ExperimentError: with what is wrong with the data, and where.
@@ -99,7 +89,9 @@ def prepare(experiment: Experiment, files: DataFiles) -> None:
         return
     folder = files.test.parent
     try:
-        if experiment.data_kind == "answers":
+        if composed.is_composed(experiment):
+            composed.write(experiment, folder, lambda part: prepared(part, root))
+        elif experiment.data_kind == "answers":
             _prepare_answers(experiment.data, folder, files.generate)
         elif experiment.data in TASKS:
             preparer = importlib.import_module(f"data_prep.{experiment.data}")
@@ -119,7 +111,7 @@ def prepared(experiment: Experiment, root: Path) -> DataFiles:
     files = locate(experiment, root)
     if files.generate is not None:
         print(f"preparing {files.test.parent}", flush=True)
-        prepare(experiment, files)
+        prepare(experiment, files, root)
         files = locate(experiment, root)
     return files
 
@@ -131,23 +123,32 @@ def made(experiment: Experiment, root: Path, *, keep: bool) -> Iterator[DataFile
     that would not stay, are left as they are: `generate` says so.
     """
     files = locate(experiment, root)
-    # A user's file, or a user's copy of what a task would load from the hub.
-    source = experiment.data_options.get("source") if experiment.data in TASKS else experiment.data
+    source = _at_hand(experiment)
     few = source is None and files.n_train and files.n_train < _batch_size(experiment)
     if (
         files.generate is None
         or (source is None and not few)
-        or (source and not keep and _size(Path(source)) > _LARGE_FILE)
+        or (source and not keep and sum(map(_size, source)) > _LARGE_FILE)
     ):
         yield files
     elif keep:
-        prepare(experiment, files)
+        prepare(experiment, files, root)
         yield locate(experiment, root)
     else:
         with tempfile.TemporaryDirectory(prefix="uft-data-") as folder:
             place = replace(files, train=Path(folder, files.train.name), test=Path(folder, files.test.name))
-            prepare(experiment, place)
+            prepare(experiment, place, Path(folder))
             yield _counted(experiment, place)
+
+
+def _at_hand(experiment: Experiment) -> list[Path] | None:
+    """The files and folders that an experiment's data are made of, or copies of what a task would load from the hub;
+    None where some would have to be generated or loaded."""
+    if experiment.data in TASKS and not experiment.val_data:
+        copy = experiment.data_options.get("source")
+        return [Path(copy)] if copy else None
+    sources = [Path(where.partition(":")[0] if ":" in where else where) for where in composed.places(experiment)]
+    return sources if all(source.exists() for source in sources) else None
 
 
 def _size(source: Path) -> int:
@@ -157,9 +158,13 @@ def _size(source: Path) -> int:
 
 def _counted(experiment: Experiment, files: DataFiles) -> DataFiles:
     n_test = _checked_rows(files.test, experiment)
-    if experiment.data in TASKS and TASKS[experiment.data].only_for_evaluation:
+    if experiment.data == experiment.val_data or _is_for_evaluation(experiment.data):
         return replace(files, train=files.test, n_train=0, n_test=n_test, generate=None)
     return replace(files, n_train=_checked_rows(files.train, experiment), n_test=n_test, generate=None)
+
+
+def _is_for_evaluation(data: str) -> bool:
+    return data in TASKS and bool(TASKS[data].only_for_evaluation)
 
 
 def _prepare_answers(data: str, folder: Path, options: dict[str, Any]) -> None:

@@ -55,7 +55,7 @@ class Experiment:
     """Algorithm (listed below), or a file of your own (path/mine.py)."""
 
     data: str = setting("run", "countdown", evaluates=True)
-    """Task (listed below), file of problems or answers, or folder with train.parquet and test.parquet."""
+    """Task (listed below), file, folder, owner/name[/part][:split] of the hub, or a mixture a:0.7,b:0.3."""
 
     data_kind: DataKind = setting()
     """What its rows are."""
@@ -221,6 +221,9 @@ class Experiment:
     dual_clip: float | None = setting("reinforcement", None, applies=ppo, check=above(1), absent=3.0)
     """Most that a ratio counts where the advantage is negative (verl's clip_ratio_c, 3); without it no bound."""
 
+    val_data: str | None = setting("data and reward", None, metavar="A,B", absent=None)
+    """What to validate on in place of --data's test part: tasks, files, folders, by commas; metrics for each."""
+
     rollout_correction: RolloutCorrection = setting("reinforcement", "none", applies=ppo, absent="none")
     """Weigh a token or rollout by pi_trainer / pi_engine (truncated importance sampling), where the two differ."""
 
@@ -290,7 +293,9 @@ class Experiment:
     @property
     def default_name(self) -> str:
         """Name of its folder under out/ when --out is not given."""
-        return f"{self.algorithm.name}-{Path(self.data).name}-{Path(self.model).name}-{self.hash}"
+        from recipes.data_sets import data_title  # it needs this module's errors
+
+        return f"{self.algorithm.name}-{data_title(self.data)}-{Path(self.model).name}-{self.hash}"
 
 
 def training_record(experiment: Experiment) -> TrainingRecord:
@@ -298,7 +303,7 @@ def training_record(experiment: Experiment) -> TrainingRecord:
     e = experiment
     return TrainingRecord(
         algo=e.algo,
-        data=e.data if e.data in TASKS else str(Path(e.data).resolve()),
+        data=str(Path(e.data).resolve()) if e.data not in TASKS and Path(e.data).exists() else e.data,
         base_model=e.model,
         prompt_style=e.prompt_style,
         max_prompt_length=e.max_prompt_length,

@@ -11,6 +11,7 @@ from eval.models import ModelError, Weights, chosen_weights, find_model, resolve
 from recipes import datafiles, evaluation
 from recipes.checks import refuse_training
 from recipes.course import training_plan
+from recipes.data_sets import hub_set
 from recipes.effect import each_its_own, foreign, refuse_without_effect, without_effect, without_use
 from recipes.experiment import Experiment, ExperimentError
 from recipes.flags import catalogue
@@ -118,7 +119,7 @@ def spread(
 def fit_batch(experiment: Experiment, flags: Mapping[str, Any], steering: Steering) -> Experiment:
     """The experiment with a batch that the rows of a user's own data fill, where no batch size was given."""
     given = any(flags.get(name) is not None for name in ("batch_size", "mini_batch_size", "micro_batch_size"))
-    if given or experiment.data in TASKS:
+    if given or (experiment.data in TASKS and not experiment.val_data):
         return experiment
     with datafiles.made(experiment, ROOT, keep=not steering.dry_run) as files:
         if files.generate is not None:
@@ -180,6 +181,8 @@ def evaluate(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
             of_part["data_path"] = copy_of(part, data_path)
         if recorded is not None and not part.harness:
             of_part |= _as_trained(recorded[0], of_part)
+        if not part.harness and hub_set(part.data) is not None:
+            of_part["val_data"] = part.data  # of the hub's splits the one to test on, or the one that was named
         experiments[part] = build_experiment(of_part, steering.profile)
     for style in dict.fromkeys(each.prompt_style for part, each in experiments.items() if not part.harness):
         print(f"prompt style: {style} ({_why(style, flags['prompt_style'], recorded, str(place))})")

@@ -143,7 +143,7 @@ def page() -> str:
     lines = [
         "# Flags",
         "",
-        "Written by `.venv/bin/python -m recipes.help_text` from the declarations of the settings.",
+        "Written by `python3 -m recipes.help_text` from the declarations of the settings.",
         "`python3 run.py --help` has the defaults of this machine, `--algo NAME --help` those of an algorithm. `-` and",
         "`_` are the same in a flag's name. A file takes them too (`--config FILE.yaml`): name and value on each line.",
         "Options of one algorithm alone are in its own help and on its page ([algorithms](algorithms/README.md)).",

@@ -135,6 +135,9 @@ class Source:
     data_path: str | None = setting("data and reward", None, metavar="FOLDER", evaluates=True)
     """Local copy of what --data math or others would load from the hub."""
 
+    columns: tuple[str, ...] | None = setting("data and reward", None, metavar="ROLE=COLUMN,..", evaluates=True)
+    """Columns of a file or data set of your own by what they hold: question=problem,answer=solution."""
+
     score_min: float | None = setting("data and reward", None, applies=answers)
     """Worst score there can be in a file of scored answers of your own."""
 

@@ -13,6 +13,7 @@ from typing import Any
 from eval.reporting.cells import Table, markdown
 from recipes.algorithms import AlgorithmFileError, get_algorithm
 from recipes.config_file import read_yaml
+from recipes.data_sets import several
 from recipes.effect import refuse_foreign, refuse_without_effect
 from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.flags import STAGE_FILES, catalogue
@@ -151,7 +152,7 @@ def steps_of(text: str, flags: Mapping[str, Any]) -> list[Step]:
                 f"--{name} with --pipeline: stages need values of their own; write them into a file like "
                 f"recipes/pipelines/framework.yaml and give it as --pipeline file.yaml"
             )
-    names = listed(data, "data", distinct=False) if data else []
+    names = several(data, distinct=False) if data else []
     if names and len(names) not in (1, len(algos)):
         raise ExperimentError(f"--data {data}: {len(names)} names for {len(algos)} stages; give one, or one for each")
     found = []

@@ -31,8 +31,11 @@ def batch_arithmetic(experiment: Experiment, files: DataFiles) -> str:
     """How prompts become sequences, updates and epochs."""
     e = experiment
     lines = []
+    unread = files.generate is not None and not files.n_train
     sampled = f" ({e.val_samples} answers each, temperature {e.temperature:g})" if e.val_samples else ""
-    validated = f"validation on {files.n_test if e.val_size < 0 else min(e.val_size, files.n_test)} rows{sampled}"
+    size = e.val_size if e.val_size > 0 else files.n_test
+    tested = min(size, files.n_test or size) or "all"
+    validated = f"validation on {tested} rows{sampled}"
     if "sft" in e.stages:
         rows = taught(e, files).n_train
         per_epoch = rows // e.batch_size
@@ -46,6 +49,8 @@ def batch_arithmetic(experiment: Experiment, files: DataFiles) -> str:
         shown = e.algorithm.demonstrations
         each = e.n_rollout + shown
         sequences = e.batch_size * each
+        of_rows = f"= {e.T * e.batch_size / max(files.n_train, 1):.1f} passes over {files.n_train} rows"
+        passes = "over rows that the start will load" if unread else of_rows
         rollouts = f"({e.n_rollout} rollouts + {shown} demonstration)" if shown else f"{e.n_rollout} rollouts"
         lines.append(
             f"reinforcement: {e.batch_size} prompts x {rollouts} = {sequences} sequences a step, "
@@ -53,8 +58,8 @@ def batch_arithmetic(experiment: Experiment, files: DataFiles) -> str:
             f"{e.n_gpu * e.nnodes} device(s), lr {e.lr:g}"
         )
         lines.append(
-            f"               {e.T} steps = {e.T * e.batch_size / max(files.n_train, 1):.1f} passes over "
-            f"{files.n_train} rows; {validated} every {e.test_freq} steps, checkpoint every {e.save_freq}"
+            f"               {e.T} steps {passes}; {validated} every {e.test_freq} steps, "
+            f"checkpoint every {e.save_freq}"
         )
         if samples_dynamically(e):
             lines.append(

@@ -1,15 +1,19 @@
 """From flags to an Experiment: declared defaults, those of algorithm, task and machine, under what the user gave."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from data_prep.column_map import read_columns
+from data_prep.custom_report import CustomDataError
 from eval.models import find_model
 from recipes.algorithm_check import find_algorithm
 from recipes.algorithms import Algorithm
 from recipes.alignment import DataKind, resolve_alignment
 from recipes.checks import check
+from recipes.data_sets import hub_set, refuse_unknown, sets_of, several
 from recipes.effect import SAME_FOR_SFT, refuse_foreign
 from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.machine import gpu_memory_gb
@@ -35,14 +39,17 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
     algo = given.pop("algo", "uft")
     algorithm = find_algorithm(algo)
     data = given.pop("data", "countdown")
-    if data not in TASKS and not Path(data).exists():
-        raise ExperimentError(
-            f"--data {data}: neither a task nor a file or folder{nearest(data, TASKS)} Tasks: {', '.join(TASKS)}; "
-            f"a folder must hold train.parquet and test.parquet, a file problems (docs/custom_data.md)."
-        )
+    refuse_unknown(data, "data")
+    for where in several(given.get("val_data", data), "val_data"):
+        refuse_unknown(where, "val_data")
     refuse_foreign(given, flags)
-    task = TASKS.get(data) or TASKS.get(Path(data).name) or TASKS["math" if Path(data).is_file() else "countdown"]
-    kind = task.kind if data in TASKS else _kind_of_rows(Path(data))
+    reading = _reading(data, given)
+    tasks = [task_of(where) for where in sets_of(data)]
+    task = tasks[0]
+    kind = _kind_of_rows(data, reading.get("columns", {}))
+    for where in several(given.get("val_data", data), "val_data"):
+        if (of_set := _kind_of_rows(where, reading.get("columns", {}))) != kind:
+            raise ExperimentError(f"--val_data {where}: holds {of_set}, --data {data} {kind}")
     if kind == "problems" and algorithm.stages == ("sft",):
         _supervised(given)
     alignment = resolve_alignment(given, algorithm, profile, kind)
@@ -55,7 +62,7 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
     batch_size, mini_batch_size = share_evenly(profile, given, ranks)
     values = {
         **_declared_defaults(profile, task),
-        **profile.lengths.get(task.name, {}),
+        **_lengths(profile, tasks),
         "algo": str(Path(algo).resolve()) if algo.endswith(".py") else algorithm.name,
         "data": data,
         "data_kind": kind,
@@ -79,11 +86,9 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
         if data not in TASKS or not task.from_hub:
             raise ExperimentError(f"--data_path {data_path}: only for tasks from the hub (math, others), not {data}")
         values["data_options"] = {**values["data_options"], "source": str(Path(data_path).resolve())}
-    scale = {name: given.pop(name) for name in ("score_min", "score_max") if name in given}
-    if scale:
-        if kind != "answers" or not Path(data).is_file():
-            raise ExperimentError(f"--{next(iter(scale))}: only for a file of scored answers of your own, not {data}")
-        values["data_options"] = {**values["data_options"], **scale}
+    if kind != "answers" and reading.keys() - {"columns"}:
+        raise ExperimentError(f"--{min(reading.keys() - {'columns'})}: only for a file of scored answers, not {data}")
+    values["data_options"] = {**values["data_options"], **reading}
     unknown = sorted(set(given) - set(values))
     if unknown:
         raise ExperimentError(f"{unknown[0]}: no such setting{nearest(unknown[0], values)}")
@@ -91,6 +96,36 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
     experiment = Experiment(**values)
     check(experiment)
     return experiment
+
+
+def _reading(data: str, given: dict[str, Any]) -> dict[str, Any]:
+    """How files of one's own are to be read, taken out of `given`."""
+    found: dict[str, Any] = {name: given.pop(name) for name in ("columns", "score_min", "score_max") if name in given}
+    wheres = [*sets_of(data), *several(given.get("val_data", data), "val_data")]
+    own = [where for where in wheres if where not in TASKS and (Path(where).is_file() or hub_set(where) is not None)]
+    if found and not own:
+        what = "a file or data set" if "columns" in found else "a file of scored answers"
+        raise ExperimentError(f"--{next(iter(found))}: only for {what} of your own, not {data}")
+    if "columns" in found:
+        try:
+            found["columns"] = read_columns(found["columns"])
+        except CustomDataError as error:
+            raise ExperimentError(str(error)) from None
+    return found
+
+
+def task_of(where: str) -> Task:
+    """The task whose lengths and prompts serve a data set."""
+    own = Path(where).is_file() or hub_set(where) is not None
+    return TASKS.get(where) or TASKS.get(Path(where).name) or TASKS["math" if own else "countdown"]
+
+
+def _lengths(profile: Profile, tasks: Sequence[Task]) -> dict[str, Any]:
+    """Room for the longest texts of any of the tasks."""
+    names = ("max_prompt_length", "max_hint_length", "max_response_length")
+    return {
+        name: max(profile.lengths.get(task.name, {}).get(name, getattr(task, name)) for task in tasks) for name in names
+    }
 
 
 def _declared_defaults(profile: Profile, task: Task) -> dict[str, Any]:
@@ -141,8 +176,10 @@ def default_profile(device_count: int, wanted: str | None) -> Profile:
     return PROFILES[wanted]
 
 
-def _kind_of_rows(data: Path) -> DataKind:
+def _kind_of_rows(data: str, columns: dict[str, str]) -> DataKind:
+    if data in TASKS:
+        return TASKS[data].kind
     # Here: it reads parquet files, which the help does not wait for.
-    from recipes.datafiles import kind_of_rows
+    from recipes.data_kind import kind_of_rows
 
-    return kind_of_rows(data)
+    return kind_of_rows(data, columns)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import yaml
 
+from recipes.data_sets import absolute
 from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment, ExperimentError, read_experiment
 from recipes.run_dir import RunDir
@@ -80,6 +81,8 @@ def refuse_other_run(run: RunDir, saved: Experiment, experiment: Experiment) -> 
         before, now = getattr(saved, name), getattr(experiment, name)
         if name in ("data", "model") and Path(before).exists() and Path(before).resolve() == Path(now).resolve():
             continue  # --config gives by its full path what a run was started with from its own folder
+        if name in ("data", "val_data") and before and now and absolute(before) == absolute(now):
+            continue
         if before != now and not setting.may_change:
             raise ExperimentError(
                 f"--resume: {run.path} was started with {name} {before}, now it is {now}; "

@@ -15,6 +15,7 @@ import yaml
 from data_prep.schema import content_hash
 from eval.models import Weights, find_model
 from eval.problems import Settings
+from recipes.data_sets import data_title
 from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment, ExperimentError
 from recipes.run_dir import RunDir, complete_checkpoints, write_json, write_text
@@ -88,7 +89,7 @@ def rl_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str) 
 
     overrides = stage_overrides(experiment).get(REINFORCEMENT, ())
     module = [*RL_MODULE, str(run.path), *overrides]
-    title = f"{experiment.algorithm.name} on {Path(experiment.data).name}"
+    title = f"{experiment.algorithm.name} on {data_title(experiment.data)}"
     return Stage(title, run, module, experiment.T, START_HINT, prepare, ends_with_checkpoint=True)
 
 
@@ -102,7 +103,7 @@ def sft_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str)
     command = [*torchrun, *module] if experiment.n_gpu > 1 else module
     name = experiment.algorithm.name if experiment.stages == ("sft",) else "sft"
     return Stage(
-        f"{name} on {Path(experiment.data).name}",
+        f"{name} on {data_title(experiment.data)}",
         run,
         command,
         sft_steps(experiment, files),

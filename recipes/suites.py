@@ -1,9 +1,9 @@
 """What --eval can be given besides one task: lists of tasks, and suites with the benchmarks of the papers."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from eval.harness_tasks import SUITES as HARNESS_SUITES
+from recipes.data_sets import data_title, mixture
 from recipes.experiment import ExperimentError, nearest
 from recipes.listed import listed
 from recipes.tasks import TASKS
@@ -53,6 +53,8 @@ def parts_of(data: str, skip: str | None = None) -> tuple[Part, ...]:
         ExperimentError: for an unknown suite, a name that is given twice, or a benchmark to skip that is in no suite.
     """
     found: list[Part] = []
+    if mixture(data):
+        raise ExperimentError(f"--data {data}: weights have no effect on an evaluation; leave them out")
     for name in listed(data, "data", distinct=False):
         suite = name.removeprefix(PREFIX)
         if name.startswith(PREFIX) and suite not in SUITES:
@@ -60,7 +62,7 @@ def parts_of(data: str, skip: str | None = None) -> tuple[Part, ...]:
         if name.startswith(PREFIX) or (name in SUITES and name not in TASKS):
             found += SUITES[suite]
         else:
-            found.append(Part(Path(name).name, name))
+            found.append(Part(data_title(name), name))
     names = [part.name for part in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from recipes import datafiles
+from recipes.data_sets import data_title, several
 from recipes.effect import refuse_without_effect, with_effect
 from recipes.experiment import Experiment, ExperimentError, read_experiment
 from recipes.flags import catalogue
@@ -86,14 +87,14 @@ def sweep(flags: dict[str, Any]) -> int:
 
 def planned_sweep(flags: Mapping[str, Any]) -> tuple[Path, list[Planned]]:
     """Its folder and its runs: all algorithms of the first seed before the second seed."""
-    algos, tasks = listed(flags["algo"] or "uft", "algo"), listed(flags["data"] or "countdown", "data")
+    algos, tasks = listed(flags["algo"] or "uft", "algo"), several(flags["data"] or "countdown")
     profile = default_profile(gpu_count(), flags["profile"])
     # Named, because a run that sees only its share of the devices would choose another one.
     shared = {name: value for name, value in flags.items() if name not in OF_SWEEP} | {"profile": profile.name}
     given = {name: value for name, value in shared.items() if value is not None and value is not False}
     digest = hashlib.sha256(json.dumps(given, sort_keys=True, default=str).encode()).hexdigest()[:8]
     model = Path(flags["model"] or profile.model_of(tasks[0])).name
-    name = f"sweep-{'+'.join(Path(task).name for task in tasks)}-{model}-{digest}"
+    name = f"sweep-{'+'.join(map(data_title, tasks))}-{model}-{digest}"
     folder = sweep_folder(flags, name)
     chosen = [
         {"algo": algo, "data": task, "seed": seed, **shared}
@@ -127,7 +128,7 @@ def planned(folder: Path, flags: Mapping[str, Any], name: str | None = None) -> 
     flags = with_effect(flags, experiment_of(flags))
     run_flags = {name: value for name, value in flags.items() if value is not None}
     experiment = experiment_of(flags)
-    name = name or f"{experiment.algorithm.name}-{Path(experiment.data).name}-s{experiment.seed}"
+    name = name or f"{experiment.algorithm.name}-{data_title(experiment.data)}-s{experiment.seed}"
     refuse_place(folder / name)
     return Planned(name, folder / name, experiment, run_flags)
 

@@ -60,7 +60,7 @@ TAKEN_BY = {
 
 
 def takes(task: str, name: str) -> bool:
-    """Whether a flag is not another task's alone."""
+    """Whether a flag is not another task's alone. Those of the tasks in a mixture are the profile's."""
     if name == "data_path":
         return task in TASKS and TASKS[task].from_hub
     return task in TAKEN_BY.get(name, (task,))

@@ -52,7 +52,7 @@ def warning(overrides: Sequence[str]) -> str | None:
     return (
         f"{override} makes verl's own scorers judge, by data_source: {evaluates}prime_code runs them, so what the "
         f"model writes is executed on this machine with your rights. Leave it out, or look first: "
-        f".venv/bin/python -m reward_fns audit verl:prime_math"
+        f"python3 -m reward_fns audit verl:prime_math"
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from data_prep.schema import unpacked
 from reward_fns.registry import (
     RANDOM,
     REWARDS,
@@ -21,6 +22,9 @@ from reward_fns.registry import (
     reward_for,
 )
 from reward_fns.verdict import SCORE_UNREADABLE
+from run import enter_environment_of_module
+
+enter_environment_of_module()
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +60,7 @@ def compute_score(
         return {**found, "score": float(not has_failed(found) and _coin(solution_str, ground_truth))}
     judge = reward_for(data_source, reward, answer_format, question=(extra_info or {}).get("question") or "")
     try:
-        verdict = judge(solution_str, ground_truth)
+        verdict = judge(solution_str, unpacked(ground_truth))
     except LimitReached as limit:
         return _result(SCORE_UNREADABLE, pred=str(limit), timeout=1.0)
     except Exception as error:  # one bad row must not end a run; it is counted and shown instead

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
+from data_prep.schema import IN_SET
 from reward_fns import chain, choice, countdown, free_text, kk_logic
 from reward_fns.custom import CustomVerdict
 from reward_fns.pool import IMPORT_SECONDS, Outcome, shared_pool
@@ -72,7 +73,7 @@ def reward_for(
     """
     if reward is not None and is_custom(reward):
         return lambda response, ground_truth: _custom(reward, response, ground_truth, question)
-    name = reward or SOURCES.get(data_source)
+    name = reward or known_source(data_source)
     if name is None or name not in REWARDS:
         if reward is not None:
             raise ValueError(f"no reward {reward!r}; known: {', '.join(REWARDS)}, or path/to/file.py:function")
@@ -88,6 +89,11 @@ def reward_for(
     if answer_format != "tags":
         raise ValueError(f"the {name} reward reads its answer from <answer> tags only; choose another --prompt_style")
     return _BY_TAGS[name]
+
+
+def known_source(data_source: str) -> str | None:
+    """The reward of a data_source, whichever validation set its rows belong to; None if there is none."""
+    return SOURCES.get(data_source.partition(IN_SET)[0])
 
 
 def verify(answer: str, gold: str) -> dict[str, Any]:
@@ -115,7 +121,7 @@ def is_custom(reward: str | None) -> bool:
 
 def is_quick(data_source: str, reward: str | None = None) -> bool:
     """Whether rows of `data_source` are judged in microseconds and in this process."""
-    return (SOURCES.get(data_source) if reward in (None, RANDOM) else reward) in _BY_TAGS
+    return (known_source(data_source) if reward in (None, RANDOM) else reward) in _BY_TAGS
 
 
 def is_graded(reward: str | None) -> bool:

@@ -13,7 +13,7 @@ from reward_fns.countdown import read_value
 from reward_fns.free_text import normalise
 from reward_fns.kk_logic import read_ground_truth
 from reward_fns.kk_logic_reader import read_roles
-from reward_fns.registry import SOURCES, LimitReached, VerifierFailed, verify
+from reward_fns.registry import LimitReached, VerifierFailed, known_source, verify
 
 
 def votes(
@@ -33,7 +33,7 @@ def votes(
         answers: the texts that were read (`pred` of a verdict); None has no vote.
         correct: their verdicts. Right mathematical answers all equal the known one, and no wrong one does.
     """
-    name = reward or SOURCES.get(data_source)
+    name = reward or known_source(data_source)
     first: dict[Hashable, int] = {}
     found: list[int | None] = []
     for place, answer in enumerate(answers):

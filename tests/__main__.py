@@ -14,7 +14,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from run import enter_environment
 from tests.times import ROOT, SLOW
 
 # Tests of one file share their runs, so a file stays with one worker; in the order of tests/conftest.py.
@@ -50,5 +49,4 @@ def _all() -> int:
 
 
 if __name__ == "__main__":
-    enter_environment(["-m", "tests", *sys.argv[1:]])
     sys.exit(main(sys.argv[1:]))

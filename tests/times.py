@@ -21,6 +21,7 @@ LONGER = {
     "tests/unit/test_sweep_runs.py": 500.0,  # runs that take their time
     "tests/unit/test_chain_base.py": 500.0,  # the bases write chains
     "tests/unit/test_code_style.py": 500.0,  # mypy of everything
+    "tests/unit/test_documented_commands.py": 500.0,  # some 150 commands
     "tests/e2e/test_algorithms.py": 2000.0,  # a run for each of four algorithms
     "tests/e2e/test_alignment_runs.py": 2000.0,
     "tests/e2e/test_published_models.py": 1500.0,
@@ -46,7 +47,8 @@ SLOW = (
     *(
         f"tests/unit/test_{name}.py"
         for name in (
-            *("audit", "chain_base", "code_style", "countdown_data", "countdown_import", "hint_alone", "install"),
+            *("audit", "chain_base", "code_style", "countdown_data", "countdown_import", "data_sets"),
+            *("documented_commands", "hint_alone", "install"),
             *("kk_import", "own_algorithms", "preference_toy", "refused", "report_page", "reward_pool"),
             *("run_processes", "solutions_through_the_tokenizer", "supervise", "sweep_runs", "times"),
         )

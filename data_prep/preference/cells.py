@@ -40,6 +40,8 @@ def all_of(*reads: Callable[[], Any]) -> list[Any]:
 
 _LABELS = {"true": True, "1": True, "good": True, "false": False, "0": False, "bad": False}
 _MESSAGE = '{"role": "user", "content": "..."}'
+SPEAKERS = {"human": "user", "user": "user", "gpt": "assistant", "chatgpt": "assistant", "assistant": "assistant"}
+"""Whom ShareGPT's files call what; system is system there too."""
 
 
 def text_of(column: str, value: Any, optional: bool = False) -> str:
@@ -50,15 +52,18 @@ def text_of(column: str, value: Any, optional: bool = False) -> str:
 
 
 def messages_in(column: str, value: Any) -> list[Message] | None:
-    """The messages of a cell that holds a list of them (or, as in CSV, its JSON text); None if it holds a text.
+    """The messages of a cell that holds a list of them (or, as in CSV, its JSON text) or one; None if it holds a text.
 
-    BadCell for an unknown role, a blank turn or a message without the two texts; a system message may be blank.
+    They may be written as ShareGPT does: {"from": "human", "value": "..."}. BadCell for an unknown role, a blank turn
+    or a message without the two texts; a system message may be blank.
     """
     if isinstance(value, str) and value.lstrip().startswith("[{"):
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
             return None
+    if isinstance(value, dict) and {"role", "from"} & value.keys():
+        value = [value]
     if not isinstance(value, list):
         return None
     if not value:
@@ -67,15 +72,18 @@ def messages_in(column: str, value: Any) -> list[Message] | None:
 
 
 def _message(column: str, number: int, message: Any) -> Message:
-    content = message.get("content") if isinstance(message, dict) else None
-    role = message.get("role") if isinstance(message, dict) else None
+    cells = message if isinstance(message, dict) else {}
+    shared = "from" in cells and "role" not in cells
+    role, content = (cells.get(name) for name in (("from", "value") if shared else ("role", "content")))
+    if shared and isinstance(role, str):
+        role = SPEAKERS.get(role, role)
     if not isinstance(role, str) or not isinstance(content, str):
         fix = f"write every message as {_MESSAGE}"
         raise BadCell(
             "not a message with the texts role and content", fix, column, f"message {number}: {shown(message)}"
         )
     if role not in ROLES:
-        fix = "use system, user or assistant"
+        fix = "use system, user or assistant" + (" (human, gpt)" if shared else "")
         raise BadCell("unknown role", fix, column, f"message {number}: {shown(role)}")
     if not content.strip() and role != "system":
         raise BadCell("a blank turn", "write its text or delete the row", column, f"message {number}, of the {role}")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from data_prep.column_map import Columns, by_role
 from data_prep.custom_layout import ANSWER, QUESTION
 from data_prep.custom_report import Problem
 from data_prep.preference.schema import COLUMNS
@@ -15,10 +16,10 @@ from data_prep.preference.schema import COLUMNS
 PAIR, COMPLETION, OUTPUT, MESSAGES, ROWS = "pair", "completion", "output", "messages", "rows"
 _TELLS = {PAIR: ("chosen", "rejected"), COMPLETION: ("completion",), OUTPUT: ("output",), MESSAGES: ("messages",)}
 _USES = {
-    PAIR: ("prompt", "chosen", "rejected", "chosen_score", "rejected_score"),
-    COMPLETION: ("prompt", "completion", "label", "score"),
-    OUTPUT: ("instruction", "input", "output"),
-    MESSAGES: ("messages",),
+    PAIR: ("system", "prompt", "chosen", "rejected", "chosen_score", "rejected_score"),
+    COMPLETION: ("system", "prompt", "completion", "label", "score"),
+    OUTPUT: ("system", "instruction", "input", "output"),
+    MESSAGES: ("system", "messages"),
 }
 _TITLES = {
     PAIR: "a better and a worse answer",
@@ -27,12 +28,17 @@ _TITLES = {
     MESSAGES: "conversations to learn from",
     ROWS: "rows in the alignment format",
 }
-# The second name is that of the hub's binarized UltraFeedback.
-_NAMES = {"chosen_score": ("chosen_score", "score_chosen"), "rejected_score": ("rejected_score", "score_rejected")}
+# The second names: of the hub's binarized UltraFeedback, of ShareGPT's files, of Orca's pairs.
+_NAMES = {
+    "chosen_score": ("chosen_score", "score_chosen"),
+    "rejected_score": ("rejected_score", "score_rejected"),
+    "messages": ("messages", "conversations"),
+    "prompt": ("prompt", "question"),
+}
 
 LAYOUTS = (
-    "prompt, chosen and rejected; prompt, completion and label (or score); messages; prompt and completion; "
-    "instruction, input and output"
+    "prompt, chosen and rejected; prompt, completion and label (or score); messages (ShareGPT's conversations); prompt "
+    "and completion; instruction, input and output; beside them a system prompt: system"
 )
 
 
@@ -63,23 +69,32 @@ class Layout:
         return "; or ".join(parts)
 
 
-def answers_by(columns: Sequence[str]) -> bool:
-    """Whether columns of these names are answers and what is known of them, not problems with solutions."""
-    named = {name.lower() for name in columns}
+def answers_by(columns: Sequence[str], given: Columns) -> bool:
+    """Whether columns of these names are answers and what is known of them, not problems with solutions.
+
+    given: what the user calls which column.
+    """
+    named = by_role(columns, given).keys()
     if set(COLUMNS) <= named or named & {"chosen", "rejected"}:
         return True
     problems = named & set(QUESTION) and named & set(ANSWER)
-    return not problems and bool(named & {"completion", "messages"} or {"instruction", "output"} <= named)
+    return not problems and bool(named & {"completion", *_NAMES["messages"]} or {"instruction", "output"} <= named)
 
 
-def understand(columns: Sequence[str]) -> tuple[Layout, list[Problem]]:
-    """The layout of a file with these columns; with problems if some are missing or leave the meaning open."""
-    named = {name.lower(): name for name in reversed(columns)}
+def understand(columns: Sequence[str], given: Columns) -> tuple[Layout, list[Problem]]:
+    """The layout of a file with these columns; with problems if some are missing or leave the meaning open.
+
+    given: what the user calls which column.
+    """
+    named = by_role(columns, given)
     has = f"the file has {', '.join(columns)}"
     if set(COLUMNS) <= named.keys():
         return Layout((ROWS,)), []
     parts = dict.fromkeys(part for used in _USES.values() for part in used)
-    found = {part: name for part in parts for alias in _NAMES.get(part, (part,)) if (name := named.get(alias))}
+    aliases = {part: _NAMES.get(part, (part,)) for part in parts}
+    found = {
+        part: named[name] for part, names in aliases.items() if (name := next((n for n in names if n in named), ""))
+    }
     kinds = tuple(kind for kind, tells in _TELLS.items() if any(part in found for part in tells))
     problems: list[Problem] = []
 

@@ -12,11 +12,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_prep.column_map import Columns, missing_columns
 from data_prep.custom_cells import BadCell
-from data_prep.custom_read import read_file
+from data_prep.custom_read import Place, read, read_file
 from data_prep.custom_report import CustomDataError, Problem, listing
 from data_prep.custom_source import Source
 from data_prep.draw import drawn_for_test
+from data_prep.hub_set import HubSet, hub_columns
 from data_prep.preference.cells import messages_in, number_of
 from data_prep.preference.history import History
 from data_prep.preference.layout import MESSAGES, Layout, answers_by, understand
@@ -49,13 +51,15 @@ class Examined:
         return listing(self.source.path, self.problems, self.source.counting)
 
 
-def looks_like_answers(path: Path) -> bool:
+def looks_like_answers(path: Place, columns: Columns | None = None) -> bool:
     """Whether a file holds answers and what is known of them, by its columns; False if it cannot be read."""
-    return answers_by(_columns(path))
+    return answers_by(columns_of(path), columns or {})
 
 
-def _columns(path: Path) -> Sequence[str]:
+def columns_of(path: Place) -> Sequence[str]:
     """The names of a file's columns; of a jsonl file those of its first lines, so that a long one is not read whole."""
+    if isinstance(path, HubSet):
+        return hub_columns(path)
     try:
         if path.suffix.lower() == ".parquet":
             return list(pq.read_schema(path).names)
@@ -74,11 +78,18 @@ def _columns(path: Path) -> Sequence[str]:
         return []
 
 
-def examine(path: Path, score_min: float | None = None, score_max: float | None = None) -> Examined:
-    """Reads and judges a file; never raises for what it holds. CustomDataError if the scale itself is unusable."""
+def examine(
+    path: Place, score_min: float | None = None, score_max: float | None = None, columns: Columns | None = None
+) -> Examined:
+    """Reads and judges a file; never raises for what it holds. CustomDataError if the scale itself is unusable.
+
+    columns: what the user calls which column.
+    """
     declared = _declared(score_min, score_max)
-    source = read_file(path)
-    layout, unclear = understand(source.columns) if source.rows else (Layout(), [])
+    source = read(path)
+    columns = columns or {}
+    layout, unclear = understand(source.columns, columns) if source.rows else (Layout(), [])
+    unclear += missing_columns(source.columns, columns) if source.rows else []
     found = Examined(source, layout, declared or Scale(), problems=[*source.problems, *unclear])
     if unclear or not source.rows:
         return found
@@ -106,7 +117,7 @@ def examine(path: Path, score_min: float | None = None, score_max: float | None 
 def _ends_open(layout: Layout, cells: dict[str, Any]) -> bool:
     if layout.kind_of(cells) != MESSAGES:
         return False
-    messages = messages_in("messages", cells[layout.columns["messages"]])
+    messages = messages_in("messages", cells.get(layout.columns["messages"]))
     return messages is not None and messages[-1]["role"] == "user"
 
 
@@ -140,24 +151,25 @@ def _usual_scale(source: Source, layout: Layout, problems: list[Problem]) -> Sca
 
 
 def write_local(
-    file: Path,
+    file: Place,
     folder: Path,
     *,
     seed: int = 0,
     test_share: float = 0.1,
-    test_file: Path | None = None,
+    test_file: Place | None = None,
     score_min: float | None = None,
     score_max: float | None = None,
+    columns: Columns | None = None,
 ) -> Written:
     """Writes folder/train.parquet and folder/test.parquet from a user's file.
 
     test_file holds the test rows; without one, `test_share` of the conversations are drawn for the test, by a hash of
     how each begins and `seed`: further rows move no others. score_min, score_max: the worst and best possible score,
-    needed if any score is below 0 or above 1.
+    needed if any score is below 0 or above 1. columns: what the user calls which column.
     CustomDataError lists all that is wrong, and then nothing is written.
     """
-    train = examine(file, score_min, score_max)
-    test = None if test_file is None else examine(test_file, score_min, score_max)
+    train = examine(file, score_min, score_max, columns)
+    test = None if test_file is None else examine(test_file, score_min, score_max, columns)
     return write_examined(train, test, folder, seed, test_share)
 
 
@@ -172,11 +184,7 @@ def write_examined(
         if part is not None and part.source.path.resolve() in {(folder / name).resolve() for name in FILES.values()}:
             raise CustomDataError(f"{part.source.path} would be overwritten; choose another folder")
     if test is None:
-        drawn = drawn_for_test(
-            [beginning(row["prompt"]) for row in examined.rows], seed, test_share, examined.source.path, "conversations"
-        )
-        train_rows = [row for row, in_test in zip(examined.rows, drawn, strict=True) if not in_test]
-        test_rows = [row for row, in_test in zip(examined.rows, drawn, strict=True) if in_test]
+        train_rows, test_rows = split_rows(examined, seed, test_share)
     else:
         _refuse_common_prompts(examined, test)
         train_rows, test_rows = examined.rows, test.rows
@@ -184,6 +192,14 @@ def write_examined(
         return write_split(folder, train_rows, test_rows)
     except (SchemaError, pa.ArrowException, OSError) as error:
         raise CustomDataError(f"{folder}: cannot be written ({error})") from None
+
+
+def split_rows(examined: Examined, seed: int, test_share: float) -> tuple[list[Row], list[Row]]:
+    """(training rows, test rows). CustomDataError when one of the two would be empty."""
+    starts = [beginning(row["prompt"]) for row in examined.rows]
+    drawn = drawn_for_test(starts, seed, test_share, examined.source.path, "conversations")
+    rows = list(zip(examined.rows, drawn, strict=True))
+    return [row for row, in_test in rows if not in_test], [row for row, in_test in rows if in_test]
 
 
 def _refuse_common_prompts(train: Examined, test: Examined) -> None:

@@ -34,6 +34,9 @@ class Scale:
         return (score - self.low) / (self.high - self.low)
 
 
+Parts = Mapping[str, tuple[str, Any]]
+
+
 def make_rows(layout: Layout, number: int, cells: dict[str, Any], scale: Scale) -> list[Row] | list[Problem]:
     """The alignment rows of row `number`, index and split still to be set; or its problems."""
     makers = {PAIR: pair_rows, COMPLETION: _completion, OUTPUT: _output, MESSAGES: _conversation}
@@ -42,7 +45,7 @@ def make_rows(layout: Layout, number: int, cells: dict[str, Any], scale: Scale) 
         if maker is None:
             return [_whole_row(cells)]
         parts = {part: (column, cells.get(column)) for part, column in layout.columns.items()}
-        return maker(parts, number, scale)
+        return _with_system(maker(parts, number, scale), parts)
     except BadCell as cell:
         cells_at_fault = cell.cells if isinstance(cell, BadCells) else [cell]
         return [Problem(each.what, each.fix, number, each.column, each.detail) for each in cells_at_fault]
@@ -56,6 +59,26 @@ def make_rows(layout: Layout, number: int, cells: dict[str, Any], scale: Scale) 
         return [Problem("nested too deeply", "write plain texts and lists of messages", number)]
 
 
+def _with_system(rows: list[Row], parts: Parts) -> list[Row]:
+    """The rows with the system prompt that stands in a column of its own before their conversations."""
+    column, value = parts.get("system", ("", None))
+    system = text_of(column, value, optional=True) if column else ""
+    if not system:
+        return rows
+    found = []
+    for row in rows:
+        first = row["prompt"][0]
+        if first["role"] == "system" and first["content"].strip() != system.strip():
+            raise BadCell("another system prompt than the conversation's own", "empty one of the two", column)
+        prompt = (
+            row["prompt"] if first["role"] == "system" else [Message(role="system", content=system), *row["prompt"]]
+        )
+        # Answers to one question under different system prompts are not to be compared.
+        group = prompt_group(prompt) if row["group"] == prompt_group(row["prompt"]) else row["group"]
+        found.append(Row(**{**row, "prompt": prompt, "group": group}))
+    return found
+
+
 def _whole_row(cells: dict[str, Any]) -> Row:
     """A row that is in the alignment format already."""
     row = normalise_row(cells, "@")
@@ -64,9 +87,6 @@ def _whole_row(cells: dict[str, Any]) -> Row:
     for column, text in texts:
         checked_text(column, text)
     return row
-
-
-Parts = Mapping[str, tuple[str, Any]]
 
 
 def new_row(

@@ -7,6 +7,7 @@ import argparse
 from collections import Counter
 from collections.abc import Sequence
 
+from data_prep.column_map import Columns
 from data_prep.custom_report import CustomDataError, shorten
 from data_prep.preference.local import Examined, examine, write_examined
 from data_prep.preference.schema import Row
@@ -15,13 +16,13 @@ from data_prep.preference.views import NO_CONTRAST, binary, instructions, pairs
 from data_prep.validate_cli import named, quantiles
 
 
-def validate(options: argparse.Namespace) -> None:
+def validate(options: argparse.Namespace, columns: Columns) -> None:
     """Checks the file (and the test file), prints a summary, writes the two parquet files with --out.
 
     CustomDataError lists all that is wrong.
     """
     files = [path for path in (options.file, options.test) if path is not None]
-    parts = [examine(path, options.score_min, options.score_max) for path in files]
+    parts = [examine(path, options.score_min, options.score_max, columns) for path in files]
     complaints = [part.complaint() for part in parts if part.problems]
     if complaints:
         raise CustomDataError("\n".join(complaints))

@@ -76,7 +76,8 @@ def validation_metrics(plan: TrainingPlan, rows: HeldOut, scores: Scores) -> dic
     """All val/* numbers; `scores` belong to rows.completions.
 
     val/rewards/* of the method's own rows, val/pairs/* of the test file's pairs for every method, val/loss where the
-    loss does not depend on a batch (KTO's does), val/instruction_nll: mean -log pi of a token of the instructions.
+    loss does not depend on a batch (KTO's does), val/instruction_nll: mean -log pi of a token of the instructions. Of
+    several validation sets the same as val/<set>/...
     """
     beta = plan.alignment.beta
     rewards = scores.rewards(beta)
@@ -102,4 +103,8 @@ def validation_metrics(plan: TrainingPlan, rows: HeldOut, scores: Scores) -> dic
         found["instruction_nll"] = float(-taught.policy.sum() / taught.tokens.sum())
         if plan.method == "sft":
             found["loss"] = found["instruction_nll"]
-    return {f"val/{name}": value for name, value in found.items()}
+    metrics = {f"val/{name}": value for name, value in found.items()}
+    for name, of_set in rows.sets.items():
+        figures = validation_metrics(plan, of_set, scores)
+        metrics |= {f"val/{name}/{metric.removeprefix('val/')}": value for metric, value in figures.items()}
+    return metrics

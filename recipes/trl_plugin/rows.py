@@ -5,13 +5,14 @@ Prompt and completion are encoded apart; the completion ends with the end-of-tex
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from data_prep.preference import views
-from data_prep.preference.schema import read_rows
+from data_prep.preference.schema import Row, read_rows
 from data_prep.prompt_styles import PLAIN_TEMPLATE, default_template
+from data_prep.schema import IN_SET
 from data_prep.split import chosen_rows
 from data_prep.tokens import closed, encode_question, opened
 from recipes.experiment import ExperimentError
@@ -121,9 +122,15 @@ class HeldOut:
     completions: list[tuple[list[int], list[int]]]
     """Every (prompt ids, completion ids) that is needed, once."""
 
+    sets: dict[str, "HeldOut"] = field(default_factory=dict)
+    """Where there are several validation sets: each by its name, with positions in the same completions."""
+
 
 def load_held_out(plan: TrainingPlan, encode: Encode) -> HeldOut:
-    """The test file's rows, cut to plan.val_size of each kind; rows longer than alignment.max_length are left out."""
+    """The test file's rows, cut to plan.val_size of each kind; rows longer than alignment.max_length are left out.
+
+    Of several validation sets, whose names stand in data_source, each is cut to as many for its own figures.
+    """
     rows = read_rows(Path(plan.test_file))
     completions: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
 
@@ -132,6 +139,21 @@ def load_held_out(plan: TrainingPlan, encode: Encode) -> HeldOut:
         if len(prompt_ids) + len(completion_ids) > plan.alignment.max_length:
             return None
         return completions.setdefault((tuple(prompt_ids), tuple(completion_ids)), len(completions))
+
+    sets: dict[str, list[Row]] = {}
+    for row in rows:
+        if name := row["data_source"].partition(IN_SET)[2]:
+            sets.setdefault(name, []).append(row)
+    members = [_members(plan, of, position) for of in (rows, *sets.values())]
+    whole = [(list(prompt), list(completion)) for prompt, completion in completions]
+    all_rows, *each = (HeldOut(*found, completions=whole) for found in members)
+    return replace(all_rows, sets=dict(zip(sets, each, strict=True)))
+
+
+def _members(
+    plan: TrainingPlan, rows: list[Row], position: Callable[[list[dict[str, str]], str], int | None]
+) -> tuple[list[tuple[int, int]], list[tuple[int, float]], list[int]]:
+    """(pairs, scored, instructions) of a HeldOut with these rows."""
 
     def chosen(items: list[Any]) -> list[Any]:
         return [items[row] for row in chosen_rows(len(items), plan.val_size)]
@@ -148,9 +170,4 @@ def load_held_out(plan: TrainingPlan, encode: Encode) -> HeldOut:
                 if (at := position(item["prompt"], item["completion"])) is not None:
                     scored.append((at, item["score"]))
     taught = [position(item["prompt"], item["completion"]) for item in chosen(views.instructions(rows))]
-    return HeldOut(
-        pairs,
-        scored,
-        [at for at in taught if at is not None],
-        [(list(prompt), list(completion)) for prompt, completion in completions],
-    )
+    return pairs, scored, [at for at in taught if at is not None]

@@ -172,7 +172,7 @@ def rows_for(spec: str, data: Path | None = None, limit: int = 12) -> list[Audit
 
 def _of_file(data: Path, limit: int) -> Iterator[AuditRow]:
     from data_prep.prompt_styles import question_text
-    from data_prep.schema import ANSWER_CLOSES, ANSWER_OPENS, read_rows
+    from data_prep.schema import ANSWER_CLOSES, ANSWER_OPENS, read_rows, unpacked
 
     for row in read_rows(data)[:limit]:
         hint = "".join(row["hint"])
@@ -180,5 +180,5 @@ def _of_file(data: Path, limit: int) -> Iterator[AuditRow]:
         tagged = end.startswith(ANSWER_OPENS) and end.endswith(ANSWER_CLOSES)
         answer = end[len(ANSWER_OPENS) : -len(ANSWER_CLOSES)] if tagged else end
         form = f"{ANSWER_OPENS}{{}}{ANSWER_CLOSES}" if tagged else "{}"
-        truth, source = row["reward_model"]["ground_truth"], row["data_source"]
+        truth, source = unpacked(row["reward_model"]["ground_truth"]), row["data_source"]
         yield AuditRow(question_text(row["prompt"]), hint, answer, truth, form, source, "tags" if tagged else "boxed")

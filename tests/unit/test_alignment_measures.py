@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from data_prep.preference.schema import write_rows
 from recipes.trl_plugin.measure import Scores, kl_to_ref, pair_metrics, row_metrics, validation_metrics
-from recipes.trl_plugin.rows import HeldOut
-from tests.alignment_checks import plan
+from recipes.trl_plugin.rows import HeldOut, load_held_out
+from tests.alignment_checks import plan, small_rows
 
 LOG3 = math.log(3)
 
@@ -65,3 +66,28 @@ def test_validation_of_una(tmp_path: Path) -> None:
     assert found["val/loss"] == pytest.approx((1 / 16 + 1 / 4) / 3)
     assert found["val/kl_to_ref"] == pytest.approx(0.0, abs=1e-7)
     assert found["val/instruction_nll"] == pytest.approx(2.0)
+
+
+def test_validation_sets_have_figures_of_their_own(tmp_path: Path) -> None:
+    """Two sets of a pair each: of one the better answer has the higher reward, of the other the worse one."""
+    settings = plan(tmp_path, tmp_path, "dpo", alignment={"beta": 1.0})
+    sets = {name: HeldOut([pair], [], [], []) for name, pair in (("easy", (0, 1)), ("hard", (2, 3)))}
+    rows = HeldOut([(0, 1), (2, 3)], [], [], [], sets)
+    policy = torch.tensor([0.0, -2.0, -3.0, -1.0])
+    found = validation_metrics(settings, rows, Scores(policy, torch.zeros(4), torch.ones(4)))
+    names = ("val/rewards/accuracy", "val/easy/rewards/accuracy", "val/hard/rewards/accuracy")
+    assert [found[name] for name in names] == [0.5, 1.0, 0.0]
+    assert found["val/easy/rewards/margin"] == pytest.approx(2.0)
+
+
+def test_a_test_file_of_several_sets_is_read_as_such(tmp_path: Path) -> None:
+    """Each set is cut to val_size by itself; they share the completions."""
+    rows = [{**row, "data_source": f"test@{'a' if n % 8 < 4 else 'b'}"} for n, row in enumerate(small_rows("test", 4))]
+    write_rows(tmp_path / "test.parquet", rows)
+    settings = plan(tmp_path, tmp_path, "una", val_size=1)
+    held = load_held_out(settings, lambda prompt, text: ([len(prompt[0]["content"])], [ord(c) for c in text]))
+    assert set(held.sets) == {"a", "b"}
+    assert [len(of.instructions) for of in (held, *held.sets.values())] == [1, 1, 1]
+    used = {at for of in held.sets.values() for pair in of.pairs for at in pair}
+    assert len(used) == 4
+    assert max(used) < len(held.completions)

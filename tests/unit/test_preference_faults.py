@@ -29,7 +29,7 @@ from tests.preference_checks import CHAT, LABEL, PAIR, SCORE, SCORED_PAIR, file_
             {**PAIR, "prompt": [{"role": "human", "content": "a"}]},
             "unknown role (message 1: 'human'); use system",
         ),
-        (PAIR, {**PAIR, "prompt": [{"from": "user", "value": "a"}]}, "not a message with the texts role and content"),
+        (PAIR, {**PAIR, "prompt": [{"who": "user", "value": "a"}]}, "not a message with the texts role and content"),
         (PAIR, {**PAIR, "prompt": turns("a", " ", "b")}, "column prompt: a blank turn (message 2, of the assistant)"),
         (PAIR, {**PAIR, "chosen": turns("p")}, "row 2, column chosen: the last turn is not the assistant's"),
         (PAIR, {**PAIR, "chosen": turns("z", "x")}, "a whole conversation that is not about the row's prompt"),

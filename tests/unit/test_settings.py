@@ -246,7 +246,7 @@ def test_the_command_prints_help_and_refuses_an_unknown_algorithm(capsys: pytest
 
 
 def test_the_page_of_flags_is_what_is_declared() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "write it anew: .venv/bin/python -m recipes.help_text"
+    assert PAGE.read_text(encoding="utf-8") == page(), "write it anew: python3 -m recipes.help_text"
 
 
 def test_bash_completes_a_flag() -> None:
