@@ -1,6 +1,5 @@
 """What cannot work: values out of their range, as declared, and values that do not go together."""
 
-import importlib.util
 import math
 from pathlib import Path
 
@@ -13,9 +12,8 @@ from recipes.applies import clock
 from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.settings import declared, options_of
 from recipes.tasks import TASKS
+from recipes.trackers import LOGGERS, PROJECT, TRACKERS, missing
 from recipes.values import wrong
-
-LOGGERS = ("console", "file", "tensorboard", "wandb", "swanlab", "mlflow", "trackio")
 
 
 def check(experiment: Experiment) -> None:
@@ -102,11 +100,7 @@ def check(experiment: Experiment) -> None:
         raise ExperimentError(
             f"--save_freq {e.save_freq} is not a multiple of --test_freq {e.test_freq}: the best step could not be kept"
         )
-    for name in e.logger:
-        if name not in LOGGERS:
-            raise ExperimentError(f"--logger {name}: unknown{nearest(name, LOGGERS)} Known: {', '.join(LOGGERS)}.")
-        if name not in ("console", "file") and importlib.util.find_spec(name) is None:
-            raise ExperimentError(f"--logger {name}: the package {name} is not installed; pip install {name}")
+    _check_records(e)
     if e.algo.endswith(".py") and "rl" in e.stages:
         with told(e.algo):
             try_draws(e)
@@ -147,6 +141,30 @@ def refuse_training(experiment: Experiment) -> None:
 def _refuse(why: str) -> None:
     if why:
         raise ExperimentError(why)
+
+
+def _check_records(experiment: Experiment) -> None:
+    e = experiment
+    for name in e.logger:
+        if name not in LOGGERS:
+            raise ExperimentError(f"--logger {name}: unknown{nearest(name, LOGGERS)} Known: {', '.join(LOGGERS)}.")
+    if name := missing(e.logger):
+        raise ExperimentError(
+            f"--logger {name}: the package {name} is not installed: .venv/bin/python -m pip install {name}"
+        )
+    if not {*TRACKERS} & {*e.logger}:
+        for flag, value in (("project", e.project if e.project != PROJECT else None), ("run_name", e.run_name)):
+            if value is not None:
+                raise ExperimentError(
+                    f"--{flag} {value}: only {', '.join(TRACKERS)} know projects and runs; add one, such as --logger "
+                    f"{','.join((*e.logger, TRACKERS[0]))}"
+                )
+    if "rl" in e.stages and e.early_stopping * e.test_freq >= e.T and e.early_stopping:
+        raise ExperimentError(
+            f"--early_stopping {e.early_stopping}: that many validations, one in --test_freq {e.test_freq} steps, "
+            f"end the run at step {e.early_stopping * e.test_freq} at the earliest, and --T is {e.T}; give fewer, or "
+            f"validate more often"
+        )
 
 
 def _check_four_bit(experiment: Experiment) -> None:

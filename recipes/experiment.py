@@ -20,6 +20,7 @@ from recipes.alignment import Alignment, DataKind
 from recipes.applies import clock, critic, draws, hint_term, ppo, problems, rl, solutions, supervised, validates
 from recipes.settings import ABSENT, From, Setting, declared, setting
 from recipes.tasks import TASKS
+from recipes.trackers import PROJECT
 from recipes.training_record import TrainingRecord
 from recipes.values import a_seed, a_share, above, at_least, between, not_negative, positive
 
@@ -213,6 +214,15 @@ class Experiment:
 
     rollout_correction_clip: float = setting("reinforcement", 2.0, applies=ppo, check=positive, absent=2.0)
     """Most that such a weight is."""
+
+    project: str = setting(_RECORDS, PROJECT, may_change=True, absent=PROJECT)
+    """Project of the run in wandb, swanlab, mlflow and trackio."""
+
+    run_name: str | None = setting(_RECORDS, None, may_change=True, absent=None)
+    """What it is called there; default the folder's name."""
+
+    early_stopping: int = setting(_RECORDS, 0, applies=rl, check=not_negative, may_change=True, absent=0)
+    """End the run once so many validations in a row were no better than the best before them; 0 never does."""
 
     @property
     def algorithm(self) -> Algorithm:

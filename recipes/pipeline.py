@@ -17,6 +17,7 @@ from recipes.effect import refuse_foreign, refuse_without_effect
 from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.flags import STAGE_FILES, catalogue
 from recipes.front import plan_training, spread
+from recipes.hub import refuse_push
 from recipes.launch import DONE, dry_run, launch, refuse_missing_devices, taken
 from recipes.listed import listed
 from recipes.modes import FULL, Evaluation, Machine, Mode, Several, Steering
@@ -70,6 +71,8 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
     folder = steering.folder(f"{algos}-{Path(first.model).name}-{first.hash}")
     if steering.dry_run:
         refuse_unwritable(folder)
+        if steering.push_to_hub:
+            refuse_push(steering.push_to_hub)
         _refuse_others(folder, steps, steering.resume)
         full = steering.dry_run == FULL
         for number, (step, (_, experiment)) in enumerate(zip(steps, plans, strict=True)):
@@ -81,12 +84,14 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
     model: str | None = None
     for _, experiment in plans:
         refuse_missing_devices(experiment)
+    if steering.push_to_hub:
+        refuse_push(steering.push_to_hub, make=True)
     refuse_place(folder)
     with taken(folder):
         _refuse_others(folder, steps, steering.resume)
         for step, own, (_, planned) in zip(steps, given, plans, strict=True):
             place = RunDir(folder / step.name)
-            code = _train(step, own, planned, place, steering, model)
+            code = _train(step, own, planned, place, steering, model, last=step is steps[-1])
             if code:
                 return code
             model = str(place.hf / "last")
@@ -103,7 +108,14 @@ def _refuse_others(folder: Path, steps: list[Step], resume: bool) -> None:
 
 
 def _train(
-    step: Step, flags: Mapping[str, Any], planned: Experiment, place: RunDir, steering: Steering, model: str | None
+    step: Step,
+    flags: Mapping[str, Any],
+    planned: Experiment,
+    place: RunDir,
+    steering: Steering,
+    model: str | None,
+    *,
+    last: bool,
 ) -> int:
     if (place.path / DONE).exists() and place.summary.exists():
         print(f"{step.name} is finished", flush=True)
@@ -122,6 +134,8 @@ def _train(
         stall_minutes=steering.stall_minutes,
         auto_batch=steering.auto_batch,
         given={name: value for name, value in own.items() if name != "pipeline"},
+        # What a pipeline makes is its last model.
+        push_to_hub=steering.push_to_hub if last else None,
     )
 
 

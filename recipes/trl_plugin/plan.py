@@ -17,10 +17,9 @@ from recipes.alignment import Alignment
 from recipes.experiment import ExperimentError
 from recipes.machine import gpu_count
 from recipes.run_dir import write_text
+from recipes.trackers import PROJECT
 
 PLAN_FILE = "trl.yaml"
-
-LOGGERS = ("console", "tensorboard", "wandb")
 
 
 @dataclass(frozen=True)
@@ -76,8 +75,9 @@ class TrainingPlan:
     record: dict[str, Any] = field(default_factory=dict)
     """What is published beside the weights: a TrainingRecord."""
 
-    about: dict[str, str] = field(default_factory=dict)
-    """Further lines of the model card: algorithm, paper, data, hashes."""
+    project: str = PROJECT
+    run_name: str = ""
+    """What trackers call the project, and the run in it."""
 
     @property
     def pairwise(self) -> bool:
@@ -127,8 +127,6 @@ def check_plan(plan: TrainingPlan) -> None:
         raise ExperimentError(
             "--sft_ratio with --feedback pairwise: an instruction is no pair; use --feedback score or --feedback binary"
         )
-    if unknown := set(plan.logger) - set(LOGGERS):
-        raise ExperimentError(f"--logger {', '.join(sorted(unknown))}: offline alignment knows {', '.join(LOGGERS)}")
 
 
 def check_machine(plan: TrainingPlan) -> None:

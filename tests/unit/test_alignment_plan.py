@@ -18,7 +18,7 @@ from tests.alignment_checks import plan
 
 
 def test_plan_survives_the_way_through_its_file(tmp_path: Path) -> None:
-    whole = plan(tmp_path, tmp_path, "una", alignment={"sft_ratio": 0.5}, about={"data": "toy"}, resume_from="x")
+    whole = plan(tmp_path, tmp_path, "una", alignment={"sft_ratio": 0.5}, resume_from="x")
     plans.write_plan(whole, tmp_path)
     assert plans.read_plan(tmp_path) == whole
 
