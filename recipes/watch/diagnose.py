@@ -47,7 +47,7 @@ def diagnose(log_tail: str, facts: Facts) -> str:
         parts.append(cause.fix)
     elif not raised and facts.reason in ("failed", "lost_worker"):
         said = last_words(log_tail)
-        parts.append(f"Its last line: {_closed(said)}" if said else "It said nothing.")
+        parts.append(f"The log holds no exception; its last line: {_closed(said)}" if said else "The log is empty.")
     if facts.stack:
         parts.append("It waits in " + " < ".join(facts.stack[:STACK_FRAMES]) + ".")
     if facts.reason == "stalled" and not cause and not raised:
