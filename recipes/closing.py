@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,10 @@ from recipes.datafiles import DataFiles
 from recipes.early_stopping import accuracies, is_over
 from recipes.experiment import Experiment
 from recipes.model_card import write_cards
-from recipes.modes import ROOT
 from recipes.run_dir import RunDir, publish, read_metrics, write_json
 from recipes.spent import spent, tokens
 from recipes.stages import OWN_TEXTS
+from recipes.verl_plugin.environment import CPU
 
 
 @dataclass(frozen=True)
@@ -117,9 +118,15 @@ def _forgetting(run: RunDir) -> list[str]:
 
 def serve_command(experiment: Experiment, run: RunDir) -> str:
     """What puts the trained weights behind an OpenAI-compatible endpoint on this machine."""
-    weights = short(run.hf / "last")
-    words = [short(ROOT / ".venv/bin/vllm"), "serve", weights, "--dtype", experiment.dtype]
-    return shlex.join(words)
+    words = [short(Path(sys.executable).with_name("vllm")), "serve", short(run.hf / "last")]
+    words += ["--dtype", experiment.dtype]
+    if experiment.device != "cpu":
+        return shlex.join(words)
+    # As in training: what vLLM compiles takes longer than most chats, and an engine in a process of its own waits for
+    # its worker by spinning on the cores that the worker needs.
+    words += ["--enforce-eager", "--distributed-executor-backend", "uni"]
+    variables = " ".join(f"{name}={CPU[name]}" for name in ("VLLM_CPU_KVCACHE_SPACE", "TORCHDYNAMO_DISABLE"))
+    return f"{variables} {shlex.join(words)}"
 
 
 def short(path: Path) -> str:
