@@ -89,8 +89,8 @@ def check(experiment: Experiment) -> None:
         )
     if e.lora_rank and not e.alignment.lora_alpha:
         raise ExperimentError("--lora_alpha 0: an adapter of scale 0 changes nothing; leave it out (twice --lora_rank)")
-    if e.alignment.load_in_4bit:
-        _check_four_bit(e)
+    if e.alignment.bits:
+        _check_bits(e)
     for name in ("lora_alpha", "lora_dropout"):
         if getattr(e.alignment, name) and not e.lora_rank:
             raise ExperimentError(f"--{name} {getattr(e.alignment, name)}: there is no adapter; add --lora_rank 32")
@@ -167,17 +167,21 @@ def _check_records(experiment: Experiment) -> None:
         )
 
 
-def _check_four_bit(experiment: Experiment) -> None:
-    e = experiment
+def _check_bits(experiment: Experiment) -> None:
+    e, bits = experiment, experiment.alignment.bits
+    if e.alignment.load_in_4bit and e.alignment.load_in_8bit:
+        raise ExperimentError("--load_in_4bit with --load_in_8bit: weights are held in one of the two; give one")
     if e.stages != ("alignment",):
         raise ExperimentError(
-            f"--load_in_4bit: --algo {e.algo} on {e.data} cannot hold its weights in 4 bits, only alignment stages can "
-            f"(sft on answers, dpo, kto, una, una_sft); --lora_rank alone saves the most here"
+            f"--load_in_{bits}bit: --algo {e.algo} on {e.data} cannot hold its weights in {bits} bits, only alignment "
+            f"stages can (sft on answers, dpo, kto, una, una_sft); --lora_rank alone saves the most here"
         )
     if e.device != "cuda":
-        raise ExperimentError("--load_in_4bit needs a GPU (bitsandbytes' 4-bit kernels are CUDA's); leave it out")
+        raise ExperimentError(f"--load_in_{bits}bit needs a GPU (bitsandbytes' kernels are CUDA's); leave it out")
     if not e.lora_rank:
-        raise ExperimentError("--load_in_4bit freezes the weights: add --lora_rank 32, so that something is trained")
+        raise ExperimentError(
+            f"--load_in_{bits}bit freezes the weights: add --lora_rank 32, so that something is trained"
+        )
 
 
 def _divisor(total: int, wanted: int) -> int:

@@ -138,10 +138,10 @@ def _versions(experiment: Experiment) -> str:
 def _settings(experiment: Experiment) -> dict[str, str]:
     """Every setting that has an effect on what was trained."""
     e = experiment
-    values = {name: getattr(e, name) for name in declared(type(e))}
+    values = {name: getattr(e, name) for name in declared(Experiment)}
     if e.stages == ("alignment",):
         values |= asdict(e.alignment)
-    shown = {**declared(type(e)), **declared(Alignment)}
+    shown = {**declared(Experiment), **declared(Alignment)}
     kept = {
         name: value
         for name, value in {**asdict(e.alignment), **values}.items()

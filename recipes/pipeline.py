@@ -20,9 +20,11 @@ from recipes.front import plan_training, spread
 from recipes.hub import refuse_push
 from recipes.launch import DONE, dry_run, launch, refuse_missing_devices, taken
 from recipes.listed import listed
+from recipes.machine import gpu_count
 from recipes.modes import FULL, Evaluation, Machine, Mode, Several, Steering
 from recipes.place import refuse_place, refuse_unwritable
 from recipes.presets import PIPELINES
+from recipes.resolve import default_profile
 from recipes.run_dir import RunDir, write_json
 from recipes.settings import Setting, by_name, canonical, declared, from_plain
 from recipes.tasks import TASKS
@@ -56,7 +58,7 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
     """
     if flags.get("algo") is not None:
         raise ExperimentError(f"--algo {flags['algo']}: has no effect on --pipeline, whose stages are algorithms")
-    steps = steps_of(text, flags)
+    steps = _on_this_machine(steps_of(text, flags), flags)
     for step in steps:
         refuse_foreign(step.flags, step.flags)
     # All of them are resolved from the first model, so that the last stage's mistake shows now and not in a week.
@@ -170,13 +172,28 @@ def steps_of(text: str, flags: Mapping[str, Any]) -> list[Step]:
         raise ExperimentError(f"--data {data}: {len(names)} names for {len(algos)} stages; give one, or one for each")
     found = []
     for number, each in enumerate(given):
-        own = {"algo": each["algo"], "data": each.get("data"), **each.get("flags", {})}
+        typed = {name for name, value in flags.items() if value is not None}
+        of_file = {name: value for name, value in each.get("flags", {}).items() if name not in typed}
+        own = {"algo": each["algo"], "data": each.get("data"), **of_file}
         if flags.get("load_in_4bit") and _is_reinforcement(each["algo"]):
             # Given for all stages it is meant for those that can.
             own.setdefault("load_in_4bit", None)
         if names:
             own["data"] = names[number] if len(names) > 1 else _fitting(names[0], each["algo"])
         found.append(Step(f"{number + 1}-{_short(each['algo'])}", own))
+    return found
+
+
+def _on_this_machine(steps: list[Step], flags: Mapping[str, Any]) -> list[Step]:
+    """The stages without the 4 or 8 bits that a file asks of a machine without a GPU; each is said."""
+    if default_profile(gpu_count(), flags.get("profile")).device == "cuda":
+        return steps
+    found = []
+    for step in steps:
+        idle = [name for name in ("load_in_4bit", "load_in_8bit") if step.flags.get(name)]
+        for name in idle:
+            print(f"{step.name}: without {name}, which needs a GPU")
+        found.append(Step(step.name, {name: value for name, value in step.flags.items() if name not in idle}))
     return found
 
 

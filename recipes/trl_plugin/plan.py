@@ -17,7 +17,7 @@ from recipes.alignment import Alignment
 from recipes.experiment import ExperimentError
 from recipes.machine import gpu_count
 from recipes.run_dir import write_text
-from recipes.trackers import PROJECT
+from recipes.trackers import LOGGERS, PROJECT
 
 PLAN_FILE = "trl.yaml"
 
@@ -127,12 +127,16 @@ def check_plan(plan: TrainingPlan) -> None:
         raise ExperimentError(
             "--sft_ratio with --feedback pairwise: an instruction is no pair; use --feedback score or --feedback binary"
         )
+    if unknown := set(plan.logger) - set(LOGGERS):
+        raise ExperimentError(f"--logger {', '.join(sorted(unknown))}: unknown. Known: {', '.join(LOGGERS)}")
 
 
 def check_machine(plan: TrainingPlan) -> None:
     """Raise ExperimentError when this machine cannot run the plan. Imports no torch."""
-    if plan.alignment.load_in_4bit and importlib.util.find_spec("bitsandbytes") is None:
-        raise ExperimentError("--load_in_4bit needs bitsandbytes: run `pip install bitsandbytes`, or leave it out")
+    if (bits := plan.alignment.bits) and importlib.util.find_spec("bitsandbytes") is None:
+        raise ExperimentError(
+            f"--load_in_{bits}bit needs bitsandbytes: `.venv/bin/python -m pip install bitsandbytes`, or leave it out"
+        )
     if plan.device == "cuda" and gpu_count() < plan.devices:
         raise ExperimentError(f"--n_gpu {plan.devices}: this machine shows {gpu_count()} GPUs")
 

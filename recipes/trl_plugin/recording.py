@@ -128,7 +128,7 @@ def _tracker(name: str, plan: TrainingPlan, run: RunDir) -> Callable[[int, dict[
     """A tracker by accelerate; where its files go is in the environment (recipes/trackers.py)."""
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
-    called = {
+    called: dict[str, dict[str, Any]] = {
         "wandb": {"run_name": plan.project, "name": plan.run_name},
         "trackio": {"run_name": plan.project, "name": plan.run_name},
         "swanlab": {

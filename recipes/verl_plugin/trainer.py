@@ -56,6 +56,9 @@ PROBLEM = ("raw_prompt", "hint", "answer")
 class UnifiedTrainer(PPOTrainerSync):
     """verl's synchronous trainer, one algorithm of the family at a time (section `uft` of the configuration)."""
 
+    total_training_steps: int
+    """verl's; lowered to the present step, it ends the loop after it."""
+
     def on_init_end(self) -> None:
         settings = self.config.uft
         self.run_dir = RunDir(Path(settings.run_dir))
@@ -283,7 +286,7 @@ class UnifiedTrainer(PPOTrainerSync):
         metrics.update(self._rollout_metrics(batch, step))
         self.records.log(step, metrics)
         if "val/acc" in metrics and is_over(accuracies(read_metrics(self.run_dir.metrics)), self._patience):
-            # verl's loop ends after the step that is its last one, whose checkpoint it has not asked for.
+            # verl did not know that this is its last step, and has not asked for a checkpoint.
             self.total_training_steps, self._save_due = step, True
         if self._save_due:
             self._write_checkpoint(step, metrics.get("val/acc"))
