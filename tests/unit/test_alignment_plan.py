@@ -99,7 +99,7 @@ def test_rows_with_longer_prompts_than_asked_are_left_out_and_counted(method: st
     assert found.left_out[f"a prompt longer than {limit} tokens"] == len(rows) - len(found.rows) > 0
     assert all(len(prompt) <= limit for prompt, _ in load_held_out(held, encode).completions)
     nothing = replace(free, alignment=replace(free.alignment, max_prompt_length=1))
-    with pytest.raises(ExperimentError, match="no prompt of .* fits into 1 tokens; raise --max_prompt_length"):
+    with pytest.raises(ExperimentError, match=r"no prompt of .* fits into 1 tokens; raise --max_prompt_length"):
         load_training(nothing, encode)
 
 
