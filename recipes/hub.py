@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from recipes.experiment import ExperimentError
 from recipes.run_dir import RunDir
@@ -18,7 +19,6 @@ def refuse_push(name: str, *, make: bool = False) -> None:
     Raises:
         ExperimentError: no token, one that the hub does not know, or a repository that it may not write.
     """
-    from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
@@ -31,7 +31,7 @@ def refuse_push(name: str, *, make: bool = False) -> None:
     token = os.environ.get(TOKEN)
     if not token:
         raise ExperimentError(f"--push_to_hub {name}: needs a token that may write in the environment variable {TOKEN}")
-    api = HfApi(token=token)
+    api = _api(token)
     try:
         api.whoami()
         if make:
@@ -48,9 +48,7 @@ def push(run: RunDir, name: str) -> str:
     Raises:
         ExperimentError: the hub did not take them; they are still in the run's folder.
     """
-    from huggingface_hub import HfApi
-
-    api = HfApi(token=os.environ.get(TOKEN))
+    api = _api(os.environ.get(TOKEN))
     message = f"{run.path.name}: weights of the last step"
     try:
         done = api.upload_folder(repo_id=name, folder_path=run.hf / "last", commit_message=message)
@@ -64,6 +62,12 @@ def push(run: RunDir, name: str) -> str:
             f"command with --resume tries again"
         ) from None
     return str(done.repo_url)
+
+
+def _api(token: str | None) -> Any:
+    from huggingface_hub import HfApi
+
+    return HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=token)
 
 
 def _here(run: RunDir) -> Path:

@@ -7,9 +7,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from typing import TYPE_CHECKING, Any
 
 from data_prep.schema import content_hash
 from recipes.alignment import Alignment
@@ -21,6 +19,9 @@ from recipes.settings import declared
 from recipes.tasks import TASKS
 from recipes.training_record import read_record
 from recipes.values import as_text
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult, ModelCard
 
 CARD = "README.md"
 
@@ -55,8 +56,10 @@ def model_card(
     given: Mapping[str, Any],
     *,
     kind: str,
-) -> ModelCard:
+) -> "ModelCard":
     """The card of hf/`kind` (last, best or adapter)."""
+    from huggingface_hub import ModelCard, ModelCardData
+
     e = experiment
     about, base = e.algorithm, _base(e.model)
     hub = None if Path(base).exists() or base.count("/") != 1 else base
@@ -121,7 +124,9 @@ def _accuracy(summary: Mapping[str, Any]) -> str:
     return f"{last:.1%} at the end" if before is None else f"{before:.1%} before, {last:.1%} after"
 
 
-def _results(experiment: Experiment, summary: Mapping[str, Any]) -> list[EvalResult] | None:
+def _results(experiment: Experiment, summary: Mapping[str, Any]) -> "list[EvalResult] | None":
+    from huggingface_hub import EvalResult
+
     if summary["val/acc last"] is None:
         return None
     data = experiment.data if experiment.data in TASKS else Path(experiment.data).name
