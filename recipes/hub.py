@@ -35,7 +35,9 @@ def refuse_push(name: str, *, make: bool = False) -> None:
     try:
         api.whoami()
         if make:
+            # Of a repository that is somebody else's this says only that it exists.
             api.create_repo(name, private=True, exist_ok=True)
+            api.auth_check(name, write=True)
     except HfHubHTTPError as error:
         raise ExperimentError(f"--push_to_hub {name}: {_reason(error)}") from None
     except Exception as error:  # whatever its HTTP client raises where there is no network

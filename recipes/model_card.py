@@ -29,7 +29,22 @@ _LIBRARIES = ("verl", "vllm", "trl", "transformers", "peft", "accelerate", "torc
 _OF_TRL = ("trl", "accelerate")
 _OF_VERL = ("verl", "vllm", "ray")
 # Told by the card elsewhere, or nothing that weights depend on.
-_TOLD = {"algo", "data", "model", "logger", "project", "run_name", "log_rollouts", "keep_checkpoints", "allow_overlap"}
+_TOLD = {
+    *(
+        "algo",
+        "data",
+        "model",
+        "seed",
+        "logger",
+        "project",
+        "run_name",
+        "log_rollouts",
+        "keep_checkpoints",
+        "save_freq",
+    ),
+    *("allow_overlap", "own_texts", "rollout_memory", "max_num_seqs", "tokens_per_micro_batch", "n_gpu", "nnodes"),
+    *("max_reward_error_rate", "max_timeout_rate", "max_parse_fail_rate", "parse_fail_steps", "tp_size"),
+}
 _LONGEST = 80
 
 

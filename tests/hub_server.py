@@ -9,6 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 TOKEN = "hf_stand_in"
+OTHERS = "others/model"
+"""A repository that everybody may read."""
 
 
 class Hub:
@@ -52,10 +54,15 @@ def hub_server() -> Iterator[Hub]:
 
         def do_GET(self) -> None:
             if self._known():
+                name = "/".join(self.path.removeprefix("/api/models/").split("/")[:2])
                 if self.path == "/api/whoami-v2":
                     self._answer({"name": "me", "type": "user", "auth": {"type": "access_token"}})
+                elif self.path.endswith("/auth-check/write") and name not in hub.private:
+                    self._answer({"error": "You have no write access to it"}, 403)
+                elif name in hub.private or name == OTHERS:
+                    self._answer({"sha": "0" * 40, "id": name, "siblings": []})
                 else:
-                    self._answer({"sha": "0" * 40, "id": "me/model", "siblings": []})
+                    self._answer({"error": "Repository not found"}, 404)
 
         def do_PUT(self) -> None:
             hub.uploads[self.path.rpartition("/")[2]] = self._body()
