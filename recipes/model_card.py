@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from data_prep.schema import content_hash
 from recipes.alignment import Alignment
 from recipes.datafiles import DataFiles
+from recipes.effect import SAME_FOR_SFT
 from recipes.experiment import Experiment
 from recipes.flags import arguments
 from recipes.run_dir import RunDir, read_metrics, write_text
@@ -159,13 +160,15 @@ def _settings(experiment: Experiment) -> dict[str, str]:
     """Every setting that has an effect on what was trained."""
     e = experiment
     values = {name: getattr(e, name) for name in declared(Experiment)}
-    if e.stages == ("alignment",):
-        values |= asdict(e.alignment)
-    shown = {**declared(Experiment), **declared(Alignment)}
+    of_answers = asdict(e.alignment)
+    values = {**values, **of_answers} if e.stages == ("alignment",) else {**of_answers, **values}
+    # Of one supervised stage the longer names are the ones that count.
+    idle = {short for short, _ in SAME_FOR_SFT} if e.stages == ("sft",) else set()
+    shown = {**declared(Alignment), **declared(Experiment)}
     kept = {
         name: value
-        for name, value in {**asdict(e.alignment), **values}.items()
-        if shown[name].applies(e.algorithm, e.stages) and (shown[name].flag or name == "lr") and name not in _TOLD
+        for name, value in values.items()
+        if shown[name].flag and shown[name].applies(e.algorithm, e.stages) and name not in _TOLD | idle
     }
     found = {name: _value(value) for name, value in {**kept, **e.options}.items() if value is not None}
     return {name: value for name, value in sorted(found.items()) if len(value) <= _LONGEST}

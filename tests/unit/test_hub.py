@@ -55,6 +55,12 @@ def test_what_the_hub_will_not_take_is_refused_before_training(
         assert front_door(*flags, "--dry_run", **asked(hub, token)).returncode == 2
 
 
+@pytest.mark.parametrize("mode", [("--sweep", "--algo", "rft,uft"), ("--reproduce", "uft_table")])
+def test_many_models_are_not_one_repository(mode: tuple[str, ...]) -> None:
+    done = front_door(*mode, "--push_to_hub", "me/model", "--dry_run", HF_TOKEN=TOKEN)
+    assert (done.returncode, "makes many models" in done.stderr) == (2, True)
+
+
 def test_nobody_answering_is_one_line(folder: Path, tmp_path: Path) -> None:
     env = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_TOKEN": TOKEN, "HF_HUB_OFFLINE": "0"}
     done = front_door(*FLAGS, "--data", str(folder), "--out", str(tmp_path / "run"), "--push_to_hub", "me/x", **env)

@@ -215,6 +215,9 @@ def test_a_card_names_what_the_weights_were_made_of(algo: str, folder: Path, tmp
         "1.5 min on 1 cpu device(s)",
     ):
         assert part in text, part
+    assert f"| batch_size | {e.alignment.batch_size if answers else e.batch_size} |" in text
+    assert ("| lr |" in text) == (algo != "sft")
+    assert ("| epochs |" in text) == answers
     assert ("| sft_loss_coef |" in text) == (algo == "uft")
     assert ("| beta |" in text) == (algo in ("dpo", "una_sft", "una_online"))
 
