@@ -16,6 +16,7 @@ from recipes.model_card import write_cards
 from recipes.run_dir import RunDir, publish, read_metrics, write_json
 from recipes.spent import spent, tokens
 from recipes.stages import OWN_TEXTS
+from recipes.trackers import TRACKER_FILES
 from recipes.verl_plugin.environment import CPU
 
 
@@ -73,7 +74,8 @@ def _lines(
     also = {"best step": run.hf / "best", "adapter": run.hf / "adapter"}
     named = ", ".join(f"{name}: {short(path)}" for name, path in also.items() if path.exists())
     lines = [f"\nweights        {short(run.hf / 'last')}" + (f"  ({named})" if named else "")]
-    lines.append(f"metrics        {short(run.metrics)}, {short(run.path / 'tensorboard')}")
+    kept = [run.metrics, *(run.path / name for name in TRACKER_FILES if (run.path / name).exists())]
+    lines.append(f"metrics        {', '.join(map(short, kept))}")
     answers_in = next((path for path in (run.validation, run.path / "eval") if path.exists()), None)
     lines += [] if answers_in is None else [f"answers        {short(answers_in)}"]
     if found.last and found.best and found.before is not None:

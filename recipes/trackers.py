@@ -15,6 +15,9 @@ LOGGERS = ("console", "file", "tensorboard", *TRACKERS)
 
 PROJECT = "unified-ft"
 
+TRACKER_FILES = ("tensorboard", "wandb", "swanlab", "mlflow.db", "trackio")
+"""What loggers leave in a run's folder."""
+
 _WANDB_HOST = "api.wandb.ai"
 
 

@@ -125,6 +125,8 @@ class Console:
         if first:
             self._plain_step = beat.step
         last = beat.step >= beat.total_steps
+        if beat.total_steps == 1 and not of_step(beat.metrics):
+            return  # an evaluation, whose result has a line already
         if beat.step > self._plain_step and (last or time.monotonic() - self._plain_at >= PLAIN_INTERVAL_S):
             self._plain_step, self._plain_at = beat.step, time.monotonic()
             step = f"step {beat.step}/{beat.total_steps}"

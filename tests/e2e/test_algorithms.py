@@ -65,7 +65,11 @@ def test_records_and_weights_are_where_they_belong(finished: tuple[str, Path]) -
         assert found[0]["val/answers"] == len(validated)
         assert {"val/pass@2", "val/greedy"} <= found[5].keys() | found[4].keys()
         assert found[5]["val/forgetting"] == json.loads((out / "eval/own_texts/results.json").read_text())["nats"] != 0
-    assert (out / "summary.json").exists()
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["tokens generated"] == sum(row.get("uft/generated", 0) for row in found.values()) > 0
+    assert summary["tokens trained"] > summary["tokens generated"]
+    card = (out / "hf/last/README.md").read_text()
+    assert f"| accuracy | {summary['val/acc before']:.1%} before, {summary['val/acc last']:.1%} after |" in card
     assert list((out / "tensorboard").iterdir())
 
 

@@ -205,6 +205,14 @@ def test_a_run_is_told_by_what_matters_for_its_algorithm(
     assert of_validation(metrics) == validation
 
 
+def test_an_evaluation_says_its_result_once() -> None:
+    found = {"val/acc": 0.25, "val/step": 4.0}
+    states = [Heartbeat(0, 1, "validating", 1.0), Heartbeat(0, 1, "validating", 2.0, found)]
+    text = shown([*states, Heartbeat(1, 1, "finished", 3.0, found)], terminal=False)
+    assert text.count("acc 25.0% (step 4)") == 1
+    assert "step 1/1" not in text
+
+
 def test_a_heartbeat_holds_nothing_of_an_earlier_step_but_its_validation(tmp_path: Path) -> None:
     records = Records(tmp_path, 9, test_freq=3)
     records.log(3, {"val/acc": 0.5, "uft/score/l=0": 0.25, "uft/hint_frac": 0.5})
