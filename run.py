@@ -68,6 +68,10 @@ def _main(own: list[str], overrides: list[str]) -> int:
         raise ExperimentError(f"--{chosen[0]} and --{chosen[1]} cannot be done at once")
     if flags["dry_run"] == "full" and {*chosen} - {"pipeline"}:
         raise ExperimentError(f"--dry_run full: of a training or --pipeline; for --{chosen[0]} give --dry_run alone")
+    if flags["push_to_hub"] and {*chosen} & {"sweep", "reproduce"}:
+        raise ExperimentError(
+            f"--push_to_hub {flags['push_to_hub']}: --{chosen[0]} makes many models; give it to one run"
+        )
     if chosen == ["sweep"]:
         from recipes.sweep import sweep
 

@@ -1,4 +1,4 @@
-"""results.json and table.md of `python -m bench.alignment`."""
+"""results.json, table.md and alignment.png of `python -m bench.alignment`."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from bench.alignment_picture import draw
 from eval.reporting.cells import Table, markdown
 from recipes.run_dir import write_json, write_text
 
@@ -24,7 +25,7 @@ least of the seeds: other work on the machine only adds to them."""
 
 
 def write(found: Sequence[dict[str, Any]], out: Path, command: str) -> None:
-    """Replace the two files in `out`."""
+    """Replace the three files in `out`."""
     names = ("torch", "trl", "transformers", "verl", "vllm")
     installed = {name: version(name) for name in names}
     about = {"command": command, "cores": os.cpu_count(), "versions": installed}
@@ -36,6 +37,7 @@ def write(found: Sequence[dict[str, Any]], out: Path, command: str) -> None:
     if any(row["method"] in _ONLINE for row in found):
         parts += ["## una_online beside ppo", markdown(_online(found))]
     write_text(out / "table.md", "\n\n".join(parts) + "\n")
+    draw(found, out / "alignment.png")
 
 
 def _quality(found: Sequence[dict[str, Any]]) -> Table:

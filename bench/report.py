@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from eval.reporting.style import BASE_COLOUR, HINT_LENGTHS, close, house_style, legend_below, png, write_bytes
 from recipes.run_dir import write_json, write_text
 
 REFERENCES = ("verl GRPO", "rft")
 _PHASES = ("gen", "old_log_prob", "ref", "adv", "update_actor", "update_weights", "step")
 _GIB = 2**30
+PARTS = dict(zip(_PHASES, HINT_LENGTHS, strict=False))
 
 
 def write(found: dict[str, Any], out: Path) -> None:
@@ -130,27 +132,47 @@ def _memory(memory: dict[str, Any]) -> list[str]:
 
 
 def _plot(found: dict[str, Any], file: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axis = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
     runs = found["runs"] or found["scaling"]
-    names = list(dict.fromkeys(_label(run, bool(found["runs"])) for run in runs))
-    left = [0.0] * len(names)
+    by_name: dict[str, list[dict[str, float]]] = defaultdict(list)
+    for run in runs:
+        by_name[_label(run, bool(found["runs"]))].append(run["seconds"])
+    with house_style():
+        figure, axis = plt.subplots(figsize=(8.5, 1.5 + 0.5 * len(by_name)))
+        handles: dict[str, Any] = {}
+        for place, of_name in enumerate(by_name.values()):
+            steps = [seconds["step"] for seconds in of_name]
+            for part, (start, width) in bars(of_name).items():
+                colour = PARTS.get(part, BASE_COLOUR)
+                handles[part] = axis.barh(place, width, left=start, color=colour, height=0.62, zorder=2)
+            middle = statistics.median(steps)
+            error = [[middle - min(steps)], [max(steps) - middle]]
+            handles["whole step"] = axis.errorbar(
+                [middle], [place], xerr=error, color=axis.xaxis.label.get_color(), marker="o", markersize=4, zorder=3
+            )
+        axis.set_yticks(range(len(by_name)), by_name)
+        axis.invert_yaxis()
+        axis.grid(visible=False, axis="y")
+        axis.set_xlabel("seconds")
+        size = runs[0]["size"]
+        what = f"{size['batch']} prompts x {size['n_rollout']} rollouts of {size['response']} tokens"
+        axis.set_title(f"Seconds of a step by phase, {found['device']}" + (f": {what}" if found["runs"] else ""))
+        legend_below(figure, handles)
+        write_bytes(file, png(figure))
+        close(figure)
+
+
+def bars(of_name: list[dict[str, float]]) -> dict[str, tuple[float, float]]:
+    """Start and length of each phase's bar, its median over runs. The rest reaches to the median of whole steps, which
+    the table has; where the phases' medians are more than that, there is none."""
+    found, left = {}, 0.0
     for phase in _PHASES[:-1]:
-        values = []
-        for name in names:
-            of_name = [run["seconds"].get(phase, 0.0) for run in runs if _label(run, bool(found["runs"])) == name]
-            values.append(statistics.median(of_name))
-        axis.barh(names, values, left=left, label=phase)
-        left = [before + value for before, value in zip(left, values, strict=True)]
-    axis.invert_yaxis()
-    axis.set_xlabel("seconds a step, by phase (medians)")
-    axis.legend(fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.25), frameon=False)
-    figure.savefig(file, dpi=150)
-    plt.close(figure)
+        value = statistics.median(seconds.get(phase, 0.0) for seconds in of_name)
+        found[phase] = (left, value)
+        left += value
+    rest = statistics.median(seconds["step"] for seconds in of_name) - left
+    return found | ({"rest": (left, rest)} if rest > 0 else {})
 
 
 def _label(run: dict[str, Any], same_size: bool) -> str:

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,18 +70,18 @@ def comparisons(pairs: Sequence[Pair]) -> str:
 
 def draw_all(places: Sequence[Panel], out: Path, title: str) -> list[Picture]:
     """Write every picture as a PNG file, and return them for the page."""
-    with house_style():
-        pictures = [_keep(draw_curves(places, title), out / "curves.png", "Accuracy", _CURVES)]
-        for panel in places:
-            where = f", {panel.title}" if len(places) > 1 else ""
-            for figure, name, heading, caption in (
-                (draw_costs(panel), "cost", "Accuracy by what it cost", _COST),
-                (draw_hints(panel), "hints", "Hints", _HINTS),
-                (draw_training(panel), "training", "Training", _TRAINING),
-            ):
-                if figure is not None:
-                    pictures.append(_keep(figure, out / f"{name}_{panel.slug}.png", heading + where, caption))
-    return pictures
+    drawn = [_keep(partial(draw_curves, places, title), out / "curves.png", "Accuracy", _CURVES)]
+    for panel in places:
+        where = f", {panel.title}" if len(places) > 1 else ""
+        # Beside a single panel of accuracies stands already how much was given.
+        hints = partial(draw_hints, panel, share=len(places) > 1)
+        for draw, name, heading, caption in (
+            (partial(draw_costs, panel), "cost", "Accuracy by what it cost", _COST),
+            (hints, "hints", "Hints", _HINTS),
+            (partial(draw_training, panel), "training", "Training", _TRAINING),
+        ):
+            drawn.append(_keep(draw, out / f"{name}_{panel.slug}.png", heading + where, caption))
+    return [picture for picture in drawn if picture is not None]
 
 
 _CURVES = (
@@ -92,15 +93,27 @@ _COST = (
     "Means over seeds. Tokens in updates are all that the trainer saw: prompts, hints, answers, demonstrations, also "
     "in a supervised stage before. Minutes are of training steps, without starts and validations."
 )
-_HINTS = "Part of the solution given to rollouts, and their mean reward by the length of the hint they started from."
+_HINTS = (
+    "Mean reward of rollouts by the length of the hint they started from: over all seeds, and over a tenth of the run "
+    "at a time, since a step has few rollouts of each length. How much of the solutions was given stands beside the "
+    "accuracies, or, with several tasks, here."
+)
 _TRAINING = "What training recorded. A quantity that no run recorded has no panel."
 
 
-def _keep(figure: Any, file: Path, heading: str, caption: str) -> Picture:
-    write_bytes(file, png(figure))
-    picture = Picture(heading, caption, svg(figure, caption))
-    close(figure)
-    return picture
+def _keep(draw: Callable[..., Any], file: Path, heading: str, caption: str) -> Picture | None:
+    """The picture as a file, and for the page in two layouts; None where there is nothing to draw."""
+    with house_style():
+        figure = draw()
+        if figure is None:
+            return None
+        write_bytes(file, png(figure))
+        broad = svg(figure, caption)
+        close(figure)
+        figure = draw(narrow=True)
+        picture = Picture(heading, caption, broad, svg(figure, caption))
+        close(figure)
+        return picture
 
 
 def main() -> None:

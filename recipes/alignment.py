@@ -86,9 +86,20 @@ class Alignment:
     undesirable_weight: float = setting(_GROUP, 1.0, applies=kto, check=not_negative, absent=1.0)
     """Of kto: weight of bad answers' losses."""
 
+    load_in_8bit: bool = setting("adapters", False, applies=answers, absent=False)
+    """Hold the frozen weights in 8 bits (needs CUDA, bitsandbytes and --lora_rank)."""
+
+    max_prompt_length: int | None = setting(default=None, check=at_least(1), absent=None)
+    """Longest prompt in tokens, where one is given; rows with longer ones are skipped and counted."""
+
+    @property
+    def bits(self) -> int:
+        """In which the frozen weights are held; 0: as they are computed with."""
+        return 4 if self.load_in_4bit else 8 if self.load_in_8bit else 0
+
 
 # Flags whose name an alignment stage shares with reinforcement: they mean the stage that is run.
-_SHARED_FLAGS = ("lr", "batch_size")
+_SHARED_FLAGS = ("lr", "batch_size", "max_prompt_length")
 
 
 def resolve_alignment(given: dict[str, Any], algorithm: "Algorithm", profile: "Profile", kind: DataKind) -> Alignment:

@@ -1,6 +1,5 @@
 """What cannot work: values out of their range, as declared, and values that do not go together."""
 
-import importlib.util
 import math
 from pathlib import Path
 
@@ -15,9 +14,8 @@ from recipes.data_sets import sets_of, several
 from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.settings import declared, options_of
 from recipes.tasks import TASKS, Task
+from recipes.trackers import LOGGERS, PROJECT, TRACKERS, missing
 from recipes.values import wrong
-
-LOGGERS = ("console", "file", "tensorboard", "wandb", "swanlab", "mlflow", "trackio")
 
 
 def check(experiment: Experiment) -> None:
@@ -113,8 +111,8 @@ def check(experiment: Experiment) -> None:
         )
     if e.lora_rank and not e.alignment.lora_alpha:
         raise ExperimentError("--lora_alpha 0: an adapter of scale 0 changes nothing; leave it out (twice --lora_rank)")
-    if e.alignment.load_in_4bit:
-        _check_four_bit(e)
+    if e.alignment.bits:
+        _check_bits(e)
     for name in ("lora_alpha", "lora_dropout"):
         if getattr(e.alignment, name) and not e.lora_rank:
             raise ExperimentError(f"--{name} {getattr(e.alignment, name)}: there is no adapter; add --lora_rank 32")
@@ -124,11 +122,7 @@ def check(experiment: Experiment) -> None:
         raise ExperimentError(
             f"--save_freq {e.save_freq} is not a multiple of --test_freq {e.test_freq}: the best step could not be kept"
         )
-    for name in e.logger:
-        if name not in LOGGERS:
-            raise ExperimentError(f"--logger {name}: unknown{nearest(name, LOGGERS)} Known: {', '.join(LOGGERS)}.")
-        if name not in ("console", "file") and importlib.util.find_spec(name) is None:
-            raise ExperimentError(f"--logger {name}: the package {name} is not installed; pip install {name}")
+    _check_records(e)
     if e.algo.endswith(".py") and "rl" in e.stages:
         with told(e.algo):
             try_draws(e)
@@ -177,17 +171,45 @@ def _refuse(why: str) -> None:
         raise ExperimentError(why)
 
 
-def _check_four_bit(experiment: Experiment) -> None:
+def _check_records(experiment: Experiment) -> None:
     e = experiment
+    for name in e.logger:
+        if name not in LOGGERS:
+            raise ExperimentError(f"--logger {name}: unknown{nearest(name, LOGGERS)} Known: {', '.join(LOGGERS)}.")
+    if name := missing(e.logger):
+        raise ExperimentError(
+            f"--logger {name}: the package {name} is not installed: .venv/bin/python -m pip install {name}"
+        )
+    if not {*TRACKERS} & {*e.logger}:
+        for flag, value in (("project", e.project if e.project != PROJECT else None), ("run_name", e.run_name)):
+            if value is not None:
+                raise ExperimentError(
+                    f"--{flag} {value}: only {', '.join(TRACKERS)} know projects and runs; add one, such as --logger "
+                    f"{','.join((*e.logger, TRACKERS[0]))}"
+                )
+    if "rl" in e.stages and e.early_stopping * e.test_freq >= e.T and e.early_stopping:
+        raise ExperimentError(
+            f"--early_stopping {e.early_stopping}: that many validations, one in --test_freq {e.test_freq} steps, "
+            f"end the run at step {e.early_stopping * e.test_freq} at the earliest, and --T is {e.T}; give fewer, or "
+            f"validate more often"
+        )
+
+
+def _check_bits(experiment: Experiment) -> None:
+    e, bits = experiment, experiment.alignment.bits
+    if e.alignment.load_in_4bit and e.alignment.load_in_8bit:
+        raise ExperimentError("--load_in_4bit with --load_in_8bit: weights are held in one of the two; give one")
     if e.stages != ("alignment",):
         raise ExperimentError(
-            f"--load_in_4bit: --algo {e.algo} on {e.data} cannot hold its weights in 4 bits, only alignment stages can "
-            f"(sft on answers, dpo, kto, una, una_sft); --lora_rank alone saves the most here"
+            f"--load_in_{bits}bit: --algo {e.algo} on {e.data} cannot hold its weights in {bits} bits, only alignment "
+            f"stages can (sft on answers, dpo, kto, una, una_sft); --lora_rank alone saves the most here"
         )
     if e.device != "cuda":
-        raise ExperimentError("--load_in_4bit needs a GPU (bitsandbytes' 4-bit kernels are CUDA's); leave it out")
+        raise ExperimentError(f"--load_in_{bits}bit needs a GPU (bitsandbytes' kernels are CUDA's); leave it out")
     if not e.lora_rank:
-        raise ExperimentError("--load_in_4bit freezes the weights: add --lora_rank 32, so that something is trained")
+        raise ExperimentError(
+            f"--load_in_{bits}bit freezes the weights: add --lora_rank 32, so that something is trained"
+        )
 
 
 def _divisor(total: int, wanted: int) -> int:

@@ -24,6 +24,7 @@ from recipes.stages import (
     sft_steps,
 )
 from recipes.tasks import validated_on
+from recipes.trackers import run_name
 from recipes.trl_plugin.plan import TrainingPlan, check_plan, count_rows, total_steps, write_plan
 from recipes.verl_plugin.loss_config import supervised_shape
 
@@ -115,7 +116,8 @@ def training_plan(experiment: Experiment, run: RunDir, files: DataFiles) -> Trai
         resume_from=None,
         shape=supervised_shape(e),
         record=asdict(training_record(e)),
-        about={"algorithm": e.algorithm.title, "paper": e.algorithm.paper, "data": e.data, "configuration": e.hash},
+        project=e.project,
+        run_name=run_name(e.run_name, run),
     )
     check_plan(plan)
     return plan

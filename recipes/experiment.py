@@ -33,6 +33,7 @@ from recipes.applies import (
 )
 from recipes.settings import ABSENT, From, Setting, declared, setting
 from recipes.tasks import TASKS
+from recipes.trackers import PROJECT
 from recipes.training_record import TrainingRecord
 from recipes.values import a_seed, a_share, above, at_least, between, not_negative, positive
 
@@ -244,6 +245,15 @@ class Experiment:
 
     dynamic_sampling_rounds: int = setting("reinforcement", 3, applies=by_variance, check=at_least(2), absent=3)
     """Most rounds of generation in a step for that, the first included."""
+
+    project: str = setting(_RECORDS, PROJECT, may_change=True, absent=PROJECT)
+    """Project of the run in wandb, swanlab, mlflow and trackio."""
+
+    run_name: str | None = setting(_RECORDS, None, may_change=True, absent=None)
+    """What it is called there; default the folder's name."""
+
+    early_stopping: int = setting(_RECORDS, 0, applies=rl, check=not_negative, may_change=True, absent=0)
+    """End the run once so many validations in a row were no better than the best before them; 0 never does."""
 
     @property
     def algorithm(self) -> Algorithm:

@@ -20,7 +20,7 @@ from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.modes import Evaluation, Machine, Mode, Several, Source, Steering
 from recipes.settings import GROUPS, Setting, by_name, canonical, declared, options_of
 from recipes.task_options import Generated
-from recipes.values import text, wrong
+from recipes.values import as_text, text, wrong
 
 STAGE_FILES = (".yaml", ".yml")
 """How the name of a pipeline's own file ends."""
@@ -185,6 +185,19 @@ def read(words: Sequence[str], overrides: Sequence[str]) -> CommandLine:
     typed = {word.partition("=")[0] for word in words}
     kept = (word.partition("=")[0] for word in from_file)
     return CommandLine(flags, tuple(canonical(word[2:]) for word in kept if word not in typed))
+
+
+def arguments(flags: Mapping[str, Any]) -> list[str]:
+    """Flags by name as the words of a command line; what is not given is left out, overrides come last, after --."""
+    known = catalogue(flags.get("algo"))
+    words: list[str] = []
+    for name, value in flags.items():
+        off = value is False and (known[name].kind is not bool or known[name].switch)
+        if value is None or off or name == "overrides":
+            continue
+        words += [f"--{name}"] if value is True else [f"--{name}", as_text(value)]
+    overrides = flags.get("overrides") or ()
+    return [*words, *(("--", *overrides) if overrides else ())]
 
 
 def _given(name: str, words: Iterable[str]) -> str | None:

@@ -15,6 +15,7 @@ from recipes.data_sets import hub_set
 from recipes.effect import each_its_own, foreign, refuse_without_effect, without_effect, without_use
 from recipes.experiment import Experiment, ExperimentError
 from recipes.flags import catalogue
+from recipes.hub import refuse_push
 from recipes.launch import check_folder, dry_run, launch
 from recipes.machine import gpu_count
 from recipes.modes import FULL, ROOT, Evaluation, Several, Steering
@@ -55,6 +56,8 @@ def train(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
     if steering.dry_run:
         refuse_unwritable(folder)
         check_folder(RunDir(folder), experiment, steering.resume)
+        if steering.push_to_hub:
+            refuse_push(steering.push_to_hub)
         full = steering.dry_run == FULL
         print(dry_run(experiment, folder, resume=steering.resume, full=full))
         return 0
@@ -65,6 +68,7 @@ def train(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
         stall_minutes=steering.stall_minutes,
         auto_batch=steering.auto_batch,
         given=flags,
+        push_to_hub=steering.push_to_hub,
     )
 
 

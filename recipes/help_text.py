@@ -10,7 +10,6 @@ from data_prep.prompt_styles import STYLES
 from recipes.algorithm_check import find_algorithm
 from recipes.algorithms import Algorithm, algorithms
 from recipes.applies import everywhere
-from recipes.checks import LOGGERS
 from recipes.effect import SAME_FOR_SFT, usual_stages
 from recipes.flags import catalogue, parser, spelled
 from recipes.machine import gpu_count
@@ -20,6 +19,7 @@ from recipes.profiles import PROFILES, Profile
 from recipes.resolve import build_experiment, default_profile
 from recipes.settings import GROUPS, From, Setting, declared
 from recipes.tasks import TASKS
+from recipes.trackers import LOGGERS
 from recipes.values import as_text
 from reward_fns import RANDOM, REWARDS
 

@@ -95,6 +95,9 @@ class Steering:
     auto_batch: bool = setting("machine", False, switch=True)
     """On a full GPU try again with smaller micro-batches."""
 
+    push_to_hub: str | None = setting("run", None, metavar="ORG/NAME")
+    """Upload the trained weights there in the end; the token comes from HF_TOKEN, a new repository is private."""
+
     def folder(self, name: str) -> Path:
         """Where results go: --out, or a folder of that name under out/."""
         return Path(self.out) if self.out else ROOT / "out" / (name + (f"-{self.idx}" if self.idx else ""))

@@ -18,11 +18,14 @@ from recipes.effect import refuse_foreign, refuse_without_effect
 from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.flags import STAGE_FILES, catalogue
 from recipes.front import plan_training, spread
+from recipes.hub import refuse_push
 from recipes.launch import DONE, dry_run, launch, refuse_missing_devices, taken
 from recipes.listed import listed
+from recipes.machine import gpu_count
 from recipes.modes import FULL, Evaluation, Machine, Mode, Several, Steering
 from recipes.place import refuse_place, refuse_unwritable
 from recipes.presets import PIPELINES
+from recipes.resolve import default_profile
 from recipes.run_dir import RunDir, write_json
 from recipes.settings import Setting, by_name, canonical, declared, from_plain
 from recipes.tasks import TASKS
@@ -56,7 +59,7 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
     """
     if flags.get("algo") is not None:
         raise ExperimentError(f"--algo {flags['algo']}: has no effect on --pipeline, whose stages are algorithms")
-    steps = steps_of(text, flags)
+    steps = _on_this_machine(steps_of(text, flags), flags)
     for step in steps:
         refuse_foreign(step.flags, step.flags)
     # All of them are resolved from the first model, so that the last stage's mistake shows now and not in a week.
@@ -71,6 +74,8 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
     folder = steering.folder(f"{algos}-{Path(first.model).name}-{first.hash}")
     if steering.dry_run:
         refuse_unwritable(folder)
+        if steering.push_to_hub:
+            refuse_push(steering.push_to_hub)
         _refuse_others(folder, steps, steering.resume)
         full = steering.dry_run == FULL
         for number, (step, (_, experiment)) in enumerate(zip(steps, plans, strict=True)):
@@ -82,12 +87,14 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
     model: str | None = None
     for _, experiment in plans:
         refuse_missing_devices(experiment)
+    if steering.push_to_hub:
+        refuse_push(steering.push_to_hub, make=True)
     refuse_place(folder)
     with taken(folder):
         _refuse_others(folder, steps, steering.resume)
         for step, own, (_, planned) in zip(steps, given, plans, strict=True):
             place = RunDir(folder / step.name)
-            code = _train(step, own, planned, place, steering, model)
+            code = _train(step, own, planned, place, steering, model, last=step is steps[-1])
             if code:
                 return code
             model = str(place.hf / "last")
@@ -104,7 +111,14 @@ def _refuse_others(folder: Path, steps: list[Step], resume: bool) -> None:
 
 
 def _train(
-    step: Step, flags: Mapping[str, Any], planned: Experiment, place: RunDir, steering: Steering, model: str | None
+    step: Step,
+    flags: Mapping[str, Any],
+    planned: Experiment,
+    place: RunDir,
+    steering: Steering,
+    model: str | None,
+    *,
+    last: bool,
 ) -> int:
     if (place.path / DONE).exists() and place.summary.exists():
         print(f"{step.name} is finished", flush=True)
@@ -123,6 +137,8 @@ def _train(
         stall_minutes=steering.stall_minutes,
         auto_batch=steering.auto_batch,
         given={name: value for name, value in own.items() if name != "pipeline"},
+        # What a pipeline makes is its last model.
+        push_to_hub=steering.push_to_hub if last else None,
     )
 
 
@@ -157,13 +173,28 @@ def steps_of(text: str, flags: Mapping[str, Any]) -> list[Step]:
         raise ExperimentError(f"--data {data}: {len(names)} names for {len(algos)} stages; give one, or one for each")
     found = []
     for number, each in enumerate(given):
-        own = {"algo": each["algo"], "data": each.get("data"), **each.get("flags", {})}
+        typed = {name for name, value in flags.items() if value is not None}
+        of_file = {name: value for name, value in each.get("flags", {}).items() if name not in typed}
+        own = {"algo": each["algo"], "data": each.get("data"), **of_file}
         if flags.get("load_in_4bit") and _is_reinforcement(each["algo"]):
             # Given for all stages it is meant for those that can.
             own.setdefault("load_in_4bit", None)
         if names:
             own["data"] = names[number] if len(names) > 1 else _fitting(names[0], each["algo"])
         found.append(Step(f"{number + 1}-{_short(each['algo'])}", own))
+    return found
+
+
+def _on_this_machine(steps: list[Step], flags: Mapping[str, Any]) -> list[Step]:
+    """The stages without the 4 or 8 bits that a file asks of a machine without a GPU; each is said."""
+    if default_profile(gpu_count(), flags.get("profile")).device == "cuda":
+        return steps
+    found = []
+    for step in steps:
+        idle = [name for name in ("load_in_4bit", "load_in_8bit") if step.flags.get(name)]
+        for name in idle:
+            print(f"{step.name}: without {name}, which needs a GPU")
+        found.append(Step(step.name, {name: value for name, value in step.flags.items() if name not in idle}))
     return found
 
 

@@ -89,7 +89,7 @@ def alignment_arithmetic(experiment: Experiment, files: DataFiles) -> str:
         f"device(s), {a.epochs:g} epochs, lr {a.lr:g} (10 % warm-up, cosine), at most {a.max_length} tokens"
     )
     if experiment.lora_rank:
-        bits = ", frozen weights in 4 bits" if a.load_in_4bit else ""
+        bits = f", frozen weights in {a.bits} bits" if a.bits else ""
         lines.append(f"               LoRA rank {experiment.lora_rank}, alpha {a.lora_alpha}{bits}")
     return "\n".join(lines)
 

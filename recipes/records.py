@@ -7,18 +7,22 @@ from typing import Any
 
 from recipes.run_dir import RunDir, append_metrics, trim_metrics, write_json
 
-# Shown beside the progress bar, in this order, when a step has them.
-HEADLINE = ("problems", "of", "val/acc", "critic/score/mean", "train/loss", "val/loss", "actor/pg_loss")
+# What the console may show of a step (recipes/watch/shown.py), and of the last validation, with the step it is of.
+OF_STEP = ("problems", "of", "uft/score/l=0", "uft/hint_frac", "critic/score/mean", "train/loss", "rewards/accuracy")
+OF_VALIDATION = ("val/acc", "val/loss", "val/rewards/accuracy")
+VALIDATED = "val/step"
 
 
 class Records:
     """Writes progress.json (heartbeat: phase, step, headline numbers) and metrics.jsonl of one run folder."""
 
-    def __init__(self, folder: Path, total_steps: int) -> None:
+    def __init__(self, folder: Path, total_steps: int, test_freq: int = 0) -> None:
+        """`test_freq`: steps between validations; 0 where there are none."""
         self._run = RunDir(folder)
-        self._total_steps = total_steps
+        self._total_steps, self._test_freq = total_steps, test_freq
         self._step = 0
         self._headline: dict[str, float] = {}
+        self._validation: dict[str, float] = {}
 
     def resume_at(self, step: int) -> None:
         """Forget the lines of steps after the checkpoint a run continues from; -1 forgets all."""
@@ -34,24 +38,24 @@ class Records:
             {
                 "step": self._step,
                 "total_steps": self._total_steps,
+                "test_freq": self._test_freq,
                 "phase": name,
                 "time": time.time(),
                 "pid": os.getpid(),
                 "faulthandler": True,
-                "metrics": self._headline,
+                "metrics": {**self._headline, **self._validation},
             },
         )
 
     def log(self, step: int, data: dict[str, Any]) -> None:
         """Add a line of metrics."""
-        self._remember(data)
+        found = {name: float(data[name]) for name in OF_VALIDATION if name in data}
+        if found:
+            self._validation = {**found, VALIDATED: float(step)}
+        # Of this step alone: what an earlier one had is over.
+        self._headline = {name: float(data[name]) for name in OF_STEP if name in data}
         append_metrics(self._run.metrics, step, data)
 
     def headline(self, data: dict[str, Any]) -> None:
         """Numbers to show beside the progress bar from the next phase on; they are not logged."""
-        self._remember(data)
-
-    def _remember(self, data: dict[str, Any]) -> None:
-        for name in HEADLINE:
-            if name in data:
-                self._headline[name] = float(data[name])
+        self._headline = {name: float(data[name]) for name in OF_STEP if name in data}

@@ -18,7 +18,7 @@ from eval.problems import Settings
 from recipes.data_sets import data_title
 from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment, ExperimentError
-from recipes.run_dir import RunDir, complete_checkpoints, write_json, write_text
+from recipes.run_dir import RunDir, complete_checkpoints, read_metrics, write_json, write_text
 from recipes.suites import Part
 from recipes.verl_plugin.environment import CPU, environment, python_path
 from recipes.verl_plugin.serve_client import SERVE, serve_command
@@ -174,14 +174,16 @@ def harness_stage(experiment: Experiment, folder: RunDir, part: Part, weights: W
 
 
 def own_texts_stage(experiment: Experiment, run: RunDir, step: int) -> Stage:
-    """What training made the model forget, recorded as `step` of the run."""
+    """What training made the model forget, recorded as the last step of the run, `step` if nothing ends it early."""
     e, folder = experiment, RunDir(run.path / OWN_TEXTS)
     file = folder.path / "own_texts.json"
 
     def prepare(_: Path) -> None:
+        # --early_stopping may have ended the training before.
+        last = max((row["step"] for row in read_metrics(run.metrics)), default=step)
         measured = {"base": absolute(e.model), "trained": str(run.hf / "last"), "count": e.own_texts, "seed": e.seed}
         write_json(
-            file, {"run": str(run.path), "step": step, "measured": {**measured, "device": e.device, "dtype": e.dtype}}
+            file, {"run": str(run.path), "step": last, "measured": {**measured, "device": e.device, "dtype": e.dtype}}
         )
 
     command = ["-m", "recipes.own_texts_stage", str(file)]

@@ -16,7 +16,7 @@ from recipes import datafiles
 from recipes.data_sets import data_title, several
 from recipes.effect import refuse_without_effect, with_effect
 from recipes.experiment import Experiment, ExperimentError, read_experiment
-from recipes.flags import catalogue
+from recipes.flags import arguments
 from recipes.front import plan_training, spread
 from recipes.launch import DONE, refuse_missing_devices
 from recipes.listed import listed
@@ -26,7 +26,6 @@ from recipes.place import refuse_place, refuse_unwritable
 from recipes.resolve import default_profile
 from recipes.resume import refuse_other_run
 from recipes.run_dir import RunDir
-from recipes.values import as_text
 
 Standing = Literal["finished", "unfinished", "not started"]
 
@@ -193,19 +192,6 @@ def listing(plan: Sequence[Planned]) -> str:
         resumes = [each.arguments(resume=standings[each.name] == "unfinished") for each in left]
         lines += [f"  python3 run.py {shlex.join(words)}" for words in resumes]
     return "\n".join(lines)
-
-
-def arguments(flags: Mapping[str, Any]) -> list[str]:
-    """Flags by name as the words of a command line; what is not given is left out, overrides come last, after --."""
-    known = catalogue(flags.get("algo"))
-    words: list[str] = []
-    for name, value in flags.items():
-        off = value is False and (known[name].kind is not bool or known[name].switch)
-        if value is None or off or name == "overrides":
-            continue
-        words += [f"--{name}"] if value is True else [f"--{name}", as_text(value)]
-    overrides = flags.get("overrides") or ()
-    return [*words, *(("--", *overrides) if overrides else ())]
 
 
 def seeds_of(flags: Mapping[str, Any]) -> list[int]:

@@ -24,7 +24,7 @@ from recipes.stages import shared_imports, short_folder
 from recipes.sweep import Planned
 from recipes.verl_plugin.serve import serving
 from recipes.verl_plugin.serve_client import SERVE
-from recipes.watch.console import duration
+from recipes.watch.pace import duration
 from recipes.watch.processes import hold_run
 from recipes.watch.supervise import asked_to_stop
 

@@ -48,8 +48,9 @@ SLOW = (
         f"tests/unit/test_{name}.py"
         for name in (
             *("audit", "chain_base", "code_style", "countdown_data", "countdown_import", "data_sets"),
-            *("documented_commands", "hint_alone", "install"),
-            *("kk_import", "own_algorithms", "preference_toy", "refused", "report_page", "reward_pool"),
+            *("documented_commands", "hint_alone", "hub", "install"),
+            *("kk_import", "own_algorithms", "preference_toy", "refused", "report_in_browser", "report_page"),
+            "reward_pool",
             *("run_processes", "solutions_through_the_tokenizer", "supervise", "sweep_runs", "times"),
         )
     ),

@@ -16,7 +16,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 
 from eval.reporting.cells import Table, of_columns
-from eval.reporting.curves import how_drawn, styled
+from eval.reporting.curves import grid_of, how_drawn, styled
 from eval.reporting.groups import Group, Panel
 from eval.reporting.read_runs import Run
 from eval.reporting.style import colour, legend_below
@@ -111,9 +111,9 @@ def cost_table(panels: Sequence[Panel]) -> Table:
     return of_columns(columns)
 
 
-def draw_costs(panel: Panel) -> Any:
+def draw_costs(panel: Panel, *, narrow: bool = False) -> Any:
     """Accuracy over what it cost, one panel a kind; None where no run has two validations."""
-    figure, cells = plt.subplots(1, len(KINDS), figsize=(12, 3.9), sharey=True)
+    figure, cells = grid_of(len(KINDS), len(KINDS), (4, 3.9 if not narrow else 2.8), narrow=narrow)
     handles: dict[str, Any] = {}
     for axes, (kind, name) in zip(cells, KINDS.items(), strict=True):
         for group, line in styled(panel.groups):

@@ -18,20 +18,21 @@ from eval.reporting.read_runs import Points, Run
 from eval.reporting.style import BASE_COLOUR, colour, dashes, legend_below
 
 _COLUMNS = 3
+NARROW = 4.6
+"""Inches of a picture for a telephone, so that its letters are those of the page."""
 _DIAMOND = {"marker": "D", "markersize": 6, "markerfacecolor": "none", "markeredgewidth": 1.5, "linestyle": "none"}
 
 
-def draw_curves(panels: Sequence[Panel], title: str) -> Any:
-    """The figure of accuracies; beside a single panel, how much of the solutions was given."""
+def draw_curves(panels: Sequence[Panel], title: str, *, narrow: bool = False) -> Any:
+    """The figure of accuracies; beside a single panel, how much of the solutions was given.
+
+    `narrow`: for a telephone, all panels below each other and without the title, which the page has.
+    """
     hints = len(panels) == 1 and has_hints(panels[0])
-    if hints:
+    if hints and not narrow:
         figure, cells = plt.subplots(1, 2, figsize=(11, 4.1), width_ratios=[2, 1])
     else:
-        rows, columns = -(-len(panels) // _COLUMNS), min(len(panels), _COLUMNS)
-        figure, grid = plt.subplots(rows, columns, figsize=(max(6.5, 4.3 * columns), 3.7 * rows), squeeze=False)
-        cells = grid.flat
-        for empty in grid.flat[len(panels) :]:
-            empty.set_visible(False)
+        figure, cells = grid_of(len(panels) + hints, _COLUMNS, (4.3, 3.7), least=6.5, narrow=narrow)
     handles: dict[str, Any] = {}
     for panel, axes in zip(panels, cells, strict=False):
         handles |= draw_accuracy(axes, panel)
@@ -39,16 +40,31 @@ def draw_curves(panels: Sequence[Panel], title: str) -> Any:
         axes.set_title(f"{panel.title}, {seeds_of(panel)}" if several else seeds_of(panel))
     if hints:
         draw_hint_share(cells[1], panels[0])
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    if not narrow:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     legend_below(figure, handles)
     return figure
 
 
+def grid_of(
+    count: int, columns: int, size: tuple[float, float], *, least: float = 0.0, narrow: bool = False
+) -> tuple[Any, list[Any]]:
+    """A figure of `count` panels, each of that size in inches, at most so many in a row; `narrow`: one."""
+    columns = 1 if narrow else min(count, columns)
+    rows = -(-count // columns)
+    width = NARROW if narrow else max(least, size[0] * columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(width, size[1] * rows), squeeze=False)
+    for empty in grid.flat[count:]:
+        empty.set_visible(False)
+    return figure, list(grid.flat[:count])
+
+
 def seeds_of(panel: Panel) -> str:
-    """How many seeds the algorithms of a panel have."""
+    """How many seeds the algorithms of a panel have, and what is drawn of them."""
     counts = sorted({group.seeds for group in panel.groups})
-    many = "s" if counts[-1] > 1 else ""
-    return f"{counts[0]} seed{many}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+    if counts[-1] == 1:
+        return "1 seed"
+    return f"mean and range of {counts[0]} seeds" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
 
 
 def draw_accuracy(axes: Any, panel: Panel) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from eval.reporting.style import ALGORITHMS
 # Settings that say how a run was carried out, and leave what it computes alone.
 OPERATIONAL = frozenset(
     {
-        *("seed", "logger", "log_rollouts", "keep_checkpoints", "save_freq", "test_freq"),
+        *("seed", "logger", "project", "run_name", "log_rollouts", "keep_checkpoints", "save_freq", "test_freq"),
         *("tokens_per_micro_batch", "rollout_memory", "max_num_seqs", "allow_overlap", "profile"),
         *("max_reward_error_rate", "max_timeout_rate", "max_parse_fail_rate", "parse_fail_steps"),
     }

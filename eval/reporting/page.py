@@ -27,7 +27,9 @@ h1 { font-size: 1.5rem; line-height: 1.25; } h2 { font-size: 1.2rem; margin: 2.2
 h3 { font-size: 1rem; margin: 1.4rem 0 .3rem; } h4 { font-size: .9rem; margin: 1.1rem 0 .3rem; }
 p, li { max-width: 46rem; } .soft { color: var(--soft); font-size: .9rem; }
 .wide { overflow-x: auto; margin: .5rem 0; }
-.wide svg { display: block; width: 100%; min-width: 38rem; height: auto; }
+.wide svg { display: block; width: 100%; height: auto; } .narrow { display: none; max-width: 30rem; }
+@media (max-width: 44rem) { .broad { display: none; } .narrow { display: block; }
+  tbody th { white-space: normal; max-width: 8rem; } th, td { padding: .3rem .4rem; } }
 table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
 thead th { color: var(--soft); font-weight: 600; } tbody th { font-weight: 600; position: sticky; left: 0;
@@ -56,6 +58,8 @@ class Picture:
     heading: str
     caption: str
     svg: str
+    narrow: str
+    """The same for a narrow screen: one panel below the other."""
 
 
 def page(
@@ -73,7 +77,8 @@ def page(
     body += [results_part(rows), _sources(rows)]
     for picture in pictures:
         body.append(f"<h2>{text(picture.heading)}</h2>")
-        body.append(f'<p class="soft">{text(picture.caption)}</p><div class="wide">{picture.svg}</div>')
+        body.append(f'<p class="soft">{text(picture.caption)}</p><div class="wide broad">{picture.svg}</div>')
+        body.append(f'<div class="wide narrow">{picture.narrow}</div>')
     body.append(pairs_part(pairs))
     body.append(_section("What it cost", cost_table(panels), _COST))
     body.append(_section("Where the time goes", timing_table(panels), _TIMING))

@@ -117,9 +117,9 @@ def results_table(rows: Sequence[Row]) -> Table:
     """The results for people: mean and range over seeds; columns that would be empty in every row are left out."""
     columns: dict[str, Callable[[Row], str]] = {
         "algorithm": lambda row: row.label,
-        "seeds": lambda row: str(row.seeds),
-        "before": lambda row: _cell(row.before),
         "last": lambda row: _cell(row.last),
+        "before": lambda row: _cell(row.before),
+        "seeds": lambda row: str(row.seeds),
         "95 %": lambda row: f"{row.interval.low:.1%} to {row.interval.high:.1%}" if row.interval else "",
         "df": lambda row: str(row.df) if row.df else "",
         **{name: partial(_beside, name) for name in _shown_beside(rows)},
@@ -218,5 +218,5 @@ def _error(entry: Published) -> str:
 def _cell(values: Sequence[float]) -> str:
     if not values:
         return ""
-    mean = f"{statistics.fmean(values):.1%}"
-    return mean if len(values) == 1 else f"{mean} ({min(values):.1%} to {max(values):.1%})"
+    mean, low, high = (f"{value:.1%}" for value in (statistics.fmean(values), min(values), max(values)))
+    return mean if low == high else f"{mean} ({low} to {high})"

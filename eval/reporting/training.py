@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import statistics
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib.pyplot as plt
-
-from eval.reporting.curves import draw_hint_share, draw_seeds, hinted, styled
+from eval.reporting.curves import draw_hint_share, draw_seeds, grid_of, hinted, styled
 from eval.reporting.groups import Group, Panel
 from eval.reporting.read_runs import Points, Run, points
 from eval.reporting.style import HINT_LENGTHS, colour, legend_below
 
 _COLUMNS = 3
-_MOST_DOTS = 80
+_PARTS = 10
+"""Of a run, over each of which rewards by hint length are averaged."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +54,15 @@ QUANTITIES = (
 )
 
 
-def draw_training(panel: Panel) -> Any | None:
+def draw_training(panel: Panel, *, narrow: bool = False) -> Any | None:
     """One small panel a quantity that any run recorded; None when there is nothing to draw."""
     present = [quantity for quantity in QUANTITIES if _values(panel.groups, quantity)]
     if not present:
         return None
-    rows = -(-len(present) // _COLUMNS)
-    figure, grid = plt.subplots(rows, _COLUMNS, figsize=(11, 2.5 * rows), squeeze=False)
+    figure, cells = grid_of(len(present), _COLUMNS, (3.67, 2.5), narrow=narrow)
+    columns = 1 if narrow else min(len(present), _COLUMNS)
     handles: dict[str, Any] = {}
-    for quantity, axes in zip(present, grid.flat, strict=False):
+    for number, (quantity, axes) in enumerate(zip(present, cells, strict=True)):
         for group, line in styled(panel.groups):
             curves = [quantity.points(run) for run in group.runs]
             # A chained run has the very curve of a supervised run with its seed: the first one stays visible under it.
@@ -77,13 +78,8 @@ def draw_training(panel: Panel) -> Any | None:
             if max(_values(panel.groups, quantity)) <= 0:
                 axes.set_ylim(0, 1)
         axes.ticklabel_format(axis="y", style="sci", scilimits=(-4, 5))
-    for axes in grid.flat[len(present) :]:
-        axes.set_visible(False)
-    for column in range(_COLUMNS):
-        lowest = max((row for row in range(rows) if row * _COLUMNS + column < len(present)), default=None)
-        if lowest is not None:
-            quantity = present[lowest * _COLUMNS + column]
-            grid[lowest][column].set_xlabel("supervised step" if quantity.supervised else "reinforcement step")
+        if number + columns >= len(present):
+            axes.set_xlabel("supervised step" if quantity.supervised else "reinforcement step")
     legend_below(figure, handles)
     return figure
 
@@ -92,35 +88,44 @@ def _values(groups: Sequence[Group], quantity: Quantity) -> list[float]:
     return [value for group in groups for run in group.runs for value in quantity.points(run)[1]]
 
 
-def draw_hints(panel: Panel) -> Any | None:
-    """How much was given, and the mean reward by length of the hint; None when nobody got any."""
+def draw_hints(panel: Panel, *, share: bool = True, narrow: bool = False) -> Any | None:
+    """How much was given (`share`: unless another picture shows it), and the mean reward by length of the hint; None
+    when nobody got any."""
     groups = [group for group in panel.groups if hinted(group)]
     if not groups:
         return None
-    cells = 1 + len(groups)
-    columns = min(cells, _COLUMNS)
-    rows = -(-cells // columns)
-    figure, grid = plt.subplots(rows, columns, figsize=(3.7 * columns, 3.2 * rows), squeeze=False)
-    handles = draw_hint_share(grid.flat[0], panel)
-    for group, axes in zip(groups, grid.flat[1:], strict=False):
+    figure, cells = grid_of(len(groups) + share, _COLUMNS, (3.7, 3.2), least=6.5, narrow=narrow)
+    if share:
+        given = draw_hint_share(cells[0], panel)
+        cells[0].legend(given.values(), given.keys(), fontsize=8.5)
+    handles: dict[str, Any] = {}
+    for group, axes in zip(groups, cells[int(share) :], strict=True):
         handles |= _reward_by_length(axes, group)
-        axes.set_title(f"{group.label}: reward by hint length")
+        seeds = f", {group.seeds} seeds" if group.seeds > 1 else ""
+        axes.set_title(f"{group.label}{seeds}: reward by hint length")
         axes.set(xlabel="reinforcement step", ylim=(0, 1.03), xlim=(0, None))
-    for axes in grid.flat[cells:]:
-        axes.set_visible(False)
-    legend_below(figure, handles)
+    ordered = [_length_name(length) for length in range(len(HINT_LENGTHS))]
+    legend_below(figure, {name: handles[name] for name in ordered if name in handles})
     return figure
 
 
+def _length_name(length: int) -> str:
+    return "no hint" if length == 0 else f"{length} segment{'s' if length > 1 else ''}"
+
+
 def _reward_by_length(axes: Any, group: Group) -> dict[str, Any]:
+    """A line a length: means of all seeds' steps, over a tenth of the run each, since a step has few such rollouts."""
     handles = {}
+    last = max((run.last_step for run in group.runs), default=1)
+    width = max(1, -(-last // _PARTS))
     for length in range(len(HINT_LENGTHS)):
-        curves = [run.points(f"uft/score/l={length}") for run in group.runs]
-        for curve in curves:
-            if curve[0]:
-                name = "no hint" if length == 0 else f"{length} segment{'s' if length > 1 else ''}"
-                # A step may have no rollout of a length: dots show which had, as long as they can be told apart.
-                dot = "o" if len(curve[0]) <= _MOST_DOTS else None
-                style = {"linewidth": 1, "marker": dot, "markersize": 2.2, "alpha": 0.9}
-                handles[name] = axes.plot(*curve, color=HINT_LENGTHS[length], **style)[0]
+        found: dict[int, list[float]] = defaultdict(list)
+        for run in group.runs:
+            for step, value in zip(*run.points(f"uft/score/l={length}"), strict=True):
+                found[(step - 1) // width].append(value)
+        if found:
+            middles = [(part + 0.5) * width + 0.5 for part in sorted(found)]
+            means = [statistics.fmean(found[part]) for part in sorted(found)]
+            style = {"linewidth": 1.4, "marker": "o", "markersize": 3}
+            handles[_length_name(length)] = axes.plot(middles, means, color=HINT_LENGTHS[length], **style)[0]
     return handles

@@ -10,6 +10,6 @@ trainers    TRL's SFTTrainer, DPOTrainer and KTOTrainer, extended by subclassing
 reference   log-probabilities of the reference, computed once and kept in the run folder
 measure     rewards, calibration and likelihoods, of a training step and of the test file
 recording   a TrainerCallback: heartbeat, metrics.jsonl, tensorboard, when to validate and to save
-export      the trained weights, merged, with their model card
+export      the trained weights, merged
 compat      the trl version this was written against, checked at start
 """

@@ -1,4 +1,4 @@
-"""TrainingPlan -> what TRL's trainers are constructed with: configuration, adapter, 4-bit loading, FSDP2."""
+"""TrainingPlan -> what TRL's trainers are constructed with: configuration, adapter, 4- and 8-bit loading, FSDP2."""
 
 import math
 import os
@@ -36,7 +36,7 @@ def trainer_config(plan: TrainingPlan, run: RunDir, steps: int) -> SFTConfig | D
     """
     a, cuda = plan.alignment, plan.device == "cuda"
     model: dict[str, Any] = {"dtype": _held_dtype(plan), "device_map": None}
-    if a.load_in_4bit:
+    if a.bits:
         model["device_map"] = {"": int(os.environ.get("LOCAL_RANK", "0"))}
     common: dict[str, Any] = {
         "output_dir": str(run.checkpoints),
@@ -98,7 +98,9 @@ def adapter_config(plan: TrainingPlan) -> LoraConfig | None:
 
 
 def quantization_config(plan: TrainingPlan) -> BitsAndBytesConfig | None:
-    """QLoRA's NF4 with double quantisation, or None."""
+    """QLoRA's NF4 with double quantisation, or LLM.int8(), or None."""
+    if plan.alignment.load_in_8bit:
+        return BitsAndBytesConfig(load_in_8bit=True)
     if not plan.alignment.load_in_4bit:
         return None
     return BitsAndBytesConfig(

@@ -71,7 +71,7 @@ def train(plan: TrainingPlan) -> None:
     trainer.train(resume_from_checkpoint=plan.resume_from)
     if trainer.accelerator.is_main_process:
         recording.phase("saving", steps)
-        export(plan, complete_checkpoints(run.checkpoints)[-1][1], tokenizer, steps)
+        export(plan, complete_checkpoints(run.checkpoints)[-1][1], tokenizer)
         recording.phase("finished", steps)
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()

@@ -17,10 +17,9 @@ from recipes.alignment import Alignment
 from recipes.experiment import ExperimentError
 from recipes.machine import gpu_count
 from recipes.run_dir import write_text
+from recipes.trackers import LOGGERS, PROJECT
 
 PLAN_FILE = "trl.yaml"
-
-LOGGERS = ("console", "tensorboard", "wandb")
 
 
 @dataclass(frozen=True)
@@ -76,8 +75,9 @@ class TrainingPlan:
     record: dict[str, Any] = field(default_factory=dict)
     """What is published beside the weights: a TrainingRecord."""
 
-    about: dict[str, str] = field(default_factory=dict)
-    """Further lines of the model card: algorithm, paper, data, hashes."""
+    project: str = PROJECT
+    run_name: str = ""
+    """What trackers call the project, and the run in it."""
 
     @property
     def pairwise(self) -> bool:
@@ -128,13 +128,15 @@ def check_plan(plan: TrainingPlan) -> None:
             "--sft_ratio with --feedback pairwise: an instruction is no pair; use --feedback score or --feedback binary"
         )
     if unknown := set(plan.logger) - set(LOGGERS):
-        raise ExperimentError(f"--logger {', '.join(sorted(unknown))}: offline alignment knows {', '.join(LOGGERS)}")
+        raise ExperimentError(f"--logger {', '.join(sorted(unknown))}: unknown. Known: {', '.join(LOGGERS)}")
 
 
 def check_machine(plan: TrainingPlan) -> None:
     """Raise ExperimentError when this machine cannot run the plan. Imports no torch."""
-    if plan.alignment.load_in_4bit and importlib.util.find_spec("bitsandbytes") is None:
-        raise ExperimentError("--load_in_4bit needs bitsandbytes: run `pip install bitsandbytes`, or leave it out")
+    if (bits := plan.alignment.bits) and importlib.util.find_spec("bitsandbytes") is None:
+        raise ExperimentError(
+            f"--load_in_{bits}bit needs bitsandbytes: `.venv/bin/python -m pip install bitsandbytes`, or leave it out"
+        )
     if plan.device == "cuda" and gpu_count() < plan.devices:
         raise ExperimentError(f"--n_gpu {plan.devices}: this machine shows {gpu_count()} GPUs")
 

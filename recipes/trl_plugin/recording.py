@@ -1,8 +1,12 @@
 """A TrainerCallback that keeps the records of a run and says when to validate and to save."""
 
+import atexit
 import math
+import os
 import resource
 import time
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ from transformers import TrainerCallback
 
 from recipes.records import Records
 from recipes.run_dir import RunDir
+from recipes.trackers import TRACKERS
 from recipes.trl_plugin.measure import validation_metrics
 from recipes.trl_plugin.plan import TrainingPlan
 from recipes.trl_plugin.reference import attach_reference
@@ -27,7 +32,7 @@ class Recording(TrainerCallback):
     def __init__(self, plan: TrainingPlan, trainer: Any, test: HeldOut, steps: int) -> None:
         self.plan, self.trainer, self.test, self.steps = plan, trainer, test, steps
         self.writes = trainer.accelerator.is_main_process
-        self.records = Records(Path(plan.run_dir), steps)
+        self.records = Records(Path(plan.run_dir), steps, plan.test_freq if test.completions else 0)
         self.loggers = _loggers(plan) if self.writes else []
         self.started = time.time()
 
@@ -116,12 +121,40 @@ def _loggers(plan: TrainingPlan) -> list[Any]:
             writer.flush()
 
         found.append(tensorboard)
-    if "wandb" in plan.logger:
-        import wandb
+    return [*found, *(_tracker(name, plan, run) for name in TRACKERS if name in plan.logger)]
 
-        started = wandb.init(project="unified-ft", name=run.path.name, dir=str(run.path), resume="allow")
-        found.append(lambda step, metrics: started.log(metrics, step=step))
-    return found
+
+def _tracker(name: str, plan: TrainingPlan, run: RunDir) -> Callable[[int, dict[str, float]], None]:
+    """A tracker by accelerate; where its files go is in the environment (recipes/trackers.py)."""
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+
+    called: dict[str, dict[str, Any]] = {
+        "wandb": {"run_name": plan.project, "name": plan.run_name},
+        "trackio": {"run_name": plan.project, "name": plan.run_name},
+        "swanlab": {
+            "run_name": plan.project,
+            "experiment_name": plan.run_name,
+            "logdir": os.environ.get("SWANLAB_LOG_DIR"),
+            "mode": os.environ.get("SWANLAB_MODE"),
+        },
+        "mlflow": {
+            "experiment_name": plan.project,
+            "run_name": plan.run_name,
+            "logging_dir": str(run.path / "mlflow"),
+        },
+    }
+    tracker = LOGGER_TYPE_TO_CLASS[name](**called[name])
+    tracker.start()
+    tracker.store_init_configuration(
+        {key: value for key, value in asdict(plan).items() if isinstance(value, str | int | float)}
+        | {key: value for key, value in asdict(plan.alignment).items() if value is not None}
+    )
+    atexit.register(tracker.finish)
+
+    def log(step: int, metrics: dict[str, float]) -> None:
+        tracker.log(metrics, step=step)
+
+    return log
 
 
 def _console(step: int, metrics: dict[str, float]) -> None:

@@ -59,11 +59,16 @@ def load_training(plan: TrainingPlan, encode: Encode) -> Examples:
     """The training file's rows for the plan's method."""
     items = training_items(plan, read_rows(Path(plan.train_file)))
     found = [example(plan, item, encode) for item in items]
-    limit = plan.alignment.max_length
-    kept = [row for row in found if length(row) <= limit]
+    limit, of_prompt = plan.alignment.max_length, plan.alignment.max_prompt_length
+    short = [row for row in found if of_prompt is None or prompt_length(row) <= of_prompt]
+    kept = [row for row in short if length(row) <= limit]
     left_out = dict(items.left_out)
-    if len(kept) < len(found):
-        left_out[f"longer than {limit} tokens"] = len(found) - len(kept)
+    if len(short) < len(found):
+        left_out[f"a prompt longer than {of_prompt} tokens"] = len(found) - len(short)
+    if len(kept) < len(short):
+        left_out[f"longer than {limit} tokens"] = len(short) - len(kept)
+    if found and not short:
+        raise ExperimentError(f"no prompt of {plan.train_file} fits into {of_prompt} tokens; raise --max_prompt_length")
     if found and not kept:
         raise ExperimentError(f"no row of {plan.train_file} fits into {limit} tokens; raise --max_length")
     return Examples(kept, left_out)
@@ -88,6 +93,11 @@ def length(row: Example) -> int:
         return len(row["input_ids"])
     completions = [row[name] for name in ("completion_ids", "chosen_ids", "rejected_ids") if name in row]
     return len(row["prompt_ids"]) + max(map(len, completions))
+
+
+def prompt_length(row: Example) -> int:
+    """Tokens of the prompt alone."""
+    return len(row["prompt_ids"]) if "prompt_ids" in row else row["labels"].count(IGNORED)
 
 
 def run_order(n_rows: int, positions: int, seed: int) -> list[int]:
@@ -127,7 +137,7 @@ class HeldOut:
 
 
 def load_held_out(plan: TrainingPlan, encode: Encode) -> HeldOut:
-    """The test file's rows, cut to plan.val_size of each kind; rows longer than alignment.max_length are left out.
+    """The test file's rows, cut to plan.val_size of each kind; longer rows than training takes are left out.
 
     Of several validation sets, whose names stand in data_source, each is cut to as many for its own figures.
     """
@@ -136,7 +146,10 @@ def load_held_out(plan: TrainingPlan, encode: Encode) -> HeldOut:
 
     def position(prompt: list[dict[str, str]], completion: str) -> int | None:
         prompt_ids, completion_ids = encode(prompt, completion)
+        longest = plan.alignment.max_prompt_length
         if len(prompt_ids) + len(completion_ids) > plan.alignment.max_length:
+            return None
+        if longest is not None and len(prompt_ids) > longest:
             return None
         return completions.setdefault((tuple(prompt_ids), tuple(completion_ids)), len(completions))
 

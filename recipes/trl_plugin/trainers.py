@@ -63,6 +63,7 @@ class WholeStep(Trainer):
         self._restore_adapter_dropout()
         self.held_out_reference: torch.Tensor | None = None
         self._collected: list[torch.Tensor] = []
+        self._tokens = 0
 
     def _restore_adapter_dropout(self) -> None:
         # TRL disables all dropout of a preference trainer, the adapter's with it; lora_dropout shall mean what it says.
@@ -142,6 +143,7 @@ class WholeStep(Trainer):
     def compute_loss(
         self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
+        self._tokens += int(inputs["attention_mask"].sum())
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch)
         if self.uses_reference:
             self._collect(inputs, outputs.logits.detach())
@@ -180,6 +182,9 @@ class WholeStep(Trainer):
             for name in ("entropy", "mean_token_accuracy", "kl"):
                 if theirs[name]:
                     logs[f"train/{name}"] = sum(theirs[name]) / len(theirs[name])
+            tokens = torch.tensor(self._tokens, device=self.accelerator.device)
+            logs["train/tokens"] = float(self.accelerator.reduce(tokens, reduction="sum"))
+            self._tokens = 0
             logs |= self._step_metrics()
         theirs.clear()
         super().log(logs, start_time)

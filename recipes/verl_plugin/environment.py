@@ -5,6 +5,7 @@ from pathlib import Path
 
 from recipes.experiment import Experiment
 from recipes.run_dir import RunDir
+from recipes.trackers import tracker_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,6 +53,7 @@ def environment(experiment: Experiment, run: RunDir) -> dict[str, str]:
         "TENSORBOARD_DIR": str(run.path / "tensorboard"),
         "VERL_USE_EXTERNAL_MODULES": "recipes.verl_plugin.external",
         "UFT_SEED": str(experiment.seed),
+        **tracker_environment(experiment.logger, run),
     }
     if experiment.device == "cpu":
         # No device for anybody, and one name for each of those that Ray counts: it refuses an empty list, the usual

@@ -94,7 +94,7 @@ class UnifiedSFTTrainer(sft_trainer.SFTTrainer):
         handler._load_dataloader_state = load_data_unless_epoch_ended
 
     def fit(self) -> None:
-        records = Records(Path(self.config.uft.run_dir), self.total_training_steps)
+        records = Records(Path(self.config.uft.run_dir), self.total_training_steps, self.config.trainer.test_freq)
         if self.rank == 0:
             records.resume_at(self.resume_global_step)
             records.phase("update", self.resume_global_step)

@@ -20,9 +20,10 @@ from verl.utils.config import omega_conf_to_dataclass
 import recipes.verl_plugin.advantage  # noqa: F401  (registers the estimator in the driver, where advantages are computed)
 from recipes.algorithms import get_algorithm
 from recipes.algorithms.base import Group, forget
+from recipes.early_stopping import accuracies, is_over
 from recipes.hints.cut import memory_key
 from recipes.records import Records
-from recipes.run_dir import RunDir, keep_newest, mark_complete, write_json
+from recipes.run_dir import RunDir, keep_newest, mark_complete, read_metrics, write_json
 from recipes.verl_plugin.actor_loss import FAILED_ROWS, TERMS, actor_loss, critic_loss, row_loss
 from recipes.verl_plugin.agent_loop import hook_settings, prompt_key, rows_of
 from recipes.verl_plugin.dynamic_sampling import VariedGroups, scored_rows
@@ -59,10 +60,13 @@ PROBLEM = ("raw_prompt", "hint", "answer")
 class UnifiedTrainer(PPOTrainerSync):
     """verl's synchronous trainer, one algorithm of the family at a time (section `uft` of the configuration)."""
 
+    total_training_steps: int
+    """verl's; lowered to the present step, it ends the loop after it."""
+
     def on_init_end(self) -> None:
         settings = self.config.uft
         self.run_dir = RunDir(Path(settings.run_dir))
-        self.records = Records(self.run_dir.path, self.total_training_steps)
+        self.records = Records(self.run_dir.path, self.total_training_steps, self.config.trainer.test_freq)
         # The validation of step 0 is made again where there is no checkpoint yet: its old line goes.
         self.records.resume_at(self.global_steps or -1)
         self.replay_buffer.poll_interval = POLL_SECONDS
@@ -71,6 +75,7 @@ class UnifiedTrainer(PPOTrainerSync):
         self._by_key: dict[str, int] | None = None
         self._failure: RewardFailure | None = None
         self._save_due = False
+        self._patience = int(settings.early_stopping)
         self._algorithm, self._settings = get_algorithm(settings.algorithm), hook_settings(settings)
         corrected = self.config.algorithm.rollout_correction.rollout_is is not None
         self._watches_mismatch = not corrected and self._algorithm.loss is None
@@ -311,6 +316,9 @@ class UnifiedTrainer(PPOTrainerSync):
             self._watches_mismatch = False
         metrics.update(self._rollout_metrics(batch, step))
         self.records.log(step, metrics)
+        if "val/acc" in metrics and is_over(accuracies(read_metrics(self.run_dir.metrics)), self._patience):
+            # verl did not know that this is its last step, and has not asked for a checkpoint.
+            self.total_training_steps, self._save_due = step, True
         if self._save_due:
             self._write_checkpoint(step, metrics.get("val/acc"))
         if self._failure is not None:

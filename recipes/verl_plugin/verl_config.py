@@ -13,6 +13,7 @@ from recipes.applies import by_score, by_variance
 from recipes.experiment import Experiment, training_record
 from recipes.kernels import has_flash_attention, has_fused_head
 from recipes.run_dir import RunDir
+from recipes.trackers import run_name
 from recipes.verl_plugin.environment import ROOT, environment
 from recipes.verl_plugin.loss_config import actor_loss_config, algorithm_config, supervised_shape
 from recipes.verl_plugin.warm_client import py_executable
@@ -182,8 +183,8 @@ def rl_config(
             "resume_from_path": None if resume_from is None else str(resume_from),
             "default_local_dir": str(run.checkpoints),
             "validation_data_dir": str(run.validation),
-            "project_name": "unified-finetuning",
-            "experiment_name": run.path.name,
+            "project_name": e.project,
+            "experiment_name": run_name(e.run_name, run),
             "logger": [name for name in e.logger if name != "file"],
             **sampler_config(e),
         },
@@ -256,6 +257,7 @@ def uft_section(experiment: Experiment, run: RunDir) -> dict[str, Any]:
         "dynamic_sampling": samples_dynamically(e),
         "keep_checkpoints": e.keep_checkpoints,
         "log_rollouts": e.log_rollouts,
+        "early_stopping": e.early_stopping,
         "prompt_style": e.prompt_style,
         "pass_question": is_custom(e.reward),
         "max_reward_error_rate": e.max_reward_error_rate,
@@ -333,8 +335,8 @@ def sft_config(
             "resume_mode": "disable" if resume_from is None else "resume_path",
             "resume_from_path": None if resume_from is None else str(resume_from),
             "default_local_dir": str(run.checkpoints),
-            "project_name": "unified-finetuning",
-            "experiment_name": run.path.name,
+            "project_name": e.project,
+            "experiment_name": run_name(e.run_name, run),
             "logger": [name for name in e.logger if name != "file"],
         },
     }

@@ -2,11 +2,10 @@
 Knows heartbeats and times, nothing of processes."""
 
 import re
-import statistics
 import time
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import TracebackType
 
 from rich.console import Console as RichConsole
@@ -18,11 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from recipes.watch.heartbeat import NOTICE, PHASES, Heartbeat
+from recipes.watch.pace import Pace, duration
+from recipes.watch.shown import of_step, of_validation
 
-#: Step durations the remaining time is estimated from.
-ETA_STEPS = 20
-#: Metrics shown in a line.
-SHOWN_METRICS = 3
 #: Seconds between two plain lines for finished steps.
 PLAIN_INTERVAL_S = 5.0
 
@@ -48,48 +45,6 @@ def milestone(line: str, so_far: int) -> int:
     return next(found, so_far)
 
 
-def duration(seconds: float) -> str:
-    """A length of time for people: "8 s", "4 min 10 s", "3 h 05 min"."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def metrics_text(metrics: Mapping[str, float], only: str = "") -> str:
-    """The first few metrics as "val/acc 0.412, train/loss 1.3"; `only` keeps those whose name begins with it."""
-    chosen = [(name, value) for name, value in metrics.items() if name.startswith(only)][:SHOWN_METRICS]
-    return ", ".join(f"{name} {value:.4g}" for name, value in chosen)
-
-
-class Pace:
-    """How long steps take, from the heartbeats' own clock."""
-
-    def __init__(self) -> None:
-        self._last: tuple[int, float] | None = None
-        self._seconds: deque[float] = deque(maxlen=ETA_STEPS)
-
-    def add(self, beat: Heartbeat) -> None:
-        """Take note of a heartbeat; several steps between two of them share the time evenly."""
-        if self._last and beat.step > self._last[0]:
-            steps = beat.step - self._last[0]
-            self._seconds.extend([(beat.time - self._last[1]) / steps] * min(steps, ETA_STEPS))
-        if not self._last or beat.step != self._last[0]:
-            self._last = (beat.step, beat.time)
-
-    @property
-    def step_seconds(self) -> float | None:
-        """The median duration of recent steps, None before the first is known."""
-        return statistics.median(self._seconds) if self._seconds else None
-
-    def remaining(self, beat: Heartbeat) -> float | None:
-        """Estimated seconds to the last step."""
-        median = self.step_seconds
-        return None if median is None else median * max(0, beat.total_steps - beat.step)
-
-
 class Console:
     """Shows a run's progress. Use as a context manager; call `show` at every poll and `say` for a line that stays."""
 
@@ -103,7 +58,6 @@ class Console:
         self._milestone = -1
         self._spinner = Spinner("dots")
         self._plain_step, self._plain_at = -1, float("-inf")
-        self._validated = (-1, "")
 
     def __enter__(self) -> "Console":
         if self._console.is_terminal and not self._console.is_dumb_terminal:
@@ -142,14 +96,15 @@ class Console:
             self._console.quiet = True
 
     def log_lines(self, lines: list[str]) -> None:
-        """Look for milestones of the start, and for notices, in new lines of the log."""
+        """Look for notices in new lines of the log, and for milestones of the start."""
+        for line in lines:
+            if NOTICE in line:
+                self.say(f"  note: {line.partition(NOTICE)[2].strip()}")
         if self._beat is not None and self._beat.phase != "starting":
             return
         before = self._milestone
         for line in lines:
             self._milestone = milestone(line, self._milestone)
-            if NOTICE in line:
-                self.say(f"  note: {line.partition(NOTICE)[2].strip()}")
         if self._milestone > before and not self._live:
             self.say(f"  {duration(time.monotonic() - self._began)}: {MILESTONES[self._milestone][1]}")
 
@@ -170,45 +125,77 @@ class Console:
         if first:
             self._plain_step = beat.step
         last = beat.step >= beat.total_steps
+        if beat.total_steps == 1 and not of_step(beat.metrics):
+            return  # an evaluation, whose result has a line already
         if beat.step > self._plain_step and (last or time.monotonic() - self._plain_at >= PLAIN_INTERVAL_S):
             self._plain_step, self._plain_at = beat.step, time.monotonic()
-            parts = [f"step {beat.step}/{beat.total_steps}", metrics_text(beat.metrics), self._pace_text(beat)]
-            self.say("  " + "  ".join(part for part in parts if part))
+            step = f"step {beat.step}/{beat.total_steps}"
+            told = [step, self._pace_text(beat), ", ".join([*of_step(beat.metrics), *of_validation(beat.metrics)])]
+            self.say("  " + "  ".join(part for part in told if part))
 
     def _validation(self, previous: Heartbeat | None, beat: Heartbeat) -> None:
         if previous is None:
             return
-        text = metrics_text(beat.metrics, only="val")
-        ended = previous.phase == "validating" and beat.phase != "validating"
-        changed = text != metrics_text(previous.metrics, only="val")
-        if text and (ended or changed) and self._validated != (beat.step, text):
-            self._validated = (beat.step, text)
-            self.say(f"  step {beat.step}: validation: {text}")
+        text = ", ".join(of_validation(beat.metrics))
+        if text and text != ", ".join(of_validation(previous.metrics)):
+            self.say(f"  validation: {text}")
 
     def _pace_text(self, beat: Heartbeat) -> str:
         seconds, remaining = self._pace.step_seconds, self._pace.remaining(beat)
-        if seconds is None or not remaining:
+        if seconds is None or beat.step >= beat.total_steps:
             return ""
-        return f"{seconds:.1f} s/step, {duration(remaining)} left"
+        return f"{seconds:.1f} s/step" + ("" if remaining is None else f", {duration(remaining)} left")
 
     def _line(self) -> Table:
-        grid = Table.grid(padding=(0, 1))
         beat = self._beat
         if beat is None or (beat.phase == "starting" and beat.step == 0):
             doing = MILESTONES[self._milestone][1] if self._milestone >= 0 else self._start_hint
             elapsed = duration(time.monotonic() - self._began)
-            cells: list[RenderableType] = [
-                self._spinner,
-                Text(self._title, style="bold"),
-                Text(f"{doing} ... {elapsed}"),
-            ]
-        else:
-            total = beat.total_steps or self._total
-            cells = [Text(self._title, style="bold"), ProgressBar(total=max(1, total), completed=beat.step, width=20)]
-            texts = [(f"{beat.step}/{total}", "cyan"), (PHASES.get(beat.phase, beat.phase), "")]
-            texts += [(self._pace_text(beat), "magenta"), (metrics_text(beat.metrics), "green")]
-            cells += [Text(text, style=style) for text, style in texts if text]
-        for cell in cells:
-            grid.add_column(no_wrap=True, overflow="ellipsis", width=20 if isinstance(cell, ProgressBar) else None)
-        grid.add_row(*cells)
-        return grid
+            return _row([self._spinner, Text(self._title, style="bold"), Text(f"{doing} ... {elapsed}")])
+        total = beat.total_steps or self._total
+        parts = [
+            Part(Text(self._title, style="bold"), 5),
+            Part(ProgressBar(total=max(1, total), completed=beat.step, width=BAR), 6, BAR),
+            Part(Text(f"{beat.step}/{total}", style="cyan"), 0),
+            Part(Text(PHASES.get(beat.phase, beat.phase)), 4),
+            Part(Text(self._pace_text(beat), style="magenta"), 1),
+            *(Part(Text(text, style="green"), 2) for text in of_step(beat.metrics)),
+            *(Part(Text(text, style="green"), 3) for text in of_validation(beat.metrics)),
+        ]
+        return _row([part.shown for part in fitting(parts, self._console.width)])
+
+
+BAR = 20
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of the refreshed line; of two that do not both fit, the one of the higher rank goes."""
+
+    shown: Text | ProgressBar
+    rank: int
+    width: int = 0
+
+    @property
+    def columns(self) -> int:
+        return self.width or (self.shown.cell_len if isinstance(self.shown, Text) else 0)
+
+
+def fitting(parts: list[Part], width: int) -> list[Part]:
+    """Those that fit into `width` columns, a space between them, in their order."""
+    kept: set[int] = set()
+    left = width
+    for at in sorted(range(len(parts)), key=lambda at: (parts[at].rank, at)):
+        needed = parts[at].columns + bool(kept)
+        if parts[at].columns and needed <= left:
+            kept.add(at)
+            left -= needed
+    return [parts[at] for at in sorted(kept)]
+
+
+def _row(cells: list[RenderableType]) -> Table:
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    for cell in cells:
+        grid.add_column(no_wrap=True, overflow="ellipsis", width=BAR if isinstance(cell, ProgressBar) else None)
+    grid.add_row(*cells)
+    return grid

@@ -1,18 +1,20 @@
 """Turns the end of a log and what the watchdog saw into one paragraph: what happened, why, what to do.
 Reads text only, touches no process; the knowledge of causes is in causes.py, of tracebacks in tracebacks.py."""
 
+import re
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from recipes.watch.causes import Cause, cause_in_log, cause_of, named
-from recipes.watch.console import duration
 from recipes.watch.heartbeat import PHASES, Heartbeat
+from recipes.watch.pace import duration
 from recipes.watch.signs import Reason
-from recipes.watch.tracebacks import Raised, root_exception
+from recipes.watch.tracebacks import Raised, bare_lines, root_exception
 
 STACK_FRAMES = 6
+LONGEST_LINE = 400
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,20 @@ def diagnose(log_tail: str, facts: Facts) -> str:
     if cause:
         parts.append(cause.fix)
     elif not raised and facts.reason in ("failed", "lost_worker"):
-        parts.append("The log holds no exception.")
+        said = last_words(log_tail)
+        parts.append(f"The log holds no exception; its last line: {_closed(said)}" if said else "The log is empty.")
     if facts.stack:
         parts.append("It waits in " + " < ".join(facts.stack[:STACK_FRAMES]) + ".")
     if facts.reason == "stalled" and not cause and not raised:
         parts.append("If the work is just slow, allow more with --stall_minutes.")
     parts.append(f"The whole output is in {facts.log}.")
     return " ".join(parts)
+
+
+def last_words(log_text: str) -> str:
+    """The last line of a log that says something, as a person would read it."""
+    said = [line.strip() for _, line in bare_lines(log_text) if re.search(r"\w", line)]
+    return said[-1][:LONGEST_LINE] if said else ""
 
 
 def explains(log_text: str) -> bool:

@@ -42,6 +42,8 @@ class Heartbeat:
     metrics: Mapping[str, float] = field(default_factory=dict)
     pid: int = 0
     faulthandler: bool = False
+    test_freq: int = 0
+    """Steps between validations; 0: not said, or none."""
 
 
 def read_heartbeat(run_dir: Path) -> Heartbeat | None:
@@ -56,6 +58,7 @@ def read_heartbeat(run_dir: Path) -> Heartbeat | None:
             metrics={str(name): float(value) for name, value in raw.get("metrics", {}).items()},
             pid=int(raw.get("pid", 0)),
             faulthandler=raw.get("faulthandler") is True,
+            test_freq=int(raw.get("test_freq", 0)),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

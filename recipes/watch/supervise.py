@@ -15,9 +15,10 @@ from typing import Any
 import psutil
 
 from recipes.run_dir import RunDir, complete_checkpoints
-from recipes.watch.console import Console, duration
+from recipes.watch.console import Console
 from recipes.watch.diagnose import Facts, diagnose, explains, position
 from recipes.watch.heartbeat import HEARTBEAT, LOG, Heartbeat, LogFollower, read_heartbeat
+from recipes.watch.pace import duration
 from recipes.watch.processes import (
     adopting_orphans,
     end_leftovers_held,

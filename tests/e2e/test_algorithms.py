@@ -68,7 +68,11 @@ def test_records_and_weights_are_where_they_belong(finished: tuple[str, Path]) -
     told = [step for step in found if "uft/hint_reliance" in found[step]]
     assert {*told} <= {2, 4, 5, 6}, "where it is validated"
     assert bool(told) == get_algorithm(algo).uses_hints
-    assert (out / "summary.json").exists()
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["tokens generated"] == sum(row.get("uft/generated", 0) for row in found.values()) > 0
+    assert summary["tokens trained"] > summary["tokens generated"]
+    card = (out / "hf/last/README.md").read_text()
+    assert f"| accuracy | {summary['val/acc before']:.1%} before, {summary['val/acc last']:.1%} after |" in card
     assert list((out / "tensorboard").iterdir())
 
 

@@ -28,7 +28,8 @@ def pipeline(answers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """sft on the instructions, then una on the scores, in one command."""
     out = tmp_path_factory.mktemp("pipeline") / "run"
     flags = ("--pipeline", "sft,una", "--data", str(answers), "--test_freq", "5", "--prompt_style", "completion")
-    run(out, *flags, "--own_texts", "16")
+    logged = ("--logger", "console,file,tensorboard,wandb", "--project", "tests")
+    run(out, *flags, *logged, "--own_texts", "16", env={"WANDB_MODE": "offline"})
     return out
 
 
@@ -47,6 +48,18 @@ def test_each_stage_moves_its_own_number(pipeline: Path) -> None:
     margin = [row["val/pairs/margin"] for _, row in sorted(una.items()) if "val/pairs/margin" in row]
     assert margin[-1] > margin[0]
     assert "val/forgetting" in una[max(una)]
+
+
+def test_each_stage_leaves_a_card_and_its_trackers_files(pipeline: Path) -> None:
+    for stage in ("1-sft", "2-una"):
+        folder = pipeline / stage
+        assert json.loads((folder / "summary.json").read_text())["tokens trained"] > 0
+        (offline,) = (folder / "wandb").glob("offline-run-*/run-*.wandb")
+        assert b"tests" in offline.read_bytes()
+        assert list((folder / "tensorboard").iterdir())
+    card = (pipeline / "2-una/hf/last/README.md").read_text()
+    for part in ("| val/instruction_nll |", "| base model | models/tiny-countdown |", "| started from |", " trl "):
+        assert part in card, part
 
 
 def test_a_finished_pipeline_does_nothing_again(pipeline: Path, answers: Path) -> None:

@@ -39,6 +39,7 @@ def test_table_means_and_spreads(tmp_path: Path) -> None:
     assert "| 10 s | 60 s | 3.00 GiB |" in text
     assert "| ppo | 1.00 | 10 s | 3.00 GiB |" in text
     assert json.loads((tmp_path / "results.json").read_text())["command"] == "the command"
+    assert (tmp_path / "alignment.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_every_method_is_a_run_that_run_py_would_start(tmp_path: Path) -> None:

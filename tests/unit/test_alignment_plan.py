@@ -13,12 +13,12 @@ from recipes.experiment import ExperimentError
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
 from recipes.trl_plugin import plan as plans
-from recipes.trl_plugin.rows import run_order
+from recipes.trl_plugin.rows import load_held_out, load_training, prompt_length, run_order
 from tests.alignment_checks import plan
 
 
 def test_plan_survives_the_way_through_its_file(tmp_path: Path) -> None:
-    whole = plan(tmp_path, tmp_path, "una", alignment={"sft_ratio": 0.5}, about={"data": "toy"}, resume_from="x")
+    whole = plan(tmp_path, tmp_path, "una", alignment={"sft_ratio": 0.5}, resume_from="x")
     plans.write_plan(whole, tmp_path)
     assert plans.read_plan(tmp_path) == whole
 
@@ -80,6 +80,35 @@ def test_rows_are_counted_as_each_method_sees_them(tmp_path: Path) -> None:
     for (method, feedback, ratio), count in counts.items():
         one = plan(tmp_path, tmp_path, method, alignment={"feedback": feedback, "sft_ratio": ratio})
         assert plans.count_rows(one) == count, (method, feedback, ratio)
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo", "una"])
+def test_rows_with_longer_prompts_than_asked_are_left_out_and_counted(method: str, tmp_path: Path) -> None:
+    """A token is a letter here; answers do not count."""
+
+    def encode(prompt: list[dict[str, str]], completion: str) -> tuple[list[int], list[int]]:
+        return [1] * len(prompt[-1]["content"]), [2] * len(completion)
+
+    free = plan(tmp_path, tmp_path, method, alignment={"max_prompt_length": None})
+    rows = load_training(free, encode).rows
+    lengths = sorted(prompt_length(row) for row in rows)
+    limit = lengths[len(lengths) // 3]
+    held = replace(free, alignment=replace(free.alignment, max_prompt_length=limit))
+    found = load_training(held, encode)
+    assert found.rows == [row for row in rows if prompt_length(row) <= limit]
+    assert found.left_out[f"a prompt longer than {limit} tokens"] == len(rows) - len(found.rows) > 0
+    assert all(len(prompt) <= limit for prompt, _ in load_held_out(held, encode).completions)
+    nothing = replace(free, alignment=replace(free.alignment, max_prompt_length=1))
+    with pytest.raises(ExperimentError, match=r"no prompt of .* fits into 1 tokens; raise --max_prompt_length"):
+        load_training(nothing, encode)
+
+
+def test_the_longest_prompt_of_answers_is_limited_only_where_it_is_given() -> None:
+    flags = {"algo": "dpo", "data": "countdown_preference"}
+    assert build_experiment(flags, PROFILES["cpu"]).alignment.max_prompt_length is None
+    given = build_experiment({**flags, "max_prompt_length": 99}, PROFILES["cpu"])
+    assert given.alignment.max_prompt_length == 99
+    assert given.hash != build_experiment(flags, PROFILES["cpu"]).hash
 
 
 def test_too_many_instructions_are_refused_with_the_file(tmp_path: Path) -> None:

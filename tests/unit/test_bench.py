@@ -7,7 +7,7 @@ import pytest
 from transformers import AutoConfig, AutoTokenizer
 
 from bench.inputs import EMBEDDED, problems, random_model
-from bench.report import table
+from bench.report import bars, table
 from bench.runs import VARIANTS, Size, _flags, _overrides
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
@@ -74,6 +74,15 @@ def test_ratios_are_taken_within_a_round() -> None:
     assert " 182 " in phases  # the median of 1000 / 4.2 and 1000 / 8
     assert ratios.count("1.025 (1.000 to 1.050)") == 2  # the clock's and the processor's
     assert ratios.count("1.000 (1.000 to 1.000)") == 1  # memory
+
+
+def test_bars_end_where_the_table_says() -> None:
+    """The medians of phases do not add up to the median of steps: the rest is a bar of its own."""
+    runs = [{"gen": 1.0, "ref": 0.5, "step": 2.0}, {"gen": 2.0, "ref": 0.5, "step": 4.0}]
+    found = bars(runs)
+    assert found["ref"] == (1.5, 0.5)
+    assert found["rest"] == (2.0, 1.0)
+    assert "rest" not in bars([{"gen": 1.0, "step": 0.9}])
 
 
 def test_the_peak_counts_what_is_held_at_once() -> None:

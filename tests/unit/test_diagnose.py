@@ -226,7 +226,14 @@ Warning: Failed to set NUMA affinity: libnuma.so: cannot open shared object file
 """
     assert not explains(log)
     assert "./install.sh" not in failed(log)
-    assert "The log holds no exception." in failed(log)
+    assert "The log holds no exception; its last line: Warning: Failed to set NUMA affinity" in failed(log)
+
+
+def test_what_is_no_exception_is_told_by_its_last_line() -> None:
+    """A stage that says one clear line and ends with exit code 2."""
+    said = f"{RUNNER}loading\n\x1b[31mlm-evaluation-harness is not installed: pip install it\x1b[0m\n\n"
+    assert "its last line: lm-evaluation-harness is not installed: pip install it. The whole" in failed(said)
+    assert "The log is empty." in failed("\n")
 
 
 def test_a_kill_from_outside_is_most_often_for_memory() -> None:

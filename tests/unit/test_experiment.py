@@ -33,6 +33,15 @@ def test_four_bits_are_for_alignment_on_a_gpu_with_an_adapter(
 ) -> None:
     with pytest.raises(ExperimentError, match=says):
         build_experiment({"model": "Qwen/Qwen2.5-0.5B", "load_in_4bit": True, **flags}, profile)
+    with pytest.raises(ExperimentError, match=says.replace("4 bits", "8 bits")):
+        build_experiment({"model": "Qwen/Qwen2.5-0.5B", "load_in_8bit": True, **flags}, profile)
+
+
+def test_weights_are_held_in_4_or_in_8_bits() -> None:
+    flags = {"model": "Qwen/Qwen2.5-0.5B", "algo": "dpo", "data": "countdown_preference", "lora_rank": 8}
+    assert [build_experiment({**flags, **bits}, H100).alignment.bits for bits in ({}, {"load_in_8bit": True})] == [0, 8]
+    with pytest.raises(ExperimentError, match="--load_in_4bit with --load_in_8bit"):
+        build_experiment({**flags, "load_in_4bit": True, "load_in_8bit": True}, H100)
 
 
 def test_defaults_are_those_of_the_uft_paper() -> None:

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from recipes.experiment import ExperimentError
-from recipes.pipeline import steps_of
+from recipes.pipeline import _on_this_machine, steps_of
 from recipes.presets import PIPELINES
+from recipes.profiles import PROFILES
+from recipes.resolve import build_experiment
 from run import main, parser
 from tests.front_checks import ROOT
 
@@ -29,10 +31,37 @@ def test_one_set_of_answers_brings_the_problems_of_its_verifier_to_the_stage_tha
 
 def test_the_framework_has_the_settings_its_readme_states() -> None:
     sft, dpo, grpo = (step.flags for step in steps_of("framework", flags()))
-    assert (sft["lr"], sft["epochs"], sft["batch_size"]) == (2e-4, 2, 16)
-    assert (dpo["lr"], dpo["epochs"], dpo["beta"]) == (5e-5, 3, 0.1)
-    assert (grpo["lr"], grpo["n_rollout"]) == (1e-5, 8)
+    assert (sft["lr"], sft["epochs"], sft["batch_size"], sft["save_freq"], sft["keep_checkpoints"]) == (
+        2e-4,
+        2,
+        16,
+        500,
+        2,
+    )
+    assert (dpo["lr"], dpo["epochs"], dpo["beta"], dpo["load_in_4bit"]) == (5e-5, 3, 0.1, True)
+    assert (dpo["max_length"], dpo["max_prompt_length"], dpo["test_freq"], dpo["save_freq"]) == (1024, 512, 100, 100)
+    assert (grpo["lr"], grpo["n_rollout"], grpo["batch_size"], grpo["save_freq"]) == (1e-5, 8, 8, 200)
     assert all(each["lora_rank"] for each in (sft, dpo, grpo))
+
+
+def test_the_frameworks_grpo_makes_one_pass() -> None:
+    grpo = steps_of("framework", flags())[2].flags
+    e = build_experiment({"model": "Qwen/Qwen2.5-1.5B", **grpo}, PROFILES["1x80gb"])
+    assert e.T * e.batch_size == e.data_options["n_train"]
+
+
+def test_four_bits_of_a_file_are_left_out_where_there_is_no_gpu(capsys: pytest.CaptureFixture[str]) -> None:
+    for profile, bits in (("cpu", {}), ("1x24gb", {"load_in_4bit": True})):
+        given = vars(parser().parse_args(["--profile", profile]))
+        dpo = _on_this_machine(steps_of("framework", given), given)[1].flags
+        assert {name: value for name, value in dpo.items() if name.startswith("load_in")} == bits
+    assert capsys.readouterr().out == "2-dpo: without load_in_4bit, which needs a GPU\n"
+
+
+def test_flags_of_the_command_line_go_before_a_files() -> None:
+    steps = steps_of("framework", flags("--lora_rank", "4", "--test_freq", "5"))
+    assert not [step for step in steps if {"lora_rank", "test_freq"} & step.flags.keys()]
+    assert steps[1].flags["max_prompt_length"] == 512
 
 
 def test_four_bits_for_all_stages_are_for_those_that_can() -> None:

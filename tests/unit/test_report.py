@@ -31,10 +31,10 @@ def test_table_gives_mean_and_range_over_seeds(tmp_path: Path) -> None:
         write_run(tmp_path / f"uft-{seed}", settings_of("uft", seed=seed, T=10, T_hint=5), right)
     write_run(tmp_path / "rft", settings_of("rft", T=20, T_hint=5), [2, 4], finished=False)
     head, _, rft, uft = tables(tmp_path)
-    assert head == "| algorithm | seeds | before | last | 95 % | df | minutes | peak memory | notes |"
-    assert rft.startswith("| rft | 1 | 10.0% | 20.0% | ")
+    assert head == "| algorithm | last | before | seeds | 95 % | df | minutes | peak memory | notes |"
+    assert rft.startswith("| rft | 20.0% | 10.0% | 1 | ")
     assert rft.endswith(" |  |  |  | 1 seed; unfinished at step 5 of 20 |")
-    assert uft.startswith("| uft | 2 | 10.0% (10.0% to 10.0%) | 50.0% (40.0% to 60.0%) | ")
+    assert uft.startswith("| uft | 50.0% (40.0% to 60.0%) | 10.0% | 2 | ")
     assert uft.endswith(" | 1 | 2.0 | 2.0 GiB |  |")
     # What was picked by its accuracy on these problems (55 % here) is no result on them.
     assert "55.0%" not in uft
@@ -69,7 +69,7 @@ def test_an_interval_of_several_seeds_is_students_and_shows_its_degrees_of_freed
 def test_a_model_that_solves_nothing_has_an_interval_with_a_width(tmp_path: Path) -> None:
     for seed in range(3):
         write_run(tmp_path / str(seed), settings_of("rft", seed=seed), [0, 0], of=30)
-    assert "| 0.0% (0.0% to 0.0%) | 0.0% to 11.4% | 2 |" in tables(tmp_path)[-1]
+    assert "| 0.0% | 0.0% | 3 | 0.0% to 11.4% | 2 |" in tables(tmp_path)[-1]
 
 
 def test_seeds_tested_on_different_problems_have_no_interval(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_before_is_the_base_model_and_never_the_supervised_one(tmp_path: Path) -
     chained = write_run(tmp_path / "run", settings_of("sft_rft"), [10, 12], finished=False)
     (chained / "sft").mkdir()
     assert load(chained).base_accuracy is None
-    assert "| sft_rft | 1 | 60.0% |" in tables(chained)[-1]
+    assert "| sft_rft | 60.0% | 1 |" in tables(chained)[-1]
     write_json(chained / "eval" / "base" / "results.json", {"accuracy": 0.05})
     assert load(chained).base_accuracy == 0.05
     write_json(chained / "eval" / "base" / "results.json", {"mean_over_sources_unweighted": {"accuracy": 0.15}})
@@ -152,7 +152,7 @@ def test_a_run_with_nothing_recorded_yet_has_a_row_of_empty_cells(tmp_path: Path
     folder.mkdir()
     write_run(tmp_path / "old", settings_of("rft", T=10, T_hint=5), [2, 4])
     write_text(folder / "experiment.yaml", (tmp_path / "old" / "experiment.yaml").read_text().replace("rft", "uft"))
-    assert tables(tmp_path)[-1] == "| uft | 1 |  |  |  |  |  | 1 seed; unfinished at step 0; not validated yet |"
+    assert tables(tmp_path)[-1] == "| uft |  |  | 1 |  |  |  | 1 seed; unfinished at step 0; not validated yet |"
     report([tmp_path], tmp_path / "report", "t")
 
 
@@ -162,7 +162,7 @@ def test_a_repeated_seed_is_not_counted_twice(tmp_path: Path) -> None:
     write_run(tmp_path / "c", settings_of("rft", seed=1), [2, 8])
     (row,) = result_rows(panels(find_runs([tmp_path])[0]))
     assert (row.seeds, row.df) == (2, 1)
-    assert "| rft | 2 |" in tables(tmp_path)[-1]
+    assert "| 10.0% | 2 |" in tables(tmp_path)[-1]
     assert "3 runs, some with the same seed" in tables(tmp_path)[-1]
 
 

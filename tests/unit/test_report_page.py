@@ -86,7 +86,7 @@ def test_report_writes_everything_and_nothing_is_fetched(tmp_path: Path) -> None
     assert "<title>Three &lt;tasks&gt; &amp; more</title>" in page
     assert 'name="viewport"' in page
     assert "prefers-color-scheme: dark" in page
-    assert page.count("<svg") == 4
+    assert page.count("<svg") == 2 * 4, "each picture in two layouts"
     pictures = ("Accuracy", "Accuracy by what it cost", "Hints", "Training")
     for heading in (*pictures, "Results", "What it cost", "Where the time goes", "What the models wrote"):
         assert f"<h2>{heading}</h2>" in page
@@ -214,6 +214,40 @@ def test_pictures_of_what_was_not_recorded_are_not_drawn(tmp_path: Path) -> None
     assert draw_training(panel) is None
     assert draw_hints(panel) is None
     close(draw_curves([panel], "t"))
+
+
+def test_rewards_by_hint_length_are_means_over_seeds_and_a_tenth_of_the_run(tmp_path: Path) -> None:
+    for seed, reward in ((0, 0.2), (1, 0.6)):
+        folder = write_run(tmp_path / f"uft-{seed}", settings_of("uft", seed=seed), [2, 4, 6, 8, 9], hints=True)
+        write_text(folder / "metrics.jsonl", "")
+        for step in range(1, 21):
+            found = {"uft/hint_tokens": 3.0, "uft/score/l=0": reward + 0.1 * (step % 2), "uft/hint_frac": 0.5}
+            append_metrics(folder / "metrics.jsonl", step, found)
+    (panel,) = panels(find_runs([tmp_path])[0])
+    with house_style():
+        alone, beside = draw_hints(panel, share=False), draw_hints(panel)
+    (axes,) = [each for each in alone.axes if each.get_visible()]
+    (line,) = axes.lines
+    assert list(line.get_xdata()) == [1.5 + 2 * part for part in range(10)]
+    assert list(line.get_ydata()) == pytest.approx([0.45] * 10)
+    assert axes.get_title(loc="left") == "uft, 2 seeds: reward by hint length"
+    # What algorithms and what lengths have the same colours stand in legends of their own.
+    assert [each.get_text() for each in alone.legends[0].get_texts()] == ["no hint"]
+    assert [each.get_text() for each in beside.axes[0].get_legend().get_texts()] == ["uft"]
+    assert [each.get_text() for each in beside.legends[0].get_texts()] == ["no hint"]
+    for figure in (alone, beside):
+        close(figure)
+
+
+def test_no_panel_stands_in_two_pictures_of_a_report(tmp_path: Path) -> None:
+    """How much was given: beside the accuracies of a single task, else in its picture of hints."""
+    for task in ("countdown", "kk_logic"):
+        folder = write_run(tmp_path / task, settings_of("uft", data=task), [2, 4], hints=True)
+        assert folder.exists()
+        report([tmp_path], tmp_path / "report")
+        page = (tmp_path / "report/index.html").read_text(encoding="utf-8")
+        places = re.findall(r'<div class="wide broad">(.*?)</div>', page, re.DOTALL)
+        assert sum(text.count("part of the solution given") for text in places) == (1 if task == "countdown" else 2)
 
 
 def test_hint_likelihood_is_drawn_only_where_there_were_hints(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_options_of_an_own_algorithm_are_told_under_their_fields(tmp_path: Path)
 
 
 def test_an_option_put_off_travels_into_the_command_of_a_sweep(tmp_path: Path) -> None:
-    from recipes.sweep import arguments
+    from recipes.flags import arguments
 
     words = arguments({"algo": own(tmp_path), "careful": False, "resume": False, "T": 3})
     assert words[2:] == ["--careful", "false", "--T", "3"]

@@ -8,10 +8,11 @@ import pytest
 import run
 from recipes.effect import refuse_without_effect
 from recipes.experiment import Experiment, ExperimentError
+from recipes.flags import arguments
 from recipes.front import plan_training
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
-from recipes.sweep import arguments, device_shares, planned_sweep, sweep
+from recipes.sweep import device_shares, planned_sweep, sweep
 from tests.sweep_checks import ROOT, flags, names
 
 

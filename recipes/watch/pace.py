@@ -1,0 +1,76 @@
+"""How long steps take and what is left of a run, from the heartbeats' own clock."""
+
+import statistics
+from collections import deque
+
+from recipes.watch.heartbeat import Heartbeat
+
+STEPS = 20
+"""Steps, and validations, that an estimate looks back on."""
+
+_PAUSES = ("validating", "saving")
+
+
+def duration(seconds: float) -> str:
+    """A length of time for people: "8 s", "4 min 10 s", "3 h 05 min"."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+class Pace:
+    """Seconds of a step, and of a validation with the checkpoint behind it, apart: they come at different times."""
+
+    def __init__(self) -> None:
+        self._last: Heartbeat | None = None
+        self._step = self._pause = 0.0
+        self._first: float | None = None
+        self._steps: deque[float] = deque(maxlen=STEPS)
+        self._pauses: deque[float] = deque(maxlen=STEPS)
+
+    def add(self, beat: Heartbeat) -> None:
+        """Take note of a heartbeat; several steps between two of them share the time evenly."""
+        last, self._last = self._last, beat
+        if last is None:
+            return
+        passed = beat.time - last.time
+        if last.phase in _PAUSES:
+            self._pause += passed
+        elif last.phase != "starting":
+            self._step += passed
+        if (done := beat.step - last.step) > 0:
+            self._finish(self._step / done, done)
+            self._step = 0.0
+        if self._pause and beat.phase not in _PAUSES:
+            self._pauses.append(self._pause)
+            self._pause = 0.0
+
+    def _finish(self, seconds: float, count: int) -> None:
+        if self._first is None and count == 1:
+            # Everything is set up in it, often for as long as ten others take.
+            self._first = seconds
+        else:
+            self._steps.extend([seconds] * min(count, STEPS))
+
+    @property
+    def step_seconds(self) -> float | None:
+        """The median duration of recent steps, the first one's while there is no other, None before it."""
+        return statistics.median(self._steps) if self._steps else self._first
+
+    def remaining(self, beat: Heartbeat) -> float | None:
+        """Estimated seconds to the end of the last step, validations included; None before the second step."""
+        if not self._steps:
+            return None
+        steps = statistics.median(self._steps) * max(0, beat.total_steps - beat.step)
+        pause = statistics.median(self._pauses) if self._pauses else 0.0
+        return steps + pause * _validations_left(beat)
+
+
+def _validations_left(beat: Heartbeat) -> int:
+    """There is one every test_freq steps, and one after the last."""
+    if not beat.test_freq or beat.step >= beat.total_steps:
+        return 0
+    return -(-beat.total_steps // beat.test_freq) - beat.step // beat.test_freq
