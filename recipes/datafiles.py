@@ -3,7 +3,6 @@
 import hashlib
 import importlib
 import json
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from recipes.alignment import DataKind
 from recipes.experiment import Experiment, ExperimentError
 from recipes.hint_check import refuse_paid_hints
 from recipes.run_dir import write_json
+from recipes.scratch import data_folder
 from recipes.solution_check import refuse_unpaid_solutions
 from recipes.stored_tokenizer import stored_tokenizer
 from recipes.tasks import TASKS
@@ -144,8 +144,8 @@ def made(experiment: Experiment, root: Path, *, keep: bool) -> Iterator[DataFile
         prepare(experiment, files)
         yield locate(experiment, root)
     else:
-        with tempfile.TemporaryDirectory(prefix="uft-data-") as folder:
-            place = replace(files, train=Path(folder, files.train.name), test=Path(folder, files.test.name))
+        with data_folder() as folder:
+            place = replace(files, train=folder / files.train.name, test=folder / files.test.name)
             prepare(experiment, place)
             yield _counted(experiment, place)
 

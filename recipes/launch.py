@@ -2,9 +2,7 @@
 
 import contextlib
 import io
-import json
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -15,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from eval.evaluate import RESULTS
 from recipes import datafiles
 from recipes.auto_batch import fitting, run_fitting
+from recipes.closing import close, count, short
 from recipes.config_file import record
 from recipes.course import stages, training_plan
 from recipes.datafiles import DataFiles
@@ -26,19 +24,19 @@ from recipes.experiment import Experiment, ExperimentError, read_experiment, to_
 from recipes.machine import gpu_count
 from recipes.place import cannot_write, refuse_place
 from recipes.plan import describe
-from recipes.resume import as_begun, check_folder, older_folder, refuse_other_data
-from recipes.run_dir import RunDir, checkpoint_step, publish, read_metrics, write_json, write_text
+from recipes.resume import as_begun, check_folder, older_folder, record_data, refuse_other_data
+from recipes.run_dir import RunDir, checkpoint_step, keep_newest, write_json, write_text
+from recipes.scratch import data_folder
 from recipes.stages import OWN_TEXTS, VERL_FILE, Stage, absolute, newest_checkpoint, run_stage, shared_imports
 from recipes.stored_tokenizer import is_here
 from recipes.trl_plugin.plan import PLAN_FILE, check_machine
 from recipes.verl_plugin.environment import environment
 from recipes.verl_plugin.verl_config import rl_config, sft_config
-from recipes.watch.processes import hold_run
+from recipes.watch.processes import end_leftovers_held, hold_run
 from recipes.watch.supervise import Outcome
 
 ROOT = Path(__file__).resolve().parents[1]
 DONE = "done.json"
-SPENT = "spent.json"
 
 
 def launch(
@@ -112,6 +110,7 @@ def _launch(
         for done in (run.path / DONE, run.path / OWN_TEXTS / DONE):
             done.unlink(missing_ok=True)
     write_text(run.experiment, to_yaml(experiment))
+    record_data(run, files)
     if given is not None:
         record(run.path, given)
     print(describe(experiment, files), flush=True)
@@ -121,9 +120,15 @@ def _launch(
     if auto_batch:
         experiment = fitting(experiment, run, files, stall_minutes)
     for number, stage in enumerate(stages(experiment, run, files)):
-        stage.folder.republish()
+        # A trainer that outlived its supervisor would write on.
+        end_leftovers_held(stage.folder.path)
+        damaged = stage.folder.tidy()
         if (stage.folder.path / DONE).exists():
             continue
+        if damaged:
+            print(f"{'; '.join(damaged)}; going on from {_beginning(stage)}", flush=True)
+        stage.folder.republish()
+        keep_newest(stage.folder.checkpoints, experiment.keep_checkpoints)
         if _is_finished(stage):
             write_json(stage.folder.path / DONE, {"time": time.time(), "seconds": 0.0})
             continue
@@ -133,14 +138,19 @@ def _launch(
             write_text(run.experiment, to_yaml(experiment))
         else:
             outcome = run_stage(experiment, stage, stall_minutes)
-        _count(run, outcome)
         print(outcome.paragraph, flush=True)
+        count(run, outcome)
         if not outcome.exit_code:
             write_json(stage.folder.path / DONE, {"time": time.time(), "seconds": outcome.seconds})
         elif not stage.may_fail:
             return outcome.exit_code
-    _finish(experiment, run, files)
+    close(experiment, run, files)
     return 0
+
+
+def _beginning(stage: Stage) -> str:
+    saved = newest_checkpoint(stage.folder)
+    return "the beginning" if saved is None else f"that of step {checkpoint_step(saved)}"
 
 
 def _is_finished(stage: Stage) -> bool:
@@ -151,22 +161,6 @@ def _is_finished(stage: Stage) -> bool:
     saved = newest_checkpoint(stage.folder)
     step = None if saved is None else checkpoint_step(saved)
     return stage.ends_with_checkpoint and step is not None and step >= stage.total_steps
-
-
-def _count(run: RunDir, outcome: Outcome) -> None:
-    """Add the time of a part to the run's, which may have been killed and resumed."""
-    before = _spent(run)
-    peak = max(before["peak_memory_bytes"] or 0, outcome.peak_rss_bytes)
-    write_json(run.path / SPENT, {"seconds": before["seconds"] + outcome.seconds, "peak_memory_bytes": peak})
-
-
-def _spent(run: RunDir) -> dict[str, Any]:
-    """Seconds and peak memory of all parts of a run so far (of one that was killed itself, nothing is known)."""
-    for file in (run.path / SPENT, run.summary):
-        if file.exists():
-            found = json.loads(file.read_text(encoding="utf-8"))
-            return {"seconds": found["seconds"], "peak_memory_bytes": found["peak_memory_bytes"]}
-    return {"seconds": 0.0, "peak_memory_bytes": None}
 
 
 def _attempt(run: RunDir, files: DataFiles, number: int, stall_minutes: float, experiment: Experiment) -> Outcome:
@@ -193,67 +187,6 @@ def _lacking(experiment: Experiment) -> str:
     return f"--n_gpu {experiment.n_gpu}: {shown}"
 
 
-def _finish(experiment: Experiment, run: RunDir, files: DataFiles) -> None:
-    """Write summary.json, and print where everything is and how much was gained."""
-    if experiment.stages == ("sft",):
-        publish(run.hf / "last", run.hf / "best")
-    accuracy = [(row["step"], row["data"]["val/acc"]) for row in read_metrics(run.metrics) if "val/acc" in row["data"]]
-    accuracy.sort()
-    best = max(accuracy, key=lambda point: point[1], default=None)
-    base = run.path / "eval/base/results.json"
-    before = accuracy[0][1] if accuracy else None
-    if base.exists():
-        before = json.loads(base.read_text())["mean_over_sources_unweighted"]["accuracy"]
-    spent = _spent(run)
-    summary = {
-        "algo": experiment.algorithm.name,
-        "data": experiment.data,
-        "model": experiment.model,
-        "experiment_hash": experiment.hash,
-        "seed": experiment.seed,
-        "val/acc before": before,
-        "val/acc last": accuracy[-1][1] if accuracy else None,
-        "val/acc best": best[1] if best else None,
-        "best step": best[0] if best else None,
-        "seconds": round(spent["seconds"], 1),
-        "peak_memory_bytes": spent["peak_memory_bytes"],
-    }
-    write_json(run.summary, summary)
-    also = {"best step": run.hf / "best", "adapter": run.hf / "adapter"}
-    named = ", ".join(f"{name}: {_short(path)}" for name, path in also.items() if path.exists())
-    lines = [f"\nweights        {_short(run.hf / 'last')}" + (f"  ({named})" if named else "")]
-    lines.append(f"metrics        {_short(run.metrics)}, {_short(run.path / 'tensorboard')}")
-    answers_in = next((path for path in (run.validation, run.path / "eval") if path.exists()), None)
-    lines += [] if answers_in is None else [f"answers        {_short(answers_in)}"]
-    if best and before is not None:
-        answers = run.validation / f"{accuracy[-1][0]}.jsonl"
-        problems = files.n_test if experiment.val_size < 0 else min(experiment.val_size, files.n_test)
-        if answers.exists():
-            # verl leaves out problems with long prompts.
-            problems = len(answers.read_bytes().splitlines()) // max(1, experiment.val_samples)
-        how = f"{experiment.val_samples} sampled answers each" if experiment.val_samples else "greedy"
-        lines.append(
-            f"accuracy       {before:.1%} before, {accuracy[-1][1]:.1%} after  ({problems} problems, {how}; the "
-            f"highest of {len(accuracy)} validations on them is {best[1]:.1%} at step {best[0]})"
-        )
-    measured = run.path / OWN_TEXTS / RESULTS
-    if measured.exists():
-        forgot = json.loads(measured.read_text(encoding="utf-8"))
-        texts = "it wrote itself" if forgot["written"] else "like those it was pre-trained on"
-        lines.append(
-            f"forgetting     {forgot['nats']:+.3f} nats a token on {forgot['texts']} texts of the base, {texts}"
-        )
-    learnt_nothing = [row["data"].get("uft/groups_without_variance") for row in read_metrics(run.metrics)]
-    if (known := [share for share in learnt_nothing if share is not None]) and min(known) == 1:
-        lines.append("note           no two answers to a problem ever differed in reward: rewards taught nothing")
-    lines.append(f"time           {spent['seconds'] / 60:.1f} min")
-    print("\n".join(lines), flush=True)
-
-
-def _short(path: Path) -> str:
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
-
-
 def dry_run(experiment: Experiment, out: Path, *, resume: bool = False, full: bool = False) -> str:
     """What `launch` would do: the plan; `full` adds environment, commands and verl's configuration. Starts nothing, and
     writes nothing that stays.
@@ -272,10 +205,10 @@ def dry_run(experiment: Experiment, out: Path, *, resume: bool = False, full: bo
             if resume:
                 refuse_other_data(run, experiment, files)
             datafiles.check_training(experiment, files)
-            with tempfile.TemporaryDirectory(prefix="uft-data-") as folder:
-                styled = datafiles.styled(experiment, files, Path(folder))
+            with data_folder() as folder:
+                styled = datafiles.styled(experiment, files, folder)
                 with contextlib.redirect_stdout(io.StringIO()):  # it counts what is left
-                    demonstrated(experiment, styled, Path(folder))
+                    demonstrated(experiment, styled, folder)
         place = datafiles.locate(experiment, ROOT).train.parent
         described = describe(experiment, files)
         if files.train.parent != place:  # made for a moment, to be looked at
@@ -285,7 +218,7 @@ def dry_run(experiment: Experiment, out: Path, *, resume: bool = False, full: bo
     if lacking := _lacking(experiment):
         described += f"\ndevices:       not enough here to start it: {lacking}"
     if not full:
-        where = _short(run.path)
+        where = short(run.path)
         return f"{described}\nfolder:        {where}  (--dry_run full: environment, commands, verl's configuration)"
     files = datafiles.locate(experiment, ROOT)
     parts = [described, "\nenvironment:"]

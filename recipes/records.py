@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from recipes.run_dir import RunDir, append_metrics, trim_metrics, write_json
+from recipes.run_dir import RunDir, append_metrics, replace_metrics, trim_metrics, write_json
 
 # Shown beside the progress bar, in this order, when a step has them.
 HEADLINE = ("problems", "of", "val/acc", "critic/score/mean", "train/loss", "val/loss", "actor/pg_loss")
@@ -42,10 +42,10 @@ class Records:
             },
         )
 
-    def log(self, step: int, data: dict[str, Any]) -> None:
-        """Add a line of metrics."""
+    def log(self, step: int, data: dict[str, Any], *, again: bool = False) -> None:
+        """Add a line of metrics; `again` where a killed process may have written the same before."""
         self._remember(data)
-        append_metrics(self._run.metrics, step, data)
+        (replace_metrics if again else append_metrics)(self._run.metrics, step, data)
 
     def headline(self, data: dict[str, Any]) -> None:
         """Numbers to show beside the progress bar from the next phase on; they are not logged."""

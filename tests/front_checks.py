@@ -12,8 +12,8 @@ from typing import Any
 
 import run
 from data_prep import countdown
+from recipes.closing import SPENT
 from recipes.experiment import Experiment, to_yaml
-from recipes.launch import SPENT
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
 from recipes.run_dir import RunDir, mark_complete, write_json, write_text

@@ -20,6 +20,7 @@ LONGER = {
     "tests/unit/test_install.py": 500.0,  # virtual environments
     "tests/unit/test_sweep_runs.py": 500.0,  # runs that take their time
     "tests/unit/test_chain_base.py": 500.0,  # the bases write chains
+    "tests/unit/test_killed.py": 500.0,  # some 250 kills, each gone on from
     "tests/unit/test_code_style.py": 500.0,  # mypy of everything
     "tests/e2e/test_algorithms.py": 2000.0,  # a run for each of four algorithms
     "tests/e2e/test_alignment_runs.py": 2000.0,
@@ -47,7 +48,7 @@ SLOW = (
         f"tests/unit/test_{name}.py"
         for name in (
             *("audit", "chain_base", "code_style", "countdown_data", "countdown_import", "hint_alone", "install"),
-            *("kk_import", "own_algorithms", "preference_toy", "refused", "report_page", "reward_pool"),
+            *("killed", "kk_import", "own_algorithms", "preference_toy", "refused", "report_page", "reward_pool"),
             *("run_processes", "solutions_through_the_tokenizer", "supervise", "sweep_runs", "times"),
         )
     ),

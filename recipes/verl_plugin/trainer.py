@@ -22,7 +22,7 @@ from recipes.algorithms import get_algorithm
 from recipes.algorithms.base import Group, forget
 from recipes.hints.cut import memory_key
 from recipes.records import Records
-from recipes.run_dir import RunDir, keep_newest, mark_complete, write_json
+from recipes.run_dir import RunDir, write_json
 from recipes.verl_plugin.actor_loss import FAILED_ROWS, TERMS, actor_loss, critic_loss, row_loss
 from recipes.verl_plugin.agent_loop import hook_settings, prompt_key, rows_of
 from recipes.verl_plugin.export import finish_export
@@ -336,6 +336,5 @@ class UnifiedTrainer(PPOTrainerSync):
         finish_export(folder / "actor", base, record)
         if self._algorithm.remember is not forget:
             write_json(folder / MEMORY, self.memory)
-        mark_complete(folder, step)
-        self.run_dir.publish_weights(folder / "actor" / "huggingface", step, accuracy)
-        keep_newest(self.run_dir.checkpoints, self.config.uft.keep_checkpoints)
+        weights = folder / "actor" / "huggingface"
+        self.run_dir.checkpoint_written(folder, weights, step, accuracy, self.config.uft.keep_checkpoints)

@@ -1,6 +1,7 @@
 """Machines as people have them: another working folder, devices that are none, a long TMPDIR."""
 
 import os
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from recipes.machine import visible_devices
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
 from recipes.run_dir import RunDir
-from recipes.stages import LONGEST_TMPDIR, short_folder
+from recipes.scratch import LONGEST_TMPDIR, data_folder, short_folder
 from recipes.verl_plugin.environment import environment
+from recipes.watch.processes import marked_environment
 from tests.front_checks import ROOT, experiment, front_door, small_folder
 
 
@@ -103,19 +105,51 @@ def test_the_folder_of_rays_sockets_is_short_whatever_tmpdir_is(
     monkeypatch.setattr(tempfile, "tempdir", named)
     os.makedirs(named, exist_ok=True)
     try:
-        made = short_folder()
-        assert len(f"{made}/session_2026-11-25_23-13-41_927630_4194304/sockets/plasma_store") <= 107
-        assert (made.parent == Path(named)) == (length <= LONGEST_TMPDIR)
-        assert made.stat().st_mode & 0o777 == 0o700
-        made.rmdir()
+        with short_folder() as made:
+            assert len(f"{made}/session_2026-11-25_23-13-41_927630_4194304/sockets/plasma_store") <= 107
+            assert (made.parent == Path(named)) == (length <= LONGEST_TMPDIR)
+            assert made.stat().st_mode & 0o777 == 0o700
+        assert not made.exists()
     finally:
         os.rmdir(named)
 
 
 def test_no_short_folder_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(ExperimentError, match="set TMPDIR to one"):
-        short_folder()
+    with pytest.raises(ExperimentError, match="set TMPDIR to one"), short_folder():
+        pass
+
+
+def test_the_next_command_removes_what_a_killed_one_left_in_the_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    run = tmp_path / "run"
+
+    def killed(note: str) -> Path:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("shutil.rmtree", lambda *_, **__: None)
+            with data_folder() as left:
+                (left / ".owner").write_text(note)
+                (left / "session").mkdir()
+        return left
+
+    of_a_command, of_a_dead_run, of_a_living_run = killed("-"), killed(str(tmp_path / "dead")), killed(str(run))
+    foreign = tmp_path / "uft-somebody"
+    foreign.mkdir()
+    alive = subprocess.Popen(["sleep", "60"], env={**os.environ, **marked_environment(run)})
+    try:
+        with data_folder() as own, data_folder():
+            assert not of_a_command.exists()
+            assert not of_a_dead_run.exists()
+            assert of_a_living_run.exists(), "its processes outlived their supervisor"
+            assert own.exists()
+            assert foreign.exists()
+    finally:
+        alive.kill()
+        alive.wait()
+    with data_folder():
+        assert not of_a_living_run.exists()
 
 
 def test_where_a_stage_starts_ray_the_long_tmpdir_is_replaced_too(
