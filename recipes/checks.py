@@ -11,6 +11,7 @@ from recipes.algorithms import algorithms
 from recipes.alignment import Alignment
 from recipes.applies import clock
 from recipes.experiment import Experiment, ExperimentError, nearest
+from recipes.secrets import refuse_secrets
 from recipes.settings import declared, options_of
 from recipes.tasks import TASKS
 from recipes.values import wrong
@@ -21,6 +22,7 @@ LOGGERS = ("console", "file", "tensorboard", "wandb", "swanlab", "mlflow", "trac
 def check(experiment: Experiment) -> None:
     """Raise ExperimentError for a run that cannot work."""
     e = experiment
+    refuse_secrets(e)
     for of, settings in ((e.alignment, declared(Alignment)), (e, declared(Experiment))):
         for name, setting in settings.items():
             _refuse(wrong(name, getattr(of, name), setting.check))

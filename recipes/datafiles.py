@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as parquet
 
+from data_prep.parquet_read import TooLargeError, refuse_too_large
 from data_prep.prompt_styles import STYLES, restyle_file
 from data_prep.schema import write_table
 from data_prep.split import chosen_rows
@@ -283,6 +284,11 @@ def narrowed(experiment: Experiment, files: DataFiles, folder: Path) -> DataFile
 def _checked_rows(file: Path, experiment: Experiment) -> int:
     if not file.exists():
         raise ExperimentError(f"--data {experiment.data}: {file} does not exist")
+    if experiment.data not in TASKS:
+        try:
+            refuse_too_large(file)
+        except TooLargeError as error:
+            raise ExperimentError(str(error)) from None
     table = parquet.ParquetFile(file)
     if experiment.data_kind == "answers":
         from data_prep.preference.schema import COLUMNS

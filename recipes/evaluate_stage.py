@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import recipes.loopback  # noqa: F401  (a hook)
 from eval.evaluate import GREEDY_ITEMS, ITEMS, evaluate, whole_lines
 from eval.metrics import summarise
 from eval.problems import Settings

@@ -16,6 +16,7 @@ from eval.models import Weights, find_model
 from eval.problems import Settings
 from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment
+from recipes.loopback import alone
 from recipes.run_dir import RunDir, complete_checkpoints, write_json, write_text
 from recipes.scratch import LONGEST_TMPDIR, short_folder
 from recipes.suites import Part
@@ -227,6 +228,8 @@ def run_stage(experiment: Experiment, stage: Stage, stall_minutes: float) -> Out
     with short_folder(stage.folder.path) as scratch:
         stage.prepare(scratch)
         env = environment(experiment, stage.folder)
+        if not os.environ.get("RAY_ADDRESS"):
+            env |= alone(scratch)
         if len(tempfile.gettempdir()) > LONGEST_TMPDIR:
             # vLLM, torchrun and multiprocessing put sockets of their own there.
             env["TMPDIR"] = str(scratch)

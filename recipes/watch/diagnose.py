@@ -1,8 +1,10 @@
 """Turns the end of a log and what the watchdog saw into one paragraph: what happened, why, what to do.
 Reads text only, touches no process; the knowledge of causes is in causes.py, of tracebacks in tracebacks.py."""
 
+import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from recipes.watch.signs import Reason
 from recipes.watch.tracebacks import Raised, root_exception
 
 STACK_FRAMES = 6
+_LEAST_ROOM = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Facts:
     dead: Sequence[str] = ()
     stack: Sequence[str] = ()
     oom_kills: int = 0
+    full: Sequence[Path] = ()
+    """Folders on disks without room: the log may lie there, and so hold no word of it."""
 
 
 def diagnose(log_tail: str, facts: Facts) -> str:
@@ -51,6 +56,17 @@ def diagnose(log_tail: str, facts: Facts) -> str:
         parts.append("If the work is just slow, allow more with --stall_minutes.")
     parts.append(f"The whole output is in {facts.log}.")
     return " ".join(parts)
+
+
+def full_disks(folders: Iterable[Path]) -> list[Path]:
+    """Those of the folders on whose disks hardly anything can be written any more."""
+    found = []
+    for folder in folders:
+        with suppress(OSError):
+            disk = os.statvfs(folder)
+            if disk.f_bavail * disk.f_frsize < _LEAST_ROOM or (disk.f_files and not disk.f_favail):
+                found.append(folder)
+    return found
 
 
 def explains(log_text: str) -> bool:
@@ -102,6 +118,9 @@ def _cause(log_tail: str, raised: Raised | None, facts: Facts) -> Cause | None:
         return cause_of(f"{raised.type}: {raised.message}") or _weight_sync(raised)
     if facts.exit_code in (-signal.SIGBUS, 128 + signal.SIGBUS):
         return named("shared_memory")
+    if facts.full:
+        where = f"There is no room left on the disk of {_listed([str(folder) for folder in facts.full])}. "
+        return replace(named("disk_full"), fix=where + named("disk_full").fix)
     if facts.oom_kills:
         count = f"For want of memory the kernel killed {facts.oom_kills} of this machine's processes. "
         return replace(named("host_oom"), fix=count + named("host_oom").fix)

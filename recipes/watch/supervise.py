@@ -4,6 +4,7 @@ Every way out of `supervise` leaves no process of the run behind and one paragra
 import os
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +17,7 @@ import psutil
 
 from recipes.run_dir import RunDir, complete_checkpoints
 from recipes.watch.console import Console, duration
-from recipes.watch.diagnose import Facts, diagnose, explains, position
+from recipes.watch.diagnose import Facts, diagnose, explains, full_disks, position
 from recipes.watch.heartbeat import HEARTBEAT, LOG, Heartbeat, LogFollower, read_heartbeat
 from recipes.watch.processes import (
     adopting_orphans,
@@ -169,6 +170,8 @@ class _Watch:
         beat = self.signs.beat
         stack = self._stack(beat) if verdict.reason in ("stalled", "engine_error") else []
         code = self.process.poll()
+        # Before its processes end, which gives some back.
+        full = full_disks([self.run_dir, Path(tempfile.gettempdir())])
         stuck = self.end_all()
         self.log.new_lines()
         seconds = time.monotonic() - self.began
@@ -194,6 +197,7 @@ class _Watch:
                     dead=verdict.dead,
                     stack=stack,
                     oom_kills=oom_kills() - self.oom_before,
+                    full=full,
                 )
                 text = self._without_origin(title) or diagnose(self._telling_log(code), facts)
         if verdict.reason != "finished":
@@ -255,11 +259,11 @@ class _Watch:
 
 @contextmanager
 def asked_to_stop() -> Iterator[list[int]]:
-    """Within the block SIGINT, SIGTERM and SIGHUP are only noted down, in the list this yields."""
+    """Within the block SIGINT, SIGTERM, SIGHUP and SIGQUIT are only noted down, in the list this yields."""
     asked: list[int] = []
     before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             # nohup and shells' background jobs ignore some of them on purpose.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 before[number] = signal.signal(number, lambda received, _frame: asked.append(received))
