@@ -25,6 +25,6 @@ def refuse_secrets(experiment: Experiment) -> None:
         found += [f"-- {name}"] if named or _VALUE.search(override) else []
     if found:
         raise ExperimentError(
-            f"{found[0]}: holds what looks like a token or password, which would be written into the run's folder; give "
-            f"it by the environment (HF_TOKEN, WANDB_API_KEY) instead"
+            f"{found[0]}: holds what looks like a token or password, which would be written into the run's folder; "
+            f"give it by the environment (HF_TOKEN, WANDB_API_KEY) instead"
         )

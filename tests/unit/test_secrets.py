@@ -21,7 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "trainer.wandb_proxy=http://me:geheim@proxy:8080",
         "+reward.judge.api_key=anything",
         "+trainer.hf_token='short'",
-        "++x.password=p",
+        "++x.password=geheim",
     ],
 )
 def test_a_secret_among_the_overrides_is_refused_and_not_repeated(override: str, folder: Path) -> None:
