@@ -43,9 +43,15 @@ def _batches(file: pq.ParquetFile, path: Path) -> Iterator[pa.RecordBatch]:
     _refuse(unfolded, path)
     unfolded = 0
     for batch in file.iter_batches(_ROWS):
-        unfolded += batch.nbytes
+        unfolded += sum(_size(column) for column in batch.columns)
         _refuse(unfolded, path)
         yield batch
+
+
+def _size(column: pa.Array) -> int:
+    # As Python will have it: every row with a text of its own.
+    plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    return int(plain.nbytes)
 
 
 def _refuse(unfolded: int, path: Path) -> None:

@@ -1,5 +1,6 @@
 """Machines as people have them: another working folder, devices that are none, a long TMPDIR."""
 
+import errno
 import os
 import subprocess
 import tempfile
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import run
 from eval.models import find_model
 from recipes import stages
 from recipes.experiment import ExperimentError
@@ -63,6 +65,9 @@ def test_on_the_cpu_ray_is_given_names_of_devices_that_are_none(n_gpu: int, monk
         ("1", 2, ["1"]),
         ("0,1", 2, ["0", "1"]),
         ("GPU-0a1b,GPU-2c3d", 2, ["GPU-0a1b", "GPU-2c3d"]),
+        ("GPU-2c,GPU-ffff", 2, ["GPU-2c"]),
+        ("GPU-ffff", 2, []),
+        ("MIG-7e", 2, ["MIG-7e"]),
         # CUDA itself shows nothing behind the first it does not know, and nothing at all of one named twice.
         ("0,-1,1", 2, ["0"]),
         ("0,0", 2, []),
@@ -112,6 +117,18 @@ def test_the_folder_of_rays_sockets_is_short_whatever_tmpdir_is(
         assert not made.exists()
     finally:
         os.rmdir(named)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
+def test_a_disk_that_cannot_be_written_is_one_line(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    def fails(*_: Any) -> int:
+        raise OSError(number, os.strerror(number), "/here/experiment.yaml")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("run._main", fails)
+        assert run.main([]) == 2
+    said = capsys.readouterr().err
+    assert said == f"run.py: /here/experiment.yaml: {os.strerror(number)}\n"
 
 
 def test_no_short_folder_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
