@@ -74,8 +74,8 @@ def resolve_model(model: str) -> Weights:
             # Pickles run what their author likes; a checkpoint of ours has its weights as safetensors besides.
             raise ModelError(
                 f"--model {model}: {place} holds verl's shards alone, and loading them runs code that may be in them. "
-                f"If you trust where they come from: python -m verl.model_merger merge --backend fsdp --local_dir {place} "
-                f"--target_dir {place}/huggingface"
+                f"If you trust where they come from: python -m verl.model_merger merge --backend fsdp "
+                f"--local_dir {place} --target_dir {place}/huggingface"
             )
     raise ModelError(
         f"--model {model}: no weights in this folder. It may be a Hugging Face model (config.json and *.safetensors), "
