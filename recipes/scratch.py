@@ -49,6 +49,23 @@ def data_folder() -> Iterator[Path]:
         yield folder
 
 
+def caches(folder: Path) -> dict[str, str]:
+    """Environment of a run whose home cannot be written: libraries keep what they make in `folder`, and models and the
+    hub's token are read where they are. Empty where it can."""
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    there = next(place for place in (usual, *usual.parents) if place.exists())
+    try:
+        with tempfile.TemporaryDirectory(dir=there):
+            return {}
+    except OSError:
+        hub = Path(os.environ.get("HF_HOME") or usual / "huggingface")
+        read = {"HF_HUB_CACHE": str(hub / "hub"), "HF_TOKEN_PATH": str(hub / "token")}
+        made = {"XDG_CACHE_HOME": folder / "cache", "TRITON_HOME": folder, "FLASHINFER_WORKSPACE_BASE": folder}
+        return {name: os.environ.get(name, place) for name, place in read.items()} | {
+            n: str(p) for n, p in made.items()
+        }
+
+
 @contextmanager
 def _owned(place: Path, note: str) -> Iterator[Path]:
     remove_left_over(place)

@@ -18,7 +18,7 @@ from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment
 from recipes.loopback import alone
 from recipes.run_dir import RunDir, complete_checkpoints, write_json, write_text
-from recipes.scratch import LONGEST_TMPDIR, short_folder
+from recipes.scratch import LONGEST_TMPDIR, caches, short_folder
 from recipes.suites import Part
 from recipes.verl_plugin.environment import CPU, environment, python_path
 from recipes.verl_plugin.serve_client import SERVE, serve_command
@@ -227,7 +227,7 @@ def run_stage(experiment: Experiment, stage: Stage, stall_minutes: float) -> Out
     stage.folder.path.mkdir(parents=True, exist_ok=True)
     with short_folder(stage.folder.path) as scratch:
         stage.prepare(scratch)
-        env = environment(experiment, stage.folder)
+        env = environment(experiment, stage.folder) | caches(scratch)
         if not os.environ.get("RAY_ADDRESS"):
             env |= alone(scratch)
         if len(tempfile.gettempdir()) > LONGEST_TMPDIR:
@@ -261,7 +261,7 @@ def shared_imports(device: str) -> Iterator[None]:
     if device != "cpu" or SHARED in os.environ:
         yield
         return
-    with short_folder() as scratch, shared_server(scratch, {**CPU, **python_path()}):
+    with short_folder() as scratch, shared_server(scratch, {**CPU, **python_path(), **caches(scratch)}):
         yield
 
 

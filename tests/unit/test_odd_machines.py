@@ -17,7 +17,7 @@ from recipes.machine import visible_devices
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
 from recipes.run_dir import RunDir
-from recipes.scratch import LONGEST_TMPDIR, data_folder, short_folder
+from recipes.scratch import LONGEST_TMPDIR, caches, data_folder, short_folder
 from recipes.verl_plugin.environment import environment
 from recipes.watch.processes import marked_environment
 from tests.front_checks import ROOT, experiment, front_door, small_folder
@@ -129,6 +129,26 @@ def test_a_disk_that_cannot_be_written_is_one_line(number: int, capsys: pytest.C
         assert run.main([]) == 2
     said = capsys.readouterr().err
     assert said == f"run.py: /here/experiment.yaml: {os.strerror(number)}\n"
+
+
+def test_where_home_cannot_be_written_libraries_write_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "HF_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert caches(tmp_path / "scratch") == {}
+    assert list(tmp_path.iterdir()) == []
+    # Nobody can, root neither.
+    monkeypatch.setenv("HOME", "/proc/self")
+    found = caches(tmp_path / "scratch")
+    assert found["HF_HUB_CACHE"] == "/proc/self/.cache/huggingface/hub"
+    assert found["HF_TOKEN_PATH"] == "/proc/self/.cache/huggingface/token"
+    written = {"XDG_CACHE_HOME", "TRITON_HOME", "FLASHINFER_WORKSPACE_BASE"}
+    assert all(Path(found[name]).is_relative_to(tmp_path / "scratch") for name in written)
+    assert found.keys() == written | {"HF_HUB_CACHE", "HF_TOKEN_PATH"}
+    monkeypatch.setenv("HF_HUB_CACHE", "/models")
+    assert caches(tmp_path)["HF_HUB_CACHE"] == "/models"
 
 
 def test_no_short_folder_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
