@@ -77,17 +77,22 @@ def main() -> None:
     flags = arguments.flags or FLAGS
     processor = Processor()
     found: dict[str, list[dict[str, float]]] = {"first of a server": [], "own start": [], "served": []}
-    with short_folder() as warm, short_folder() as folder, tempfile.TemporaryDirectory() as runs:
-        with shared_server(warm, {**CPU, **python_path()}), serving(folder) as server:
-            for number, kind in enumerate(["own start", *found, *["own start", "served"] * (arguments.rounds - 1)]):
-                began, spent = time.monotonic(), processor.seconds()
-                command = [sys.executable, str(ROOT / "run.py"), "--profile", "cpu", "--out", f"{runs}/{number}"]
-                env = os.environ if kind == "own start" else {**os.environ, SERVE: str(server)}
-                subprocess.run([*command, *flags], check=True, env=env, stdout=subprocess.DEVNULL)
-                seconds = {"seconds": time.monotonic() - began, "processor seconds": processor.seconds() - spent}
-                if number:  # The first one of all waits for the server of imports.
-                    found[kind].append(seconds | {"load of the machine": os.getloadavg()[0]})
-                    print(kind, {name: round(value, 1) for name, value in found[kind][-1].items()}, flush=True)
+    with (
+        short_folder() as warm,
+        short_folder() as folder,
+        tempfile.TemporaryDirectory() as runs,
+        shared_server(warm, {**CPU, **python_path()}),
+        serving(folder) as server,
+    ):
+        for number, kind in enumerate(["own start", *found, *["own start", "served"] * (arguments.rounds - 1)]):
+            began, spent = time.monotonic(), processor.seconds()
+            command = [sys.executable, str(ROOT / "run.py"), "--profile", "cpu", "--out", f"{runs}/{number}"]
+            env = os.environ if kind == "own start" else {**os.environ, SERVE: str(server)}
+            subprocess.run([*command, *flags], check=True, env=env, stdout=subprocess.DEVNULL)
+            seconds = {"seconds": time.monotonic() - began, "processor seconds": processor.seconds() - spent}
+            if number:  # The first one of all waits for the server of imports.
+                found[kind].append(seconds | {"load of the machine": os.getloadavg()[0]})
+                print(kind, {name: round(value, 1) for name, value in found[kind][-1].items()}, flush=True)
     for kind, rows in found.items():
         medians = {name: round(statistics.median(row[name] for row in rows), 1) for name in rows[0]}
         print(f"| {kind} | {medians['seconds']} | {medians['processor seconds']} |")
