@@ -41,7 +41,8 @@ def main(arguments: list[str]) -> int:
         # Of the disk, not of the program: full, read-only, somebody else's, a file where a folder should be.
         if error.errno not in OF_THE_DISK:
             raise
-        print(f"run.py: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
+        where = error.filename or "--out, or the temporary folder (TMPDIR)"
+        print(f"run.py: {where}: {error.strerror}", file=sys.stderr)
         return 2
 
 

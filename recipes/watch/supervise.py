@@ -24,6 +24,7 @@ from recipes.watch.processes import (
     end_leftovers_held,
     end_processes,
     hold_run,
+    is_living,
     marked_environment,
     memory_of,
     names,
@@ -31,7 +32,7 @@ from recipes.watch.processes import (
     processes_of,
     titles,
 )
-from recipes.watch.signs import Limits, Reason, Signs, Verdict
+from recipes.watch.signs import EXIT_FAILED, Limits, Reason, Signs, Verdict
 from recipes.watch.stacks import main_thread_stack
 
 START_HINT = "starting Ray, FSDP, vLLM (about a minute)"
@@ -122,6 +123,7 @@ class _Watch:
         self.peak_bytes = 0
         self.next_scan = self.next_memory = 0.0
         self.oom_before = oom_kills()
+        self.lost_origin = False
 
     def run(self, console: Console) -> Verdict:
         """Watch until the command ends, or until there is a reason to end it."""
@@ -134,6 +136,8 @@ class _Watch:
                 return self.signs.ended(code)
             if verdict := self.signs.hopeless(time.monotonic()):
                 return verdict
+            if self.lost_origin and not self.signs.is_over:
+                return Verdict("lost_worker", EXIT_FAILED, dead=("the server of imports",))
             time.sleep(self.limits.poll_s)
 
     def _look(self, console: Console) -> None:
@@ -149,6 +153,7 @@ class _Watch:
         if now >= self.next_scan:
             self.next_scan = now + self.limits.scan_s
             members = self.members()
+            self.lost_origin = not all(map(is_living, self.origin))
             if self.helpers and self.signs.beat:
                 members += processes_of(self.helpers)
             self.signs.see_processes(titles(members), now)
@@ -208,7 +213,7 @@ class _Watch:
 
     def _without_origin(self, title: str) -> str:
         """What there is to say where the process is gone that all of the run were forked from: the rest follows."""
-        gone = [each for each in self.origin if not each.is_running() or each.status() == psutil.STATUS_ZOMBIE]
+        gone = [each for each in self.origin if not is_living(each)]
         if not gone:
             return ""
         return (
