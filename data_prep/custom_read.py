@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data_prep.custom_csv import read_csv
 from data_prep.custom_json import read_json
 from data_prep.custom_report import Problem
 from data_prep.custom_source import LINES, TABLE, Source, header_problems
 from data_prep.hub_set import HubSet, read_hub
+from data_prep.parquet_read import TooLargeError, read_parquet
 
 Place = Path | HubSet
 
@@ -55,7 +55,10 @@ def read_file(path: Path) -> Source:
 def _read_parquet(path: Path, source: Source) -> None:
     source.counting = TABLE
     try:
-        table = pq.ParquetFile(path).read()
+        table = read_parquet(path)
+    except TooLargeError as error:
+        source.problems.append(Problem("too large", "cut it into smaller files", detail=str(error)))
+        return
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
             raise

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+
+from data_prep.parquet_read import read_parquet
 
 ENDINGS = (".parquet", ".jsonl", ".json", ".csv")
 
@@ -59,7 +60,7 @@ def read_file(path: Path) -> list[dict[str, Any]]:
     """The rows of one parquet, jsonl, json (a list) or csv file; ValueError names the file and the line at fault."""
     if path.suffix == ".parquet":
         try:
-            rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+            rows: list[dict[str, Any]] = read_parquet(path).to_pylist()
         except pa.ArrowInvalid as error:
             raise ValueError(f"{path}: not a parquet file ({error})") from None
         return rows

@@ -99,7 +99,7 @@ def load_suite(suite: str, local_data: Path | None = None, skip: Sequence[str] =
         raise HarnessError(f"--local_data {local_data}: no such folder")
     if find_spec("lm_eval") is None:
         raise HarnessError(
-            "lm-evaluation-harness is not installed: `pip install --no-deps -r requirements/eval.txt` (without "
+            "lm-evaluation-harness is not installed: `pip install --no-deps -r requirements/locked-eval.txt` (without "
             "--no-deps pip would change packages that training needs)"
         )
     loaded: list[Loaded] = []

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,11 +43,10 @@ def find_model(model: str) -> str:
 
 
 def resolve_model(model: str) -> Weights:
-    """Find the weights behind a name; sharded training checkpoints are merged first, beside themselves.
+    """Find the weights behind a name.
 
     A run's folder stands for its last weights: which step validates best was picked on the test problems, so an
-    accuracy of hf/best on them is too high. A checkpoint stands for its Hugging Face copy, or for what verl's merger
-    makes of its shards.
+    accuracy of hf/best on them is too high. A checkpoint stands for its Hugging Face copy.
 
     Raises:
         ModelError: for a folder without weights.
@@ -75,7 +71,12 @@ def resolve_model(model: str) -> Weights:
         if has_weights(place / "huggingface"):
             return Weights(str((place / "huggingface").resolve()))
         if any(place.glob("model_world_size_*_rank_*.pt")):
-            return Weights(str(_merged(place)))
+            # Pickles run what their author likes; a checkpoint of ours has its weights as safetensors besides.
+            raise ModelError(
+                f"--model {model}: {place} holds verl's shards alone, and loading them runs code that may be in them. "
+                f"If you trust where they come from: python -m verl.model_merger merge --backend fsdp "
+                f"--local_dir {place} --target_dir {place}/huggingface"
+            )
     raise ModelError(
         f"--model {model}: no weights in this folder. It may be a Hugging Face model (config.json and *.safetensors), "
         f"a run (hf/last), a checkpoint (checkpoints/global_step_N) or an adapter ({ADAPTER_CONFIG})"
@@ -120,23 +121,3 @@ def _adapter(folder: Path) -> Weights:
     if base.startswith(("/", ".")) and not Path(base).is_dir():
         raise ModelError(f"{folder / ADAPTER_CONFIG}: its base model {base} does not exist on this machine")
     return Weights(base, str(folder.resolve()))
-
-
-def _merged(shards: Path) -> Path:
-    """The shards of a checkpoint as one Hugging Face folder; made once."""
-    target = shards / "merged"
-    if has_weights(target):
-        return target.resolve()
-    scratch = shards / ".merging"
-    shutil.rmtree(scratch, ignore_errors=True)
-    command = ["-m", "verl.model_merger", "merge", "--backend", "fsdp"]
-    done = subprocess.run(
-        [sys.executable, *command, "--local_dir", str(shards), "--target_dir", str(scratch)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode or not has_weights(scratch):
-        raise ModelError(f"{shards}: verl's merger could not join the shards: {(done.stderr or done.stdout)[-600:]}")
-    scratch.rename(target)
-    return target.resolve()

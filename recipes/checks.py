@@ -12,6 +12,7 @@ from recipes.alignment import Alignment
 from recipes.applies import clock
 from recipes.data_sets import sets_of, several
 from recipes.experiment import Experiment, ExperimentError, nearest
+from recipes.secrets import refuse_secrets
 from recipes.settings import declared, options_of
 from recipes.tasks import TASKS, Task
 from recipes.trackers import LOGGERS, PROJECT, TRACKERS, missing
@@ -21,6 +22,7 @@ from recipes.values import wrong
 def check(experiment: Experiment) -> None:
     """Raise ExperimentError for a run that cannot work."""
     e = experiment
+    refuse_secrets(e)
     for of, settings in ((e.alignment, declared(Alignment)), (e, declared(Experiment))):
         for name, setting in settings.items():
             _refuse(wrong(name, getattr(of, name), setting.check))

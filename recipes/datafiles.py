@@ -3,7 +3,6 @@
 import hashlib
 import importlib
 import json
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as parquet
 
+from data_prep.parquet_read import TooLargeError, refuse_too_large
 from data_prep.prompt_styles import STYLES, restyle_file
 from data_prep.schema import write_table
 from data_prep.split import chosen_rows
@@ -23,6 +23,7 @@ from recipes.data_sets import data_title
 from recipes.experiment import Experiment, ExperimentError
 from recipes.hint_check import refuse_paid_hints
 from recipes.run_dir import write_json
+from recipes.scratch import data_folder
 from recipes.solution_check import refuse_unpaid_solutions
 from recipes.stored_tokenizer import stored_tokenizer
 from recipes.tasks import TASKS
@@ -135,9 +136,9 @@ def made(experiment: Experiment, root: Path, *, keep: bool) -> Iterator[DataFile
         prepare(experiment, files, root)
         yield locate(experiment, root)
     else:
-        with tempfile.TemporaryDirectory(prefix="uft-data-") as folder:
-            place = replace(files, train=Path(folder, files.train.name), test=Path(folder, files.test.name))
-            prepare(experiment, place, Path(folder))
+        with data_folder() as folder:
+            place = replace(files, train=folder / files.train.name, test=folder / files.test.name)
+            prepare(experiment, place, folder)
             yield _counted(experiment, place)
 
 
@@ -288,6 +289,11 @@ def narrowed(experiment: Experiment, files: DataFiles, folder: Path) -> DataFile
 def _checked_rows(file: Path, experiment: Experiment) -> int:
     if not file.exists():
         raise ExperimentError(f"--data {experiment.data}: {file} does not exist")
+    if experiment.data not in TASKS:
+        try:
+            refuse_too_large(file)
+        except TooLargeError as error:
+            raise ExperimentError(str(error)) from None
     table = parquet.ParquetFile(file)
     if experiment.data_kind == "answers":
         from data_prep.preference.schema import COLUMNS

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import recipes.loopback  # noqa: F401  (a hook)
 from eval.evaluate import GREEDY_ITEMS, ITEMS, evaluate, whole_lines
 from eval.metrics import summarise
 from eval.problems import Settings
 from recipes.records import Records
-from recipes.run_dir import RunDir, append_metrics
+from recipes.run_dir import RunDir, replace_metrics
 from recipes.verl_plugin.validation import of_greedy
 from reward_fns import has_failed
 
@@ -52,8 +53,8 @@ def main() -> None:
     found = validation_metrics(*(whole_lines(folder / name) for name in (ITEMS, GREEDY_ITEMS)))
     step = given["step"]
     if step is not None:
-        append_metrics(RunDir(Path(given["run"])).metrics, step, found)
-    records.log(step or 0, found)
+        replace_metrics(RunDir(Path(given["run"])).metrics, step, found)
+    records.log(step or 0, found, again=True)
     records.phase("finished", 1)
 
 

@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from eval.evaluate import RESULTS
@@ -16,6 +15,7 @@ from recipes.modes import ROOT
 from recipes.place import refuse_place, refuse_unwritable
 from recipes.resume import as_begun
 from recipes.run_dir import RunDir, write_json, write_text
+from recipes.scratch import data_folder
 from recipes.stages import Sampling, Stage, harness_stage, part_stage, run_stage, shared_imports
 from recipes.suites import Part
 
@@ -53,7 +53,7 @@ def check(experiments: Mapping[Part, Experiment], out: Path) -> None:
     for part, experiment in experiments.items():
         if part.harness:
             continue
-        with datafiles.made(experiment, ROOT, keep=False) as files, TemporaryDirectory(prefix="uft-data-") as folder:
+        with datafiles.made(experiment, ROOT, keep=False) as files, data_folder() as folder:
             if files.generate is None:
                 datafiles.styled(experiment, files, Path(folder))
 

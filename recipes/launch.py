@@ -3,7 +3,6 @@
 import contextlib
 import io
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -27,15 +26,16 @@ from recipes.hub import push, refuse_push
 from recipes.machine import gpu_count
 from recipes.place import cannot_write, refuse_place
 from recipes.plan import describe
-from recipes.resume import as_begun, check_folder, older_folder, refuse_other_data
-from recipes.run_dir import RunDir, checkpoint_step, read_metrics, write_json, write_text
+from recipes.resume import as_begun, check_folder, older_folder, record_data, refuse_other_data
+from recipes.run_dir import RunDir, checkpoint_step, keep_newest, read_metrics, write_json, write_text
+from recipes.scratch import data_folder
 from recipes.spent import begin, count, count_killed
 from recipes.stages import OWN_TEXTS, VERL_FILE, Stage, absolute, newest_checkpoint, run_stage, shared_imports
 from recipes.stored_tokenizer import is_here
 from recipes.trl_plugin.plan import PLAN_FILE, check_machine
 from recipes.verl_plugin.environment import environment
 from recipes.verl_plugin.verl_config import rl_config, sft_config
-from recipes.watch.processes import hold_run
+from recipes.watch.processes import end_leftovers_held, hold_run
 from recipes.watch.supervise import Outcome
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -120,6 +120,7 @@ def _launch(
         for done in (run.path / DONE, run.path / OWN_TEXTS / DONE):
             done.unlink(missing_ok=True)
     write_text(run.experiment, to_yaml(experiment))
+    record_data(run, files)
     if given is not None:
         record(run.path, given)
     print(describe(experiment, files), flush=True)
@@ -130,9 +131,15 @@ def _launch(
         experiment = fitting(experiment, run, files, stall_minutes)
     count_killed(run)
     for number, stage in enumerate(stages(experiment, run, files)):
-        stage.folder.republish()
+        # A trainer that outlived its supervisor would write on.
+        end_leftovers_held(stage.folder.path)
+        damaged = stage.folder.tidy()
         if (stage.folder.path / DONE).exists():
             continue
+        if damaged:
+            print(f"{'; '.join(damaged)}; going on from {_beginning(stage)}", flush=True)
+        stage.folder.republish()
+        keep_newest(stage.folder.checkpoints, experiment.keep_checkpoints)
         if _is_finished(experiment, stage):
             write_json(stage.folder.path / DONE, {"time": time.time(), "seconds": 0.0})
             continue
@@ -143,14 +150,19 @@ def _launch(
             write_text(run.experiment, to_yaml(experiment))
         else:
             outcome = run_stage(experiment, stage, stall_minutes)
-        count(run, outcome.seconds, outcome.peak_rss_bytes)
         print(outcome.paragraph, flush=True)
+        count(run, outcome.seconds, outcome.peak_rss_bytes)
         if not outcome.exit_code:
             write_json(stage.folder.path / DONE, {"time": time.time(), "seconds": outcome.seconds})
         elif not stage.may_fail:
             return outcome.exit_code
     finish(experiment, run, files, given)
     return 0
+
+
+def _beginning(stage: Stage) -> str:
+    saved = newest_checkpoint(stage.folder)
+    return "the beginning" if saved is None else f"that of step {checkpoint_step(saved)}"
 
 
 def _is_finished(experiment: Experiment, stage: Stage) -> bool:
@@ -208,10 +220,10 @@ def dry_run(experiment: Experiment, out: Path, *, resume: bool = False, full: bo
             if resume:
                 refuse_other_data(run, experiment, files)
             datafiles.check_training(experiment, files)
-            with tempfile.TemporaryDirectory(prefix="uft-data-") as folder:
-                styled = datafiles.styled(experiment, files, Path(folder))
+            with data_folder() as folder:
+                styled = datafiles.styled(experiment, files, folder)
                 with contextlib.redirect_stdout(io.StringIO()):  # it counts what is left
-                    demonstrated(experiment, styled, Path(folder))
+                    demonstrated(experiment, styled, folder)
         place = datafiles.locate(experiment, ROOT).train.parent
         described = describe(experiment, files)
         if files.train.parent != place:  # made for a moment, to be looked at

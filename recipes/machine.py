@@ -41,8 +41,14 @@ def _listed() -> list[str]:
 
 
 def _is_there(device: str, listed: list[str]) -> bool:
-    # A name is a UUID or the beginning of one; parts of a GPU (MIG) are not listed, and believed.
-    return int(device) < len(listed) if device.isdigit() else device.startswith(("GPU-", "MIG-")) and bool(listed)
+    if device.isdigit():
+        return int(device) < len(listed)
+    # A name is a UUID or the beginning of one; parts of a GPU (MIG), and GPUs without the driver's tools, are not
+    # listed by name, and believed.
+    named = any("UUID: " in line for line in listed)
+    if device.startswith("GPU-") and named:
+        return any(f"UUID: {device}" in line for line in listed)
+    return device.startswith(("GPU-", "MIG-")) and bool(listed)
 
 
 def gpu_memory_gb() -> float | None:

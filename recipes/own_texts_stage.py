@@ -8,7 +8,7 @@ from pathlib import Path
 from eval.evaluate import RESULTS
 from eval.own_texts import measure
 from recipes.records import Records
-from recipes.run_dir import RunDir, append_metrics, write_json
+from recipes.run_dir import RunDir, replace_metrics, write_json
 
 METRIC = "val/forgetting"
 
@@ -21,7 +21,7 @@ def main() -> None:
     records.phase("validating", 0)
     found = measure(**given["measured"])
     write_json(folder / RESULTS, {**asdict(found), "nats": found.nats})
-    append_metrics(RunDir(Path(given["run"])).metrics, given["step"], {METRIC: found.nats})
+    replace_metrics(RunDir(Path(given["run"])).metrics, given["step"], {METRIC: found.nats})
     records.phase("finished", 1)
 
 

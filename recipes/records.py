@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from recipes.run_dir import RunDir, append_metrics, trim_metrics, write_json
+from recipes.run_dir import RunDir, append_metrics, replace_metrics, trim_metrics, write_json
 
 # What the console may show of a step (recipes/watch/shown.py), and of the last validation, with the step it is of.
 OF_STEP = ("problems", "of", "uft/score/l=0", "uft/hint_frac", "critic/score/mean", "train/loss", "rewards/accuracy")
@@ -47,14 +47,14 @@ class Records:
             },
         )
 
-    def log(self, step: int, data: dict[str, Any]) -> None:
-        """Add a line of metrics."""
+    def log(self, step: int, data: dict[str, Any], *, again: bool = False) -> None:
+        """Add a line of metrics; `again` where a killed process may have written the same before."""
         found = {name: float(data[name]) for name in OF_VALIDATION if name in data}
         if found:
             self._validation = {**found, VALIDATED: float(step)}
         # Of this step alone: what an earlier one had is over.
         self._headline = {name: float(data[name]) for name in OF_STEP if name in data}
-        append_metrics(self._run.metrics, step, data)
+        (replace_metrics if again else append_metrics)(self._run.metrics, step, data)
 
     def headline(self, data: dict[str, Any]) -> None:
         """Numbers to show beside the progress bar from the next phase on; they are not logged."""

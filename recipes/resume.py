@@ -1,5 +1,7 @@
 """Whether a folder may be used for a run: it is free, or holds the beginning of the same run, on the same rows."""
 
+import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,10 +10,13 @@ import yaml
 from recipes.data_sets import absolute
 from recipes.datafiles import DataFiles
 from recipes.experiment import Experiment, ExperimentError, read_experiment
-from recipes.run_dir import RunDir
+from recipes.run_dir import RunDir, write_json
 from recipes.settings import ABSENT, Setting, declared
 from recipes.stages import VERL_FILE
 from recipes.trl_plugin.plan import PLAN_FILE
+
+DATA_FILE = "data.json"
+"""SHA-256 of the files that a run was started on."""
 
 
 def as_begun(saved: Experiment, experiment: Experiment) -> Experiment:
@@ -56,11 +61,36 @@ def check_folder(run: RunDir, experiment: Experiment, resume: bool) -> None:
     refuse_other_run(run, read_experiment(run.experiment), experiment)
 
 
+def record_data(run: RunDir, files: DataFiles) -> None:
+    """Note what the files of a run hold, for `refuse_other_data`."""
+    if not (run.path / DATA_FILE).exists():
+        write_json(run.path / DATA_FILE, _hashes(files))
+
+
+def _hashes(files: DataFiles) -> dict[str, str]:
+    found = {}
+    for name, path in (("train", files.train), ("test", files.test)):
+        with path.open("rb") as file:
+            found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
 def refuse_other_data(run: RunDir, experiment: Experiment, files: DataFiles) -> None:
     """Raise ExperimentError when a run to be continued was started on other rows than `files`.
 
-    The folder of a user's prepared file is named by the file's content and by how it is split.
+    Folders of runs from before there was a record: that of a user's prepared file is named by the file's content and
+    by how it is split.
     """
+    if (run.path / DATA_FILE).exists():
+        before, now = json.loads((run.path / DATA_FILE).read_text(encoding="utf-8")), _hashes(files)
+        changed = [str(getattr(files, name)) for name in now if before[name] != now[name]]
+        if changed:
+            raise ExperimentError(
+                f"--resume: {run.path} was started on other rows than --data {experiment.data} means now: "
+                f"{' and '.join(changed)} changed since, or the rows are split in another way; restore them, or start "
+                f"anew in another --out"
+            )
+        return
     for file in (run.path / VERL_FILE, run.path / "sft" / VERL_FILE, run.path / PLAN_FILE):
         if not file.exists():
             continue

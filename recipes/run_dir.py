@@ -8,14 +8,19 @@ out/<name>/  experiment.yaml  metrics.jsonl  progress.json  log.txt  summary.jso
 import json
 import math
 import os
+import re
 import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recipes.switch import switch
+
 STEP_PREFIX = "global_step_"
 COMPLETE = "complete.json"
+_LITTER = re.compile(r"\..+\.\d+\.(tmp|old)|\.export\.\d+")
+"""Names of what is being written or replaced, with the process that does it."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,28 @@ class RunDir:
             write_json(best, {"step": step, "val/acc": accuracy})
         write_json(self.hf / "last.json", {"step": step})
 
+    def checkpoint_written(self, checkpoint: Path, weights: Path, step: int, accuracy: float | None, keep: int) -> None:
+        """Count a checkpoint as whole, publish its Hugging Face folder `weights`, and keep the newest `keep`."""
+        mark_complete(checkpoint, step)
+        self.publish_weights(weights, step, accuracy)
+        keep_newest(self.checkpoints, keep)
+
+    def tidy(self) -> list[str]:
+        """Remove what a killed process left half done; says which checkpoints are damaged. For the run's owner alone.
+
+        A damaged checkpoint loses its mark, so that nobody takes it for whole while its step is made again.
+        """
+        for path in [path for path in self.path.rglob(".*") if _LITTER.fullmatch(path.name)]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        said = []
+        for step, path in _checkpoints(self.checkpoints):
+            if fault := fault_of(path):
+                said.append(f"the checkpoint of step {step} is damaged ({fault})")
+                (path / COMPLETE).unlink()
+            elif not (path / COMPLETE).exists():
+                shutil.rmtree(path)
+        return said
+
     def republish(self) -> None:
         """Publish the newest whole checkpoint of a verl stage if a kill kept it from being published."""
         whole = complete_checkpoints(self.checkpoints)
@@ -120,15 +147,26 @@ def _number(value: Any) -> float | int | None:
     return item if math.isfinite(item) else None
 
 
+def _numbers(data: dict[str, Any]) -> dict[str, float | int]:
+    return {name: number for name, value in data.items() if (number := _number(value)) is not None}
+
+
 def append_metrics(path: Path, step: int, data: dict[str, Any]) -> None:
     """Add one line {"step", "time", "data"} to metrics.jsonl; values that are not finite numbers are left out."""
-    numbers = {name: number for name, value in data.items() if (number := _number(value)) is not None}
     path.parent.mkdir(parents=True, exist_ok=True)
-    line = json.dumps({"step": int(step), "time": time.time(), "data": numbers}) + "\n"
+    line = json.dumps({"step": int(step), "time": time.time(), "data": _numbers(data)}) + "\n"
     with path.open("a", encoding="utf-8") as file:
         file.write(line)
         file.flush()
         os.fsync(file.fileno())
+
+
+def replace_metrics(path: Path, step: int, data: dict[str, Any]) -> None:
+    """`append_metrics`, in the place of a line of the same step and names: what was measured before a kill is measured
+    again."""
+    kept = [row for row in read_metrics(path) if row["step"] != step or row["data"].keys() != _numbers(data).keys()]
+    write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
+    append_metrics(path, step, data)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -160,17 +198,48 @@ def checkpoint_step(folder: Path) -> int | None:
     return int(tail) if tail != folder.name and tail.isdigit() else None
 
 
-def complete_checkpoints(folder: Path) -> list[tuple[int, Path]]:
-    """Whole checkpoints in a folder, oldest first. One that was being written when the run died is not whole."""
+def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
     if not folder.is_dir():
         return []
-    found = [(step, path) for path in folder.iterdir() if (step := checkpoint_step(path)) is not None]
-    return sorted((step, path) for step, path in found if (path / COMPLETE).exists())
+    return sorted((step, path) for path in folder.iterdir() if (step := checkpoint_step(path)) is not None)
+
+
+def complete_checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    """Whole checkpoints in a folder, oldest first. One that was being written when the run died is not whole, nor is
+    one whose files are no longer of the size they had."""
+    return [(n, path) for n, path in _checkpoints(folder) if (path / COMPLETE).exists() and not fault_of(path)]
+
+
+def fault_of(checkpoint: Path) -> str:
+    """What is wrong with a checkpoint that is marked as whole; empty where nothing is."""
+    if not (checkpoint / COMPLETE).exists():
+        return ""
+    try:
+        # Marks of older versions name no files.
+        sizes = json.loads((checkpoint / COMPLETE).read_text(encoding="utf-8")).get("sizes", {})
+    except (ValueError, AttributeError):
+        return f"{COMPLETE} cannot be read"
+    for name, size in sizes.items():
+        file = checkpoint / name
+        if not file.is_file():
+            return f"{name} is missing"
+        if (now := file.stat().st_size) != size:
+            return f"{name} has {now} of {size} bytes"
+    return ""
 
 
 def mark_complete(checkpoint: Path, step: int) -> None:
-    """Say that a checkpoint is whole, after everything in it has been written."""
-    write_json(checkpoint / COMPLETE, {"step": step, "time": time.time()})
+    """Say that a checkpoint is whole, once everything in it is on the disk: a power cut shall not take it either."""
+    sizes = {}
+    for path in sorted(checkpoint.rglob("*")):
+        if path.is_file() and path.name != COMPLETE:
+            sizes[str(path.relative_to(checkpoint))] = path.stat().st_size
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    write_json(checkpoint / COMPLETE, {"step": step, "time": time.time(), "sizes": sizes})
 
 
 def keep_newest(folder: Path, count: int) -> None:
@@ -192,10 +261,7 @@ def publish(source: Path, target: Path) -> None:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    old = target.with_name(f".{target.name}.{os.getpid()}.old")
-    # What a killed process left of an earlier attempt; only the run's owner publishes.
-    for litter in target.parent.glob(f".{target.name}.*"):
-        shutil.rmtree(litter, ignore_errors=True)
+    shutil.rmtree(temporary, ignore_errors=True)
     readable = target.parent.stat().st_mode & 0o666
 
     def link(src: str, dst: str) -> None:
@@ -206,7 +272,5 @@ def publish(source: Path, target: Path) -> None:
         os.chmod(dst, readable)
 
     shutil.copytree(source, temporary, copy_function=link)
-    if target.exists():
-        os.replace(target, old)
-    os.replace(temporary, target)
-    shutil.rmtree(old, ignore_errors=True)
+    switch(temporary, target)
+    shutil.rmtree(temporary, ignore_errors=True)

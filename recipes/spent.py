@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,9 @@ def count(run: RunDir, seconds: float, peak_memory_bytes: int) -> None:
     """Add a process that has ended to the run's legs."""
     before = spent(run)
     peak = max(before.peak_memory_bytes or 0, peak_memory_bytes)
-    write_json(run.path / SPENT, {"seconds": before.seconds + seconds, "peak_memory_bytes": peak})
+    # On a full disk the outcome is what people need to hear of.
+    with suppress(OSError):
+        write_json(run.path / SPENT, {"seconds": before.seconds + seconds, "peak_memory_bytes": peak})
     (run.path / UNDER_WAY).unlink(missing_ok=True)
 
 

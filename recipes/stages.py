@@ -1,7 +1,6 @@
 """The processes a run consists of: what each is given, and how one is run under the watchdog."""
 
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -17,8 +16,10 @@ from eval.models import Weights, find_model
 from eval.problems import Settings
 from recipes.data_sets import data_title
 from recipes.datafiles import DataFiles
-from recipes.experiment import Experiment, ExperimentError
+from recipes.experiment import Experiment
+from recipes.loopback import alone
 from recipes.run_dir import RunDir, complete_checkpoints, read_metrics, write_json, write_text
+from recipes.scratch import LONGEST_TMPDIR, caches, short_folder
 from recipes.suites import Part
 from recipes.verl_plugin.environment import CPU, environment, python_path
 from recipes.verl_plugin.serve_client import SERVE, serve_command
@@ -32,9 +33,6 @@ EVALUATE_FILE = "evaluate.json"
 OWN_TEXTS = "eval/own_texts"
 
 RL_MODULE = ["-m", "recipes.verl_plugin.main"]
-
-LONGEST_TMPDIR = 30
-"""Characters of a folder below which Ray's sockets still have a name that the system takes."""
 
 
 @dataclass(frozen=True)
@@ -230,11 +228,11 @@ def _evaluation(
 
 def run_stage(experiment: Experiment, stage: Stage, stall_minutes: float) -> Outcome:
     stage.folder.path.mkdir(parents=True, exist_ok=True)
-    # For sockets, of no use afterwards.
-    scratch = short_folder()
-    try:
+    with short_folder(stage.folder.path) as scratch:
         stage.prepare(scratch)
-        env = environment(experiment, stage.folder)
+        env = environment(experiment, stage.folder) | caches(scratch)
+        if not os.environ.get("RAY_ADDRESS"):
+            env |= alone(scratch)
         if len(tempfile.gettempdir()) > LONGEST_TMPDIR:
             # vLLM, torchrun and multiprocessing put sockets of their own there.
             env["TMPDIR"] = str(scratch)
@@ -250,8 +248,6 @@ def run_stage(experiment: Experiment, stage: Stage, stall_minutes: float) -> Out
             helpers=helpers,
             forked_from=server_pid() if experiment.device == "cpu" else None,
         )
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _started_with(experiment: Experiment, stage: Stage) -> tuple[list[str], Path | None]:
@@ -268,28 +264,8 @@ def shared_imports(device: str) -> Iterator[None]:
     if device != "cpu" or SHARED in os.environ:
         yield
         return
-    scratch = short_folder()
-    try:
-        with shared_server(scratch, {**CPU, **python_path()}):
-            yield
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def short_folder() -> Path:
-    """A new folder for Ray's sockets, whose full names may have 107 characters, Ray's own part taking 64 of them.
-
-    Raises:
-        ExperimentError: when no temporary folder is short enough and can be written.
-    """
-    tried = [tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm"]
-    for place in tried:
-        if len(place) <= LONGEST_TMPDIR and os.access(place, os.W_OK | os.X_OK):
-            return Path(tempfile.mkdtemp(prefix="uft-", dir=place))
-    raise ExperimentError(
-        f"no temporary folder that can be written and whose name has at most {LONGEST_TMPDIR} characters "
-        f"({', '.join(dict.fromkeys(tried))}): set TMPDIR to one"
-    )
+    with short_folder() as scratch, shared_server(scratch, {**CPU, **python_path(), **caches(scratch)}):
+        yield
 
 
 def newest_checkpoint(run: RunDir) -> Path | None:

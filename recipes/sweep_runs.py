@@ -5,7 +5,6 @@ A run that fails does not stop the others. A sweep that is stopped or killed tak
 import ctypes
 import json
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -20,7 +19,8 @@ from eval.reporting.groups import panels
 from eval.reporting.read_runs import find_runs
 from eval.reporting.tables import comma_separated, result_rows, results_table
 from recipes.run_dir import write_json, write_text
-from recipes.stages import shared_imports, short_folder
+from recipes.scratch import short_folder
+from recipes.stages import shared_imports
 from recipes.sweep import Planned
 from recipes.verl_plugin.serve import serving
 from recipes.verl_plugin.serve_client import SERVE
@@ -126,16 +126,12 @@ def _one_start(plan: Sequence[Planned], at_a_time: int) -> Iterator[None]:
     if len(plan) < 2 or any(each.experiment.device != "cpu" for each in plan):
         yield
         return
-    scratch = short_folder()
-    try:
-        with ExitStack() as servers:
-            servers.enter_context(shared_imports("cpu"))
-            if at_a_time == 1 and all(each.experiment.stages == ("rl",) for each in plan):
-                os.environ[SERVE] = str(servers.enter_context(serving(scratch)))
-                servers.callback(os.environ.pop, SERVE)
-            yield
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with short_folder() as scratch, ExitStack() as servers:
+        servers.enter_context(shared_imports("cpu"))
+        if at_a_time == 1 and all(each.experiment.stages == ("rl",) for each in plan):
+            os.environ[SERVE] = str(servers.enter_context(serving(scratch)))
+            servers.callback(os.environ.pop, SERVE)
+        yield
 
 
 def _begin(planned: Planned, place: int, devices: list[str] | None, folder: Path, program: Sequence[str]) -> _Running:

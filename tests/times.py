@@ -20,6 +20,7 @@ LONGER = {
     "tests/unit/test_install.py": 500.0,  # virtual environments
     "tests/unit/test_sweep_runs.py": 500.0,  # runs that take their time
     "tests/unit/test_chain_base.py": 500.0,  # the bases write chains
+    "tests/unit/test_killed.py": 500.0,  # some 250 kills, each gone on from
     "tests/unit/test_code_style.py": 500.0,  # mypy of everything
     "tests/unit/test_documented_commands.py": 500.0,  # some 150 commands
     "tests/e2e/test_algorithms.py": 2000.0,  # a run for each of four algorithms
@@ -50,7 +51,7 @@ SLOW = (
             *("audit", "chain_base", "code_style", "countdown_data", "countdown_import", "data_sets"),
             *("documented_commands", "hint_alone", "hub", "install"),
             *("kk_import", "own_algorithms", "preference_toy", "refused", "report_in_browser", "report_page"),
-            "reward_pool",
+            *("killed", "reward_pool"),
             *("run_processes", "solutions_through_the_tokenizer", "supervise", "sweep_runs", "times"),
         )
     ),

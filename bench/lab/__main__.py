@@ -1,6 +1,6 @@
-"""`python -m bench.lab [flags of run.py --sweep]`: the runs of a sweep in the lab, one after another in one process.
+"""`python3 -m bench.lab [flags of run.py --sweep]`: the runs of a sweep in the lab, one after another in one process.
 
-    python -m bench.lab --algo uft,rft --data chain --T 80 --T_hint 48 --val_samples 4 --seeds 0,1,2 --out lab/first
+    python3 -m bench.lab --algo uft,rft --data chain --T 80 --T_hint 48 --val_samples 4 --seeds 0,1,2 --out lab/first
 A run that is finished is not made again. EXPLORATION: see bench/lab/__init__.py.
 """
 
@@ -8,10 +8,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from run import enter_environment
 
 
 def main(arguments: list[str]) -> int:
@@ -55,5 +51,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    enter_environment(["-m", "bench.lab", *sys.argv[1:]])
     sys.exit(main(sys.argv[1:]))

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import recipes.loopback  # noqa: F401  (a hook)
 from data_prep.schema import SchemaError
 from recipes.experiment import ExperimentError
 from recipes.run_dir import RunDir, complete_checkpoints

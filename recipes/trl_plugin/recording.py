@@ -91,7 +91,7 @@ class Recording(TrainerCallback):
 
     def _write(self, step: int, metrics: dict[str, float]) -> None:
         if self.writes and metrics:
-            self.records.log(step, metrics)
+            self.records.log(step, metrics, again=step == 0)
             for log in self.loggers:
                 log(step, metrics)
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import wrapt
 
+import recipes.loopback  # noqa: F401  (hooks)
+
 ROLLOUT = ("vllm", "async")
 SEED = "UFT_SEED"
 """Environment variable with the run's seed."""

@@ -25,7 +25,7 @@ from verl.workers.utils.losses import sft_loss
 from recipes.algorithms import find_shape
 from recipes.algorithms.base import Shape
 from recipes.records import Records
-from recipes.run_dir import RunDir, keep_newest, mark_complete
+from recipes.run_dir import RunDir
 from recipes.verl_plugin.compat import check_verl_version
 from recipes.verl_plugin.compose import arguments, load_config
 from recipes.verl_plugin.export import finish_export
@@ -80,10 +80,9 @@ class UnifiedSFTTrainer(sft_trainer.SFTTrainer):
             if self.rank == 0:
                 folder = run.checkpoints / f"global_step_{step}"
                 finish_export(folder, self.config.model.path, OmegaConf.to_container(self.config.uft.record))
-                mark_complete(folder, step)
                 # No accuracy is known here: evaluation is a stage of its own, so hf/best stays empty.
-                run.publish_weights(folder / "huggingface", step, accuracy=None)
-                keep_newest(run.checkpoints, self.config.uft.keep_checkpoints)
+                keep = self.config.uft.keep_checkpoints
+                run.checkpoint_written(folder, folder / "huggingface", step, accuracy=None, keep=keep)
 
         def load_data_unless_epoch_ended(path: str) -> None:
             # The state of a loader at the end of an epoch would make the resumed epoch an empty one.

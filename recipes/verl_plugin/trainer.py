@@ -23,7 +23,7 @@ from recipes.algorithms.base import Group, forget
 from recipes.early_stopping import accuracies, is_over
 from recipes.hints.cut import memory_key
 from recipes.records import Records
-from recipes.run_dir import RunDir, keep_newest, mark_complete, read_metrics, write_json
+from recipes.run_dir import RunDir, read_metrics, write_json
 from recipes.verl_plugin.actor_loss import FAILED_ROWS, TERMS, actor_loss, critic_loss, row_loss
 from recipes.verl_plugin.agent_loop import hook_settings, prompt_key, rows_of
 from recipes.verl_plugin.dynamic_sampling import VariedGroups, scored_rows
@@ -373,6 +373,5 @@ class UnifiedTrainer(PPOTrainerSync):
         finish_export(folder / "actor", base, record)
         if self._algorithm.remember is not forget:
             write_json(folder / MEMORY, self.memory)
-        mark_complete(folder, step)
-        self.run_dir.publish_weights(folder / "actor" / "huggingface", step, accuracy)
-        keep_newest(self.run_dir.checkpoints, self.config.uft.keep_checkpoints)
+        weights = folder / "actor" / "huggingface"
+        self.run_dir.checkpoint_written(folder, weights, step, accuracy, self.config.uft.keep_checkpoints)

@@ -1,9 +1,11 @@
 """Turns the end of a log and what the watchdog saw into one paragraph: what happened, why, what to do.
 Reads text only, touches no process; the knowledge of causes is in causes.py, of tracebacks in tracebacks.py."""
 
+import os
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from recipes.watch.tracebacks import Raised, bare_lines, root_exception
 
 STACK_FRAMES = 6
 LONGEST_LINE = 400
+_LEAST_ROOM = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Facts:
     dead: Sequence[str] = ()
     stack: Sequence[str] = ()
     oom_kills: int = 0
+    full: Sequence[Path] = ()
+    """Folders on disks without room: the log may lie there, and so hold no word of it."""
 
 
 def diagnose(log_tail: str, facts: Facts) -> str:
@@ -60,6 +65,17 @@ def last_words(log_text: str) -> str:
     """The last line of a log that says something, as a person would read it."""
     said = [line.strip() for _, line in bare_lines(log_text) if re.search(r"\w", line)]
     return said[-1][:LONGEST_LINE] if said else ""
+
+
+def full_disks(folders: Iterable[Path]) -> list[Path]:
+    """Those of the folders on whose disks hardly anything can be written any more."""
+    found = []
+    for folder in folders:
+        with suppress(OSError):
+            disk = os.statvfs(folder)
+            if disk.f_bavail * disk.f_frsize < _LEAST_ROOM or (disk.f_files and not disk.f_favail):
+                found.append(folder)
+    return found
 
 
 def explains(log_text: str) -> bool:
@@ -111,6 +127,9 @@ def _cause(log_tail: str, raised: Raised | None, facts: Facts) -> Cause | None:
         return cause_of(f"{raised.type}: {raised.message}") or _weight_sync(raised)
     if facts.exit_code in (-signal.SIGBUS, 128 + signal.SIGBUS):
         return named("shared_memory")
+    if facts.full:
+        where = f"There is no room left on the disk of {_listed([str(folder) for folder in facts.full])}. "
+        return replace(named("disk_full"), fix=where + named("disk_full").fix)
     if facts.oom_kills:
         count = f"For want of memory the kernel killed {facts.oom_kills} of this machine's processes. "
         return replace(named("host_oom"), fix=count + named("host_oom").fix)

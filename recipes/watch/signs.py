@@ -24,6 +24,12 @@ FATAL = re.compile(
 )
 
 
+#: A phase that has been seen twice may take so many times as long as the slowest of its kind.
+SLOWER = 6.0
+#: Part of the stall limit that it may take in any case, so that --stall_minutes allows more of everything.
+SHARE = 1 / 15
+
+
 @dataclass(frozen=True)
 class Limits:
     """How long to wait for what. `startup_minutes` None: the stall limit, but no less than 10 minutes."""
@@ -32,6 +38,7 @@ class Limits:
     vital_death_s: float = 20.0
     error_s: float = 60.0
     shutdown_s: float = 120.0
+    pace_s: float = 120.0
     end_grace_s: float = 10.0
     poll_s: float = 0.5
     scan_s: float = 2.0
@@ -57,6 +64,10 @@ class Signs:
     changed: float
     beat: Heartbeat | None = None
     longest_quiet_s: float = 0.0
+    phase_began: float = 0.0
+    paces: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """How often each phase was seen to its end, and the seconds of the slowest."""
+
     error_at: float | None = None
     alive: Mapping[Hashable, str] = field(default_factory=dict)
     settled: set[Hashable] = field(default_factory=set)
@@ -70,6 +81,12 @@ class Signs:
             return False
         if self.beat:
             self.longest_quiet_s = max(self.longest_quiet_s, now - self.changed)
+            if (beat.step, beat.phase) != (self.beat.step, self.beat.phase):
+                count, slowest = self.paces.get(self.beat.phase, (0, 0.0))
+                self.paces[self.beat.phase] = (count + 1, max(slowest, now - self.phase_began))
+                self.phase_began = now
+        else:
+            self.phase_began = now
         self.beat, self.changed = beat, now
         if beat.phase == "failed":
             return False
@@ -103,11 +120,10 @@ class Signs:
     def hopeless(self, now: float) -> Verdict | None:
         """The reason to end a run whose command still lives, if there is one."""
         quiet = now - self.changed
-        phase = self.beat.phase if self.beat else ""
-        if phase in ("finished", "failed"):
+        if self.beat and self.is_over:
             if quiet <= self.limits.shutdown_s:
                 return None
-            return Verdict("finished", 0) if phase == "finished" else Verdict("failed", EXIT_FAILED, quiet)
+            return Verdict("finished", 0) if self.beat.phase == "finished" else Verdict("failed", EXIT_FAILED, quiet)
         vital = {name: at for name, at in self.deaths.items() if VITAL.search(name)}
         # An error or a lost helper may be survived, and a long phase has no heartbeat: wait as long as one took before.
         patience = max(self.limits.error_s, 1.5 * self.longest_quiet_s)
@@ -120,6 +136,11 @@ class Signs:
             return Verdict("stalled", EXIT_STALLED, quiet, tuple(self.vital_deaths))
         return None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the trainer has said that it is done, so that nothing that ends now is missed."""
+        return self.beat is not None and self.beat.phase in ("finished", "failed")
+
     def ended(self, code: int) -> Verdict:
         """What the end of the command means; `code` is negative for a signal."""
         if code != 0:
@@ -130,6 +151,8 @@ class Signs:
 
     def _quiet_limit_s(self) -> float:
         if self.beat and self.beat.phase != "starting":
-            return self.stall_s
+            count, slowest = self.paces.get(self.beat.phase, (0, 0.0))
+            paced = max(self.limits.pace_s, SHARE * self.stall_s, SLOWER * slowest)
+            return min(self.stall_s, paced) if count > 1 else self.stall_s
         minutes = self.limits.startup_minutes
         return max(self.stall_s, 600.0) if minutes is None else minutes * 60

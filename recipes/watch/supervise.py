@@ -4,6 +4,7 @@ Every way out of `supervise` leaves no process of the run behind and one paragra
 import os
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +17,7 @@ import psutil
 
 from recipes.run_dir import RunDir, complete_checkpoints
 from recipes.watch.console import Console
-from recipes.watch.diagnose import Facts, diagnose, explains, position
+from recipes.watch.diagnose import Facts, diagnose, explains, full_disks, position
 from recipes.watch.heartbeat import HEARTBEAT, LOG, Heartbeat, LogFollower, read_heartbeat
 from recipes.watch.pace import duration
 from recipes.watch.processes import (
@@ -24,6 +25,7 @@ from recipes.watch.processes import (
     end_leftovers_held,
     end_processes,
     hold_run,
+    is_living,
     marked_environment,
     memory_of,
     names,
@@ -31,7 +33,7 @@ from recipes.watch.processes import (
     processes_of,
     titles,
 )
-from recipes.watch.signs import Limits, Reason, Signs, Verdict
+from recipes.watch.signs import EXIT_FAILED, Limits, Reason, Signs, Verdict
 from recipes.watch.stacks import main_thread_stack
 
 START_HINT = "starting Ray, FSDP, vLLM (about a minute)"
@@ -122,6 +124,7 @@ class _Watch:
         self.peak_bytes = 0
         self.next_scan = self.next_memory = 0.0
         self.oom_before = oom_kills()
+        self.lost_origin = False
 
     def run(self, console: Console) -> Verdict:
         """Watch until the command ends, or until there is a reason to end it."""
@@ -134,6 +137,8 @@ class _Watch:
                 return self.signs.ended(code)
             if verdict := self.signs.hopeless(time.monotonic()):
                 return verdict
+            if self.lost_origin and not self.signs.is_over:
+                return Verdict("lost_worker", EXIT_FAILED, dead=("the server of imports",))
             time.sleep(self.limits.poll_s)
 
     def _look(self, console: Console) -> None:
@@ -149,6 +154,7 @@ class _Watch:
         if now >= self.next_scan:
             self.next_scan = now + self.limits.scan_s
             members = self.members()
+            self.lost_origin = not all(map(is_living, self.origin))
             if self.helpers and self.signs.beat:
                 members += processes_of(self.helpers)
             self.signs.see_processes(titles(members), now)
@@ -170,6 +176,8 @@ class _Watch:
         beat = self.signs.beat
         stack = self._stack(beat) if verdict.reason in ("stalled", "engine_error") else []
         code = self.process.poll()
+        # Before its processes end, which gives some back.
+        full = full_disks([self.run_dir, Path(tempfile.gettempdir())])
         stuck = self.end_all()
         self.log.new_lines()
         seconds = time.monotonic() - self.began
@@ -195,6 +203,7 @@ class _Watch:
                     dead=verdict.dead,
                     stack=stack,
                     oom_kills=oom_kills() - self.oom_before,
+                    full=full,
                 )
                 text = self._without_origin(title) or diagnose(self._telling_log(code), facts)
         if verdict.reason != "finished":
@@ -205,7 +214,7 @@ class _Watch:
 
     def _without_origin(self, title: str) -> str:
         """What there is to say where the process is gone that all of the run were forked from: the rest follows."""
-        gone = [each for each in self.origin if not each.is_running() or each.status() == psutil.STATUS_ZOMBIE]
+        gone = [each for each in self.origin if not is_living(each)]
         if not gone:
             return ""
         return (
@@ -256,11 +265,11 @@ class _Watch:
 
 @contextmanager
 def asked_to_stop() -> Iterator[list[int]]:
-    """Within the block SIGINT, SIGTERM and SIGHUP are only noted down, in the list this yields."""
+    """Within the block SIGINT, SIGTERM, SIGHUP and SIGQUIT are only noted down, in the list this yields."""
     asked: list[int] = []
     before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             # nohup and shells' background jobs ignore some of them on purpose.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 before[number] = signal.signal(number, lambda received, _frame: asked.append(received))

@@ -158,10 +158,22 @@ def kill_after(out: Path, step: int, *flags: str) -> None:
         assert time.time() < limit, "the run never came to the step it was to be killed at"
         time.sleep(0.05)
     everything = [psutil.Process(front.pid), *processes_of(out)]
+    assert not (found := open_to_others(everything)), found
     for process in everything:
         with contextlib.suppress(psutil.NoSuchProcess):
             os.kill(process.pid, signal.SIGKILL)
     front.wait()
+
+
+def open_to_others(processes: Sequence[psutil.Process]) -> list[str]:
+    """Sockets of processes that listen beyond loopback."""
+    found = []
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for each in process.net_connections("inet"):
+                if each.status == psutil.CONN_LISTEN and not each.laddr.ip.removeprefix("::ffff:").startswith("127."):
+                    found.append(f"{process.name()} on {each.laddr.ip}:{each.laddr.port}")
+    return found
 
 
 def without_times(data: dict[str, float]) -> dict[str, float]:

@@ -1,10 +1,12 @@
 """The diagnosis: from the end of a log, as Ray, vLLM and torchrun write it, to one paragraph with cause and fix."""
 
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from recipes.watch.diagnose import Facts, diagnose, explains
+from recipes.watch.diagnose import Facts, diagnose, explains, full_disks
 from recipes.watch.heartbeat import Heartbeat
 from recipes.watch.tracebacks import root_exception
 
@@ -244,6 +246,20 @@ def test_a_kill_from_outside_is_most_often_for_memory() -> None:
 
 def test_a_kill_for_memory_that_the_kernel_counted_is_certain() -> None:
     assert "the kernel killed 2 of this machine's processes" in failed(ACTOR_DIED, oom_kills=2)
+
+
+def test_a_full_disk_is_named_where_the_log_on_it_holds_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"/full": (100, 9), "/no inodes": (10**6, 0), "/roomy": (10**6, 9)}
+
+    def disk(folder: Path) -> SimpleNamespace:
+        free, inodes = sizes[str(folder)]
+        return SimpleNamespace(f_bavail=free, f_frsize=4096, f_files=10, f_favail=inodes)
+
+    monkeypatch.setattr(os, "statvfs", disk)
+    full = full_disks([Path("/roomy"), Path("/full"), Path("/no inodes")])
+    assert full == [Path("/full"), Path("/no inodes")]
+    said = diagnose("", Facts("uft", "failed", LOG, exit_code=1, full=full))
+    assert "There is no room left on the disk of /full, /no inodes. The disk (or your quota) is full." in said
 
 
 def test_a_bus_error_is_shared_memory() -> None:

@@ -190,3 +190,10 @@ def test_of_a_run_the_last_weights_are_evaluated_and_named(tmp_path: Path) -> No
 def test_other_weights_are_named_as_they_are(tmp_path: Path) -> None:
     assert chosen_weights(Weights("Qwen/Qwen2.5-0.5B")) == "Qwen/Qwen2.5-0.5B"
     assert chosen_weights(Weights("base", "/a/adapter")) == "/a/adapter on base"
+
+
+def test_shards_alone_are_not_loaded_as_they_may_hold_code(tmp_path: Path) -> None:
+    (tmp_path / "actor").mkdir()
+    (tmp_path / "actor/model_world_size_1_rank_0.pt").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"verl's shards alone.*verl\.model_merger merge"):
+        resolve_model(str(tmp_path))

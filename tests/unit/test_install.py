@@ -136,15 +136,16 @@ def test_cpu_steps_in_order(active_env: dict[str, str]) -> None:
     steps = [line for line in done.stdout.splitlines() if line.startswith("+ ")]
     order = [
         "torch",
-        "requirements/cpu.txt",
+        "--require-hashes -r",
         "--no-build-isolation",
-        "requirements/dev.txt",
+        "requirements/locked-dev.txt",
         "recipes.doctor",
     ]
     assert len(steps) == len(order), steps
     for word, line in zip(order, steps, strict=True):
         assert word in line
     assert "--no-deps" in steps[1]
+    assert "requirements/locked-cpu.txt" in steps[1]
     env = Path(active_env["VIRTUAL_ENV"])
     assert all(line.startswith(f"+ {env}/bin/python -m ") for line in steps)
     assert not pip_calls(env)
@@ -196,7 +197,9 @@ def test_cuda_is_detected_by_a_listed_gpu(active_env: dict[str, str], tmp_path: 
     fake_command(tmp_path / "bin", "nvidia-smi", "echo 'GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-0)'")
     done = install("--dry-run", "--flash-attn", **found)
     assert "Profile: cuda" in done.stdout
-    assert "requirements/cuda.txt" in done.stdout
+    assert "requirements/locked-cuda.txt" in done.stdout
+    for other in (("--no-hashes",), ("--torch-index", "https://builds.example")):
+        assert "requirements/cuda.txt" in install("--dry-run", *other, **found).stdout
     assert "flash-attn==" in done.stdout
     fake_command(tmp_path / "bin", "nvidia-smi", "echo 'No devices were found'; exit 6")
     assert "Profile: cpu" in install("--dry-run", **found).stdout

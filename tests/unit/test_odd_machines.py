@@ -1,12 +1,15 @@
 """Machines as people have them: another working folder, devices that are none, a long TMPDIR."""
 
+import errno
 import os
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import run
 from eval.models import find_model
 from recipes import stages
 from recipes.experiment import ExperimentError
@@ -14,8 +17,9 @@ from recipes.machine import visible_devices
 from recipes.profiles import PROFILES
 from recipes.resolve import build_experiment
 from recipes.run_dir import RunDir
-from recipes.stages import LONGEST_TMPDIR, short_folder
+from recipes.scratch import LONGEST_TMPDIR, caches, data_folder, short_folder
 from recipes.verl_plugin.environment import environment
+from recipes.watch.processes import marked_environment
 from tests.front_checks import ROOT, experiment, front_door, small_folder
 
 
@@ -61,6 +65,9 @@ def test_on_the_cpu_ray_is_given_names_of_devices_that_are_none(n_gpu: int, monk
         ("1", 2, ["1"]),
         ("0,1", 2, ["0", "1"]),
         ("GPU-0a1b,GPU-2c3d", 2, ["GPU-0a1b", "GPU-2c3d"]),
+        ("GPU-2c,GPU-ffff", 2, ["GPU-2c"]),
+        ("GPU-ffff", 2, []),
+        ("MIG-7e", 2, ["MIG-7e"]),
         # CUDA itself shows nothing behind the first it does not know, and nothing at all of one named twice.
         ("0,-1,1", 2, ["0"]),
         ("0,0", 2, []),
@@ -103,19 +110,83 @@ def test_the_folder_of_rays_sockets_is_short_whatever_tmpdir_is(
     monkeypatch.setattr(tempfile, "tempdir", named)
     os.makedirs(named, exist_ok=True)
     try:
-        made = short_folder()
-        assert len(f"{made}/session_2026-11-25_23-13-41_927630_4194304/sockets/plasma_store") <= 107
-        assert (made.parent == Path(named)) == (length <= LONGEST_TMPDIR)
-        assert made.stat().st_mode & 0o777 == 0o700
-        made.rmdir()
+        with short_folder() as made:
+            assert len(f"{made}/session_2026-11-25_23-13-41_927630_4194304/sockets/plasma_store") <= 107
+            assert (made.parent == Path(named)) == (length <= LONGEST_TMPDIR)
+            assert made.stat().st_mode & 0o777 == 0o700
+        assert not made.exists()
     finally:
         os.rmdir(named)
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
+def test_a_disk_that_cannot_be_written_is_one_line(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    def fails(*_: Any) -> int:
+        raise OSError(number, os.strerror(number), "/here/experiment.yaml")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("run._main", fails)
+        assert run.main([]) == 2
+    said = capsys.readouterr().err
+    assert said == f"run.py: /here/experiment.yaml: {os.strerror(number)}\n"
+
+
+def test_where_home_cannot_be_written_libraries_write_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "HF_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert caches(tmp_path / "scratch") == {}
+    assert list(tmp_path.iterdir()) == []
+    # Nobody can, root neither.
+    monkeypatch.setenv("HOME", "/proc/self")
+    found = caches(tmp_path / "scratch")
+    assert found["HF_HUB_CACHE"] == "/proc/self/.cache/huggingface/hub"
+    assert found["HF_TOKEN_PATH"] == "/proc/self/.cache/huggingface/token"
+    written = {"XDG_CACHE_HOME", "TRITON_HOME", "FLASHINFER_WORKSPACE_BASE"}
+    assert all(Path(found[name]).is_relative_to(tmp_path / "scratch") for name in written)
+    assert found.keys() == written | {"HF_HUB_CACHE", "HF_TOKEN_PATH"}
+    monkeypatch.setenv("HF_HUB_CACHE", "/models")
+    assert caches(tmp_path)["HF_HUB_CACHE"] == "/models"
+
+
 def test_no_short_folder_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(ExperimentError, match="set TMPDIR to one"):
-        short_folder()
+    with pytest.raises(ExperimentError, match="set TMPDIR to one"), short_folder():
+        pass
+
+
+def test_the_next_command_removes_what_a_killed_one_left_in_the_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    run = tmp_path / "run"
+
+    def killed(note: str) -> Path:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("shutil.rmtree", lambda *_, **__: None)
+            with data_folder() as left:
+                (left / ".owner").write_text(note)
+                (left / "session").mkdir()
+        return left
+
+    of_a_command, of_a_dead_run, of_a_living_run = killed("-"), killed(str(tmp_path / "dead")), killed(str(run))
+    foreign = tmp_path / "uft-somebody"
+    foreign.mkdir()
+    alive = subprocess.Popen(["sleep", "60"], env={**os.environ, **marked_environment(run)})
+    try:
+        with data_folder() as own, data_folder():
+            assert not of_a_command.exists()
+            assert not of_a_dead_run.exists()
+            assert of_a_living_run.exists(), "its processes outlived their supervisor"
+            assert own.exists()
+            assert foreign.exists()
+    finally:
+        alive.kill()
+        alive.wait()
+    with data_folder():
+        assert not of_a_living_run.exists()
 
 
 def test_where_a_stage_starts_ray_the_long_tmpdir_is_replaced_too(

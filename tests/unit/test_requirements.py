@@ -27,6 +27,26 @@ def test_no_package_is_pinned_twice(stack: str) -> None:
     assert sorted(names) == sorted(set(names))
 
 
+@pytest.mark.parametrize(
+    ("locked", "pinned", "apart"),
+    [
+        ("cpu", ["requirements/cpu.txt"], {"torch"}),
+        ("cuda", ["requirements/cuda.txt", "requirements/constraints-cuda.txt"], set()),
+        ("dev", ["requirements/dev.txt"], set()),
+        ("eval", ["requirements/eval.txt"], set()),
+    ],
+)
+def test_the_hashes_are_those_of_the_pins(locked: str, pinned: list[str], apart: set[str]) -> None:
+    """`python requirements/lock.py` after a change of pins."""
+    text = (ROOT / f"requirements/locked-{locked}.txt").read_text()
+    entries = re.findall(
+        r"^([a-z0-9-]+)==(\S+)(?: ; [^\\]*)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, re.M
+    )
+    assert len(entries) == len(re.findall("^[a-z]", text, re.M))
+    pins = {normalise(pin.name): pin.version for file in pinned for pin in read_pins(ROOT / file)}
+    assert {name: version for name, version, _ in entries} == {n: v for n, v in pins.items() if n not in apart}
+
+
 def test_cpu_names_nothing_it_leaves_out() -> None:
     named = {normalise(pin.name) for pin in read_pins(ROOT / "requirements/cpu.txt")}
     left_out = read_left_out(ROOT / "requirements/cpu.txt")

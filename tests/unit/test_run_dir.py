@@ -1,6 +1,7 @@
 """Files of a run: whole or absent after a kill, trimmed on resume, and the best weights kept."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from recipes.run_dir import (
     mark_complete,
     publish,
     read_metrics,
+    replace_metrics,
     trim_metrics,
     write_json,
 )
@@ -54,6 +56,46 @@ def test_a_checkpoint_without_its_mark_is_not_one(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     assert [step for step, _ in complete_checkpoints(tmp_path)] == [10]
     assert complete_checkpoints(tmp_path / "missing") == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        (lambda path: (path / "actor/model.pt").write_text("wei"), "actor/model.pt has 3 of 7 bytes"),
+        (lambda path: (path / "actor/optimizer.pt").unlink(), "actor/optimizer.pt is missing"),
+        (lambda path: (path / "complete.json").write_text(""), "complete.json cannot be read"),
+        (lambda path: (path / "complete.json").write_text("[]"), "complete.json cannot be read"),
+    ],
+)
+def test_a_damaged_checkpoint_is_named_and_an_older_whole_one_taken(
+    damage: Callable[[Path], object], fault: str, tmp_path: Path
+) -> None:
+    run = RunDir(tmp_path)
+    for step in (2, 4):
+        (part := run.checkpoints / f"global_step_{step}/actor").mkdir(parents=True)
+        for name in ("model.pt", "optimizer.pt"):
+            (part / name).write_text("weights")
+        mark_complete(part.parent, step)
+    assert run.tidy() == []
+    damage(run.checkpoints / "global_step_4")
+    assert [step for step, _ in complete_checkpoints(run.checkpoints)] == [2]
+    assert run.tidy() == [f"the checkpoint of step 4 is damaged ({fault})"]
+    # A kill while it is written again must not leave it whole in name.
+    assert not (run.checkpoints / "global_step_4/complete.json").exists()
+    assert [step for step, _ in complete_checkpoints(run.checkpoints)] == [2]
+
+
+def test_a_mark_of_an_older_version_that_names_no_files_counts(tmp_path: Path) -> None:
+    write_json(checkpoint(tmp_path, 10) / "complete.json", {"step": 10, "time": 0.0})
+    assert [step for step, _ in complete_checkpoints(tmp_path)] == [10]
+
+
+def test_what_is_measured_again_has_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    append_metrics(file, 0, {"val/acc": 0.5, "x": float("nan")})
+    append_metrics(file, 0, {"rewards/margin": 1.0})
+    replace_metrics(file, 0, {"val/acc": 0.6, "x": float("nan")})
+    assert [row["data"] for row in read_metrics(file)] == [{"rewards/margin": 1.0}, {"val/acc": 0.6}]
 
 
 def test_old_and_broken_checkpoints_go_the_newest_and_one_in_the_making_stay(tmp_path: Path) -> None:

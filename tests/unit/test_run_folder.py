@@ -1,15 +1,19 @@
 """A run's folder: one owner, finished by what is on disk, never taken over, never gone on with other rows."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as parquet
 import pytest
 
+from recipes.datafiles import locate
 from recipes.experiment import ExperimentError, to_yaml
 from recipes.launch import DONE, dry_run, launch
+from recipes.resume import record_data
 from recipes.run_dir import RunDir, write_text
 from recipes.watch.processes import RunBusyError, hold_run
 from recipes.watch.supervise import Outcome
@@ -119,6 +123,22 @@ def test_a_run_does_not_go_on_with_other_rows(tmp_path: Path) -> None:
     before = contents(run.path)
     with pytest.raises(ExperimentError, match=r"was started on .*questions-0a1b2c3d/train\.parquet, now"):
         launch(e, run.path, resume=True, stall_minutes=1)
+    assert contents(run.path) == before
+
+
+def test_a_run_does_not_go_on_with_a_folder_of_data_that_was_edited(folder: Path, tmp_path: Path) -> None:
+    data = tmp_path / "mine"
+    shutil.copytree(folder, data)
+    run, e = RunDir(tmp_path / "run"), experiment(data)
+    finished_on_disk(run, e)
+    record_data(run, locate(e, ROOT))
+    rows = parquet.read_table(data / "train.parquet")
+    parquet.write_table(rows.slice(1), data / "train.parquet")
+    before = contents(run.path)
+    with pytest.raises(ExperimentError, match=r"started on other rows .*mine/train\.parquet changed since"):
+        launch(e, run.path, resume=True, stall_minutes=1)
+    with pytest.raises(ExperimentError, match="started on other rows"):
+        dry_run(e, run.path, resume=True)
     assert contents(run.path) == before
 
 

@@ -50,7 +50,8 @@ def family_is_up(run_dir: Path) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("signum", "exit_code", "word"), [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")]
+    ("signum", "exit_code", "word"),
+    [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM"), (signal.SIGQUIT, 131, "SIGQUIT")],
 )
 def test_a_person_may_stop_it(run_dir: Path, signum: int, exit_code: int, word: str) -> None:
     with start_supervisor(run_dir) as supervisor:

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from recipes.stages import short_folder
+from recipes.scratch import short_folder
 from recipes.verl_plugin.renewal import in_the_way
 from recipes.verl_plugin.serve import serving
 from recipes.verl_plugin.serve_client import serve_command
@@ -57,12 +57,12 @@ def where(tmp_path: Path) -> Path:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The socket of a server."""
-    folder = short_folder()
-    monkeypatch.setenv(SHARED, str(folder / "no warm server"))
-    with serving(folder) as path:
-        yield path
-    assert processes_of(folder) == []
-    assert not list(folder.glob("[0-9]*")), "what a system keeps in its folder goes with it"
+    with short_folder() as folder:
+        monkeypatch.setenv(SHARED, str(folder / "no warm server"))
+        with serving(folder) as path:
+            yield path
+        assert processes_of(folder) == []
+        assert not list(folder.glob("[0-9]*")), "what a system keeps in its folder goes with it"
 
 
 def begin(server: Path, where: Path, *arguments: str) -> subprocess.Popen[bytes]:
@@ -134,19 +134,19 @@ def test_a_client_that_is_ended_takes_its_run_with_it(server: Path, where: Path)
 
 
 def test_a_server_that_dies_or_is_not_there_is_named(where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = short_folder()
-    code, pid, said = made(folder / "serve", where, "one")
-    assert code == 1
-    assert "unset UFT_SERVE" in f"{pid} {said}"
-    monkeypatch.setenv(SHARED, str(folder / "no warm server"))
-    with serving(folder) as path:
-        client = begin(path, where, "hang")
-        under_way(where)
-        children = filter(is_living, psutil.Process().children())
-        next(each for each in children if "recipes.verl_plugin.serve" in each.cmdline()).kill()
-        assert client.wait(timeout=30) == 1
-        assert "died before this run had ended" in (where / "said").read_text()
-    assert processes_of(folder) == []
+    with short_folder() as folder:
+        code, pid, said = made(folder / "serve", where, "one")
+        assert code == 1
+        assert "unset UFT_SERVE" in f"{pid} {said}"
+        monkeypatch.setenv(SHARED, str(folder / "no warm server"))
+        with serving(folder) as path:
+            client = begin(path, where, "hang")
+            under_way(where)
+            children = filter(is_living, psutil.Process().children())
+            next(each for each in children if "recipes.verl_plugin.serve" in each.cmdline()).kill()
+            assert client.wait(timeout=30) == 1
+            assert "died before this run had ended" in (where / "said").read_text()
+        assert processes_of(folder) == []
 
 
 def test_an_engine_for_long_sequences_does_for_short_ones_and_all_else_must_be_the_same() -> None:

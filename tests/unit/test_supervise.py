@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 
 from recipes.watch.processes import end_processes, marked_environment, name_of, processes_of
 from recipes.watch.signs import Limits
-from tests.watch_checks import PATIENT, wait_until, watch
+from recipes.watch.supervise import supervise
+from tests.watch_checks import FAST, PATIENT, trainer, wait_until, watch
 
 
 @pytest.fixture
@@ -265,3 +267,22 @@ def test_helpers_of_a_run_are_watched_and_outlive_it(run_dir: Path, tmp_path_fac
         for each in (engine, other):
             each.kill()
             each.wait()
+
+
+def test_the_end_of_what_all_are_forked_from_is_noticed_at_the_next_look(run_dir: Path) -> None:
+    origin = subprocess.Popen(["sleep", "60"])
+    code = f"""
+    import signal
+    for step in range(3):
+        beat(step)
+    os.kill({origin.pid}, signal.SIGKILL)
+    time.sleep(60)
+    """
+    began = time.monotonic()
+    outcome = supervise(
+        trainer(code), {}, run_dir, stall_minutes=5, total_steps=4, title="uft", limits=FAST, forked_from=origin.pid
+    )
+    origin.wait()
+    assert time.monotonic() - began < 20
+    assert (outcome.exit_code, outcome.reason) == (1, "lost_worker")
+    assert f"lost the process that all others are forked from (pid {origin.pid}" in outcome.paragraph

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from recipes.watch.heartbeat import Heartbeat, LogFollower
 from recipes.watch.signs import Limits, Signs
 
@@ -35,6 +37,33 @@ def test_a_helper_s_death_gets_as_long_as_a_phase_has_taken() -> None:
     verdict = signs.hopeless(410.0 + 460)
     assert verdict
     assert (verdict.reason, verdict.dead) == ("lost_worker", ("ray::AgentLoopWorker",))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "stall_s", "limit"),
+    [(3.0, 1800.0, 120.0), (60.0, 1800.0, 360.0), (3.0, 7200.0, 480.0), (3.0, 60.0, 60.0)],
+)
+def test_a_phase_hangs_by_its_own_pace(seconds: float, stall_s: float, limit: float) -> None:
+    signs, now = Signs(Limits(), stall_s=stall_s, changed=0.0), 0.0
+    for step in range(3):
+        signs.see_heartbeat(Heartbeat(step, 9, "rollout", now), now)
+        now += seconds
+    signs.see_heartbeat(Heartbeat(3, 9, "rollout", now), now)
+    assert signs.hopeless(now + limit - 1) is None
+    verdict = signs.hopeless(now + limit + 1)
+    assert verdict
+    assert (verdict.reason, verdict.exit_code) == ("stalled", 124)
+
+
+def test_a_phase_that_is_new_or_one_long_evaluation_has_no_pace() -> None:
+    signs, now = Signs(Limits(), stall_s=1800.0, changed=0.0), 0.0
+    for problems in range(50):  # answers of an evaluation come in: the last may take far longer than the others
+        now = float(problems)
+        signs.see_heartbeat(Heartbeat(0, 1, "validating", now, {"problems": float(problems)}), now)
+    assert signs.hopeless(now + 1700) is None
+    signs.see_heartbeat(Heartbeat(1, 9, "update", now), now)
+    signs.see_heartbeat(Heartbeat(1, 9, "saving", now + 1), now + 1)
+    assert signs.hopeless(now + 1700) is None
 
 
 def test_a_vital_worker_s_death_does_not() -> None:
