@@ -97,9 +97,9 @@ def _caught(found: list[dict[str, Any]], start: dict[str, Any]) -> Iterator[None
         differing = {name: value for name, value in now.items() if value != start[name]}
         found.append({**differing, **{f"({name})": value for name, value in how.items() if value not in (None, False)}})
 
-    def launch(experiment: Experiment, out: Path, *, resume: bool, stall_minutes: float, auto_batch: bool, given: Any):
+    def launch(experiment: Experiment, out: Path, *, stall_minutes: float, given: Any, **how: Any) -> int:
         minutes = None if stall_minutes == 30 else stall_minutes
-        note(experiment, out=_stem(out, experiment), resume=resume, stall_minutes=minutes, auto_batch=auto_batch)
+        note(experiment, out=_stem(out, experiment), stall_minutes=minutes, **how)
         return 0
 
     def start_all(plan: Any, folder: Path, parallel: int) -> int:
