@@ -63,6 +63,8 @@ def takes(task: str, name: str) -> bool:
     """Whether a flag is not another task's alone. Those of the tasks in a mixture are the profile's."""
     if name == "data_path":
         return task in TASKS and TASKS[task].from_hub
+    if name == "columns":
+        return task not in TASKS
     return task in TAKEN_BY.get(name, (task,))
 
 

@@ -212,6 +212,15 @@ def test_a_folder_as_the_hub_lays_it_out(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_an_evaluation_of_a_task_and_a_file_with_columns_of_its_own(tmp_path: Path) -> None:
+    file = write(tmp_path / "mine.jsonl", problems(30, 0, ("ask", "reply")))
+    flags = ("--profile", "cpu", "--eval", "--model", "models/tiny-countdown", "--columns", "question=ask,answer=reply")
+    done = front_door(*flags, "--data", f"countdown,{file}", "--dry_run")
+    assert done.returncode == 0, done.stderr
+    assert "evaluates countdown, mine.jsonl" in done.stdout
+    assert front_door(*flags, "--data", "countdown", "--dry_run").returncode == 2
+
+
 def test_a_data_set_of_the_hub_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the client of the hub is asked for, and that the rows it hands over are the ones that are trained on."""
     asked = []

@@ -86,6 +86,7 @@ def test_every_value_it_wrote_is_kept(name: str) -> None:
         "demonstration_noise": 0.0,
         "val_samples": 0,
         "own_texts": 128,
+        "val_data": None,
     }
     assert {key: again[key] for key in again.keys() - written.keys()} == {"schema": SCHEMA, "options": {}, **later}
 
