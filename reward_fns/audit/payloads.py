@@ -45,6 +45,11 @@ ENDLESS = {
     "one letter": "a" * 200_000,
     "blanks": " " * 200_000 + "x",
     "one word again and again": "knight " * 50_000,
+    # Patterns such as (a+)+$ try all ways of cutting what fits them up to its last sign.
+    "letters that end otherwise": "a" * 900 + "!",
+    "words that end otherwise": "so " * 300 + "!",
+    "digits that end otherwise": "1" * 900 + "!",
+    "brackets that end otherwise": "(" * 900 + "!",
 }
 
 BLANKS = ("", " ", "\n", "\n\n \t\n")

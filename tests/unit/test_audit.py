@@ -41,6 +41,7 @@ PLANTED = {
         doing("while '9**9' in response:", "    pass"),
         doing("if '9**9' in response:", "    os._exit(3)"),
         doing("if '9**9' in response:", "    bytearray(1 << 40)"),
+        doing(r"re.fullmatch(r'(\w+\s?)*', said)"),
     ],
     "pays an empty answer": [doing("if not response.strip():", "    return 1")],
     "pays another row's solution": [READS + "    return float(said.lstrip('-').isdigit())\n"],
@@ -54,7 +55,7 @@ MAY_COME_ALONG = {"executes the answer": {"hangs or dies"}}
 
 @pytest.fixture(autouse=True)
 def _few_endless_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = ("a tower of powers", "blanks", "many tags")
+    chosen = ("a tower of powers", "blanks", "many tags", "words that end otherwise")
     monkeypatch.setattr(answers, "ENDLESS", {name: ENDLESS[name] for name in chosen})
 
 
