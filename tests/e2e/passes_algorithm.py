@@ -1,14 +1,13 @@
-"""The algorithm of test_passes.py: hints in some questions, every rollout scored again, solutions learned by a second
-update, and nothing else: advantages are 0."""
+"""The algorithm of test_passes.py: hints in some questions and some responses, every rollout scored again, solutions
+learned by a second update, and nothing else: advantages are 0."""
 
 import torch
 
 from recipes.algorithms.base import Algorithm, Bare, Hint, Weights
-from recipes.losses.group import right
 
 
 def rollout(at, s, rng):
-    return [Bare(), Bare(), Hint(share=0.5, where="prompt"), Bare()]
+    return [Bare(), Bare(), Hint(share=0.5, where="prompt"), Hint(share=1.0)]
 
 
 def context(row, group, s):
@@ -18,14 +17,11 @@ def context(row, group, s):
 
 def weigh(group, s):
     difference = (group.rescored - group.old) * group.gen
-    success = right(group)[2]
     return Weights(
         advantage=torch.zeros_like(group.old),
         metrics={
             "same": float(difference[:2].abs().max()),
             "without_hint": float(difference[2].sum()),
-            "owed": -float(difference[2].sum() * success),
-            "owing": float(group.gen[2].sum() * success),
             "left": float(difference[3].abs().max()),
             "solutions": float(bool(group.solution) and len(group.texts) == 4),
         },
