@@ -15,6 +15,9 @@ PREFIX = "uft-"
 LONGEST_TMPDIR = 30
 """Characters of a folder below which Ray's sockets still have a name that the system takes."""
 
+CACHES = ("XDG_CACHE_HOME", "TRITON_HOME", "FLASHINFER_WORKSPACE_BASE")
+"""Environment variables that say where libraries keep what they make."""
+
 _NOTE = ".owner"
 """In each of them, locked as long as its command lives: the folder of the run it is for, or a dash."""
 
@@ -59,11 +62,9 @@ def caches(folder: Path) -> dict[str, str]:
             return {}
     except OSError:
         hub = Path(os.environ.get("HF_HOME") or usual / "huggingface")
-        read = {"HF_HUB_CACHE": str(hub / "hub"), "HF_TOKEN_PATH": str(hub / "token")}
-        made = {"XDG_CACHE_HOME": folder / "cache", "TRITON_HOME": folder, "FLASHINFER_WORKSPACE_BASE": folder}
-        return {name: os.environ.get(name, place) for name, place in read.items()} | {
-            n: str(p) for n, p in made.items()
-        }
+        read = {"HF_HUB_CACHE": hub / "hub", "HF_TOKEN_PATH": hub / "token"}
+        kept = {name: os.environ.get(name) or str(place) for name, place in read.items()}
+        return {**kept, **dict.fromkeys(CACHES, str(folder / "cache"))}
 
 
 @contextmanager

@@ -7,10 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from recipes.loopback import TOKEN_PATH
+from recipes.scratch import CACHES
 from recipes.watch.processes import MARK
 
-OF_A_RUN = frozenset({MARK, "TENSORBOARD_DIR", "UFT_SEED", "TMPDIR", "PYTEST_CURRENT_TEST", "_", "SHLVL", "OLDPWD"})
-"""Environment variables that may differ between runs of one system: nothing that it starts reads them.
+OF_A_RUN = frozenset(
+    {MARK, "TENSORBOARD_DIR", "UFT_SEED", "TMPDIR", "PYTEST_CURRENT_TEST", "_", "SHLVL", "OLDPWD", TOKEN_PATH, *CACHES}
+)
+"""Environment variables that may differ between runs of one system: nothing that it starts reads them, or it has values
+of its own for them.
 
 UFT_SEED is read by a worker that makes a critic's head: `renew` sets it."""
 

@@ -20,6 +20,7 @@ from itertools import count
 from pathlib import Path
 
 from recipes.loopback import alone
+from recipes.scratch import caches
 from recipes.verl_plugin.environment import CPU, python_path
 from recipes.verl_plugin.serve_client import DIED, STOPPED
 from recipes.verl_plugin.warm_client import SHARED, shared_server
@@ -125,7 +126,7 @@ class _Server:
         environment = {**asked["environment"], **marked_environment(self.folder)}
         # The run's may be a folder that ends with it.
         environment |= {"TMPDIR": str(place)} if "TMPDIR" in environment else {}
-        environment |= alone(place)
+        environment |= alone(place) | caches(place)
         subprocess.Popen(
             [*warm_command(os.environ[SHARED]), "-m", "recipes.verl_plugin.served", str(place)],
             env=environment,

@@ -41,6 +41,8 @@ def test_runs_that_differ_in_what_is_made_new_for_each_share_a_start(model: Path
     updates = {"lr": 3e-5, "clip_ratio": 0.1, "kl_coef": 0.01, "entropy_coef": 0.0, "temperature": 0.7}
     for flags in ({}, {"algo": "r3"}, {"seed": 7, "T": 3}, sizes, updates, {"max_response_length": 40}):
         assert in_the_way(up, start_of(model, out="out/y", **flags)) == [], flags
+    # Each has a temporary folder of its own, and the system another one.
+    assert in_the_way(up, start_of(model, env={"RAY_AUTH_TOKEN_PATH": "/tmp/uft-b/ray_token"})) == []
     assert (
         in_the_way(up, start_of(model, "actor_rollout_ref.actor.grad_clip=0.5", "trainer.val_before_train=false")) == []
     )

@@ -19,7 +19,7 @@ OTHERS = {
     *("standalone", "nproc_per_node", "nnodes", "node_rank", "rdzv_backend"),  # torchrun
     *("shm-size", "ipc", "gpus"),  # docker
     *("query-gpu", "format"),  # nvidia-smi
-    *("no-deps", "no-index", "find-links", "index-url", "extra-index-url"),  # pip
+    *("no-deps", "no-index", "find-links", "index-url", "extra-index-url", "require-hashes"),  # pip
     *("backend", "local_dir", "target_dir"),  # verl.model_merger
     *("report",),  # pip
     *(

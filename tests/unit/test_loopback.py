@@ -63,3 +63,17 @@ def test_a_process_group_meets_on_loopback(tmp_path: Path) -> None:
         cwd=ROOT,
     )
     assert done.stdout.strip() == "['127.0.0.1']", done.stderr
+
+
+def test_rays_node_is_on_loopback(tmp_path: Path) -> None:
+    """By a variable that Ray names after other systems: a new Ray may name it otherwise."""
+    code = "from ray._private import services; print(services.get_node_ip_address())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **alone(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.stdout.strip() == "127.0.0.1", done.stderr
