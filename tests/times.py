@@ -25,6 +25,7 @@ LONGER = {
     "tests/unit/test_documented_commands.py": 500.0,  # some 150 commands
     "tests/e2e/test_algorithms.py": 2000.0,  # a run for each of four algorithms
     "tests/e2e/test_alignment_runs.py": 2000.0,
+    "tests/e2e/test_notebook.py": 1500.0,  # four trainings
     "tests/e2e/test_published_models.py": 1500.0,
     "tests/e2e/test_resume.py": 1500.0,
 }
