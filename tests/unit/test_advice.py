@@ -18,6 +18,7 @@ FLAG = re.compile(r"(?<![\w-])--([a-zA-Z][\w-]*)")
 OTHERS = {
     *("standalone", "nproc_per_node", "nnodes", "node_rank", "rdzv_backend"),  # torchrun
     *("shm-size", "ipc", "gpus"),  # docker
+    *("dtype", "enforce-eager", "distributed-executor-backend"),  # vllm serve
     *("query-gpu", "format"),  # nvidia-smi
     *("no-deps", "no-index", "find-links", "index-url", "extra-index-url", "require-hashes"),  # pip
     *("backend", "local_dir", "target_dir"),  # verl.model_merger

@@ -18,6 +18,7 @@ from recipes.resume import as_begun, check_folder, older_folder
 from recipes.run_dir import RunDir, append_metrics
 from recipes.stages import Sampling
 from recipes.suites import Part
+from recipes.trackers import PROJECT
 from recipes.training_record import read_record
 from run import main
 from tests.front_checks import experiment, small_folder
@@ -69,8 +70,10 @@ def test_its_settings_are_those_the_same_flags_mean_today_and_so_is_its_name(nam
 def test_every_value_it_wrote_is_kept(name: str) -> None:
     written = yaml.safe_load(text_of(name))
     again = yaml.safe_load(to_yaml(from_yaml(text_of(name))))
-    of_kto = {name: again["alignment"].pop(name) for name in again["alignment"].keys() - written["alignment"].keys()}
-    assert of_kto == {"desirable_weight": 1.0, "undesirable_weight": 1.0}
+    mine, theirs = again["alignment"], written["alignment"]
+    added = {name: mine.pop(name) for name in mine.keys() - theirs.keys()}
+    weights = {"desirable_weight": 1.0, "undesirable_weight": 1.0}
+    assert added == {**weights, "load_in_8bit": False, "max_prompt_length": None}
     assert {key: again[key] for key in written} == written
     later = {
         **THEN,
@@ -87,6 +90,9 @@ def test_every_value_it_wrote_is_kept(name: str) -> None:
         "val_samples": 0,
         "own_texts": 128,
         "val_data": None,
+        "project": PROJECT,
+        "run_name": None,
+        "early_stopping": 0,
     }
     assert {key: again[key] for key in again.keys() - written.keys()} == {"schema": SCHEMA, "options": {}, **later}
 

@@ -146,7 +146,12 @@ def test_the_heartbeat_says_where_the_run_is_with_the_headline_of_this_process(t
     records.phase("rollout", 0)
     records.phase("update")
     beat = json.loads((tmp_path / "progress.json").read_text())
-    assert (beat["step"], beat["total_steps"], beat["phase"], beat["metrics"]) == (0, 7, "update", {"val/acc": 0.25})
+    assert (beat["step"], beat["total_steps"], beat["phase"], beat["metrics"]) == (
+        0,
+        7,
+        "update",
+        {"val/acc": 0.25, "val/step": 0.0},
+    )
     resumed = Records(tmp_path, total_steps=7)
     resumed.resume_at(0)
     resumed.phase("starting")
