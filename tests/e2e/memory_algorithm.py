@@ -7,7 +7,7 @@ from recipes.algorithms import get_algorithm
 from recipes.algorithms.base import Algorithm
 
 SEARCH, BUFFER = get_algorithm("adaback"), get_algorithm("relift")
-OPTIONS = SimpleNamespace(success_reward=0.5, unsolved_buffer=6)
+OPTIONS = SimpleNamespace(success_reward=0.5, unsolved_buffer=5)
 
 
 def rollout(at, s, rng):
