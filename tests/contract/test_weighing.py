@@ -16,6 +16,7 @@ from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
 from recipes.algorithms import get_algorithm
 from recipes.algorithms.base import Bare, Demonstration, Group, Hint, Kept, Term, Weights
+from recipes.run_dir import RunDir
 from recipes.verl_plugin import trainer as trainer_module
 from recipes.verl_plugin import weighing
 from recipes.verl_plugin.actor_loss import TERMS, actor_loss, term_column
@@ -310,13 +311,11 @@ def test_what_is_remembered_is_in_the_checkpoint_before_it_counts_as_whole(
     folder.mkdir(parents=True)
     monkeypatch.setattr(PPOTrainerSync, "_save_checkpoint", lambda self: None)
     monkeypatch.setattr(trainer_module, "finish_export", lambda *_: None)
-    monkeypatch.setattr(trainer_module.RunDir, "publish_weights", lambda *_: None)
-    monkeypatch.setattr(trainer_module, "keep_newest", lambda *_: None)
 
-    def whole(saved: Path, step: int) -> None:
+    def written(self: RunDir, saved: Path, *_: object) -> None:
         assert json.loads((saved / MEMORY).read_text()) == first.memory
 
-    monkeypatch.setattr(trainer_module, "mark_complete", whole)
+    monkeypatch.setattr(RunDir, "checkpoint_written", written)
     first._write_checkpoint(2, None)
     again = remembering(tmp_path, folder)
     assert again.memory == first.memory

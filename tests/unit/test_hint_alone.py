@@ -34,6 +34,7 @@ from reward_fns import compute_score
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples/custom"
+QUESTIONS = EXAMPLES / "questions.jsonl"
 BOXED = [name for name, style in STYLES.items() if style.answer_format == "boxed"]
 
 ANYWHERE = "def reward(response, answer):\n    return float(answer in response)\n"
@@ -139,9 +140,9 @@ def test_a_hint_is_judged_as_it_is_cut_in_a_rollout(tmp_path: Path) -> None:
     )
     rows = [row(n, hint, "mine") for n, hint in enumerate(hints)]
     file, spec = file_of(tmp_path / "train.parquet", rows), reward_file(tmp_path, at_the_end)
-    refuse_paid_hints(experiment(EXAMPLES, reward=spec), file)
+    refuse_paid_hints(experiment(QUESTIONS, reward=spec), file)
     with pytest.raises(ExperimentError, match=r"the first 2 of the 3 texts in column hint, scores 1; it ends .* 1000'"):
-        refuse_paid_hints(experiment(EXAMPLES, reward=spec), file, tokenizer)
+        refuse_paid_hints(experiment(QUESTIONS, reward=spec), file, tokenizer)
 
 
 def test_a_solution_that_does_not_begin_with_its_hint_is_named(tmp_path: Path) -> None:
@@ -150,14 +151,14 @@ def test_a_solution_that_does_not_begin_with_its_hint_is_named(tmp_path: Path) -
     tokenizer = AutoTokenizer.from_pretrained(ROOT / "models/tiny-countdown")
     spec = reward_file(tmp_path, IN_TAGS)
     with pytest.raises(ExperimentError, match=r"train\.parquet, row 1: the first 1 texts of column 'hint' are not"):
-        refuse_paid_hints(experiment(EXAMPLES, reward=spec), file, tokenizer)
+        refuse_paid_hints(experiment(QUESTIONS, reward=spec), file, tokenizer)
 
 
 def test_the_end_of_a_long_hint_is_shown(tmp_path: Path) -> None:
     hint = ["x" * 500, f"{'y' * 70} is 1000."]
     file = file_of(tmp_path / "train.parquet", [row(0, hint, "mine")])
     with pytest.raises(ExperimentError, match=f"it ends 'x+{'y' * 70} is 1000.'") as refused:
-        refuse_paid_hints(experiment(EXAMPLES, reward=reward_file(tmp_path, ANYWHERE)), file)
+        refuse_paid_hints(experiment(QUESTIONS, reward=reward_file(tmp_path, ANYWHERE)), file)
     assert len(str(refused.value)) < 900
 
 
@@ -173,13 +174,13 @@ def test_answer_tags_in_a_hint_are_found_in_files_made_by_hand(tmp_path: Path) -
 def test_a_graded_reward_must_not_like_the_hint_as_much_as_the_solution(tmp_path: Path) -> None:
     file = file_of(tmp_path / "train.parquet", [row(n, telling(n), "mine") for n in range(8)])
     graded = "GRADED = True\ndef reward(response, answer):\n    "
-    as_much = experiment(EXAMPLES, reward=reward_file(tmp_path, graded + "return 0.7 * (answer in response)\n"))
+    as_much = experiment(QUESTIONS, reward=reward_file(tmp_path, graded + "return 0.7 * (answer in response)\n"))
     with pytest.raises(ExperimentError, match=r"row 0: .* scores 0\.7, and its whole solution 0\.7; .*8 of the 8 rows"):
         refuse_paid_hints(as_much, file)
     less = "return 0.3 * (answer in response) + 0.1 * ('</answer>' in response)\n"
-    refuse_paid_hints(experiment(EXAMPLES, reward=reward_file(tmp_path, graded + less)), file)
+    refuse_paid_hints(experiment(QUESTIONS, reward=reward_file(tmp_path, graded + less)), file)
     nothing = "return 0\n"
-    refuse_paid_hints(experiment(EXAMPLES, reward=reward_file(tmp_path, graded + nothing)), file)
+    refuse_paid_hints(experiment(QUESTIONS, reward=reward_file(tmp_path, graded + nothing)), file)
 
 
 def test_a_users_reward_must_not_pay_any_hint_also_a_shorter_one(tmp_path: Path) -> None:
@@ -189,26 +190,26 @@ def test_a_users_reward_must_not_pay_any_hint_also_a_shorter_one(tmp_path: Path)
     numbers = "re.findall('[0-9]+', response) or ['']"
     last = f"import re\ndef reward(response, answer):\n    return ({numbers})[-1] == answer\n"
     with pytest.raises(ExperimentError, match=r"a hint alone, the first 2 of the 3 texts .*9 of the 9 rows"):
-        refuse_paid_hints(experiment(EXAMPLES, reward=reward_file(tmp_path, last)), file)
+        refuse_paid_hints(experiment(QUESTIONS, reward=reward_file(tmp_path, last)), file)
 
 
 def test_partial_credit_for_a_hint_is_the_same_for_all_rollouts_of_a_prompt_and_accepted(tmp_path: Path) -> None:
     file = file_of(tmp_path / "train.parquet", [row(n, telling(n), "mine") for n in range(8)])
     some = "def reward(response, answer):\n    return 0.2 + 0.8 * ('</answer>' in response)\n"
-    refuse_paid_hints(experiment(EXAMPLES, reward=reward_file(tmp_path, some)), file)
+    refuse_paid_hints(experiment(QUESTIONS, reward=reward_file(tmp_path, some)), file)
 
 
 def test_a_verdict_that_failed_pays_nothing(tmp_path: Path) -> None:
     file = file_of(tmp_path / "train.parquet", [row(n, telling(n), "mine") for n in range(4)])
     failing = "def reward(response, answer):\n    return 1 / ('</answer>' in response)\n"
-    refuse_paid_hints(experiment(EXAMPLES, reward=reward_file(tmp_path, failing)), file)
+    refuse_paid_hints(experiment(QUESTIONS, reward=reward_file(tmp_path, failing)), file)
 
 
 def test_the_question_goes_to_the_reward(tmp_path: Path) -> None:
     file = file_of(tmp_path / "train.parquet", [row(n, silent(n), "mine") for n in range(4)])
     asking = "def reward(response, answer, question):\n    return float(question == 'What is 1000 + 2?')\n"
     with pytest.raises(ExperimentError, match="row 2"):
-        refuse_paid_hints(experiment(EXAMPLES, reward=reward_file(tmp_path, asking)), file)
+        refuse_paid_hints(experiment(QUESTIONS, reward=reward_file(tmp_path, asking)), file)
 
 
 def test_a_row_that_no_reward_judges_is_named(tmp_path: Path) -> None:
@@ -223,9 +224,9 @@ def test_what_is_checked_is_what_is_trained_on(tmp_path: Path, style: str) -> No
     """In a boxed style a hint that tells the answer ends before it; a reward that reads any box is paid elsewhere."""
     hints = [["We add.\n", f"It is $\\boxed{{{1000 + n}}}$. ", "Done."] for n in range(8)]
     file = file_of(tmp_path / "train.parquet", [row(n, hint) for n, hint in enumerate(hints)])
-    refuse_paid_hints(experiment(EXAMPLES, prompt_style=style), file)
+    refuse_paid_hints(experiment(QUESTIONS, prompt_style=style), file)
     reads_boxes = experiment(
-        EXAMPLES, prompt_style=style, reward=reward_file(tmp_path, ANYWHERE.replace("answer in", "'boxed' in"))
+        QUESTIONS, prompt_style=style, reward=reward_file(tmp_path, ANYWHERE.replace("answer in", "'boxed' in"))
     )
     if style in BOXED:
         refuse_paid_hints(reads_boxes, file)
@@ -244,8 +245,8 @@ def test_a_hint_that_is_not_cut_before_its_box_is_refused(tmp_path: Path, monkey
     with pytest.raises(
         ExperimentError, match=r"row 0: a hint alone, the first 2 of the 3 texts in column hint, scores"
     ):
-        refuse_paid_hints(experiment(EXAMPLES, prompt_style="none"), file)
-    refuse_paid_hints(experiment(EXAMPLES), file)
+        refuse_paid_hints(experiment(QUESTIONS, prompt_style="none"), file)
+    refuse_paid_hints(experiment(QUESTIONS), file)
 
 
 def test_questions_that_cannot_be_told_apart_are_named(tmp_path: Path) -> None:
@@ -258,7 +259,7 @@ def test_questions_that_cannot_be_told_apart_are_named(tmp_path: Path) -> None:
 def test_rows_without_hints_are_accepted(tmp_path: Path) -> None:
     always = reward_file(tmp_path, "def reward(response, answer):\n    return 1\n")
     write_rows(tmp_path / "train.parquet", [row(n, [], "mine") for n in range(8)])
-    refuse_paid_hints(experiment(EXAMPLES, reward=always), tmp_path / "train.parquet")
+    refuse_paid_hints(experiment(QUESTIONS, reward=always), tmp_path / "train.parquet")
 
 
 def test_rows_come_from_all_over_the_file(tmp_path: Path) -> None:
@@ -269,7 +270,7 @@ def test_rows_come_from_all_over_the_file(tmp_path: Path) -> None:
     )
     rows = [row(n, silent(n) if n % 2 else [], "mine") for n in range(1000)]
     refuse_paid_hints(
-        experiment(EXAMPLES, reward=reward_file(tmp_path, counting)), file_of(tmp_path / "train.parquet", rows)
+        experiment(QUESTIONS, reward=reward_file(tmp_path, counting)), file_of(tmp_path / "train.parquet", rows)
     )
     called = [int(line) - 1000 for line in calls.read_text().split()]
     assert len(called) >= 64
@@ -286,7 +287,7 @@ def test_a_built_in_reward_tries_every_hint_of_a_file_of_usual_size(tmp_path: Pa
     hint = [*["We add.\n"] * 4, "</think><answer> 1777 </answer>", *["We add.\n"] * 4]
     rows[777] |= {"hint": hint}
     with pytest.raises(ExperimentError, match=r"row 777: .* first 5 of the 9 texts .*\(1 of the 1000 rows checked"):
-        refuse_paid_hints(experiment(EXAMPLES), file_of(tmp_path / "train.parquet", rows))
+        refuse_paid_hints(experiment(QUESTIONS), file_of(tmp_path / "train.parquet", rows))
 
 
 @pytest.fixture(scope="module")

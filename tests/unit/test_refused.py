@@ -46,7 +46,7 @@ BAD = {
     "--n_rolout=8": "--n_rolout: no such flag; did you mean '--n_rollout'?",
     "extra words": "extra words: belongs to no flag.",
     "--T 1 --T_h 1": "--T_h: no such flag",
-    "--logger mlflow": "--logger mlflow: the package mlflow is not installed; pip install mlflow",
+    "--logger mlflow": "--logger mlflow: the package mlflow is not installed: ",
     "--reward examples/custom/judge_reward.py:nosuch": "judge_reward.py has no function 'nosuch'",
     "--sft_loss_coef nan": "--sft_loss_coef nan: must be a finite number",
     "--algo una --data countdown_preference --beta inf": "--beta inf: must be a finite number",
