@@ -240,3 +240,18 @@ def refuse_odd_metrics(what: str, found: Any) -> None:
     numbers = isinstance(found, Mapping) and all(isinstance(value, int | float) for value in found.values())
     if not numbers or not all(isinstance(name, str) and math.isfinite(value) for name, value in found.items()):
         raise ValueError(f"{what} gives {found!r}: must be a dict of numbers")
+
+
+def try_with_torch(e: Experiment) -> None:
+    """What the trainer tries of an own file before it loads a model: the hooks of scored rollouts, on two small groups.
+
+    Raises:
+        ExperimentError: names the file, the hook, and what is wrong.
+    """
+    if not e.algo.endswith(".py") or "rl" not in e.stages:
+        return
+    from recipes.losses.trial import try_hooks  # torch, which other commands do without
+
+    reference = e.kl_coef > 0 or "reference" in e.algorithm.needs
+    with told(e.algo):
+        try_hooks(e.algorithm, SimpleNamespace(**hook_settings(e)), reference=reference)

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from recipes import datafiles
+from recipes.algorithm_check import try_with_torch
 from recipes.auto_batch import fitting, run_fitting
 from recipes.closing import finish, short
 from recipes.config_file import record
@@ -214,6 +215,7 @@ def dry_run(experiment: Experiment, out: Path, *, resume: bool = False, full: bo
         run = older_folder(run, experiment)
         check_folder(run, experiment, resume)
         experiment = _begun(run, experiment)
+    try_with_torch(experiment)
     with datafiles.made(experiment, ROOT, keep=False) as files:
         if files.generate is None:
             # What the start would refuse is refused now.

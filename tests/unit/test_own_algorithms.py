@@ -167,6 +167,11 @@ ODD = {
     "a package that is not there": ("import nosuch\n", "line 8: cannot be loaded: ModuleNotFoundError: No module"),
     "a field that is none": (field(stage="1"), "cannot be loaded: TypeError"),
     "a class": ("ALGORITHM = Algorithm\n", "defines no ALGORITHM"),
+    "a name that is not imported, in a hook of scored rollouts": (
+        "def weigh(group, s):\n    return Wieghts()\n" + field(weigh="weigh"),
+        "weigh: NameError: name 'Wieghts' is not defined",
+    ),
+    "a hook without a return": ("def weigh(group, s):\n    pass\n" + field(weigh="weigh"), "weigh gives None"),
 }
 
 
