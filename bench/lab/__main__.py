@@ -12,6 +12,11 @@ from pathlib import Path
 
 def main(arguments: list[str]) -> int:
     """Make every run of the sweep that is not finished; returns the exit code."""
+    if {"--help", "-h"} & {*arguments}:
+        from recipes.help_text import help_text
+
+        print(f"{__doc__}\n{help_text(arguments)}")
+        return 0
     import torch
     from transformers import AutoTokenizer
 
