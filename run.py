@@ -39,10 +39,16 @@ def main(arguments: list[str]) -> int:
     from recipes.watch.processes import RunBusyError
 
     try:
-        return _main(*_split(arguments))
+        code = _main(*_split(arguments))
+        sys.stdout.flush()
+        return code
     except (ExperimentError, RunBusyError) as error:
         print(f"run.py: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Whoever read our output has had enough (| head): no reason for a traceback, nor for one at the exit's flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
         # Of the disk, not of the program: full, read-only, somebody else's, a file where a folder should be.
         if error.errno not in OF_THE_DISK:

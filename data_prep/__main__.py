@@ -3,11 +3,12 @@ Each task is a command of its own, e.g. `python -m data_prep.countdown --help`."
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+
+from data_prep.commands import Parser
 
 COMMANDS = {
     "python -m data_prep validate FILE": "check your own problems, preferences or instructions; convert them",
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _prepare(name: str, arguments: Sequence[str]) -> int:
     """Writes the test file of an evaluation set, which says itself what it kept and left out; 2 if it cannot be had."""
-    parser = argparse.ArgumentParser(prog=f"python -m data_prep {name}")
+    parser = Parser(prog=f"python -m data_prep {name}")
     parser.add_argument("source", nargs="?", help="a local copy, or a name on the hub")
     parser.add_argument("--out", type=Path, default=Path("data", name), help="folder for test.parquet")
     options = parser.parse_args(arguments)

@@ -31,6 +31,9 @@ def read_columns(words: Sequence[str]) -> dict[str, str]:
             raise CustomDataError(f"--columns {word}: {role} is no role{meant} Roles: {', '.join(ROLES)}")
         if role in found:
             raise CustomDataError(f"--columns: {role} is given twice")
+        if column in found.values():
+            other = next(name for name, of in found.items() if of == column)
+            raise CustomDataError(f"--columns: {column} cannot be both {other} and {role}; give a column one role")
         found[role] = column
     return found
 

@@ -175,7 +175,8 @@ def _entries(path: Path) -> list[_Entry]:
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{path}: not a readable parquet file ({error})") from None
+        made = f"python -m data_prep validate {path} --out FOLDER makes one" if path.suffix != ".parquet" else error
+        raise ValueError(f"{path}: not a readable parquet file ({made})") from None
     entries = []
     for number, row in enumerate(rows):
         try:
@@ -237,10 +238,11 @@ def _further(count: int) -> list[str]:
 
 def main(arguments: Sequence[str]) -> int:
     """`python -m data_prep overlap TRAIN EVAL...`: prints the report; 1 if they overlap, 2 if a file is unreadable."""
-    import argparse
     import sys
 
-    parser = argparse.ArgumentParser(
+    from data_prep.commands import Parser
+
+    parser = Parser(
         prog="python -m data_prep overlap", description="Which questions do a train file and evaluation files share?"
     )
     parser.add_argument("train", type=Path, metavar="TRAIN", help="parquet file that is trained on")

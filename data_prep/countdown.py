@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, combinations_with_replacement
+from itertools import chain, combinations_with_replacement, islice
 from pathlib import Path
 
 from data_prep.countdown_solver import (
@@ -86,15 +86,21 @@ class Space:
         """How many problems there are where that is quickly counted, else `upper_bound`."""
         if self._multisets > _MOST_COUNTED:
             return self.upper_bound
+        return sum(1 for _ in self._solvable())
+
+    def _solvable(self) -> Iterator[int]:
+        """The target of every problem that can be solved."""
         choices = range(1, self.max_number + 1)
-        drawn = chain.from_iterable(combinations_with_replacement(choices, size) for size in self.sizes)
-        values = [reachable_values(numbers, self.operators) for numbers in drawn]
         low, high = self.targets
-        return sum(can_reach(each, target, self.operators) for each in values for target in range(low, high + 1))
+        for numbers in chain.from_iterable(combinations_with_replacement(choices, size) for size in self.sizes):
+            values = reachable_values(numbers, self.operators)
+            yield from (target for target in range(low, high + 1) if can_reach(values, target, self.operators))
 
     def check_size(self, n: int) -> None:
         """Raises ValueError for more problems than there are."""
-        if n > self.most:
+        # Counted as far as n only, which is soon done for as many as are usually asked for.
+        few = self._multisets <= _MOST_COUNTED and sum(1 for _ in islice(self._solvable(), n)) < n
+        if few or n > self.upper_bound:
             raise ValueError(
                 f"asked for {n} countdown problems, but {self} has at most {self.most}; "
                 "widen sizes, max_number or targets, or ask for fewer"

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from data_prep.commands import Parser
 from data_prep.countdown import Prepared, prepare, row_key
 from data_prep.countdown_import import HUB_DATASET, LeftOut, prepare_from_number_lists, prepare_from_uft
 from data_prep.countdown_profile import comparison, profile
@@ -65,8 +66,8 @@ def _report(source: str, left_out: Iterable[LeftOut]) -> None:
         print(f"{source}: left out {count} rows: {kind}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m data_prep.countdown", description="Prepare countdown data.")
+def _parser() -> Parser:
+    parser = Parser(prog="python -m data_prep.countdown", description="Prepare countdown data.")
     parser.add_argument("--out", type=Path, default=Path("data/countdown"), help="folder for train and test.parquet")
     parser.add_argument("--n-train", type=int, default=10_240, help="number of training problems")
     parser.add_argument("--n-test", type=int, default=1_024, help="number of test problems")

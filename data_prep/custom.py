@@ -177,11 +177,7 @@ def write_examined(
     complaints = [part.complaint() for part in (examined, test) if part is not None and part.problems]
     if complaints:
         raise CustomDataError("\n".join(complaints))
-    if test is None:
-        train_rows, test_rows = split_rows(examined, seed, test_share)
-    else:
-        _refuse_common_questions(examined, test)
-        train_rows, test_rows = examined.rows, test.rows
+    train_rows, test_rows = split_files(examined, test, seed, test_share)
     paths = {split: out_dir / f"{split}.parquet" for split in ("train", "test")}
     for part in (examined, test):
         if part is not None and part.source.path.resolve() in {file.resolve() for file in paths.values()}:
@@ -199,6 +195,14 @@ def write_examined(
         reward=examined.reward,
         kind=examined.layout.kind,
     )
+
+
+def split_files(examined: Examined, test: Examined | None, seed: int, test_share: float) -> tuple[list[Row], list[Row]]:
+    """(training rows, test rows) of one file, or of two. CustomDataError for an empty part, or questions in both."""
+    if test is None:
+        return split_rows(examined, seed, test_share)
+    _refuse_common_questions(examined, test)
+    return examined.rows, test.rows
 
 
 def split_rows(examined: Examined, seed: int, test_share: float) -> tuple[list[Row], list[Row]]:

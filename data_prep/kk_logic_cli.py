@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from data_prep.commands import Parser
 from data_prep.countdown import Prepared
 from data_prep.countdown_import import LeftOut
 from data_prep.kk_logic import prepare, row_key
@@ -66,10 +67,8 @@ def _report(source: str, left_out: Iterable[LeftOut]) -> None:
         print(f"{source}: left out {count} rows: {kind}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep.kk_logic", description="Prepare knights-and-knaves data."
-    )
+def _parser() -> Parser:
+    parser = Parser(prog="python -m data_prep.kk_logic", description="Prepare knights-and-knaves data.")
     parser.add_argument("--out", type=Path, default=Path("data/kk_logic"), help="folder for train and test.parquet")
     parser.add_argument("--n-train", type=int, default=4_500, help="number of training puzzles")
     parser.add_argument("--n-test", type=int, default=500, help="number of test puzzles")

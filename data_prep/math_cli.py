@@ -3,12 +3,12 @@ Run as `python -m data_prep.math --help`."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from data_prep.commands import Parser
 from data_prep.countdown_import import LeftOut
 from data_prep.math import HUB_DATASET, LEVELS, prepare
 
@@ -39,8 +39,8 @@ def _report(split: str, left_out: Iterable[LeftOut]) -> None:
         print(f"{split}: left out {count} rows: {kind}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m data_prep.math", description="Prepare the MATH data.")
+def _parser() -> Parser:
+    parser = Parser(prog="python -m data_prep.math", description="Prepare the MATH data.")
     parser.add_argument("--out", type=Path, default=Path("data/math"), help="folder for train and test.parquet")
     parser.add_argument(
         "--source",

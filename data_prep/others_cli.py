@@ -3,12 +3,12 @@ Run as `python -m data_prep.others --help`."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from data_prep.commands import Parser
 from data_prep.others import BENCHMARKS, BY_NAME, collect, load_uft
 from data_prep.schema import content_hash, write_rows
 
@@ -35,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m data_prep.others", description="Prepare benchmarks for evaluation (never for training)."
     )
     parser.add_argument("--out", type=Path, default=Path("data/others"), help="folder for test.parquet")

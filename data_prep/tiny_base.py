@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import os
@@ -19,6 +18,7 @@ from typing import Any, Final
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
+from data_prep.commands import Parser
 from data_prep.countdown import Space, generate
 from data_prep.own_texts import COUNT, write_own_texts
 from data_prep.tiny_base_chains import ChainSettings, own_texts
@@ -122,7 +122,7 @@ def _replace_folder(new: Path, out: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: builds the model and prints its card."""
-    parser = argparse.ArgumentParser(prog="python -m data_prep.tiny_base", description=__doc__)
+    parser = Parser(prog="python -m data_prep.tiny_base", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("models/tiny-countdown"), help="model folder to write")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=TrainSettings.steps, help="training steps (fewer for a quick try)")

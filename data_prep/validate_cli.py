@@ -3,14 +3,15 @@ Exit code 0 if the data can be used, 1 if not."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from data_prep.column_map import read_columns
-from data_prep.custom import BUILT_IN, CustomData, Examined, examine, write_examined
+from data_prep.commands import Parser
+from data_prep.custom import BUILT_IN, CustomData, Examined, examine, split_files, write_examined
 from data_prep.custom_report import CustomDataError
 from data_prep.preference.local import looks_like_answers
 from data_prep.schema import ANSWER_CLOSES, ANSWER_OPENS, Row
@@ -36,15 +37,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complaints = [part.complaint() for part in parts if part.problems]
         if complaints:
             raise CustomDataError("\n".join(complaints))
-        print("\n\n".join(summary(part) for part in parts))
+        test = parts[1] if len(parts) > 1 else None
+        split = partial(split_files, parts[0], test, options.seed, options.test_share)
+        print("\n\n".join([*(summary(part) for part in parts), *unsplit(split, test is not None)]))
         print("\n" + example(parts[0].rows[0]))
         if options.out is not None:
-            test = parts[1] if len(parts) > 1 else None
             print("\n" + written(write_examined(parts[0], test, options.out, options.seed, options.test_share)))
     except CustomDataError as error:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def unsplit(split: Callable[[], object], by_file: bool) -> list[str]:
+    """A note where a file cannot be split into a training and a test part, which only matters where it is trained on.
+
+    Raises:
+        CustomDataError: where a test file was given (`by_file`), and the two do not go together.
+    """
+    try:
+        split()
+    except CustomDataError as error:
+        if by_file:
+            raise
+        return [f"  note: to train on it, it has to be split: {error}"]
+    return []
 
 
 def summary(examined: Examined) -> str:
@@ -155,8 +172,8 @@ def written(data: CustomData) -> str:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m data_prep validate", description="Check your own data file, and convert it for training."
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="jsonl, json, csv, tsv or parquet")

@@ -8,15 +8,16 @@ Example item: {"ID": "MET_Phy_IE_2019_3", "Image_Question": "", "Question": "Câ
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data_prep.commands import Parser
 from data_prep.prompt_styles import Question, completion_prompt
 from data_prep.schema import Row, build_row, write_rows
 
@@ -180,12 +181,19 @@ def subject_table(results: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description="Accuracy by subject of an evaluation with VNHSGE questions.")
+def main() -> int:
+    """Command line; returns the exit code."""
+    parser = Parser(description="Accuracy by subject of an evaluation with VNHSGE questions.")
     parser.add_argument("results", type=Path, help="results.json of eval.evaluate")
-    print(subject_table(json.loads(parser.parse_args().results.read_text(encoding="utf-8"))))
+    file: Path = parser.parse_args().results
+    try:
+        print(subject_table(json.loads(file.read_text(encoding="utf-8"))))
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        why = error.strerror if isinstance(error, OSError) else error if isinstance(error, SourceError) else None
+        print(f"error: {file}: {why or 'is no results.json of an evaluation'}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
 
@@ -22,6 +23,7 @@ from recipes.algorithms import (
     get_algorithm,
     in_one_line,
     name_of_shape,
+    time_limit,
 )
 from recipes.algorithms.base import Demonstration, LossNorm, Method, Need, bare
 from recipes.alignment import Alignment
@@ -54,6 +56,14 @@ def find_algorithm(algo: str) -> Algorithm:
         found = get_algorithm(algo)
     except KeyError:
         names = [name for each in algorithms().values() for name in (each.name, *each.aliases)]
+        if "," in algo and {*algo.split(",")} <= {*names}:
+            raise ExperimentError(
+                f"--algo {algo}: names several algorithms; add --sweep to make a run of each, or give --pipeline "
+                f"{algo} to train one after the other"
+            ) from None
+        if Path(algo).is_dir() or Path(f"{algo}.py").is_file():
+            there = "a folder" if Path(algo).is_dir() else f"no algorithm, but {algo}.py is a file"
+            raise ExperimentError(f"--algo {algo}: {there}; one of your own is given as --algo path/mine.py") from None
         raise ExperimentError(
             f"--algo {algo}: no such algorithm{nearest(algo, names)} Known: {', '.join(algorithms())}."
         ) from None
@@ -198,9 +208,11 @@ def _unfit(setting: Setting, value: Any) -> str:
 
 @contextmanager
 def told(algo: str) -> Iterator[None]:
-    """What a hook of --algo raises, or is refused for, as an ExperimentError that names the file."""
+    """What a hook of --algo raises, or is refused for, as an ExperimentError that names the file. A hook that does not
+    come to an end is one of these."""
     try:
-        yield
+        with time_limit():
+            yield
     except AlgorithmFileError as error:
         raise ExperimentError(f"--algo {error}") from error
     except ValueError as error:

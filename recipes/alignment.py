@@ -50,7 +50,7 @@ class Alignment:
     beta: float = setting(_GROUP, From.ALGORITHM, applies=implicit_reward, check=positive)
     """Scale of the implicit reward beta * log(pi / pi_ref)."""
 
-    lr: float = setting(default=From.ALGORITHM, check=not_negative)
+    lr: float = setting(default=From.ALGORITHM, check=positive)
     """Peak learning rate (10 % warm-up, cosine); of sft on instructions too."""
 
     epochs: float = setting(_GROUP, 2.0, applies=passes, check=positive)

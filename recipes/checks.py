@@ -10,7 +10,7 @@ from recipes.algorithms import algorithms
 from recipes.algorithms.base import forget
 from recipes.alignment import Alignment
 from recipes.applies import clock
-from recipes.data_sets import sets_of, several
+from recipes.data_sets import absolute, sets_of, several
 from recipes.experiment import Experiment, ExperimentError, nearest
 from recipes.secrets import refuse_secrets
 from recipes.settings import declared, options_of
@@ -87,10 +87,16 @@ def check(experiment: Experiment) -> None:
         raise ExperimentError(
             f"--dynamic_sampling_rounds {e.dynamic_sampling_rounds}: no prompt is replaced; add --dynamic_sampling"
         )
-    if e.overlong_buffer > e.max_response_length:
+    if e.overlong_buffer and e.overlong_buffer >= e.max_response_length:
         raise ExperimentError(
             f"--overlong_buffer {e.overlong_buffer}: answers have at most --max_response_length "
-            f"{e.max_response_length} tokens; use less (DAPO: a fifth)"
+            f"{e.max_response_length} tokens, so that every one would be too long; use less (DAPO: a fifth, "
+            f"{max(1, e.max_response_length // 5)})"
+        )
+    if e.clip_ratio_high is not None and e.clip_ratio_high < e.clip_ratio:
+        raise ExperimentError(
+            f"--clip_ratio_high {e.clip_ratio_high:g}: less than --clip_ratio {e.clip_ratio:g}, the lower end; "
+            f"clip-higher is for more (DAPO: .28 with .2)"
         )
     if not e.overlong_buffer and e.overlong_penalty != declared(Experiment)["overlong_penalty"].default:
         raise ExperimentError(
@@ -150,6 +156,11 @@ def refuse_training(experiment: Experiment) -> None:
         raise ExperimentError(
             f"--data {task.name} is only for evaluation ({task.only_for_evaluation}); add --eval, "
             f"or train on one of {trainable}"
+        )
+    if e.val_data and absolute(e.val_data) == absolute(e.data):
+        raise ExperimentError(
+            f"--val_data {e.val_data}: is what --data trains on; leave it out, which holds a part of it back, or "
+            f"name others"
         )
     rows = e.data_options.get("n_train") if e.data_kind == "problems" else None
     if rows is None:

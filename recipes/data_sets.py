@@ -11,6 +11,7 @@ from recipes.listed import listed
 from recipes.tasks import TASKS
 
 _WEIGHT = re.compile(r"(.+):(\d+(?:\.\d*)?|\.\d+)")
+_MEANT_AS_WEIGHT = re.compile(r".+:\s*(-?[\d.,]+(?:[eE]-?\d+)?\s*%?|nan|-?inf)")
 _FILE = (".parquet", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt", ".gz")
 _HUB = re.compile(r"([\w.-]+/[\w.-]+)(?:/([\w.-]+))?(?::([A-Za-z_][\w.-]*(?:\[[^\]]*\])?))?")
 _IN_FOLDER = re.compile(r"(.+):([A-Za-z_][\w.-]*(?:\[[^\]]*\])?)")
@@ -34,6 +35,9 @@ def mixture(data: str) -> list[DataSet]:
     if len(words) < 2 or Path(data).exists():
         return []
     weighted = [_WEIGHT.fullmatch(word.strip()) for word in words]
+    for word, weight in zip(words, weighted, strict=True):
+        if weight is None and (odd := _MEANT_AS_WEIGHT.fullmatch(word.strip())) and not Path(word.strip()).exists():
+            raise ExperimentError(f"--data {data}: {odd[1]} is no weight; give a number above 0, such as 0.7")
     found = [(each[1], float(each[2])) for each in weighted if each]
     if not found:
         return []
@@ -42,9 +46,9 @@ def mixture(data: str) -> list[DataSet]:
         raise ExperimentError(f"--data {data}: {bare!r} has no weight; a mixture gives one to each, a:0.7,b:0.3")
     total = sum(weight for _, weight in found)
     names = [where for where, _ in found]
-    for name, weight in found:
-        if weight == 0 or names.count(name) > 1:
-            why = "is given twice" if weight else "has weight 0; leave it out"
+    for name, share in found:
+        if share == 0 or names.count(name) > 1:
+            why = "is given twice" if share else "has weight 0; leave it out"
             raise ExperimentError(f"--data {data}: {name} {why}")
     return [DataSet(where, weight / total) for where, weight in found]
 
@@ -100,9 +104,17 @@ def refuse_unknown(data: str, flag: str) -> None:
     Raises:
         ExperimentError: says what there is.
     """
+    if flag == "val_data" and mixture(data):
+        names = ",".join(sets_of(data))
+        raise ExperimentError(f"--val_data {data}: validation takes all of each data set; without weights: {names}")
     for where in sets_of(data):
         if where in TASKS or Path(where).exists() or hub_set(where) is not None:
             continue
+        if _MEANT_AS_WEIGHT.fullmatch(where):
+            alone = where.rpartition(":")[0]
+            raise ExperimentError(
+                f"--{flag} {data}: a weight is for one of several data sets; alone it is --{flag} {alone}"
+            )
         if "," in where:
             raise ExperimentError(
                 f"--{flag} {data}: names several data sets; --data a:0.7,b:0.3 mixes them by weights, --sweep makes a "

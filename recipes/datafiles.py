@@ -22,6 +22,7 @@ from recipes.composed import TEST_SHARE
 from recipes.data_sets import data_title
 from recipes.experiment import Experiment, ExperimentError
 from recipes.hint_check import refuse_paid_hints
+from recipes.prompt_check import refuse_long_prompts
 from recipes.run_dir import write_json
 from recipes.scratch import data_folder
 from recipes.solution_check import refuse_unpaid_solutions
@@ -35,6 +36,10 @@ OPTIONS_FILE = "options.json"
 
 _LARGE_FILE = 8_000_000
 """Bytes of a user's file above which --dry_run does not read all of it."""
+
+
+_SAMPLED = 64
+"""Rows of a generated task by which --dry_run judges it."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +147,22 @@ def made(experiment: Experiment, root: Path, *, keep: bool) -> Iterator[DataFile
             yield _counted(experiment, place)
 
 
+@contextmanager
+def sampled(experiment: Experiment) -> Iterator[DataFiles | None]:
+    """A few problems of a generated task, for the time of the block, to judge what is not generated yet; None where
+    they would have to be loaded, or are made of several data sets."""
+    options = experiment.data_options
+    generated = experiment.data in TASKS and {"n_train", "n_test"} <= options.keys()
+    if not generated or composed.is_composed(experiment) or experiment.data_kind == "answers":
+        yield None
+        return
+    few = {name: min(options[name], max(_SAMPLED, _batch_size(experiment))) for name in ("n_train", "n_test")}
+    with data_folder() as folder:
+        place = DataFiles(folder / "train.parquet", folder / "test.parquet", 0, 0, {**options, **few, "seed": 0})
+        prepare(experiment, place, folder)
+        yield _counted(experiment, place)
+
+
 def _at_hand(experiment: Experiment) -> list[Path] | None:
     """The files and folders that an experiment's data are made of, or copies of what a task would load from the hub;
     None where some would have to be generated or loaded."""
@@ -213,6 +234,7 @@ def check_training(experiment: Experiment, files: DataFiles, *, fetch: bool = Fa
             f"{experiment.algorithm.name} to take hints from: give some a solution, or choose --algo rft"
         )
     tokenizer = stored_tokenizer(experiment.model, fetch=fetch)
+    refuse_long_prompts(experiment, (files.train, files.test), tokenizer)
     refuse_unpaid_solutions(experiment, files.train, tokenizer)
     refuse_paid_hints(experiment, files.train, tokenizer)
     try:

@@ -91,10 +91,10 @@ class Experiment:
     mini_batch_size: int = setting("reinforcement", applies=rl, check=at_least(1))
     """Prompts per optimiser update."""
 
-    lr: float = setting("run", From.MACHINE, check=not_negative)
+    lr: float = setting("run", From.MACHINE, check=positive)
     """Learning rate: of reinforcement (in sft_rft too) constant, of other trainings the peak (10 % warm-up, cosine)."""
 
-    sft_lr: float = setting("supervised learning", From.MACHINE, applies=supervised, check=not_negative)
+    sft_lr: float = setting("supervised learning", From.MACHINE, applies=supervised, check=positive)
     """Peak learning rate of supervised stages; for sft the same as --lr."""
 
     sft_epochs: int = setting("supervised learning", From.MACHINE, applies=supervised, check=at_least(1))

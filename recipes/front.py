@@ -11,7 +11,7 @@ from eval.models import ModelError, Weights, chosen_weights, find_model, resolve
 from recipes import datafiles, evaluation
 from recipes.checks import refuse_training
 from recipes.course import training_plan
-from recipes.data_sets import hub_set
+from recipes.data_sets import hub_set, refuse_unknown
 from recipes.effect import each_its_own, foreign, refuse_without_effect, without_effect, without_use
 from recipes.experiment import Experiment, ExperimentError
 from recipes.flags import catalogue
@@ -20,7 +20,7 @@ from recipes.launch import check_folder, dry_run, launch
 from recipes.machine import gpu_count
 from recipes.modes import FULL, ROOT, Evaluation, Several, Steering
 from recipes.place import refuse_unwritable
-from recipes.resolve import build_experiment, default_profile
+from recipes.resolve import build_experiment, default_profile, kind_of_data
 from recipes.run_dir import RunDir
 from recipes.settings import Setting, declared
 from recipes.stages import Sampling, stage_overrides
@@ -79,7 +79,9 @@ def plan_training(flags: Mapping[str, Any]) -> tuple[Steering, Experiment]:
     steering, rest = _steering({name: value for name, value in flags.items() if name not in declared(Evaluation)})
     if rest["model"] is not None:
         rest["model"] = _full_weights(rest["model"])
-    experiment = fit_batch(build_experiment(rest, steering.profile), rest, steering)
+    experiment = build_experiment(rest, steering.profile)
+    refuse_training(experiment)
+    experiment = fit_batch(experiment, rest, steering)
     # On the CPU devices are processes; more of them than cores take turns.
     cores = max(2, os.cpu_count() or 1)
     if experiment.device == "cpu" and experiment.n_gpu > cores:
@@ -88,7 +90,6 @@ def plan_training(flags: Mapping[str, Any]) -> tuple[Steering, Experiment]:
         )
     if steering.auto_batch and experiment.device == "cpu":
         raise ExperimentError("--auto_batch: answers a GPU whose memory is full; this run is on the CPU")
-    refuse_training(experiment)
     stage_overrides(experiment)
     return steering, experiment
 
@@ -159,8 +160,9 @@ def evaluate(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
     if flags.pop("overrides", None):
         raise ExperimentError("key=value after -- goes to verl's trainers; an evaluation has none, use its flags")
     for task in tasks:
-        if task in TASKS and TASKS[task].kind == "answers":
-            instead = TASKS[task].evaluated_on
+        refuse_unknown(task, "data")
+        if kind_of_data(task, flags["columns"]) == "answers":
+            instead = TASKS[task].evaluated_on if task in TASKS else None
             better = f"; evaluate on the problems of --data {instead}" if instead else ""
             raise ExperimentError(f"--data {task}: holds answers, and an evaluation asks problems{better}")
     if all(part.harness for part in parts):

@@ -226,6 +226,10 @@ def dry_run(experiment: Experiment, out: Path, *, resume: bool = False, full: bo
                 styled = datafiles.styled(experiment, files, folder)
                 with contextlib.redirect_stdout(io.StringIO()):  # it counts what is left
                     demonstrated(experiment, styled, folder)
+        else:
+            with datafiles.sampled(experiment) as few:
+                if few is not None:
+                    datafiles.check_training(experiment, few)
         place = datafiles.locate(experiment, ROOT).train.parent
         described = describe(experiment, files)
         if files.train.parent != place:  # made for a moment, to be looked at

@@ -40,14 +40,15 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
     algorithm = find_algorithm(algo)
     data = given.pop("data", "countdown")
     refuse_unknown(data, "data")
-    for where in several(given.get("val_data", data), "val_data"):
+    validated = several(given["val_data"], "val_data") if "val_data" in given else []
+    for where in validated:
         refuse_unknown(where, "val_data")
     refuse_foreign(given, flags)
     reading = _reading(data, given)
     tasks = [task_of(where) for where in sets_of(data)]
     task = tasks[0]
     kind = _kind_of_rows(data, reading.get("columns", {}))
-    for where in several(given.get("val_data", data), "val_data"):
+    for where in validated:
         if (of_set := _kind_of_rows(where, reading.get("columns", {}))) != kind:
             raise ExperimentError(f"--val_data {where}: holds {of_set}, --data {data} {kind}")
     if kind == "problems" and algorithm.stages == ("sft",):
@@ -107,11 +108,15 @@ def _reading(data: str, given: dict[str, Any]) -> dict[str, Any]:
         what = "a file or data set" if "columns" in found else "a file of scored answers"
         raise ExperimentError(f"--{next(iter(found))}: only for {what} of your own, not {data}")
     if "columns" in found:
-        try:
-            found["columns"] = read_columns(found["columns"])
-        except CustomDataError as error:
-            raise ExperimentError(str(error)) from None
+        found["columns"] = _columns(found["columns"])
     return found
+
+
+def _columns(words: Sequence[str]) -> dict[str, str]:
+    try:
+        return read_columns(words)
+    except CustomDataError as error:
+        raise ExperimentError(str(error)) from None
 
 
 def task_of(where: str) -> Task:
@@ -174,6 +179,11 @@ def default_profile(device_count: int, wanted: str | None) -> Profile:
     if wanted not in PROFILES:
         raise ExperimentError(f"--profile {wanted}: unknown{nearest(wanted, PROFILES)} Known: {', '.join(PROFILES)}.")
     return PROFILES[wanted]
+
+
+def kind_of_data(data: str, columns: Sequence[str] | None) -> DataKind:
+    """Whether a data set holds problems or answers. columns: the words of --columns. ExperimentError if unreadable."""
+    return _kind_of_rows(data, _columns(columns or ()))
 
 
 def _kind_of_rows(data: str, columns: dict[str, str]) -> DataKind:

@@ -114,8 +114,8 @@ def sweep_folder(flags: Mapping[str, Any], name: str) -> Path:
 
 
 def experiment_of(flags: Mapping[str, Any]) -> Experiment:
-    """What these flags of one run mean; ExperimentError for what cannot work."""
-    return plan_training({**dict.fromkeys(OF_SWEEP), **flags})[1]
+    """What these flags of one run mean; writes nothing. ExperimentError for what cannot work."""
+    return plan_training({**dict.fromkeys(OF_SWEEP), **flags, "dry_run": "short"})[1]
 
 
 def planned(folder: Path, flags: Mapping[str, Any], name: str | None = None) -> Planned:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep.chain.files import prepare
 from data_prep.chain.problem import RULES
+from data_prep.commands import Parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parses the flags, writes the two files, says what was written."""
-    parser = argparse.ArgumentParser(prog="python -m data_prep.chain", description="Prepare chain data.")
+    parser = Parser(prog="python -m data_prep.chain", description="Prepare chain data.")
     parser.add_argument("--out", type=Path, default=Path("data/chain"), help="folder for train and test.parquet")
     parser.add_argument("--n-train", type=int, default=4_096, help="number of training problems")
     parser.add_argument("--n-test", type=int, default=256, help="number of test problems, of each depth")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from data_prep.commands import Parser
 from data_prep.preference import toy
 from data_prep.preference.hub import HUB_TASKS, write_task
 from data_prep.preference.split import Written
@@ -39,8 +40,8 @@ def _write(options: argparse.Namespace, folder: Path) -> Written:
     return toy.write_toy(folder, seed=options.seed, **given)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m data_prep.preference", description="Prepare alignment data.")
+def _parser() -> Parser:
+    parser = Parser(prog="python -m data_prep.preference", description="Prepare alignment data.")
     parser.add_argument("name", choices=[toy.DATA_SOURCE, *HUB_TASKS])
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the two files (default data/NAME)")
     parser.add_argument("--source", metavar="PATH", help="a local copy of the data set, or another name on the hub")

@@ -183,15 +183,19 @@ def write_examined(
     for part in (examined, test):
         if part is not None and part.source.path.resolve() in {(folder / name).resolve() for name in FILES.values()}:
             raise CustomDataError(f"{part.source.path} would be overwritten; choose another folder")
-    if test is None:
-        train_rows, test_rows = split_rows(examined, seed, test_share)
-    else:
-        _refuse_common_prompts(examined, test)
-        train_rows, test_rows = examined.rows, test.rows
+    train_rows, test_rows = split_files(examined, test, seed, test_share)
     try:
         return write_split(folder, train_rows, test_rows)
     except (SchemaError, pa.ArrowException, OSError) as error:
         raise CustomDataError(f"{folder}: cannot be written ({error})") from None
+
+
+def split_files(examined: Examined, test: Examined | None, seed: int, test_share: float) -> tuple[list[Row], list[Row]]:
+    """(training rows, test rows) of one file, or of two. CustomDataError for an empty part, or prompts in both."""
+    if test is None:
+        return split_rows(examined, seed, test_share)
+    _refuse_common_prompts(examined, test)
+    return examined.rows, test.rows
 
 
 def split_rows(examined: Examined, seed: int, test_share: float) -> tuple[list[Row], list[Row]]:

@@ -6,14 +6,15 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 from data_prep.column_map import Columns
 from data_prep.custom_report import CustomDataError, shorten
-from data_prep.preference.local import Examined, examine, write_examined
+from data_prep.preference.local import Examined, examine, split_files, write_examined
 from data_prep.preference.schema import Row
 from data_prep.preference.split import Written
 from data_prep.preference.views import NO_CONTRAST, binary, instructions, pairs
-from data_prep.validate_cli import named, quantiles
+from data_prep.validate_cli import named, quantiles, unsplit
 
 
 def validate(options: argparse.Namespace, columns: Columns) -> None:
@@ -26,10 +27,11 @@ def validate(options: argparse.Namespace, columns: Columns) -> None:
     complaints = [part.complaint() for part in parts if part.problems]
     if complaints:
         raise CustomDataError("\n".join(complaints))
-    print("\n\n".join(summary(part) for part in parts))
+    test = parts[1] if len(parts) > 1 else None
+    split = partial(split_files, parts[0], test, options.seed, options.test_share)
+    print("\n\n".join([*(summary(part) for part in parts), *unsplit(split, test is not None)]))
     print("\n" + example(parts[0].rows))
     if options.out is not None:
-        test = parts[1] if len(parts) > 1 else None
         print("\n" + written(write_examined(parts[0], test, options.out, options.seed, options.test_share), parts[0]))
 
 

@@ -1,18 +1,24 @@
 """The algorithms behind --algo: every file in this folder that defines ALGORITHM, and files of a user's own."""
 
+import difflib
 import hashlib
 import importlib
 import importlib.util
 import pkgutil
+import re
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass, replace
 from functools import cache, wraps
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from recipes.algorithms import base
 from recipes.algorithms.base import Algorithm, Shape
 
 __all__ = [
@@ -24,6 +30,7 @@ __all__ = [
     "get_algorithm",
     "in_one_line",
     "name_of_shape",
+    "time_limit",
 ]
 
 
@@ -46,6 +53,26 @@ class AlgorithmFileError(ValueError):
     """A file given to --algo that holds no algorithm, or one whose hook failed; says why, in one line."""
 
 
+@contextmanager
+def time_limit(seconds: float = 60.0) -> Iterator[None]:
+    """Raises TimeoutError inside the block after so long, in the main thread of a process: a user's file is tried
+    before a start, and one that never ends must not hold it up for ever."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def over(*_: object) -> None:
+        raise TimeoutError(f"has not come to an end after {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 @cache
 def algorithms() -> dict[str, Algorithm]:
     """All algorithms of this folder by name, in alphabetical order of their files."""
@@ -66,14 +93,26 @@ def get_algorithm(name: str) -> Algorithm:
         AlgorithmFileError: for a file without one.
     """
     if name.endswith(".py"):
-        found = getattr(_load(name), "ALGORITHM", None)
+        module = _load(name)
+        found = getattr(module, "ALGORITHM", None)
         if not isinstance(found, Algorithm):
-            raise AlgorithmFileError(f"{name}: defines no ALGORITHM (recipes.algorithms.base.Algorithm)")
+            raise AlgorithmFileError(f"{name}: {_without(module)}; write ALGORITHM = Algorithm(...)")
         return found
     for algorithm in algorithms().values():
         if name in (algorithm.name, *algorithm.aliases):
             return algorithm
     raise KeyError(name)
+
+
+def _without(module: ModuleType) -> str:
+    """What a file has in place of an ALGORITHM."""
+    others = [name for name, value in vars(module).items() if isinstance(value, Algorithm)]
+    if others:
+        return f"defines no ALGORITHM, but the algorithm {others[0]}"
+    if hasattr(module, "ALGORITHM"):
+        value = module.ALGORITHM
+        return f"its ALGORITHM is {'a class' if isinstance(value, type) else 'of type ' + type(value).__name__}"
+    return "defines no ALGORITHM (recipes.algorithms.base.Algorithm)"
 
 
 def _load(file: str) -> ModuleType:
@@ -83,14 +122,15 @@ def _load(file: str) -> ModuleType:
     if name in sys.modules:
         return sys.modules[name]
     if not path.is_file():
-        raise AlgorithmFileError(f"{file}: no such file")
+        raise AlgorithmFileError(f"{file}: {'is a folder' if path.is_dir() else 'no such file'}")
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with time_limit():
+            spec.loader.exec_module(module)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -134,7 +174,20 @@ def _place(error: BaseException, path: Path) -> str:
 def in_one_line(error: BaseException) -> str:
     """An error in one line, however many it has."""
     text = " ".join((error.msg if isinstance(error, SyntaxError) else str(error)).split())
-    return f"{type(error).__name__}: {text}".removesuffix(": ")[:MOST_CHARACTERS]
+    return f"{type(error).__name__}: {text}".removesuffix(": ")[:MOST_CHARACTERS] + _meant(error, text)
+
+
+def _meant(error: BaseException, text: str) -> str:
+    """What a mistyped field, option or name was probably meant to be."""
+    unknown = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", text)
+    if isinstance(error, TypeError) and unknown and is_dataclass(of := getattr(base, unknown[1], None)):
+        word, known = unknown[2], [each.name for each in fields(of)]
+    elif isinstance(error, AttributeError) and error.name:
+        word, known = error.name, dir(error.obj)
+    else:
+        return ""
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def name_of_shape(shape: Shape, file: str) -> str:

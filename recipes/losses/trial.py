@@ -162,5 +162,7 @@ def _kept(algorithm: Algorithm, group: Group, past: Any, common: Any, s: Any) ->
 
 
 def _short(value: Any) -> str:
+    if value is None:
+        return "None (is there a return?)"
     text = " ".join(repr(value).split())
     return text if len(text) <= 80 else f"{text[:76]} ..."

@@ -35,7 +35,7 @@ def ones(group: Any) -> torch.Tensor:
 
 
 ODD = {
-    "nothing": (weighing(lambda g: None), "weigh gives None: must be Weights"),
+    "nothing": (weighing(lambda g: None), "weigh gives None (is there a return?): must be Weights"),
     "one a row": (
         weighing(lambda g: Weights(g.scores)),
         "advantage is a tensor of shape (4,): must be a tensor of shape",

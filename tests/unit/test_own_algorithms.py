@@ -1,11 +1,13 @@
 """A user's algorithm file that cannot work is refused in one line that names file and field, before anything starts."""
 
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from recipes.algorithm_check import refuse_unworkable
-from recipes.algorithms import AlgorithmFileError, algorithms, get_algorithm
+from recipes.algorithms import AlgorithmFileError, algorithms, get_algorithm, time_limit
 from recipes.experiment import ExperimentError
 from run import main
 from tests.groups import settings
@@ -70,7 +72,7 @@ ODD = {
     "a title of two lines": (field(title="'a\\nb'"), "title='a\\nb': must be a text of one line"),
     "beta of nothing": (field(beta="0"), "beta=0: must be above 0"),
     "beta as a text": (field(beta="'.1'"), "beta='.1': must be a number"),
-    "a rate below zero": (field(alignment_lr="-1e-5"), "alignment_lr=-1e-05: must not be negative"),
+    "a rate below zero": (field(alignment_lr="-1e-5"), "alignment_lr=-1e-05: must be above 0"),
     "no switch": (field(hints_in_prompt="'no'"), "hints_in_prompt='no': must be True or False"),
     # hooks
     "a hook of two arguments": (
@@ -166,7 +168,7 @@ ODD = {
     "no Python": ("def rollout(:\n", "line 8: cannot be loaded: SyntaxError: invalid syntax"),
     "a package that is not there": ("import nosuch\n", "line 8: cannot be loaded: ModuleNotFoundError: No module"),
     "a field that is none": (field(stage="1"), "cannot be loaded: TypeError"),
-    "a class": ("ALGORITHM = Algorithm\n", "defines no ALGORITHM"),
+    "a class": ("ALGORITHM = Algorithm\n", "its ALGORITHM is a class"),
     "a name that is not imported, in a hook of scored rollouts": (
         "def weigh(group, s):\n    return Wieghts()\n" + field(weigh="weigh"),
         "weigh: NameError: name 'Wieghts' is not defined",
@@ -238,3 +240,58 @@ def test_the_example_is_taken() -> None:
         refuse_unworkable(get_algorithm(file), file)
     except ExperimentError as error:
         pytest.fail(str(error))
+
+
+def test_a_field_that_was_mistyped_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = written(tmp_path, field(weighs="None"))
+    assert main(["--algo", file, "--dry_run"]) == 2
+    assert "unexpected keyword argument 'weighs'; did you mean 'weigh'?" in capsys.readouterr().err
+
+
+def test_an_option_that_was_mistyped_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hook = "def weigh(group, s):\n    return s.n_rolout\n"
+    assert main(["--algo", written(tmp_path, hook + field(weigh="weigh")), "--dry_run"]) == 2
+    assert "has no attribute 'n_rolout'; did you mean 'n_rollout'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("ALGO = Algorithm(**known)", "defines no ALGORITHM, but the algorithm ALGO; write ALGORITHM = Algorithm(...)"),
+        ("ALGORITHM = dict(name='a')", "its ALGORITHM is of type dict; write ALGORITHM = Algorithm(...)"),
+    ],
+)
+def test_what_stands_in_its_place_is_named(
+    text: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--algo", written(tmp_path, text), "--dry_run"]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_folder_of_that_name_is_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.py").mkdir()
+    assert main(["--algo", str(tmp_path / "mine.py"), "--dry_run"]) == 2
+    assert "mine.py: is a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("hook", ["rollout(at, s, rng)", "weigh(group, s)"])
+def test_a_hook_that_never_ends_does_not_hold_up_the_start(
+    hook: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = hook.partition("(")[0]
+    monkeypatch.setattr("recipes.algorithm_check.time_limit", partial(time_limit, 0.5))
+    endless = f"def {hook}:\n    while True:\n        pass\n" + field(**{name: name})
+    assert main(["--algo", written(tmp_path, endless), "--dry_run"]) == 2
+    assert f"{name}: TimeoutError: has not come to an end after 0.5 s" in capsys.readouterr().err
+
+
+def test_a_file_that_never_ends_does_not_hold_up_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recipes.algorithms.time_limit", partial(time_limit, 0.2))
+    with pytest.raises(AlgorithmFileError, match="cannot be loaded: TimeoutError"):
+        get_algorithm(written(tmp_path, "while True:\n    pass\n"))
+
+
+def test_a_limit_ends_with_its_block() -> None:
+    with time_limit(0.05):
+        pass
+    time.sleep(0.1)

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from recipes.experiment import ExperimentError, to_yaml
 from recipes.front import plan_training
 from recipes.reward_file import resolved_reward
 from recipes.run_dir import write_text
-from tests.front_checks import EXAMPLES, experiment, front_door, small_folder
+from tests.front_checks import EXAMPLES, ROOT, experiment, front_door, small_folder
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +105,37 @@ def test_a_dry_run_refuses_what_the_start_refuses(folder: Path, tmp_path: Path) 
         assert done.returncode == 2
         assert named in done.stderr
         assert done.stderr.strip().count("\n") == 0
+
+
+@pytest.mark.parametrize("mode", [(), ("--sweep", "--seeds", "0,1"), ("--pipeline", "sft,rft")])
+def test_a_dry_run_writes_no_data(mode: tuple[str, ...], tmp_path: Path) -> None:
+    file = tmp_path / f"own{tmp_path.name}.jsonl"
+    file.write_bytes((EXAMPLES / "questions.jsonl").read_bytes())
+    done = front_door(*mode, "--profile", "cpu", "--data", str(file), "--dry_run")
+    assert done.returncode == 0, done.stderr
+    assert not list((ROOT / "data").glob(f"{file.stem}-*"))
+
+
+def test_a_dry_run_judges_a_few_rows_of_what_is_not_generated_yet(tmp_path: Path) -> None:
+    """A reward that pays the hint is refused before anything was generated."""
+    (tmp_path / "pays.py").write_text("def pays(response, answer):\n    return 1.0\n")
+    flags = ("--profile", "cpu", "--n_train", "4000", "--n_test", "77", "--reward", f"{tmp_path / 'pays.py'}:pays")
+    done = front_door(*flags, "--dry_run")
+    assert done.returncode == 2
+    assert "a hint alone" in done.stderr
+
+
+def test_a_reader_that_has_seen_enough_ends_the_command_quietly() -> None:
+    for flags in ("--dry_run full", "--help"):
+        done = subprocess.run(
+            ["bash", "-c", f"{sys.executable} run.py --profile cpu {flags} | head -1"],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+        )
+        assert done.stdout
+        assert done.stderr == ""
 
 
 def test_a_local_copy_of_a_tasks_data_is_read_by_a_dry_run(tmp_path: Path) -> None:

@@ -252,3 +252,36 @@ def test_the_module_runs_as_a_command() -> None:
     wrong = subprocess.run([*command, "valdiate"], capture_output=True, text=True, check=False, cwd=ROOT)
     assert wrong.returncode == 2
     assert "there is no command 'valdiate'" in wrong.stderr
+
+
+def test_what_out_would_refuse_is_refused_without_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file of one question cannot be split, and a test file may share no question."""
+    one = file_of(tmp_path, GOOD)
+    assert "note: to train on it, it has to be split: " in praise(capsys, one)
+    assert "questions.jsonl" in complaint(capsys, str(EXAMPLE), "--test", str(EXAMPLE))
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["validate", "x", "--test_shar", "1"], "--test_shar: no such flag; did you mean --test-share?"),
+        (["validate"], "the following arguments are required: FILE"),
+        (["validate", "x", "--seed", "one"], "argument --seed: invalid int value: 'one'"),
+    ],
+)
+def test_a_mistake_of_the_command_line_is_one_line(
+    words: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(words)
+    said = capsys.readouterr().err
+    assert said.startswith(f"python -m data_prep validate: {says}")
+    assert said.count("\n") == 1
+
+
+def test_flags_may_be_spelled_like_those_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spelled = [
+        praise(capsys, str(EXAMPLE), *also)
+        for also in (("--test_share", "0.3"), ("--test-share", "0.3"), ("--test_share=0.3",))
+    ]
+    assert len({*spelled}) == 1

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from data_prep import vnhsge
 from data_prep.prompt_styles import read_completion
 from data_prep.schema import read_rows
 from data_prep.vnhsge import SourceError, prepare, read_exams, subject_table
@@ -165,3 +166,17 @@ def test_accuracy_by_subject_and_mean(repository: Path) -> None:
     assert "| all questions | 4 | 50.0% | 50.0% |" in table
     with pytest.raises(SourceError, match="no answers to vnhsge"):
         subject_table({"groups": {}})
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"groups": {"vnhsge": {"Physics": {}}}}'])
+def test_what_is_no_result_is_named_in_one_line(
+    text: str | None, tmp_path: Path, capsys: Any, monkeypatch: Any
+) -> None:
+    file = tmp_path / "results.json"
+    if text is not None:
+        file.write_text(text)
+    monkeypatch.setattr("sys.argv", ["vnhsge", str(file)])
+    assert vnhsge.main() == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {file}: ")
+    assert said.count("\n") == 1

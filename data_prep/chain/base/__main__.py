@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import time
@@ -19,6 +18,7 @@ from data_prep.chain.base.texts import TextSettings, own_texts
 from data_prep.chain.base.tokenizer import STATES, build_tokenizer
 from data_prep.chain.base.train import TrainSettings, build_model, train
 from data_prep.chain.problem import Space, generate
+from data_prep.commands import Parser
 from data_prep.own_texts import COUNT
 from data_prep.tiny_base import publish, saved_beside, versions
 
@@ -63,7 +63,7 @@ def build(out: Path, seed: int, settings: TrainSettings, texts: TextSettings) ->
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: builds the model and prints its card."""
-    parser = argparse.ArgumentParser(prog="python -m data_prep.chain.base", description=__doc__)
+    parser = Parser(prog="python -m data_prep.chain.base", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("models/tiny-chain-q40"), help="model folder to write")
     parser.add_argument("--q", type=float, default=0.4, help="probability that a step of the texts follows the rule")
     parser.add_argument("--seed", type=int, default=0)
