@@ -75,8 +75,7 @@ BAD = {
     "--val_data countdown:.5,chain:.5": "validation takes all of each data set; without weights: countdown,chain",
     "--val_data countdown": "--val_data countdown: is what --data trains on; leave it out",
     "--data examples/custom/questions.jsonl --val_data ./examples/custom/questions.jsonl": "is what --data trains on",
-    "--data examples/custom/questions.jsonl --columns question=question,answer=question": "question cannot be both question and "
-    "answer",
+    "--data examples/custom/questions.jsonl --columns question=question,answer=question": "question cannot be both",
     "--eval --data examples/custom/preferences.jsonl": "holds answers, and an evaluation asks problems",
     "--algo dpo --data countdown_preference --lr nan": "--lr nan: must be a finite number",
     "--lora_rank -8": "--lora_rank -8: must not be negative",
