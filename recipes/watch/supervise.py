@@ -129,10 +129,11 @@ class _Watch:
     def run(self, console: Console) -> Verdict:
         """Watch until the command ends, or until there is a reason to end it."""
         while True:
-            code = self.process.poll()
+            # Before looking, so that what is said of the end knows all that came before it.
+            code, asked = self.process.poll(), self.asked[:1]
             self._look(console)
-            if self.asked:
-                return Verdict("interrupted", 128 + self.asked[0])
+            if asked:
+                return Verdict("interrupted", 128 + asked[0])
             if code is not None:
                 return self.signs.ended(code)
             if verdict := self.signs.hopeless(time.monotonic()):

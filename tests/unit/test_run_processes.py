@@ -27,7 +27,8 @@ def run_dir(tmp_path: Path) -> Iterator[Path]:
 DRIVER = """
 import signal, sys
 from pathlib import Path
-signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in the background, without it
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 from recipes.watch.supervise import supervise
 from recipes.watch.signs import Limits
 limits = Limits(end_grace_s=float(sys.argv[3]), poll_s=0.05)
