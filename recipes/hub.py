@@ -1,7 +1,6 @@
 """--push_to_hub: the weights of a finished run on the Hugging Face Hub. The token comes from HF_TOKEN alone."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 from recipes.experiment import ExperimentError
@@ -50,17 +49,17 @@ def push(run: RunDir, name: str) -> str:
     Raises:
         ExperimentError: the hub did not take them; they are still in the run's folder.
     """
-    api = _api(os.environ.get(TOKEN))
+    api, weights = _api(os.environ.get(TOKEN)), run.hf / "last"
     message = f"{run.path.name}: weights of the last step"
     try:
-        done = api.upload_folder(repo_id=name, folder_path=run.hf / "last", commit_message=message)
+        done = api.upload_folder(repo_id=name, folder_path=weights, commit_message=message)
         if (run.hf / "adapter").is_dir():
             api.upload_folder(
                 repo_id=name, folder_path=run.hf / "adapter", path_in_repo="adapter", commit_message=message
             )
     except Exception as error:  # of the hub, of its HTTP client, of the network: the way out is the same
         raise ExperimentError(
-            f"--push_to_hub {name}: {_first(error)}; the run is finished, its weights are in {_here(run)}: the same "
+            f"--push_to_hub {name}: {_first(error)}; the run is finished, its weights are in {weights}: the same "
             f"command with --resume tries again"
         ) from None
     return str(done.repo_url)
@@ -70,10 +69,6 @@ def _api(token: str | None) -> Any:
     from huggingface_hub import HfApi
 
     return HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=token)
-
-
-def _here(run: RunDir) -> Path:
-    return run.hf / "last"
 
 
 def _reason(error: Exception) -> str:

@@ -191,11 +191,12 @@ class _Reader:
 
     def _role_first(self) -> None:
         """ "Knights: Zoey and Owen", "the only knave is Owen", "no knaves"; or one more role for the last people."""
-        negated = only = counted = False
+        negated = only = False
+        counted: int | None = None
         while (kind := self._kind(self.at)) in (Kind.NOT, Kind.NOR, Kind.ONLY, Kind.COUNT):
             negated ^= kind in (Kind.NOT, Kind.NOR)  # "neither a knight nor a knave" must not read as a knave
             only |= kind == Kind.ONLY
-            counted |= kind == Kind.COUNT
+            counted = self.tokens[self.at][1] if kind == Kind.COUNT else counted
             self.at += 1
         if kind != Kind.ROLE:
             if kind == Kind.NAME and negated:  # "neither Zoey nor Owen is a knight"
@@ -207,6 +208,8 @@ class _Reader:
             return
         role = bool(self.tokens[self.at][1]) ^ negated
         self.at += 1
+        if counted is not None and not negated and self._all_named(counted, role):
+            return
         after = self.at
         # A role alone on its line is a heading.
         linked = self._kind(after) == Kind.LINE and (after == 1 or self._kind(after - 2) == Kind.LINE)
@@ -216,7 +219,7 @@ class _Reader:
             linked |= same_line and kind in COPULA  # on the next line it is a bullet
             after += 1
         if kind == Kind.NAME and (linked or after == self.at or not self.last):
-            if self._named(after, role, only, must=(linked or not self.last) and not counted):
+            if self._named(after, role, only, must=(linked or not self.last) and counted is None):
                 return
         elif kind in AFTER_LINK and linked:
             self.at = after + 1
@@ -226,15 +229,26 @@ class _Reader:
                 # An empty list of knaves makes everyone a knight; beside a list of knights it adds nothing.
                 self._say_rest(role if kind == Kind.REST else not role)
             return
-        if self.last and not counted and not (linked and kind == Kind.NAME):
+        if self.last and counted is None and not (linked and kind == Kind.NAME):
             if only and not negated:
                 self.only.append((frozenset(self.last), role))
             word, denied = self.word, self.denied
             self._say(self.last, role)
             if negated:  # "Zoey is a knight, not a knave": what "Owen is not" denies is still "a knight"
                 self.word, self.denied = word, denied
-        elif not counted:
+        elif counted is None:
             raise _Unreadable
+
+    def _all_named(self, count: int, role: bool) -> bool:
+        """ "There are two knights, Zoey and Emma": as many names as were counted, and no clause of their own."""
+        if self._kind(self.at) != Kind.COMMA:
+            return False
+        people, end, _ = name_list(self.tokens, self.at + 1, IN_SENTENCE)
+        if len({*people}) != count or starts_predicate(self.tokens, end):
+            return False
+        self.at = end
+        self._say(people, role)
+        return True
 
     def _neither(self) -> None:
         people = self._names()

@@ -15,7 +15,7 @@ from typing import Any
 from reward_fns.math_forms import Group, Shape, Text
 from reward_fns.math_same import Verifier, same
 from reward_fns.math_same_value import Settled, any_of
-from reward_fns.math_shape import gold_readings, labelled, readings
+from reward_fns.math_shape import gold_readings, labelled, point_names, readings
 from reward_fns.math_text import balanced, canonical, clean, explosive, without_claim
 
 # Prose longer than this is no answer.
@@ -96,6 +96,9 @@ def _decide(answer: str, gold: str, verifier: Verifier) -> Decision | None:
     if (mine := labelled(bare)) and (theirs := labelled(g_text)):
         # (D) 47 is not (C) 47, nor is (C) 48.
         shapes, golds = shapes[:1], golds[: mine[0] == theirs[0]]
+    elif (named := point_names(bare)) and (as_gold := point_names(g_text)) and (named != as_gold or len(named) > 1):
+        # Q(-2, 5) is not P(-2, 5); of several points it matters which is which.
+        shapes, golds = shapes[:1], golds[:1]
     equal = any_of(same(shape, g, verifier) for g in golds for shape in shapes)
     return None if equal is None else {"equal": equal, "readable": True, "how": "value"}
 

@@ -37,6 +37,9 @@ _IN_A_BASE = re.compile(
     r"(?:_\s*\{?\s*\(?|\(?(?:\\text\s*\{)?\s*\(?\s*(?:in\s+)?base[\s}]*)\s*(?:\\text\s*\{)?\s*(?:base[\s}]+)?"
     r"(?P<base>\d{1,2}|[a-z]{3,7})\s*\}?\s*\)?\s*\}?\s*\)?"
 )
+_PREFIXED = re.compile(r"0(?:x(?P<x>[\dA-Fa-f]+)|b(?P<b>[01]+)|o(?P<o>[0-7]+))")
+_PREFIXES = {"x": 16, "b": 2, "o": 8}
+_POINT = re.compile(r"(?<![\w\\)}])[A-Z]'?\s*(?=\([^()]*,[^()]*\))")
 _LABEL = re.compile(r"\(\s*[A-J]\s*\)|\\text\s*\{\s*[A-J]\b")
 _LABELLED = re.compile(
     r"\s*(?:\\text\s*\{\s*\(?([A-J])[).:]*\s*\}|\(([A-J])\)|([A-J])[.:)](?=\s))"
@@ -74,6 +77,11 @@ def labelled(text: str) -> tuple[str, str] | None:
     return (found[1] or found[2] or found[3], found[4]) if found and not _LABEL.search(found[4]) else None
 
 
+def point_names(text: str) -> list[str]:
+    """The names of points that are given with their coordinates: P of P(-2, 5)."""
+    return [name.strip() for name in _POINT.findall(text)]
+
+
 def readings(text: str) -> list[Shape]:
     """The shapes that a cleaned text may have, likeliest first: "70,110" is a number, but may also be a list."""
     if choice := labelled(text):
@@ -89,6 +97,9 @@ def readings(text: str) -> list[Shape]:
             found.insert(0, shape(re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)))
     if worded := re.fullmatch(r"\\text\s*\{([^{}]*)\}", text):
         found.append(shape(worded[1]))
+    # P(-2, 5) is the point (-2, 5), where it is no value such as that of C(5, 2).
+    if not isinstance(found[0], Quantity) and (bare := _POINT.sub("", text)) != text:
+        found.append(shape(bare))
     return found
 
 
@@ -119,6 +130,9 @@ def shape(text: str) -> Shape:
 
 
 def _in_a_base(text: str) -> Text | None:
+    if prefixed := _PREFIXED.fullmatch(text):
+        kind = prefixed.lastgroup or ""
+        return Text(f"{prefixed[kind].upper()}_{_PREFIXES[kind]}", words=True)
     if "_" not in text and "base" not in text:
         return None
     found = _IN_A_BASE.fullmatch(text)

@@ -15,6 +15,7 @@ from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
 from recipes.verl_plugin.metrics import rewards_by_prompt
+from recipes.verl_plugin.rollout_log import scored_rows
 from reward_fns import has_failed
 
 
@@ -50,18 +51,6 @@ def with_variance(rows: Iterable[Mapping[str, Any]]) -> dict[str, bool]:
     scores = [None if none else row["score"] for row, none in zip(known, silent, strict=True)]
     found = rewards_by_prompt([row["key"] for row in known], scores)
     return {uid: len(rewards) > 1 for uid, rewards in found.items()}
-
-
-def scored_rows(keys: Sequence[str], data: Any) -> list[dict[str, Any]]:
-    """What metrics are made of, by row: key, record of the rollout, report of the reward function, score.
-
-    Args:
-        data: their columns extra_fields and rm_scores.
-    """
-    return [
-        {"key": key, "uft": extra["uft"], "reward": extra.get("reward_extra_info") or {}, "score": float(score.sum())}
-        for key, extra, score in zip(keys, data["extra_fields"], data["rm_scores"].unbind(), strict=True)
-    ]
 
 
 class VariedGroups(ReplayBuffer):

@@ -87,6 +87,18 @@ def without_gradient(moved: Sequence[bool], *, updates: int, ranks: int) -> floa
     return _mean([float(not any(map(any, parts[update::updates]))) for update in range(updates)])
 
 
+def rollout_metrics(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """All of these of one batch: uft/* and reward/*.
+
+    Args:
+        rows: the rollouts that were drawn, demonstrations apart (rollout_log.py, `scored_rows`).
+    """
+    scores = [None if has_failed(row["reward"]) else row["score"] for row in rows]
+    found = hint_metrics([row["uft"] for row in rows], scores)
+    found["uft/groups_without_variance"] = without_variance([row["key"] for row in rows], scores)
+    return found | reward_metrics([row["reward"] for row in rows])
+
+
 def reward_metrics(infos: list[dict[str, Any]]) -> dict[str, float]:
     """reward/* of one batch: rates of what the reward functions report about each answer.
 

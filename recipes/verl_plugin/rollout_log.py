@@ -1,9 +1,15 @@
 """rollouts/<step>.jsonl: what the model was given and what it wrote, hint and generation apart."""
 
+from __future__ import annotations
+
 import json
 import zlib
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import transfer_queue as tq
 
 from recipes.run_dir import write_text
 
@@ -16,25 +22,59 @@ def digest(responses: list[list[int]]) -> int:
     return value
 
 
-def rollout_lines(
-    tokenizer: Any, rows: list[dict[str, Any]], prompts: list[list[int]], responses: list[list[int]]
-) -> list[dict[str, Any]]:
-    """One record a rollout: texts, the hint's plan and token counts, and what the reward function said."""
-    lines = []
-    for row, prompt, response in zip(rows, prompts, responses, strict=True):
-        cut = row["uft"]["hint_tokens"]
-        lines.append(
-            {
-                "key": row["key"],
-                "prompt": tokenizer.decode(prompt),
-                "hint": tokenizer.decode(response[:cut]),
-                "output": tokenizer.decode(response[cut:]),
-                **row["uft"],
-                "score": row["score"],
-                **row["reward"],
-            }
-        )
-    return lines
+def scored_rows(keys: Sequence[str], data: Any) -> list[dict[str, Any]]:
+    """What metrics are made of, by row: key, record of the rollout, report of the reward function, score.
+
+    Args:
+        data: their columns extra_fields and rm_scores.
+    """
+    return [
+        {"key": key, "uft": extra["uft"], "reward": extra.get("reward_extra_info") or {}, "score": float(score.sum())}
+        for key, extra, score in zip(keys, data["extra_fields"], data["rm_scores"].unbind(), strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class StepRollouts:
+    """The scored rows of a batch, in the order of their keys: demonstrations and failed verdicts too, padding not."""
+
+    rows: list[dict[str, Any]]
+    prompts: list[list[int]]
+    responses: list[list[int]]
+    shown: Collection[str]
+    """Keys of the demonstrations."""
+
+    @classmethod
+    def of(cls, batch: Any, failed: Collection[str], shown: Collection[str]) -> StepRollouts:
+        """Fetch them. failed: keys of rows that verl masks like padding, though they are none."""
+        tagged = zip(batch.keys, batch.tags, strict=True)
+        keys = sorted(key for key, tag in tagged if key in failed or key in shown or not tag.get("is_padding", False))
+        fields = ["extra_fields", "rm_scores", "prompts", "responses"]
+        data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=fields)
+        prompts, responses = ([row.tolist() for row in data[name].unbind()] for name in ("prompts", "responses"))
+        return cls(scored_rows(keys, data), prompts, responses, shown)
+
+    @property
+    def drawn(self) -> list[dict[str, Any]]:
+        """The rows that were generated."""
+        return [row for row in self.rows if row["key"] not in self.shown]
+
+    def lines(self, tokenizer: Any, numbers: Iterable[int]) -> list[dict[str, Any]]:
+        """A record of each of these rows: texts, the hint's plan and token counts, what the reward function said."""
+        return [_line(tokenizer, self.rows[n], self.prompts[n], self.responses[n]) for n in numbers]
+
+
+def _line(tokenizer: Any, row: dict[str, Any], prompt: list[int], response: list[int]) -> dict[str, Any]:
+    cut = row["uft"]["hint_tokens"]
+    return {
+        "key": row["key"],
+        "prompt": tokenizer.decode(prompt),
+        "hint": tokenizer.decode(response[:cut]),
+        "output": tokenizer.decode(response[cut:]),
+        **row["uft"],
+        "score": row["score"],
+        **row["reward"],
+    }
 
 
 def write_rollouts(folder: Path, step: int, lines: list[dict[str, Any]]) -> None:

@@ -10,7 +10,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import transfer_queue as tq
 from omegaconf import OmegaConf
 from tensordict import TensorDict
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
@@ -26,28 +25,22 @@ from recipes.records import Records
 from recipes.run_dir import RunDir, read_metrics, write_json
 from recipes.verl_plugin.actor_loss import FAILED_ROWS, TERMS, actor_loss, critic_loss, row_loss
 from recipes.verl_plugin.agent_loop import hook_settings, prompt_key, rows_of
-from recipes.verl_plugin.dynamic_sampling import VariedGroups, scored_rows
+from recipes.verl_plugin.dynamic_sampling import VariedGroups
 from recipes.verl_plugin.export import finish_export
 from recipes.verl_plugin.failed_rows import mask_failed, reports_of, without_failed
 from recipes.verl_plugin.left_out import say_what_is_left_out
-from recipes.verl_plugin.metrics import (
-    hint_metrics,
-    reward_metrics,
-    without_gradient,
-    without_variance,
-)
+from recipes.verl_plugin.metrics import rollout_metrics, without_gradient
 from recipes.verl_plugin.mismatch import mismatch
 from recipes.verl_plugin.passes import Encoder, rescore, second_update
 from recipes.verl_plugin.penalty import with_penalty
 from recipes.verl_plugin.reliance import reliance
 from recipes.verl_plugin.reward_signal import moved_by_reward
 from recipes.verl_plugin.reward_watch import EXAMPLES, RewardFailure, RewardLimits, RewardWatch, failure, nothing_scored
-from recipes.verl_plugin.rollout_log import digest, rollout_lines, write_rollouts
+from recipes.verl_plugin.rollout_log import StepRollouts, digest, write_rollouts
 from recipes.verl_plugin.validation import parted, sampled_and_greedy, validation_accuracy
 from recipes.verl_plugin.verl_config import POLL_SECONDS
 from recipes.verl_plugin.weighing import read_groups, restore_masks, solution_of, weigh
 from recipes.watch.heartbeat import NOTICE
-from reward_fns import has_failed
 
 MEMORY = "memory.json"
 """In a checkpoint: what the algorithm remembered (recipes/algorithms/base.py, `remember`)."""
@@ -327,37 +320,22 @@ class UnifiedTrainer(PPOTrainerSync):
 
     def _rollout_metrics(self, batch: Any, step: int) -> dict[str, float]:
         """uft/* and reward/* of the step, in the batch's canonical order; logs the first rollouts on the way."""
-        failed, shown, tagged = self._failed_rows, self._demonstrations, zip(batch.keys, batch.tags, strict=True)
-        kept = failed | shown
-        keys = sorted(key for key, tag in tagged if key in kept or not tag.get("is_padding", False))
-        fields = ["extra_fields", "rm_scores", "prompts", "responses"]
-        data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=fields)
-        rows = scored_rows(keys, data)
-        prompts, responses = ([row.tolist() for row in data[name].unbind()] for name in ("prompts", "responses"))
+        found = StepRollouts.of(batch, self._failed_rows, self._demonstrations)
         count = self.config.uft.log_rollouts
-        written = len(rows) if count < 0 else count
-        if written:
-            lines = rollout_lines(self.tokenizer, rows[:written], prompts[:written], responses[:written])
+        if lines := found.lines(self.tokenizer, range(len(found.rows) if count < 0 else min(count, len(found.rows)))):
             write_rollouts(self.run_dir.rollouts, step, lines)
         thrown = self.replay_buffer.thrown if isinstance(self.replay_buffer, VariedGroups) else ()
-        drawn = [*(row for row in rows if row["key"] not in shown), *thrown]
-        scores = [None if has_failed(row["reward"]) else row["score"] for row in drawn]
-        found = hint_metrics([row["uft"] for row in drawn], scores)
-        found["uft/groups_without_variance"] = without_variance([row["key"] for row in drawn], scores)
-        found.update(reward_metrics([row["reward"] for row in drawn]))
+        metrics = rollout_metrics([*found.drawn, *thrown])
         if self._algorithm.demonstrations:
-            found["uft/demonstrations"] = len(shown)
-            found["uft/no_demonstration"] = sum(row["uft"].get("no_demonstration", 0) for row in rows)
-        if (key := self._reward_watch.verdict(found)) is not None:
-            bad = [number for number, row in enumerate(rows) if row["reward"].get(key)][:EXAMPLES]
-            lines = rollout_lines(
-                self.tokenizer, [rows[n] for n in bad], [prompts[n] for n in bad], [responses[n] for n in bad]
-            )
-            rate = found[f"reward/{key}_rate"]
-            self._failure = failure(key, rate, step, lines, str(self.run_dir.rollouts))
-        found["uft/rollout_digest"] = digest(responses)
-        found.update({f"uft/{name}": value for name, value in self._algorithm.metrics(step, self._settings).items()})
-        return found
+            metrics["uft/demonstrations"] = len(self._demonstrations)
+            metrics["uft/no_demonstration"] = sum(row["uft"].get("no_demonstration", 0) for row in found.rows)
+        if (key := self._reward_watch.verdict(metrics)) is not None:
+            bad = [number for number, row in enumerate(found.rows) if row["reward"].get(key)][:EXAMPLES]
+            examples, where = found.lines(self.tokenizer, bad), str(self.run_dir.rollouts)
+            self._failure = failure(key, metrics[f"reward/{key}_rate"], step, examples, where)
+        metrics["uft/rollout_digest"] = digest(found.responses)
+        metrics.update({f"uft/{name}": value for name, value in self._algorithm.metrics(step, self._settings).items()})
+        return metrics
 
     def _save_checkpoint(self) -> None:
         # verl saves before the step's metrics are known; a kill in between would lose that step's line for good.
