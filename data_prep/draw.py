@@ -23,6 +23,11 @@ def drawn_for_test(keys: Sequence[str], seed: int, test_share: float, path: Path
         raise CustomDataError(f"--test-share {test_share}: must be between 0 and 1, such as 0.1")
     places = [_place(key, seed) for key in keys]
     drawn = [place < test_share for place in places]
+    if len(set(places)) == 1:
+        raise CustomDataError(
+            f"{path}: has 1 different {what[:-1]}, and a training and a test part need at least 2; add some, or give "
+            f"`python3 -m data_prep validate {path} --out FOLDER` a file of test rows with --test"
+        )
     if all(drawn) or not any(drawn):
         empty = "train" if all(drawn) else "test"
         # the share at which the nearest key changes sides, rounded so that it does

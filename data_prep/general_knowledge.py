@@ -75,7 +75,7 @@ def load(name: str) -> list[dict[str, Any]]:
     except Exception as error:  # datasets raises a dozen kinds, from its own to those of the network
         raise SourceError(
             f"{name}: could not be loaded ({type(error).__name__}: {str(error).splitlines()[0][:200]}); without access "
-            f"to the hub, download {HUB_DATASET} elsewhere and name the file or folder as source"
+            f"to the hub, download {HUB_DATASET} elsewhere and give the file or folder (--data_path of run.py)"
         ) from error
     missing = [column for column in _COLUMNS if column not in dataset.column_names]
     if missing:

@@ -19,6 +19,7 @@ from recipes.algorithms import (
     HOOKS,
     Algorithm,
     AlgorithmFileError,
+    OutOfTimeError,
     algorithms,
     get_algorithm,
     in_one_line,
@@ -111,6 +112,7 @@ def _faults(a: Algorithm, file: str) -> Iterator[str]:
         if why := _unfit(declared(Alignment)[of_alignment], getattr(a, name)):
             yield f"{name}={getattr(a, name)!r}: {why}"
     yield from _odd_hooks(a, file)
+    yield from _idle_fields(a)
     yield from _odd_options(a.options)
     yield from _odd_settings(a)
     if a.demonstrations and a.rollout is bare:
@@ -144,6 +146,27 @@ def _odd_hooks(a: Algorithm, file: str) -> Iterator[str]:
             yield f"supervised={a.supervised!r}: must be a function of its file"
 
 
+_OF_RL = ("needs", "rollout", "weigh", "context", "remember", "loss", "demonstrations", "hints_in_prompt", "loss_norm")
+
+
+def _idle_fields(a: Algorithm) -> Iterator[str]:
+    """Fields that are given, and that no stage of it looks at."""
+    usual = {each.name: each.default for each in fields(Algorithm)}
+    given = [name for name, value in vars(a).items() if name in usual and value != usual[name]]
+    where = {
+        **dict.fromkeys(_OF_RL, ("rl",)),
+        "supervised": ("sft",),
+        **dict.fromkeys(("beta", "alignment_lr", "sft_ratio"), ("alignment", "sft")),
+    }
+    for name in given:
+        stages = where.get(name)
+        takes_beta = name == "beta" and a.loss is not None
+        if stages and not {*stages} & {*a.stages} and not takes_beta:
+            yield f"{name}: has no effect with stages={a.stages!r}; it belongs to a stage {stages[0]!r}"
+    if a.loss is not None and (idle := [name for name in ("weigh", "loss_norm") if name in given]):
+        yield f"{idle[0]}: has no effect beside loss, which stands in the place of PPO's loss and all terms; give one"
+
+
 def _odd_options(options: Any) -> Iterator[str]:
     if options is None:
         return
@@ -169,6 +192,14 @@ def _odd_options(options: Any) -> Iterator[str]:
             yield f"its option {name!r}: the default {value!r} tells no type; use a bool, int, float or str"
         if isinstance(value, float) and not math.isfinite(value):
             yield f"its option {name!r}: the default {value} must be a finite number"
+        for about, is_fit, wanted in (
+            ("check", callable, "a function of the value: what is wrong with it, a text"),
+            ("help", lambda text: isinstance(text, str), "a text"),
+        ):
+            if about in each.metadata and not is_fit(each.metadata[about]):
+                yield f"its option {name!r}: {about}={each.metadata[about]!r}: must be {wanted}"
+        if why := amiss(value, each.metadata.get("check")):
+            yield f"its option {name!r}: the default {value!r}: {why}"
         if said in {kind.__name__ for kind in OPTIONS} - {type(value).__name__, *(("float",) * (type(value) is int))}:
             yield f"its option {name!r}: is said to be {said}, but its default is {value!r}"
 
@@ -215,7 +246,7 @@ def told(algo: str) -> Iterator[None]:
             yield
     except AlgorithmFileError as error:
         raise ExperimentError(f"--algo {error}") from error
-    except ValueError as error:
+    except (ValueError, OutOfTimeError) as error:
         raise ExperimentError(f"--algo {algo}: {error}") from error
 
 
@@ -260,10 +291,13 @@ def try_with_torch(e: Experiment) -> None:
     Raises:
         ExperimentError: names the file, the hook, and what is wrong.
     """
-    if not e.algo.endswith(".py") or "rl" not in e.stages:
+    if not e.algo.endswith(".py"):
         return
-    from recipes.losses.trial import try_hooks  # torch, which other commands do without
+    from recipes.losses.trial import try_hooks, try_shape  # torch, which other commands do without
 
     reference = e.kl_coef > 0 or "reference" in e.algorithm.needs
     with told(e.algo):
-        try_hooks(e.algorithm, SimpleNamespace(**hook_settings(e)), reference=reference)
+        if e.algorithm.supervised is not None:
+            try_shape(e.algorithm.supervised, "supervised")
+        if "rl" in e.stages:
+            try_hooks(e.algorithm, SimpleNamespace(**hook_settings(e)), reference=reference)

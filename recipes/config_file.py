@@ -62,6 +62,9 @@ def read_yaml(path: Path, flag: str) -> Any:
         raise ExperimentError(f"--{flag} {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ExperimentError(f"--{flag} {path}: is no text in UTF-8") from None
+    except yaml.MarkedYAMLError as error:
+        line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
+        raise ExperimentError(f"--{flag} {path}: is no YAML: {error.problem}{line}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ExperimentError(f"--{flag} {path}: is no YAML: {' '.join(str(error).split())}") from None
 

@@ -37,7 +37,7 @@ def mixture(data: str) -> list[DataSet]:
     weighted = [_WEIGHT.fullmatch(word.strip()) for word in words]
     for word, weight in zip(words, weighted, strict=True):
         if weight is None and (odd := _MEANT_AS_WEIGHT.fullmatch(word.strip())) and not Path(word.strip()).exists():
-            raise ExperimentError(f"--data {data}: {odd[1]} is no weight; give a number above 0, such as 0.7")
+            raise ExperimentError(f"--data {data}: {odd[1]} is no weight; give a number above 0, written like 0.7")
     found = [(each[1], float(each[2])) for each in weighted if each]
     if not found:
         return []
@@ -104,16 +104,17 @@ def refuse_unknown(data: str, flag: str) -> None:
     Raises:
         ExperimentError: says what there is.
     """
-    if flag == "val_data" and mixture(data):
-        names = ",".join(sets_of(data))
+    alone = _MEANT_AS_WEIGHT.fullmatch(data) and not Path(data).exists() and "," not in data
+    if flag == "val_data" and (mixture(data) or alone):
+        names = data.rpartition(":")[0] if alone else ",".join(sets_of(data))
         raise ExperimentError(f"--val_data {data}: validation takes all of each data set; without weights: {names}")
     for where in sets_of(data):
         if where in TASKS or Path(where).exists() or hub_set(where) is not None:
             continue
         if _MEANT_AS_WEIGHT.fullmatch(where):
-            alone = where.rpartition(":")[0]
+            bare = where.rpartition(":")[0]
             raise ExperimentError(
-                f"--{flag} {data}: a weight is for one of several data sets; alone it is --{flag} {alone}"
+                f"--{flag} {data}: a weight is for one of several data sets; alone it is --{flag} {bare}"
             )
         if "," in where:
             raise ExperimentError(

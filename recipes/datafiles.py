@@ -215,8 +215,8 @@ def check_training(experiment: Experiment, files: DataFiles, *, fetch: bool = Fa
     batch_size = _batch_size(experiment)
     if files.n_train < batch_size:
         raise ExperimentError(
-            f"{experiment.data} has {files.n_train} rows, fewer than --batch_size {batch_size}: no step could be made; "
-            f"use --batch_size {max(1, files.n_train)} or less"
+            f"--data {experiment.data}: has {files.n_train} rows, fewer than --batch_size {batch_size}: no step could "
+            f"be made; use --batch_size {max(1, files.n_train)} or less"
         )
     if on_answers:
         _check_answers(experiment, files)
@@ -230,13 +230,13 @@ def check_training(experiment: Experiment, files: DataFiles, *, fetch: bool = Fa
         experiment = replace(experiment, reward=None)
     if experiment.algorithm.uses_hints and unsolved_rows(files) == files.n_train:
         raise ExperimentError(
-            f"{experiment.data}: none of the {files.n_train} training problems has a solution for --algo "
+            f"--data {experiment.data}: none of the {files.n_train} training problems has a solution for --algo "
             f"{experiment.algorithm.name} to take hints from: give some a solution, or choose --algo rft"
         )
     tokenizer = stored_tokenizer(experiment.model, fetch=fetch)
-    refuse_long_prompts(experiment, (files.train, files.test), tokenizer)
     refuse_unpaid_solutions(experiment, files.train, tokenizer)
     refuse_paid_hints(experiment, files.train, tokenizer)
+    refuse_long_prompts(experiment, (files.train, files.test), tokenizer)
     try:
         raise_if_overlap(overlaps(files.train, [files.test]), experiment.allow_overlap)
     except ContaminationError as error:

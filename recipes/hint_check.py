@@ -21,6 +21,7 @@ from data_prep.split import rows_by_chance
 from data_prep.tokens import decode_response, encode_given
 from recipes.experiment import Experiment, ExperimentError
 from recipes.hints.cut import hint_tokens
+from recipes.solution_check import file_name
 from reward_fns import compute_score, is_custom, is_graded
 from reward_fns.pool import shared_pool
 
@@ -95,12 +96,13 @@ def refuse_paid_hints(experiment: Experiment, train: Path, tokenizer: Any = None
     if len(paid) > (_GRADED_SHARE * len(rows) if is_graded(experiment.reward) else 0):
         number, row, hint = paid[0]
         compared = "" if hint.solution_score is None else f", and its whole solution {hint.solution_score:g}"
+        where = f"{file_name(experiment, train)}, row {number}"
         raise ExperimentError(
-            f"{train}, row {number}: a hint alone, the first {hint.texts} of the {len(row['hint'])} texts in column "
-            f"hint, scores {hint.score:g}{compared}; it ends {hint.text[-_SHOWN:]!r}. Rollouts would be paid for what "
-            f"they were given ({len(paid)} of the {len(rows)} rows checked have such a hint). Move the answer out of "
-            f"the texts of column hint into column answer, or choose a --reward that reads only the final answer; "
-            f"--algo rft and sft train without hints."
+            f"{where}: a hint alone, the first {hint.texts} of the {len(row['hint'])} texts in column hint, scores "
+            f"{hint.score:g}{compared}; it ends {hint.text[-_SHOWN:]!r}. Rollouts would be paid for what they were "
+            f"given ({len(paid)} of the {len(rows)} rows checked have such a hint). Leave the answer out of the worked "
+            f"solution (columns hint and answer of prepared files keep them apart), or choose a --reward that reads "
+            f"only the final answer; --algo rft and sft train without hints."
         )
 
 
@@ -143,7 +145,7 @@ def _paid_hint(
     experiment: Experiment, graded: bool, train: Path, tokenizer: Any, number: int, row: dict[str, Any]
 ) -> _PaidHint | None:
     """The shortest hint of a row that scores alone, or None."""
-    where = f"{train}, row {number}"
+    where = f"{file_name(experiment, train)}, row {number}"
     if experiment.prompt_style != "completion":
         try:
             row = dict(restyle(cast(Row, row), STYLES[experiment.prompt_style], where))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.reporting.cells import Table, markdown
+from recipes.algorithm_check import find_algorithm
 from recipes.algorithms import AlgorithmFileError, get_algorithm
 from recipes.config_file import read_yaml
 from recipes.data_sets import several
@@ -162,6 +163,8 @@ def steps_of(text: str, flags: Mapping[str, Any]) -> list[Step]:
     else:
         given = _read(file)
         algos = [each["algo"] for each in given]
+    for algo in algos:
+        find_algorithm(algo)
     for name in _OF_ONE_STAGE:
         if flags.get(name) is not None:
             raise ExperimentError(

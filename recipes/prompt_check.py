@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow.parquet as parquet
 
 from recipes.experiment import Experiment, ExperimentError
+from recipes.solution_check import file_name
 
 _TRIED = 64
 """Shortest prompts, by characters, that are looked at; others are longer in tokens too, or nearly so."""
@@ -27,7 +28,8 @@ def refuse_long_prompts(experiment: Experiment, files: tuple[Path, ...], tokeniz
         texts = sorted(("".join(message["content"] for message in prompt) for prompt in prompts), key=len)[:_TRIED]
         shortest = min((len(tokenizer(text)["input_ids"]) for text in texts), default=0)
         if shortest > experiment.prompt_length:
+            name = file_name(experiment, file)
             raise ExperimentError(
-                f"--max_prompt_length {experiment.max_prompt_length}: the shortest prompt of {file} has {shortest} "
+                f"--max_prompt_length {experiment.max_prompt_length}: the shortest prompt of {name} has {shortest} "
                 f"tokens, and verl drops longer ones, so that none would be left; give more"
             )

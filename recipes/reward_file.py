@@ -18,6 +18,10 @@ def resolved_reward(reward: str) -> str:
     file, colon, function = reward.rpartition(".py:")
     if not colon:
         known = (*REWARDS, RANDOM)
+        if reward.endswith(".py") and Path(reward).is_file():
+            functions = [name for name, node in _names_in(Path(reward)).items() if isinstance(node, ast.FunctionDef)]
+            named = ", ".join(f"{reward}:{name}" for name in functions) or "it has none"
+            raise ExperimentError(f"--reward {reward}: names a file and no function in it; give {named}")
         if reward not in known:
             raise ExperimentError(
                 f"--reward {reward}: unknown{nearest(reward, known)} Known: {', '.join(known)}, or "
@@ -40,7 +44,9 @@ def _names_in(path: Path) -> dict[str, ast.stmt]:
     not imported: it may need what workers have."""
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
-    except (SyntaxError, ValueError, RecursionError, OSError) as error:
+    except SyntaxError as error:
+        raise ExperimentError(f"--reward {path}, line {error.lineno}: cannot be read as Python: {error.msg}") from None
+    except (ValueError, RecursionError, OSError) as error:
         raise ExperimentError(f"--reward {path}: is no Python file: {error}") from None
     found: dict[str, ast.stmt] = {}
     for node in tree.body:
@@ -55,10 +61,19 @@ def _names_in(path: Path) -> dict[str, ast.stmt]:
     return found
 
 
+def _of(function: ast.FunctionDef) -> list[ast.AST]:
+    """All nodes of a function that are of no function inside it."""
+    inner = [each for each in ast.walk(function) if isinstance(each, ast.FunctionDef | ast.Lambda) and each != function]
+    others = {node for each in inner for node in ast.walk(each)}
+    return [node for node in ast.walk(function) if node not in others]
+
+
 def _unfit(node: ast.stmt) -> str:
     """Why what a statement binds can be no reward, where that is to be seen; its first call shows the rest."""
     if isinstance(node, ast.AsyncFunctionDef):
         return "is async"
+    if isinstance(node, ast.FunctionDef) and any(isinstance(each, ast.Yield | ast.YieldFrom) for each in _of(node)):
+        return "is a generator"
     if isinstance(node, ast.ClassDef):
         return "is a class"
     if isinstance(node, ast.Import):

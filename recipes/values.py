@@ -116,7 +116,17 @@ def amiss(value: Any, check: Check | None) -> str:
         return "has too many digits"
     if isinstance(value, float) and not math.isfinite(value):
         return "must be a finite number"
-    return check(value) if check is not None and value is not None else ""
+    if check is None or value is None:
+        return ""
+    try:
+        found = check(value)
+    except Exception as error:  # the check of a user's own option
+        return f"its check fails: {type(error).__name__}: {error}"
+    return (
+        found
+        if isinstance(found, str)
+        else f"its check gives {found!r}: must be what is wrong, a text, empty if nothing is"
+    )
 
 
 def wrong(name: str, value: Any, check: Check | None) -> str:

@@ -25,6 +25,7 @@ __all__ = [
     "HOOKS",
     "Algorithm",
     "AlgorithmFileError",
+    "OutOfTimeError",
     "algorithms",
     "find_shape",
     "get_algorithm",
@@ -53,19 +54,24 @@ class AlgorithmFileError(ValueError):
     """A file given to --algo that holds no algorithm, or one whose hook failed; says why, in one line."""
 
 
+class OutOfTimeError(BaseException):
+    """A user's file or hook did not come to an end. No Exception, which their own code may catch."""
+
+
 @contextmanager
 def time_limit(seconds: float = 60.0) -> Iterator[None]:
-    """Raises TimeoutError inside the block after so long, in the main thread of a process: a user's file is tried
+    """Raises OutOfTimeError inside the block after so long, in the main thread of a process: a user's file is tried
     before a start, and one that never ends must not hold it up for ever."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def over(*_: object) -> None:
-        raise TimeoutError(f"has not come to an end after {seconds:g} s")
+        raise OutOfTimeError(f"has not come to an end after {seconds:g} s")
 
     before = signal.signal(signal.SIGALRM, over)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    # Again and again, for a loop that catches what ends it.
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
     try:
         yield
     finally:
@@ -151,7 +157,7 @@ def _named(algorithm: Algorithm, path: Path) -> Algorithm:
         def asked(*arguments: Any) -> Any:
             try:
                 return hook(*arguments)
-            except (Exception, SystemExit) as error:
+            except (Exception, SystemExit, OutOfTimeError) as error:
                 raise AlgorithmFileError(f"{_place(error, path)}: {name}: {in_one_line(error)}") from error
 
         return asked

@@ -3,6 +3,7 @@ loaded a model or drawn a rollout."""
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, get_args
@@ -10,6 +11,7 @@ from typing import Any, get_args
 import torch
 
 from recipes.algorithm_check import refuse_odd_metrics
+from recipes.algorithms import AlgorithmFileError, in_one_line, name_of_shape
 from recipes.algorithms.base import Algorithm, Demonstration, Group, Hint, Plan, Rows, Term, TermNorm, Weights
 from recipes.hints.cut import draw_plans
 from recipes.hints.schedule import MAX_SEGMENTS
@@ -17,6 +19,8 @@ from recipes.losses.terms import streams
 
 KEY = "0123456789abcdef"
 """Of the prompts of the trial."""
+
+_NAME = re.compile(r"\w+")
 
 _TEXTS = ["It is 2. "] * MAX_SEGMENTS
 _STEPS = 3
@@ -40,9 +44,7 @@ def try_hooks(algorithm: Algorithm, s: Any, *, reference: bool) -> None:
         if algorithm.loss is not None:
             _try_loss(algorithm.loss, groups[0], s)
         else:
-            weighed = [algorithm.weigh(group, s) for group in groups]
-            for group, found in zip(groups, weighed, strict=True):
-                refuse_odd_weights(found, group)
+            weighed = [_weighed(algorithm, group, s) for group in groups]
             streams(groups, weighed, updates=1, votes=len(plans), length=s.response_length)
         past, common = _kept(algorithm, groups[step % 2], past, common, s)
         refuse_odd_metrics("memory_metrics", algorithm.memory_metrics({} if past is None else {KEY: past}, common, s))
@@ -77,6 +79,54 @@ def _group(plans: list[Plan], s: Any, step: int, reference: bool, algorithm: Alg
         solution="".join(_TEXTS),
         texts=("It is 2.",) * n if algorithm.context is not None else (),
     )
+
+
+def _weighed(algorithm: Algorithm, group: Group, s: Any) -> Weights:
+    """What `weigh` gives, asked twice, of a group and settings that it leaves as they are."""
+    settings, tensors = vars(s).copy(), {name: each.clone() for name, each in _tensors(group).items()}
+    found, again = (algorithm.weigh(group, s) for _ in range(2))
+    refuse_odd_weights(found, group)
+    if vars(s) != settings:
+        raise ValueError("weigh changes s: these are the settings of all hooks; leave them as they are")
+    changed = [name for name, each in _tensors(group).items() if not torch.equal(each, tensors[name])]
+    if changed:
+        raise ValueError(f"weigh changes group.{changed[0]}, which others read after it: work on a copy")
+    if not _same(found, again):
+        raise ValueError("weigh gives other weights when it is asked again: a resumed run could not repeat them")
+    for term in found.terms:
+        if term.shape is not None:
+            try_shape(term.shape, f"weigh: shape of the term {term.name!r}")
+    return found
+
+
+def _same(one: Weights, other: Weights) -> bool:
+    def alike(a: Any, b: Any) -> bool:
+        known, found = _tensors(a), _tensors(b)
+        return known.keys() == found.keys() and all(torch.equal(known[name], found[name]) for name in known)
+
+    terms = len(one.terms) == len(other.terms) and all(map(alike, one.terms, other.terms))
+    return terms and alike(one, other) and one.metrics == other.metrics
+
+
+def try_shape(shape: Any, what: str) -> None:
+    """Raise ValueError unless it makes of every probability a factor."""
+    try:
+        name_of_shape(shape, "")
+    except AlgorithmFileError as error:
+        raise ValueError(str(error)) from None
+    p = torch.linspace(0.05, 0.95, 12).reshape(3, 4)
+    try:
+        found, of_some = shape(p), shape(p[1:])
+    except Exception as error:  # whatever a user's function raises
+        raise ValueError(f"{what}: {in_one_line(error)}") from error
+    _refuse_odd_tensor(what, found, (3, 4))
+    # Of each by itself: a mean over the tokens would make one what its neighbours are.
+    if not torch.allclose(found[1:], of_some):
+        raise ValueError(f"{what} makes of a probability what depends on others: must be elementwise")
+
+
+def _tensors(of: Any) -> dict[str, torch.Tensor]:
+    return {name: value for name, value in vars(of).items() if isinstance(value, torch.Tensor)}
 
 
 def _rescored(algorithm: Algorithm, group: Group, s: Any) -> Group:
@@ -117,9 +167,12 @@ def refuse_odd_weights(found: Any, group: Group) -> None:
     """Raise ValueError for what `weigh` may not give."""
     if not isinstance(found, Weights):
         raise ValueError(f"weigh gives {_short(found)}: must be Weights(...)")
+    refuse_odd_metrics("weigh: metrics", found.metrics)
     shape = tuple(group.old.shape)
     if found.advantage is not None:
         _refuse_odd_tensor("weigh: advantage", found.advantage, shape)
+        if not found.advantage.is_floating_point():
+            raise ValueError(f"weigh: advantage is of {found.advantage.dtype}: must be of floating point numbers")
     if found.mask is not None:
         _refuse_odd_tensor("weigh: mask", found.mask, shape)
         if found.mask.dtype is not torch.bool:
@@ -128,15 +181,15 @@ def refuse_odd_weights(found: Any, group: Group) -> None:
         raise ValueError(f"weigh: terms={_short(found.terms)}: must be a tuple of Term(...), such as (Term(...),)")
     for term in found.terms:
         _refuse_odd_tensor(f"weigh: weights of the term {term.name!r}", term.weights, shape)
-        if not isinstance(term.coef, int | float) or not math.isfinite(term.coef):
+        if isinstance(term.coef, bool) or not isinstance(term.coef, int | float) or not math.isfinite(term.coef):
             raise ValueError(f"weigh: coef={_short(term.coef)} of the term {term.name!r}: must be a finite number")
         if term.norm not in get_args(TermNorm):
             raise ValueError(
                 f"weigh: norm={term.norm!r} of the term {term.name!r}: must be one of {', '.join(get_args(TermNorm))}"
             )
     names = [term.name for term in found.terms]
-    if len({*names}) < len(names) or not all(isinstance(name, str) and name for name in names):
-        raise ValueError(f"weigh: terms named {names}: every one needs a name of its own")
+    if len({*names}) < len(names) or not all(isinstance(name, str) and _NAME.fullmatch(name) for name in names):
+        raise ValueError(f"weigh: terms named {names}: every one needs a name of its own, a word as of a variable")
 
 
 def _refuse_odd_tensor(what: str, values: Any, shape: tuple[int, ...]) -> None:

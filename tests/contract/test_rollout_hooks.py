@@ -125,7 +125,7 @@ def test_the_cpu_sampler_draws_from_the_distribution_by_each_rows_own_seed() -> 
     assert list(_vllm_sample.__code__.co_varnames[:5]) == ["self", "logits", "generators", "k", "p"]
     sampler = object.__new__(TopKTopPSampler)
     sampler.logprobs_mode, sampler.use_fp64_gumbel = "processed_logprobs", False
-    rows = 20_000
+    rows = 4_000
     logits = torch.tensor([0.0, 1.0, 2.0, -1.0, -torch.inf]).repeat(rows, 1)
 
     def draw(k: torch.Tensor | None = None, start: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,16 +148,27 @@ def rollouts(out: Path, step: int) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (RunDir(out).rollouts / f"{step}.jsonl").read_text().splitlines()]
 
 
-def kill_after(out: Path, step: int, *flags: str) -> None:
-    """Start run.py, wait until it has recorded `step`, and kill it with everything it started, all at once."""
+def kill_after(out: Path, step: int, *flags: str, stage: str = "") -> None:
+    """Start run.py, wait until it has recorded `step` (of a pipeline: of that stage), and kill it with everything it
+    started, all at once."""
+    here = out / stage
+
+    def is_due() -> bool:
+        return any("actor/loss" in data or "train/loss" in data for at, data in metrics(here).items() if at >= step)
+
+    kill_when(is_due, out, *flags, stage=stage)
+
+
+def kill_when(is_due: Callable[[], bool], out: Path, *flags: str, stage: str = "") -> None:
+    """`kill_after`, at any moment."""
     command = [sys.executable, str(ROOT / "run.py"), "--profile", "cpu", "--out", str(out), *flags]
     front = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
     limit = time.time() + 400
-    while not any("actor/loss" in data or "train/loss" in data for at, data in metrics(out).items() if at >= step):
-        assert front.poll() is None, (out / "log.txt").read_text()[-3000:]
-        assert time.time() < limit, "the run never came to the step it was to be killed at"
+    while not is_due():
+        assert front.poll() is None, (out / stage / "log.txt").read_text()[-3000:]
+        assert time.time() < limit, "the run never came to where it was to be killed"
         time.sleep(0.05)
-    everything = [psutil.Process(front.pid), *processes_of(out)]
+    everything = [psutil.Process(front.pid), *processes_of(out / stage)]
     assert not (found := open_to_others(everything)), found
     for process in everything:
         with contextlib.suppress(psutil.NoSuchProcess):

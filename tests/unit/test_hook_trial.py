@@ -34,6 +34,14 @@ def ones(group: Any) -> torch.Tensor:
     return torch.ones_like(group.old)
 
 
+def total(p: torch.Tensor) -> torch.Tensor:
+    return p.sum()
+
+
+def centred(p: torch.Tensor) -> torch.Tensor:
+    return p - p.mean()
+
+
 ODD = {
     "nothing": (weighing(lambda g: None), "weigh gives None (is there a return?): must be Weights"),
     "one a row": (
@@ -41,6 +49,35 @@ ODD = {
         "advantage is a tensor of shape (4,): must be a tensor of shape",
     ),
     "a number": (weighing(lambda g: Weights(1.0)), "weigh: advantage is 1.0: must be a tensor"),
+    "truth values": (weighing(lambda g: Weights(g.given)), "advantage is of torch.bool: must be of floating point"),
+    "odd metrics": (
+        weighing(lambda g: Weights(metrics={"x": "hello"})),
+        "weigh: metrics gives {'x': 'hello'}: must be",
+    ),
+    "metrics of nothing": (weighing(lambda g: Weights(metrics=None)), "weigh: metrics gives None: must be a dict"),
+    "a name of two words": (weighing(lambda g: Weights(terms=(Term(ones(g), "a/b c"),))), "terms named ['a/b c']"),
+    "a coef of truth": (weighing(lambda g: Weights(terms=(Term(ones(g), "a", coef=True),))), "coef=True of the term"),
+    "by chance": (weighing(lambda g: Weights(torch.randn(g.old.shape))), "gives other weights when it is asked again"),
+    "a changed batch": (
+        weighing(lambda g: (g.old.zero_(), Weights())[1]),
+        "weigh changes group.old, which others read after it: work on a copy",
+    ),
+    "changed settings": (
+        {"weigh": lambda g, s: (setattr(s, "n_rollout", s.n_rollout + 1), Weights())[1]},
+        "weigh changes s: these are the settings of all hooks",
+    ),
+    "a shape of no module": (
+        weighing(lambda g: Weights(terms=(Term(ones(g), "a", shape=lambda p: p),))),
+        "of a term must be a function of its file",
+    ),
+    "a shape over tokens": (
+        weighing(lambda g: Weights(terms=(Term(ones(g), "a", shape=total),))),
+        "is a tensor of shape ()",
+    ),
+    "a shape by the mean": (
+        weighing(lambda g: Weights(terms=(Term(ones(g), "a", shape=centred),))),
+        "must be elementwise",
+    ),
     "no number": (weighing(lambda g: Weights(ones(g) / 0)), "advantage has values that are no finite numbers"),
     "weights for a mask": (
         weighing(lambda g: Weights(mask=ones(g))),

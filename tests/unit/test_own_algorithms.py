@@ -194,7 +194,7 @@ def test_a_file_that_cannot_work_is_refused_in_one_line(
 GOOD = {
     "nothing of its own": field(),
     "a name with signs": field(name="'My-own_2.1'"),
-    "sft": field(stages="('sft',)"),
+    "sft": field(stages="('sft',)", needs="frozenset()"),
     "a partial": "def draw(n, at, s, rng):\n    return Hint(n)\n" + field(rollout="partial(draw, 1)"),
     "a hook with a default": "def rollout(at, s, rng, n=1):\n    return Hint(n)\n" + field(rollout="rollout"),
     "numbers of numpy": "import numpy as np\n" + draws("return Hint(np.int64(at.segments), share=np.float32(0.5))"),
@@ -282,12 +282,12 @@ def test_a_hook_that_never_ends_does_not_hold_up_the_start(
     monkeypatch.setattr("recipes.algorithm_check.time_limit", partial(time_limit, 0.5))
     endless = f"def {hook}:\n    while True:\n        pass\n" + field(**{name: name})
     assert main(["--algo", written(tmp_path, endless), "--dry_run"]) == 2
-    assert f"{name}: TimeoutError: has not come to an end after 0.5 s" in capsys.readouterr().err
+    assert f"{name}: OutOfTimeError: has not come to an end after 0.5 s" in capsys.readouterr().err
 
 
 def test_a_file_that_never_ends_does_not_hold_up_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recipes.algorithms.time_limit", partial(time_limit, 0.2))
-    with pytest.raises(AlgorithmFileError, match="cannot be loaded: TimeoutError"):
+    with pytest.raises(AlgorithmFileError, match="cannot be loaded: OutOfTimeError"):
         get_algorithm(written(tmp_path, "while True:\n    pass\n"))
 
 
@@ -295,3 +295,70 @@ def test_a_limit_ends_with_its_block() -> None:
     with time_limit(0.05):
         pass
     time.sleep(0.1)
+
+
+ODD_CHECKS = {
+    "no function": ("check='x'", "check='x': must be a function of the value"),
+    "fails": ("check=lambda v: 1 / (v - v)", "the default 0.5: its check fails: ZeroDivisionError"),
+    "a truth value": ("check=lambda v: v < 1", "its check gives True: must be what is wrong, a text"),
+    "nothing": ("check=lambda v: None", "its check gives None: must be what is wrong, a text"),
+    "refuses its default": ("check=lambda v: 'must be above 1'", "the default 0.5: must be above 1"),
+    "help that is none": ("help=3", "help=3: must be a text"),
+}
+
+
+@pytest.mark.parametrize("odd", ODD_CHECKS)
+@pytest.mark.parametrize("mode", ["--dry_run", "--help"])
+def test_the_check_of_an_option_is_tried(
+    odd: str, mode: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    about, says = ODD_CHECKS[odd]
+    name, value = about.split("=", 1)
+    file = written(
+        tmp_path,
+        "import dataclasses\n"
+        + options(f"gate: float = dataclasses.field(default=0.5, metadata={{{name!r}: {value}}})"),
+    )
+    assert main(["--algo", file, mode]) == 2
+    said = capsys.readouterr().err
+    assert "its option 'gate': " in said
+    assert says in said
+
+
+def test_a_loop_that_catches_exceptions_is_ended_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recipes.algorithms.time_limit", partial(time_limit, 0.2))
+    endless = "while True:\n    try:\n        known['x']\n    except Exception:\n        continue\n"
+    with pytest.raises(AlgorithmFileError, match="cannot be loaded: OutOfTimeError"):
+        get_algorithm(written(tmp_path, endless))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (field(stages="('sft',)", rollout="lambda at, s, rng: Bare()", needs="frozenset()"), "rollout: has no effect"),
+        (field(stages="('alignment',)", method="'dpo'", needs="frozenset({'critic'})"), "needs: has no effect with"),
+        (field(supervised="abs"), "supervised: has no effect with stages=('rl',); it belongs to a stage 'sft'"),
+        (
+            field(loss="lambda p, rows, s: (p.sum(-1), {})", weigh="lambda g, s: None"),
+            "weigh: has no effect beside loss",
+        ),
+    ],
+)
+def test_a_field_that_no_stage_looks_at_is_refused(
+    text: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--algo", written(tmp_path, text), "--dry_run"]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_the_shape_of_a_supervised_stage_is_tried(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for body, says in (
+        ("p.nope", "supervised"),
+        ("p.sum()", "supervised is a tensor of shape ()"),
+        ("p / p.mean()", "elementwise"),
+    ):
+        text = f"def shape(p):\n    return {body}\n" + field(stages="('sft',)", needs="frozenset()", supervised="shape")
+        folder = tmp_path / str(len(body))
+        folder.mkdir()
+        assert main(["--algo", written(folder, text), "--dry_run"]) == 2
+        assert says in capsys.readouterr().err
