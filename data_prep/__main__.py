@@ -1,8 +1,9 @@
 """`python -m data_prep` lists the commands: check your own data, look for overlaps, prepare a task's data.
-Each task is a command of its own, e.g. `python -m data_prep.countdown --help`."""
+Each says more with --help, e.g. `python -m data_prep countdown --help`."""
 
 from __future__ import annotations
 
+import difflib
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -11,40 +12,37 @@ from pathlib import Path
 from data_prep.commands import Parser
 
 COMMANDS = {
-    "python -m data_prep validate FILE": "check your own problems, preferences or instructions; convert them",
-    "python -m data_prep overlap TRAIN EVAL ...": "find questions that a train file shares with evaluation files",
-    "python -m data_prep.countdown": "combine numbers with + - * / to reach a target; generated or imported",
-    "python -m data_prep.kk_logic": "who is a knight and who is a knave? generated or imported",
-    "python -m data_prep.chain": "start at a state, apply inputs one after another; generated",
-    "python -m data_prep.math": "MATH, levels 3 to 5, from the hub or a local copy",
-    "python -m data_prep.others": "the evaluation suites GSM8K, AIME, AMC, MATH-500, Minerva, OlympiadBench",
-    "python -m data_prep vnhsge SOURCE": "Vietnamese graduation exams for evaluation, from a copy of their repository",
-    "python -m data_prep general_knowledge": "open questions for evaluation, from the hub or a local copy",
-    "python -m data_prep.preference NAME": "alignment data: synthetic, HelpSteer2, UltraFeedback, UltraChat",
+    "validate FILE": ("validate_cli", "check your own problems, preferences or instructions; convert them"),
+    "overlap TRAIN EVAL ...": ("contamination", "find questions that a train file shares with evaluation files"),
+    "countdown": ("countdown_cli", "combine numbers with + - * / to reach a target; generated or imported"),
+    "kk_logic": ("kk_logic_cli", "who is a knight and who is a knave? generated or imported"),
+    "chain": ("chain.command", "start at a state, apply inputs one after another; generated"),
+    "math": ("math_cli", "MATH, levels 3 to 5, from the hub or a local copy"),
+    "others": ("others_cli", "the evaluation suites GSM8K, AIME, AMC, MATH-500, Minerva, OlympiadBench"),
+    "vnhsge SOURCE": ("", "Vietnamese graduation exams for evaluation, from a copy of their repository"),
+    "vnhsge_table RESULTS": ("vnhsge", "accuracy by subject of an evaluation on them"),
+    "general_knowledge": ("", "open questions for evaluation, from the hub or a local copy"),
+    "preference NAME": ("preference.command", "alignment data: synthetic, HelpSteer2, UltraFeedback, UltraChat"),
 }
-_EVALUATED = ("vnhsge", "general_knowledge")
+"""By how a command is called: the module of its own command line ("": it is `_prepare`), and what it does."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs `validate`, `overlap` or an evaluation set; anything else shows the commands (code 2 unless asked for)."""
-    command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
-    if command == "validate":
-        from data_prep import validate_cli
-
-        return validate_cli.main(rest)
-    if command == "overlap":
-        from data_prep import contamination
-
-        return contamination.main(rest)
-    if command in _EVALUATED:
-        return _prepare(command, rest)
-    asked = command in ("-h", "--help")
-    if not asked:
-        print(f"error: there is no command {command!r}; choose one of these:", file=sys.stderr)
+    """Runs a command; anything else shows what there is (code 2 unless asked for)."""
+    asked, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    modules = {usage.partition(" ")[0]: module for usage, (module, _) in COMMANDS.items()}
+    if asked in modules:
+        module = modules[asked]
+        return int(import_module(f"data_prep.{module}").main(rest)) if module else _prepare(asked, rest)
+    helps = asked in ("-h", "--help")
+    if not helps:
+        close = difflib.get_close_matches(asked, modules, n=1)
+        meant = f"; did you mean {close[0]}?" if close else "."
+        print(f"error: there is no command {asked!r}{meant} Choose one of these:", file=sys.stderr)
     width = max(map(len, COMMANDS))
-    for name, about in COMMANDS.items():
-        print(f"{name:<{width}}  {about}", file=sys.stdout if asked else sys.stderr)
-    return 0 if asked else 2
+    for usage, (_, about) in COMMANDS.items():
+        print(f"python3 -m data_prep {usage:<{width}}  {about}", file=sys.stdout if helps else sys.stderr)
+    return 0 if helps else 2
 
 
 def _prepare(name: str, arguments: Sequence[str]) -> int:

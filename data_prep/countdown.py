@@ -229,9 +229,3 @@ def prepare(
 def write_split(out_dir: Path, train: list[Row], test: list[Row]) -> Prepared:
     """Writes the two files; SchemaError if a problem occurs twice in one of them or in both."""
     return write_distinct(out_dir, train, test, row_key, "problem")
-
-
-if __name__ == "__main__":
-    from data_prep.countdown_cli import main
-
-    raise SystemExit(main())

@@ -1,5 +1,5 @@
 """Command line of the countdown data: generate it, or import the UFT files or a list of numbers and targets.
-Run as `python -m data_prep.countdown --help`."""
+Run as `python -m data_prep countdown --help`."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _report(source: str, left_out: Iterable[LeftOut]) -> None:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="python -m data_prep.countdown", description="Prepare countdown data.")
+    parser = Parser(prog="python -m data_prep countdown", description="Prepare countdown data.")
     parser.add_argument("--out", type=Path, default=Path("data/countdown"), help="folder for train and test.parquet")
     parser.add_argument("--n-train", type=int, default=10_240, help="number of training problems")
     parser.add_argument("--n-test", type=int, default=1_024, help="number of test problems")

@@ -1,5 +1,5 @@
 """Command line of the knights-and-knaves data: generate it, or import the UFT files or the hub's dataset.
-Run as `python -m data_prep.kk_logic --help`."""
+Run as `python -m data_prep kk_logic --help`."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _report(source: str, left_out: Iterable[LeftOut]) -> None:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="python -m data_prep.kk_logic", description="Prepare knights-and-knaves data.")
+    parser = Parser(prog="python -m data_prep kk_logic", description="Prepare knights-and-knaves data.")
     parser.add_argument("--out", type=Path, default=Path("data/kk_logic"), help="folder for train and test.parquet")
     parser.add_argument("--n-train", type=int, default=4_500, help="number of training puzzles")
     parser.add_argument("--n-test", type=int, default=500, help="number of test puzzles")

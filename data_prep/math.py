@@ -156,9 +156,3 @@ def _drawn(rows: list[Row], n: int | None, seed: str, split: str, source: str) -
     # sort by random() instead of shuffle(): only random() is promised to stay the same between Python versions
     order = sorted((draw.random(), position) for position in range(len(rows)))
     return [rows[position] for _, position in order[:n]]
-
-
-if __name__ == "__main__":
-    from data_prep.math_cli import main
-
-    raise SystemExit(main())

@@ -1,5 +1,5 @@
 """Command line of the MATH data: from the hub or a local copy to train and test files.
-Run as `python -m data_prep.math --help`."""
+Run as `python -m data_prep math --help`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _report(split: str, left_out: Iterable[LeftOut]) -> None:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="python -m data_prep.math", description="Prepare the MATH data.")
+    parser = Parser(prog="python -m data_prep math", description="Prepare the MATH data.")
     parser.add_argument("--out", type=Path, default=Path("data/math"), help="folder for train and test.parquet")
     parser.add_argument(
         "--source",

@@ -1,5 +1,5 @@
 """The usual mathematics benchmarks for evaluation only: AIME, AMC, MATH-500, Minerva, OlympiadBench, GSM8K.
-`python -m data_prep.others --from-hub` (or --from DIR with a file for each) writes one test.parquet and no train file.
+`python -m data_prep others --from-hub` (or --from DIR with a file for each) writes one test.parquet and no train file.
 
 Example row: data_source "aime24", hint [], answer " </think>\\n<answer> 204 </answer>", ground_truth {"target": "204"}.
 """
@@ -192,9 +192,3 @@ def prepare(out_dir: Path, source: str | None = None, seed: int = 0) -> Path:
             print(f"warning: {warning}")
     write_rows(out_dir / "test.parquet", rows)
     return out_dir / "test.parquet"
-
-
-if __name__ == "__main__":
-    from data_prep.others_cli import main
-
-    raise SystemExit(main())

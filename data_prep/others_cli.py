@@ -1,5 +1,5 @@
 """Command line of the evaluation benchmarks: from the hub, a local folder or the UFT repository's file to test.parquet.
-Run as `python -m data_prep.others --help`."""
+Run as `python -m data_prep others --help`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> Parser:
     parser = Parser(
-        prog="python -m data_prep.others", description="Prepare benchmarks for evaluation (never for training)."
+        prog="python -m data_prep others", description="Prepare benchmarks for evaluation (never for training)."
     )
     parser.add_argument("--out", type=Path, default=Path("data/others"), help="folder for test.parquet")
     parser.add_argument(

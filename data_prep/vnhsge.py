@@ -12,7 +12,7 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -181,11 +181,12 @@ def subject_table(results: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
-    """Command line; returns the exit code."""
-    parser = Parser(description="Accuracy by subject of an evaluation with VNHSGE questions.")
+def main(arguments: Sequence[str]) -> int:
+    """`python -m data_prep vnhsge_table RESULTS`; returns the exit code."""
+    about = "Accuracy by subject of an evaluation with VNHSGE questions."
+    parser = Parser(prog="python -m data_prep vnhsge_table", description=about)
     parser.add_argument("results", type=Path, help="results.json of eval.evaluate")
-    file: Path = parser.parse_args().results
+    file: Path = parser.parse_args(arguments).results
     try:
         print(subject_table(json.loads(file.read_text(encoding="utf-8"))))
     except (OSError, ValueError, KeyError, AttributeError) as error:
@@ -193,7 +194,3 @@ def main() -> int:
         print(f"error: {file}: {why or 'is no results.json of an evaluation'}", file=sys.stderr)
         return 2
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

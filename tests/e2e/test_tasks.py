@@ -23,6 +23,7 @@ def check_records(out: Path, source: str) -> dict[int, dict[str, float]]:
     return found
 
 
+@pytest.mark.extended  # prompts of 750 tokens, as the embedded tokenizer spells them
 def test_kk_logic_trains_and_validates(tmp_path: Path, serve: dict[str, str]) -> None:
     run(tmp_path / "run", *SHORT, "--data", "kk_logic", env=serve)
     check_records(tmp_path / "run", "kk_logic")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep.chain import prepare
-from data_prep.chain.__main__ import main
+from data_prep.chain.command import main
 from data_prep.chain.noise import chain_with_wrong_steps
 from data_prep.chain.problem import RULES, Problem, Space, follow, generate, table_of
 from data_prep.chain.rows import LONGER, problem_of, row_key, to_row
@@ -55,7 +55,7 @@ def test_every_input_of_a_table_permutes_the_states(number: int) -> None:
 
 def test_the_same_arguments_write_the_same_bytes_in_any_process(tmp_path: Path) -> None:
     for hash_seed in ("1", "2"):
-        command = [sys.executable, "-m", "data_prep.chain", "--n-train", "60", "--n-test", "20", "--rule", "table"]
+        command = [sys.executable, "-m", "data_prep", "chain", "--n-train", "60", "--n-test", "20", "--rule", "table"]
         out = tmp_path / hash_seed
         environment = {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)}
         done = subprocess.run([*command, "--out", str(out)], cwd=ROOT, env=environment, capture_output=True, text=True)

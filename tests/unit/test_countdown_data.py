@@ -56,7 +56,7 @@ def test_a_space_whose_targets_cannot_be_reached_is_refused() -> None:
 
 def test_the_same_arguments_write_the_same_bytes_in_any_process(tmp_path: Path) -> None:
     for hash_seed in ("1", "2"):
-        command = [sys.executable, "-m", "data_prep.countdown", "--n-train", "60", "--n-test", "20", "--seed", "5"]
+        command = [sys.executable, "-m", "data_prep", "countdown", "--n-train", "60", "--n-test", "20", "--seed", "5"]
         out = tmp_path / hash_seed
         subprocess.run(
             [*command, "--out", str(out)],

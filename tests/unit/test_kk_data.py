@@ -58,7 +58,7 @@ def test_the_numbers_of_people_are_kept(seed: int, people: list[int]) -> None:
 
 def test_the_same_arguments_write_the_same_bytes_in_any_process(tmp_path: Path) -> None:
     for hash_seed in ("1", "2"):
-        command = [sys.executable, "-m", "data_prep.kk_logic", "--n-train", "60", "--n-test", "20", "--seed", "5"]
+        command = [sys.executable, "-m", "data_prep", "kk_logic", "--n-train", "60", "--n-test", "20", "--seed", "5"]
         subprocess.run(
             [*command, "--out", str(tmp_path / hash_seed)],
             cwd=ROOT,

@@ -64,8 +64,8 @@ def test_the_command_lists_faults_in_the_style_of_all_files(tmp_path: Path, caps
 def test_the_list_of_commands_names_all_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
-    for name in ("data_prep vnhsge", "data_prep general_knowledge", "data_prep.preference"):
-        assert f"python -m {name}" in out
+    for name in ("vnhsge SOURCE", "general_knowledge", "preference NAME"):
+        assert f"python3 -m data_prep {name}" in out
     item = {"ID": "MET_Phy_IE_2019_3", "Question": "Câu 3. Đo?\nA. 1\nB. 2\nC. 3\nD. 4", "Choice": "D"}
     source = file_of(tmp_path, [{**item, "Image_Question": ""}], "exam.json")
     assert main(["vnhsge", str(source), "--out", str(tmp_path / "vn")]) == 0

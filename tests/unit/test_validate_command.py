@@ -247,7 +247,7 @@ def test_damaged_files_of_any_kind_end_in_a_summary_or_in_problems(
 def test_the_module_runs_as_a_command() -> None:
     command = [sys.executable, "-m", "data_prep"]
     listed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    for name in ("validate FILE", "overlap TRAIN EVAL", "data_prep.countdown", "data_prep.kk_logic"):
+    for name in ("validate FILE", "overlap TRAIN EVAL", "countdown", "kk_logic"):
         assert name in listed.stdout
     wrong = subprocess.run([*command, "valdiate"], capture_output=True, text=True, check=False, cwd=ROOT)
     assert wrong.returncode == 2

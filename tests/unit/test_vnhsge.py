@@ -169,14 +169,11 @@ def test_accuracy_by_subject_and_mean(repository: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"groups": {"vnhsge": {"Physics": {}}}}'])
-def test_what_is_no_result_is_named_in_one_line(
-    text: str | None, tmp_path: Path, capsys: Any, monkeypatch: Any
-) -> None:
+def test_what_is_no_result_is_named_in_one_line(text: str | None, tmp_path: Path, capsys: Any) -> None:
     file = tmp_path / "results.json"
     if text is not None:
         file.write_text(text)
-    monkeypatch.setattr("sys.argv", ["vnhsge", str(file)])
-    assert vnhsge.main() == 2
+    assert vnhsge.main([str(file)]) == 2
     said = capsys.readouterr().err
     assert said.startswith(f"error: {file}: ")
     assert said.count("\n") == 1

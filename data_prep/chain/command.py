@@ -1,4 +1,4 @@
-"""Command line of the chain data: `python -m data_prep.chain --help`."""
+"""Command line of the chain data: `python -m data_prep chain --help`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from data_prep.commands import Parser
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parses the flags, writes the two files, says what was written."""
-    parser = Parser(prog="python -m data_prep.chain", description="Prepare chain data.")
+    parser = Parser(prog="python -m data_prep chain", description="Prepare chain data.")
     parser.add_argument("--out", type=Path, default=Path("data/chain"), help="folder for train and test.parquet")
     parser.add_argument("--n-train", type=int, default=4_096, help="number of training problems")
     parser.add_argument("--n-test", type=int, default=256, help="number of test problems, of each depth")
@@ -32,7 +32,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{prepared.train}: {prepared.n_train} rows, content sha256 {prepared.train_hash}")
     print(f"{prepared.test}: {prepared.n_test} rows, content sha256 {prepared.test_hash}")
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,4 +1,4 @@
-"""Command line of the alignment data: `python -m data_prep.preference helpsteer2 --out data/helpsteer2`.
+"""Command line of the alignment data: `python -m data_prep preference helpsteer2 --out data/helpsteer2`.
 Writes train.parquet and test.parquet and says what was left out."""
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _write(options: argparse.Namespace, folder: Path) -> Written:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="python -m data_prep.preference", description="Prepare alignment data.")
+    parser = Parser(prog="python -m data_prep preference", description="Prepare alignment data.")
     parser.add_argument("name", choices=[toy.DATA_SOURCE, *HUB_TASKS])
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the two files (default data/NAME)")
     parser.add_argument("--source", metavar="PATH", help="a local copy of the data set, or another name on the hub")
@@ -49,7 +49,3 @@ def _parser() -> Parser:
     parser.add_argument("--n-test", type=int, help=f"rows (problems, of {toy.DATA_SOURCE}); default all (128)")
     parser.add_argument("--seed", type=int, default=0)
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())
