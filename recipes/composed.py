@@ -123,9 +123,12 @@ def compose(experiment: Experiment, prepared: Any) -> Composed:
     labels = {
         where: name for where, name in names.items() if where not in TASKS and (experiment.val_data or len(tests) > 1)
     }
-    shown = [_labelled(row, labels.get(where)) for where in tests for row in test[where]]
     if experiment.data_kind == "answers":
-        train = {where: [_apart(row, names[where]) for row in rows] for where, rows in train.items()}
+        train, test = (
+            {where: [_apart(row, names[where]) for row in rows] for where, rows in split.items()}
+            for split in (train, test)
+        )
+    shown = [_labelled(row, labels.get(where)) for where in tests for row in test[where]]
     weights = {each.where: each.weight for each in mixture(experiment.data)}
     counts = drawn(weights, {where: len(_units(train[where])) for where in weights})
     mixed = [f"{names[where]}: {count} of {len(_units(train[where]))}" for where, count in counts.items()]

@@ -183,14 +183,17 @@ def test_answers_are_mixed_by_pairs_whose_groups_stay_apart(tmp_path: Path) -> N
     def pairs(count: int, word: str) -> list[dict[str, Any]]:
         return [{"prompt": f"{word} {n}?", "chosen": f"yes {n}", "rejected": f"no {n}"} for n in range(count)]
 
-    a, b, held = (
-        write(tmp_path / f"{name}.jsonl", pairs(count, name)) for name, count in (("a", 6), ("b", 12), ("c", 4))
+    a, b, held, more = (
+        write(tmp_path / f"{name}.jsonl", pairs(count, name))
+        for name, count in (("a", 6), ("b", 12), ("c", 4), ("d", 4))
     )
-    _, files = made(tmp_path, algo="dpo", data=f"{a}:1,{b}:1", val_data=held)
+    _, files = made(tmp_path, algo="dpo", data=f"{a}:1,{b}:1", val_data=f"{held},{more}")
     rows = preference.read_rows(files.train)
     assert len(rows) == 24
     assert len({row["group"] for row in rows}) == 12
-    assert {row["data_source"] for row in preference.read_rows(files.test)} == {"custom@c"}
+    shown = preference.read_rows(files.test)
+    assert {row["data_source"] for row in shown} == {"custom@c", "custom@d"}
+    assert len({row["group"] for row in shown}) == 8
 
 
 def test_a_folder_as_the_hub_lays_it_out(tmp_path: Path) -> None:
