@@ -89,7 +89,7 @@ def plan_batch(
                     f"--algo {algorithm.name} needs the column 'hint' (a list of solution steps) in the data"
                 )
             about = {"step": step, "seed": settings.seed, "key": key, "past": past.get(remembered), "common": common}
-            with told(settings.algorithm):
+            with told(settings.algorithm, tried=False):
                 plans = draw_plans(algorithm, hint, s, **about)
         texts = len(hint) if hint is not None and algorithm.uses_hints and not validate else 0
         column.append(

@@ -167,7 +167,7 @@ def weigh(
         updates: optimiser steps on the batch.
         votes: rows of an optimiser step that have a verdict.
     """
-    with told(file):
+    with told(file, tried=False):
         weighed = [algorithm.weigh(group, s) for group in groups]
         for group, each in zip(groups, weighed, strict=True):
             refuse_odd_weights(each, group)
