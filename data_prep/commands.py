@@ -1,5 +1,5 @@
-"""The command lines of this package: flags spelled as here (--test-share) or as run.py's are (--test_share), and one
-line for a mistake."""
+"""The command lines of this package: words of a flag joined by - as here, or by _ as in those of run.py, and one line
+for a mistake."""
 
 from __future__ import annotations
 

@@ -125,8 +125,8 @@ def test_a_dry_run_judges_a_few_rows_of_what_is_not_generated_yet(tmp_path: Path
     assert "a hint alone" in done.stderr
 
 
-def test_a_reader_that_has_seen_enough_ends_the_command_quietly() -> None:
-    for flags in ("--dry_run full", "--help"):
+def test_a_reader_that_has_seen_enough_ends_the_command_quietly(tmp_path: Path) -> None:
+    for flags in (f"--dry_run full --out {tmp_path}/run", "--help"):
         done = subprocess.run(
             ["bash", "-c", f"{sys.executable} run.py --profile cpu {flags} | head -1"],
             capture_output=True,

@@ -68,7 +68,7 @@ BAD = {
     "--algo sft,rft": "--algo sft,rft: names several algorithms; add --sweep to make a run of each",
     "--algo tests": "--algo tests: a folder; one of your own is given as --algo path/mine.py",
     "--algo run": "--algo run: no algorithm, but run.py is a file",
-    "--data countdown:-1,chain:2": "--data countdown:-1,chain:2: -1 is no weight; give a number above 0, such as 0.7",
+    "--data countdown:-1,chain:2": "-1 is no weight; give a number above 0, written like 0.7",
     "--data countdown:70%,chain:30%": "70% is no weight; give a number above 0",
     "--data countdown:0,chain:1": "countdown has weight 0; leave it out",
     "--data countdown:.7": "a weight is for one of several data sets; alone it is --data countdown",
