@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep.commands import Parser
-from data_prep.countdown import Prepared, prepare, row_key
-from data_prep.countdown_import import HUB_DATASET, LeftOut, prepare_from_number_lists, prepare_from_uft
+from data_prep.countdown import prepare, row_key
+from data_prep.countdown_import import HUB_DATASET, prepare_from_number_lists, prepare_from_uft
 from data_prep.countdown_profile import comparison, profile
 from data_prep.countdown_solver import OPERATORS
+from data_prep.left_out import tell
 from data_prep.schema import read_rows
+from data_prep.split import Prepared
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,22 +28,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"{prepared.train}: {prepared.n_train} rows, content sha256 {prepared.train_hash}")
-    print(f"{prepared.test}: {prepared.n_test} rows, content sha256 {prepared.test_hash}")
+    print(prepared)
     return 0
 
 
 def _prepare(options: argparse.Namespace) -> Prepared:
     if options.from_uft is not None:
         prepared, left_train, left_test = prepare_from_uft(options.from_uft, options.out)
-        _report("train", left_train)
-        _report("test", left_test)
+        tell("train", left_train)
+        tell("test", left_test)
         return prepared
     if options.from_hub is not None:
         prepared, left = prepare_from_number_lists(
             options.out, options.n_train, options.n_test, options.seed, options.from_hub
         )
-        _report(options.from_hub, left)
+        tell(options.from_hub, left)
         return prepared
     return prepare(
         options.out,
@@ -55,15 +55,6 @@ def _prepare(options: argparse.Namespace) -> Prepared:
         options.operators,
         exclude={row_key(row) for path in options.exclude for row in read_rows(path)},
     )
-
-
-def _report(source: str, left_out: Iterable[LeftOut]) -> None:
-    kinds: Counter[str] = Counter()
-    for row in left_out:
-        print(f"{source}: left out row {row.row}: {row.reason}", file=sys.stderr)
-        kinds[row.reason.split(" of ")[0].split(":")[0]] += 1
-    for kind, count in kinds.most_common():
-        print(f"{source}: left out {count} rows: {kind}")
 
 
 def _parser() -> Parser:

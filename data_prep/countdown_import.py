@@ -5,32 +5,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data_prep.countdown import MOST_NUMBERS, Key, Problem, canonical_key, row_key, to_row, write_split
 from data_prep.countdown_solver import exact_solution, first_solution, reachable_values
+from data_prep.left_out import EXCLUDED, Imported, LeftOut
 from data_prep.schema import Row, plain, read_rows
 from data_prep.split import Prepared
 
 HUB_DATASET = "Jiayi-Pan/Countdown-Tasks-3to4"
-EXCLUDED = "is in the excluded set"
 _MOST_NUMBERS_FOR_FRACTIONS = 5
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A row of the source that is not in the result. row: its number there. reason: duplicate, unsolvable, ..."""
-
-    row: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class Imported:
-    rows: tuple[Row, ...]
-    left_out: tuple[LeftOut, ...]
 
 
 def load_uft(path: Path, drop_duplicates: bool = False, exclude: Collection[Key] = ()) -> Imported:

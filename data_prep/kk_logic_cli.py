@@ -6,16 +6,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep.commands import Parser
-from data_prep.countdown import Prepared
-from data_prep.countdown_import import LeftOut
 from data_prep.kk_logic import prepare, row_key
 from data_prep.kk_logic_import import HUB_DATASET, prepare_from_hub, prepare_from_uft
 from data_prep.kk_logic_profile import comparison, profile
+from data_prep.left_out import tell
 from data_prep.schema import read_rows
+from data_prep.split import Prepared
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,11 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prepared = _prepare(options)
         if options.compare is not None:
             print(comparison(profile(read_rows(prepared.train)), profile(read_rows(options.compare))))
-        for path, rows, content in (
-            (prepared.train, prepared.n_train, prepared.train_hash),
-            (prepared.test, prepared.n_test, prepared.test_hash),
-        ):
-            print(f"{path}: {rows} rows, content sha256 {content}")
+        print(prepared)
+        for path in (prepared.train, prepared.test):
             print(f"{path}: {_people(path)}")
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -47,8 +44,8 @@ def _prepare(options: argparse.Namespace) -> Prepared:
     else:
         exclude = {row_key(row) for path in options.exclude for row in read_rows(path)}
         return prepare(options.out, options.n_train, options.n_test, options.seed, options.people, exclude)
-    _report("train", left_train)
-    _report("test", left_test)
+    tell("train", left_train)
+    tell("test", left_test)
     return prepared
 
 
@@ -56,15 +53,6 @@ def _people(path: Path) -> str:
     # Said because a number of people can run out of different puzzles (2 people soon, 3 at some ten thousand).
     counts = Counter(len(row["reward_model"]["ground_truth"]["names"]) for row in read_rows(path))
     return "; ".join(f"{counts[people]} with {people} people" for people in sorted(counts))
-
-
-def _report(source: str, left_out: Iterable[LeftOut]) -> None:
-    kinds: Counter[str] = Counter()
-    for row in left_out:
-        print(f"{source}: left out row {row.row}: {row.reason}", file=sys.stderr)
-        kinds[row.reason.split(" of ")[0].split(":")[0]] += 1
-    for kind, count in kinds.most_common():
-        print(f"{source}: left out {count} rows: {kind}")
 
 
 def _parser() -> Parser:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.countdown import Prepared
-from data_prep.countdown_import import EXCLUDED, Imported, LeftOut
 from data_prep.kk_logic import puzzle_row, row_key, write_split
 from data_prep.kk_logic_puzzle import Claims, Key, PuzzleError, canonical_key, read_statements, solutions
+from data_prep.left_out import EXCLUDED, Imported, LeftOut
 from data_prep.schema import Row, plain, read_rows
 
 HUB_DATASET = "K-and-K/knights-and-knaves"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.countdown import Prepared
-from data_prep.countdown_import import LeftOut
+from data_prep.left_out import LeftOut
 from data_prep.prompt_styles import Question, completion_prompt
 from data_prep.schema import Row, build_row, content_hash, validate_row, write_rows
 from data_prep.segments import segments

@@ -4,12 +4,11 @@ Run as `python -m data_prep math --help`."""
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep.commands import Parser
-from data_prep.countdown_import import LeftOut
+from data_prep.left_out import tell
 from data_prep.math import HUB_DATASET, LEVELS, prepare
 
 
@@ -23,20 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    _report("train", left_train)
-    _report("test", left_test)
-    print(f"{prepared.train}: {prepared.n_train} rows, content sha256 {prepared.train_hash}")
-    print(f"{prepared.test}: {prepared.n_test} rows, content sha256 {prepared.test_hash}")
+    tell("train", left_train)
+    tell("test", left_test)
+    print(prepared)
     return 0
-
-
-def _report(split: str, left_out: Iterable[LeftOut]) -> None:
-    kinds: Counter[str] = Counter()
-    for row in left_out:
-        print(f"{split}: left out row {row.row}: {row.reason}", file=sys.stderr)
-        kinds["duplicate" if row.reason.startswith("duplicate") else row.reason.split(": ")[0]] += 1
-    for kind, count in kinds.most_common():
-        print(f"{split}: left out {count} rows: {kind}")
 
 
 def _parser() -> Parser:

@@ -21,6 +21,12 @@ class Prepared:
     train_hash: str
     test_hash: str
 
+    def __str__(self) -> str:
+        return (
+            f"{self.train}: {self.n_train} rows, content sha256 {self.train_hash}\n"
+            f"{self.test}: {self.n_test} rows, content sha256 {self.test_hash}"
+        )
+
 
 def write_distinct(
     out_dir: Path, train: Sequence[Row], test: Sequence[Row], key: Callable[[Row], Hashable], what: str

@@ -29,6 +29,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"{prepared.train}: {prepared.n_train} rows, content sha256 {prepared.train_hash}")
-    print(f"{prepared.test}: {prepared.n_test} rows, content sha256 {prepared.test_hash}")
+    print(prepared)
     return 0

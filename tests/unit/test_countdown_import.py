@@ -11,13 +11,13 @@ import pytest
 
 from data_prep.countdown import row_key
 from data_prep.countdown_import import (
-    LeftOut,
     convert_number_lists,
     load_number_lists,
     load_uft,
     prepare_from_number_lists,
     prepare_from_uft,
 )
+from data_prep.left_out import LeftOut
 from data_prep.schema import SchemaError, read_rows
 from tests.countdown_checks import REFERENCE, check_row, reference, rows_of
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_prep.countdown_import import LeftOut
+from data_prep.left_out import LeftOut
 from data_prep.math import convert, load_problems, prepare, problem_key, to_row
 from data_prep.math_cli import main
 from data_prep.prompt_styles import read_completion
