@@ -27,15 +27,15 @@ def enter_environment_of_module() -> None:
 
 
 def parser(algo: str | None = None) -> argparse.ArgumentParser:
-    """All flags (recipes/flags.py); those of the file that --algo names with them."""
-    from recipes.flags import parser
+    """All flags (recipes/flags/parser.py); those of the file that --algo names with them."""
+    from recipes.flags.parser import parser
 
     return parser(algo)
 
 
 def main(arguments: list[str]) -> int:
     """Run what the command line says; returns the exit code."""
-    from recipes.experiment import ExperimentError
+    from recipes.common.errors import ExperimentError
     from recipes.watch.processes import RunBusyError
 
     try:
@@ -59,16 +59,16 @@ def main(arguments: list[str]) -> int:
 
 
 def _main(own: list[str], overrides: list[str]) -> int:
-    from recipes.experiment import ExperimentError
-    from recipes.flags import read
+    from recipes.common.errors import ExperimentError
+    from recipes.flags.parser import read
 
     if {"--help", "-h"} & set(own):
-        from recipes.help_text import help_text
+        from recipes.flags.help_text import help_text
 
         print(help_text(own))
         return 0
     if "--completion" in own:
-        from recipes.help_text import completion
+        from recipes.flags.help_text import completion
 
         print(completion())
         return 0
@@ -88,18 +88,18 @@ def _main(own: list[str], overrides: list[str]) -> int:
             f"--push_to_hub {flags['push_to_hub']}: --{chosen[0]} makes many models; give it to one run"
         )
     if chosen == ["sweep"]:
-        from recipes.sweep import sweep
+        from recipes.commands.sweep import sweep
 
         return sweep(flags)
     if chosen == ["reproduce"]:
-        from recipes.reproduce import reproduce
+        from recipes.commands.reproduce import reproduce
 
         return reproduce(table, flags)
     if chosen == ["pipeline"]:
-        from recipes.pipeline import pipeline
+        from recipes.commands.pipeline import pipeline
 
         return pipeline(stages, flags)
-    from recipes.front import evaluate, train
+    from recipes.commands.front import evaluate, train
 
     return evaluate(flags, line.from_file) if chosen else train(flags, line.from_file)
 

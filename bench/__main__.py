@@ -27,7 +27,7 @@ PARTS = ("runs", "scaling", "memory")
 def parser() -> argparse.ArgumentParser:
     """The flags."""
     flags = argparse.ArgumentParser(prog="python -m bench", description=__doc__.split("\n\n")[0])
-    flags.add_argument("--model", default="tiny", help="tiny, or a name of recipes/model_shapes.py")
+    flags.add_argument("--model", default="tiny", help="tiny, or a name of recipes/estimate/model_shapes.py")
     flags.add_argument("--profile", help="hardware profile; default: by the machine")
     flags.add_argument("--parts", default=",".join(PARTS), help=f"comma-separated: {', '.join(PARTS)}")
     flags.add_argument("--rounds", type=int, default=3, help="turns of every variant")
@@ -46,8 +46,8 @@ def main(arguments: list[str]) -> int:
     from bench.inputs import random_model
     from bench.report import write
     from bench.runs import VARIANTS, Size, measure
-    from recipes.machine import gpu_count
-    from recipes.resolve import default_profile
+    from recipes.common.machine import gpu_count
+    from recipes.flags.resolve import default_profile
 
     flags = parser().parse_args(arguments)
     parts = flags.parts.split(",")

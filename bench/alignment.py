@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str]) -> int:
     """Make the runs, measure their models, write the table; returns the exit code."""
     from bench.alignment_table import write
-    from recipes.sweep import distinct, start
+    from recipes.commands.sweep import distinct, start
 
     options = parser().parse_args(arguments)
     known = {each.folder: each for each in METHODS}
@@ -108,7 +108,7 @@ def _run_name(method: Method, seed: int) -> str:
 
 
 def _planned(method: Method, seed: int, options: argparse.Namespace, data: Path) -> Any:
-    from recipes.sweep import planned
+    from recipes.commands.sweep import planned
     from run import parser as of_run
 
     model = options.out / "runs" / f"{SFT}-s{seed}" / "hf/last" if method.after_sft else BASE
@@ -129,7 +129,7 @@ def _measured(
 ) -> Iterator[dict[str, Any]]:
     """A dictionary a run, the base first; a model is measured once."""
     from bench.alignment_measure import cost, measure
-    from recipes.run_dir import write_json
+    from recipes.common.run_dir import write_json
 
     runs = [(each, seed, options.out / "runs" / _run_name(each, seed)) for each in methods for seed in seeds]
     missing = [folder for _, _, folder in runs if not (folder / MEASURED).exists()]

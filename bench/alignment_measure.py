@@ -15,7 +15,7 @@ from data_prep.preference.views import instructions, pairs
 from data_prep.tiny_base_chains import ChainSettings, own_texts
 from data_prep.tiny_base_measure import complete
 from eval.own_texts import Row, log_probs, nll
-from recipes.run_dir import RunDir, read_metrics
+from recipes.common.run_dir import RunDir, read_metrics
 from reward_fns import compute_score
 
 # Problems of `--data countdown`'s test file on the CPU profile, in no training file.

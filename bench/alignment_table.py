@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.alignment_picture import draw
 from eval.reporting.cells import Table, markdown
-from recipes.run_dir import write_json, write_text
+from recipes.common.run_dir import write_json, write_text
 
 _ONLINE = ("ppo", "una_online")
 

@@ -43,9 +43,9 @@ def main() -> None:
     if arguments.child:
         print(json.dumps(hook_cost.log_probs(arguments.rounds)))
         return
-    from recipes.profiles import PROFILES
-    from recipes.resolve import build_experiment
-    from recipes.run_dir import RunDir, write_json
+    from recipes.common.run_dir import RunDir, write_json
+    from recipes.flags.resolve import build_experiment
+    from recipes.settings.profiles import PROFILES
     from recipes.verl_plugin.environment import environment
 
     whole = environment(build_experiment({}, PROFILES["cpu"]), RunDir(Path("out")))

@@ -18,7 +18,7 @@ import numpy as np
 
 from eval.intervals import Interval, of_differences, over_both, over_problems, spread, t_interval
 from eval.reporting.cells import Table, markdown
-from recipes.run_dir import write_json, write_text
+from recipes.common.run_dir import write_json, write_text
 
 OUT = Path("results/false_positives")
 _EASE, _BENT = 1.5, 0.7

@@ -13,9 +13,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
-from recipes.run_dir import RunDir, write_json
+from recipes.common.run_dir import RunDir, write_json
+from recipes.flags.resolve import build_experiment
+from recipes.settings.profiles import PROFILES
 from recipes.verl_plugin.environment import environment
 
 

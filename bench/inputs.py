@@ -12,7 +12,7 @@ import pyarrow.parquet as parquet
 
 from data_prep import countdown
 from data_prep.schema import ANSWER_OPENS
-from recipes.model_shapes import SHAPES, ModelShape, shape_of_config
+from recipes.estimate.model_shapes import SHAPES, ModelShape, shape_of_config
 
 ROOT = Path(__file__).resolve().parents[1]
 EMBEDDED = ROOT / "models/tiny-countdown"

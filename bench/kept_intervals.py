@@ -19,7 +19,7 @@ from eval.reporting.cells import markdown
 from eval.reporting.page import pairs_part, results_part
 from eval.reporting.pairs import Pair
 from eval.reporting.tables import BESIDE, Row, comma_separated, results_table
-from recipes.run_dir import write_text
+from recipes.common.run_dir import write_text
 
 FOLDER = Path(__file__).resolve().parents[1] / "results/countdown_cpu"
 

@@ -104,7 +104,7 @@ def main() -> int:
     from importlib.metadata import version
 
     from eval.reporting.cells import Table, markdown
-    from recipes.run_dir import write_json
+    from recipes.common.run_dir import write_json
     from reward_fns import pool
 
     flags = argparse.ArgumentParser(prog="python -m bench.math_rewards", description=(__doc__ or "").split("\n\n")[0])

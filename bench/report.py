@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.reporting.style import BASE_COLOUR, HINT_LENGTHS, close, house_style, legend_below, png, write_bytes
-from recipes.run_dir import write_json, write_text
+from recipes.common.run_dir import write_json, write_text
 
 REFERENCES = ("verl GRPO", "rft")
 _PHASES = ("gen", "old_log_prob", "ref", "adv", "update_actor", "update_weights", "step")

@@ -18,9 +18,9 @@ import psutil
 import yaml
 
 from bench.inputs import ROOT, problems
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
-from recipes.run_dir import RunDir
+from recipes.common.run_dir import RunDir
+from recipes.flags.resolve import build_experiment
+from recipes.settings.profiles import PROFILES
 from recipes.verl_plugin.environment import environment
 from recipes.verl_plugin.verl_config import rl_config
 from recipes.watch.processes import end_processes, marked_environment, memory_of, processes_of

@@ -20,12 +20,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import psutil
 
-from recipes.run_dir import write_json
-from recipes.scratch import short_folder
-from recipes.verl_plugin.environment import CPU, ROOT, python_path
+from recipes import ROOT
+from recipes.common.run_dir import write_json
+from recipes.verl_plugin.environment import CPU, python_path
 from recipes.verl_plugin.serve import serving
 from recipes.verl_plugin.serve_client import SERVE
 from recipes.verl_plugin.warm_client import shared_server
+from recipes.watch.scratch import short_folder
 
 FLAGS = [
     "--algo",

@@ -3,11 +3,12 @@ Example: "row 17, column answer: empty; put the final answer there or delete the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 SHOWN_OF_A_KIND = 5
+_ROWS_NAMED = 8
 
 
 class CustomDataError(ValueError):
@@ -69,3 +70,30 @@ def shown(value: object, length: int = 80) -> str:
 def shorten(text: str, length: int = 80) -> str:
     """`text` cut to `length` characters."""
     return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def unsplit(split: Callable[[], object], by_file: bool) -> list[str]:
+    """A note where a file cannot be split into a training and a test part, which only matters where it is trained on.
+
+    Raises:
+        CustomDataError: where a test file was given (`by_file`), and the two do not go together.
+    """
+    try:
+        split()
+    except CustomDataError as error:
+        if by_file:
+            raise
+        return [f"  note: to train on it, it has to be split: {error}"]
+    return []
+
+
+def quantiles(values: Sequence[int]) -> str:
+    """The range of the values, their median and their 95 % quantile, in words."""
+    ordered = sorted(values)
+    median, high = (ordered[round(share * (len(ordered) - 1))] for share in (0.5, 0.95))
+    return f"{ordered[0]:,} to {ordered[-1]:,}, half up to {median:,}, 95 % up to {high:,}"
+
+
+def named(numbers: Sequence[int]) -> str:
+    """The first rows of a list of row numbers, in words."""
+    return "row " + ", ".join(map(str, numbers[:_ROWS_NAMED])) + (", ..." if len(numbers) > _ROWS_NAMED else "")

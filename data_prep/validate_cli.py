@@ -5,19 +5,19 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from data_prep.column_map import read_columns
 from data_prep.commands import Parser
 from data_prep.custom import BUILT_IN, CustomData, Examined, examine, split_files, write_examined
-from data_prep.custom_report import CustomDataError
+from data_prep.custom_report import CustomDataError, named, quantiles, unsplit
 from data_prep.preference.local import looks_like_answers
+from data_prep.preference.report import validate
 from data_prep.schema import ANSWER_CLOSES, ANSWER_OPENS, Row
 
 _ROWS_JUDGED = 32
-_ROWS_NAMED = 8
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,8 +27,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A reward judges answers to problems; what people or models said of answers needs none.
         columns = read_columns(options.columns.split(",") if options.columns else ())
         if options.reward is None and looks_like_answers(options.file, columns):
-            from data_prep.preference.report import validate  # imports this module
-
             validate(options, columns)
             return 0
         if options.score_min is not None or options.score_max is not None:
@@ -47,21 +45,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     return 0
-
-
-def unsplit(split: Callable[[], object], by_file: bool) -> list[str]:
-    """A note where a file cannot be split into a training and a test part, which only matters where it is trained on.
-
-    Raises:
-        CustomDataError: where a test file was given (`by_file`), and the two do not go together.
-    """
-    try:
-        split()
-    except CustomDataError as error:
-        if by_file:
-            raise
-        return [f"  note: to train on it, it has to be split: {error}"]
-    return []
 
 
 def summary(examined: Examined) -> str:
@@ -86,13 +69,6 @@ def summary(examined: Examined) -> str:
 def _rewards_of(rows: Sequence[Row]) -> str:
     sources = Counter(row["data_source"] for row in rows)
     return "by data_source: " + ", ".join(f"{source} ({count:,} rows)" for source, count in sources.most_common())
-
-
-def quantiles(values: Sequence[int]) -> str:
-    """The range of the values, their median and their 95 % quantile, in words."""
-    ordered = sorted(values)
-    median, high = (ordered[round(share * (len(ordered) - 1))] for share in (0.5, 0.95))
-    return f"{ordered[0]:,} to {ordered[-1]:,}, half up to {median:,}, 95 % up to {high:,}"
 
 
 def _oddities(examined: Examined) -> list[str]:
@@ -141,11 +117,6 @@ def _own_answers(examined: Examined) -> list[str]:
     if low:
         notes.append(f"the reward is below 1 for the file's own answer in {len(low)} rows tried: {named(low)}")
     return notes
-
-
-def named(numbers: Sequence[int]) -> str:
-    """The first rows of a list of row numbers, in words."""
-    return "row " + ", ".join(map(str, numbers[:_ROWS_NAMED])) + (", ..." if len(numbers) > _ROWS_NAMED else "")
 
 
 def example(row: Row) -> str:

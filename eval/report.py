@@ -28,7 +28,7 @@ from eval.reporting.read_runs import find_runs
 from eval.reporting.style import close, house_style, png, svg, write_bytes
 from eval.reporting.tables import comma_separated, result_rows, results_table, timing_table
 from eval.reporting.training import draw_hints, draw_training
-from recipes.run_dir import write_text
+from recipes.common.run_dir import write_text
 
 
 def report(folders: Sequence[Path], out: Path, title: str = "") -> str:

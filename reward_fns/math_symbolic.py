@@ -1,7 +1,5 @@
 r"""Equality of two formulas by math-verify, for what our own grammar does not read: integrals, sums, derivatives.
-Example: \int x\,dx and \frac{x^2}{2}. Runs without the library's own time limits: the caller's process is the limit.
-
-A worker takes `equivalent` from here, so that loading the library, a second of computing, is no part of a verdict."""
+Example: \int x\,dx and \frac{x^2}{2}. Runs without the library's own time limits: the caller's process is the limit."""
 
 from __future__ import annotations
 
@@ -11,8 +9,6 @@ from fractions import Fraction
 
 from math_verify import LatexExtractionConfig, parse, verify
 from sympy import MatrixBase, Pow  # type: ignore[import-untyped]
-
-from reward_fns.math_equal import equivalent
 
 _DECIMAL = re.compile(r"(?<![\d.])\d*\.\d+(?![\d.])")
 
@@ -40,6 +36,3 @@ def _parsed(text: str) -> list[object]:
     return [
         item.base**item.exp if isinstance(item, Pow) and isinstance(item.base, MatrixBase) else item for item in parsed
     ]
-
-
-__all__ = ["equivalent", "same"]

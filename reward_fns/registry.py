@@ -103,7 +103,7 @@ def verify(answer: str, gold: str) -> dict[str, Any]:
     settled = quick(answer, gold)
     if settled is not None:
         return settled
-    outcome = shared_pool().call("reward_fns.math_symbolic:equivalent", answer, gold, cpu_seconds=MATH_CPU_SECONDS)
+    outcome = shared_pool().call("reward_fns.math_worker:equivalent", answer, gold, cpu_seconds=MATH_CPU_SECONDS)
     found: dict[str, Any] = _value(outcome)
     return found
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.preference.schema import write_rows
-from recipes.alignment import Alignment
+from recipes.settings.alignment import Alignment
 from recipes.trl_plugin.plan import TrainingPlan
 
 BATCH = 8

@@ -18,13 +18,13 @@ import yaml
 
 import run
 from data_prep.prompt_styles import STYLES
-from recipes import front, pipeline, reproduce, sweep
 from recipes.algorithms import algorithms
-from recipes.experiment import Experiment, to_yaml
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
-from recipes.suites import SUITES
-from recipes.tasks import TASKS
+from recipes.commands import front, pipeline, reproduce, sweep
+from recipes.flags.resolve import build_experiment
+from recipes.run.suites import SUITES
+from recipes.settings.experiment import Experiment, to_yaml
+from recipes.settings.profiles import PROFILES
+from recipes.settings.tasks import TASKS
 from reward_fns import REWARDS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -126,7 +126,7 @@ def _caught(found: list[dict[str, Any]], start: dict[str, Any]) -> Iterator[None
             (front.evaluation, "evaluate", evaluate),
         ):
             held.enter_context(mock.patch.object(place, name, instead))
-        held.enter_context(mock.patch("recipes.machine.visible_devices", list))
+        held.enter_context(mock.patch("recipes.common.machine.visible_devices", list))
         held.enter_context(mock.patch("os.cpu_count", return_value=2))
         held.enter_context(mock.patch.dict(os.environ))
         held.enter_context(contextlib.chdir(ROOT))

@@ -12,11 +12,11 @@ from typing import Any
 
 import run
 from data_prep import countdown
-from recipes.experiment import Experiment, to_yaml
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
-from recipes.run_dir import RunDir, mark_complete, write_json, write_text
-from recipes.spent import SPENT
+from recipes.common.run_dir import RunDir, mark_complete, write_json, write_text
+from recipes.flags.resolve import build_experiment
+from recipes.run.spent import SPENT
+from recipes.settings.experiment import Experiment, to_yaml
+from recipes.settings.profiles import PROFILES
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples/custom"

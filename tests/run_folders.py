@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
-from recipes.run_dir import append_metrics, write_json, write_text
+from recipes.common.run_dir import append_metrics, write_json, write_text
+from recipes.flags.resolve import build_experiment
+from recipes.settings.profiles import PROFILES
 
 PHASES = ("gen", "old_log_prob", "ref", "adv", "update_actor", "update_weights")
 

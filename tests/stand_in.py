@@ -15,12 +15,14 @@ from typing import Any
 
 import pytest
 
-from recipes import datafiles, evaluate_stage, launch, switch
-from recipes.experiment import Experiment
-from recipes.records import Records
-from recipes.run_dir import RunDir, checkpoint_step, read_metrics
-from recipes.spent import SPENT
-from recipes.stages import EVALUATE_FILE, VERL_FILE, Stage
+from recipes.common import switch
+from recipes.common.records import Records
+from recipes.common.run_dir import RunDir, checkpoint_step, read_metrics
+from recipes.data import datafiles
+from recipes.run import evaluate_stage, launch
+from recipes.run.spent import SPENT
+from recipes.run.stages import EVALUATE_FILE, VERL_FILE, Stage
+from recipes.settings.experiment import Experiment
 from recipes.watch.supervise import Outcome
 from tests.front_checks import forked
 
@@ -29,10 +31,10 @@ CHANGES = {"os.rename", "os.link", "os.mkdir", "os.rmdir", "os.remove", "os.chmo
 
 
 def _made(experiment: Experiment, stage: Stage, _: float) -> Outcome:
-    """In the place of recipes.stages.run_stage."""
+    """In the place of recipes.run.stages.run_stage."""
     stage.folder.path.mkdir(parents=True, exist_ok=True)
     stage.prepare(stage.folder.path)
-    if "recipes.evaluate_stage" in stage.command:
+    if "recipes.run.evaluate_stage" in stage.command:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", stage.command[1:])
             evaluate_stage.main()

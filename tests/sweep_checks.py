@@ -8,11 +8,12 @@ from typing import Any
 import yaml
 
 import run
-from recipes.experiment import to_yaml
-from recipes.launch import DONE
-from recipes.run_dir import write_json, write_text
-from recipes.sweep import Planned, planned_sweep
-from recipes.sweep_runs import carry_out
+from recipes.commands.planned import Planned
+from recipes.commands.sweep import planned_sweep
+from recipes.commands.sweep_runs import carry_out
+from recipes.common.run_dir import write_json, write_text
+from recipes.run.launch import DONE
+from recipes.settings.experiment import to_yaml
 from tests.run_folders import write_run
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,7 +13,7 @@ from pathlib import Path
 def main(arguments: list[str]) -> int:
     """Make every run of the sweep that is not finished; returns the exit code."""
     if {"--help", "-h"} & {*arguments}:
-        from recipes.help_text import help_text
+        from recipes.flags.help_text import help_text
 
         print(f"{__doc__}\n{help_text(arguments)}")
         return 0
@@ -24,10 +24,11 @@ def main(arguments: list[str]) -> int:
     from bench.lab.data import rows_of
     from bench.lab.rollouts import Lab
     from bench.lab.train import refuse, run
-    from recipes.experiment import ExperimentError, to_yaml
-    from recipes.flags import read
-    from recipes.run_dir import RunDir, write_text
-    from recipes.sweep import planned_sweep
+    from recipes.commands.sweep import planned_sweep
+    from recipes.common.errors import ExperimentError
+    from recipes.common.run_dir import RunDir, write_text
+    from recipes.flags.parser import read
+    from recipes.settings.experiment import to_yaml
 
     try:
         flags = {**read(arguments, []).flags}

@@ -15,8 +15,8 @@ from bench.lab.optimise import DECAY, descend
 from bench.lab.rollouts import Lab
 from bench.lab.validate import validate
 from data_prep.tokens import closed, encode_question, opened
-from recipes.records import Records
-from recipes.run_dir import RunDir
+from recipes.common.records import Records
+from recipes.common.run_dir import RunDir
 
 Row = Mapping[str, Any]
 

@@ -12,9 +12,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from bench.lab.model import Parameters, Shape, hidden, logits
 from recipes.algorithms.base import Group, Rows, Weights
-from recipes.experiment import Experiment
-from recipes.losses.advantage import group_advantage
-from recipes.losses.terms import streams, term_sum
+from recipes.algorithms.losses.advantage import group_advantage
+from recipes.algorithms.losses.terms import streams, term_sum
+from recipes.settings.experiment import Experiment
 
 _ROWS = 32
 """Sequences that go through the model at once; their number changes no gradient."""

@@ -19,13 +19,14 @@ from bench.lab.rollouts import Lab, Rollout, Start, roll, start_of
 from bench.lab.validate import validate
 from data_prep.tokens import encode_question
 from recipes.algorithms.base import Bare, Group, Plan, forget
-from recipes.hints.cut import memory_key
-from recipes.hints.schedule import sampling_seed
-from recipes.records import Records
-from recipes.run_dir import RunDir
+from recipes.algorithms.hints.cut import memory_key
+from recipes.algorithms.hints.schedule import sampling_seed
+from recipes.common.records import Records
+from recipes.common.run_dir import RunDir
+from recipes.settings.hook_settings import hook_settings
 from recipes.verl_plugin.agent_loop import plan_batch, prompt_key
 from recipes.verl_plugin.metrics import hint_metrics, without_variance
-from recipes.verl_plugin.verl_config import hook_settings, uft_section
+from recipes.verl_plugin.verl_config import uft_section
 from recipes.verl_plugin.weighing import plan_of, solution_of
 
 Row = Mapping[str, Any]

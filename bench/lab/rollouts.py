@@ -14,8 +14,8 @@ from transformers import PreTrainedTokenizerBase
 from bench.lab.model import Parameters, Shape, empty_cache, hidden, hidden_of_one_more, logits
 from data_prep.prompt_styles import STYLES, with_hint
 from data_prep.tokens import chat_template, closed, decode_response, encode_given, encode_question, end_tokens, opened
-from recipes.experiment import Experiment
-from recipes.hints.cut import hint_given
+from recipes.algorithms.hints.cut import hint_given
+from recipes.settings.experiment import Experiment
 from reward_fns import compute_score, has_failed
 
 _FEWER = 0.75
@@ -66,7 +66,7 @@ def start_of(lab: Lab, row: Mapping[str, Any], plan: Mapping[str, Any]) -> Start
 
     Args:
         row: of the data: prompt, hint, answer.
-        plan: as recipes/hints/cut.py records it.
+        plan: as recipes/algorithms/hints/cut.py records it.
     """
     e, messages, hint = lab.experiment, list(row["prompt"]), list(row["hint"])
 

@@ -12,8 +12,9 @@ import torch
 from bench.lab.imitate import imitate
 from bench.lab.reinforce import Reinforcement
 from bench.lab.rollouts import Lab
-from recipes.experiment import Experiment, ExperimentError
-from recipes.run_dir import RunDir, read_metrics, write_json
+from recipes.common.errors import ExperimentError
+from recipes.common.run_dir import RunDir, read_metrics, write_json
+from recipes.settings.experiment import Experiment
 
 Row = Mapping[str, Any]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from bench.lab.model import Parameters
 from bench.lab.rollouts import Lab, Rollout, roll, start_of
-from recipes.hints.schedule import sampling_seed
-from recipes.run_dir import RunDir
+from recipes.algorithms.hints.schedule import sampling_seed
+from recipes.common.run_dir import RunDir
 from recipes.verl_plugin.validation import GREEDY, sampled_and_greedy, validation_accuracy
 
 

@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from functools import partial
 
 from data_prep.column_map import Columns
-from data_prep.custom_report import CustomDataError, shorten
+from data_prep.custom_report import CustomDataError, named, quantiles, shorten, unsplit
 from data_prep.preference.local import Examined, examine, split_files, write_examined
 from data_prep.preference.schema import Row
 from data_prep.preference.split import Written
 from data_prep.preference.views import NO_CONTRAST, binary, instructions, pairs
-from data_prep.validate_cli import named, quantiles, unsplit
 
 
 def validate(options: argparse.Namespace, columns: Columns) -> None:

@@ -17,8 +17,8 @@ from typing import Any
 import yaml
 
 from recipes.algorithms import AlgorithmFileError, get_algorithm
-from recipes.experiment import as_of_today
-from recipes.run_dir import RunDir, read_metrics
+from recipes.common.run_dir import RunDir, read_metrics
+from recipes.settings.experiment import as_of_today
 
 _DEEPEST = 4
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from eval.reporting.cells import text
 from eval.reporting.read_runs import Run, last_answers, read_lines, recorded_steps
-from recipes.run_dir import RunDir
+from recipes.common.run_dir import RunDir
 
 _LONGEST = 4000
 _ANSWERS = 2

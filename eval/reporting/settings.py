@@ -9,8 +9,8 @@ from eval.reporting.cells import Table
 from eval.reporting.groups import Panel, shown, varying
 from eval.reporting.read_runs import Run
 from recipes.algorithms import AlgorithmFileError, get_algorithm
-from recipes.experiment import Experiment
-from recipes.settings import declared
+from recipes.settings.declare import declared
+from recipes.settings.experiment import Experiment
 
 
 def in_effect(run: Run) -> Mapping[str, Any]:

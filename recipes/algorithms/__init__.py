@@ -84,7 +84,7 @@ def algorithms() -> dict[str, Algorithm]:
     """All algorithms of this folder by name, in alphabetical order of their files."""
     found = {}
     for module_info in pkgutil.iter_modules(__path__):
-        if module_info.name == "base":
+        if module_info.ispkg or module_info.name == "base":  # hints, losses and the contract
             continue
         algorithm: Algorithm = importlib.import_module(f"{__name__}.{module_info.name}").ALGORITHM
         found[algorithm.name] = algorithm

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from recipes.algorithms.base import Algorithm, At, Group, Hint, Json, Kept
-from recipes.values import not_negative
+from recipes.common.values import not_negative
 
 RATE = 0.05
 

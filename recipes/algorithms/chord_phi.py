@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from recipes.algorithms.base import Algorithm, Group, Term, Weights
 from recipes.algorithms.chord_mu import mixed
 from recipes.algorithms.luffy import rollout
-from recipes.values import a_share
+from recipes.common.values import a_share
 
 if TYPE_CHECKING:
     import torch

@@ -10,7 +10,7 @@ figures of the authors' repository (dfca49d), and verl's seq-mean-token-sum-norm
 from typing import Any
 
 from recipes.algorithms.base import Algorithm, Group, Weights
-from recipes.losses.group import compared
+from recipes.algorithms.losses.group import compared
 
 
 def weigh(group: Group, s: Any) -> Weights:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from recipes.algorithms.base import Algorithm, Group, Term, Weights
+from recipes.algorithms.losses.group import compared, share_right
 from recipes.algorithms.luffy import rollout
-from recipes.losses.group import compared, share_right
-from recipes.values import a_share, not_negative
+from recipes.common.values import a_share, not_negative
 
 
 @dataclass(frozen=True)

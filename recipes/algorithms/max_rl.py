@@ -11,7 +11,7 @@ of whoever is merely readable. Clipping and KL stay as in rft.
 from typing import Any
 
 from recipes.algorithms.base import Algorithm, Group, Weights
-from recipes.losses.group import right, share_right
+from recipes.algorithms.losses.group import right, share_right
 
 
 def weigh(group: Group, s: Any) -> Weights:

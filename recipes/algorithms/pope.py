@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from recipes.algorithms.base import Algorithm, At, Bare, Group, Hint, Json, Kept, Plan
-from recipes.losses.group import share_right
-from recipes.values import a_share
+from recipes.algorithms.losses.group import share_right
+from recipes.common.values import a_share
 
 STEPS = 4
 WRAP = "{question}\n\nSomebody has begun to solve this:\n{hint}\n\nUnderstand what is there, then go on from it."

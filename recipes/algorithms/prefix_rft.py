@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from recipes.algorithms.base import Algorithm, At, Bare, Group, Hint, Plan, Weights
-from recipes.losses.group import compared
+from recipes.algorithms.losses.group import compared
 
 HIGH, LOW, ONE_OF = 0.95, 0.05, 5
 

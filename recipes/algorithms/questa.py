@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from recipes.algorithms.base import Algorithm, At, Bare, Hint, Plan
-from recipes.values import a_share
+from recipes.common.values import a_share
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from recipes.algorithms.base import Algorithm, Group, Json, Kept, Weights
-from recipes.losses.group import compared, share_right
-from recipes.values import at_least
+from recipes.algorithms.losses.group import compared, share_right
+from recipes.common.values import at_least
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from recipes.algorithms.base import Algorithm, Group, Weights
+from recipes.algorithms.losses.group import compared
 from recipes.algorithms.opsd import context, evidence
-from recipes.losses.group import compared
-from recipes.values import a_share
+from recipes.common.values import a_share
 
 
 @dataclass(frozen=True)

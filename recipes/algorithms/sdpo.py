@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recipes.algorithms.base import Algorithm, Group, Weights
+from recipes.algorithms.losses.group import right
 from recipes.algorithms.opsd import beside, evidence
-from recipes.losses.group import right
 
 
 def context(row: int, group: Group, s: Any) -> Sequence[Mapping[str, str]] | None:

@@ -12,8 +12,8 @@ the rollouts are in the third stream, whose +log pi on wrong rows has no lower b
 from typing import Any
 
 from recipes.algorithms.base import Algorithm, Group, Term, Weights
+from recipes.algorithms.losses.group import compared, right, token_mean
 from recipes.algorithms.luffy import rollout, shape
-from recipes.losses.group import compared, right, token_mean
 
 
 def weigh(group: Group, s: Any) -> Weights:

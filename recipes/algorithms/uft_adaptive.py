@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from recipes.algorithms.base import Algorithm, At, Group, Hint, Json, Kept, Weights, hint_term
-from recipes.losses.group import right, share_right
+from recipes.algorithms.losses.group import right, share_right
 
 GRID = 5  # shares 0, 1/5 .. 1
 WIDTH, UNIFORM, BARE = 0.1, 0.02, 0.95

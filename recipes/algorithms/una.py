@@ -8,7 +8,12 @@ The printed equations carry a stray minus sign: they are minimised. beta .03 and
 the paper's binary runs take beta .01 and lr 5e-6.
 """
 
+from typing import Literal
+
 from recipes.algorithms.base import Algorithm
+
+UnaLoss = Literal["mse", "bce"]
+"""How the implicit reward is held against the feedback: squared error or cross-entropy of its sigmoid."""
 
 ALGORITHM = Algorithm(
     name="una",

@@ -9,7 +9,7 @@ from peft import LoraConfig
 from transformers import BitsAndBytesConfig
 from trl import DPOConfig, KTOConfig, SFTConfig
 
-from recipes.run_dir import RunDir
+from recipes.common.run_dir import RunDir
 from recipes.trl_plugin.plan import TrainingPlan
 
 WARM_UP = 0.1

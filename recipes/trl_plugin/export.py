@@ -9,9 +9,9 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from recipes.own_files import keep_own_files
-from recipes.run_dir import RunDir, publish, write_json
-from recipes.training_record import TRAINING_RECORD
+from recipes.common.run_dir import RunDir, publish, write_json
+from recipes.common.training_record import TRAINING_RECORD
+from recipes.settings.own_files import keep_own_files
 from recipes.trl_plugin.plan import TrainingPlan
 
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors")

@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import recipes.loopback  # noqa: F401  (a hook)
+import recipes.common.loopback  # noqa: F401  (a hook)
 from data_prep.schema import SchemaError
-from recipes.experiment import ExperimentError
-from recipes.run_dir import RunDir, complete_checkpoints
+from recipes.common.errors import ExperimentError
+from recipes.common.run_dir import RunDir, complete_checkpoints
 from recipes.trl_plugin.plan import TrainingPlan, check_machine, read_plan, total_steps
 
 # Before the libraries are imported: no telemetry, no bars in a log file.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from recipes.losses.implicit_reward import implicit_reward, pairwise_loss, una_loss
+from recipes.algorithms.losses.implicit_reward import implicit_reward, pairwise_loss, una_loss
 from recipes.trl_plugin.plan import TrainingPlan
 from recipes.trl_plugin.rows import HeldOut
 

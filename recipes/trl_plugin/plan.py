@@ -13,11 +13,11 @@ import yaml
 from data_prep.preference import views
 from data_prep.preference.schema import Row, read_rows
 from recipes.algorithms.base import Method
-from recipes.alignment import Alignment
-from recipes.experiment import ExperimentError
-from recipes.machine import gpu_count
-from recipes.run_dir import write_text
-from recipes.trackers import LOGGERS, PROJECT
+from recipes.common.errors import ExperimentError
+from recipes.common.machine import gpu_count
+from recipes.common.run_dir import write_text
+from recipes.settings.alignment import Alignment
+from recipes.settings.trackers import LOGGERS, PROJECT
 
 PLAN_FILE = "trl.yaml"
 

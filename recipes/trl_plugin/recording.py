@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from recipes.records import Records
-from recipes.run_dir import RunDir
-from recipes.trackers import TRACKERS
+from recipes.common.records import Records
+from recipes.common.run_dir import RunDir
+from recipes.settings.trackers import TRACKERS
 from recipes.trl_plugin.measure import validation_metrics
 from recipes.trl_plugin.plan import TrainingPlan
 from recipes.trl_plugin.reference import attach_reference
@@ -125,7 +125,7 @@ def _loggers(plan: TrainingPlan) -> list[Any]:
 
 
 def _tracker(name: str, plan: TrainingPlan, run: RunDir) -> Callable[[int, dict[str, float]], None]:
-    """A tracker by accelerate; where its files go is in the environment (recipes/trackers.py)."""
+    """A tracker by accelerate; where its files go is in the environment (recipes/settings/trackers.py)."""
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
     called: dict[str, dict[str, Any]] = {

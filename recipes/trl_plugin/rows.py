@@ -15,7 +15,7 @@ from data_prep.prompt_styles import PLAIN_TEMPLATE, default_template
 from data_prep.schema import IN_SET
 from data_prep.split import chosen_rows
 from data_prep.tokens import closed, encode_question, opened
-from recipes.experiment import ExperimentError
+from recipes.common.errors import ExperimentError
 from recipes.trl_plugin.plan import TrainingPlan, alignment_items, training_items
 
 # A row as TRL's collators want it: {"prompt_ids", "chosen_ids", "rejected_ids"} for a pair, {"input_ids", "labels"}

@@ -34,9 +34,9 @@ from trl.trainer.utils import selective_log_softmax, use_adapter
 
 from recipes.algorithms import find_shape
 from recipes.algorithms.base import Shape
-from recipes.losses.implicit_reward import completion_log_probs, implicit_reward, una_loss
-from recipes.losses.terms import term_sum
-from recipes.run_dir import STEP_PREFIX, RunDir, keep_newest, mark_complete
+from recipes.algorithms.losses.implicit_reward import completion_log_probs, implicit_reward, una_loss
+from recipes.algorithms.losses.terms import term_sum
+from recipes.common.run_dir import STEP_PREFIX, RunDir, keep_newest, mark_complete
 from recipes.trl_plugin.batches import POSITION, Batches
 from recipes.trl_plugin.measure import Scores, kl_to_ref, pair_metrics, row_metrics
 from recipes.trl_plugin.plan import TrainingPlan

@@ -12,7 +12,7 @@ from verl.workers.utils.padding import no_padding_2_padding
 
 from recipes.algorithms import find_shape, get_algorithm
 from recipes.algorithms.base import Rows
-from recipes.losses.terms import term_sum
+from recipes.algorithms.losses.terms import term_sum
 
 TERMS = "uft_terms"
 """Key under which the trainer hands over the terms of a step, as JSON: [[name, coefficient, name of the shape or ""],
@@ -39,9 +39,9 @@ def actor_loss(
 ) -> tuple[torch.Tensor, dict[str, Any]]:
     """L = ppo_loss + dp_size sum_k c_k sum_t w_kt g_k(sg p_t) (-log p_t) over one micro-batch.
 
-    The weights come divided by counts of the whole batch (recipes/losses/terms.py); dp_size undoes FSDP's averaging of
-    gradients over ranks, as in verl's agg_loss. Log-probabilities are those of logits / temperature, as everywhere in
-    verl.
+    The weights come divided by counts of the whole batch (recipes/algorithms/losses/terms.py); dp_size undoes FSDP's
+    averaging of gradients over ranks, as in verl's agg_loss. Log-probabilities are those of logits / temperature, as
+    everywhere in verl.
 
     Raises:
         KeyError: when a column the trainer wrote has not arrived: verl's store drops columns that a row lacks.

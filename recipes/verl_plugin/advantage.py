@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from verl.trainer.ppo.core_algos import register_adv_est
 
-from recipes.losses.advantage import group_advantage
+from recipes.algorithms.losses.advantage import group_advantage
 
 
 @register_adv_est("uft")

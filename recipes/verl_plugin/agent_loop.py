@@ -25,11 +25,11 @@ from verl.utils.profiler import simple_timer
 
 from data_prep.prompt_styles import STYLES, question_text, with_hint
 from data_prep.tokens import Opened, closed, decode_response, encode_given, encode_question, end_tokens, opened
-from recipes.algorithm_check import told
 from recipes.algorithms import get_algorithm
 from recipes.algorithms.base import Bare
-from recipes.hints.cut import as_record, draw_plans, hint_given, memory_key
-from recipes.hints.schedule import MAX_SEGMENTS, sampling_seed
+from recipes.algorithms.hints.cut import as_record, draw_plans, hint_given, memory_key
+from recipes.algorithms.hints.schedule import MAX_SEGMENTS, sampling_seed
+from recipes.checks.algorithm_check import told
 from recipes.verl_plugin.rollout_worker import RolloutActor
 from reward_fns import compute_score, is_quick
 

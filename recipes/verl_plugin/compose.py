@@ -15,8 +15,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from data_prep.prompt_styles import STYLES
 from data_prep.tokens import chat_template
-from recipes.experiment import Experiment, ExperimentError, nearest
-from recipes.run_dir import RunDir
+from recipes.common.errors import ExperimentError, nearest
+from recipes.common.run_dir import RunDir
+from recipes.settings.experiment import Experiment
 from recipes.verl_plugin.verl_config import OWN_SAMPLER, REINFORCEMENT, SUPERVISED, rl_config, sft_config
 
 CONFIG_FILE = "verl.yaml"

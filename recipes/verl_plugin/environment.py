@@ -1,13 +1,11 @@
 """Experiment -> the environment variables of a run. Imports no verl, so that --dry_run answers at once."""
 
 import os
-from pathlib import Path
 
-from recipes.experiment import Experiment
-from recipes.run_dir import RunDir
-from recipes.trackers import tracker_environment
-
-ROOT = Path(__file__).resolve().parents[2]
+from recipes import ROOT
+from recipes.common.run_dir import RunDir
+from recipes.settings.experiment import Experiment
+from recipes.settings.trackers import tracker_environment
 
 
 def python_path() -> dict[str, str]:

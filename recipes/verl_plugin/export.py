@@ -10,9 +10,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from recipes.own_files import keep_own_files
-from recipes.run_dir import write_json
-from recipes.training_record import TRAINING_RECORD
+from recipes.common.run_dir import write_json
+from recipes.common.training_record import TRAINING_RECORD
+from recipes.settings.own_files import keep_own_files
 
 ADAPTER = "adapter"
 """Folder beside `huggingface/` with the adapter alone, in peft's format."""

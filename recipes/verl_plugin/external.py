@@ -13,7 +13,7 @@ from typing import Any
 
 import wrapt
 
-import recipes.loopback  # noqa: F401  (hooks)
+import recipes.common.loopback  # noqa: F401  (hooks)
 
 ROLLOUT = ("vllm", "async")
 SEED = "UFT_SEED"

@@ -3,8 +3,8 @@
 from typing import Any
 
 from recipes.algorithms import name_of_shape
-from recipes.applies import hint_term, ppo
-from recipes.experiment import Experiment
+from recipes.settings.applies import hint_term, ppo
+from recipes.settings.experiment import Experiment
 
 NO_DUAL_CLIP = 1e9
 """verl has no switch for its dual clip, which no algorithm here is defined with. A bound above every ratio is none:

@@ -1,6 +1,6 @@
 """Entry of an RL stage: `python -m recipes.verl_plugin.main FOLDER [OVERRIDES]`, through verl's run_ppo.
 
-Started by recipes/launch.py, which writes FOLDER/verl.yaml.
+Started by recipes/run/launch.py, which writes FOLDER/verl.yaml.
 """
 
 import faulthandler
@@ -46,9 +46,9 @@ class UnifiedTaskRunner:
 
 def train(trainer: Any) -> None:
     """From a new trainer to the end of its run. Raises what the training raises."""
-    from recipes.algorithm_check import told
     from recipes.algorithms import get_algorithm
-    from recipes.losses.trial import try_hooks
+    from recipes.checks.algorithm_check import told
+    from recipes.checks.trial import try_hooks
     from recipes.verl_plugin.agent_loop import HintedAgentLoopManager, hook_settings
     from recipes.verl_plugin.rollout_worker import client_class
 

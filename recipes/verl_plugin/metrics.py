@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from recipes.hints.schedule import MAX_SEGMENTS
+from recipes.algorithms.hints.schedule import MAX_SEGMENTS
 from reward_fns import SIGNS, has_failed
 
 # Keys of our reward functions and the names of their means over a training batch.

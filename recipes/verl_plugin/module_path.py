@@ -6,7 +6,7 @@ from functools import partial
 import ray
 from ray.job_config import JobConfig
 
-from recipes.verl_plugin.environment import ROOT
+from recipes import ROOT
 
 
 class _OursLast(list[str]):

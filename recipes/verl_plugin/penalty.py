@@ -7,7 +7,7 @@ import torch
 import transfer_queue as tq
 from tensordict import TensorDict
 
-from recipes.losses.overlong import overlong
+from recipes.algorithms.losses.overlong import overlong
 
 
 def with_penalty(

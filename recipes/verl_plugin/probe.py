@@ -13,7 +13,7 @@ from verl.utils.config import omega_conf_to_dataclass
 from verl.utils.device import get_device_id
 from verl.utils.distributed import destroy_global_process_group, initialize_global_process_group
 
-from recipes.records import Records
+from recipes.common.records import Records
 from recipes.verl_plugin.actor_loss import TERMS, actor_loss, term_column
 from recipes.verl_plugin.compose import arguments, load_config
 from recipes.verl_plugin.standalone import update_batch, worker_of

@@ -9,8 +9,8 @@ import torch
 import transfer_queue as tq
 
 from recipes.algorithms.base import Group, Hint
-from recipes.losses.group import right
-from recipes.losses.reliance import hint_reliance
+from recipes.algorithms.losses.group import right
+from recipes.algorithms.losses.reliance import hint_reliance
 from recipes.verl_plugin.passes import Encoder, score
 
 MOST_ROWS = 64
@@ -33,7 +33,7 @@ def reliance(
     temperature: float,
     longest: int,
 ) -> dict[str, float]:
-    """uft/hint_reliance (recipes/losses/reliance.py) of the step's hinted successes, and from how many it is.
+    """uft/hint_reliance (recipes/algorithms/losses/reliance.py) of the step's hinted successes, and of how many.
 
     A hint in the response is left out of it; of a hint in the question, the question without it takes its place. Empty
     without a rollout that was given something and is right.

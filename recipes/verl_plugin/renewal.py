@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recipes.loopback import TOKEN_PATH
-from recipes.scratch import CACHES
+from recipes.common.loopback import TOKEN_PATH
 from recipes.watch.processes import MARK
+from recipes.watch.scratch import CACHES
 
 OF_A_RUN = frozenset(
     {MARK, "TENSORBOARD_DIR", "UFT_SEED", "TMPDIR", "PYTEST_CURRENT_TEST", "_", "SHLVL", "OLDPWD", TOKEN_PATH, *CACHES}

@@ -11,7 +11,7 @@ from typing import Any
 
 import transfer_queue as tq
 
-from recipes.run_dir import write_text
+from recipes.common.run_dir import write_text
 
 
 def digest(responses: list[list[int]]) -> int:

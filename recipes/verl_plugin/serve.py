@@ -1,9 +1,9 @@
 """A server of reinforcement runs on the CPU: one start of Ray, trainer and engine serves several runs, one at a time.
 
 `python -m recipes.verl_plugin.serve SOCKET` takes runs from serve_client.py, which a run's own front starts in the
-place of a trainer (recipes/stages.py). It hands each to the system that is up (served.py), as long as what the system
-was started from is the run's too; otherwise, and after a run that failed or was stopped, it ends the system and starts
-another one. The server itself imports nothing heavy and outlives every system.
+place of a trainer (recipes/run/stages.py). It hands each to the system that is up (served.py), as long as what the
+system was started from is the run's too; otherwise, and after a run that failed or was stopped, it ends the system and
+starts another one. The server itself imports nothing heavy and outlives every system.
 """
 
 import contextlib
@@ -19,13 +19,13 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
-from recipes.loopback import alone
-from recipes.scratch import caches
+from recipes.common.loopback import alone
 from recipes.verl_plugin.environment import CPU, python_path
 from recipes.verl_plugin.serve_client import DIED, STOPPED
 from recipes.verl_plugin.warm_client import SHARED, shared_server
 from recipes.verl_plugin.warm_client import command as warm_command
 from recipes.watch.processes import end_processes, marked_environment, processes_of
+from recipes.watch.scratch import caches
 
 LONGEST_MESSAGE = 1 << 20
 MINE, OTHER = b"mine", b"other"

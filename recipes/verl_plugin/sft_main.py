@@ -1,7 +1,7 @@
 """Entry of an SFT stage: `python -m recipes.verl_plugin.sft_main FOLDER [OVERRIDES]`, or the same through torchrun on
 several devices; verl's SFTTrainer.
 
-Started by recipes/launch.py, which writes FOLDER/verl.yaml.
+Started by recipes/run/launch.py, which writes FOLDER/verl.yaml.
 """
 
 import faulthandler
@@ -24,8 +24,8 @@ from verl.workers.utils.losses import sft_loss
 
 from recipes.algorithms import find_shape
 from recipes.algorithms.base import Shape
-from recipes.records import Records
-from recipes.run_dir import RunDir
+from recipes.common.records import Records
+from recipes.common.run_dir import RunDir
 from recipes.verl_plugin.compat import check_verl_version
 from recipes.verl_plugin.compose import arguments, load_config
 from recipes.verl_plugin.export import finish_export

@@ -14,9 +14,9 @@ from verl.utils.config import omega_conf_to_dataclass
 from verl.utils.distributed import initialize_global_process_group
 from verl.workers.engine_workers import TrainingWorker, TrainingWorkerConfig
 
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
-from recipes.run_dir import RunDir
+from recipes.common.run_dir import RunDir
+from recipes.flags.resolve import build_experiment
+from recipes.settings.profiles import PROFILES
 from recipes.verl_plugin.compose import compose_config
 from recipes.verl_plugin.verl_config import REINFORCEMENT, rl_config
 

@@ -19,10 +19,10 @@ from verl.utils.config import omega_conf_to_dataclass
 import recipes.verl_plugin.advantage  # noqa: F401  (registers the estimator in the driver, where advantages are computed)
 from recipes.algorithms import get_algorithm
 from recipes.algorithms.base import Group, forget
-from recipes.early_stopping import accuracies, is_over
-from recipes.hints.cut import memory_key
-from recipes.records import Records
-from recipes.run_dir import RunDir, read_metrics, write_json
+from recipes.algorithms.hints.cut import memory_key
+from recipes.common.records import Records
+from recipes.common.run_dir import RunDir, read_metrics, write_json
+from recipes.settings.early_stopping import accuracies, is_over
 from recipes.verl_plugin.actor_loss import FAILED_ROWS, TERMS, actor_loss, critic_loss, row_loss
 from recipes.verl_plugin.agent_loop import hook_settings, prompt_key, rows_of
 from recipes.verl_plugin.dynamic_sampling import VariedGroups

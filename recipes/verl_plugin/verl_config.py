@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.prompt_styles import PLAIN_TEMPLATE, STYLES
-from recipes.applies import by_score, by_variance
-from recipes.experiment import Experiment, training_record
-from recipes.kernels import has_flash_attention, has_fused_head
-from recipes.run_dir import RunDir
-from recipes.trackers import run_name
-from recipes.verl_plugin.environment import ROOT, environment
+from recipes import ROOT
+from recipes.common.run_dir import RunDir
+from recipes.estimate.kernels import has_flash_attention, has_fused_head
+from recipes.settings.applies import by_score, by_variance
+from recipes.settings.experiment import Experiment, training_record
+from recipes.settings.hook_settings import hook_settings
+from recipes.settings.trackers import run_name
+from recipes.verl_plugin.environment import environment
 from recipes.verl_plugin.loss_config import actor_loss_config, algorithm_config, supervised_shape
 from recipes.verl_plugin.warm_client import py_executable
 from reward_fns import is_custom
@@ -221,22 +223,6 @@ def critic_config(experiment: Experiment, model: str) -> dict[str, Any]:
         "ppo_max_token_len_per_gpu": e.tokens_per_micro_batch,
         "ppo_infer_max_token_len_per_gpu": e.tokens_per_micro_batch,
         "ppo_mini_batch_size": e.mini_batch_size,
-    }
-
-
-def hook_settings(experiment: Experiment) -> dict[str, Any]:
-    """What an algorithm's hooks may read (`s`), its own options included."""
-    e = experiment
-    return {
-        "T_hint": e.T_hint,
-        "sft_loss_coef": e.sft_loss_coef,
-        "hint_nll_agg": e.hint_nll_agg,
-        "beta": e.alignment.beta,
-        "una_target": e.alignment.una_target,
-        "n_rollout": e.n_rollout,
-        "max_response_length": e.max_response_length,
-        "response_length": e.response_length,
-        **e.options,
     }
 
 

@@ -10,11 +10,11 @@ import torch
 import transfer_queue as tq
 from tensordict import TensorDict
 
-from recipes.algorithm_check import told
 from recipes.algorithms import name_of_shape
 from recipes.algorithms.base import Algorithm, Bare, Demonstration, Group, Hint, Plan, Weights
-from recipes.losses.terms import streams
-from recipes.losses.trial import refuse_odd_weights
+from recipes.algorithms.losses.terms import streams
+from recipes.checks.algorithm_check import told
+from recipes.checks.trial import refuse_odd_weights
 from recipes.verl_plugin.actor_loss import TERMS, term_column
 
 MASKS = ("response_mask", "loss_mask")

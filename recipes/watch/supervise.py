@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from recipes.run_dir import RunDir, complete_checkpoints
+from recipes.common.run_dir import RunDir, complete_checkpoints
 from recipes.watch.console import Console
 from recipes.watch.diagnose import Facts, diagnose, explains, full_disks, position
 from recipes.watch.heartbeat import HEARTBEAT, LOG, Heartbeat, LogFollower, read_heartbeat

@@ -16,10 +16,10 @@ from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.utils.dataset.rl_dataset import collate_fn
 
-from recipes.experiment import ExperimentError
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
-from recipes.stages import stage_overrides
+from recipes.common.errors import ExperimentError
+from recipes.flags.resolve import build_experiment
+from recipes.run.stages import stage_overrides
+from recipes.settings.profiles import PROFILES
 from recipes.verl_plugin import dynamic_sampling
 from recipes.verl_plugin.agent_loop import rows_of
 from recipes.verl_plugin.dynamic_sampling import VariedGroups, chosen, prompts_to_draw, with_variance

@@ -8,8 +8,8 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from recipes.run_dir import RunDir, mark_complete, write_json
-from recipes.training_record import TRAINING_RECORD
+from recipes.common.run_dir import RunDir, mark_complete, write_json
+from recipes.common.training_record import TRAINING_RECORD
 from recipes.verl_plugin.export import finish_export
 from tests.e2e.support import tiny_model
 

@@ -19,18 +19,20 @@ from bench.lab.rollouts import Lab, roll, start_of
 from bench.lab.train import refuse
 from data_prep.chain.problem import Space, generate
 from data_prep.chain.rows import to_row
+from recipes import ROOT
 from recipes.algorithms import algorithms
 from recipes.algorithms.base import Bare, Demonstration, Group, Hint, Plan
-from recipes.experiment import Experiment, ExperimentError
-from recipes.hints.cut import as_record
-from recipes.losses.advantage import group_advantage
-from recipes.losses.terms import streams, term_sum
-from recipes.modes import ROOT
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
-from recipes.run_dir import RunDir
+from recipes.algorithms.hints.cut import as_record
+from recipes.algorithms.losses.advantage import group_advantage
+from recipes.algorithms.losses.terms import streams, term_sum
+from recipes.common.errors import ExperimentError
+from recipes.common.run_dir import RunDir
+from recipes.flags.resolve import build_experiment
+from recipes.settings.experiment import Experiment
+from recipes.settings.hook_settings import hook_settings
+from recipes.settings.profiles import PROFILES
 from recipes.verl_plugin.agent_loop import HINT_COLUMN, HintedAgentLoop
-from recipes.verl_plugin.verl_config import hook_settings, uft_section
+from recipes.verl_plugin.verl_config import uft_section
 from tests.contract.test_agent_loop import ScriptedEngine
 from tests.contract.test_verl_config import reinforcement
 

@@ -10,13 +10,14 @@ import torch
 
 from recipes.algorithms import algorithms
 from recipes.algorithms.base import Bare, Group, grpo
-from recipes.experiment import ExperimentError
-from recipes.losses.terms import streams
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
-from recipes.stages import stage_overrides
+from recipes.algorithms.losses.terms import streams
+from recipes.common.errors import ExperimentError
+from recipes.flags.resolve import build_experiment
+from recipes.run.stages import stage_overrides
+from recipes.settings.hook_settings import hook_settings
+from recipes.settings.profiles import PROFILES
 from recipes.verl_plugin.loss_config import NO_DUAL_CLIP, actor_loss_config, algorithm_config
-from recipes.verl_plugin.verl_config import REINFORCEMENT, hook_settings
+from recipes.verl_plugin.verl_config import REINFORCEMENT
 from tests.contract.test_verl_config import reinforcement
 
 pytestmark = pytest.mark.contract

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from recipes.experiment import Experiment, ExperimentError
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
-from recipes.stages import stage_overrides
+from recipes.common.errors import ExperimentError
+from recipes.flags.resolve import build_experiment
+from recipes.run.stages import stage_overrides
+from recipes.settings.experiment import Experiment
+from recipes.settings.profiles import PROFILES
 from recipes.verl_plugin.verl_config import REINFORCEMENT, SUPERVISED
 from tests.front_checks import front_door
 

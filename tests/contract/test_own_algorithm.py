@@ -9,9 +9,9 @@ from omegaconf import OmegaConf
 
 from recipes import algorithms
 from recipes.algorithms.base import Algorithm, At, Hint
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
-from recipes.run_dir import RunDir
+from recipes.common.run_dir import RunDir
+from recipes.flags.resolve import build_experiment
+from recipes.settings.profiles import PROFILES
 from recipes.verl_plugin.verl_config import rl_config
 
 pytestmark = pytest.mark.contract
@@ -34,7 +34,7 @@ def mine(monkeypatch: pytest.MonkeyPatch) -> Algorithm:
     )
     known = {**algorithms.algorithms(), "mine": made}
     monkeypatch.setattr(algorithms, "algorithms", lambda: known)
-    monkeypatch.setattr("recipes.algorithm_check.algorithms", lambda: known)
+    monkeypatch.setattr("recipes.checks.algorithm_check.algorithms", lambda: known)
     return made
 
 

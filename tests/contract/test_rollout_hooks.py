@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from recipes.hints.schedule import sampling_seed
+from recipes.algorithms.hints.schedule import sampling_seed
 from tests.contract.test_verl_hooks import expect_parameters
 
 pytestmark = pytest.mark.contract

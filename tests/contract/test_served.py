@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
-from recipes.run_dir import RunDir
+from recipes.common.run_dir import RunDir
+from recipes.flags.resolve import build_experiment
+from recipes.settings.profiles import PROFILES
 from recipes.verl_plugin.compose import compose_config
 from recipes.verl_plugin.environment import environment
 from recipes.verl_plugin.renewal import in_the_way, started_from

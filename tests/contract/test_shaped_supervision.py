@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from recipes.algorithms import find_shape, get_algorithm
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
-from recipes.run_dir import RunDir
+from recipes.common.run_dir import RunDir
+from recipes.flags.resolve import build_experiment
+from recipes.settings.profiles import PROFILES
 
 pytestmark = pytest.mark.contract
 
@@ -24,8 +24,8 @@ def flags(**changed: Any) -> dict[str, Any]:
 
 
 def test_the_shape_reaches_both_trainers_and_sft_has_none() -> None:
-    from recipes.course import training_plan
-    from recipes.datafiles import locate
+    from recipes.data.datafiles import locate
+    from recipes.run.build_stages import training_plan
     from recipes.verl_plugin.verl_config import sft_config
 
     files = {"train_file": Path("a"), "test_file": Path("b"), "resume_from": None}

@@ -18,9 +18,9 @@ from omegaconf import OmegaConf
 from data_prep.prompt_styles import PLAIN_TEMPLATE, STYLES, Question
 from data_prep.tokens import chat_template
 from eval.models import Weights
-from recipes.experiment import ExperimentError
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
+from recipes.common.errors import ExperimentError
+from recipes.flags.resolve import build_experiment
+from recipes.settings.profiles import PROFILES
 from recipes.trl_plugin.rows import encoder, example
 from recipes.verl_plugin.agent_loop import HINT_COLUMN, HintedAgentLoop
 from recipes.verl_plugin.passes import Encoder

@@ -12,7 +12,7 @@ from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, SFTTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference
 
-from recipes.losses.implicit_reward import completion_log_probs, implicit_reward, pairwise_loss
+from recipes.algorithms.losses.implicit_reward import completion_log_probs, implicit_reward, pairwise_loss
 from recipes.trl_plugin.batches import Batches, collator
 from recipes.trl_plugin.compat import check_trl_version
 from recipes.trl_plugin.main import build_trainer

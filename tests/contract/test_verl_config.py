@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from recipes.algorithms import algorithms
-from recipes.experiment import Experiment, ExperimentError
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
-from recipes.run_dir import RunDir
-from recipes.tasks import TASKS
+from recipes.common.errors import ExperimentError
+from recipes.common.run_dir import RunDir
+from recipes.flags.resolve import build_experiment
+from recipes.settings.experiment import Experiment
+from recipes.settings.profiles import PROFILES
+from recipes.settings.tasks import TASKS
 from recipes.verl_plugin.verl_config import rl_config, sft_config
 
 pytestmark = pytest.mark.contract

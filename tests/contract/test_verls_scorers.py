@@ -8,7 +8,7 @@ pytestmark = [pytest.mark.contract, pytest.mark.extended]
 
 
 def test_prime_math_executes_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """CVE-2026-6878. When a new verl makes this fail: docs/rewards.md says so too, and recipes/verl_scorers.py."""
+    """CVE-2026-6878. When a new verl fails it: docs/rewards.md says so too, and recipes/checks/verl_scorers.py."""
     monkeypatch.setattr(answers, "ENDLESS", {})
     matrix = [row for row in rows._VERLS["prime_math"] if "pmatrix" in row.answer]
     monkeypatch.setitem(rows._VERLS, "prime_math", matrix)

@@ -16,7 +16,7 @@ from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
 from recipes.algorithms import get_algorithm
 from recipes.algorithms.base import Bare, Demonstration, Group, Hint, Kept, Term, Weights
-from recipes.run_dir import RunDir
+from recipes.common.run_dir import RunDir
 from recipes.verl_plugin import trainer as trainer_module
 from recipes.verl_plugin import weighing
 from recipes.verl_plugin.actor_loss import TERMS, actor_loss, term_column

@@ -8,17 +8,18 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
-from recipes.run_dir import RunDir
-from recipes.verl_plugin.environment import ROOT, environment
+from recipes import ROOT
+from recipes.common.run_dir import RunDir
+from recipes.flags.resolve import build_experiment
+from recipes.settings.profiles import PROFILES
+from recipes.verl_plugin.environment import environment
 from recipes.verl_plugin.warm_client import command, shared_server
 from reward_fns.pool import Pool
 
 pytestmark = pytest.mark.contract
 
 SHADOWS = ("eval.py", "recipes/__init__.py", "reward_fns/__init__.py", "data_prep/__init__.py")
-LOOK = "import recipes.evaluate_stage as found, eval.evaluate, mine; print(found.__file__, mine.__file__)"
+LOOK = "import recipes.run.evaluate_stage as found, eval.evaluate, mine; print(found.__file__, mine.__file__)"
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_a_stage_finds_ours_and_behind_it_the_users(
     if on_path:
         monkeypatch.setenv("PYTHONPATH", str(shadowed))
     env = {**os.environ, **environment(build_experiment({}, PROFILES["cpu"]), RunDir(shadowed / "run"))}
-    expected = f"{ROOT}/recipes/evaluate_stage.py {shadowed}/mine.py"
+    expected = f"{ROOT}/recipes/run/evaluate_stage.py {shadowed}/mine.py"
     plain = subprocess.run([sys.executable, "-c", LOOK], env=env, capture_output=True, text=True, check=False)
     assert plain.stdout.strip() == expected, plain.stderr
     with TemporaryDirectory(prefix="uft-", dir="/tmp") as place, shared_server(Path(place), env) as path:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from recipes.launch import DONE
+from recipes.run.launch import DONE
 from recipes.verl_plugin.environment import CPU, python_path
 from recipes.verl_plugin.serve import serving
 from recipes.verl_plugin.serve_client import SERVE

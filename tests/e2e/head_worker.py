@@ -20,9 +20,9 @@ from verl.utils.distributed import destroy_global_process_group, initialize_glob
 from verl.workers.engine_workers import TrainingWorker
 from verl.workers.utils.losses import ppo_loss, sft_loss
 
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
-from recipes.run_dir import RunDir
+from recipes.common.run_dir import RunDir
+from recipes.flags.resolve import build_experiment
+from recipes.settings.profiles import PROFILES
 from recipes.verl_plugin import standalone
 from recipes.verl_plugin.actor_loss import TERMS, actor_loss
 from recipes.verl_plugin.compose import compose_config

@@ -18,10 +18,10 @@ import pytest
 import torch
 
 from data_prep import countdown
-from recipes.experiment import Experiment
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
-from recipes.run_dir import RunDir, read_metrics
+from recipes.common.run_dir import RunDir, read_metrics
+from recipes.flags.resolve import build_experiment
+from recipes.settings.experiment import Experiment
+from recipes.settings.profiles import PROFILES
 from recipes.verl_plugin.warm_client import SHARED
 from recipes.verl_plugin.warm_client import command as warm_command
 from recipes.watch.processes import processes_of

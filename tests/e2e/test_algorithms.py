@@ -16,7 +16,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from recipes.algorithms import get_algorithm
-from recipes.hints.cut import as_record, draw_plans, hint_tokens
+from recipes.algorithms.hints.cut import as_record, draw_plans, hint_tokens
 from tests.e2e.support import EMBEDDED, HINTS, MEASURED, RL, SEED, T_HINT, metrics, rollouts, run
 
 pytestmark = pytest.mark.e2e

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from recipes.run_dir import RunDir, complete_checkpoints, read_metrics
+from recipes.common.run_dir import RunDir, complete_checkpoints, read_metrics
 from recipes.trl_plugin.plan import TrainingPlan, write_plan
 from recipes.verl_plugin.warm_client import SHARED
 from recipes.verl_plugin.warm_client import command as warm_command

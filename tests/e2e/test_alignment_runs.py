@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from recipes.run_dir import RunDir
+from recipes.common.run_dir import RunDir
 from tests.e2e.support import EMBEDDED, ROOT, metrics, rollouts, run, write_jsonl
 
 pytestmark = pytest.mark.e2e

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from recipes.run_dir import RunDir
+from recipes.common.run_dir import RunDir
 from recipes.verl_plugin.environment import environment
 from tests.e2e.support import ranks_of, tiny_experiment, tiny_model
 

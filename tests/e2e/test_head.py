@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from recipes.run_dir import RunDir
+from recipes.common.run_dir import RunDir
 from recipes.verl_plugin.environment import environment
 from tests.e2e.support import ranks_of, tiny_experiment, tiny_model
 

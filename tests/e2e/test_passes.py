@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from recipes.hints.cut import memory_key
+from recipes.algorithms.hints.cut import memory_key
 from recipes.verl_plugin.agent_loop import prompt_key
 from tests.e2e.support import EMBEDDED, ROOT, metrics, rollouts, run, small_countdown
 

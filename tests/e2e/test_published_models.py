@@ -16,7 +16,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from data_prep.prompt_styles import ASSISTANT_STARTS
-from recipes.training_record import TRAINING_RECORD
+from recipes.common.training_record import TRAINING_RECORD
 from tests.e2e.support import ROOT, metrics, rollouts, run, wide_model
 
 pytestmark = pytest.mark.e2e

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from data_prep import countdown
-from recipes.losses.overlong import overlong
-from recipes.run_dir import RunDir, complete_checkpoints
+from recipes.algorithms.losses.overlong import overlong
+from recipes.common.run_dir import RunDir, complete_checkpoints
 from recipes.watch.processes import processes_of
 from tests.e2e.memory_algorithm import OPTIONS
 from tests.e2e.support import RL, ROOT, kill_after, metrics, rollouts, run, without_times

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from recipes.run_dir import RunDir, complete_checkpoints
+from recipes.common.run_dir import RunDir, complete_checkpoints
 from tests.e2e.support import OF_THE_MACHINE, kill_after, kill_when, metrics, rollouts, run, without_times
 
 pytestmark = [pytest.mark.e2e, pytest.mark.extended]

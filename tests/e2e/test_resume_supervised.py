@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from recipes.run_dir import RunDir, complete_checkpoints
+from recipes.common.run_dir import RunDir, complete_checkpoints
 from tests.e2e.support import kill_after, metrics, run, without_times
 
 pytestmark = pytest.mark.e2e

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from recipes.machine import gpu_count
+from recipes.common.machine import gpu_count
 from tests.e2e.support import small_countdown
 from tests.gpu.support import ON_CPU, PROFILE, UFT, run
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from recipes.hints.cut import hint_tokens
+from recipes.algorithms.hints.cut import hint_tokens
 from tests.e2e.support import EMBEDDED, ROOT, kill_after, metrics, rollouts
 
 PROFILE = os.environ.get("UFT_TEST_PROFILE", "1x80gb")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM
 
-from recipes.run_dir import RunDir, complete_checkpoints
+from recipes.common.run_dir import RunDir, complete_checkpoints
 from tests.gpu.support import (
     HINTED,
     LENGTHS,

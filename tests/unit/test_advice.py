@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from recipes.alignment import Alignment
-from recipes.experiment import Experiment
-from recipes.flags import catalogue
-from recipes.settings import GROUPS, declared
+from recipes.flags.parser import catalogue
+from recipes.settings.alignment import Alignment
+from recipes.settings.declare import GROUPS, declared
+from recipes.settings.experiment import Experiment
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAG = re.compile(r"(?<![\w-])--([a-zA-Z][\w-]*)")

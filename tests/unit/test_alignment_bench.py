@@ -8,7 +8,7 @@ import torch
 from bench import alignment
 from bench.alignment_measure import Cost, _until_end, cost
 from bench.alignment_table import write
-from recipes.run_dir import append_metrics, write_json
+from recipes.common.run_dir import append_metrics, write_json
 
 
 def test_an_answer_ends_with_its_first_end_token() -> None:

@@ -8,10 +8,10 @@ import pytest
 from data_prep import countdown
 from data_prep.prompt_styles import STYLES, restyle
 from data_prep.schema import read_rows
-from recipes import course
-from recipes.experiment import ExperimentError
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
+from recipes.common.errors import ExperimentError
+from recipes.flags.resolve import build_experiment
+from recipes.run import build_stages as course
+from recipes.settings.profiles import PROFILES
 from recipes.trl_plugin import plan as plans
 from recipes.trl_plugin.rows import load_held_out, load_training, prompt_length, run_order
 from tests.alignment_checks import plan

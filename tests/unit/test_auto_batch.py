@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from recipes.auto_batch import LEAST_ROLLOUT_MEMORY, difference, lower, run_fitting
-from recipes.experiment import Experiment
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
+from recipes.flags.resolve import build_experiment
+from recipes.run.auto_batch import LEAST_ROLLOUT_MEMORY, difference, lower, run_fitting
+from recipes.settings.experiment import Experiment
+from recipes.settings.profiles import PROFILES
 from recipes.watch.signs import Limits
 from recipes.watch.supervise import Outcome, supervise
 

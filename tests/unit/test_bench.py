@@ -9,8 +9,8 @@ from transformers import AutoConfig, AutoTokenizer
 from bench.inputs import EMBEDDED, problems, random_model
 from bench.report import bars, table
 from bench.runs import VARIANTS, Size, _flags, _overrides
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
+from recipes.flags.resolve import build_experiment
+from recipes.settings.profiles import PROFILES
 
 
 @pytest.mark.parametrize("hint_tokens", [20, 25, 55])

@@ -18,9 +18,9 @@ from data_prep.chain.rows import LONGER, problem_of, row_key, to_row
 from data_prep.contamination import SAME_INPUTS, overlaps
 from data_prep.schema import content_hash, read_rows, write_rows
 from data_prep.split import write_distinct
-from recipes.experiment import ExperimentError
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
+from recipes.common.errors import ExperimentError
+from recipes.flags.resolve import build_experiment
+from recipes.settings.profiles import PROFILES
 from tests.chain_checks import check_row, rows_of, walk
 
 ROOT = Path(__file__).resolve().parents[2]

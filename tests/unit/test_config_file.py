@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from recipes.algorithms import algorithms
-from recipes.config_file import GIVEN, record
-from recipes.experiment import ExperimentError
-from recipes.resume import refuse_other_run
-from recipes.run_dir import RunDir
+from recipes.common.errors import ExperimentError
+from recipes.common.run_dir import RunDir
+from recipes.flags.config_file import GIVEN, record
+from recipes.run.resume import refuse_other_run
 from run import main
 from tests.front_checks import ROOT, experiment, small_folder
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console as RichConsole
 
-from recipes.records import Records
+from recipes.common.records import Records
 from recipes.watch.console import MILESTONES, Console, milestone
 from recipes.watch.heartbeat import NOTICE, Heartbeat, read_heartbeat
 from recipes.watch.pace import Pace, duration

@@ -13,12 +13,13 @@ from data_prep import countdown, hub_set
 from data_prep.preference import schema as preference
 from data_prep.schema import packed, read_rows, unpacked
 from eval.problems import Settings, load_problems
-from recipes.composed import drawn
-from recipes.data_sets import absolute, data_title, mixture, several
-from recipes.datafiles import DataFiles, check_training, prepared
-from recipes.experiment import Experiment, ExperimentError
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
+from recipes.common.errors import ExperimentError
+from recipes.data.composed import drawn
+from recipes.data.datafiles import DataFiles, check_training, prepared
+from recipes.flags.resolve import build_experiment
+from recipes.settings.data_sets import absolute, data_title, mixture, several
+from recipes.settings.experiment import Experiment
+from recipes.settings.profiles import PROFILES
 from reward_fns import compute_score, is_quick
 from tests.front_checks import front_door
 
@@ -233,7 +234,7 @@ def test_a_data_set_of_the_hub_by_name(tmp_path: Path, monkeypatch: pytest.Monke
         return problems(9, {"train": 0, "test": 100}[wanted.split])
 
     monkeypatch.setattr(hub_set, "_load", load)
-    monkeypatch.setattr("recipes.composed.split_names", lambda name, part: ["train", "test"])
+    monkeypatch.setattr("recipes.data.composed.split_names", lambda name, part: ["train", "test"])
     hub_set.hub_columns.cache_clear()
     experiment, files = made(tmp_path, data="someone/arithmetic/main")
     assert (files.n_train, files.n_test) == (9, 9)
@@ -251,7 +252,7 @@ def test_a_hub_that_cannot_be_reached_is_told_in_one_line(monkeypatch: pytest.Mo
         raise ConnectionError("Couldn't reach 'someone/else'\non the Hub")
 
     monkeypatch.setattr(hub_set, "_load", load)
-    monkeypatch.setattr("recipes.composed.split_names", lambda name, part: ["train"])
+    monkeypatch.setattr("recipes.data.composed.split_names", lambda name, part: ["train"])
     hub_set.hub_columns.cache_clear()
     done = front_door("--profile", "cpu", "--data", "someone/else", "--dry_run")
     assert done.returncode == 2

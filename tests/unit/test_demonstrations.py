@@ -19,15 +19,16 @@ from data_prep.prompt_styles import STYLES, restyle
 from data_prep.schema import ANSWER_CLOSES, ANSWER_OPENS, Row, read_rows, validate_row, write_rows
 from recipes.algorithms import algorithms
 from recipes.algorithms.base import At, Bare, Demonstration, Hint
-from recipes.datafiles import DataFiles, check_training, locate
-from recipes.demonstrations import SOLVED, demonstrated, taught
-from recipes.experiment import Experiment, ExperimentError
-from recipes.hints.cut import as_record, draw_plans
-from recipes.plan import describe
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
-from recipes.stages import sft_steps
-from recipes.verl_plugin.verl_config import hook_settings
+from recipes.algorithms.hints.cut import as_record, draw_plans
+from recipes.common.errors import ExperimentError
+from recipes.data.datafiles import DataFiles, check_training, locate
+from recipes.data.demonstrations import SOLVED, demonstrated, taught
+from recipes.flags.resolve import build_experiment
+from recipes.run.plan import describe
+from recipes.run.stages import sft_steps
+from recipes.settings.experiment import Experiment
+from recipes.settings.hook_settings import hook_settings
+from recipes.settings.profiles import PROFILES
 from reward_fns import compute_score
 from tests.chain_checks import rows_of, walk
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recipes import doctor
-from recipes.doctor import Pin, Row, missing_needs, normalise, same_version, version_rows
-from recipes.doctor_imports import import_failures
-from recipes.doctor_machine import GIB, Gpu, Machine, hindrances, look, parse_gpus
+from recipes.doctor import report as doctor
+from recipes.doctor.imports import import_failures
+from recipes.doctor.machine import GIB, Gpu, Machine, hindrances, look, parse_gpus
+from recipes.doctor.report import Pin, Row, missing_needs, normalise, same_version, version_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 LISTS = ["requirements.txt", *(f"requirements/{name}.txt" for name in ("cpu", "cuda", "dev", "constraints-cuda"))]

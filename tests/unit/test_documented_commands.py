@@ -31,7 +31,7 @@ CHEAP = ("data_prep", "eval.report")
 WITH_COMMANDS = ("data_prep", "reward_fns")
 NEEDS_A_COPY = {"--from-hub", "--from-uft", "--source", "--from", "data/others/test.parquet", "math", "vnhsge_table"}
 """Words of commands that need what is not here, or more than some seconds: of these the flags are held to --help."""
-WITHOUT_FLAGS = ("bench.kept_intervals", "recipes.help_text", "recipes.verl_plugin.serve", "tests")
+WITHOUT_FLAGS = ("bench.kept_intervals", "recipes.flags.help_text", "recipes.verl_plugin.serve", "tests")
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ import pytest
 from eval.generate import generate
 from eval.harness import load_engine
 from eval.models import Weights
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
-from recipes.run_dir import RunDir
+from recipes.common.run_dir import RunDir
+from recipes.flags.resolve import build_experiment
+from recipes.settings.profiles import PROFILES
 from recipes.verl_plugin.environment import environment
 
 SAMPLER = "VLLM_USE_FLASHINFER_SAMPLER"

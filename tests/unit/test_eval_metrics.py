@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from eval.intervals import bootstrap
 from eval.metrics import error_of, powers_of_two, summarise
-from recipes.evaluate_stage import validation_metrics
+from recipes.run.evaluate_stage import validation_metrics
 from recipes.verl_plugin.validation import GREEDY, parted, sampled_and_greedy, validation_accuracy
 
 

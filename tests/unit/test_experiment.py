@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recipes.algorithms import algorithms
-from recipes.experiment import Experiment, ExperimentError, from_yaml, to_yaml
-from recipes.profiles import PROFILES, Profile, detect_profile
-from recipes.resolve import build_experiment, default_profile
+from recipes.common.errors import ExperimentError
+from recipes.flags.resolve import build_experiment, default_profile
+from recipes.settings.experiment import Experiment, from_yaml, to_yaml
+from recipes.settings.profiles import PROFILES, Profile, detect_profile
 
 H100 = PROFILES["h100x2"]
 

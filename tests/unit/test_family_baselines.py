@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from recipes.algorithms import get_algorithm
-from recipes.losses.advantage import group_advantage
-from recipes.losses.group import compared, right, share_right, token_mean
+from recipes.algorithms.losses.advantage import group_advantage
+from recipes.algorithms.losses.group import compared, right, share_right, token_mean
 from tests.groups import group, settings
 
 

@@ -10,7 +10,7 @@ from recipes.algorithms.base import Bare, Demonstration, Group, Weights
 from recipes.algorithms.chord_mu import mu
 from recipes.algorithms.chord_phi import phi
 from recipes.algorithms.hpt import supervised
-from recipes.losses.terms import streams, term_sum
+from recipes.algorithms.losses.terms import streams, term_sum
 from tests.groups import group, settings
 
 WITH_DEMONSTRATION = ["luffy", "chord_mu", "chord_phi", "hpt", "srft"]

@@ -178,9 +178,9 @@ def test_hints_in_the_question_are_declared(algo: str) -> None:
 
 @pytest.mark.parametrize(("algo", "says"), [("pope", "0% of the solution   100% of"), ("adaback", "of the solution")])
 def test_a_dry_run_does_not_pretend_to_know_hints_that_follow_success(algo: str, says: str) -> None:
-    from recipes.plan import hint_schedule
-    from recipes.profiles import PROFILES
-    from recipes.resolve import build_experiment
+    from recipes.flags.resolve import build_experiment
+    from recipes.run.plan import hint_schedule
+    from recipes.settings.profiles import PROFILES
 
     first, *steps = hint_schedule(build_experiment({"algo": algo}, PROFILES["cpu"])).splitlines()
     assert "by what was remembered of each problem" in first

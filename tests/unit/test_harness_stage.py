@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from recipes import harness_stage
-from recipes.run_dir import RunDir
+from recipes.common.run_dir import RunDir
+from recipes.run import harness_stage
 
 
 @pytest.mark.parametrize(("code", "phase", "step"), [(0, "finished", 1), (2, "evaluating", 0)])

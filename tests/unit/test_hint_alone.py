@@ -23,13 +23,14 @@ from data_prep import math as math_data
 from data_prep.custom import prepare_file
 from data_prep.prompt_styles import STYLES, Question, completion_prompt, restyle, restyle_file
 from data_prep.schema import build_row, read_rows, write_rows
-from recipes import hint_check
-from recipes.datafiles import check_training, locate
-from recipes.experiment import Experiment, ExperimentError
-from recipes.hint_check import refuse_paid_hints
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
-from recipes.tasks import TASKS
+from recipes.common.errors import ExperimentError
+from recipes.data import hint_check
+from recipes.data.datafiles import check_training, locate
+from recipes.data.hint_check import refuse_paid_hints
+from recipes.flags.resolve import build_experiment
+from recipes.settings.experiment import Experiment
+from recipes.settings.profiles import PROFILES
+from recipes.settings.tasks import TASKS
 from reward_fns import compute_score
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 
 from recipes.algorithms import get_algorithm
 from recipes.algorithms.base import Bare, Demonstration, Hint, Plan
-from recipes.hints.cut import as_record, common_prefix, draw_plans, hint_given, hint_tokens, pieces_at, segments_of
+from recipes.algorithms.hints.cut import (
+    as_record,
+    common_prefix,
+    draw_plans,
+    hint_given,
+    hint_tokens,
+    pieces_at,
+    segments_of,
+)
 
 COUNTDOWN = ["19 + 35 = 54\n", "44 + 54 = 98\n", "Therefore, the final equation is 44 + (19 + 35)"]
 ANSWER = "".join(COUNTDOWN) + " </think>\n<answer> 44 + (19 + 35) </answer>"

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from recipes.algorithms import get_algorithm
 from recipes.algorithms.base import At, Hint
+from recipes.algorithms.hints.schedule import generator, sampling_seed
 from recipes.algorithms.uft import probability
-from recipes.hints.schedule import generator, sampling_seed
 
 
 def length(algorithm: str, step: int, horizon: int, n: int, rng: Any) -> int:
@@ -87,7 +87,7 @@ def test_uniform_reaches_every_length_at_every_step() -> None:
 
 def test_a_draw_is_the_same_in_another_process() -> None:
     code = (
-        "from recipes.hints.schedule import *;"
+        "from recipes.algorithms.hints.schedule import *;"
         "print(generator(7, 11, 'a prompt').integers(10**9), sampling_seed(7, 11, 'a prompt', 3))"
     )
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

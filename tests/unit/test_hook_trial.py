@@ -8,7 +8,7 @@ import torch
 
 from recipes.algorithms import algorithms
 from recipes.algorithms.base import Algorithm, Hint, Term, Weights
-from recipes.losses.trial import try_hooks
+from recipes.checks.trial import try_hooks
 from tests.groups import settings
 
 RL = [name for name, each in algorithms().items() if "rl" in each.stages]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-import recipes.front  # noqa: F401  (once, for all forks)
-from recipes.run_dir import RunDir
+import recipes.commands.front  # noqa: F401  (once, for all forks)
+from recipes.common.run_dir import RunDir
 from tests.front_checks import ROOT, experiment, finished_on_disk, front_door, small_folder
 from tests.hub_server import TOKEN, Hub, hub_server
 
@@ -53,8 +53,8 @@ def fresh(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
 def test_what_the_hub_will_not_take_is_refused(hub: Hub) -> None:
     code = """
 import json, os, sys
-from recipes.experiment import ExperimentError
-from recipes.hub import refuse_push
+from recipes.settings.experiment import ExperimentError
+from recipes.run.hub import refuse_push
 for name, token, _ in json.loads(sys.argv[1]):
     os.environ["HF_TOKEN"] = token
     if name == "me/gone":

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from recipes.losses.implicit_reward import completion_log_probs, implicit_reward, pairwise_loss, una_loss
+from recipes.algorithms.losses.implicit_reward import completion_log_probs, implicit_reward, pairwise_loss, una_loss
 
 
 def test_log_probability_is_the_sum_over_completion_tokens_only() -> None:

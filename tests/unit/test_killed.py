@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from recipes import switch
-from recipes.launch import launch
-from recipes.run_dir import RunDir, append_metrics
+from recipes.common import switch
+from recipes.common.run_dir import RunDir, append_metrics
+from recipes.run.launch import launch
 from tests.front_checks import experiment, small_folder
 from tests.stand_in import counted, kept, standing_in
 

@@ -8,13 +8,14 @@ import pytest
 
 from data_prep import countdown
 from recipes.algorithms import algorithms
-from recipes.course import stages
-from recipes.datafiles import locate
-from recipes.experiment import Experiment, ExperimentError, to_yaml
-from recipes.launch import check_folder, launch
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
-from recipes.run_dir import RunDir, write_text
+from recipes.common.errors import ExperimentError
+from recipes.common.run_dir import RunDir, write_text
+from recipes.data.datafiles import locate
+from recipes.flags.resolve import build_experiment
+from recipes.run.build_stages import stages
+from recipes.run.launch import check_folder, launch
+from recipes.settings.experiment import Experiment, to_yaml
+from recipes.settings.profiles import PROFILES
 from run import main
 from tests.front_checks import ROOT, front_door
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from recipes import stages
-from recipes.loopback import TOKEN_PATH, alone
-from recipes.run_dir import RunDir
+from recipes.common.loopback import TOKEN_PATH, alone
+from recipes.common.run_dir import RunDir
+from recipes.run import stages
 from tests.front_checks import ROOT, experiment, small_folder
 
 STORE = """
-import psutil, recipes.loopback
+import psutil, recipes.common.loopback
 import torch.distributed as dist
 dist.init_process_group("gloo")
 dist.new_group(backend="gloo")

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from recipes import memory as estimates
-from recipes.experiment import Experiment
-from recipes.kernels import has_flash_attention, has_fused_head
-from recipes.memory import GB, describe_memory, estimate_memory, estimate_time, micro_batch_tokens
-from recipes.model_shapes import SHAPES, known_shape, shape_of_config
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
+from recipes.estimate import memory as estimates
+from recipes.estimate.kernels import has_flash_attention, has_fused_head
+from recipes.estimate.memory import GB, describe_memory, estimate_memory, estimate_time, micro_batch_tokens
+from recipes.estimate.model_shapes import SHAPES, known_shape, shape_of_config
+from recipes.flags.resolve import build_experiment
+from recipes.settings.experiment import Experiment
+from recipes.settings.profiles import PROFILES
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,15 +11,15 @@ import pytest
 
 import run
 from eval.models import find_model
-from recipes import stages
-from recipes.experiment import ExperimentError
-from recipes.machine import visible_devices
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
-from recipes.run_dir import RunDir
-from recipes.scratch import LONGEST_TMPDIR, caches, data_folder, short_folder
+from recipes.common.errors import ExperimentError
+from recipes.common.machine import visible_devices
+from recipes.common.run_dir import RunDir
+from recipes.flags.resolve import build_experiment
+from recipes.run import stages
+from recipes.settings.profiles import PROFILES
 from recipes.verl_plugin.environment import environment
 from recipes.watch.processes import marked_environment
+from recipes.watch.scratch import LONGEST_TMPDIR, caches, data_folder, short_folder
 from tests.front_checks import ROOT, experiment, front_door, small_folder
 
 
@@ -82,7 +82,7 @@ def test_devices_are_those_that_cuda_shows(
     if gpus:
         (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\nprintf '{listed}\\n'\n")
         (tmp_path / "nvidia-smi").chmod(0o755)
-    monkeypatch.setattr("recipes.machine.DEVICES", tmp_path)
+    monkeypatch.setattr("recipes.common.machine.DEVICES", tmp_path)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     if variable is None:
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -94,7 +94,7 @@ def test_devices_are_those_that_cuda_shows(
 def test_a_driver_without_its_tools_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
         (tmp_path / name).touch()
-    monkeypatch.setattr("recipes.machine.DEVICES", tmp_path)
+    monkeypatch.setattr("recipes.common.machine.DEVICES", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert visible_devices() == ["0", "1"]

@@ -9,17 +9,18 @@ import yaml
 
 from eval.models import Weights
 from eval.reporting.read_runs import load
-from recipes.course import _verification
-from recipes.evaluation import _stage, refuse_other
-from recipes.experiment import SCHEMA, Experiment, ExperimentError, from_yaml, to_yaml
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
-from recipes.resume import as_begun, check_folder, older_folder
-from recipes.run_dir import RunDir, append_metrics
-from recipes.stages import Sampling
-from recipes.suites import Part
-from recipes.trackers import PROJECT
-from recipes.training_record import read_record
+from recipes.commands.evaluation import _stage, refuse_other
+from recipes.common.errors import ExperimentError
+from recipes.common.run_dir import RunDir, append_metrics
+from recipes.common.training_record import read_record
+from recipes.flags.resolve import build_experiment
+from recipes.run.build_stages import _verification
+from recipes.run.resume import as_begun, check_folder, older_folder
+from recipes.run.stages import Sampling
+from recipes.run.suites import Part
+from recipes.settings.experiment import SCHEMA, Experiment, from_yaml, to_yaml
+from recipes.settings.profiles import PROFILES
+from recipes.settings.trackers import PROJECT
 from run import main
 from tests.front_checks import experiment, small_folder
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from recipes.algorithms import get_algorithm
 from recipes.algorithms.adaback import remember
-from recipes.applies import by_score
-from recipes.losses.group import right, share_right
-from recipes.losses.overlong import overlong
+from recipes.algorithms.losses.group import right, share_right
+from recipes.algorithms.losses.overlong import overlong
+from recipes.settings.applies import by_score
 from tests.groups import group, settings
 
 # The paper's lengths: 16,384 tokens expected, 4,096 more as a buffer.

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from recipes.algorithm_check import refuse_unworkable
 from recipes.algorithms import AlgorithmFileError, algorithms, get_algorithm, time_limit
-from recipes.experiment import ExperimentError
+from recipes.checks.algorithm_check import refuse_unworkable
+from recipes.common.errors import ExperimentError
 from run import main
 from tests.groups import settings
 
@@ -223,7 +223,7 @@ def test_an_option_is_read_as_its_own_file_says(tmp_path: Path, capsys: pytest.C
 
 @pytest.mark.parametrize("name", algorithms())
 def test_a_built_in_algorithm_would_be_taken_as_a_users_own(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recipes.algorithm_check.algorithms", dict)
+    monkeypatch.setattr("recipes.checks.algorithm_check.algorithms", dict)
     refuse_unworkable(algorithms()[name], name)
 
 
@@ -279,7 +279,7 @@ def test_a_hook_that_never_ends_does_not_hold_up_the_start(
     hook: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = hook.partition("(")[0]
-    monkeypatch.setattr("recipes.algorithm_check.time_limit", partial(time_limit, 0.5))
+    monkeypatch.setattr("recipes.checks.algorithm_check.time_limit", partial(time_limit, 0.5))
     endless = f"def {hook}:\n    while True:\n        pass\n" + field(**{name: name})
     assert main(["--algo", written(tmp_path, endless), "--dry_run"]) == 2
     assert f"{name}: OutOfTimeError: has not come to an end after 0.5 s" in capsys.readouterr().err

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 import run as run_py
-from recipes.experiment import ExperimentError, to_yaml
-from recipes.front import plan_training
-from recipes.reward_file import resolved_reward
-from recipes.run_dir import write_text
+from recipes.commands.front import plan_training
+from recipes.common.errors import ExperimentError
+from recipes.common.run_dir import write_text
+from recipes.settings.experiment import to_yaml
+from recipes.settings.reward_file import resolved_reward
 from tests.front_checks import EXAMPLES, ROOT, experiment, front_door, small_folder
 
 
@@ -74,15 +75,15 @@ def test_the_scale_of_scores_is_a_flag(tmp_path: Path) -> None:
 
 def test_the_split_of_a_file_is_the_same_for_all_seeds_and_for_an_evaluation(tmp_path: Path) -> None:
     """With a split of each seed's own, an evaluation of a run would ask what the run was trained on."""
-    from recipes.datafiles import locate
+    from recipes.data.datafiles import locate
 
     places = {locate(experiment(EXAMPLES / "questions.jsonl", seed=seed), tmp_path).test for seed in range(3)}
     assert len(places) == 1
 
 
 def test_an_evaluation_knows_the_data_by_its_place_however_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from recipes.experiment import training_record
-    from recipes.front import _as_trained
+    from recipes.commands.front import _as_trained
+    from recipes.settings.experiment import training_record
 
     record = training_record(experiment(EXAMPLES / "questions.jsonl", max_response_length=33))
     monkeypatch.chdir(EXAMPLES)

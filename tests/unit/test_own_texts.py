@@ -12,8 +12,8 @@ import torch
 from data_prep.own_texts import FILE
 from data_prep.tiny_base_chains import ChainSettings, own_texts
 from eval.own_texts import Forgetting, log_probs, measure, nll, read
-from recipes import own_texts_stage
-from recipes.run_dir import RunDir, read_metrics, write_json
+from recipes.common.run_dir import RunDir, read_metrics, write_json
+from recipes.run import own_texts_stage
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNTDOWN = ROOT / "models/tiny-countdown"

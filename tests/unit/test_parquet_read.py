@@ -10,8 +10,8 @@ from data_prep import parquet_read
 from data_prep.custom_read import read_file
 from data_prep.parquet_read import TooLargeError, read_parquet, refuse_too_large
 from data_prep.tables import read_file as read_benchmark
-from recipes.datafiles import locate
-from recipes.experiment import ExperimentError
+from recipes.common.errors import ExperimentError
+from recipes.data.datafiles import locate
 from tests.front_checks import ROOT, experiment, small_folder
 
 

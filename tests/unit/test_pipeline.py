@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from recipes.experiment import ExperimentError
-from recipes.pipeline import _on_this_machine, steps_of
-from recipes.presets import PIPELINES
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
+from recipes.commands.pipeline import _on_this_machine, steps_of
+from recipes.common.errors import ExperimentError
+from recipes.flags.resolve import build_experiment
+from recipes.settings.presets import PIPELINES
+from recipes.settings.profiles import PROFILES
 from run import main, parser
 from tests.front_checks import ROOT
 

@@ -12,8 +12,8 @@ from data_prep.countdown import Key, Space, canonical_key, generate
 from data_prep.preference.schema import Row, read_rows
 from data_prep.preference.toy import evaluated_keys, true_score, write_toy
 from data_prep.preference.views import mixed, pairs
-from recipes.profiles import PROFILES
-from recipes.tasks import TASKS
+from recipes.settings.profiles import PROFILES
+from recipes.settings.tasks import TASKS
 from reward_fns import compute_score
 
 N_TRAIN, N_TEST = 48, 16

@@ -3,9 +3,9 @@
 import pytest
 
 from recipes.algorithms import algorithms
-from recipes.experiment import ExperimentError
-from recipes.profiles import PROFILES, Profile, detect_profile, share_evenly
-from recipes.resolve import build_experiment
+from recipes.common.errors import ExperimentError
+from recipes.flags.resolve import build_experiment
+from recipes.settings.profiles import PROFILES, Profile, detect_profile, share_evenly
 
 CUDA = [profile for profile in PROFILES.values() if profile.device == "cuda"]
 ON_PROBLEMS = [name for name, algorithm in algorithms().items() if algorithm.method is None]

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from recipes.algorithms import algorithms
-from recipes.experiment import ExperimentError
-from recipes.flags import catalogue
-from recipes.launch import refuse_missing_devices
-from recipes.place import OF_THE_REPOSITORY
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
-from recipes.settings import Setting
+from recipes.common.errors import ExperimentError
+from recipes.flags.parser import catalogue
+from recipes.flags.resolve import build_experiment
+from recipes.run.launch import refuse_missing_devices
+from recipes.run.place import OF_THE_REPOSITORY
+from recipes.settings.declare import Setting
+from recipes.settings.profiles import PROFILES
 from run import main
 from tests.front_checks import ROOT
 

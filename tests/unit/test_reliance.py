@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from recipes.losses.reliance import hint_reliance
+from recipes.algorithms.losses.reliance import hint_reliance
 
 
 def log(*probabilities: float) -> torch.Tensor:

@@ -18,7 +18,7 @@ from eval.reporting.pairs import pairs_of, pairs_table, reading
 from eval.reporting.read_runs import NotARun, find_runs, load, read_lines, verdicts
 from eval.reporting.settings import common, differences
 from eval.reporting.tables import comma_separated, result_rows, results_table, timing_table
-from recipes.run_dir import append_metrics, write_json, write_text
+from recipes.common.run_dir import append_metrics, write_json, write_text
 from tests.run_folders import answers, lines, settings_of, write_run
 
 

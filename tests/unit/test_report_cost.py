@@ -8,7 +8,7 @@ import pytest
 from eval.reporting.cost import accuracy_at, cost_table, costs, curve, mean_up_to
 from eval.reporting.groups import panels
 from eval.reporting.read_runs import load
-from recipes.run_dir import append_metrics, write_json
+from recipes.common.run_dir import append_metrics, write_json
 from tests.run_folders import settings_of, write_run
 
 # 8 problems x 5 rollouts x 30 generated tokens a step; 500 tokens in updates and two seconds (tests/run_folders.py).

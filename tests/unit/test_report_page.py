@@ -18,8 +18,8 @@ from eval.reporting.samples import first_middle_last, samples_of
 from eval.reporting.simulated import ACCURACY, OVER_BOTH, OVER_SEEDS, shown
 from eval.reporting.style import ALGORITHMS, HINT_LENGTHS, close, colour, house_style, svg
 from eval.reporting.training import draw_hints, draw_training
-from recipes.hints.schedule import MAX_SEGMENTS
-from recipes.run_dir import append_metrics, write_text
+from recipes.algorithms.hints.schedule import MAX_SEGMENTS
+from recipes.common.run_dir import append_metrics, write_text
 from tests.run_folders import answers, lines, rollout, settings_of, write_run
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}

@@ -6,16 +6,17 @@ from typing import Any
 import pytest
 
 import run
-from recipes.effect import refuse_without_effect
-from recipes.experiment import Experiment, ExperimentError
-from recipes.front import plan_training
-from recipes.gpu_hours import gpu_hours
-from recipes.memory import estimate_time
-from recipes.model_shapes import known_shape
-from recipes.presets import TABLES
-from recipes.profiles import PROFILES
-from recipes.reproduce import TableRun, final, listing, reproduce, runs_of
-from recipes.resolve import build_experiment
+from recipes.commands.front import plan_training
+from recipes.commands.reproduce import TableRun, final, listing, reproduce, runs_of
+from recipes.common.errors import ExperimentError
+from recipes.estimate.gpu_hours import gpu_hours
+from recipes.estimate.memory import estimate_time
+from recipes.estimate.model_shapes import known_shape
+from recipes.flags.effect import refuse_without_effect
+from recipes.flags.resolve import build_experiment
+from recipes.settings.experiment import Experiment
+from recipes.settings.presets import TABLES
+from recipes.settings.profiles import PROFILES
 
 
 def flags(*words: str) -> dict[str, Any]:

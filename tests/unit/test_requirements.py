@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from recipes.doctor import Pin, normalise, read_left_out, read_pins
+from recipes.doctor.report import Pin, normalise, read_left_out, read_pins
 
 ROOT = Path(__file__).resolve().parents[2]
 LISTS = ["requirements.txt", *(f"requirements/{name}.txt" for name in ("cpu", "cuda", "dev", "constraints-cuda"))]

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recipes.records import Records
-from recipes.run_dir import (
+from recipes.common.records import Records
+from recipes.common.run_dir import (
     RunDir,
     append_metrics,
     complete_checkpoints,

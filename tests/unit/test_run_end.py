@@ -9,18 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recipes.closing import serve_command, validations
-from recipes.course import training_plan
-from recipes.datafiles import locate, prepared
-from recipes.early_stopping import is_over
-from recipes.experiment import Experiment, ExperimentError
-from recipes.launch import ROOT, launch
-from recipes.model_card import command, model_card
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
-from recipes.run_dir import RunDir, append_metrics, write_json, write_text
-from recipes.spent import UNDER_WAY, Spent, begin, count, count_killed, spent, tokens
-from recipes.trackers import tracker_environment
+from recipes import ROOT
+from recipes.common.errors import ExperimentError
+from recipes.common.run_dir import RunDir, append_metrics, write_json, write_text
+from recipes.data.datafiles import locate, prepared
+from recipes.flags.resolve import build_experiment
+from recipes.run.build_stages import training_plan
+from recipes.run.closing import serve_command, validations
+from recipes.run.launch import launch
+from recipes.run.model_card import command, model_card
+from recipes.run.spent import UNDER_WAY, Spent, begin, count, count_killed, spent, tokens
+from recipes.settings.early_stopping import is_over
+from recipes.settings.experiment import Experiment
+from recipes.settings.profiles import PROFILES
+from recipes.settings.trackers import tracker_environment
 from recipes.verl_plugin.environment import environment
 from recipes.verl_plugin.verl_config import rl_config
 from tests.front_checks import experiment, finished_on_disk, small_folder

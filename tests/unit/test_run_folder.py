@@ -10,11 +10,12 @@ from typing import Any
 import pyarrow.parquet as parquet
 import pytest
 
-from recipes.datafiles import locate
-from recipes.experiment import ExperimentError, to_yaml
-from recipes.launch import DONE, dry_run, launch
-from recipes.resume import record_data
-from recipes.run_dir import RunDir, write_text
+from recipes.common.errors import ExperimentError
+from recipes.common.run_dir import RunDir, write_text
+from recipes.data.datafiles import locate
+from recipes.run.launch import DONE, dry_run, launch
+from recipes.run.resume import record_data
+from recipes.settings.experiment import to_yaml
 from recipes.watch.processes import RunBusyError, hold_run
 from recipes.watch.supervise import Outcome
 from tests.front_checks import EXAMPLES, ROOT, contents, experiment, finished_on_disk, front_door, small_folder
@@ -74,7 +75,7 @@ def test_a_run_whose_last_checkpoint_is_whole_is_finished_without_a_start(
             return Outcome(1, "failed", "The base is gone.", 2.0, 3)
         raise AssertionError("started")
 
-    monkeypatch.setattr("recipes.launch.run_stage", started)
+    monkeypatch.setattr("recipes.run.launch.run_stage", started)
     run, e = RunDir(tmp_path / "run"), experiment(folder)
     finished_on_disk(run, e)
     assert launch(e, run.path, resume=True, stall_minutes=1) == 0
@@ -94,8 +95,8 @@ def test_a_run_whose_last_checkpoint_is_whole_is_finished_without_a_start(
 
 
 def test_a_supervised_stage_is_started_again_since_something_follows_its_last_checkpoint(folder: Path) -> None:
-    from recipes.course import stages as stages_of
-    from recipes.datafiles import locate
+    from recipes.data.datafiles import locate
+    from recipes.run.build_stages import stages as stages_of
 
     e = experiment(folder, algo="sft_rft")
     found = stages_of(e, RunDir(Path("run")), locate(e, ROOT))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from recipes.experiment import ExperimentError
+from recipes.common.errors import ExperimentError
 from tests.front_checks import experiment, small_folder
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from recipes.scratch import short_folder
 from recipes.verl_plugin.renewal import in_the_way
 from recipes.verl_plugin.serve import serving
 from recipes.verl_plugin.serve_client import serve_command
 from recipes.verl_plugin.warm_client import SHARED
 from recipes.watch.processes import is_living, processes_of
+from recipes.watch.scratch import short_folder
 
 # Found in the place of the real one: it lies where the client works. A run's folder says what becomes of it.
 STAND_IN = """

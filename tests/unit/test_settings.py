@@ -13,15 +13,16 @@ from hypothesis import strategies as st
 
 from data_prep.countdown import prepare
 from recipes.algorithms import algorithms
-from recipes.alignment import Alignment
-from recipes.effect import without_effect
-from recipes.experiment import Experiment, from_yaml, to_yaml
-from recipes.flags import PARTS, catalogue, parser
-from recipes.help_text import PAGE, completion, help_text, page
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
-from recipes.settings import GROUPS, Setting, declared
-from recipes.values import wrong
+from recipes.common.values import wrong
+from recipes.flags.effect import without_effect
+from recipes.flags.help_text import PAGE, completion, help_text, page
+from recipes.flags.parser import catalogue, parser
+from recipes.flags.resolve import build_experiment
+from recipes.settings.alignment import Alignment
+from recipes.settings.declare import GROUPS, Setting, declared
+from recipes.settings.experiment import Experiment, from_yaml, to_yaml
+from recipes.settings.modes import PARTS
+from recipes.settings.profiles import PROFILES
 from run import main
 from tests.front_checks import ROOT, front_door
 
@@ -106,7 +107,7 @@ def test_options_of_an_own_algorithm_are_told_under_their_fields(tmp_path: Path)
 
 
 def test_an_option_put_off_travels_into_the_command_of_a_sweep(tmp_path: Path) -> None:
-    from recipes.flags import arguments
+    from recipes.flags.parser import arguments
 
     words = arguments({"algo": own(tmp_path), "careful": False, "resume": False, "T": 3})
     assert words[2:] == ["--careful", "false", "--T", "3"]
@@ -247,7 +248,7 @@ def test_the_command_prints_help_and_refuses_an_unknown_algorithm(capsys: pytest
 
 
 def test_the_page_of_flags_is_what_is_declared() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "write it anew: python3 -m recipes.help_text"
+    assert PAGE.read_text(encoding="utf-8") == page(), "write it anew: python3 -m recipes.flags.help_text"
 
 
 def test_bash_completes_a_flag() -> None:
@@ -299,7 +300,7 @@ def test_a_runs_own_files_repeat_it_with_one_thing_changed(
     """Both files as a start writes them; the repetition is the same experiment but for its seed."""
     from dataclasses import replace
 
-    from recipes.config_file import record
+    from recipes.flags.config_file import record
 
     monkeypatch.chdir(ROOT)
     found: list[Any] = []
@@ -310,7 +311,7 @@ def test_a_runs_own_files_repeat_it_with_one_thing_changed(
         record(tmp_path, how["given"])
         return 0
 
-    monkeypatch.setattr("recipes.front.launch", launch)
+    monkeypatch.setattr("recipes.commands.front.launch", launch)
     assert main(["--profile", "cpu", *words]) == 0
     first = from_yaml((tmp_path / "experiment.yaml").read_text(encoding="utf-8"))
     assert first == found[0]

@@ -12,12 +12,12 @@ from data_prep.chain import files as chain
 from data_prep.prompt_styles import STYLES, restyle
 from data_prep.schema import read_rows, write_rows
 from data_prep.tokens import decode_response, encode_given
-from recipes.datafiles import check_training, locate
-from recipes.experiment import ExperimentError
-from recipes.launch import dry_run
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
-from recipes.tasks import TASKS
+from recipes.common.errors import ExperimentError
+from recipes.data.datafiles import check_training, locate
+from recipes.flags.resolve import build_experiment
+from recipes.run.launch import dry_run
+from recipes.settings.profiles import PROFILES
+from recipes.settings.tasks import TASKS
 from reward_fns import compute_score
 from tests.tokenizers_of_others import EMBEDDED, saved, tokenizer
 

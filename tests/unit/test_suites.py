@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from eval.harness_tasks import SUITES as HARNESS_SUITES
-from recipes.experiment import ExperimentError
-from recipes.front import copy_of
-from recipes.suites import SUITES, parts_of
-from recipes.tasks import TASKS
+from recipes.commands.front import copy_of
+from recipes.common.errors import ExperimentError
+from recipes.run.suites import SUITES, parts_of
+from recipes.settings.tasks import TASKS
 
 
 def test_a_task_is_one_part_and_a_list_one_part_each() -> None:

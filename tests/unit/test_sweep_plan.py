@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 
 import run
-from recipes.effect import refuse_without_effect
-from recipes.experiment import Experiment, ExperimentError
-from recipes.flags import arguments
-from recipes.front import plan_training
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
-from recipes.sweep import device_shares, planned_sweep, sweep
+from recipes.commands.front import plan_training
+from recipes.commands.sweep import device_shares, planned_sweep, sweep
+from recipes.common.errors import ExperimentError
+from recipes.flags.effect import refuse_without_effect
+from recipes.flags.parser import arguments
+from recipes.flags.resolve import build_experiment
+from recipes.settings.experiment import Experiment
+from recipes.settings.profiles import PROFILES
 from tests.sweep_checks import ROOT, flags, names
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from recipes import sweep_runs
-from recipes.experiment import ExperimentError
-from recipes.sweep import listing, planned_sweep
+from recipes.commands import sweep_runs
+from recipes.commands.sweep import listing, planned_sweep
+from recipes.common.errors import ExperimentError
 from tests.sweep_checks import Bench, draw_quickly, flags
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recipes.algorithms.base import Bare, Group, Term, Weights, grpo
-from recipes.losses.terms import streams, term_sum
+from recipes.algorithms.losses.terms import streams, term_sum
 
 C = SimpleNamespace(sft_loss_coef=0.5, hint_nll_agg="token-mean")
 

@@ -19,7 +19,7 @@ from data_prep.tokens import (
     opened,
     opens_thought,
 )
-from recipes.stored_tokenizer import StoredTokenizer, stored_tokenizer
+from recipes.data.stored_tokenizer import StoredTokenizer, stored_tokenizer
 from tests.tokenizers_of_others import CHATML, EMBEDDED, TAGS, THINKING, saved, tokenizer
 
 KINDS = ("plain", "tags", "chat", "thinking", "thinking_tags")

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from data_prep.prompt_styles import ASSISTANT_STARTS, PLAIN_TEMPLATE, STYLES
-from recipes.experiment import to_yaml, training_record
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment, default_prompt_style
-from recipes.run_dir import RunDir, write_json
-from recipes.tasks import TASKS
-from recipes.training_record import TRAINING_RECORD, model_name, read_record
+from recipes.common.run_dir import RunDir, write_json
+from recipes.common.training_record import TRAINING_RECORD, model_name, read_record
+from recipes.flags.resolve import build_experiment, default_prompt_style
+from recipes.settings.experiment import to_yaml, training_record
+from recipes.settings.profiles import PROFILES
+from recipes.settings.tasks import TASKS
 from recipes.verl_plugin.verl_config import REINFORCEMENT, rl_config, sft_config
 
 COUNTDOWN = TASKS["countdown"]
@@ -112,7 +112,7 @@ def test_of_several_chat_templates_the_default_one_is_used() -> None:
 
 
 def test_a_published_folder_keeps_every_small_file_of_the_models(tmp_path: Path) -> None:
-    from recipes.own_files import keep_own_files
+    from recipes.settings.own_files import keep_own_files
 
     base, weights = tmp_path / "base", tmp_path / "weights"
     own = ("tokenizer.json", "spiece.model", "tekken.json", "chat_template.jinja", "modeling_mine.py")

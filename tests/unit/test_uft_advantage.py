@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recipes.losses.advantage import group_advantage
+from recipes.algorithms.losses.advantage import group_advantage
 
 # Two hint tokens, then generated ones, then padding.
 HINTED = torch.tensor([[0, 0, 1, 1, 0], [0, 0, 1, 0, 0], [0, 0, 1, 1, 1], [0, 0, 1, 1, 0]])

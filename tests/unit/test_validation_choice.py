@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from data_prep import countdown
 from data_prep.split import chosen_rows
 from eval.problems import Settings, load_problems
-from recipes.datafiles import locate, narrowed, styled
-from recipes.experiment import ExperimentError
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
+from recipes.common.errors import ExperimentError
+from recipes.data.datafiles import locate, narrowed, styled
+from recipes.flags.resolve import build_experiment
+from recipes.settings.profiles import PROFILES
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from recipes import doctor, verl_scorers
-from recipes.datafiles import locate
-from recipes.plan import describe
-from recipes.profiles import PROFILES
-from recipes.resolve import build_experiment
-from recipes.verl_scorers import evaluated_at, selected, warning
+from recipes.checks import verl_scorers
+from recipes.checks.verl_scorers import evaluated_at, selected, warning
+from recipes.data.datafiles import locate
+from recipes.doctor import report as doctor
+from recipes.flags.resolve import build_experiment
+from recipes.run.plan import describe
+from recipes.settings.profiles import PROFILES
 
 ROOT = Path(__file__).resolve().parents[2]
 PATH = "reward.custom_reward_function.path"
@@ -87,6 +88,7 @@ def test_the_doctor_warns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 def test_it_needs_the_standard_library_alone() -> None:
     """The doctor tells people what is missing."""
-    code = "import sys; import recipes.verl_scorers; print([m for m in ('yaml', 'torch', 'verl') if m in sys.modules])"
+    modules = "('yaml', 'torch', 'verl')"
+    code = f"import sys; import recipes.checks.verl_scorers; print([m for m in {modules} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"

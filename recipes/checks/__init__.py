@@ -1,0 +1,1 @@
+"""What is refused or told before a start, own algorithm files included."""

@@ -1,0 +1,297 @@
+"""Refuses a user's algorithm that cannot work: its fields when its file is loaded, its draws when a run is resolved.
+
+Imports no torch. What needs it, `weigh` and the other hooks of scored rollouts, is tried where a run begins
+(recipes/checks/trial.py).
+"""
+
+import inspect
+import itertools
+import math
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, get_args
+
+from recipes.algorithms import (
+    HOOKS,
+    Algorithm,
+    AlgorithmFileError,
+    OutOfTimeError,
+    algorithms,
+    get_algorithm,
+    in_one_line,
+    name_of_shape,
+    time_limit,
+)
+from recipes.algorithms.base import Demonstration, LossNorm, Method, Need, bare
+from recipes.algorithms.hints.cut import draw_plans
+from recipes.algorithms.hints.schedule import MAX_SEGMENTS
+from recipes.common.errors import ExperimentError, nearest
+from recipes.common.values import amiss, refuse_odd_metrics
+from recipes.settings.alignment import Alignment
+from recipes.settings.applies import mentions
+from recipes.settings.declare import Setting, by_name, declared
+from recipes.settings.experiment import Experiment
+from recipes.settings.hook_settings import hook_settings
+
+COURSES = (("rl",), ("sft",), ("sft", "rl"), ("alignment",))
+"""The stages a run can have (recipes/run/build_stages.py)."""
+
+OPTIONS = (bool, int, float, str)
+"""What an option may be: what a flag reads, experiment.yaml keeps and a worker is sent."""
+
+_NAME = re.compile(r"\w[\w.+-]{0,63}")
+_GIVE_SOME = "let it return a list with Demonstration() in it"
+_CHOSEN_BEFORE = ("algo", "data", "model", "reward")
+"""Settings that are looked at before an algorithm's own are."""
+
+_OWN_NUMBERS = {"beta": "beta", "alignment_lr": "lr", "sft_ratio": "sft_ratio"}
+"""Fields of an algorithm that are defaults of alignment's settings."""
+
+
+def find_algorithm(algo: str) -> Algorithm:
+    """The algorithm that --algo names. Raises ExperimentError where there is none, or one that cannot work."""
+    try:
+        found = get_algorithm(algo)
+    except KeyError:
+        names = [name for each in algorithms().values() for name in (each.name, *each.aliases)]
+        if "," in algo and {*algo.split(",")} <= {*names}:
+            raise ExperimentError(
+                f"--algo {algo}: names several algorithms; add --sweep to make a run of each, or give --pipeline "
+                f"{algo} to train one after the other"
+            ) from None
+        if Path(algo).is_dir() or Path(f"{algo}.py").is_file():
+            there = "a folder" if Path(algo).is_dir() else f"no algorithm, but {algo}.py is a file"
+            raise ExperimentError(f"--algo {algo}: {there}; one of your own is given as --algo path/mine.py") from None
+        raise ExperimentError(
+            f"--algo {algo}: no such algorithm{nearest(algo, names)} Known: {', '.join(algorithms())}."
+        ) from None
+    except AlgorithmFileError as error:
+        raise ExperimentError(f"--algo {error}") from None
+    if algo.endswith(".py"):
+        refuse_unworkable(found, algo)
+    return found
+
+
+def refuse_unworkable(algorithm: Algorithm, file: str) -> None:
+    """Check every field of an algorithm.
+
+    Raises:
+        ExperimentError: names the file and the field, what is wrong and what to write.
+    """
+    for fault in _faults(algorithm, file):
+        raise ExperimentError(" ".join(f"--algo {file}: {fault}".split()))
+
+
+def _faults(a: Algorithm, file: str) -> Iterator[str]:
+    """What is wrong. The first is told; later ones may rest on what is right before them."""
+    for name in ("name", "title", "paper", "equation"):
+        if not isinstance(text := getattr(a, name), str) or "\n" in text:
+            yield f"{name}={text!r}: must be a text of one line"
+    if not _NAME.fullmatch(a.name):
+        yield f"name={a.name!r}: folders are named after it; use letters, digits and . + - _, such as name='mine'"
+    if a.name in {name for each in algorithms().values() for name in (each.name, *each.aliases)}:
+        yield f"name={a.name!r}: is an algorithm of this repository; give it another name"
+    if a.stages not in COURSES:
+        yield f"stages={a.stages!r}: must be one of {', '.join(map(str, COURSES))}"
+    if a.method is not None and a.method not in get_args(Method):
+        yield f"method={a.method!r}: must be one of {', '.join(get_args(Method))}, or None"
+    if (a.method is not None) != (a.stages == ("alignment",)):
+        yield f"method={a.method!r} with stages={a.stages!r}: stages=('alignment',) has a method, others have none"
+    if not isinstance(a.needs, set | frozenset) or not a.needs <= {*get_args(Need)}:
+        yield f"needs={a.needs!r}: must be a frozenset of {', '.join(get_args(Need))}, such as frozenset({{'group'}})"
+    if a.loss_norm not in get_args(LossNorm):
+        yield f"loss_norm={a.loss_norm!r}: must be one of {', '.join(get_args(LossNorm))}"
+    if not isinstance(a.hints_in_prompt, bool):
+        yield f"hints_in_prompt={a.hints_in_prompt!r}: must be True or False"
+    if type(a.demonstrations) is not int or a.demonstrations < 0:
+        yield f"demonstrations={a.demonstrations!r}: must be a whole number from 0"
+    for name, of_alignment in _OWN_NUMBERS.items():
+        if why := _unfit(declared(Alignment)[of_alignment], getattr(a, name)):
+            yield f"{name}={getattr(a, name)!r}: {why}"
+    yield from _odd_hooks(a, file)
+    yield from _idle_fields(a)
+    yield from _odd_options(a.options)
+    yield from _odd_settings(a)
+    if a.demonstrations and a.rollout is bare:
+        yield f"demonstrations={a.demonstrations}: rollout gives none; {_GIVE_SOME}"
+
+
+def _odd_hooks(a: Algorithm, file: str) -> Iterator[str]:
+    optional = {each.name for each in fields(Algorithm) if each.default is None}
+    for name, takes in {**HOOKS, "supervised": ("p",)}.items():
+        hook, wanted = getattr(a, name), f"{name}({', '.join(takes)})"
+        if hook is None and name in optional:
+            continue
+        if not callable(hook) or inspect.isclass(hook):
+            yield f"{name}={hook!r}: must be a function {wanted}"
+        if inspect.iscoroutinefunction(inspect.unwrap(hook)) or inspect.isgeneratorfunction(inspect.unwrap(hook)):
+            yield f"{name}: must be a plain function {wanted}, without async or yield"
+        try:
+            signature = inspect.signature(hook)
+        except (TypeError, ValueError):  # some that are written in C do not say
+            continue
+        try:
+            signature.bind(*takes)
+        except TypeError:
+            yield f"{name}{signature}: is called as {wanted}"
+    if a.supervised is not None:
+        try:
+            name_of_shape(a.supervised, file)
+        except AlgorithmFileError as error:
+            yield f"supervised: {error}"
+        except AttributeError:
+            yield f"supervised={a.supervised!r}: must be a function of its file"
+
+
+_OF_RL = ("needs", "rollout", "weigh", "context", "remember", "loss", "demonstrations", "hints_in_prompt", "loss_norm")
+
+
+def _idle_fields(a: Algorithm) -> Iterator[str]:
+    """Fields that are given, and that no stage of it looks at."""
+    usual = {each.name: each.default for each in fields(Algorithm)}
+    given = [name for name, value in vars(a).items() if name in usual and value != usual[name]]
+    where = {
+        **dict.fromkeys(_OF_RL, ("rl",)),
+        "supervised": ("sft",),
+        **dict.fromkeys(("beta", "alignment_lr", "sft_ratio"), ("alignment", "sft")),
+    }
+    for name in given:
+        stages = where.get(name)
+        takes_beta = name == "beta" and a.loss is not None
+        if stages and not {*stages} & {*a.stages} and not takes_beta:
+            yield f"{name}: has no effect with stages={a.stages!r}; it belongs to a stage {stages[0]!r}"
+    if a.loss is not None and (idle := [name for name in ("weigh", "loss_norm") if name in given]):
+        yield f"{idle[0]}: has no effect beside loss, which stands in the place of PPO's loss and all terms; give one"
+
+
+def _odd_options(options: Any) -> Iterator[str]:
+    if options is None:
+        return
+    if not (inspect.isclass(options) and is_dataclass(options)):
+        yield f"options={options!r}: must be a class with @dataclass, its fields such as gate: float = 0.5"
+    try:
+        defaults = options()
+    except Exception as error:
+        yield f"its options must be a dataclass of defaults: {in_one_line(error)}"
+    for name, value in vars(options).items():
+        if not name.startswith("_") and name not in options.__annotations__ and type(value) in OPTIONS:
+            yield f"its option {name!r} has no type, and so is none: write {name}: {type(value).__name__} = {value!r}"
+    # Not at the top: the flags are read with the options of an algorithm among them.
+    from recipes.settings.modes import PARTS
+
+    known = {name: each for part in PARTS for name, each in declared(part).items()}
+    taken = {*known, *by_name(known), "help", "response_length"}
+    for each in fields(options):
+        name, value, said = each.name, getattr(defaults, each.name), str(getattr(each.type, "__name__", each.type))
+        if name in taken:
+            yield f"its option {name!r} is a flag of every run; call it otherwise"
+        if type(value) not in OPTIONS:
+            yield f"its option {name!r}: the default {value!r} tells no type; use a bool, int, float or str"
+        if isinstance(value, float) and not math.isfinite(value):
+            yield f"its option {name!r}: the default {value} must be a finite number"
+        for about, is_fit, wanted in (
+            ("check", callable, "a function of the value: what is wrong with it, a text"),
+            ("help", lambda text: isinstance(text, str), "a text"),
+        ):
+            if about in each.metadata and not is_fit(each.metadata[about]):
+                yield f"its option {name!r}: {about}={each.metadata[about]!r}: must be {wanted}"
+        if why := amiss(value, each.metadata.get("check")):
+            yield f"its option {name!r}: the default {value!r}: {why}"
+        if said in {kind.__name__ for kind in OPTIONS} - {type(value).__name__, *(("float",) * (type(value) is int))}:
+            yield f"its option {name!r}: is said to be {said}, but its default is {value!r}"
+
+
+def _odd_settings(a: Algorithm) -> Iterator[str]:
+    if not isinstance(a.settings, Mapping):
+        yield f"settings={a.settings!r}: must be a dict of flags and their defaults, such as {{'kl_coef': 0.0}}"
+    known = {name: each for name, each in declared(Experiment).items() if each.flag and name not in _CHOSEN_BEFORE}
+    own = [each.name for each in fields(a.options)] if a.options is not None else []
+    for name, value in a.settings.items():
+        if name in own:
+            yield f"settings: {name!r} is an option of its own; write the default there"
+        elif name in _OWN_NUMBERS.values() and name not in known:
+            yield f"settings: {name!r} is a field of Algorithm; write {name}={value!r} there"
+        elif name not in known:
+            yield f"settings: {name!r} is no flag whose default it can set{nearest(str(name), known)}"
+        elif why := _unfit(known[name], value):
+            yield f"settings: {name}={value!r}: {why}"
+        elif not known[name].applies(a, a.stages):
+            yield f"settings: {name!r} has no effect on it; it applies to {known[name].applies.__doc__}"
+
+
+def _unfit(setting: Setting, value: Any) -> str:
+    """Why a setting cannot have that value; empty if it can."""
+    if setting.choices:
+        return "" if value in setting.choices else f"must be one of {', '.join(setting.choices)}"
+    kinds = (int, float) if setting.kind is float else (setting.kind,)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and setting.kind is not bool):
+        return f"must be {'a number' if setting.kind is float else f'of type {setting.kind.__name__}'}"
+    if isinstance(value, tuple) and not all(isinstance(each, str) for each in value):
+        return "must be a tuple of texts"
+    return amiss(value, setting.check)
+
+
+# --- with the settings of a run ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def told(algo: str, *, tried: bool = True) -> Iterator[None]:
+    """What a hook of --algo raises, or is refused for, as an ExperimentError that names the file. Where hooks are only
+    `tried`, one that does not come to an end is one of these; in a run they may take their time."""
+    try:
+        with time_limit() if tried else nullcontext():
+            yield
+    except AlgorithmFileError as error:
+        raise ExperimentError(f"--algo {error}") from error
+    except (ValueError, OutOfTimeError) as error:
+        raise ExperimentError(f"--algo {algo}: {error}") from error
+
+
+def try_draws(e: Experiment) -> None:
+    """Draw plans of a few prompts along the run, each twice, and ask for the metrics of these steps.
+
+    Raises:
+        ValueError: names the hook, and the line where it failed or what is wrong with what it gave.
+    """
+    algorithm, s, drawn = e.algorithm, SimpleNamespace(**hook_settings(e)), []
+    before = vars(s).copy()
+    for step in sorted({1, max(1, e.T_hint), e.T}):
+        refuse_odd_metrics(f"metrics at step {step}", algorithm.metrics(step, s))
+        for texts, key in itertools.product((0, 1, MAX_SEGMENTS), "abc"):
+            about: dict[str, Any] = {"step": step, "seed": e.seed, "key": key, "past": None, "common": None}
+            plans, again = (draw_plans(algorithm, ["x"] * texts, s, **about) for _ in range(2))
+            if plans != again:
+                raise ValueError(
+                    "rollout gives other plans when it is asked again; draw from rng alone, so that a resumed run "
+                    "repeats them"
+                )
+            if vars(s) != before:
+                raise ValueError(
+                    "rollout or metrics changes s: these are the settings of all hooks; leave them as they are"
+                )
+            drawn += plans
+    shown = any(isinstance(plan, Demonstration) for plan in drawn)
+    if algorithm.demonstrations and not shown and not mentions(algorithm.rollout, "Demonstration"):
+        raise ValueError(f"demonstrations={algorithm.demonstrations}: rollout gives none; {_GIVE_SOME}")
+
+
+def try_with_torch(e: Experiment) -> None:
+    """What the trainer tries of an own file before it loads a model: the hooks of scored rollouts, on two small groups.
+
+    Raises:
+        ExperimentError: names the file, the hook, and what is wrong.
+    """
+    if not e.algo.endswith(".py"):
+        return
+    from recipes.checks.trial import try_hooks, try_shape  # torch, which other commands do without
+
+    reference = e.kl_coef > 0 or "reference" in e.algorithm.needs
+    with told(e.algo):
+        if e.algorithm.supervised is not None:
+            try_shape(e.algorithm.supervised, "supervised")
+        if "rl" in e.stages:
+            try_hooks(e.algorithm, SimpleNamespace(**hook_settings(e)), reference=reference)

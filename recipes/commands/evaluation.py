@@ -1,0 +1,158 @@
+"""--eval: a model on tasks, lists of tasks and suites, each part a folder; one summary over all of them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from eval.evaluate import RESULTS
+from eval.models import Weights
+from recipes import ROOT
+from recipes.common.errors import ExperimentError
+from recipes.common.run_dir import RunDir, write_json, write_text
+from recipes.data import datafiles
+from recipes.run.launch import refuse_missing_devices, taken
+from recipes.run.place import refuse_place, refuse_unwritable
+from recipes.run.resume import as_begun
+from recipes.run.stages import Sampling, Stage, harness_stage, part_stage, run_stage, shared_imports
+from recipes.run.suites import Part
+from recipes.settings.experiment import Experiment, read_experiment, to_yaml
+from recipes.watch.scratch import data_folder
+
+RECORD = "evaluation.yaml"
+"""In the folder of a part: how it was evaluated."""
+
+
+def evaluate(
+    experiments: dict[Part, Experiment], weights: Weights, sampling: Sampling, out: Path, *, stall_minutes: float
+) -> int:
+    """Evaluate every part, in turn; what is finished is not done again. Returns the exit code.
+
+    A part that fails does not keep the others from running; the exit code is then that of the first failure.
+
+    Args:
+        experiments: how each part is evaluated.
+
+    Raises:
+        ExperimentError: when the folder holds a training run, or an evaluation with other settings.
+        RunBusyError: when another command is at work in it.
+    """
+    refuse_place(out)
+    folder = RunDir(out.resolve())
+    for experiment in experiments.values():
+        refuse_missing_devices(replace(experiment, n_gpu=1))
+    with taken(folder.path), shared_imports(next(iter(experiments.values())).device):
+        _refuse_others(experiments, folder)
+        return _evaluate(experiments, weights, sampling, folder, stall_minutes)
+
+
+def check(experiments: Mapping[Part, Experiment], out: Path) -> None:
+    """Raise ExperimentError, in a dry run, for what `evaluate` would refuse; writes nothing that stays."""
+    refuse_unwritable(out)
+    _refuse_others(experiments, RunDir(out.resolve()))
+    for part, experiment in experiments.items():
+        if part.harness:
+            continue
+        with datafiles.made(experiment, ROOT, keep=False) as files, data_folder() as folder:
+            if files.generate is None:
+                datafiles.styled(experiment, files, Path(folder))
+
+
+def _refuse_others(experiments: Mapping[Part, Experiment], folder: RunDir) -> None:
+    if folder.experiment.exists():
+        raise ExperimentError(f"{folder.path} holds a training run; give an evaluation its own --out")
+    for part, experiment in experiments.items():
+        refuse_other(RunDir(folder.path / part.name), experiment)
+
+
+def refuse_other(place: RunDir, experiment: Experiment) -> None:
+    """Raise ExperimentError when a part's folder holds an evaluation with other settings."""
+    record = place.path / RECORD
+    if record.exists() and (saved := read_experiment(record)) != as_begun(saved, experiment):
+        raise ExperimentError(f"{place.path} holds an evaluation with other settings ({record}); give another --out")
+
+
+def _evaluate(
+    experiments: dict[Part, Experiment], weights: Weights, sampling: Sampling, folder: RunDir, stall_minutes: float
+) -> int:
+    code = 0
+    results: dict[str, Any] = {}
+    # All of them first: a bad file of the last part is found before the first one is run.
+    stages = {
+        part: _stage(experiment, RunDir(folder.path / part.name), part, weights, sampling)
+        for part, experiment in experiments.items()
+    }
+    for part, stage in stages.items():
+        outcome = run_stage(experiments[part], stage, stall_minutes)
+        print(outcome.paragraph, flush=True)
+        code = code or outcome.exit_code
+        if outcome.exit_code == 0:
+            results[part.name] = json.loads((stage.folder.path / RESULTS).read_text(encoding="utf-8"))
+        write_json(folder.path / RESULTS, results)
+    if results:
+        print(f"\n{table(results, sampling.ks or ())}\n\nevery answer: {folder.path}/<part>/", flush=True)
+    return code
+
+
+def _stage(experiment: Experiment, place: RunDir, part: Part, weights: Weights, sampling: Sampling) -> Stage:
+    if part.harness:
+        return harness_stage(experiment, place, part, weights)
+    files = datafiles.styled(experiment, datafiles.prepared(experiment, ROOT), place.path / "data")
+    write_text(place.path / RECORD, to_yaml(experiment))
+    return part_stage(experiment, place, files, part, weights, sampling)
+
+
+def table(results: dict[str, Any], ks: Sequence[int] = ()) -> str:
+    """One line a data source of every part, and an unweighted mean where a part has several.
+
+    Args:
+        ks: the k to show pass@k of; without any, the largest there is.
+    """
+    passes = [f"pass@{k}" for k in ks] or ["pass@n"]
+    greedy = ["greedy"] if any("greedy" in result for result in results.values()) else []
+    head = ("", "problems", "accuracy", "95 %", *greedy, *passes, "maj@n", "readable", "cut off", "tokens")
+    rows: list[tuple[str, ...]] = [head]
+    for name, result in results.items():
+        if "sources" not in result:
+            empty = [""] * (len(head) - 3)
+            scores = {benchmark: found["score"] for benchmark, found in result["benchmarks"].items()}
+            scores |= {"mean over benchmarks": result["mean"]} if len(scores) > 1 else {}
+            rows += [(f"{name}: {task}", "", f"{score:.1%}", *empty) for task, score in scores.items()]
+            continue
+        labels = {source: f"{name}: {source}" if source != name else name for source in result["sources"]}
+        blocks, beside = (_blocks(each, labels, name) for each in (result, result.get("greedy", {})))
+        for label, block in blocks.items():
+            also = [f"{beside[label]['accuracy']:.1%}" if label in beside else ""] if greedy else []
+            rows.append((label, *_cells(block, ks, also)))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for first, *others in rows:
+        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append("  ".join([first.ljust(widths[0]), *cells]))
+    return "\n".join(lines)
+
+
+def _blocks(result: Mapping[str, Any], labels: Mapping[str, str], name: str) -> dict[str, dict[str, float]]:
+    blocks = {labels[source]: block for source, block in result.get("sources", {}).items()}
+    if len(blocks) > 1:
+        blocks[f"{name}: mean over sources"] = result["mean_over_sources_unweighted"]
+    return blocks
+
+
+def _cells(block: dict[str, float], ks: Sequence[int], greedy: Sequence[str]) -> tuple[str, ...]:
+    def last(prefix: str) -> str:
+        named = [(int(name.removeprefix(prefix)), value) for name, value in block.items() if name.startswith(prefix)]
+        return f"{max(named)[1]:.1%}@{max(named)[0]}" if named else ""
+
+    return (
+        f"{block['problems']:.0f}",
+        f"{block['accuracy']:.1%}",
+        f"{block['accuracy_low']:.1%}-{block['accuracy_high']:.1%}",
+        *greedy,
+        *([f"{block[f'pass@{k}']:.1%}" for k in ks] or [last("pass@")]),
+        last("maj@"),
+        f"{block['format_rate']:.1%}",
+        f"{block['truncation_rate']:.1%}",
+        f"{block['tokens_mean']:.0f}",
+    )

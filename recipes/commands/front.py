@@ -1,0 +1,283 @@
+"""What run.py's modes do with its flags: train, or only evaluate. Flags are values by field name; None is not given."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from eval.metrics import chosen_ks
+from eval.models import ModelError, Weights, chosen_weights, find_model, resolve_model
+from recipes import ROOT
+from recipes.checks.experiment_check import refuse_training
+from recipes.commands import evaluation
+from recipes.common.errors import ExperimentError
+from recipes.common.machine import gpu_count
+from recipes.common.run_dir import RunDir
+from recipes.common.training_record import TrainingRecord, model_name, read_record
+from recipes.data import datafiles
+from recipes.flags.effect import each_its_own, foreign, refuse_without_effect, without_effect, without_use
+from recipes.flags.parser import catalogue
+from recipes.flags.resolve import build_experiment, default_profile, kind_of_data
+from recipes.run.build_stages import training_plan
+from recipes.run.hub import refuse_push
+from recipes.run.launch import check_folder, dry_run, launch
+from recipes.run.place import refuse_unwritable
+from recipes.run.stages import Sampling, stage_overrides
+from recipes.run.suites import Part, parts_of
+from recipes.settings.data_sets import hub_set, refuse_unknown
+from recipes.settings.declare import Setting, declared
+from recipes.settings.experiment import Experiment
+from recipes.settings.modes import FULL, Evaluation, Several, Steering
+from recipes.settings.task_options import takes
+from recipes.settings.tasks import TASKS
+from recipes.trl_plugin.plan import count_rows
+
+_STEERING = declared(Steering)
+_DRAWING = ("n_samples", "top_p", "k")
+
+
+def train(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
+    """Train; returns the exit code.
+
+    Args:
+        from_file: flags that a file gave, which was written for one algorithm; under another one the rest still counts.
+    """
+    idle = without_use(flags, from_file)
+    flags = {**flags, **dict.fromkeys(idle)}
+    steering, experiment = plan_training(flags)
+    also = [name for name in without_effect(flags, experiment) if name in from_file]
+    if also:
+        flags = {**flags, **dict.fromkeys(also)}
+        steering, experiment = plan_training(flags)
+    if idle or also:
+        on = f" on {experiment.data}" if any(not takes(experiment.data, name) for name in idle) else ""
+        named = ", ".join([*idle, *also])
+        print(f"left out of --config, without effect on {experiment.algorithm.name}{on}: {named}")
+    refuse_without_effect(flags, [experiment])
+    folder = steering.folder(experiment.default_name)
+    if steering.dry_run:
+        refuse_unwritable(folder)
+        check_folder(RunDir(folder), experiment, steering.resume)
+        if steering.push_to_hub:
+            refuse_push(steering.push_to_hub)
+        full = steering.dry_run == FULL
+        print(dry_run(experiment, folder, resume=steering.resume, full=full))
+        return 0
+    return launch(
+        experiment,
+        folder,
+        resume=steering.resume,
+        stall_minutes=steering.stall_minutes,
+        auto_batch=steering.auto_batch,
+        given=flags,
+        push_to_hub=steering.push_to_hub,
+    )
+
+
+def plan_training(flags: Mapping[str, Any]) -> tuple[Steering, Experiment]:
+    """How to train, and what. Raises ExperimentError for what cannot work."""
+    _refuse(flags, declared(Evaluation), "belongs to --eval; training's validation is greedy, one answer a problem")
+    _refuse(flags, declared(Several), "belongs to --sweep and --reproduce")
+    steering, rest = _steering({name: value for name, value in flags.items() if name not in declared(Evaluation)})
+    if rest["model"] is not None:
+        rest["model"] = _full_weights(rest["model"])
+    experiment = build_experiment(rest, steering.profile)
+    refuse_training(experiment)
+    experiment = fit_batch(experiment, rest, steering)
+    # On the CPU devices are processes; more of them than cores take turns.
+    cores = max(2, os.cpu_count() or 1)
+    if experiment.device == "cpu" and experiment.n_gpu > cores:
+        raise ExperimentError(
+            f"--n_gpu {experiment.n_gpu}: this machine has {cores} cores; on a CPU every device takes one"
+        )
+    if steering.auto_batch and experiment.device == "cpu":
+        raise ExperimentError("--auto_batch: answers a GPU whose memory is full; this run is on the CPU")
+    stage_overrides(experiment)
+    return steering, experiment
+
+
+def spread(
+    runs: Sequence[Mapping[str, Any]], experiment_of: Callable[[Mapping[str, Any]], Experiment]
+) -> list[dict[str, Any]]:
+    """The flags of several runs or stages, with those options and overrides in each that it takes.
+
+    Raises:
+        ExperimentError: for an override that none of them takes.
+    """
+    runs = each_its_own(runs)
+    given = next((run["overrides"] for run in runs if run.get("overrides")), ())
+    if not given:
+        return runs
+    experiments = [experiment_of({**run, "overrides": None}) for run in runs]
+    kept: list[list[str]] = [[] for _ in runs]
+    for override in given:
+        refusals = []
+        for mine, experiment in zip(kept, experiments, strict=True):
+            try:
+                stage_overrides(replace(experiment, overrides=(override,)))
+                mine.append(override)
+            except ExperimentError as error:
+                refusals.append(error)
+        if len(refusals) == len(runs):
+            raise refusals[-1]
+    return [{**run, "overrides": tuple(mine) or None} for run, mine in zip(runs, kept, strict=True)]
+
+
+def fit_batch(experiment: Experiment, flags: Mapping[str, Any], steering: Steering) -> Experiment:
+    """The experiment with a batch that the rows of a user's own data fill, where no batch size was given."""
+    given = any(flags.get(name) is not None for name in ("batch_size", "mini_batch_size", "micro_batch_size"))
+    if given or (experiment.data in TASKS and not experiment.val_data):
+        return experiment
+    with datafiles.made(experiment, ROOT, keep=not steering.dry_run) as files:
+        if files.generate is not None:
+            return experiment
+        answers = experiment.data_kind == "answers"
+        rows = count_rows(training_plan(experiment, RunDir(ROOT), files)) if answers else files.n_train
+    usual = experiment.alignment.batch_size if answers else experiment.batch_size
+    ranks = experiment.n_gpu * experiment.nnodes
+    size = rows // ranks * ranks
+    if rows >= usual or size < 1:
+        return experiment
+    print(f"--batch_size {size}: {experiment.data} has {rows} examples to train on, fewer than the usual {usual}")
+    return build_experiment({**flags, "batch_size": size}, steering.profile)
+
+
+def evaluate(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
+    """Evaluate --model on everything that --data names; returns the exit code.
+
+    Args:
+        from_file: flags that a file gave; what an evaluation has no use for is left out of it.
+    """
+    evaluates = {"overrides", *(name for name, each in catalogue().items() if each.evaluates)}
+    idle = [name for name, value in flags.items() if value is not None and name not in evaluates]
+    data = flags["data"] or "countdown"
+    parts = parts_of(data, flags.pop("skip"))
+    tasks = ["others" if part.harness else part.data for part in parts]
+    useless = set.intersection(*(set(foreign(flags, None, task)) for task in tasks)) - {"data_path"}
+    if left := [name for name in flags if name in from_file and name in {*idle, *useless}]:
+        print(f"left out of --config, without effect on --eval: {', '.join(left)}")
+        flags |= dict.fromkeys(left)
+    _refuse(flags, declared(Several), "belongs to --sweep and --reproduce")
+    _refuse(flags, idle, "belongs to training; it has no effect on --eval")
+    if flags.pop("overrides", None):
+        raise ExperimentError("key=value after -- goes to verl's trainers; an evaluation has none, use its flags")
+    for task in tasks:
+        refuse_unknown(task, "data")
+        if kind_of_data(task, flags["columns"]) == "answers":
+            instead = TASKS[task].evaluated_on if task in TASKS else None
+            better = f"; evaluate on the problems of --data {instead}" if instead else ""
+            raise ExperimentError(f"--data {task}: holds answers, and an evaluation asks problems{better}")
+    if all(part.harness for part in parts):
+        _refuse(
+            flags, (*_DRAWING, "temperature"), "has no effect on lm-evaluation-harness's suites, which draw as they do"
+        )
+    sampling = _sampling(flags)
+    steering, flags = _steering(flags)
+    weights = _weights(flags["model"] or steering.profile.model_of(flags["data"]))
+    print(f"weights: {chosen_weights(weights)}")
+    data_path = flags.pop("data_path")
+    experiments: dict[Part, Experiment] = {}
+    place = Path(weights.adapter or find_model(weights.path))
+    recorded = read_record(place)
+    loaded = [part for part in parts if part.harness or (part.data in TASKS and TASKS[part.data].from_hub)]
+    if data_path is not None and not loaded:
+        raise ExperimentError(f"--data_path {data_path}: nothing in --data {data} comes from the hub")
+    # The harness brings its own data and prompts; lengths and seed come from the benchmarks' task.
+    given = [{**flags, "model": weights.path, "data": task} for task in tasks]
+    for part, of_part in zip(parts, each_its_own(given), strict=True):
+        if part in loaded:
+            of_part["data_path"] = copy_of(part, data_path)
+        if recorded is not None and not part.harness:
+            of_part |= _as_trained(recorded[0], of_part)
+        if not part.harness and hub_set(part.data) is not None:
+            of_part["val_data"] = part.data  # of the hub's splits the one to test on, or the one that was named
+        experiments[part] = build_experiment(of_part, steering.profile)
+    for style in dict.fromkeys(each.prompt_style for part, each in experiments.items() if not part.harness):
+        print(f"prompt style: {style} ({_why(style, flags['prompt_style'], recorded, str(place))})")
+    first = next(iter(experiments.values()))
+    name = Path(flags["model"] or first.model).name
+    folder = steering.folder(f"eval-{name}-{data.replace(',', '+').replace('/', '_')}-{first.hash}")
+    if steering.dry_run:
+        evaluation.check(experiments, folder)
+        print(f"evaluates {', '.join(part.name for part in experiments)}, {sampling}, into {folder}")
+        return 0
+    return evaluation.evaluate(experiments, weights, sampling, folder, stall_minutes=steering.stall_minutes)
+
+
+def _as_trained(record: TrainingRecord, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """What an evaluation takes over from training where no flag says otherwise: the prompt style, and on the data that
+    were trained on the lengths, so that greedy answers are those of training's validation."""
+    found: dict[str, Any] = {}
+    task = TASKS.get(flags["data"])
+    if task is None or record.prompt_style in task.prompt_styles:
+        found["prompt_style"] = record.prompt_style
+    if flags["data"] == record.data or (task is None and str(Path(flags["data"]).resolve()) == record.data):
+        found |= {name: getattr(record, name) for name in ("max_prompt_length", "max_response_length")}
+    return {name: value for name, value in found.items() if flags[name] is None}
+
+
+def _why(style: str, given: str | None, recorded: tuple[TrainingRecord, Path] | None, model: str) -> str:
+    if given is not None:
+        return "--prompt_style"
+    if recorded is not None and recorded[0].prompt_style == style:
+        return f"how the model was trained: {recorded[1]}"
+    return f"by the model's name, {model_name(model)}; --prompt_style sets it"
+
+
+def _refuse(flags: Mapping[str, Any], names: Iterable[str], why: str) -> None:
+    for name in names:
+        if flags.get(name) is not None:
+            raise ExperimentError(f"--{name} {why}")
+
+
+def _steering(flags: dict[str, Any]) -> tuple[Steering, dict[str, Any]]:
+    rest = {name: value for name, value in flags.items() if name not in _STEERING and name not in declared(Several)}
+    profile = default_profile(gpu_count(), flags["profile"])
+    if flags["model"] is None and flags["profile"] is None:
+        model = profile.model_of(flags["data"])
+        print(f"no --model and no --profile given: {model} on profile {profile.name} ({profile.title})")
+    given = {name: _or_default(flags[name], each) for name, each in _STEERING.items()}
+    return Steering(**{**given, "profile": profile}), rest
+
+
+def _or_default(value: Any, setting: Setting) -> Any:
+    return setting.default if value is None else value
+
+
+def copy_of(part: Part, data_path: str | None) -> str | None:
+    """The local copy of a part's data: the folder of its name in --data_path if there is one, else --data_path."""
+    own = Path(data_path or "", part.data)
+    return str(own) if data_path is not None and own.is_dir() else data_path
+
+
+def _sampling(flags: dict[str, Any]) -> Sampling:
+    n_samples, top_p = (_or_default(flags.pop(name), declared(Evaluation)[name]) for name in ("n_samples", "top_p"))
+    temperature = flags.pop("temperature")
+    if n_samples > 1 and temperature == 0:
+        raise ExperimentError(f"--n_samples {n_samples} with --temperature 0 would give the same answer every time")
+    chosen = temperature if temperature is not None else (1.0 if n_samples > 1 else 0.0)
+    if top_p < 1 and chosen == 0:
+        raise ExperimentError(f"--top_p {top_p}: answers are greedy; add --temperature or --n_samples")
+    k = flags.pop("k")
+    try:
+        ks = None if k is None else chosen_ks(k, n_samples)
+    except ValueError as error:
+        raise ExperimentError(f"--k {error}") from None
+    return Sampling(n_samples, chosen, top_p, ks)
+
+
+def _weights(model: str) -> Weights:
+    try:
+        return resolve_model(model)
+    except ModelError as error:
+        raise ExperimentError(str(error)) from None
+
+
+def _full_weights(model: str) -> str:
+    weights = _weights(model)
+    if weights.adapter:
+        raise ExperimentError(
+            f"--model {model} is an adapter of {weights.path}; merge it first, or train from the base model"
+        )
+    return weights.path

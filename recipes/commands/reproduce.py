@@ -1,0 +1,173 @@
+"""--reproduce: the runs behind a published table (settings/reproduce.yaml) as a sweep, beside what was published.
+
+python3 run.py --reproduce uft_table --dry_run lists runs, GPU hours and commands; --algo, --data, --model choose some.
+"""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from eval.published import Published, beside, published
+from eval.reporting.cells import Table, of_columns
+from recipes.commands.front import spread
+from recipes.commands.planned import Planned
+from recipes.commands.sweep import (
+    OF_SWEEP,
+    distinct,
+    experiment_of,
+    parallel_of,
+    planned,
+    seeds_of,
+    start,
+    sweep_folder,
+)
+from recipes.common.errors import ExperimentError, nearest
+from recipes.common.listed import listed
+from recipes.estimate.gpu_hours import ASSUMPTIONS, gpu_hours
+from recipes.flags.effect import refuse_without_effect
+from recipes.flags.resolve import default_profile
+from recipes.settings.experiment import Experiment
+from recipes.settings.presets import TABLES
+
+_CHOOSING = ("algo", "data", "model")
+
+
+@dataclass(frozen=True)
+class TableRun:
+    """A run of a published table."""
+
+    planned: Planned
+    row: str
+    """Its algorithm, as the published table calls it."""
+
+    trained_on: str
+    """Its training data, as the published table calls them."""
+
+
+def reproduce(table: str, flags: dict[str, Any]) -> int:
+    """Make the runs of a table that are not finished, or list them with --dry_run; returns the exit code.
+
+    Raises:
+        ExperimentError: before anything starts, for an unknown table, what is not in it, or what a run refuses.
+    """
+    folder, runs = runs_of(table, flags)
+    parallel = parallel_of(flags)
+    if flags["dry_run"]:
+        print(listing(table, runs))
+        return 0
+    return start([run.planned for run in runs], folder, parallel)
+
+
+def runs_of(table: str, flags: Mapping[str, Any]) -> tuple[Path, list[TableRun]]:
+    """The folder of a table and its runs under the user's flags; --algo, --data and --model choose among them."""
+    if table not in TABLES:
+        raise ExperimentError(f"--reproduce {table}: unknown{nearest(table, TABLES)} Known: {', '.join(TABLES)}.")
+    if flags["profile"] is not None:
+        default_profile(0, flags["profile"])
+    folder = sweep_folder(flags, table)
+    given = {
+        name: value
+        for name, value in flags.items()
+        if name not in (*OF_SWEEP, *_CHOOSING) and value is not None and value is not False
+    }
+    chosen = _chosen(table, list(_expanded(TABLES[table])), flags)
+    every = [{**each, "seed": seed} for seed in seeds_of(flags) for each in chosen]
+    own = [{name: value for name, value in each.items() if name not in ("row", "trained_on")} for each in every]
+    shared = spread([{**dict.fromkeys(flags), **each, **given, "seed": each["seed"]} for each in own], experiment_of)
+    runs = []
+    for each, of_run in zip(every, shared, strict=True):
+        row = each.get("row", each["algo"])
+        trained_on = each.get("trained_on", TABLES[table]["published"]["trained_on"])
+        name = f"{row}-{each['data']}-{Path(each['model']).name}-s{each['seed']}"
+        runs.append(TableRun(planned(folder, of_run, name), row, trained_on))
+    distinct(run.planned for run in runs)
+    refuse_without_effect(given, [run.planned.experiment for run in runs])
+    return folder, runs
+
+
+def _expanded(preset: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The flags of every run of a table: its settings under those of a group, a run for each combination of lists."""
+    for group in preset["runs"]:
+        merged = {**preset["settings"], **group}
+        names = [name for name in _CHOOSING if isinstance(merged[name], list)]
+        for values in product(*(merged[name] for name in names)):
+            yield {**merged, **dict(zip(names, values, strict=True))}
+
+
+def _chosen(table: str, runs: list[dict[str, Any]], flags: Mapping[str, Any]) -> list[dict[str, Any]]:
+    wanted = {name: listed(flags[name], name) for name in _CHOOSING if flags[name] is not None}
+    for name, words in wanted.items():
+        there = list(dict.fromkeys(run[name] for run in runs))
+        for word in words:
+            if word not in there:
+                raise ExperimentError(
+                    f"--{name} {word}: not in {table}{nearest(word, there)} It has {', '.join(there)}."
+                )
+    runs = [run for run in runs if all(run[name] in words for name, words in wanted.items())]
+    if not runs:
+        raise ExperimentError(f"--reproduce {table}: no run of it has this --algo, --data and --model together")
+    return runs
+
+
+def listing(table: str, runs: Sequence[TableRun]) -> str:
+    """Runs with devices, estimated hours and published figures; the published table; notes; commands."""
+    preset = TABLES[table]
+    hours = [gpu_hours(run.planned.experiment, preset["rows"]) for run in runs]
+    found = [final(run.planned.experiment) for run in runs]
+    columns: dict[str, Sequence[str]] = {
+        "run": [run.planned.name for run in runs],
+        "state": [run.planned.standing for run in runs],
+        "GPUs": [str(run.planned.experiment.n_gpu * run.planned.experiment.nnodes) for run in runs],
+        "GPU hours *": [f"{each:.1f}" for each in hours],
+        "published **": ["; ".join(map(_shown, entries)) for entries in found],
+    }
+    sources = dict.fromkeys(entry.source for entries in found for entry in entries)
+    weights = runs[0].planned.folder / "hf/last"
+    lines = [preset["title"], "", *_aligned(of_columns(columns))]
+    lines += [f"{len(runs)} runs, about {sum(hours):.0f} GPU hours *", "", f"* {ASSUMPTIONS}"]
+    lines += [f"** accuracy on the task trained on, at the end of training: {source}" for source in sources]
+    lines += ["", *_published_table(preset, runs), ""]
+    lines += [f"note: {note}" for note in preset["notes"]]
+    lines += [f"left out: {reason}" for reason in preset.get("left_out", ())]
+    lines += ["", "commands:", *(f"  python3 run.py {shlex.join(run.planned.arguments())}" for run in runs)]
+    lines += ["and of each run, for the published table:"]
+    lines += [f"  python3 run.py --eval --model {weights} {preset['evaluation']}"]
+    return "\n".join(lines)
+
+
+def final(experiment: Experiment) -> list[Published]:
+    """Accuracies published for a run's setting at the end of its training."""
+    return [entry for entry in beside(asdict(experiment)) if entry.step in (None, experiment.T)]
+
+
+def _shown(entry: Published) -> str:
+    return f"{entry.share:.1%}" + (f" ±{entry.share_error:.1%}" if entry.plus_minus else "")
+
+
+def _published_table(preset: Mapping[str, Any], runs: Sequence[TableRun]) -> list[str]:
+    """The rows of the published table that these runs reproduce, as printed there."""
+    where = preset["published"]
+    wanted = dict.fromkeys((Path(run.planned.experiment.model).name, run.row, run.trained_on) for run in runs)
+    values = {
+        (entry.model, entry.algo, entry.trained_on, entry.task): f"{entry.value:g}"
+        for entry in published()
+        if entry.paper.arxiv == where["arxiv"] and entry.place in where["places"] and not entry.variant
+    }
+    columns: dict[str, Sequence[str]] = {
+        "model": [each[0] for each in wanted],
+        "algorithm": [each[1] for each in wanted],
+    }
+    columns |= {task: [values.get((*each, task), "") for each in wanted] for task in where["columns"]}
+    heading = f"published, arXiv {where['arxiv']}, {' and '.join(where['places'])} (percent; mt_bench: of ten):"
+    return [heading, *_aligned(of_columns(columns))]
+
+
+def _aligned(table: Table) -> list[str]:
+    rows = (table.head, *table.rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]

@@ -1,0 +1,252 @@
+"""The runs of a sweep as processes of their own, some at a time; what is done and what failed stands in sweep.json.
+A run that fails does not stop the others. A sweep that is stopped or killed takes its runs with it; they go on later.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from eval.report import report
+from eval.reporting.cells import Table, markdown
+from eval.reporting.groups import panels
+from eval.reporting.read_runs import find_runs
+from eval.reporting.tables import comma_separated, result_rows, results_table
+from recipes.commands.planned import Planned
+from recipes.common.run_dir import write_json, write_text
+from recipes.run.stages import shared_imports
+from recipes.verl_plugin.serve import serving
+from recipes.verl_plugin.serve_client import SERVE
+from recipes.watch.pace import duration
+from recipes.watch.processes import hold_run
+from recipes.watch.scratch import short_folder
+from recipes.watch.supervise import asked_to_stop
+
+STATE, SUMMARY, CSV, REPORT, LOGS = "sweep.json", "summary.md", "summary.csv", "report", "logs"
+METRICS = "metrics.jsonl"
+
+_POLL_S = 0.5
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass
+class Entry:
+    """A run in sweep.json."""
+
+    state: str
+    """not started, unfinished, running, finished or failed."""
+    command: list[str]
+    reason: str = ""
+    """Why it failed: the last line it said."""
+    exit_code: int | None = None
+    seconds: float = 0.0
+    """Spent on it by this sweep, over all its starts."""
+
+
+@dataclass
+class _Running:
+    planned: Planned
+    place: int
+    process: subprocess.Popen[bytes]
+    log: Path
+    read: int
+    """Bytes of the log that have been shown."""
+    began: float = field(default_factory=time.monotonic)
+    last_line: str = ""
+
+
+def carry_out(
+    plan: Sequence[Planned], folder: Path, *, shares: Sequence[list[str] | None], program: Sequence[str]
+) -> int:
+    """Make every run that is not finished, as many at a time as there are shares of devices.
+
+    Args:
+        shares: CUDA_VISIBLE_DEVICES of each place; None leaves the environment as it is.
+        program: what is started with a run's flags.
+
+    Returns:
+        0 when all runs are finished, 1 when one has failed, 128 + the signal when it was asked to stop.
+
+    Raises:
+        RunBusyError: when another process is at work on this sweep.
+    """
+    with hold_run(folder), asked_to_stop() as asked, _one_start(plan, len(shares)):
+        ledger = _opened(folder, plan)
+        waiting = [each for each in plan if ledger[each.name].state != "finished"]
+        _say(f"sweep {folder}: {len(plan)} runs, {len(plan) - len(waiting)} finished, {len(shares)} at a time")
+        running: list[_Running] = []
+        free = list(range(len(shares)))
+        told, tried = 0, set[str]()
+        try:
+            while running or (waiting and not asked):
+                while waiting and free and not asked:
+                    planned, place = waiting.pop(0), free.pop(0)
+                    running.append(_begin(planned, place, shares[place], folder, program))
+                    ledger[planned.name].state = "running"
+                    _write(folder, ledger)
+                if len(asked) > told:
+                    told = len(asked)
+                    for each in running:
+                        each.process.send_signal(asked[-1])
+                time.sleep(_POLL_S)
+                for each in list(running):
+                    code = each.process.poll()
+                    _show(each)
+                    if code is not None:
+                        running.remove(each)
+                        free.append(each.place)
+                        _ended(each, code, ledger[each.planned.name], stopped=bool(asked))
+                        if _worth_another_try(each, code, tried) and not asked:
+                            tried.add(each.planned.name)
+                            waiting.append(each.planned)
+                        _write(folder, ledger)
+                        summarise(folder, ledger)
+        finally:
+            for each in running:
+                each.process.terminate()
+        print(f"\n{summarise(folder, ledger)}\n{_drawn(folder)}", flush=True)
+        if asked:
+            print("stopped; the same command goes on with what is left", flush=True)
+            return 128 + asked[0]
+        return int(any(ledger[each.name].state != "finished" for each in plan))
+
+
+@contextmanager
+def _one_start(plan: Sequence[Planned], at_a_time: int) -> Iterator[None]:
+    """torch and vLLM imported once for all runs on the CPU; where they come one by one, one start serves them all.
+
+    Not where a run has other stages besides: they would have to share the memory with what stays up.
+    """
+    if len(plan) < 2 or any(each.experiment.device != "cpu" for each in plan):
+        yield
+        return
+    with short_folder() as scratch, ExitStack() as servers:
+        servers.enter_context(shared_imports("cpu"))
+        if at_a_time == 1 and all(each.experiment.stages == ("rl",) for each in plan):
+            os.environ[SERVE] = str(servers.enter_context(serving(scratch)))
+            servers.callback(os.environ.pop, SERVE)
+        yield
+
+
+def _begin(planned: Planned, place: int, devices: list[str] | None, folder: Path, program: Sequence[str]) -> _Running:
+    resume = planned.standing == "unfinished"
+    log = folder / LOGS / f"{planned.name}.txt"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    share = {} if devices is None else {"CUDA_VISIBLE_DEVICES": ",".join(devices[: planned.experiment.n_gpu])}
+    where = f" on devices {share['CUDA_VISIBLE_DEVICES']}" if share else ""
+    _say(f"[{planned.name}] {'goes on' if resume else 'starts'}{where}")
+    with log.open("ab") as output:
+        at = output.tell()
+        process = subprocess.Popen(
+            [*program, *planned.arguments(resume=resume)],
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **share},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_end_with_the_sweep,
+        )
+    return _Running(planned, place, process, log, at)
+
+
+def _end_with_the_sweep() -> None:
+    """In the new process: be asked to stop when the sweep is killed, so that nothing computes on unseen."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
+def _show(each: _Running) -> None:
+    """Print what the run has said since the last time, line by line with its name."""
+    with each.log.open("rb") as file:
+        file.seek(each.read)
+        new = file.read()
+    whole = new[: new.rfind(b"\n") + 1]
+    each.read += len(whole)
+    for line in whole.decode("utf-8", "replace").splitlines():
+        if line.strip():
+            each.last_line = line.strip()
+            _say(f"[{each.planned.name}] {line.rstrip()}")
+
+
+def _ended(each: _Running, code: int, entry: Entry, *, stopped: bool) -> None:
+    """Write down how a run ended."""
+    seconds = time.monotonic() - each.began
+    entry.seconds = round(entry.seconds + seconds, 1)
+    entry.exit_code, entry.reason = code, ""
+    if code == 0 and each.planned.standing == "finished":
+        entry.state = "finished"
+    elif stopped:
+        entry.state = each.planned.standing
+    else:
+        entry.state, entry.reason = "failed", each.last_line or f"exit code {code}, without a word"
+    _say(f"[{each.planned.name}] {entry.state} after {duration(seconds)}")
+
+
+def _worth_another_try(each: _Running, code: int, tried: set[str]) -> bool:
+    """A run that failed before its first step, as on a machine that is too busy to start Ray in time; once."""
+    # 2: it was refused, and would be again.
+    again = code not in (0, 2) and each.planned.name not in tried and not any(each.planned.folder.rglob(METRICS))
+    if again:
+        _say(f"[{each.planned.name}] failed before its first step and will be started once more after the others")
+    return again
+
+
+def _opened(folder: Path, plan: Sequence[Planned]) -> dict[str, Entry]:
+    """What is known of the runs of this plan, and of those that an earlier call planned in the same folder."""
+    file = folder / STATE
+    saved = json.loads(file.read_text(encoding="utf-8"))["runs"] if file.exists() else {}
+    ledger = {name: Entry(**entry) for name, entry in saved.items()}
+    for entry in ledger.values():
+        # Whoever ran it was killed.
+        if entry.state == "running":
+            entry.state = "unfinished"
+    for each in plan:
+        before = ledger.get(each.name)
+        spent = before.seconds if before else 0.0
+        ledger[each.name] = Entry(each.standing, each.arguments(), seconds=spent)
+    _write(folder, ledger)
+    return ledger
+
+
+def _write(folder: Path, ledger: Mapping[str, Entry]) -> None:
+    write_json(folder / STATE, {"time": time.time(), "runs": {name: asdict(entry) for name, entry in ledger.items()}})
+
+
+def summarise(folder: Path, ledger: Mapping[str, Entry]) -> str:
+    """Write summary.md and summary.csv of all runs in the folder, finished or not; returns the tables as Markdown."""
+    rows = result_rows(panels(find_runs([folder])[0]))
+    runs = [
+        (name, entry.state, duration(entry.seconds) if entry.seconds else "", entry.reason)
+        for name, entry in ledger.items()
+    ]
+    parts = [markdown(results_table(rows)) + f"\n\n{_READING}"] if rows else []
+    parts.append(markdown(Table(("run", "state", "time", "reason"), tuple(runs))))
+    text = "\n\n".join(parts)
+    write_text(folder / SUMMARY, f"# {folder.name}\n\n{text}\n")
+    write_text(folder / CSV, comma_separated(rows))
+    return text
+
+
+_READING = (
+    "before, last: greedy accuracy, the mean over seeds (lowest to highest); 95 %: over seeds (Student's t, df degrees "
+    "of freedom) and problems; minutes: their mean."
+)
+
+
+def _drawn(folder: Path) -> str:
+    """Draw the report of all runs so far; returns where everything is."""
+    found = f"{folder / SUMMARY}, {folder / CSV}, {folder / STATE}"
+    try:
+        report([folder], folder / REPORT, folder.name)
+    except FileNotFoundError:
+        return found
+    return f"{found}\n{folder / REPORT / 'index.html'}"
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

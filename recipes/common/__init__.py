@@ -1,0 +1,1 @@
+"""What everything else stands on: errors, checks of values, a run's folder and records."""

@@ -1,0 +1,16 @@
+"""What a person is told of a run that cannot work."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class ExperimentError(ValueError):
+    """A run that cannot work: says which flag, why, and what to do."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown word: '; did you mean X?' when a known one is close, else '.'."""
+    close = difflib.get_close_matches(word, list(known), n=5)
+    # Of two that share as many letters the one that is as long: a letter was mistaken, not two forgotten.
+    close.sort(key=lambda each: abs(len(each) - len(word)) > 1)
+    return f"; did you mean {close[0]!r}?" if close else "."

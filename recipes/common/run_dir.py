@@ -1,0 +1,276 @@
+"""The folder of a run: where everything lies, and writes that a kill at any moment cannot tear.
+
+out/<name>/  experiment.yaml  metrics.jsonl  progress.json  log.txt  summary.json
+             checkpoints/global_step_N/  hf/last/  hf/best/  validation/N.jsonl
+             rollouts/N.jsonl  tensorboard/
+"""
+
+import json
+import math
+import os
+import re
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recipes.common.switch import switch
+
+STEP_PREFIX = "global_step_"
+COMPLETE = "complete.json"
+_LITTER = re.compile(r"\..+\.\d+\.(tmp|old)|\.export\.\d+")
+"""Names of what is being written or replaced, with the process that does it."""
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """Paths of one run (or of one stage of it)."""
+
+    path: Path
+
+    @property
+    def experiment(self) -> Path:
+        return self.path / "experiment.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def progress(self) -> Path:
+        return self.path / "progress.json"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
+    def summary(self) -> Path:
+        return self.path / "summary.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def hf(self) -> Path:
+        return self.path / "hf"
+
+    @property
+    def validation(self) -> Path:
+        return self.path / "validation"
+
+    @property
+    def rollouts(self) -> Path:
+        return self.path / "rollouts"
+
+    def publish_weights(self, weights: Path, step: int, accuracy: float | None) -> None:
+        """Make a Hugging Face folder hf/last, and hf/best if no saved step before it validated better.
+
+        An adapter that lies beside the folder becomes hf/adapter. What a kill interrupted `republish` does again: the
+        step in hf/last.json is written last.
+        """
+        publish(weights, self.hf / "last")
+        adapter = weights.parent / "adapter"
+        if adapter.is_dir():
+            publish(adapter, self.hf / "adapter")
+        best = self.hf / "best.json"
+        so_far = json.loads(best.read_text())["val/acc"] if best.exists() else None
+        if accuracy is not None and (so_far is None or accuracy > so_far):
+            publish(weights, self.hf / "best")
+            write_json(best, {"step": step, "val/acc": accuracy})
+        write_json(self.hf / "last.json", {"step": step})
+
+    def checkpoint_written(self, checkpoint: Path, weights: Path, step: int, accuracy: float | None, keep: int) -> None:
+        """Count a checkpoint as whole, publish its Hugging Face folder `weights`, and keep the newest `keep`."""
+        mark_complete(checkpoint, step)
+        self.publish_weights(weights, step, accuracy)
+        keep_newest(self.checkpoints, keep)
+
+    def tidy(self) -> list[str]:
+        """Remove what a killed process left half done; says which checkpoints are damaged. For the run's owner alone.
+
+        A damaged checkpoint loses its mark, so that nobody takes it for whole while its step is made again.
+        """
+        for path in [path for path in self.path.rglob(".*") if _LITTER.fullmatch(path.name)]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        said = []
+        for step, path in _checkpoints(self.checkpoints):
+            if fault := fault_of(path):
+                said.append(f"the checkpoint of step {step} is damaged ({fault})")
+                (path / COMPLETE).unlink()
+            elif not (path / COMPLETE).exists():
+                shutil.rmtree(path)
+        return said
+
+    def republish(self) -> None:
+        """Publish the newest whole checkpoint of a verl stage if a kill kept it from being published."""
+        whole = complete_checkpoints(self.checkpoints)
+        if not whole:
+            return
+        step, checkpoint = whole[-1]
+        weights = next((f for f in (checkpoint / "actor/huggingface", checkpoint / "huggingface") if f.is_dir()), None)
+        last = self.hf / "last.json"
+        if weights is None or (last.exists() and json.loads(last.read_text())["step"] == step):
+            return
+        found = [row["data"]["val/acc"] for row in read_metrics(self.metrics) if _validated(row, step)]
+        # A supervised stage knows no accuracy when it saves, and so has no best step.
+        accuracy = found[-1] if found and weights.parent.name == "actor" else None
+        self.publish_weights(weights, step, accuracy)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file's content in one step: readers see the old text or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file in one step."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def _validated(row: dict[str, Any], step: int) -> bool:
+    return row["step"] == step and "val/acc" in row["data"]
+
+
+def _number(value: Any) -> float | int | None:
+    item = value.item() if hasattr(value, "item") else value
+    if isinstance(item, bool) or not isinstance(item, (int, float)):
+        return None
+    return item if math.isfinite(item) else None
+
+
+def _numbers(data: dict[str, Any]) -> dict[str, float | int]:
+    return {name: number for name, value in data.items() if (number := _number(value)) is not None}
+
+
+def append_metrics(path: Path, step: int, data: dict[str, Any]) -> None:
+    """Add one line {"step", "time", "data"} to metrics.jsonl; values that are not finite numbers are left out."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = json.dumps({"step": int(step), "time": time.time(), "data": _numbers(data)}) + "\n"
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_metrics(path: Path, step: int, data: dict[str, Any]) -> None:
+    """`append_metrics`, in the place of a line of the same step and names: what was measured before a kill is measured
+    again."""
+    kept = [row for row in read_metrics(path) if row["step"] != step or row["data"].keys() != _numbers(data).keys()]
+    write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
+    append_metrics(path, step, data)
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """All whole lines of metrics.jsonl; a line torn by a kill, or damaged, is left out."""
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(row, dict) and isinstance(row.get("step"), int) and isinstance(row.get("data"), dict):
+            rows.append({"time": 0.0, **row})
+    return rows
+
+
+def trim_metrics(path: Path, last_step: int) -> None:
+    """Drop the lines of steps after `last_step`: a resumed run writes them again."""
+    if not path.exists():
+        return
+    kept = [row for row in read_metrics(path) if row["step"] <= last_step]
+    write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
+
+
+def checkpoint_step(folder: Path) -> int | None:
+    """The step in a checkpoint folder's name, or None for another folder."""
+    tail = folder.name.removeprefix(STEP_PREFIX)
+    return int(tail) if tail != folder.name and tail.isdigit() else None
+
+
+def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    if not folder.is_dir():
+        return []
+    return sorted((step, path) for path in folder.iterdir() if (step := checkpoint_step(path)) is not None)
+
+
+def complete_checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    """Whole checkpoints in a folder, oldest first. One that was being written when the run died is not whole, nor is
+    one whose files are no longer of the size they had."""
+    return [(n, path) for n, path in _checkpoints(folder) if (path / COMPLETE).exists() and not fault_of(path)]
+
+
+def fault_of(checkpoint: Path) -> str:
+    """What is wrong with a checkpoint that is marked as whole; empty where nothing is."""
+    if not (checkpoint / COMPLETE).exists():
+        return ""
+    try:
+        # Marks of older versions name no files.
+        sizes = json.loads((checkpoint / COMPLETE).read_text(encoding="utf-8")).get("sizes", {})
+    except (ValueError, AttributeError):
+        return f"{COMPLETE} cannot be read"
+    for name, size in sizes.items():
+        file = checkpoint / name
+        if not file.is_file():
+            return f"{name} is missing"
+        if (now := file.stat().st_size) != size:
+            return f"{name} has {now} of {size} bytes"
+    return ""
+
+
+def mark_complete(checkpoint: Path, step: int) -> None:
+    """Say that a checkpoint is whole, once everything in it is on the disk: a power cut shall not take it either."""
+    sizes = {}
+    for path in sorted(checkpoint.rglob("*")):
+        if path.is_file() and path.name != COMPLETE:
+            sizes[str(path.relative_to(checkpoint))] = path.stat().st_size
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    write_json(checkpoint / COMPLETE, {"step": step, "time": time.time(), "sizes": sizes})
+
+
+def keep_newest(folder: Path, count: int) -> None:
+    """Delete all but the newest `count` whole checkpoints, and every broken one older than the newest whole one."""
+    whole = complete_checkpoints(folder)
+    if not whole:
+        return
+    kept = {path for _, path in whole[-count:]}
+    for path in folder.iterdir():
+        step = checkpoint_step(path)
+        if step is not None and step < whole[-1][0] and path not in kept:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def publish(source: Path, target: Path) -> None:
+    """Make `target` a copy of the folder `source` by hard links (files where links are refused), in one step.
+
+    The files are as readable as the folder they come into: safetensors writes weights for their owner's eyes only.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    readable = target.parent.stat().st_mode & 0o666
+
+    def link(src: str, dst: str) -> None:
+        try:
+            os.link(src, dst)
+        except OSError:
+            shutil.copy2(src, dst)
+        os.chmod(dst, readable)
+
+    shutil.copytree(source, temporary, copy_function=link)
+    switch(temporary, target)
+    shutil.rmtree(temporary, ignore_errors=True)

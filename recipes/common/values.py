@@ -1,0 +1,142 @@
+"""A single value: read from the text of a command line, and checked against what it may be."""
+
+import math
+import re
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Check = Callable[[Any], str]
+"""What is wrong with a value, as the end of a sentence; empty if nothing is."""
+
+MOST = 10**9
+"""More than any run can count to."""
+
+_LONGEST_NAME, _LONGEST_PATH = 255, 4000
+"""What file systems take, in bytes."""
+
+
+def text(value: str) -> str:
+    """A text as it was typed. Raises ArgumentTypeError for one that is no word, name or path of anything."""
+    if not value.strip():
+        raise ArgumentTypeError("an empty value; give one, or leave the flag out")
+    try:
+        longest = max(len(part.encode()) for part in re.split("[/,]", value))
+    except UnicodeEncodeError:
+        raise ArgumentTypeError(f"{value!r} is not UTF-8") from None
+    if longest > _LONGEST_NAME or max(map(len, value.split(","))) > _LONGEST_PATH or "\0" in value:
+        raise ArgumentTypeError(f"{value[:40]!r}...: longer than the name of any file, or not one")
+    return value
+
+
+def numbers(value: str) -> list[int]:
+    """Whole numbers, separated by commas."""
+    words = value.split(",")
+    for word in words:
+        if not re.fullmatch(r"\s*-?[0-9]{1,18}\s*", word):
+            raise ArgumentTypeError(f"{word!r} in {value!r} is not a whole number")
+    found = [int(word) for word in words]
+    if twice := [each for each in found if found.count(each) > 1]:
+        raise ArgumentTypeError(f"{twice[0]} is given twice in {value!r}")
+    return found
+
+
+def as_text(value: Any) -> str:
+    """A value as it stands on a command line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def one_of(choices: tuple[str, ...]) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in choices:
+            raise ArgumentTypeError(f"invalid choice: {text!r} (choose from {', '.join(map(repr, choices))})")
+        return text
+
+    return read
+
+
+def truth(text: str) -> bool:
+    found = {"true": True, "false": False}.get(text.lower())
+    if found is None:
+        raise ArgumentTypeError(f"{text!r} is neither true nor false")
+    return found
+
+
+READERS: dict[type, Callable[[str], Any]] = {
+    int: int,
+    float: float,
+    bool: truth,
+    tuple: lambda words: tuple(text(word) for word in words.split(",")),
+}
+
+
+def at_least(least: float, all_of: str = "", most: float = MOST) -> Check:
+    """`all_of`: what -1 stands for, where it is allowed."""
+    beside = f", or -1 for {all_of}" if all_of else ""
+
+    def check(value: float) -> str:
+        if value > most:
+            return f"must be at most {most:.0f}"
+        return "" if value >= least or (all_of and value == -1) else f"must be at least {least}{beside}"
+
+    return check
+
+
+def between(low: float, high: float, why: str, *, ends: bool = False) -> Check:
+    """`ends`: they are allowed themselves."""
+    says = f"must be {'from' if ends else 'between'} {low} {'to' if ends else 'and'} {high}{why}"
+    return lambda value: "" if low < value < high or (ends and value in (low, high)) else says
+
+
+a_share = between(0, 1, "", ends=True)
+
+
+def above(low: float) -> Check:
+    return lambda value: "" if value > low else f"must be above {low:g}"
+
+
+def not_negative(value: float, most: float = MOST) -> str:
+    return "must not be negative" if value < 0 else "" if value <= most else f"must be at most {most:.0f}"
+
+
+def positive(value: float) -> str:
+    return "" if 0 < value <= MOST else "must be above 0" if value <= 0 else f"must be at most {MOST}"
+
+
+def a_seed(value: int) -> str:
+    # What NumPy's generators take.
+    return not_negative(value, 2**32 - 1)
+
+
+def amiss(value: Any, check: Check | None) -> str:
+    """What is wrong with a value, as the end of a sentence; empty if nothing is."""
+    if isinstance(value, int) and abs(value) >= 2**63:
+        return "has too many digits"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "must be a finite number"
+    if check is None or value is None:
+        return ""
+    try:
+        found = check(value)
+    except Exception as error:  # the check of a user's own option
+        return f"its check fails: {type(error).__name__}: {error}"
+    return (
+        found
+        if isinstance(found, str)
+        else f"its check gives {found!r}: must be what is wrong, a text, empty if nothing is"
+    )
+
+
+def wrong(name: str, value: Any, check: Check | None) -> str:
+    """What is wrong with a value of a setting, as a whole sentence; empty if nothing is."""
+    found = amiss(value, check)
+    return f"--{name} {as_text(value)}: {found}" if found else ""
+
+
+def refuse_odd_metrics(what: str, found: Any) -> None:
+    """Raise ValueError unless these are numbers by name."""
+    numbers = isinstance(found, Mapping) and all(isinstance(value, int | float) for value in found.values())
+    if not numbers or not all(isinstance(name, str) and math.isfinite(value) for name, value in found.items()):
+        raise ValueError(f"{what} gives {found!r}: must be a dict of numbers")

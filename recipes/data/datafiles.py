@@ -1,0 +1,338 @@
+"""The files of a run: a task's generated files, a user's file or folder, checked before anything starts."""
+
+import hashlib
+import importlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as parquet
+
+from data_prep.parquet_read import TooLargeError, refuse_too_large
+from data_prep.prompt_styles import STYLES, restyle_file
+from data_prep.schema import write_table
+from data_prep.split import chosen_rows
+from recipes.data import composed
+from recipes.data.composed import TEST_SHARE
+from recipes.settings.data_sets import data_title
+from recipes.common.errors import ExperimentError
+from recipes.settings.experiment import Experiment
+from recipes.data.hint_check import refuse_paid_hints
+from recipes.data.prompt_check import refuse_long_prompts
+from recipes.common.run_dir import write_json
+from recipes.watch.scratch import data_folder
+from recipes.data.solution_check import refuse_unpaid_solutions
+from recipes.data.stored_tokenizer import stored_tokenizer
+from recipes.settings.tasks import TASKS
+from reward_fns import RANDOM, is_graded
+
+REQUIRED_COLUMNS = ("prompt", "answer", "data_source", "reward_model", "extra_info")
+OPTIONS_FILE = "options.json"
+"""Written last: a folder of generated files that has it is whole."""
+
+_LARGE_FILE = 8_000_000
+"""Bytes of a user's file above which --dry_run does not read all of it."""
+
+
+_SAMPLED = 64
+"""Rows of a generated task by which --dry_run judges it."""
+
+
+@dataclass(frozen=True)
+class DataFiles:
+    """Train and test files with their sizes; n_train is 0 for what is only evaluated, or not loaded yet."""
+
+    train: Path
+    test: Path
+    n_train: int
+    n_test: int
+    generate: dict[str, Any] | None
+    """Arguments of the generator when the files do not exist yet."""
+
+
+def locate(experiment: Experiment, root: Path) -> DataFiles:
+    """Where the data of an experiment is or will be. Writes nothing.
+
+    Raises:
+        ExperimentError: when a folder lacks a file or a file a column.
+    """
+    source = Path(experiment.data)
+    if composed.is_composed(experiment):
+        options = composed.options(experiment)
+        folder = root / "data" / f"{data_title(experiment.data)}-{_hash(json.dumps(options, sort_keys=True).encode())}"
+    elif experiment.data in TASKS:
+        options = {**experiment.data_options, "seed": 0}
+        folder = root / "data" / f"{experiment.data}-{_hash(json.dumps(options, sort_keys=True).encode())}"
+    elif source.is_file():
+        # One split for all seeds: runs that are compared, and an evaluation of one, need the same test problems.
+        options = {"path": str(source.resolve()), "seed": 0, "test_share": TEST_SHARE}
+        # A control is no reward to make rows for: they are those of a run without it.
+        reward = None if experiment.reward == RANDOM else experiment.reward
+        options |= experiment.data_options | ({} if experiment.data_kind == "answers" else {"reward": reward})
+        folder = root / "data" / f"{source.stem}-{_hash(json.dumps(options).encode() + source.read_bytes())}"
+    else:
+        options, folder = {}, source
+    train, test = folder / "train.parquet", folder / "test.parquet"
+    if options and not (folder / OPTIONS_FILE).exists():
+        return DataFiles(train, test, options.get("n_train", 0), options.get("n_test", 0), options)
+    return _counted(experiment, DataFiles(train, test, 0, 0, None))
+
+
+def prepare(experiment: Experiment, files: DataFiles, root: Path) -> None:
+    """Make the files of a task, of a user's single file, or of several data sets, if they are not there yet.
+
+    Args:
+        root: in whose folder data/ those of each data set go, where there are several.
+
+    Raises:
+        ExperimentError: with what is wrong with the data, and where.
+    """
+    if files.generate is None:
+        return
+    folder = files.test.parent
+    try:
+        if composed.is_composed(experiment):
+            composed.write(experiment, folder, lambda part: prepared(part, root))
+        elif experiment.data_kind == "answers":
+            _prepare_answers(experiment.data, folder, files.generate)
+        elif experiment.data in TASKS:
+            preparer = importlib.import_module(f"data_prep.{experiment.data}")
+            preparer.prepare(folder, **files.generate)
+        else:
+            from data_prep.custom import prepare_file
+
+            options = {**files.generate, "path": Path(files.generate["path"])}
+            prepare_file(out_dir=folder, test_file=None, **options)
+    except (ValueError, OSError) as error:
+        raise ExperimentError(f"--data {experiment.data}: {error}") from error
+    write_json(folder / OPTIONS_FILE, files.generate)
+
+
+def prepared(experiment: Experiment, root: Path) -> DataFiles:
+    """The files of the experiment's data, made if they were not there."""
+    files = locate(experiment, root)
+    if files.generate is not None:
+        print(f"preparing {files.test.parent}", flush=True)
+        prepare(experiment, files, root)
+        files = locate(experiment, root)
+    return files
+
+
+@contextmanager
+def made(experiment: Experiment, root: Path, *, keep: bool) -> Iterator[DataFiles]:
+    """The files of a user's own data, made if they were not there: where they stay (`keep`), or for the time of the
+    block only. What would have to be loaded or generated (but for a few rows, which may be too few), and a large file
+    that would not stay, are left as they are: `generate` says so.
+    """
+    files = locate(experiment, root)
+    source = _at_hand(experiment)
+    few = source is None and files.n_train and files.n_train < _batch_size(experiment)
+    if (
+        files.generate is None
+        or (source is None and not few)
+        or (source and not keep and sum(map(_size, source)) > _LARGE_FILE)
+    ):
+        yield files
+    elif keep:
+        prepare(experiment, files, root)
+        yield locate(experiment, root)
+    else:
+        with data_folder() as folder:
+            place = replace(files, train=folder / files.train.name, test=folder / files.test.name)
+            prepare(experiment, place, folder)
+            yield _counted(experiment, place)
+
+
+@contextmanager
+def sampled(experiment: Experiment) -> Iterator[DataFiles | None]:
+    """A few problems of a generated task, for the time of the block, to judge what is not generated yet; None where
+    they would have to be loaded, or are made of several data sets."""
+    options = experiment.data_options
+    generated = experiment.data in TASKS and {"n_train", "n_test"} <= options.keys()
+    if not generated or composed.is_composed(experiment) or experiment.data_kind == "answers":
+        yield None
+        return
+    few = {name: min(options[name], max(_SAMPLED, _batch_size(experiment))) for name in ("n_train", "n_test")}
+    with data_folder() as folder:
+        place = DataFiles(folder / "train.parquet", folder / "test.parquet", 0, 0, {**options, **few, "seed": 0})
+        prepare(experiment, place, folder)
+        yield _counted(experiment, place)
+
+
+def _at_hand(experiment: Experiment) -> list[Path] | None:
+    """The files and folders that an experiment's data are made of, or copies of what a task would load from the hub;
+    None where some would have to be generated or loaded."""
+    if experiment.data in TASKS and not experiment.val_data:
+        copy = experiment.data_options.get("source")
+        return [Path(copy)] if copy else None
+    sources = [Path(where.partition(":")[0] if ":" in where else where) for where in composed.places(experiment)]
+    return sources if all(source.exists() for source in sources) else None
+
+
+def _size(source: Path) -> int:
+    files = [source] if source.is_file() else [file for file in source.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)
+
+
+def _counted(experiment: Experiment, files: DataFiles) -> DataFiles:
+    n_test = _checked_rows(files.test, experiment)
+    if experiment.data == experiment.val_data or _is_for_evaluation(experiment.data):
+        return replace(files, train=files.test, n_train=0, n_test=n_test, generate=None)
+    return replace(files, n_train=_checked_rows(files.train, experiment), n_test=n_test, generate=None)
+
+
+def _is_for_evaluation(data: str) -> bool:
+    return data in TASKS and bool(TASKS[data].only_for_evaluation)
+
+
+def _prepare_answers(data: str, folder: Path, options: dict[str, Any]) -> None:
+    from data_prep.preference import hub, local, toy
+
+    if data == toy.DATA_SOURCE:
+        toy.write_toy(folder, **options)
+    elif data in TASKS:
+        hub.write_task(data, folder, **options)
+    else:
+        local.write_local(Path(options["path"]), folder, **{name: v for name, v in options.items() if name != "path"})
+
+
+def check_training(experiment: Experiment, files: DataFiles, *, fetch: bool = False) -> None:
+    """Refuse to train on files that cannot fill a batch, share problems with the test file, or defeat their reward.
+
+    Args:
+        fetch: load the tokenizer, through which solutions and hints are judged, from the hub if it is not here.
+
+    Raises:
+        ExperimentError: naming the rows.
+    """
+    from data_prep.contamination import ContaminationError, overlaps, raise_if_overlap
+
+    on_answers = experiment.data_kind == "answers"
+    batch_size = _batch_size(experiment)
+    if files.n_train < batch_size:
+        raise ExperimentError(
+            f"--data {experiment.data}: has {files.n_train} rows, fewer than --batch_size {batch_size}: no step could "
+            f"be made; use --batch_size {max(1, files.n_train)} or less"
+        )
+    if on_answers:
+        _check_answers(experiment, files)
+        return
+    if experiment.reward is not None:
+        try:
+            is_graded(experiment.reward)
+        except Exception as error:  # whatever importing a user's file raises, in its worker
+            raise ExperimentError(f"--reward {experiment.reward}: {error}") from None
+    if experiment.reward == RANDOM:  # pays what it likes; the data are judged by their own
+        experiment = replace(experiment, reward=None)
+    if experiment.algorithm.uses_hints and unsolved_rows(files) == files.n_train:
+        raise ExperimentError(
+            f"--data {experiment.data}: none of the {files.n_train} training problems has a solution for --algo "
+            f"{experiment.algorithm.name} to take hints from: give some a solution, or choose --algo rft"
+        )
+    tokenizer = stored_tokenizer(experiment.model, fetch=fetch)
+    refuse_unpaid_solutions(experiment, files.train, tokenizer)
+    refuse_paid_hints(experiment, files.train, tokenizer)
+    refuse_long_prompts(experiment, (files.train, files.test), tokenizer)
+    try:
+        raise_if_overlap(overlaps(files.train, [files.test]), experiment.allow_overlap)
+    except ContaminationError as error:
+        raise ExperimentError(str(error)) from None
+
+
+def unsolved_rows(files: DataFiles) -> int:
+    """How many training problems have no solution that hints could be taken from."""
+    schema = parquet.read_schema(files.train)
+    if "hint" not in schema.names or not pa.types.is_list(schema.field("hint").type):
+        return 0
+    lengths = pc.list_value_length(parquet.ParquetFile(files.train).read(columns=["hint"])["hint"])
+    # Not pc.equal with a number: turning one into Arrow's imports pandas, which --dry_run does without.
+    return sum(not length for length in lengths.to_pylist())
+
+
+def _batch_size(experiment: Experiment) -> int:
+    return experiment.alignment.batch_size if experiment.data_kind == "answers" else experiment.batch_size
+
+
+def _check_answers(experiment: Experiment, files: DataFiles) -> None:
+    """Every row is whole, and no conversation of the test file begins like one that is trained on."""
+    from data_prep.preference.schema import read_rows
+    from data_prep.preference.split import shared_beginnings
+
+    try:
+        train, test = read_rows(files.train), read_rows(files.test)
+    except ValueError as error:
+        raise ExperimentError(str(error)) from None
+    common = shared_beginnings(train, test)
+    if common and not experiment.allow_overlap:
+        number, at = common[0]
+        raise ExperimentError(
+            f"{len(common)} rows of {files.train} begin like rows of {files.test}; first: row {number} like row {at}. "
+            f"Take them out, or add --allow_overlap"
+        )
+
+
+def styled(experiment: Experiment, files: DataFiles, folder: Path) -> DataFiles:
+    """The files in the experiment's prompt style: themselves for the style of files, else copies in `folder`.
+
+    Raises:
+        ExperimentError: for a prompt whose question cannot be told apart.
+    """
+    # Prompts of answers are conversations; their trainer puts them into the style itself.
+    if experiment.prompt_style == "completion" or experiment.data_kind == "answers":
+        return files
+    style = STYLES[experiment.prompt_style]
+    copies = replace(files, train=folder / files.train.name, test=folder / files.test.name)
+    for source, copy in {files.test: copies.test, files.train: copies.train}.items():
+        if not copy.exists():
+            try:
+                restyle_file(source, copy, style)
+            except ValueError as error:
+                raise ExperimentError(str(error)) from None
+    return copies
+
+
+def narrowed(experiment: Experiment, files: DataFiles, folder: Path) -> DataFiles:
+    """The files with a test file of the problems that --val_size chooses, in `folder`; themselves where it is all.
+
+    Trainers validate on the whole of it, so that every stage and every evaluation takes the same problems.
+    """
+    # Rows of answers are counted by kind, which only their trainer knows.
+    if not 0 < experiment.val_size < files.n_test or experiment.data_kind == "answers":
+        return files
+    copy = folder / "validation.parquet"
+    if not copy.exists():
+        write_table(copy, parquet.ParquetFile(files.test).read().take(chosen_rows(files.n_test, experiment.val_size)))
+    return replace(files, test=copy, n_test=experiment.val_size)
+
+
+def _checked_rows(file: Path, experiment: Experiment) -> int:
+    if not file.exists():
+        raise ExperimentError(f"--data {experiment.data}: {file} does not exist")
+    if experiment.data not in TASKS:
+        try:
+            refuse_too_large(file)
+        except TooLargeError as error:
+            raise ExperimentError(str(error)) from None
+    table = parquet.ParquetFile(file)
+    if experiment.data_kind == "answers":
+        from data_prep.preference.schema import COLUMNS
+
+        required = tuple(COLUMNS)
+    else:
+        required = (*REQUIRED_COLUMNS, *(("hint",) if experiment.algorithm.uses_hints else ()))
+    missing = [name for name in required if name not in table.schema_arrow.names]
+    if missing:
+        raise ExperimentError(
+            f"{file}: no column {missing[0]!r}; --algo {experiment.algo} needs {', '.join(required)} "
+            f"(found: {', '.join(table.schema_arrow.names)})"
+        )
+    return int(table.metadata.num_rows)
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:8]

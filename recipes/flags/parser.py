@@ -1,0 +1,207 @@
+"""The flags of run.py: all declared settings as a parser, the flags of a file under those of the command line.
+
+argparse and not tyro, which has no error in one line, no flag with an optional value (--dry_run [full]), and no way to
+say "not given" that does not show as a value.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from recipes.algorithms import algorithms
+from recipes.checks.algorithm_check import find_algorithm
+from recipes.common.errors import ExperimentError, nearest
+from recipes.common.values import as_text, text, wrong
+from recipes.flags.config_file import algorithms_in, as_arguments, read_flags, read_yaml
+from recipes.settings.declare import GROUPS, Setting, by_name, canonical, declared, options_of
+from recipes.settings.modes import PARTS
+
+STAGE_FILES = (".yaml", ".yml")
+"""How the name of a pipeline's own file ends."""
+
+ELSEWHERE = {
+    **dict.fromkeys(("steps", "max_steps", "total_steps", "num_steps", "total_training_steps"), "T"),
+    **dict.fromkeys(("learning_rate", "learningrate"), "lr"),
+    **dict.fromkeys(("output_dir", "output", "save_dir", "out_dir"), "out"),
+    **dict.fromkeys(("num_train_epochs", "num_epochs", "n_epochs"), "epochs"),
+    **dict.fromkeys(("model_name_or_path", "model_name", "model_path", "base_model"), "model"),
+    **dict.fromkeys(("dataset", "dataset_name", "train_file", "data_dir"), "data"),
+    **dict.fromkeys(("num_generations", "group_size", "rollouts"), "n_rollout"),
+    **dict.fromkeys(("train_batch_size", "per_device_train_batch_size", "global_batch_size"), "batch_size"),
+    **dict.fromkeys(("lora_r", "lora"), "lora_rank"),
+    **dict.fromkeys(("reward_fn", "reward_function", "reward_funcs"), "reward"),
+    **dict.fromkeys(("algorithm", "method"), "algo"),
+    **dict.fromkeys(("max_new_tokens", "max_completion_length", "max_tokens"), "max_response_length"),
+    **dict.fromkeys(("num_gpus", "gpus", "n_gpus", "n_gpus_per_node"), "n_gpu"),
+    **dict.fromkeys(("kl_beta", "kl_loss_coef"), "kl_coef"),
+    **dict.fromkeys(("save_steps", "save_every"), "save_freq"),
+    **dict.fromkeys(("eval_steps", "eval_freq", "val_freq"), "test_freq"),
+}
+"""How other trainers call our flags."""
+
+
+def catalogue(*algos: str | None) -> dict[str, Setting]:
+    """Every flag by the name of its setting.
+
+    Args:
+        algos: what names algorithms, one or several by commas: a file of one's own brings its options along.
+
+    Raises:
+        ExperimentError: for a file whose algorithm cannot work.
+    """
+    found = {name: each for part in PARTS for name, each in declared(part).items() if each.flag}
+    options: dict[str, Setting] = {}
+    for algorithm in algorithms().values():
+        options |= options_of(algorithm.name, algorithm.options)
+    names = [name for each in algos if each for name in ([each] if Path(each).is_file() else each.split(","))]
+    for name in dict.fromkeys(names):
+        # A file that is not there is refused where --algo is resolved.
+        if name.endswith(".py") and Path(name).is_file():
+            own = find_algorithm(name)
+            options |= options_of(own.name, own.options)
+    return found | options
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line for a mistake, with the flag that was probably meant; argparse prints all flags before it."""
+
+    settings: Mapping[str, Setting]
+
+    def parse_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
+        return super().parse_args(spelled(args or [], self.settings), namespace)
+
+    def error(self, message: str) -> NoReturn:
+        odd = message.removeprefix("unrecognized arguments: ")
+        if odd != message:
+            flag = odd.partition(" ")[0].partition("=")[0]
+            elsewhere = ELSEWHERE.get(canonical(flag.lstrip("-")))
+            known = nearest(flag, [f"--{each.spelling}" for each in self.settings.values()])
+            known = f"; here it is --{elsewhere}." if elsewhere else known
+            what = f"{flag}: no such flag{known}" if odd.startswith("-") else f"{odd}: belongs to no flag."
+            message = f"{what} All of them: run.py --help"
+        print(f"run.py: {message}", file=sys.stderr)
+        sys.exit(2)
+
+
+def parser(
+    *algos: str | None,
+    shown: Callable[[Setting], bool] = lambda setting: True,
+    helps: Callable[[Setting], str] = lambda setting: setting.help,
+    **about: Any,
+) -> argparse.ArgumentParser:
+    """Flags as argparse knows them; one that was not given is None.
+
+    Args:
+        algo: as of `catalogue`.
+        shown: which there are.
+        helps: the text of each in --help.
+        about: of argparse.ArgumentParser.
+    """
+    root = _Parser(prog="run.py", allow_abbrev=False, add_help=False, **about)
+    root.settings = catalogue(*algos)
+    chosen = [each for each in root.settings.values() if shown(each)]
+    for heading in dict.fromkeys([*GROUPS, *(each.group for each in chosen)]):
+        group = root.add_argument_group(heading)
+        for each in chosen:
+            if each.group == heading:
+                group.add_argument(f"--{each.spelling}", dest=each.name, help=helps(each), **_how(each))
+    return root
+
+
+def _how(setting: Setting) -> dict[str, Any]:
+    if setting.switch:
+        return {"action": "store_true", "default": None}
+    optional = {} if setting.bare is None else {"nargs": "?", "const": setting.bare}
+    return {"type": setting.read, "metavar": setting.metavar, **optional}
+
+
+def spelled(words: Iterable[str], known: Mapping[str, Setting]) -> list[str]:
+    """The words of a command line with flags as they are declared: - for _, other names, and values joined by =, so
+    that a value may begin with - (--score_min -1e3)."""
+    names = by_name(known)
+    found: list[str] = []
+    wanting = False
+    for word in words:
+        head, equals, text = word.partition("=")
+        setting = names.get(canonical(head[2:])) if head.startswith("--") else None
+        if wanting and not word.startswith("--"):
+            found[-1] += f"={word}"
+            wanting = False
+        elif setting is None:
+            found.append(word)
+            wanting = False
+        else:
+            found.append(f"--{setting.spelling}{equals}{text}")
+            wanting = not equals and not setting.switch and setting.bare is None
+    return found
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """What was typed, read."""
+
+    flags: dict[str, Any]
+    """All flags by name, None where not given; `overrides` where there are some."""
+
+    from_file: tuple[str, ...]
+    """Those that --config's file gave and the command line left as they are."""
+
+
+def read(words: Sequence[str], overrides: Sequence[str]) -> CommandLine:
+    """The flags of a command line, laid over those of its --config.
+
+    Raises:
+        ExperimentError: for a file that cannot be read, or a flag it names that there is not.
+        SystemExit: for a flag that there is not, or a value it does not take, after a line about it.
+    """
+    words = spelled(words, catalogue())
+    file, pipeline = _given("config", words), _given("pipeline", words)
+    values = read_flags(file) if file else {}
+    stages = pipeline or values.get("pipeline")
+    algos = [_given("algo", words), *algorithms_in(values), stages]
+    if isinstance(stages, str) and stages.endswith(STAGE_FILES):
+        algos += algorithms_in(read_yaml(Path(stages), "pipeline"))
+    algos = [each for each in algos if isinstance(each, str) and _is_sound(each)]
+    known = catalogue(*algos)
+    words = spelled(words, known)
+    from_file, also = as_arguments(file, values, known) if file else ([], [])
+    flags = vars(parser(*algos).parse_args([*from_file, *words]))
+    for name, value in flags.items():
+        if value is not None and (why := wrong(name, value, known[name].check)):
+            raise ExperimentError(why)
+    if flags["out"] is not None and flags["idx"] is not None:
+        raise ExperimentError("--idx is a word of the default folder's name; with --out it has no effect, give one")
+    if both := (*also, *overrides):
+        flags["overrides"] = both
+    typed = {word.partition("=")[0] for word in words}
+    kept = (word.partition("=")[0] for word in from_file)
+    return CommandLine(flags, tuple(canonical(word[2:]) for word in kept if word not in typed))
+
+
+def arguments(flags: Mapping[str, Any]) -> list[str]:
+    """Flags by name as the words of a command line; what is not given is left out, overrides come last, after --."""
+    known = catalogue(flags.get("algo"))
+    words: list[str] = []
+    for name, value in flags.items():
+        off = value is False and (known[name].kind is not bool or known[name].switch)
+        if value is None or off or name == "overrides":
+            continue
+        words += [f"--{name}"] if value is True else [f"--{name}", as_text(value)]
+    overrides = flags.get("overrides") or ()
+    return [*words, *(("--", *overrides) if overrides else ())]
+
+
+def _given(name: str, words: Iterable[str]) -> str | None:
+    """The value of a flag that is looked at before the others; None for one that the parser will refuse."""
+    given = next((word.partition("=")[2] for word in reversed([*words]) if word.startswith(f"--{name}=")), None)
+    return given if given is not None and _is_sound(given) else None
+
+
+def _is_sound(value: str) -> bool:
+    with suppress(argparse.ArgumentTypeError):
+        return bool(text(value))
+    return False

@@ -1,0 +1,143 @@
+"""The course of a run: which processes it consists of, in which order, and what each starts from."""
+
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from recipes import ROOT
+from recipes.common.run_dir import RunDir
+from recipes.data import datafiles
+from recipes.data.datafiles import DataFiles
+from recipes.data.demonstrations import taught
+from recipes.flags.resolve import build_experiment
+from recipes.run.stages import (
+    Stage,
+    absolute,
+    evaluation_stage,
+    newest_checkpoint,
+    own_texts_stage,
+    rl_stage,
+    sft_stage,
+    sft_steps,
+)
+from recipes.settings.data_sets import data_title
+from recipes.settings.experiment import Experiment, training_record
+from recipes.settings.profiles import PROFILES
+from recipes.settings.tasks import validated_on
+from recipes.settings.trackers import run_name
+from recipes.trl_plugin.plan import TrainingPlan, check_plan, count_rows, total_steps, write_plan
+from recipes.verl_plugin.loss_config import supervised_shape
+
+
+def stages(experiment: Experiment, run: RunDir, files: DataFiles) -> list[Stage]:
+    """The processes of a run in order. The last training stage writes into the run's own folder."""
+    found = _training_stages(experiment, run, files)
+    if not experiment.own_texts:
+        return found
+    trained = next(stage for stage in found if stage.folder == run)
+    return [*found, own_texts_stage(experiment, run, trained.total_steps)]
+
+
+def _training_stages(experiment: Experiment, run: RunDir, files: DataFiles) -> list[Stage]:
+    """Training, and where it does not validate itself an evaluation before and after."""
+    kinds = experiment.stages
+    if kinds == ("alignment",):
+        return _alignment_stages(experiment, run, files)
+    if kinds == ("rl",):
+        return [rl_stage(experiment, run, files, experiment.model)]
+    supervised = run if kinds == ("sft",) else RunDir(run.path / "sft")
+    solved = taught(experiment, files)
+    weights = str(supervised.hf / "last")
+
+    def test() -> Path:
+        return files.test
+
+    found = [
+        evaluation_stage(experiment, run, supervised, test, "base", experiment.model, step=0),
+        sft_stage(experiment, supervised, solved, experiment.model),
+    ]
+    if kinds == ("sft",):
+        steps = sft_steps(experiment, solved)
+        return [*found, evaluation_stage(experiment, run, run, test, "trained", weights, step=steps)]
+    # The reinforcement stage validates its own start, which is the supervised model.
+    return [*found, rl_stage(experiment, run, files, weights)]
+
+
+def _alignment_stages(experiment: Experiment, run: RunDir, files: DataFiles) -> list[Stage]:
+    """Training on answers; where a verifier knows how good the model's own are, it says so before and after."""
+    plan = training_plan(experiment, run, files)
+    steps = total_steps(plan, count_rows(plan)) if files.train.exists() else 0
+
+    def prepare(_: Path) -> None:
+        checkpoint = newest_checkpoint(run)
+        resume_from = None if checkpoint is None else str(checkpoint)
+        write_plan(replace(plan, resume_from=resume_from), run.path)
+
+    module = ["-m", "recipes.trl_plugin.main", str(run.path)]
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={plan.devices}"]
+    command = [*launcher, *module] if plan.devices > 1 else module
+    title = f"{experiment.algorithm.name} on {data_title(experiment.data)}"
+    training = Stage(title, run, command, steps, "starting TRL", prepare)
+    problems = _verification(experiment)
+    if problems is None:
+        return [training]
+    test = partial(_test_problems, problems, run.path / "data/verification")
+    weights = str(run.hf / "last")
+    return [
+        evaluation_stage(problems, run, run, test, "base", experiment.model, step=0),
+        training,
+        evaluation_stage(problems, run, run, test, "trained", weights, step=steps),
+    ]
+
+
+def training_plan(experiment: Experiment, run: RunDir, files: DataFiles) -> TrainingPlan:
+    """What recipes/trl_plugin is told."""
+    e = experiment
+    plan = TrainingPlan(
+        method=e.method,
+        model=absolute(e.model),
+        train_file=str(files.train.resolve()),
+        test_file=str(files.test.resolve()),
+        run_dir=str(run.path),
+        device=e.device,
+        devices=e.n_gpu,
+        dtype=e.dtype,
+        seed=e.seed,
+        lora_rank=e.lora_rank,
+        alignment=e.alignment,
+        prompt_style=e.prompt_style,
+        test_freq=e.test_freq,
+        save_freq=e.save_freq,
+        val_size=e.val_size,
+        keep_checkpoints=e.keep_checkpoints,
+        logger=tuple(name for name in e.logger if name != "file"),
+        resume_from=None,
+        shape=supervised_shape(e),
+        record=asdict(training_record(e)),
+        project=e.project,
+        run_name=run_name(e.run_name, run),
+    )
+    check_plan(plan)
+    return plan
+
+
+def _verification(experiment: Experiment) -> Experiment | None:
+    """What tells how good the answers of a model are that was trained on answers; None without problems for it."""
+    verified = validated_on(experiment.data, experiment.stages)
+    if verified is None:
+        return None
+    flags: dict[str, Any] = {
+        "algo": "rft",
+        "data": verified,
+        "model": experiment.model,
+        "prompt_style": experiment.prompt_style,
+    }
+    alike = ("val_size", "val_samples", "temperature", "seed", "rollout_memory", "dtype")
+    flags |= {name: getattr(experiment, name) for name in alike}
+    return build_experiment(flags, PROFILES[experiment.profile])
+
+
+def _test_problems(problems: Experiment, folder: Path) -> Path:
+    """The file of an experiment's test problems in its prompt style, made if it was not there."""
+    return datafiles.styled(problems, datafiles.prepared(problems, ROOT), folder).test

@@ -1,0 +1,136 @@
+"""What stands at the end of a finished run: summary.json, the model cards, and the lines that say what came of it."""
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eval.evaluate import RESULTS
+from recipes.common.run_dir import RunDir, publish, read_metrics, write_json
+from recipes.data.datafiles import DataFiles
+from recipes.run.model_card import write_cards
+from recipes.run.spent import spent, tokens
+from recipes.run.stages import OWN_TEXTS
+from recipes.settings.early_stopping import accuracies, is_over
+from recipes.settings.experiment import Experiment
+from recipes.settings.trackers import TRACKER_FILES
+from recipes.verl_plugin.environment import CPU
+
+
+@dataclass(frozen=True)
+class Validations:
+    """Accuracies of a run as (step, share of right answers); None where nothing was validated on problems."""
+
+    before: float | None
+    last: tuple[int, float] | None
+    best: tuple[int, float] | None
+    count: int
+
+
+def finish(experiment: Experiment, run: RunDir, files: DataFiles, given: Mapping[str, Any] | None) -> None:
+    """Write summary.json and the model cards, and print where everything is and how much was gained."""
+    if experiment.stages == ("sft",):
+        publish(run.hf / "last", run.hf / "best")
+    found = validations(run)
+    cost = spent(run)
+    summary = {
+        "algo": experiment.algorithm.name,
+        "data": experiment.data,
+        "model": experiment.model,
+        "experiment_hash": experiment.hash,
+        "seed": experiment.seed,
+        "val/acc before": found.before,
+        "val/acc last": found.last[1] if found.last else None,
+        "val/acc best": found.best[1] if found.best else None,
+        "best step": found.best[0] if found.best else None,
+        "last step": max((row["step"] for row in read_metrics(run.metrics)), default=None),
+        "seconds": round(cost.seconds, 1),
+        "peak_memory_bytes": cost.peak_memory_bytes,
+        **tokens(run),
+    }
+    write_json(run.summary, summary)
+    write_cards(experiment, run, files, summary, given or {})
+    print("\n".join(_lines(experiment, run, files, found, summary)), flush=True)
+
+
+def validations(run: RunDir) -> Validations:
+    """What the validations of a run found; the evaluation of the base counts where there was one."""
+    rows = read_metrics(run.metrics)
+    points = sorted((row["step"], row["data"]["val/acc"]) for row in rows if "val/acc" in row["data"])
+    best = max(points, key=lambda point: point[1], default=None)
+    before = points[0][1] if points else None
+    base = run.path / "eval/base/results.json"
+    if base.exists():
+        before = json.loads(base.read_text())["mean_over_sources_unweighted"]["accuracy"]
+    return Validations(before, points[-1] if points else None, best, len(points))
+
+
+def _lines(
+    experiment: Experiment, run: RunDir, files: DataFiles, found: Validations, summary: Mapping[str, Any]
+) -> list[str]:
+    also = {"best step": run.hf / "best", "adapter": run.hf / "adapter"}
+    named = ", ".join(f"{name}: {short(path)}" for name, path in also.items() if path.exists())
+    lines = [f"\nweights        {short(run.hf / 'last')}" + (f"  ({named})" if named else "")]
+    kept = [run.metrics, *(run.path / name for name in TRACKER_FILES if (run.path / name).exists())]
+    lines.append(f"metrics        {', '.join(map(short, kept))}")
+    answers_in = next((path for path in (run.validation, run.path / "eval") if path.exists()), None)
+    lines += [] if answers_in is None else [f"answers        {short(answers_in)}"]
+    if found.last and found.best and found.before is not None:
+        problems, how = _asked(experiment, run, files, found.last[0])
+        lines.append(
+            f"accuracy       {found.before:.1%} before, {found.last[1]:.1%} after  ({problems} problems, {how}; the "
+            f"highest of {found.count} validations on them is {found.best[1]:.1%} at step {found.best[0]})"
+        )
+    rows = read_metrics(run.metrics)
+    if is_over(accuracies(rows), experiment.early_stopping) and summary["last step"] < experiment.T:
+        lines.append(
+            f"stopped        at step {summary['last step']} of {experiment.T}: none of the last "
+            f"{experiment.early_stopping} validations was better than the best before (--early_stopping)"
+        )
+    lines += _forgetting(run)
+    learnt_nothing = [row["data"].get("uft/groups_without_variance") for row in rows]
+    if (known := [share for share in learnt_nothing if share is not None]) and min(known) == 1:
+        lines.append("note           no two answers to a problem ever differed in reward: rewards taught nothing")
+    lines.append(f"time           {summary['seconds'] / 60:.1f} min")
+    return [*lines, f"serve          {serve_command(experiment, run)}"]
+
+
+def _asked(experiment: Experiment, run: RunDir, files: DataFiles, step: int) -> tuple[int, str]:
+    """(problems of the last validation, how they were answered)."""
+    problems = files.n_test if experiment.val_size < 0 else min(experiment.val_size, files.n_test)
+    answers = run.validation / f"{step}.jsonl"
+    if answers.exists():
+        # verl leaves out problems with long prompts.
+        problems = len(answers.read_bytes().splitlines()) // max(1, experiment.val_samples)
+    how = f"{experiment.val_samples} sampled answers each" if experiment.val_samples else "greedy"
+    return problems, how
+
+
+def _forgetting(run: RunDir) -> list[str]:
+    measured = run.path / OWN_TEXTS / RESULTS
+    if not measured.exists():
+        return []
+    forgot = json.loads(measured.read_text(encoding="utf-8"))
+    texts = "it wrote itself" if forgot["written"] else "like those it was pre-trained on"
+    return [f"forgetting     {forgot['nats']:+.3f} nats a token on {forgot['texts']} texts of the base, {texts}"]
+
+
+def serve_command(experiment: Experiment, run: RunDir) -> str:
+    """What puts the trained weights behind an OpenAI-compatible endpoint on this machine."""
+    words = [short(Path(sys.executable).with_name("vllm")), "serve", short(run.hf / "last")]
+    words += ["--dtype", experiment.dtype]
+    if experiment.device != "cpu":
+        return shlex.join(words)
+    # As in training: what vLLM compiles takes longer than most chats, and an engine in a process of its own waits for
+    # its worker by spinning on the cores that the worker needs.
+    words += ["--enforce-eager", "--distributed-executor-backend", "uni"]
+    variables = " ".join(f"{name}={CPU[name]}" for name in ("VLLM_CPU_KVCACHE_SPACE", "TORCHDYNAMO_DISABLE"))
+    return f"{variables} {shlex.join(words)}"
+
+
+def short(path: Path) -> str:
+    """A path as seen from the working folder."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,276 @@
+"""From an Experiment to its results: data, stages one after another under the watchdog, and a closing summary."""
+
+import contextlib
+import io
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recipes import ROOT
+from recipes.checks.algorithm_check import try_with_torch
+from recipes.common.errors import ExperimentError
+from recipes.common.machine import gpu_count
+from recipes.common.run_dir import RunDir, checkpoint_step, keep_newest, read_metrics, write_json, write_text
+from recipes.data import datafiles
+from recipes.data.datafiles import DataFiles
+from recipes.data.demonstrations import demonstrated
+from recipes.data.stored_tokenizer import is_here
+from recipes.flags.config_file import record
+from recipes.run.auto_batch import fitting, run_fitting
+from recipes.run.build_stages import stages, training_plan
+from recipes.run.closing import finish, short
+from recipes.run.hub import push, refuse_push
+from recipes.run.place import cannot_write, refuse_place
+from recipes.run.plan import describe
+from recipes.run.resume import as_begun, check_folder, older_folder, record_data, refuse_other_data
+from recipes.run.spent import begin, count, count_killed
+from recipes.run.stages import OWN_TEXTS, VERL_FILE, Stage, absolute, newest_checkpoint, run_stage, shared_imports
+from recipes.settings.early_stopping import accuracies, is_over
+from recipes.settings.experiment import Experiment, read_experiment, to_yaml
+from recipes.trl_plugin.plan import PLAN_FILE, check_machine
+from recipes.verl_plugin.environment import environment
+from recipes.verl_plugin.verl_config import rl_config, sft_config
+from recipes.watch.processes import end_leftovers_held, hold_run
+from recipes.watch.scratch import data_folder
+from recipes.watch.supervise import Outcome
+
+DONE = "done.json"
+
+
+def launch(
+    experiment: Experiment,
+    out: Path,
+    *,
+    resume: bool,
+    stall_minutes: float,
+    auto_batch: bool = False,
+    given: Mapping[str, Any] | None = None,
+    push_to_hub: str | None = None,
+) -> int:
+    """Run every stage of an experiment. Returns the exit code: 0 only when the whole run finished.
+
+    `given`: the flags it was made from, recorded for --config.
+    `auto_batch`: what runs out of GPU memory is started again with less at once (recipes/run/auto_batch.py).
+    `push_to_hub`: where on the hub the weights go in the end.
+
+    Raises:
+        ExperimentError: before anything starts, when the folder belongs to another run.
+    """
+    refuse_missing_devices(experiment)
+    refuse_place(out)
+    run = RunDir(out.resolve())
+    run = older_folder(run, experiment) if resume else run
+    # First the lock, then files: a command that is refused changes nothing of the run that is under way.
+    with taken(run.path), shared_imports(experiment.device):
+        check_folder(run, experiment, resume)
+        experiment = _begun(run, experiment)
+        if push_to_hub:
+            refuse_push(push_to_hub, make=True)
+        code = _launch(experiment, run, stall_minutes=stall_minutes, auto_batch=auto_batch, given=given)
+        if push_to_hub and not code:
+            print(f"on the hub     {push(run, push_to_hub)}", flush=True)
+        return code
+
+
+def _begun(run: RunDir, experiment: Experiment) -> Experiment:
+    """The experiment as the run in the folder was begun, if there is one."""
+    if not run.experiment.exists():
+        return experiment
+    begun = as_begun(read_experiment(run.experiment), experiment)
+    if begun.dual_clip != experiment.dual_clip:
+        print(f"--dual_clip {begun.dual_clip:g}: as the run was begun by an older version", flush=True)
+    return begun
+
+
+@contextmanager
+def taken(folder: Path) -> Iterator[None]:
+    """`hold_run`, for the folder of --out.
+
+    Raises:
+        ExperimentError: it cannot be made or written.
+        RunBusyError: another command is at work in it.
+    """
+    with ExitStack() as held:
+        try:
+            held.enter_context(hold_run(folder))
+        except OSError as error:
+            raise cannot_write(folder, error) from None
+        yield
+
+
+def _launch(
+    experiment: Experiment, run: RunDir, *, stall_minutes: float, auto_batch: bool, given: Mapping[str, Any] | None
+) -> int:
+    if not (run.path / DONE).exists() and not is_here(experiment.model, fetch=True):
+        raise ExperimentError(
+            f"--model {experiment.model}: neither here (a folder with config.json, the hub's cache) nor to be had from "
+            f"the hub; look at the name, HF_TOKEN, and the network"
+        )
+    files = datafiles.prepared(experiment, ROOT)
+    refuse_other_data(run, experiment, files)
+    datafiles.check_training(experiment, files, fetch=True)
+    if experiment.stages == ("alignment",):
+        check_machine(training_plan(experiment, run, files))
+    if run.experiment.exists() and read_experiment(run.experiment).T < experiment.T:
+        for done in (run.path / DONE, run.path / OWN_TEXTS / DONE):
+            done.unlink(missing_ok=True)
+    write_text(run.experiment, to_yaml(experiment))
+    record_data(run, files)
+    if given is not None:
+        record(run.path, given)
+    print(describe(experiment, files), flush=True)
+    files = datafiles.styled(experiment, files, run.path / "data")
+    files = datafiles.narrowed(experiment, files, run.path / "data")
+    files = demonstrated(experiment, files, run.path / "data")
+    if auto_batch:
+        experiment = fitting(experiment, run, files, stall_minutes)
+    count_killed(run)
+    for number, stage in enumerate(stages(experiment, run, files)):
+        # A trainer that outlived its supervisor would write on.
+        end_leftovers_held(stage.folder.path)
+        damaged = stage.folder.tidy()
+        if (stage.folder.path / DONE).exists():
+            continue
+        if damaged:
+            print(f"{'; '.join(damaged)}; going on from {_beginning(stage)}", flush=True)
+        stage.folder.republish()
+        keep_newest(stage.folder.checkpoints, experiment.keep_checkpoints)
+        if _is_finished(experiment, stage):
+            write_json(stage.folder.path / DONE, {"time": time.time(), "seconds": 0.0})
+            continue
+        begin(run, stage.folder.path)
+        if auto_batch:
+            attempt = partial(_attempt, run, files, number, stall_minutes)
+            outcome, experiment = run_fitting(experiment, attempt, stage.folder.path)
+            write_text(run.experiment, to_yaml(experiment))
+        else:
+            outcome = run_stage(experiment, stage, stall_minutes)
+        print(outcome.paragraph, flush=True)
+        count(run, outcome.seconds, outcome.peak_rss_bytes)
+        if not outcome.exit_code:
+            write_json(stage.folder.path / DONE, {"time": time.time(), "seconds": outcome.seconds})
+        elif not stage.may_fail:
+            return outcome.exit_code
+    finish(experiment, run, files, given)
+    return 0
+
+
+def _beginning(stage: Stage) -> str:
+    saved = newest_checkpoint(stage.folder)
+    return "the beginning" if saved is None else f"that of step {checkpoint_step(saved)}"
+
+
+def _is_finished(experiment: Experiment, stage: Stage) -> bool:
+    """Whether a stage was killed after its last checkpoint, with nothing left to do but to say so.
+
+    Other stages export something after their last checkpoint; started again, they make no step and do that.
+    """
+    saved = newest_checkpoint(stage.folder)
+    step = None if saved is None else checkpoint_step(saved)
+    if not stage.ends_with_checkpoint or step is None:
+        return False
+    validated = accuracies(row for row in read_metrics(stage.folder.metrics) if row["step"] <= step)
+    return step >= stage.total_steps or is_over(validated, experiment.early_stopping)
+
+
+def _attempt(run: RunDir, files: DataFiles, number: int, stall_minutes: float, experiment: Experiment) -> Outcome:
+    return run_stage(experiment, stages(experiment, run, files)[number], stall_minutes)
+
+
+def refuse_missing_devices(experiment: Experiment) -> None:
+    """Raise ExperimentError for more machines or GPUs than there are; those of a cluster cannot be seen from here."""
+    if lacking := _lacking(experiment):
+        raise ExperimentError(lacking)
+
+
+def _lacking(experiment: Experiment) -> str:
+    if experiment.nnodes > 1 and "RAY_ADDRESS" not in os.environ:
+        return (
+            f"--nnodes {experiment.nnodes}: this machine is alone, as RAY_ADDRESS names no cluster: `ray start` on all "
+            f"machines, and RAY_ADDRESS=<head>:6379 for this command"
+        )
+    elsewhere = experiment.device != "cuda" or experiment.nnodes > 1 or "RAY_ADDRESS" in os.environ
+    there = experiment.n_gpu if elsewhere else gpu_count()
+    if there >= experiment.n_gpu:
+        return ""
+    shown = f"this machine shows {there} GPUs; give fewer, or a profile of this machine (--profile)"
+    return f"--n_gpu {experiment.n_gpu}: {shown}"
+
+
+def dry_run(experiment: Experiment, out: Path, *, resume: bool = False, full: bool = False) -> str:
+    """What `launch` would do: the plan; `full` adds environment, commands and verl's configuration. Starts nothing, and
+    writes nothing that stays.
+
+    Raises:
+        ExperimentError: for data that the start would refuse.
+    """
+    run = RunDir(out.resolve())
+    if resume:
+        run = older_folder(run, experiment)
+        check_folder(run, experiment, resume)
+        experiment = _begun(run, experiment)
+    try_with_torch(experiment)
+    with datafiles.made(experiment, ROOT, keep=False) as files:
+        if files.generate is None:
+            # What the start would refuse is refused now.
+            if resume:
+                refuse_other_data(run, experiment, files)
+            datafiles.check_training(experiment, files)
+            with data_folder() as folder:
+                styled = datafiles.styled(experiment, files, folder)
+                with contextlib.redirect_stdout(io.StringIO()):  # it counts what is left
+                    demonstrated(experiment, styled, folder)
+        else:
+            with datafiles.sampled(experiment) as few:
+                if few is not None:
+                    datafiles.check_training(experiment, few)
+        place = datafiles.locate(experiment, ROOT).train.parent
+        described = describe(experiment, files)
+        if files.train.parent != place:  # made for a moment, to be looked at
+            described = described.replace(str(files.train.parent), f"{place} (will be prepared)", 1)
+        commands = [f"  python {' '.join(stage.command)}" for stage in stages(experiment, run, files)]
+        planned = training_plan(experiment, run, files) if experiment.stages == ("alignment",) else None
+    if lacking := _lacking(experiment):
+        described += f"\ndevices:       not enough here to start it: {lacking}"
+    if not full:
+        where = short(run.path)
+        return f"{described}\nfolder:        {where}  (--dry_run full: environment, commands, verl's configuration)"
+    files = datafiles.locate(experiment, ROOT)
+    parts = [described, "\nenvironment:"]
+    parts += [f"  {name}={value}" for name, value in environment(experiment, run).items()]
+    parts.append("commands:")
+    parts += commands
+    if "rl" in experiment.stages:
+        config = rl_config(
+            experiment,
+            run=run,
+            model=absolute(experiment.model),
+            train_file=files.train,
+            test_file=files.test,
+            resume_from=None,
+        )
+        parts += [f"{run.path / VERL_FILE} (laid over verl's ppo_trainer):", yaml.safe_dump(config, sort_keys=False)]
+    elif planned is not None:
+        plan = yaml.safe_dump(asdict(planned), sort_keys=False)
+        parts += [f"{run.path / PLAN_FILE}:", plan]
+    else:
+        config = sft_config(
+            experiment,
+            run=run,
+            model=absolute(experiment.model),
+            train_file=files.train,
+            test_file=files.test,
+            resume_from=None,
+        )
+        parts += [
+            f"{run.path / VERL_FILE} (laid over verl's sft_trainer_engine):",
+            yaml.safe_dump(config, sort_keys=False),
+        ]
+    return "\n".join(parts)

@@ -1,0 +1,51 @@
+"""Where results may go: a folder that can be made and written, and is no part of this repository."""
+
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from recipes import ROOT
+from recipes.common.errors import ExperimentError
+
+OF_THE_REPOSITORY = (
+    *(".ci", ".git", ".github", ".venv", "bench", "data", "data_prep", "docs", "eval", "examples", "models", "recipes"),
+    *("requirements", "results", "reward_fns", "tests"),
+)
+"""Folders of its root that hold what results must not be mixed with."""
+
+
+def refuse_place(folder: Path) -> None:
+    """Raise ExperimentError for a folder that nothing may be written into."""
+    place = Path(os.path.abspath(folder))
+    real = Path(os.path.realpath(folder))
+    if real == ROOT or (real.is_relative_to(ROOT) and real.relative_to(ROOT).parts[0] in OF_THE_REPOSITORY):
+        raise ExperimentError(f"--out {folder}: a part of this repository; choose a folder under out/, or elsewhere")
+    if any(len(os.fsencode(part)) > 255 for part in place.parts):
+        raise ExperimentError(f"--out {folder}: File name too long; choose another folder")
+    there = next(each for each in (place, *place.parents) if each.exists())
+    if not there.is_dir():
+        raise ExperimentError(f"--out {folder}: {there} is a file; choose another folder")
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """`refuse_place`, and for a folder that cannot be made or written: it is tried, and what was made is removed."""
+    refuse_place(folder)
+    place, made = Path(os.path.abspath(folder)), []
+    try:
+        missing = [each for each in (place, *place.parents) if not each.exists()]
+        for each in reversed(missing):
+            each.mkdir(exist_ok=True)
+            made.append(each)
+        with tempfile.TemporaryDirectory(dir=place):
+            pass
+    except OSError as error:
+        raise cannot_write(folder, error) from None
+    finally:
+        for each in reversed(made):
+            with suppress(OSError):
+                each.rmdir()
+
+
+def cannot_write(folder: Path, error: OSError) -> ExperimentError:
+    return ExperimentError(f"--out {folder}: {error.strerror}; choose another folder")

@@ -1,0 +1,194 @@
+"""What a run will do, in numbers: batch arithmetic, hint schedule, memory. Printed by --dry_run and at start."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow.parquet as parquet
+
+from data_prep.prompt_styles import STYLES, Question, read_completion
+from eval.models import find_model
+from recipes import ROOT
+from recipes.algorithms.base import Demonstration, forget
+from recipes.algorithms.hints.cut import draw_plans, hint_length
+from recipes.algorithms.hints.schedule import MAX_SEGMENTS
+from recipes.checks.algorithm_check import told
+from recipes.checks.verl_scorers import warning
+from recipes.data.datafiles import DataFiles, unsolved_rows
+from recipes.data.demonstrations import taught
+from recipes.data.stored_tokenizer import is_here
+from recipes.estimate.memory import describe_memory
+from recipes.settings.applies import clock
+from recipes.settings.experiment import Experiment
+from recipes.settings.hook_settings import hook_settings
+from recipes.settings.tasks import validated_on
+from recipes.verl_plugin.verl_config import samples_dynamically
+
+MODELS = ROOT / "models"
+"""The tiny bases; each is called tiny-<task>, with more behind it or not."""
+
+
+def batch_arithmetic(experiment: Experiment, files: DataFiles) -> str:
+    """How prompts become sequences, updates and epochs."""
+    e = experiment
+    lines = []
+    unread = files.generate is not None and not files.n_train
+    sampled = f" ({e.val_samples} answers each, temperature {e.temperature:g})" if e.val_samples else ""
+    size = e.val_size if e.val_size > 0 else files.n_test
+    tested = min(size, files.n_test or size) or "all"
+    validated = f"validation on {tested} rows{sampled}"
+    if "sft" in e.stages:
+        rows = taught(e, files).n_train
+        per_epoch = rows // e.batch_size
+        lines.append(
+            f"supervised:    {rows} rows / {e.batch_size} a step x {e.sft_epochs} epochs = "
+            f"{per_epoch * e.sft_epochs} steps, lr {e.sft_lr:g} (10 % warm-up, cosine)"
+        )
+    if e.stages == ("sft",):
+        lines.append(f"               {validated} before and after")
+    if "rl" in e.stages:
+        shown = e.algorithm.demonstrations
+        each = e.n_rollout + shown
+        sequences = e.batch_size * each
+        of_rows = f"= {e.T * e.batch_size / max(files.n_train, 1):.1f} passes over {files.n_train} rows"
+        passes = "over rows that the start will load" if unread else of_rows
+        rollouts = f"({e.n_rollout} rollouts + {shown} demonstration)" if shown else f"{e.n_rollout} rollouts"
+        lines.append(
+            f"reinforcement: {e.batch_size} prompts x {rollouts} = {sequences} sequences a step, "
+            f"{e.batch_size // e.mini_batch_size} update(s) of {e.mini_batch_size * each} on "
+            f"{e.n_gpu * e.nnodes} device(s), lr {e.lr:g}"
+        )
+        lines.append(
+            f"               {e.T} steps {passes}; {validated} every {e.test_freq} steps, "
+            f"checkpoint every {e.save_freq}"
+        )
+        if samples_dynamically(e):
+            lines.append(
+                f"               a prompt whose rollouts all have the same reward is replaced, in up to "
+                f"{e.dynamic_sampling_rounds} rounds: as many times the passes and rollouts at most"
+            )
+        hint = f" + hint {e.max_hint_length}" if e.algorithm.uses_hints else ""
+        lines.append(
+            f"               tokens: prompt {e.max_prompt_length}{hint} + generation {e.max_response_length}; "
+            f"{e.tokens_per_micro_batch} a micro-batch and device"
+        )
+    return "\n".join(lines)
+
+
+def alignment_arithmetic(experiment: Experiment, files: DataFiles) -> str:
+    """What an alignment stage learns from, and how rows become updates."""
+    a, devices = experiment.alignment, experiment.n_gpu * experiment.nnodes
+    feedback = f", {a.feedback} feedback" if experiment.method == "una" else ""
+    loss = f", {a.una_loss} loss" if experiment.method == "una" and a.feedback != "pairwise" else ""
+    rows = f"{files.n_train} rows of answers"
+    lines = [f"alignment:     {experiment.method}{feedback}{loss}, beta {a.beta:g}, on {rows}"]
+    if a.sft_ratio:
+        lines.append(f"               {a.sft_ratio:g} instruction rows for each alignment row, as score 1")
+    micro, accumulated = a.micro_batch_size, a.batch_size // (a.micro_batch_size * devices)
+    lines.append(
+        f"               {a.batch_size} a step = {micro} x {accumulated} micro-batches x {devices} "
+        f"device(s), {a.epochs:g} epochs, lr {a.lr:g} (10 % warm-up, cosine), at most {a.max_length} tokens"
+    )
+    if experiment.lora_rank:
+        bits = f", frozen weights in {a.bits} bits" if a.bits else ""
+        lines.append(f"               LoRA rank {experiment.lora_rank}, alpha {a.lora_alpha}{bits}")
+    return "\n".join(lines)
+
+
+def hint_schedule(experiment: Experiment, draws: int = 400) -> str:
+    """Mean share of a solution that is given, and of rollouts without hint, along the run (drawn, not derived)."""
+    e = experiment
+    if not e.algorithm.uses_hints:
+        return "hints:         none"
+    s = SimpleNamespace(**hook_settings(e))
+    remembers = e.algorithm.remember is not forget
+    steps = [1] if remembers else sorted({1, *(max(1, round(e.T * part / 5)) for part in range(1, 6))})
+    rows = []
+    for step in steps:
+        shares = []
+        for draw in range(draws):
+            about: dict[str, Any] = {"step": step, "seed": e.seed, "key": str(draw), "past": None, "common": None}
+            with told(e.algo):
+                plans = draw_plans(e.algorithm, ["x"] * MAX_SEGMENTS, s, **about)
+            lengths = [hint_length(plan, MAX_SEGMENTS) for plan in plans if not isinstance(plan, Demonstration)]
+            shares.append(sum(lengths) / len(lengths) / MAX_SEGMENTS)
+        mean, none = sum(shares) / draws, sum(share == 0 for share in shares) / draws
+        rows.append(
+            f"               step {step:>5}  {mean:>5.0%} of the solution  {none:>5.0%} of prompts without hint"
+        )
+    if remembers:
+        return "\n".join(["hints:         by what was remembered of each problem; before anything is:", *rows])
+    if all("  0% of the solution" in row for row in rows):
+        return "hints:         none"
+    weight = f"; weight of their log-likelihood {e.sft_loss_coef:g} ({e.hint_nll_agg})" if e.sft_loss_coef else ""
+    until = f"T_hint {e.T_hint}" if clock(e.algorithm, e.stages) else "all along"
+    return "\n".join([f"hints:         {until}{weight}", *rows])
+
+
+def prompt_style(experiment: Experiment, files: DataFiles) -> str:
+    """The prompt style with a whole prompt as an example: the first test problem, or a stand-in before it exists."""
+    style = STYLES[experiment.prompt_style]
+    question = Question("<question>", "<example>")
+    if files.test.exists():
+        first = next(parquet.ParquetFile(files.test).iter_batches(1, columns=["prompt"])).to_pylist()[0]
+        text = "".join(message["content"] for message in first["prompt"])
+        question = read_completion(text) or question
+    text = "".join(message["content"] for message in style.messages(question))
+    if style.chat:
+        text = f"<the model's chat template>{text}<the assistant's turn>{style.starts}"
+        text += "\n(a chat template that opens the thought itself: nothing after it)"
+    where = "<answer> </answer>" if style.answer_format == "tags" else "\\boxed{}"
+    lines = "\n".join(f"               | {_cut(line)}" for line in text.split("\n"))
+    return f"prompt style:  {style.name}: {style.title}; the reward reads the answer from {where}\n{lines}"
+
+
+def _cut(line: str, width: int = 110) -> str:
+    return line if len(line) <= width else f"{line[: width // 2]} ... {line[5 - width // 2 :]}"
+
+
+def _notes(experiment: Experiment, files: DataFiles) -> list[str]:
+    """What of model and data a person may not expect."""
+    notes = []
+    if experiment.reward is not None:
+        notes.append(f"rewards are those of --reward {experiment.reward}")
+    if not is_here(experiment.model, fetch=False):
+        notes.append(f"{experiment.model} is not on this machine: whether there is such a model, the start will see")
+    place = Path(find_model(experiment.model)).resolve()
+    task = validated_on(experiment.data, experiment.stages)
+    made_for = place.name.split("-")[1] if place.parent == MODELS and "-" in place.name else task
+    if made_for != task:
+        notes.append(f"{experiment.model} was made for {made_for} and knows little else: few answers will be right")
+    unsolved = unsolved_rows(files) if experiment.data_kind == "problems" and files.train.exists() else 0
+    if unsolved and "sft" in experiment.stages:
+        notes.append(f"{unsolved} of {files.n_train} rows have no solution: of these the bare answer is learnt")
+    if unsolved and experiment.algorithm.uses_hints:
+        notes.append(f"{unsolved} of {files.n_train} rows have no solution: no hint can be given for them")
+    return notes
+
+
+def describe(experiment: Experiment, files: DataFiles) -> str:
+    """All of the above under a heading."""
+    algorithm = experiment.algorithm
+    heading = f"{algorithm.name}: {algorithm.title}\n               {algorithm.equation}  [{algorithm.paper}]"
+    data = f"data:          {files.train.parent}" + (" (will be prepared)" if files.generate is not None else "")
+    options = ", ".join(f"--{name} {value}" for name, value in experiment.options.items())
+    parts = [
+        heading,
+        *([f"options:       {options}"] if options else []),
+        f"model:         {experiment.model} on profile {experiment.profile}",
+        data,
+    ]
+    parts += [f"note:          {line}" for line in _notes(experiment, files)]
+    how = experiment.solutions_left
+    if how.changes:
+        whose = "another problem's" if how.whose == "sham" else "its own"
+        parts.append(f"solutions:     of {how.share:.0%} of the problems, {how.noise:.0%} of steps wrong, each {whose}")
+    if experiment.stages == ("alignment",):
+        return "\n".join([*parts, alignment_arithmetic(experiment, files), describe_memory(experiment)])
+    parts += [prompt_style(experiment, files), batch_arithmetic(experiment, files)]
+    if "rl" in experiment.stages:
+        parts += [hint_schedule(experiment)]
+    parts += [describe_memory(experiment)]
+    if (warned := warning(experiment.overrides)) is not None:
+        parts += [f"warning:       {warned}"]
+    return "\n".join(parts)

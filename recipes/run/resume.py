@@ -1,0 +1,123 @@
+"""Whether a folder may be used for a run: it is free, or holds the beginning of the same run, on the same rows."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+from recipes.common.errors import ExperimentError
+from recipes.common.run_dir import RunDir, write_json
+from recipes.data.datafiles import DataFiles
+from recipes.run.stages import VERL_FILE
+from recipes.settings.data_sets import absolute
+from recipes.settings.declare import ABSENT, Setting, declared
+from recipes.settings.experiment import Experiment, read_experiment
+from recipes.trl_plugin.plan import PLAN_FILE
+
+DATA_FILE = "data.json"
+"""SHA-256 of the files that a run was started on."""
+
+
+def as_begun(saved: Experiment, experiment: Experiment) -> Experiment:
+    """The experiment with what `saved` means by settings that its version did not know, where no flag says otherwise,
+    and by those without effect.
+
+    Their defaults may be others today; a run that was begun goes on as it was.
+    """
+    kept = {name: each.absent for name, each in _later(experiment).items() if getattr(saved, name) == each.absent}
+    if saved.algo == experiment.algo:
+        # What has no effect on the algorithm may follow from what has: T_hint from a larger T.
+        idle = (
+            n for n, each in declared(Experiment).items() if not each.applies(experiment.algorithm, experiment.stages)
+        )
+        kept |= {name: getattr(saved, name) for name in idle}
+    return replace(experiment, **kept)
+
+
+def older_folder(run: RunDir, experiment: Experiment) -> RunDir:
+    """Where the run lies that is to go on: under its name, or the one that an older version gave it for these flags."""
+    if run.experiment.exists() or run.path.name != experiment.default_name:
+        return run
+    then = replace(experiment, **{name: each.absent for name, each in _later(experiment).items()})
+    older = RunDir(run.path.with_name(then.default_name))
+    return older if older.experiment.exists() else run
+
+
+def _later(experiment: Experiment) -> dict[str, Setting]:
+    """The settings at their defaults that were added to experiment.yaml later."""
+    known = declared(Experiment).items()
+    return {name: of for name, of in known if of.absent is not ABSENT and getattr(experiment, name) == of.default}
+
+
+def check_folder(run: RunDir, experiment: Experiment, resume: bool) -> None:
+    """Raise ExperimentError unless the folder is free for this experiment, or holds its beginning and is to go on."""
+    if not run.experiment.exists():
+        return
+    if not resume:
+        raise ExperimentError(
+            f"{run.path} already holds a run; add --resume to continue it, or --out for another folder"
+        )
+    refuse_other_run(run, read_experiment(run.experiment), experiment)
+
+
+def record_data(run: RunDir, files: DataFiles) -> None:
+    """Note what the files of a run hold, for `refuse_other_data`."""
+    if not (run.path / DATA_FILE).exists():
+        write_json(run.path / DATA_FILE, _hashes(files))
+
+
+def _hashes(files: DataFiles) -> dict[str, str]:
+    found = {}
+    for name, path in (("train", files.train), ("test", files.test)):
+        with path.open("rb") as file:
+            found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def refuse_other_data(run: RunDir, experiment: Experiment, files: DataFiles) -> None:
+    """Raise ExperimentError when a run to be continued was started on other rows than `files`.
+
+    Folders of runs from before there was a record: that of a user's prepared file is named by the file's content and
+    by how it is split.
+    """
+    if (run.path / DATA_FILE).exists():
+        before, now = json.loads((run.path / DATA_FILE).read_text(encoding="utf-8")), _hashes(files)
+        changed = [str(getattr(files, name)) for name in now if before[name] != now[name]]
+        if changed:
+            raise ExperimentError(
+                f"--resume: {run.path} was started on other rows than --data {experiment.data} means now: "
+                f"{' and '.join(changed)} changed since, or the rows are split in another way; restore them, or start "
+                f"anew in another --out"
+            )
+        return
+    for file in (run.path / VERL_FILE, run.path / "sft" / VERL_FILE, run.path / PLAN_FILE):
+        if not file.exists():
+            continue
+        told = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        before = Path(str(told.get("data", {}).get("train_files") or told.get("train_file") or files.train))
+        # A copy in another prompt style lies in the run's own folder.
+        if before.parent.name not in (files.train.parent.name, "data"):
+            raise ExperimentError(
+                f"--resume: {run.path} was started on {before}, now --data {experiment.data} means {files.train}: the "
+                f"file has changed since, or is split in another way; restore it, or start anew in another --out"
+            )
+
+
+def refuse_other_run(run: RunDir, saved: Experiment, experiment: Experiment) -> None:
+    """Raise ExperimentError when `experiment` does not go on with what was `saved` in its folder."""
+    experiment = as_begun(saved, experiment)
+    for name, setting in declared(Experiment).items():
+        before, now = getattr(saved, name), getattr(experiment, name)
+        if name in ("data", "model") and Path(before).exists() and Path(before).resolve() == Path(now).resolve():
+            continue  # --config gives by its full path what a run was started with from its own folder
+        if name in ("data", "val_data") and before and now and absolute(before) == absolute(now):
+            continue
+        if before != now and not setting.may_change:
+            raise ExperimentError(
+                f"--resume: {run.path} was started with {name} {before}, now it is {now}; "
+                f"give the value it was started with, or --out for another folder"
+            )
+    if experiment.T < saved.T:
+        raise ExperimentError(f"--resume: {run.path} was started with T {saved.T}; it can be extended, not shortened")

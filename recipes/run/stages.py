@@ -1,0 +1,287 @@
+"""The processes a run consists of: what each is given, and how one is run under the watchdog."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from data_prep.schema import content_hash
+from eval.models import Weights, find_model
+from eval.problems import Settings
+from recipes.common.loopback import alone
+from recipes.common.run_dir import RunDir, complete_checkpoints, read_metrics, write_json, write_text
+from recipes.data.datafiles import DataFiles
+from recipes.run.suites import Part
+from recipes.settings.data_sets import data_title
+from recipes.settings.experiment import Experiment
+from recipes.verl_plugin.environment import CPU, environment, python_path
+from recipes.verl_plugin.serve_client import SERVE, serve_command
+from recipes.verl_plugin.verl_config import REINFORCEMENT, SUPERVISED, rl_config, sft_config
+from recipes.verl_plugin.warm_client import SHARED, server_pid, shared_server
+from recipes.verl_plugin.warm_client import command as warm_command
+from recipes.watch.scratch import LONGEST_TMPDIR, caches, short_folder
+from recipes.watch.supervise import START_HINT, Outcome, supervise
+
+VERL_FILE = "verl.yaml"
+EVALUATE_FILE = "evaluate.json"
+OWN_TEXTS = "eval/own_texts"
+
+RL_MODULE = ["-m", "recipes.verl_plugin.main"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How answers are drawn in an evaluation; the default is one greedy answer, as in training's validation."""
+
+    n_samples: int = 1
+    temperature: float = 0.0
+    top_p: float = 1.0
+    ks: tuple[int, ...] | None = None
+    """The k of pass@k; None: 1, 2, 4 .. n_samples."""
+
+    def __str__(self) -> str:
+        if self.temperature == 0:
+            return "a greedy answer to each problem"
+        top_p = f", top_p {self.top_p:g}" if self.top_p < 1 else ""
+        return f"{self.n_samples} sampled answer(s) to each problem (temperature {self.temperature:g}{top_p})"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One process of a run."""
+
+    title: str
+    """What the progress bar says."""
+
+    folder: RunDir
+    """Where its records go."""
+
+    command: list[str]
+    """What is started, after the interpreter."""
+
+    total_steps: int
+    """Steps it will make, for the progress bar."""
+
+    starting: str
+    """What it says until its first sign of life."""
+
+    prepare: Callable[[Path], None]
+    """Writes its inputs into the folder; given a short-lived folder for sockets."""
+
+    ends_with_checkpoint: bool = False
+    """Whether nothing is left to do once the checkpoint of the last step is whole."""
+
+    may_fail: bool = False
+    """Whether the run is finished without it: what only measures."""
+
+
+def rl_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str) -> Stage:
+    def prepare(scratch: Path) -> None:
+        _write_config(run, rl_config(experiment, ray_folder=scratch, **_inputs(run, files, model)))
+
+    overrides = stage_overrides(experiment).get(REINFORCEMENT, ())
+    module = [*RL_MODULE, str(run.path), *overrides]
+    title = f"{experiment.algorithm.name} on {data_title(experiment.data)}"
+    return Stage(title, run, module, experiment.T, START_HINT, prepare, ends_with_checkpoint=True)
+
+
+def sft_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str) -> Stage:
+    def prepare(_: Path) -> None:
+        _write_config(run, sft_config(experiment, **_inputs(run, files, model)))
+
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nnodes=1", f"--nproc_per_node={experiment.n_gpu}"]
+    overrides = stage_overrides(experiment).get(SUPERVISED, ())
+    module = ["-m", "recipes.verl_plugin.sft_main", str(run.path), *overrides]
+    command = [*torchrun, *module] if experiment.n_gpu > 1 else module
+    name = experiment.algorithm.name if experiment.stages == ("sft",) else "sft"
+    return Stage(
+        f"{name} on {data_title(experiment.data)}",
+        run,
+        command,
+        sft_steps(experiment, files),
+        "starting verl's SFT trainer",
+        prepare,
+    )
+
+
+def stage_overrides(experiment: Experiment) -> dict[str, tuple[str, ...]]:
+    """Which of the user's overrides each verl stage takes, by verl's configuration it is laid over.
+
+    Raises:
+        ExperimentError: for an override that no stage of the run takes.
+    """
+    if not experiment.overrides:
+        return {}
+    # Reading verl's configuration takes a second, which nobody else should wait for.
+    from recipes.verl_plugin.compose import split_overrides
+
+    return split_overrides(experiment)
+
+
+def _inputs(run: RunDir, files: DataFiles, model: str) -> dict[str, Any]:
+    """What a trainer starts from, by full paths: workers run in other folders."""
+    return {
+        "run": run,
+        "model": absolute(model),
+        "train_file": files.train.resolve(),
+        "test_file": files.test.resolve(),
+        "resume_from": newest_checkpoint(run),
+    }
+
+
+def evaluation_stage(
+    experiment: Experiment, run: RunDir, owner: RunDir, test: Callable[[], Path], name: str, model: str, step: int
+) -> Stage:
+    """Accuracy of a model, greedy or of --val_samples answers, recorded as `step` of the stage `owner`.
+
+    Args:
+        test: gives the file of problems, in the experiment's prompt style, as the stage begins.
+    """
+    folder, whole = RunDir(run.path / "eval" / name), Part(name, experiment.data)
+    sampling = Sampling(experiment.val_samples, experiment.temperature) if experiment.val_samples else Sampling()
+    record = {"run": str(owner.path), "step": step}
+    return _evaluation(experiment, folder, test, whole, Weights(model), sampling, f"the {name} model", record)
+
+
+def part_stage(
+    experiment: Experiment, folder: RunDir, files: DataFiles, part: Part, weights: Weights, sampling: Sampling
+) -> Stage:
+    """One part of --eval, in a folder of its own; nothing of it enters the records of a run."""
+    title = f"{Path(weights.path).name} on {part.name}"
+    return _evaluation(
+        experiment, folder, lambda: files.test, part, weights, sampling, title, {"run": None, "step": None}
+    )
+
+
+def harness_stage(experiment: Experiment, folder: RunDir, part: Part, weights: Weights) -> Stage:
+    """A part of --eval that lm-evaluation-harness runs."""
+    command = ["-m", "recipes.run.harness_stage", "--suite", part.data, "--model", absolute(weights.path)]
+    command += ["--out", str(folder.path), "--device", experiment.device]
+    command += ["--seed", str(experiment.seed), "--limit", str(experiment.val_size)]
+    command += ["--lora", weights.adapter] if weights.adapter else []
+    source = experiment.data_options.get("source")
+    command += ["--local_data", source] if source else []
+    command += ["--skip", *part.skip] if part.skip else []
+    return Stage(f"{part.name} by lm-evaluation-harness", folder, command, 1, "loading the model", lambda _: None)
+
+
+def own_texts_stage(experiment: Experiment, run: RunDir, step: int) -> Stage:
+    """What training made the model forget, recorded as the last step of the run, `step` if nothing ends it early."""
+    e, folder = experiment, RunDir(run.path / OWN_TEXTS)
+    file = folder.path / "own_texts.json"
+
+    def prepare(_: Path) -> None:
+        # --early_stopping may have ended the training before.
+        last = max((row["step"] for row in read_metrics(run.metrics)), default=step)
+        measured = {"base": absolute(e.model), "trained": str(run.hf / "last"), "count": e.own_texts, "seed": e.seed}
+        write_json(
+            file, {"run": str(run.path), "step": last, "measured": {**measured, "device": e.device, "dtype": e.dtype}}
+        )
+
+    command = ["-m", "recipes.run.own_texts_stage", str(file)]
+    title = "measuring what was forgotten"
+    return Stage(title, folder, command, 1, "loading the model", prepare, may_fail=True)
+
+
+def _evaluation(
+    experiment: Experiment,
+    folder: RunDir,
+    test: Callable[[], Path],
+    part: Part,
+    weights: Weights,
+    sampling: Sampling,
+    what: str,
+    record: dict[str, Any],
+) -> Stage:
+    def prepare(_: Path) -> None:
+        problems = test().resolve()
+        settings = Settings(
+            model=absolute(weights.path),
+            adapter=weights.adapter,
+            data=str(problems),
+            data_hash=content_hash(problems),
+            sources=part.sources,
+            prompt_style=experiment.prompt_style,
+            reward=experiment.reward,
+            max_prompt_length=experiment.max_prompt_length,
+            max_response_length=experiment.max_response_length,
+            limit=experiment.val_size,
+            seed=experiment.seed,
+            dtype=experiment.dtype,
+            n_samples=sampling.n_samples,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+        )
+        engine = {"device": experiment.device, "gpu_memory": experiment.rollout_memory, "ks": sampling.ks}
+        given = {"settings": asdict(settings), **engine, **record}
+        write_json(folder.path / EVALUATE_FILE, given)
+
+    command = ["-m", "recipes.run.evaluate_stage", str(folder.path / EVALUATE_FILE)]
+    return Stage(f"evaluating {what}", folder, command, 1, "loading the model into vLLM", prepare)
+
+
+def run_stage(experiment: Experiment, stage: Stage, stall_minutes: float) -> Outcome:
+    stage.folder.path.mkdir(parents=True, exist_ok=True)
+    with short_folder(stage.folder.path) as scratch:
+        stage.prepare(scratch)
+        env = environment(experiment, stage.folder) | caches(scratch)
+        if not os.environ.get("RAY_ADDRESS"):
+            env |= alone(scratch)
+        if len(tempfile.gettempdir()) > LONGEST_TMPDIR:
+            # vLLM, torchrun and multiprocessing put sockets of their own there.
+            env["TMPDIR"] = str(scratch)
+        command, helpers = _started_with(experiment, stage)
+        return supervise(
+            command,
+            env,
+            stage.folder.path,
+            stall_minutes=stall_minutes,
+            total_steps=stage.total_steps,
+            title=stage.title,
+            start_hint=stage.starting,
+            helpers=helpers,
+            forked_from=server_pid() if experiment.device == "cpu" else None,
+        )
+
+
+def _started_with(experiment: Experiment, stage: Stage) -> tuple[list[str], Path | None]:
+    """(command, folder of what works for it): by itself, or by servers that share imports, or starts, between runs."""
+    served, shared = (os.environ.get(name) if experiment.device == "cpu" else None for name in (SERVE, SHARED))
+    if served and stage.command[: len(RL_MODULE)] == RL_MODULE and not os.environ.get("RAY_ADDRESS"):
+        return [*serve_command(served), *stage.command[len(RL_MODULE) :]], Path(served).parent
+    return [*(warm_command(shared) if shared else [sys.executable]), *stage.command], None
+
+
+@contextmanager
+def shared_imports(device: str) -> Iterator[None]:
+    """On the CPU: torch and vLLM are imported once for all stages inside the block, and beside what is done there."""
+    if device != "cpu" or SHARED in os.environ:
+        yield
+        return
+    with short_folder() as scratch, shared_server(scratch, {**CPU, **python_path(), **caches(scratch)}):
+        yield
+
+
+def newest_checkpoint(run: RunDir) -> Path | None:
+    whole = complete_checkpoints(run.checkpoints)
+    return whole[-1][1] if whole else None
+
+
+def sft_steps(experiment: Experiment, files: DataFiles) -> int:
+    return experiment.sft_epochs * (files.n_train // experiment.batch_size)
+
+
+def absolute(model: str) -> str:
+    """A folder by its full path (workers run elsewhere), a hub name as it is."""
+    folder = Path(find_model(model))
+    return str(folder.resolve()) if folder.is_dir() else model
+
+
+def _write_config(run: RunDir, config: dict[str, Any]) -> None:
+    write_text(run.path / VERL_FILE, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))

@@ -1,0 +1,370 @@
+"""Experiment: everything that defines a run, in one frozen, validated value that is saved beside its results.
+
+Its fields declare the settings of training and their flags (recipes/settings/declare.py).
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from data_prep.demonstrations import Demonstrations, Whose
+from recipes.algorithms import Algorithm, get_algorithm
+from recipes.algorithms.base import HintAggregation, Method, RolloutCorrection, StageKind
+from recipes.common.errors import ExperimentError
+from recipes.common.training_record import TrainingRecord
+from recipes.common.values import a_seed, a_share, above, at_least, between, not_negative, positive
+from recipes.settings.alignment import Alignment, DataKind
+from recipes.settings.applies import (
+    by_score,
+    by_variance,
+    clock,
+    critic,
+    draws,
+    hint_term,
+    ppo,
+    problems,
+    rl,
+    solutions,
+    supervised,
+    validates,
+)
+from recipes.settings.declare import ABSENT, From, Setting, declared, setting
+from recipes.settings.tasks import TASKS
+from recipes.settings.trackers import PROJECT
+
+_RATE = between(0, 1, " (1 never stops a run)", ends=True)
+_RECORDS = "validation, checkpoints, records"
+
+SCHEMA = 2
+"""Of experiment.yaml; 1 named none. A setting that is added is declared with `absent`, what its absence stands for."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One run. Built by `recipes.flags.resolve.build_experiment`, so that every value is already resolved."""
+
+    algo: str = setting("run", "uft")
+    """Algorithm (listed below), or a file of your own (path/mine.py)."""
+
+    data: str = setting("run", "countdown", evaluates=True)
+    """Task (listed below), file, folder, owner/name[/part][:split] of the hub, or a mixture a:0.7,b:0.3."""
+
+    data_kind: DataKind = setting()
+    """What its rows are."""
+
+    model: str = setting("run", From.MACHINE, evaluates=True)
+    """Hugging Face name or folder of the base model; with --eval also a run, checkpoint or adapter."""
+
+    profile: str = setting()
+    """Hardware profile the defaults came from."""
+
+    device: Literal["cpu", "cuda"] = setting(default=From.MACHINE)
+    """Where verl and vLLM compute."""
+
+    T: int = setting("reinforcement", From.MACHINE, applies=rl, check=at_least(1), may_change=True)
+    """Reinforcement steps."""
+
+    T_hint: int = setting("hints", applies=clock, check=not_negative)
+    """Step after which no rollout starts from a hint."""
+
+    n_rollout: int = setting("reinforcement", From.MACHINE, applies=rl, check=at_least(1), aliases=("n_rollouts",))
+    """Rollouts per prompt."""
+
+    sft_loss_coef: float = setting("hints", 0.0, applies=hint_term, check=not_negative)
+    """Weight of the hint's negative log-likelihood (c in recipes/algorithms/uft.py)."""
+
+    hint_nll_agg: HintAggregation = setting("hints", "token-mean", applies=hint_term)
+    """Its normalisation: mean over hint tokens, sum over a sequence, or the paper's (all of the loss is such a sum)."""
+
+    batch_size: int = setting("run", check=at_least(1))
+    """Prompts per step; of answers: rows (pairs, for pairwise feedback) per optimiser step."""
+
+    mini_batch_size: int = setting("reinforcement", applies=rl, check=at_least(1))
+    """Prompts per optimiser update."""
+
+    lr: float = setting("run", From.MACHINE, check=positive)
+    """Learning rate: of reinforcement (in sft_rft too) constant, of other trainings the peak (10 % warm-up, cosine)."""
+
+    sft_lr: float = setting("supervised learning", From.MACHINE, applies=supervised, check=positive)
+    """Peak learning rate of supervised stages; for sft the same as --lr."""
+
+    sft_epochs: int = setting("supervised learning", From.MACHINE, applies=supervised, check=at_least(1))
+    """Passes over the training file in supervised stages; for sft the same as --epochs."""
+
+    critic_lr: float = setting("reinforcement", From.MACHINE, applies=critic, check=not_negative)
+    """Learning rate of the critic."""
+
+    kl_coef: float = setting("reinforcement", 0.001, applies=ppo, check=not_negative)
+    """Weight of KL(pi || pi_ref) in the loss, estimator k3."""
+
+    entropy_coef: float = setting("reinforcement", 0.001, applies=ppo)
+    """Weight of the entropy bonus."""
+
+    clip_ratio: float = setting("reinforcement", 0.2, applies=ppo, check=positive)
+    """PPO's clipping of the probability ratio."""
+
+    temperature: float = setting("reinforcement", 1.0, applies=draws, check=not_negative, evaluates=True)
+    """Sampling temperature of training rollouts and of --val_samples; without that validation is greedy."""
+
+    max_prompt_length: int = setting("prompts and lengths", From.TASK, check=at_least(1), evaluates=True)
+    """Longest prompt in tokens."""
+
+    max_hint_length: int = setting("hints", From.TASK, applies=solutions, check=not_negative)
+    """Longest hint in tokens."""
+
+    max_response_length: int = setting("prompts and lengths", From.TASK, check=at_least(1), evaluates=True)
+    """Most generated tokens, hint not counted."""
+
+    n_gpu: int = setting("machine", From.MACHINE, check=at_least(1))
+    """Devices per node (on the CPU: data-parallel ranks)."""
+
+    nnodes: int = setting("machine", 1, applies=rl, check=at_least(1))
+    """Nodes of the Ray cluster at RAY_ADDRESS."""
+
+    tp_size: int = setting("machine", 1, applies=rl, check=at_least(1))
+    """Tensor-parallel size of the inference engine."""
+
+    dtype: Literal["float32", "bfloat16"] = setting("machine", From.MACHINE, evaluates=True)
+    """Precision of the inference engine and of matrix products in training."""
+
+    tokens_per_micro_batch: int = setting("machine", From.MACHINE, applies=problems, check=at_least(1), may_change=True)
+    """Tokens a device trains on at once."""
+
+    rollout_memory: float = setting(
+        "machine", From.MACHINE, check=between(0, 1, ", a share of a GPU's memory"), evaluates=True, may_change=True
+    )
+    """Share of a GPU's memory for vLLM's weights and cache."""
+
+    max_num_seqs: int = setting("machine", From.MACHINE, applies=rl, check=at_least(1), may_change=True)
+    """Sequences vLLM decodes at once."""
+
+    lora_rank: int = setting("adapters", From.MACHINE, check=not_negative)
+    """Rank of the adapter; 0 trains all weights."""
+
+    seed: int = setting("run", 0, check=a_seed, evaluates=True)
+    """Seeds data order, hints and sampling."""
+
+    test_freq: int = setting(_RECORDS, check=at_least(1), may_change=True)
+    """Steps between validations."""
+
+    save_freq: int = setting(_RECORDS, check=at_least(1), may_change=True)
+    """Steps between checkpoints; a multiple of --test_freq, which is its default."""
+
+    val_size: int = setting(_RECORDS, -1, check=at_least(1, "all of the test file"), evaluates=True)
+    """Validation problems; -1 is all of the test file."""
+
+    keep_checkpoints: int = setting(_RECORDS, 2, check=at_least(1), may_change=True)
+    """Checkpoints kept on disk (weights of the best step are kept besides)."""
+
+    log_rollouts: int = setting(_RECORDS, 8, applies=rl, check=at_least(0, "all of them"), may_change=True)
+    """Training rollouts per step written to rollouts/<step>.jsonl; -1 is all of them."""
+
+    logger: tuple[str, ...] = setting(_RECORDS, ("console", "file", "tensorboard"), may_change=True)
+    """Where metrics go besides metrics.jsonl, comma-separated (listed below)."""
+
+    alignment: Alignment = setting()
+    """Settings of alignment stages and of una_online."""
+
+    data_options: dict[str, Any] = setting()
+    """Arguments of the data generator."""
+
+    prompt_style: str = setting("prompts and lengths", evaluates=True)
+    """How questions are put to the model (listed below); the default goes by the model."""
+
+    reward: str | None = setting("data and reward", applies=problems, evaluates=True)
+    """A reward's name (listed below), or path/to/file.py:function; the default goes by each row's data_source."""
+
+    allow_overlap: bool = setting("data and reward", False, may_change=True)
+    """Train although problems of the test file are in the training file."""
+
+    max_reward_error_rate: float = setting("when verdicts fail", 0.05, applies=rl, check=_RATE, may_change=True)
+    """Share of a step's answers whose scoring failed at which the run stops."""
+
+    max_timeout_rate: float = setting("when verdicts fail", 0.2, applies=rl, check=_RATE, may_change=True)
+    """Share of a step's answers whose verifier ran into its limits at which the run stops."""
+
+    max_parse_fail_rate: float = setting("when verdicts fail", 0.99, applies=rl, check=_RATE, may_change=True)
+    """Share of unreadable answers above which, for --parse_fail_steps steps in a row, the run stops."""
+
+    parse_fail_steps: int = setting("when verdicts fail", 50, applies=rl, check=at_least(1), may_change=True)
+    """How many such steps in a row."""
+
+    overrides: tuple[str, ...] = setting(default=())
+    """verl overrides given after --, applied last."""
+
+    options: dict[str, Any] = setting(absent={})
+    """The algorithm's own settings (its `options`)."""
+
+    demonstrations: float = setting("data and reward", 1.0, applies=solutions, check=a_share, absent=1.0)
+    """Share of the training problems that have a solution (docs/tasks/chain.md)."""
+
+    demonstration_noise: float = setting("data and reward", 0.0, applies=solutions, check=a_share, absent=0.0)
+    """Probability that a step of a solution is wrong."""
+
+    hints: Whose = setting("data and reward", "own", applies=solutions, absent="own")
+    """Whose solution a problem has: its own, or as a control another one's (sham)."""
+
+    val_samples: int = setting(_RECORDS, 0, applies=validates, check=not_negative, absent=0)
+    """Answers a validation draws for each problem, at --temperature, beside a greedy one; 0 is that one alone."""
+
+    own_texts: int = setting(_RECORDS, 128, check=not_negative, may_change=True, absent=128)
+    """Texts of the base's own by which it is measured, after training, what the model forgot; 0 leaves that out."""
+
+    dual_clip: float | None = setting("reinforcement", None, applies=ppo, check=above(1), absent=3.0)
+    """Most that a ratio counts where the advantage is negative (verl's clip_ratio_c, 3); without it no bound."""
+
+    val_data: str | None = setting("data and reward", None, metavar="A,B", absent=None)
+    """What to validate on in place of --data's test part: tasks, files, folders, by commas; metrics for each."""
+
+    rollout_correction: RolloutCorrection = setting("reinforcement", "none", applies=ppo, absent="none")
+    """Weigh a token or rollout by pi_trainer / pi_engine (truncated importance sampling), where the two differ."""
+
+    rollout_correction_clip: float = setting("reinforcement", 2.0, applies=ppo, check=positive, absent=2.0)
+    """Most that such a weight is."""
+
+    clip_ratio_high: float | None = setting("reinforcement", None, applies=ppo, check=positive, absent=None)
+    """Upper end of that clipping (DAPO's clip-higher, .28); without it the same as --clip_ratio."""
+
+    overlong_buffer: int = setting("reinforcement", 0, applies=by_score, check=not_negative, absent=0)
+    """Tokens before --max_response_length over which an answer's score falls (DAPO's overlong shaping); 0 is off."""
+
+    overlong_penalty: float = setting("reinforcement", 1.0, applies=by_score, check=positive, absent=1.0)
+    """By how much it has fallen at --max_response_length."""
+
+    dynamic_sampling: bool = setting("reinforcement", False, applies=by_variance, absent=False)
+    """Replace prompts whose rollouts all have the same reward by the next ones of the data (DAPO)."""
+
+    dynamic_sampling_rounds: int = setting("reinforcement", 3, applies=by_variance, check=at_least(2), absent=3)
+    """Most rounds of generation in a step for that, the first included."""
+
+    project: str = setting(_RECORDS, PROJECT, may_change=True, absent=PROJECT)
+    """Project of the run in wandb, swanlab, mlflow and trackio."""
+
+    run_name: str | None = setting(_RECORDS, None, may_change=True, absent=None)
+    """What it is called there; default the folder's name."""
+
+    early_stopping: int = setting(_RECORDS, 0, applies=rl, check=not_negative, may_change=True, absent=0)
+    """End the run once so many validations in a row were no better than the best before them; 0 never does."""
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """The algorithm's definition."""
+        return get_algorithm(self.algo)
+
+    @property
+    def stages(self) -> tuple[StageKind, ...]:
+        """Training stages in order; what trains on answers is one alignment stage, sft on instructions too."""
+        return ("alignment",) if self.data_kind == "answers" else self.algorithm.stages
+
+    @property
+    def method(self) -> Method:
+        """What the alignment stage trains with."""
+        return self.algorithm.method or "sft"
+
+    @property
+    def solutions_left(self) -> Demonstrations:
+        """What is left of the data's solutions."""
+        return Demonstrations(self.demonstrations, self.demonstration_noise, self.hints)
+
+    @property
+    def prompt_length(self) -> int:
+        """verl's prompt: the question, and a hint where the algorithm puts one into it."""
+        return self.max_prompt_length + (self.max_hint_length if self.algorithm.hints_in_prompt else 0)
+
+    @property
+    def response_length(self) -> int:
+        """verl's response: hint and generation. A hint in the question takes nothing off it."""
+        given = self.algorithm.uses_hints and not self.algorithm.hints_in_prompt
+        return self.max_response_length + (self.max_hint_length if given else 0)
+
+    @property
+    def hash(self) -> str:
+        """Eight hex digits naming this configuration."""
+        # What an older version did not know is left out where it changes nothing, so that runs keep their names.
+        values = self._telling(Experiment, asdict(self))
+        values["alignment"] = self._telling(Alignment, values["alignment"])
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+
+    def _telling(self, cls: type, values: dict[str, Any]) -> dict[str, Any]:
+        def tells(of: Setting) -> bool:
+            return of.absent is ABSENT or (values[of.name] != of.absent and of.applies(self.algorithm, self.stages))
+
+        return {name: value for name, value in values.items() if tells(declared(cls)[name])}
+
+    @property
+    def default_name(self) -> str:
+        """Name of its folder under out/ when --out is not given."""
+        from recipes.settings.data_sets import data_title  # it needs this module's errors
+
+        return f"{self.algorithm.name}-{data_title(self.data)}-{Path(self.model).name}-{self.hash}"
+
+
+def training_record(experiment: Experiment) -> TrainingRecord:
+    """What is published beside the weights."""
+    e = experiment
+    return TrainingRecord(
+        algo=e.algo,
+        data=str(Path(e.data).resolve()) if e.data not in TASKS and Path(e.data).exists() else e.data,
+        base_model=e.model,
+        prompt_style=e.prompt_style,
+        max_prompt_length=e.max_prompt_length,
+        max_response_length=e.max_response_length,
+    )
+
+
+def to_yaml(experiment: Experiment) -> str:
+    """The experiment as YAML, in the order of its fields."""
+    values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(experiment).items()}
+    return yaml.safe_dump({"schema": SCHEMA, **values}, sort_keys=False, allow_unicode=True)
+
+
+def from_yaml(text: str) -> Experiment:
+    """The experiment saved by `to_yaml`, of this version or an older one.
+
+    Raises:
+        ExperimentError: for a file of a newer version, or one with other keys.
+    """
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError:
+        values = None
+    if not isinstance(values, dict) or not isinstance(values.get("alignment", {}), dict):
+        raise ExperimentError("experiment.yaml is damaged: it holds no settings; start anew in another --out")
+    numbers = {"schema", *(name for name, each in declared(Experiment).items() if each.kind in (int, float))}
+    for name in numbers & values.keys():
+        if not isinstance(values[name], int | float | None):
+            raise ExperimentError(f"experiment.yaml is damaged: {name} {values[name]!r} is no number")
+    if values.get("schema", 1) > SCHEMA:
+        raise ExperimentError("experiment.yaml was written by a newer version of this repository; use that one")
+    values = as_of_today(values)
+    odd = values.keys() ^ declared(Experiment).keys() or values["alignment"].keys() ^ declared(Alignment).keys()
+    if odd:
+        raise ExperimentError(
+            f"experiment.yaml was written by another version of this repository (differs in: {', '.join(sorted(odd))})"
+        )
+    restored: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    restored["alignment"] = Alignment(**values["alignment"])
+    return Experiment(**restored)
+
+
+def read_experiment(file: Path) -> Experiment:
+    """`from_yaml` of a run's file."""
+    return from_yaml(file.read_text(encoding="utf-8", errors="replace"))
+
+
+def as_of_today(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of an experiment.yaml with those that an older version did not write, and nothing else."""
+    found = {**_absent(Experiment), **values}
+    found.pop("schema", None)
+    if isinstance(found.get("alignment"), dict):
+        found["alignment"] = {**_absent(Alignment), **found["alignment"]}
+    return found
+
+
+def _absent(cls: type) -> dict[str, Any]:
+    return {name: each.absent for name, each in declared(cls).items() if each.absent is not ABSENT}

@@ -1,0 +1,211 @@
+"""Hardware profiles: what changes between a laptop and a rack. Sizes and numerics, never logic."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Defaults of a machine; every one of them has a flag that overrides it."""
+
+    name: str
+    """What --profile takes."""
+
+    title: str
+    """One line for tables."""
+
+    device: Literal["cpu", "cuda"]
+    """Where verl and vLLM compute."""
+
+    # Defaults of the settings of these names, which recipes/settings/experiment.py declares.
+    n_gpu: int
+    model: str
+    dtype: Literal["float32", "bfloat16"]
+    tokens_per_micro_batch: int
+    rollout_memory: float
+    max_num_seqs: int
+    T: int = 500
+    T_hint: int = 300
+    batch_size: int = 256
+    mini_batch_size: int = 64
+    n_rollout: int = 4
+    lr: float = 1e-6
+    critic_lr: float = 1e-5
+    sft_lr: float = 1e-5
+    sft_epochs: int = 5
+    test_freq: int = 25
+    lora_rank: int = 0
+
+    memory_gb: float = 0.0
+    """Memory of one device in GB (10^9 bytes); 0 for the CPU, whose main memory all processes share."""
+
+    alignment: dict[str, Any] = field(default_factory=dict)
+    """Settings of alignment stages that differ from their defaults."""
+
+    lengths: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Token limits that differ from the task's, by task."""
+
+    models: dict[str, str] = field(default_factory=dict)
+    """Model trained when --model is not given on tasks that want another one."""
+
+    data_options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Arguments of the data generators, by task."""
+
+    def model_of(self, data: str | None) -> str:
+        """Model trained on what --data says when --model is not given."""
+        return self.models.get(data or "", self.model)
+
+
+# Sizes of the UFT repository's published files.
+_REFERENCE_DATA: dict[str, dict[str, Any]] = {
+    "countdown": {"n_train": 10240, "n_test": 1024},
+    "kk_logic": {"n_train": 4500, "n_test": 500, "people": [3, 4, 5, 6, 7]},
+    "chain": {"n_train": 4096, "n_test": 256, "rule": "sum", "states": 4, "depth": 10, "test_depths": [], "table": 0},
+    "math": {"n_test": 1024, "levels": [3, 4, 5]},
+    "others": {},
+    "countdown_preference": {"n_train": 1024, "n_test": 128},
+}
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile(
+            name="cpu",
+            title="no GPU: the embedded tiny base on easy problems, same code path",
+            device="cpu",
+            n_gpu=1,
+            model="models/tiny-countdown",
+            models={"chain": "models/tiny-chain-q40"},
+            dtype="float32",
+            tokens_per_micro_batch=8192,
+            rollout_memory=0.1,
+            max_num_seqs=128,
+            T=30,
+            T_hint=18,
+            batch_size=32,
+            mini_batch_size=32,
+            lr=5e-4,
+            critic_lr=1e-3,
+            sft_lr=1e-3,
+            sft_epochs=1,
+            test_freq=5,
+            alignment={"lr": 5e-4, "epochs": 1.0, "batch_size": 32, "micro_batch_size": 32, "max_length": 256},
+            lengths={
+                "countdown": {"max_hint_length": 64, "max_response_length": 64},
+                "countdown_preference": {"max_hint_length": 64, "max_response_length": 64},
+                "kk_logic": {"max_hint_length": 384, "max_response_length": 128},
+                "chain": {"max_prompt_length": 128, "max_hint_length": 64, "max_response_length": 64},
+                "math": {"max_hint_length": 384, "max_response_length": 128},
+                "others": {"max_response_length": 128},
+            },
+            data_options={
+                "countdown": {"n_train": 4096, "n_test": 256, "sizes": [3], "max_number": 30, "operators": "+-"},
+                "kk_logic": {"n_train": 1024, "n_test": 64, "people": [3]},
+                "chain": _REFERENCE_DATA["chain"],
+                "math": {"n_test": 64, "levels": [3, 4, 5]},
+                "others": {},
+                "countdown_preference": {"n_train": 1024, "n_test": 128},
+            },
+        ),
+        Profile(
+            name="1x24gb",
+            title="one GPU with 24 GB: 0.5-1.5B, adapters (LoRA)",
+            device="cuda",
+            n_gpu=1,
+            memory_gb=24,
+            model="Qwen/Qwen2.5-1.5B",
+            dtype="bfloat16",
+            tokens_per_micro_batch=8192,
+            rollout_memory=0.45,
+            max_num_seqs=256,
+            lora_rank=32,
+            # Adapters want about ten times the rate of all weights (Schulman et al., "LoRA Without Regret", 2025).
+            lr=1e-5,
+            sft_lr=1e-4,
+            data_options=_REFERENCE_DATA,
+        ),
+        Profile(
+            name="1x80gb",
+            title="one H100/A100 80 GB: 0.5-1.5B, all weights",
+            device="cuda",
+            n_gpu=1,
+            memory_gb=80,
+            model="Qwen/Qwen2.5-1.5B",
+            dtype="bfloat16",
+            tokens_per_micro_batch=32768,
+            rollout_memory=0.5,
+            max_num_seqs=1024,
+            data_options=_REFERENCE_DATA,
+        ),
+        Profile(
+            name="h100x2",
+            title="two H100: the UFT paper's 0.5B, 1.5B, Llama-3.2-1B",
+            device="cuda",
+            n_gpu=2,
+            memory_gb=80,
+            model="Qwen/Qwen2.5-1.5B",
+            dtype="bfloat16",
+            tokens_per_micro_batch=32768,
+            rollout_memory=0.5,
+            max_num_seqs=1024,
+            data_options=_REFERENCE_DATA,
+        ),
+        Profile(
+            name="h100x4",
+            title="four H100: the UFT paper's 3B models",
+            device="cuda",
+            n_gpu=4,
+            memory_gb=80,
+            model="Qwen/Qwen2.5-3B",
+            dtype="bfloat16",
+            tokens_per_micro_batch=24576,
+            rollout_memory=0.5,
+            max_num_seqs=1024,
+            data_options=_REFERENCE_DATA,
+        ),
+        Profile(
+            name="h100x8",
+            title="eight H100: 7B",
+            device="cuda",
+            n_gpu=8,
+            memory_gb=80,
+            model="Qwen/Qwen2.5-7B",
+            dtype="bfloat16",
+            tokens_per_micro_batch=16384,
+            rollout_memory=0.5,
+            max_num_seqs=1024,
+            data_options=_REFERENCE_DATA,
+        ),
+    )
+}
+
+
+def detect_profile(gpus: int, memory_gb: float | None = None) -> Profile:
+    """The profile of a machine with that many GPUs of that memory (None: not known): the largest that fits."""
+    # Cards hold a little less than they are sold as, in either unit.
+    room = float("inf") if memory_gb is None else memory_gb * 1.1
+    cuda = [profile for profile in PROFILES.values() if profile.device == "cuda" and profile.n_gpu <= gpus]
+    if not cuda:
+        return PROFILES["cpu"]
+    fitting = [profile for profile in cuda if profile.memory_gb <= room] or [min(cuda, key=lambda p: p.memory_gb)]
+    return max(fitting, key=lambda profile: (profile.n_gpu, profile.memory_gb))
+
+
+def share_evenly(profile: Profile, given: dict[str, Any], ranks: int) -> tuple[int, int]:
+    """(batch_size, mini_batch_size) in prompts that `ranks` devices can share, nearest to the profile's.
+
+    Both are multiples of the number of devices, and updates divide a step. What is in `given` stays as it is, also
+    where no other value fits it: `recipes.flags.resolve.check` then says so.
+    """
+    ranks = max(1, ranks)
+    batch = given.get("batch_size", profile.batch_size)
+    wanted = given.get("mini_batch_size", min(profile.mini_batch_size, batch))
+    if "mini_batch_size" in given:
+        mini = wanted
+    elif "batch_size" in given:
+        rollouts = given.get("n_rollout", profile.n_rollout)
+        shared = [size for size in range(1, batch + 1) if batch % size == 0 and size * rollouts % ranks == 0]
+        mini = min(shared or [wanted], key=lambda size: abs(size - wanted))
+    else:
+        mini = max(1, round(wanted / ranks)) * ranks
+    return (batch, mini) if "batch_size" in given else (max(1, round(batch / mini)) * mini, mini)

@@ -1,0 +1,161 @@
+"""The tasks behind --data: how long their texts are and how their files come to be."""
+
+from dataclasses import dataclass
+
+from data_prep.prompt_styles import STYLES
+from recipes.settings.alignment import DataKind
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task. Lengths are in tokens of a Qwen2.5-like tokenizer, as the UFT paper sets them (table 1)."""
+
+    name: str
+    """What --data takes."""
+
+    title: str
+    """One line for tables."""
+
+    max_prompt_length: int
+    """Longest prompt; a longer one is left out with a word, never cut."""
+
+    max_hint_length: int
+    """Longest hint; whole steps are dropped from a longer one."""
+
+    max_response_length: int
+    """Most tokens the model may generate, hint not counted."""
+
+    prompt_styles: tuple[str, ...]
+    """Styles of --prompt_style that its reward can read the answer of."""
+
+    only_for_evaluation: str = ""
+    """Why nothing may be trained on it; empty if training is fine."""
+
+    kind: DataKind = "problems"
+    """What its rows are."""
+
+    evaluated_on: str = ""
+    """Of answers: the task whose verifier says how good the trained model's own answers are."""
+
+    from_hub: bool = False
+    """Its problems come from the hub (or a local copy, --data_path), not from a generator."""
+
+
+def validated_on(data: str, stages: tuple[str, ...]) -> str | None:
+    """The problems that a training on these data is validated with; None if it is on answers that nothing verifies."""
+    if stages != ("alignment",):
+        return data
+    task = TASKS.get(data)
+    return (task.evaluated_on or None) if task else None
+
+
+_TAGS = ("completion", "chat", "r1")
+
+TASKS = {
+    task.name: task
+    for task in (
+        Task(
+            name="countdown",
+            title="reach a target from 3-4 numbers with + - * /",
+            max_prompt_length=256,
+            max_hint_length=256,
+            max_response_length=1024,
+            prompt_styles=_TAGS,
+        ),
+        Task(
+            name="kk_logic",
+            title="who is a knight and who is a knave, 3-7 people",
+            max_prompt_length=1024,
+            max_hint_length=1024,
+            max_response_length=1024,
+            prompt_styles=_TAGS,
+        ),
+        Task(
+            name="chain",
+            title="every state on the way from a start by inputs; depth and competence are knobs",
+            max_prompt_length=512,
+            max_hint_length=512,
+            max_response_length=512,
+            prompt_styles=_TAGS,
+        ),
+        Task(
+            name="math",
+            title="MATH, levels 3-5",
+            max_prompt_length=1024,
+            max_hint_length=1024,
+            max_response_length=1024,
+            prompt_styles=(*_TAGS, "qwen_math", "none"),
+            from_hub=True,
+        ),
+        Task(
+            name="others",
+            title="AIME24/25, AMC, MATH-500, Minerva, OlympiadBench, GSM8K",
+            max_prompt_length=1024,
+            max_hint_length=1024,
+            max_response_length=3000,
+            prompt_styles=(*_TAGS, "qwen_math", "none"),
+            only_for_evaluation="its problems are the benchmarks that results are reported on",
+            from_hub=True,
+        ),
+        Task(
+            name="vnhsge",
+            title="Vietnamese high-school graduation examination, multiple choice",
+            max_prompt_length=2048,
+            max_hint_length=1024,
+            max_response_length=1024,
+            prompt_styles=_TAGS,
+            only_for_evaluation="it is the alignment framework's benchmark",
+            from_hub=True,
+        ),
+        Task(
+            name="general_knowledge",
+            title="open questions of general knowledge",
+            max_prompt_length=1024,
+            max_hint_length=1024,
+            max_response_length=512,
+            prompt_styles=_TAGS,
+            only_for_evaluation="it is the alignment framework's benchmark",
+            from_hub=True,
+        ),
+        Task(
+            name="countdown_preference",
+            title="synthetic: countdown answers with their true score, and instructions",
+            max_prompt_length=256,
+            max_hint_length=256,
+            max_response_length=1024,
+            prompt_styles=_TAGS,
+            kind="answers",
+            evaluated_on="countdown",
+        ),
+        Task(
+            name="helpsteer2",
+            title="HelpSteer2: two answers a prompt, rated by people",
+            max_prompt_length=1024,
+            max_hint_length=1024,
+            max_response_length=1024,
+            prompt_styles=tuple(STYLES),
+            kind="answers",
+            from_hub=True,
+        ),
+        Task(
+            name="ultrafeedback",
+            title="UltraFeedback: a chosen and a rejected answer a prompt, scored",
+            max_prompt_length=1024,
+            max_hint_length=1024,
+            max_response_length=1024,
+            prompt_styles=tuple(STYLES),
+            kind="answers",
+            from_hub=True,
+        ),
+        Task(
+            name="ultrachat",
+            title="UltraChat: conversations as instructions, turns unfolded",
+            max_prompt_length=1024,
+            max_hint_length=1024,
+            max_response_length=1024,
+            prompt_styles=tuple(STYLES),
+            kind="answers",
+            from_hub=True,
+        ),
+    )
+}

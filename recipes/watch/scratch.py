@@ -1,0 +1,99 @@
+"""A command's own folders in the system's temporary one; the next command removes those that a kill left."""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from recipes.common.errors import ExperimentError
+from recipes.watch.processes import processes_of
+
+PREFIX = "uft-"
+LONGEST_TMPDIR = 30
+"""Characters of a folder below which Ray's sockets still have a name that the system takes."""
+
+CACHES = ("XDG_CACHE_HOME", "TRITON_HOME", "FLASHINFER_WORKSPACE_BASE")
+"""Environment variables that say where libraries keep what they make."""
+
+_NOTE = ".owner"
+"""In each of them, locked as long as its command lives: the folder of the run it is for, or a dash."""
+
+
+@contextmanager
+def short_folder(run: Path | None = None) -> Iterator[Path]:
+    """A new folder for Ray's sockets, whose full names may have 107 characters, Ray's own part taking 64 of them.
+
+    Args:
+        run: folder of the run whose processes use it, and keep it while they live.
+
+    Raises:
+        ExperimentError: when no temporary folder is short enough and can be written.
+    """
+    tried = [tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm"]
+    for place in tried:
+        if len(place) <= LONGEST_TMPDIR and os.access(place, os.W_OK | os.X_OK):
+            break
+    else:
+        raise ExperimentError(
+            f"no temporary folder that can be written and whose name has at most {LONGEST_TMPDIR} characters "
+            f"({', '.join(dict.fromkeys(tried))}): set TMPDIR to one"
+        )
+    with _owned(Path(place), str(run.resolve()) if run else "-") as folder:
+        yield folder
+
+
+@contextmanager
+def data_folder() -> Iterator[Path]:
+    """A new folder for files that are only looked at."""
+    with _owned(Path(tempfile.gettempdir()), "-") as folder:
+        yield folder
+
+
+def caches(folder: Path) -> dict[str, str]:
+    """Environment of a run whose home cannot be written: libraries keep what they make in `folder`, and models and the
+    hub's token are read where they are. Empty where it can."""
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    there = next(place for place in (usual, *usual.parents) if place.exists())
+    try:
+        with tempfile.TemporaryDirectory(dir=there):
+            return {}
+    except OSError:
+        hub = Path(os.environ.get("HF_HOME") or usual / "huggingface")
+        read = {"HF_HUB_CACHE": hub / "hub", "HF_TOKEN_PATH": hub / "token"}
+        kept = {name: os.environ.get(name) or str(place) for name, place in read.items()}
+        return {**kept, **dict.fromkeys(CACHES, str(folder / "cache"))}
+
+
+@contextmanager
+def _owned(place: Path, note: str) -> Iterator[Path]:
+    remove_left_over(place)
+    # mkdtemp's folders are for their owner alone.
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
+    descriptor = os.open(folder / _NOTE, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.write(descriptor, os.fsencode(note))
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def remove_left_over(place: Path) -> None:
+    """Remove this user's folders in `place` whose commands were killed, and whose runs have no process any more."""
+    for folder in place.glob(f"{PREFIX}*"):
+        with suppress(OSError):
+            if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
+                continue
+            descriptor = os.open(folder / _NOTE, os.O_RDWR)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Empty: its command has not come to lock it yet.
+                note = os.fsdecode(os.read(descriptor, 8192))
+                if note == "-" or (note and not processes_of(Path(note))):
+                    shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(descriptor)
