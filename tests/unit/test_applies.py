@@ -10,8 +10,8 @@ import torch
 
 from recipes.algorithms import algorithms, uft
 from recipes.algorithms.base import At, Group, Hint, Plan, Weights, grpo
+from recipes.settings import applies
 from recipes.settings.applies import clock, hint_term, mentions
-from recipes.settings.declare import applies
 
 
 def direct(at: At, s: Any, rng: np.random.Generator) -> Plan:

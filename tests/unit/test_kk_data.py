@@ -154,7 +154,7 @@ def test_the_command_line_writes_both_files_and_compares(tmp_path: Path, capsys:
     assert main(["--out", str(tmp_path), "--n-train", "30", "--n-test", "10", "--people", "4", "--seed", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"{tmp_path / 'train.parquet'}: 30 rows, content sha256 ")
-    assert lines[1] == f"{tmp_path / 'train.parquet'}: 30 with 4 people"
+    assert lines[2] == f"{tmp_path / 'train.parquet'}: 30 with 4 people"
     train = str(tmp_path / "train.parquet")
     arguments = ["--out", str(tmp_path / "b"), "--n-train", "30", "--n-test", "10", "--people", "4", "--seed", "2"]
     assert main([*arguments, "--exclude", train, "--compare", train]) == 0

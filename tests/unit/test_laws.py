@@ -29,7 +29,6 @@ LAYERS = (
 
 ONLY_IN = {
     "verl": "recipes/verl_plugin",
-    "vllm": "recipes/verl_plugin",
     "ray": "recipes/verl_plugin",
     "trl": "recipes/trl_plugin",
 }

@@ -130,7 +130,7 @@ def hanging(quick: Path) -> tuple[Bench, subprocess.Popen[bytes]]:
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from recipes import sweep_runs\n"
+        "from recipes.commands import sweep_runs\n"
         "from tests.sweep_checks import draw_quickly, flags, planned_sweep\n"
         "sweep_runs.report = draw_quickly\n"
         f"plan = planned_sweep(flags('--algo', 'sft,uft,rft,r3', '--out', {str(bench.folder)!r}))[1]\n"
