@@ -22,7 +22,7 @@ _TRANSLATE = str.maketrans("０１２３４５６７８９（）［］｛｝，�
 _BULLET = re.compile(r"^[-*•]\s+(?=[\d(])", re.MULTILINE)
 _ARROW = re.compile(r"\\(?:long)?(?:to|rightarrow|Rightarrow|Longrightarrow)(?![A-Za-z])")
 _BOXED = re.compile(r"\\boxed ?\{(.*)\}")
-_DRESS = ("```", "`", "**", "__", "$")
+_DRESS = (*((mark, mark) for mark in ("```", "`", "**", "__", "$")), ("\\(", "\\)"), ("\\[", "\\]"))
 # Between two entries, where every run of blanks is one blank: at most ", and".
 _BETWEEN = r"(?:(?: ?(?:[,;]|->|=>|→|⇒|and\b)){1,2} ?| )"
 _PLAIN = re.compile(rf"{_NUMBER}(?:{_BETWEEN}{_NUMBER})*+")
@@ -73,9 +73,9 @@ def _read(text: str, start: int) -> tuple[int, ...] | None:
 
 def _undressed(text: str) -> str:
     """Without the code, bold or mathematics marks and the brackets around the whole of it."""
-    for mark in _DRESS:
-        if len(text) > 2 * len(mark) and text.startswith(mark) and text.endswith(mark):
-            text = text[len(mark) : -len(mark)].strip()
+    for opening, closing in _DRESS:
+        if len(text) > len(opening + closing) and text.startswith(opening) and text.endswith(closing):
+            text = text[len(opening) : -len(closing)].strip()
     inner = text[1:-1]
     if text[:1] + text[-1:] in ("[]", "()", "{}") and not set(inner) & set("()[]{}"):
         text = inner.strip()

@@ -99,6 +99,8 @@ def read_expression(text: str) -> Expression | None:
         operand = "-" operand | number | "(" sum ")" | "[" sum "]" | "{" sum "}" | \\frac { sum } { sum }
         number  = ASCII digits, at most 9, no leading zero
 
+    The first number may have a sign +.
+
     One `= number` may follow the expression, or one `number =` precede it; `contradicts` says that it is not the value.
     Never raises.
     """
@@ -192,6 +194,8 @@ def _read_operand(tokens: list[Token], program: list[Token], depth: int) -> None
         sign = NEGATE if program else _LEADING
         _read_operand(tokens, program, depth + 1)
         program.append(sign)
+    elif token == "+" and not program and depth == 0:
+        _read_operand(tokens, program, MAX_DEPTH)  # +44 + 19: one sign before the first number
     elif token == _FRAC:
         _read_bracket(tokens, program, depth, "{")
         _read_bracket(tokens, program, depth, "{")

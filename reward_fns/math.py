@@ -20,7 +20,10 @@ AnswerFormat = Literal["tags", "boxed"]
 _BRACES = re.compile(
     r"(?P<box>\\(?:boxed|fbox|framebox)\s*\{)|\\boxed(?:\s+(?P<bare>\w+)|(?P<digits>\d+))|\\.|[{}]", re.DOTALL
 )
-_NAMED = re.compile(r"(?:^|[\s$(,;&])([A-Za-z](?:_\{?\w+\}?)?)\s*=\s*\$?\s*$")
+_NAMED = re.compile(r"(?:^|[\s$(,;&])([A-Za-z](?:_\{?\w+\}?)?)\s*(?:=|\$?\s+is|\$?\s+equals)\s*\$?\s*$")
+# (y, x) = before one box, or (y, x) = ( before the first of several; a minus that touches its box.
+_POINT = re.compile(r"(\(\s*[A-Za-z](?:\s*,\s*[A-Za-z])+\s*\))\s*=\s*\$?\s*(?:\\left\s*)?(\(?)\s*$")
+_MINUS = re.compile(r"(?:^|[\s$=(])-$")
 # What a box may hold without holding an answer.
 _FILLING = re.compile(
     r"\\(?:[hv]?phantom|[hv]space\*?)\s*\{[^{}]*\}"
@@ -44,6 +47,8 @@ def score(
     gold = read_ground_truth(ground_truth)
     texts = answer_texts(response) if answer_format == "tags" else boxed_texts(response)
     texts = [text for text in texts if _holds_something(text)] or texts
+    if answer_format == "tags":
+        texts = [_box_in_prose(text) or text for text in texts]
     if not texts:
         return Verdict(correct=False, readable=False, pred="")
     if not _agree(texts):
@@ -83,7 +88,13 @@ def boxed_texts(response: str) -> list[str]:
         return []
     line_start = text.rfind("\n", 0, boxes[-1][0]) + 1
     last_line = [(start, content) for start, content in boxes if start >= line_start]
+    before = text[max(line_start, last_line[0][0] - 40) : last_line[0][0]]
     found = list(dict.fromkeys(content for _, content in last_line))
+    if point := _POINT.search(before):
+        listed = ", ".join(content for _, content in last_line)
+        return [f"{point[1]} = ({listed})" if point[2] else f"{point[1]} = {listed}"]
+    if len(found) == 1 and _MINUS.search(before):
+        return [f"-{found[0]}"]
     if len(found) > 1:
         # In "y = \\boxed{4} and x = \\boxed{3}" the names say which value is whose.
         found = list(
@@ -92,6 +103,19 @@ def boxed_texts(response: str) -> list[str]:
             )
         )
     return found[: MAX_DIFFERENT_ANSWERS + 1]
+
+
+def _box_in_prose(text: str) -> str:
+    """The content of the one box in a block whose other words hold no number and deny nothing: "The final answer is
+    \\boxed{42}. I hope it is correct."; "" where it is not so."""
+    boxes = _boxes(text) if "boxed" in text else []
+    if len(boxes) != 1:
+        return ""
+    rest = text.replace(boxes[0][1], "")
+    prose = len(re.findall(r"(?<![\\A-Za-z])[A-Za-z]{2,}", rest)) > 3
+    return (
+        "" if not prose or re.search(r"\d|=|(?<![A-Za-z])(?:not|no|n't|wrong|if|or)(?![A-Za-z])", rest) else boxes[0][1]
+    )
 
 
 def _name_before(text: str) -> str:

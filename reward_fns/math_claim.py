@@ -19,7 +19,7 @@ _APPLIED = re.compile(
     r"(?:_\{?\w+\}?)?(?:\s*\^\s*\{?\s*-?\s*\d\s*\}?)?\s*(?:\((?P<of>.*)\)|\[(?P<in>[^\[\]]*)\])\s*",
     re.DOTALL,
 )
-_TUPLE = re.compile(rf"\s*\(?({NAME}(?:,{NAME})+)\)?\s*")
+_TUPLE = re.compile(rf"\s*(?:[(\[]|\\langle(?![A-Za-z]))?({NAME}(?:[,;]{NAME})+)(?:[)\]]|\\rangle(?![A-Za-z]))?\s*")
 _MODULUS = re.compile(r"(.*)\\mod(?![A-Za-z])\s*(.*)", re.DOTALL)
 _IN_A_BASE = re.compile(r"([0-9A-Z]{1,40})_(\d{1,2})")
 _NUMBER = re.compile(r"[-\s\d./]+")
@@ -91,10 +91,10 @@ def _is_name(side: str) -> bool:
 
 def _named_parts(left: str, value: Shape, text: str) -> Shape | None:
     """(x, y) = (3, 4) as the list of x = 3 and y = 4."""
-    names = _TUPLE.fullmatch(left) if "," in left else None
+    names = _TUPLE.fullmatch(left) if re.search("[,;]", left) else None
     if not names or not isinstance(value, Group) or value.kind not in ("fence", "list"):
         return None
-    letters = [canonical(name) for name in names[1].split(",")]
+    letters = [canonical(name) for name in re.split("[,;]", names[1])]
     if len(letters) != len(value.items) or not all(isinstance(item, Quantity) for item in value.items):
         return None
     items = tuple(

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from reward_fns.math_carried import contradicts
 from reward_fns.math_forms import Claim, Equation, Group, Shape, Text
 from reward_fns.math_named import named_values
 from reward_fns.math_quantity import Quantity, read_quantity
@@ -14,6 +15,7 @@ from reward_fns.math_same_value import Settled, agrees, all_of, ends_in, same_eq
 from reward_fns.math_sets import EMPTY, WHOLE
 from reward_fns.math_shape import key_of
 from reward_fns.math_text import canonical
+from reward_fns.math_units import CURRENCIES
 from reward_fns.math_value import variables
 from reward_fns.math_work import is_whole
 
@@ -45,7 +47,7 @@ _NOTATION = frozenset(
         r"\emptyset",
         r"\mathbb",
         r"\in",
-        r"\usd",
+        *(rf"\{sign}" for sign in CURRENCIES),
         r"\langle",
         r"\rangle",
         r"\begin",
@@ -97,6 +99,8 @@ def _agrees(work: str, value: Shape, verifier: Verifier) -> Settled:
     quantity = read_quantity(work)
     if quantity and isinstance(value, Quantity):
         return agrees(quantity, value)
+    if (wrong := contradicts(work, value)) is not None:
+        return not wrong
     if _INDEFINITE.match(work):
         return verifier.agrees(work, _ANY_CONSTANT.sub("", value.text))
     return verifier.agrees(work, value.text) if _COMPUTED.search(work) else True
@@ -149,6 +153,9 @@ def _same_group(a: Shape, g: Group, verifier: Verifier) -> Settled:
         # With three and more entries the brackets no longer tell an open interval from a closed one.
         return (a.fences == g.fences or len(g.items) > 2) and _same_in_order(a.items, g.items, verifier)
     if g.kind == "fence" and a.kind == "list":
+        names = [item.name if isinstance(item, Equation) else "" for item in a.items]
+        if any(names) and ("" in names or len({*names}) < len(names)):
+            return False  # x = 3, x = 4 and x = 3, 4 are values of x, and no point
         return g.fences == "()" and _same_in_order(a.items, g.items, verifier)
     if not _factor_is_needed(a, g):
         return False

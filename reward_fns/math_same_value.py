@@ -11,7 +11,7 @@ from reward_fns.math_expression import Node, Unreadable
 from reward_fns.math_forms import Equation
 from reward_fns.math_quantity import Quantity
 from reward_fns.math_units import RADIAN, measures_differ
-from reward_fns.math_value import evaluate, rounds_to, same_function, variables
+from reward_fns.math_value import evaluate, rounds_to, same_function, same_value, variables
 from reward_fns.math_work import IRRATIONAL, work_left, worked_out
 
 # True, False, or None where only a symbolic verifier can tell.
@@ -80,7 +80,7 @@ def agrees(work: Quantity, value: Quantity) -> Settled:
     "a + b = 5" names what is asked for; "2x - y = 5" and "3 = 5" say something else.
     """
     if variables(work.node):
-        if not re.search(r"(?<![_^{\d])\d", _FUNCTION_AT.sub(r"\1", work.text)):
+        if not re.search(r"(?<![_^{\d])\d", _FUNCTION_AT.sub(r"\1", work.text)) and not _is_constant(work.node):
             return True
     else:
         try:
@@ -88,6 +88,16 @@ def agrees(work: Quantity, value: Quantity) -> Settled:
         except Unreadable:
             return True  # too large to be checked
     return _same_quantity(work, value, minding_work=False)
+
+
+def _is_constant(node: Node) -> bool:
+    """Whether the letters of a tree cancel, as in \\frac{4x}{x}."""
+    names = sorted(variables(node))
+    points = [{name: Fraction(13 + 7 * at + shift, 5 + shift) for at, name in enumerate(names)} for shift in (0, 6)]
+    try:
+        return same_value(*(evaluate(node, point) for point in points))
+    except Unreadable:
+        return False
 
 
 def _rounded_from(exact: Quantity, rounded: Quantity) -> bool:

@@ -23,7 +23,7 @@ _REALS = re.compile(
 )
 _EMPTY = re.compile(
     r"\\emptyset|(?:the\s+)?(?:empty|null)\s*set|(?:the\s+)?(?:solution\s+)?set\s+is\s+empty|empty|none"
-    r"|(?:(?:the\s+|this\s+)?(?:equation|inequality|system|problem|it)\s+has\s+|there\s+(?:is|are|exists?)\s+)?no\s+"
+    r"|(?:(?:the\s+|this\s+)?(?:equation|inequality|system|problem|it)\s+has\s+|has\s+|there\s+(?:is|are|exists?)\s+)?no\s+"
     r"(?:(?:real|integer|valid|possible|such)\s+)*(?:solutions?|roots?|numbers?|values?|[a-z])(?:\s+of\s+[a-z])?"
     r"(?:\s+(?:that\s+)?(?:exists?|works?))?(?:\s+(?:in|over|among)\s+(?:the\s+)?reals?(?:\s+numbers)?)?",
     re.IGNORECASE,

@@ -7,12 +7,13 @@ import re
 from fractions import Fraction
 
 from reward_fns.math_claim import read_equation
-from reward_fns.math_expression import Node
-from reward_fns.math_forms import MAX_ITEMS, Equation, Group, Shape, Text, split, tops
+from reward_fns.math_expression import Node, Unreadable
+from reward_fns.math_forms import MAX_ITEMS, Claim, Equation, Group, Shape, Text, split, tops
 from reward_fns.math_named import named_values
 from reward_fns.math_quantity import Quantity, read_quantity
 from reward_fns.math_sets import intersection, is_in_reals, read_set
 from reward_fns.math_text import NAME, balanced, canonical
+from reward_fns.math_value import evaluate, same_value
 
 _OPENING = {"(": "(", "[": "[", r"\langle": "("}
 _CLOSING = {")": ")", "]": "]", r"\rangle": ")"}
@@ -45,6 +46,10 @@ _LABELLED = re.compile(
     r"\s*(?:\\text\s*\{\s*\(?([A-J])[).:]*\s*\}|\(([A-J])\)|([A-J])[.:)](?=\s))"
     r"[\s:]*(?=[-\d\\({$])(?=.*[\d\\])(.+)",
     re.DOTALL,
+)
+_ARTICLE = re.compile(r"^(?:\\text\s*\{)?\s*(?:(?:it|this|that)\s+is\s+)?(?:an?|the)\s+(?=[a-z]{3})", re.IGNORECASE)
+_ARROW = re.compile(
+    r"\\(?:Rightarrow|Longrightarrow|implies|iff|Leftrightarrow|Longleftrightarrow|rightarrow)(?![A-Za-z])|, so(?= )"
 )
 _BASES = dict(
     zip(
@@ -89,7 +94,9 @@ def readings(text: str) -> list[Shape]:
     found = [shape(text)]
     if "," in text or " " in text:
         grouped = re.fullmatch(
-            r"([-\s]|\\usd)*(\d{1,3}(?:,\d{3})+|\d{1,3}(?: \d{3})+)(?![\d,])(?:[^,]*)", text, re.DOTALL
+            r"([-\s]|\\(?:usd|gbp|eur|jpy|inr))*(\d{1,3}(?:,\d{3})+|\d{1,3}(?: \d{3})+)(?![\d,])(?:[^,]*)",
+            text,
+            re.DOTALL,
         )
         if grouped:
             found.insert(0, shape(text.replace(grouped[2], re.sub("[, ]", "", grouped[2]), 1)))
@@ -119,7 +126,7 @@ def shape(text: str) -> Shape:
         return Text(text, words=True)
     if in_base := _in_a_base(text):
         return in_base
-    for read in (_matrix, _list, _braced, _union, _set, _equation, _plus_minus, _ratio, read_quantity):
+    for read in (_derived, _matrix, _list, _braced, _union, _set, _equation, _plus_minus, _ratio, read_quantity):
         found = read(text)
         if found is not None:
             return found
@@ -127,6 +134,24 @@ def shape(text: str) -> Shape:
     # Digits with blanks or dots between them (2 3, 1.2.3) are no formula either.
     formula = re.search(r"[\d\\^_=<>+*/|]|(?<![A-Za-z])[A-Za-z]'", plain) and not re.fullmatch(r"[\d. ]+", plain)
     return Text(text, words=balanced(text) and not formula)
+
+
+def _derived(text: str) -> Shape | None:
+    """The solution at the end of 2x = 4 \\implies x = 2; no answer where it does not solve what stands before."""
+    *steps, last = _ARROW.split(text)
+    found = shape(last) if steps else None
+    if not isinstance(found, Equation) or not found.name or len(found.sides) != 2:
+        return None
+    try:
+        value = evaluate(found.sides[1].node, {})
+        for step in map(shape, steps):
+            if not isinstance(step, Equation) or len(step.sides) != 2 or not isinstance(value, Fraction):
+                return None
+            if not same_value(*(evaluate(side.node, {found.name: value}) for side in step.sides)):
+                return Text(text, words=False)
+    except Unreadable:
+        return None
+    return found
 
 
 def _in_a_base(text: str) -> Text | None:
@@ -142,7 +167,7 @@ def _in_a_base(text: str) -> Text | None:
 
 def key_of(text: str, words: bool = True) -> str:
     """What of a text counts when it is compared as it stands; of words neither case nor quotes do."""
-    bare = canonical(text)
+    bare = canonical(_ARTICLE.sub("", text) if words else text)
     return re.sub(r"(?<![\d.])\.(?!\.)|(?<!\.)\.(?![\d.])|['\"]", "", bare).lower() if words else bare
 
 
@@ -160,6 +185,9 @@ def _items(parts: list[str]) -> tuple[Shape, ...]:
 def _list(text: str) -> Shape | None:
     if not _SEPARATOR.search(text):
         return None
+    if r"\pm" in text and len(sides := split(text, _EQUALS)) > 1 and not _SEPARATOR.search("".join(sides[:-1])):
+        work = tuple(side.strip() for side in sides[:-1] if r"\pm" in side)
+        return Claim(work, shape(sides[-1]), text) if work else None  # x = \frac{5 \pm 1}{2} = 2, 3
     parts = [part for part in split(text, _SEPARATOR) if part.strip()]
     known = [part for part in parts if not is_in_reals(part)] or parts
     if not 1 < len(parts) <= MAX_ITEMS:
@@ -219,6 +247,8 @@ def _braced(text: str) -> Shape | None:
     if first not in _OPENING or last not in _CLOSING or len(parts) < 2:
         return None
     items = tuple(shape(part) for part in parts)
+    if named_values(listed := Group("list", items, text)):
+        return listed  # (y = 4, x = 3)
     if first + last == "[]" and all(isinstance(item, Group) and item.fences == "[]" for item in items):
         rows = tuple(Group("fence", item.items, "", "||") for item in items if isinstance(item, Group))
         return Group("matrix", rows, text) if len({len(row.items) for row in rows}) == 1 else None

@@ -38,7 +38,8 @@ _UNICODE = str.maketrans(
         "…": r"\ldots ",
         **dict(zip("≡∩∖∣⌊⌋⌈⌉", _MORE_SIGNS, strict=True)),
         **dict(zip("θαβ", (r"\theta ", r"\alpha ", r"\beta "), strict=True)),
-        **dict.fromkeys("£€¥₹", ""),
+        **dict(zip("£€¥₹", (r" \gbp ", r" \eur ", r" \jpy ", r" \inr "), strict=True)),
+        **dict.fromkeys("⇒⟹→⇔⟺", r" \Rightarrow "),
         **dict.fromkeys("∅Ø", r"\emptyset "),
         "，": ", ",
         "ℝ": r"\mathbb{R}",
@@ -60,7 +61,8 @@ _RULES: list[tuple[str, re.Pattern[str], str]] = [
         ("US", r"^\s*US\\?\$\s*(?=\d)", r"\\$"),
         ("$", r"\\\$", r" \\usd "),
         ("$", r"\$", ""),
-        ("\\usd", r"^\s*(-?[\d.,{}]+)\s*\\usd\s*$", r" \\usd \1"),
+        ("\\text", r"\\text\s*\{\s*(\\(?:usd|gbp|eur|jpy|inr))\s*\}", r" \1 "),
+        ("\\", r"^\s*(-?[\d.,{}]+)\s*\\(usd|gbp|eur|jpy|inr)\s*$", r" \\\2 \1"),
         ("USD", r"^\s*USD\s*(?=[\d.])", r" \\usd "),
         ("\\", r"(?<!\\)\\[()\[\]]", " "),
         ("\\", r"\\(?:left|right|middle|[bB]igg?[lrm]?)(?![A-Za-z])\.?", ""),
@@ -73,9 +75,25 @@ _RULES: list[tuple[str, re.Pattern[str], str]] = [
         ("\\text", rf"\\text\s*\{{\s*({_FUNCTIONS})\s*\}}", r" \\\1 "),
         ("\\text", r"\\text\s*\{\s*,?\s*(and|or)\s*\}", r" \1 "),
         ("", r"\\text\s*\{\s*(?:percent|per cent|%)\s*\}|\\%|(?<=[\d}) ])\s*per ?cent\b", "%"),
-        ("\\", r"\^\s*\{?\s*\\(?:circ|deg|degree)(?![A-Za-z])\s*\}?|\\degree(?![A-Za-z])", r" \\deg "),
+        (
+            "\\",
+            r"\^\s*(?:\{\s*\\(?:circ|deg|degree)\s*\}|\\(?:circ|deg|degree)(?![A-Za-z]))|\\degree(?![A-Za-z])",
+            r" \\deg ",
+        ),
         ("degree", r"(?<=[\d}) ])\s*\\text\s*\{\s*degrees?(?![a-z])\s*([A-Za-z]*)\s*\}", r" \\deg \1"),
         ("deg", r"(?<=[\d}) ])\s*deg(?:rees?)?(?![A-Za-z])", r" \\deg "),
+        ("\\bbox", r"\\bbox\s*(?:\[[^\]]*\])?", ""),
+        (
+            "\\begin",
+            r"^\s*\\begin\s*\{(equation|displaymath|aligned|align|gathered|gather|split)(\*?)\}"
+            r"((?:(?!\\\\|\\begin).)*)\\end\s*\{\1\2\}\s*$",
+            r"\3",
+        ),
+        ("&", r"^([^&\\]*)&\s*=([^&]*)$", r"\1=\2"),
+        (")", r"^\s*([A-J])\)\s*$", r"(\1)"),
+        ("==", r"(?<![=<>!])==(?!=)", "="),
+        ("+", r"\+\s*/\s*-|\+-(?=\s*[\d\\])", r" \\pm "),
+        ("\\mp", r"\\mp(?![A-Za-z])", r"\\pm"),
         ("", r"<=|\\leq{0,2}(?:slant)?(?![A-Za-z])", r" \\le "),
         ("", r">=|\\geq{0,2}(?:slant)?(?![A-Za-z])", r" \\ge "),
         # 4!=24 shows work.
@@ -100,6 +118,9 @@ _RULES: list[tuple[str, re.Pattern[str], str]] = [
         ("a", rf"\\text\s*\{{\s*\(?\s*{_ABOUT}\s*([\d.,]*\d)\s*\)?\s*\}}", r" \\approx \1 "),
         ("\\approx", r"\(\s*(\\approx[^()]*)\)\s*$", r" \1"),
         ("", rf"^\s*(?:[=:]|{_SO}|(?:{_ABOUT}\s|\\text\s*\{{\s*{_ABOUT}\s*\}})(?=[^A-Za-z]*\d))\s*", ""),
+        ("", r"(?<![A-Za-z\\{])(?:gcd|GCD|HCF|hcf)(?=\s*[(\[])", r"\\gcd"),
+        ("", r"(?<![A-Za-z\\{])(?:lcm|LCM)(?=\s*[(\[])", r"\\lcm"),
+        ("m", r"(?<![A-Za-z\\{])(max|min)(?=\s*[(\[])", r"\\\1"),
         # Remainders in one writing: 17 \mod 5 for \bmod, \pmod{5}, (mod 5) and 17 % 5.
         ("mod", r"\(\s*(?:\\text\s*\{\s*mod\s*\}|\\?b?mod)(?![A-Za-z])([^()]*)\)", r" \\mod \1 "),
         (
@@ -107,12 +128,17 @@ _RULES: list[tuple[str, re.Pattern[str], str]] = [
             r"\\(?:[bp]?mod|pod)(?![A-Za-z])|\\text\s*\{\s*mod(?:ulo)?\s*\}|(?<![A-Za-z\\])mod(?:ulo)?(?![A-Za-z])",
             r" \\mod ",
         ),
-        ("%", r"(?<=[\d)}])\s*%\s*(?=[({]?\d)", r" \\mod "),
+        # The sign always asks for a division, also where nothing is left to divide; 5 \pmod 6 may name a residue.
+        ("%", r"(?<=[\d)}])\s*%\s*(?=[({]?\d)", r" * 1 \\mod "),
         # Combinations likewise: {8 \choose 4}, {}_8C_4, C(8,4).
         ("\\choose", r"\{\s*([^{}]+?)\s*\\choose(?![A-Za-z])\s*([^{}]+?)\s*\}", r"\\binom{\1}{\2}"),
         ("\\choose", r"^\s*(\w+)\s*\\choose(?![A-Za-z])\s*(\w+)\s*$", r"\\binom{\1}{\2}"),
         ("C", r"(?:\{\s*\}|(?<![\w}]))[_^]\s*\{?(\w+)\}?\s*C\s*_\s*\{?(\w+)\}?", r"\\binom{\1}{\2}"),
         ("C", r"(?<![A-Za-z\\_^{])C\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)", r"\\binom{\1}{\2}"),
+        ("C", r"(?<![\w.\\_^{])(\d{1,4})\s?C\s?(\d{1,4})(?![\w.])", r"\\binom{\1}{\2}"),
+        # Permutations are combinations in every order.
+        ("P", r"(?:\{\s*\}|(?<![\w}]))[_^]\s*\{?(\d+)\}?\s*P\s*_\s*\{?(\d+)\}?", r"(\\binom{\1}{\2} * \2!)"),
+        ("P", r"(?<![\w.\\_^{])(\d{1,4})\s?P\s?(\d{1,4})(?![\w.])", r"(\\binom{\1}{\2} * \2!)"),
         # Repeating decimals: 0.\dot{3}, 0.\dot{1}4\dot{2}, 0.\bar{3}, 0.(3).
         ("\\dot", r"(?<=[.\d])\\dot\s*\{?(\d)\}?(\d*)\\dot\s*\{?(\d)\}?", r"\\overline{\1\2\3}"),
         ("\\", r"(?<=[.\d])\\(?:dot|bar)\s*(?:\{(\d+)\}|(\d))", r"\\overline{\1\2}"),
@@ -122,7 +148,7 @@ _RULES: list[tuple[str, re.Pattern[str], str]] = [
         ("mapsto", r"^\s*(?:[A-Za-z]\s*:\s*)?([A-Za-z])\s*\\mapsto(?![A-Za-z])", r"f(\1)="),
         ("}", r"\\\{\s*\\\}|^\s*\{\s*\}\s*$", r" \\emptyset "),
         ("", r"(?<![A-Za-z\\])(?:infinity|inf|oo)(?![A-Za-z])|\\text\s*\{infinity\}", r" \\infty "),
-        ("U", r"(?<=[)\]])\s*U\s*(?=[(\[])", r" \\cup "),
+        ("", r"(?<=[)\]])\s*(?:U|union)\s*(?=[(\[])", r" \\cup "),
         # A line for each of several equations.
         ("\n", rf"(?<=[\w)}}\]])\s*\n\s*(?={NAME}=)", ", "),
         ("", r"[ \t\r\n]+", " "),

@@ -6,6 +6,8 @@ from __future__ import annotations
 import re
 
 RADIAN = "radian"
+CURRENCIES = {"usd": "dollar", "gbp": "sterling", "eur": "euro", "jpy": "yen", "inr": "rupee"}
+"""Units of money by the commands that math_text.py makes of their signs."""
 
 _NAMES = {
     **dict.fromkeys(("centimeter", "centimetre"), "cm"),
@@ -26,6 +28,7 @@ _NAMES = {
     "sq": "square",
     "cu": "cubic",
     "unit": "",
+    **CURRENCIES,
     "rad": RADIAN,
     "mps": "m/s",
     "mph": "mi/h",
@@ -37,7 +40,7 @@ _NAMES = {
 _MEASURES = frozenset((
     "cm", "m", "km", "mm", "in", "ft", "mi", "yard", "yd", "min", "h", "s", "day", "week", "year", "g", "kg", "mg",
     "lb", "oz", "l", "ml", "dollar", "cent", "degc", "degf", "n", "j", "w", "v", "pa", "hz", "mol",
-    RADIAN, "kn", "kj", "kw", "kpa", "khz", "mhz", "ghz",
+    "sterling", "euro", "yen", "rupee", RADIAN, "kn", "kj", "kw", "kpa", "khz", "mhz", "ghz",
 ))
 # fmt: on
 _SHORT = (

@@ -71,7 +71,10 @@ def _is_complex(node: Node) -> bool:
 
 
 def worked_out(a: Node, g: Node) -> bool:
-    """Whether `a` leaves no more to work out than the gold `g`, which has the same value."""
+    """Whether `a` leaves no more to work out than the gold `g`, which has the same value: no letter either that could
+    be cancelled, as in \\frac{3x}{x} for 3."""
+    if not variables(a) <= variables(g):
+        return False
     left = work_left(a) - {_LETTERS_ABOVE}
     return not left or left <= _allowed(g)
 

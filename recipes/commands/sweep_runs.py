@@ -233,8 +233,8 @@ def summarise(folder: Path, ledger: Mapping[str, Entry]) -> str:
 
 
 _READING = (
-    "before, last: greedy accuracy, the mean over seeds (lowest to highest); 95 %: over seeds (Student's t, df degrees "
-    "of freedom) and problems; minutes: their mean."
+    "before, last: accuracy as it is validated (--val_samples), the mean over seeds (lowest to highest); 95 %: over "
+    "seeds (Student's t, df degrees of freedom) and problems; minutes: their mean."
 )
 
 

@@ -86,7 +86,7 @@ UNREADABLE = [
     "<answer>__import__('os').abort()</answer>",
     "<answer>2*3*4,</answer>",
     "<answer>2_3*4</answer>",
-    "<answer>+2*3*4</answer>",
+    "<answer>++2*3*4</answer>",
     "<answer>\\</answer>",
     "<answer>=</answer>",
     "<answer>2*3*4 =</answer>",
