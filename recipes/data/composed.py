@@ -15,8 +15,8 @@ from data_prep.hub_set import HubSet, split_names
 from data_prep.preference import local
 from data_prep.preference import schema as preference
 from data_prep.schema import IN_SET
-from recipes.settings.data_sets import hub_set, mixture, names_apart, sets_of, several
 from recipes.common.errors import ExperimentError
+from recipes.settings.data_sets import hub_set, mixture, names_apart, sets_of, several
 from recipes.settings.experiment import Experiment
 from recipes.settings.profiles import PROFILES
 from recipes.settings.tasks import TASKS

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from data_prep.preference.local import looks_like_answers
 from data_prep.preference.schema import is_preference_file
-from recipes.settings.alignment import DataKind
-from recipes.data.composed import peeked
-from recipes.settings.data_sets import sets_of
 from recipes.common.errors import ExperimentError
+from recipes.data.composed import peeked
+from recipes.settings.alignment import DataKind
+from recipes.settings.data_sets import sets_of
 from recipes.settings.tasks import TASKS
 
 

@@ -17,18 +17,18 @@ from data_prep.parquet_read import TooLargeError, refuse_too_large
 from data_prep.prompt_styles import STYLES, restyle_file
 from data_prep.schema import write_table
 from data_prep.split import chosen_rows
+from recipes.common.errors import ExperimentError
+from recipes.common.run_dir import write_json
 from recipes.data import composed
 from recipes.data.composed import TEST_SHARE
-from recipes.settings.data_sets import data_title
-from recipes.common.errors import ExperimentError
-from recipes.settings.experiment import Experiment
 from recipes.data.hint_check import refuse_paid_hints
 from recipes.data.prompt_check import refuse_long_prompts
-from recipes.common.run_dir import write_json
-from recipes.watch.scratch import data_folder
 from recipes.data.solution_check import refuse_unpaid_solutions
 from recipes.data.stored_tokenizer import stored_tokenizer
+from recipes.settings.data_sets import data_title
+from recipes.settings.experiment import Experiment
 from recipes.settings.tasks import TASKS
+from recipes.watch.scratch import data_folder
 from reward_fns import RANDOM, is_graded
 
 REQUIRED_COLUMNS = ("prompt", "answer", "data_source", "reward_model", "extra_info")

@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from data_prep.schema import write_table
-from recipes.data.datafiles import DataFiles
 from recipes.common.errors import ExperimentError
-from recipes.settings.experiment import Experiment
+from recipes.data.datafiles import DataFiles
 from recipes.data.hint_check import left
+from recipes.settings.experiment import Experiment
 
 SOLVED = "solved.parquet"
 

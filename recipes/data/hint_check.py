@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -19,10 +19,10 @@ from data_prep.prompt_styles import STYLES, question_text, restyle
 from data_prep.schema import Row
 from data_prep.split import rows_by_chance
 from data_prep.tokens import decode_response, encode_given
-from recipes.common.errors import ExperimentError
-from recipes.settings.experiment import Experiment
 from recipes.algorithms.hints.cut import hint_tokens
+from recipes.common.errors import ExperimentError
 from recipes.data.solution_check import file_name
+from recipes.settings.experiment import Experiment
 from reward_fns import compute_score, is_custom, is_graded
 from reward_fns.pool import shared_pool
 
@@ -163,10 +163,11 @@ def _paid_hint(
         except ValueError as error:
             raise ExperimentError(f"{where}, column data_source: {error}") from None
 
+    encode = cache(partial(encode_given, tokenizer))  # the whole solution is asked for with each of its texts
+
     def given(texts: int, text: str) -> str:
         if tokenizer is None:
             return text
-        encode = partial(encode_given, tokenizer)
         try:
             ids = hint_tokens(encode, row["hint"], texts, row["answer"] or "".join(row["hint"]), _NO_LIMIT)
         except ValueError as error:

@@ -6,8 +6,8 @@ from typing import Any
 import pyarrow.parquet as parquet
 
 from recipes.common.errors import ExperimentError
-from recipes.settings.experiment import Experiment
 from recipes.data.solution_check import file_name
+from recipes.settings.experiment import Experiment
 
 _TRIED = 64
 """Shortest prompts, by characters, that are looked at; others are longer in tokens too, or nearly so."""

@@ -11,9 +11,9 @@ import pyarrow.parquet as parquet
 from data_prep.prompt_styles import question_text
 from data_prep.tokens import closed, decode_response
 from recipes.common.errors import ExperimentError
+from recipes.data.stored_tokenizer import StoredTokenizer
 from recipes.settings.experiment import Experiment
 from recipes.watch.scratch import PREFIX
-from recipes.data.stored_tokenizer import StoredTokenizer
 from reward_fns import compute_score, has_failed, is_custom, is_graded
 
 _REWARD_SAMPLE = 64
