@@ -114,11 +114,15 @@ def try_shape(shape: Any, what: str) -> None:
         name_of_shape(shape, "")
     except AlgorithmFileError as error:
         raise ValueError(str(error)) from None
-    p = torch.linspace(0.05, 0.95, 12).reshape(3, 4)
+    # Probabilities of tokens come as near to 0, and are 1, where a model is sure.
+    p = torch.linspace(0.0, 1.0, 12).clamp(min=1e-6).reshape(3, 4)
+    given = p.clone()
     try:
-        found, of_some = shape(p), shape(p[1:])
+        found, of_some = shape(given), shape(given[1:])
     except Exception as error:  # whatever a user's function raises
         raise ValueError(f"{what}: {in_one_line(error)}") from error
+    if not torch.equal(given, p):
+        raise ValueError(f"{what} changes the probabilities it is given: make new ones")
     _refuse_odd_tensor(what, found, (3, 4))
     # Of each by itself: a mean over the tokens would make one what its neighbours are.
     if not torch.allclose(found[1:], of_some):

@@ -355,6 +355,8 @@ def test_the_shape_of_a_supervised_stage_is_tried(tmp_path: Path, capsys: pytest
     for body, says in (
         ("p.nope", "supervised"),
         ("p.sum()", "supervised is a tensor of shape ()"),
+        ("-(1 - p).log()", "supervised has values that are no finite numbers"),
+        ("p.mul_(2)", "supervised changes the probabilities it is given"),
         ("p / p.mean()", "elementwise"),
     ):
         text = f"def shape(p):\n    return {body}\n" + field(stages="('sft',)", needs="frozenset()", supervised="shape")

@@ -1,5 +1,6 @@
 """Terms of the loss: golden sums, counts, shapes, and invariance to micro-batches and ranks."""
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -47,6 +48,15 @@ def test_masked_positions_may_be_anything_and_get_no_gradient() -> None:
     assert total.item() == 3.0
     assert log_probs.grad is not None
     assert log_probs.grad.tolist() == [[-1.0, 0.0, -1.0]]
+
+
+def test_a_shape_that_is_infinite_at_one_leaves_padding_alone() -> None:
+    log_probs = torch.tensor([[-1.0, -2.0]], requires_grad=True)
+    total = term_sum(log_probs, torch.tensor([[1.0, 0.0]]), lambda p: 1 / (1 - p))
+    total.backward()
+    assert total.item() == pytest.approx(1 / (1 - math.exp(-1)))
+    assert log_probs.grad is not None
+    assert log_probs.grad[0].tolist() == pytest.approx([-1 / (1 - math.exp(-1)), 0.0])
 
 
 def test_a_shape_scales_the_gradient_and_is_not_differentiated() -> None:

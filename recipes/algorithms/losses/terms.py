@@ -78,5 +78,6 @@ def term_sum(
         shape: g; None is 1.
     """
     kept = torch.where(weights != 0, log_probs, torch.zeros_like(log_probs))
-    factor = weights if shape is None else weights * shape(kept.detach().exp())
+    # A shape may be infinite at 1, the probability that padding is given.
+    factor = weights if shape is None else torch.where(weights != 0, weights * shape(kept.detach().exp()), 0.0)
     return -(factor * kept).sum()
