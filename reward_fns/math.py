@@ -23,6 +23,10 @@ _BRACES = re.compile(
 _NAMED = re.compile(r"(?:^|[\s$(,;&])([A-Za-z](?:_\{?\w+\}?)?)\s*(?:=|\$?\s+is|\$?\s+equals)\s*\$?\s*$")
 # (y, x) = before one box, or (y, x) = ( before the first of several; a minus that touches its box.
 _POINT = re.compile(r"(\(\s*[A-Za-z](?:\s*,\s*[A-Za-z])+\s*\))\s*=\s*\$?\s*(?:\\left\s*)?(\(?)\s*$")
+_DOUBTS = re.compile(
+    r"\d|=|n't|(?<![A-Za-z])(?:not|no|never|cannot|wrong|incorrect|false|or|if|unless|except)(?![A-Za-z])",
+    re.IGNORECASE,
+)
 _MINUS = re.compile(r"(?:^|[\s$=(])-$")
 # What a box may hold without holding an answer.
 _FILLING = re.compile(
@@ -111,11 +115,10 @@ def _box_in_prose(text: str) -> str:
     boxes = _boxes(text) if "boxed" in text else []
     if len(boxes) != 1:
         return ""
-    rest = text.replace(boxes[0][1], "")
-    prose = len(re.findall(r"(?<![\\A-Za-z])[A-Za-z]{2,}", rest)) > 3
-    return (
-        "" if not prose or re.search(r"\d|=|(?<![A-Za-z])(?:not|no|n't|wrong|if|or)(?![A-Za-z])", rest) else boxes[0][1]
-    )
+    at, content = boxes[0]
+    rest = text[:at] + text[at:].replace(content, "", 1)
+    says_more = len(re.findall(r"(?<![\\A-Za-z])[A-Za-z]{2,}", rest)) > 3
+    return content if says_more and not _DOUBTS.search(rest) else ""
 
 
 def _name_before(text: str) -> str:

@@ -11,7 +11,7 @@ from reward_fns.math_forms import Group, Shape, split
 from reward_fns.math_quantity import Quantity, read_expression
 from reward_fns.math_same_value import Settled, agrees, all_of, same_quantity
 from reward_fns.math_shape import shape
-from reward_fns.math_units import CURRENCIES, is_short, unit_words
+from reward_fns.math_units import MONEY, is_short, unit_words
 from reward_fns.math_value import evaluate
 
 _FENCE = r"(?:\([^()]*,[^()]*\)|\\langle(?:(?!\\[lr]angle)[^()])*,(?:(?!\\[lr]angle)[^()])*\\rangle)"
@@ -20,7 +20,7 @@ _SUM = re.compile(rf"(?:{_TERM})+")
 _DOT = re.compile(rf"\s*({_FENCE})\s*\*\s*({_FENCE})\s*")
 _SET_SIGN = re.compile(r"\\(cap|cup|setminus)(?![A-Za-z])")
 _SIZE = re.compile(r"\s*\|\s*(\\\{.*\\\})\s*\|\s*", re.DOTALL)
-_MONEY = re.compile(rf"\\(?:{'|'.join(CURRENCIES)})(?![A-Za-z])")
+_MONEY = re.compile(rf"\\(?:{MONEY})(?![A-Za-z])")
 _PER_CENT = re.compile(r"(\d+(?:\.\d+)?)\s*%\s*(?:of(?![A-Za-z])|(?=\*))\s*\*?")
 _UNIT = re.compile(
     r"(?<=[\d}) ])\s*\\text\s*\{[^{}]*\}(?:\^\{?\d\}?)?|(?<=\d)\s*[A-Za-z]{1,8}(?:\^\{?\d\}?)?(?![A-Za-z(])"
@@ -31,7 +31,7 @@ def contradicts(work: str, value: Shape) -> Settled:
     """Whether such work comes to something else than the value; None where it is none of these."""
     found = _carried(work, value)
     if isinstance(found, Quantity) and isinstance(value, Quantity):
-        return not agrees(found, value)
+        return _not(agrees(found, value))
     if not isinstance(found, Group) or not isinstance(value, Group):
         return None
     ours, theirs = (_quantities(group) for group in (found, value))
@@ -42,9 +42,12 @@ def contradicts(work: str, value: Shape) -> Settled:
             return None
         if len(ours) != len(theirs) or (_is_interval(found) and found.fences != value.fences):
             return True
-        same = all_of(agrees(*pair) for pair in zip(ours, theirs, strict=True))
-        return None if same is None else not same
+        return _not(all_of(agrees(*pair) for pair in zip(ours, theirs, strict=True)))
     return not (all(_among(each, theirs) for each in ours) and all(_among(each, ours) for each in theirs))
+
+
+def _not(verdict: Settled) -> Settled:
+    return None if verdict is None else not verdict
 
 
 def _carried(work: str, value: Shape) -> Shape | None:
@@ -98,7 +101,6 @@ def _sum(terms: list[Node], work: str) -> Quantity:
 
 def _of_sets(work: str, signs: list[str]) -> Group | None:
     parts = split(work, _SET_SIGN)
-    parts = parts[:: 2 if len(parts) > len(signs) + 1 else 1]
     if len(parts) != 2 or len(signs) != 1:
         return None
     a, b = (_set(part) for part in parts)

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Literal
 
 from reward_fns.math_expression import Node, Unreadable, parse
-from reward_fns.math_units import CURRENCIES, is_short, unit_of, unit_words
+from reward_fns.math_units import CURRENCIES, MONEY, is_short, unit_of, unit_words
 
 Special = Literal["", "%", "deg"]
 
@@ -71,7 +71,7 @@ _BASE_TEN = re.compile(
 
 def read_quantity(text: str) -> Quantity | None:
     """The quantity that a cleaned text writes (math_text.clean), or None."""
-    if currency := re.match(r"(-?)\s*\\(usd|gbp|eur|jpy|inr)(?![A-Za-z])", text):
+    if currency := re.match(rf"(-?)\s*\\({MONEY})(?![A-Za-z])", text):
         inner = read_quantity(currency[1] + text[currency.end() :].strip())
         return inner and Quantity(inner.node, inner.text, inner.unit or CURRENCIES[currency[2]], inner.special)
     if number := _number_in_words(text):
@@ -80,7 +80,7 @@ def read_quantity(text: str) -> Quantity | None:
         found = _MARKED.fullmatch(text)
         # In \cos 13^\circ the sign belongs to the angle, not to the whole.
         if found and not (found[2] == r"\deg" and _ANGLE.search(found[1])):
-            # 180^\\circ - 70^\\circ is so many degrees, whatever stands between.
+            # 180^\circ - 70^\circ is so many degrees, whatever stands between.
             node = read_expression(found[1].replace(r"\deg", " ") if found[2] == r"\deg" else found[1])
             unit = f"deg{found['scale'][0].lower()}" if found["scale"] else ""
             return None if node is None else Quantity(node, found[1], unit, "%" if found[2] == "%" else "deg")

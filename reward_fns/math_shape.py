@@ -13,6 +13,7 @@ from reward_fns.math_named import named_values
 from reward_fns.math_quantity import Quantity, read_quantity
 from reward_fns.math_sets import intersection, is_in_reals, read_set
 from reward_fns.math_text import NAME, balanced, canonical
+from reward_fns.math_units import MONEY
 from reward_fns.math_value import evaluate, same_value
 
 _OPENING = {"(": "(", "[": "[", r"\langle": "("}
@@ -94,7 +95,7 @@ def readings(text: str) -> list[Shape]:
     found = [shape(text)]
     if "," in text or " " in text:
         grouped = re.fullmatch(
-            r"([-\s]|\\(?:usd|gbp|eur|jpy|inr))*(\d{1,3}(?:,\d{3})+|\d{1,3}(?: \d{3})+)(?![\d,])(?:[^,]*)",
+            rf"([-\s]|\\(?:{MONEY}))*(\d{{1,3}}(?:,\d{{3}})+|\d{{1,3}}(?: \d{{3}})+)(?![\d,])(?:[^,]*)",
             text,
             re.DOTALL,
         )

@@ -8,6 +8,7 @@ import unicodedata
 from functools import lru_cache
 
 from reward_fns.math_style import unstyled
+from reward_fns.math_units import MONEY
 
 # Far above any published gold (the longest has under 400 characters); bounds the work on any response.
 MAX_CHARS = 1000
@@ -61,8 +62,8 @@ _RULES: list[tuple[str, re.Pattern[str], str]] = [
         ("US", r"^\s*US\\?\$\s*(?=\d)", r"\\$"),
         ("$", r"\\\$", r" \\usd "),
         ("$", r"\$", ""),
-        ("\\text", r"\\text\s*\{\s*(\\(?:usd|gbp|eur|jpy|inr))\s*\}", r" \1 "),
-        ("\\", r"^\s*(-?[\d.,{}]+)\s*\\(usd|gbp|eur|jpy|inr)\s*$", r" \\\2 \1"),
+        ("\\text", rf"\\text\s*\{{\s*(\\(?:{MONEY}))\s*\}}", r" \1 "),
+        ("\\", rf"^\s*(-?[\d.,{{}}]+)\s*\\({MONEY})\s*$", r" \\\2 \1"),
         ("USD", r"^\s*USD\s*(?=[\d.])", r" \\usd "),
         ("\\", r"(?<!\\)\\[()\[\]]", " "),
         ("\\", r"\\(?:left|right|middle|[bB]igg?[lrm]?)(?![A-Za-z])\.?", ""),

@@ -9,6 +9,9 @@ RADIAN = "radian"
 CURRENCIES = {"usd": "dollar", "gbp": "sterling", "eur": "euro", "jpy": "yen", "inr": "rupee"}
 """Units of money by the commands that math_text.py makes of their signs."""
 
+MONEY = "|".join(CURRENCIES)
+"""The commands, for a pattern."""
+
 _NAMES = {
     **dict.fromkeys(("centimeter", "centimetre"), "cm"),
     **dict.fromkeys(("meter", "metre"), "m"),

@@ -114,7 +114,7 @@ def try_shape(shape: Any, what: str) -> None:
         name_of_shape(shape, "")
     except AlgorithmFileError as error:
         raise ValueError(str(error)) from None
-    # Probabilities of tokens come as near to 0, and are 1, where a model is sure.
+    # From almost 0 to 1: both occur, 1 where a model is sure.
     p = torch.linspace(0.0, 1.0, 12).clamp(min=1e-6).reshape(3, 4)
     given = p.clone()
     try:

@@ -247,30 +247,16 @@ def dry_run(experiment: Experiment, out: Path, *, resume: bool = False, full: bo
     parts += [f"  {name}={value}" for name, value in environment(experiment, run).items()]
     parts.append("commands:")
     parts += commands
-    if "rl" in experiment.stages:
-        config = rl_config(
-            experiment,
-            run=run,
-            model=absolute(experiment.model),
-            train_file=files.train,
-            test_file=files.test,
-            resume_from=None,
-        )
-        parts += [f"{run.path / VERL_FILE} (laid over verl's ppo_trainer):", yaml.safe_dump(config, sort_keys=False)]
-    elif planned is not None:
-        plan = yaml.safe_dump(asdict(planned), sort_keys=False)
-        parts += [f"{run.path / PLAN_FILE}:", plan]
-    else:
-        config = sft_config(
-            experiment,
-            run=run,
-            model=absolute(experiment.model),
-            train_file=files.train,
-            test_file=files.test,
-            resume_from=None,
-        )
-        parts += [
-            f"{run.path / VERL_FILE} (laid over verl's sft_trainer_engine):",
-            yaml.safe_dump(config, sort_keys=False),
-        ]
+    if planned is not None:
+        return "\n".join([*parts, f"{run.path / PLAN_FILE}:", yaml.safe_dump(asdict(planned), sort_keys=False)])
+    configure, base = (rl_config, "ppo_trainer") if "rl" in experiment.stages else (sft_config, "sft_trainer_engine")
+    config = configure(
+        experiment,
+        run=run,
+        model=absolute(experiment.model),
+        train_file=files.train,
+        test_file=files.test,
+        resume_from=None,
+    )
+    parts += [f"{run.path / VERL_FILE} (laid over verl's {base}):", yaml.safe_dump(config, sort_keys=False)]
     return "\n".join(parts)

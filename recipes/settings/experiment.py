@@ -33,6 +33,7 @@ from recipes.settings.applies import (
     supervised,
     validates,
 )
+from recipes.settings.data_sets import data_title
 from recipes.settings.declare import ABSENT, From, Setting, declared, setting
 from recipes.settings.tasks import TASKS
 from recipes.settings.trackers import PROJECT
@@ -299,8 +300,6 @@ class Experiment:
     @property
     def default_name(self) -> str:
         """Name of its folder under out/ when --out is not given."""
-        from recipes.settings.data_sets import data_title  # it needs this module's errors
-
         return f"{self.algorithm.name}-{data_title(self.data)}-{Path(self.model).name}-{self.hash}"
 
 
