@@ -9,13 +9,14 @@ import re
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from functools import cache, wraps
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType, SimpleNamespace
 from typing import Any
 
 from recipes.algorithms import base
@@ -61,17 +62,25 @@ class OutOfTimeError(BaseException):
 @contextmanager
 def time_limit(seconds: float = 60.0) -> Iterator[None]:
     """Raises OutOfTimeError inside the block after so long, in the main thread of a process: a user's file is tried
-    before a start, and one that never ends must not hold it up for ever."""
+    before a start, and one that never ends must not hold it up for ever. A tenth of the time before, says so."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    end = time.monotonic() + seconds
+    told = False
 
-    def over(*_: object) -> None:
-        raise OutOfTimeError(f"has not come to an end after {seconds:g} s")
+    def over(_: int, frame: FrameType | None) -> None:
+        nonlocal told
+        if time.monotonic() >= end:
+            raise OutOfTimeError(f"has not come to an end after {seconds:g} s")
+        if not told and frame is not None:
+            place = f"{frame.f_code.co_filename}, line {frame.f_lineno}"
+            print(f"{place}: has not come to an end; waiting up to {seconds:g} s for it", file=sys.stderr)
+        told = True
 
     before = signal.signal(signal.SIGALRM, over)
     # Again and again, for a loop that catches what ends it.
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    signal.setitimer(signal.ITIMER_REAL, seconds / 10, seconds / 60)
     try:
         yield
     finally:
@@ -158,7 +167,8 @@ def _named(algorithm: Algorithm, path: Path) -> Algorithm:
             try:
                 return hook(*arguments)
             except (Exception, SystemExit, OutOfTimeError) as error:
-                raise AlgorithmFileError(f"{_place(error, path)}: {name}: {in_one_line(error)}") from error
+                said = f"{_place(error, path)}: {name}: {in_one_line(error)}{_absent(error, path, arguments)}"
+                raise AlgorithmFileError(said) from error
 
         return asked
 
@@ -177,6 +187,23 @@ def _place(error: BaseException, path: Path) -> str:
     return f"{path}, line {lines[-1]}" if lines else str(path)
 
 
+_ABSENT = {
+    "ref": "without a reference model; write needs=frozenset({'reference'}), or give --kl_coef",
+    "rescored": "without a context; give the algorithm one",
+}
+"""Fields of a Group, or Rows, that are None in some runs."""
+
+
+def _absent(error: BaseException, path: Path, arguments: tuple[Any, ...]) -> str:
+    """Which of these an error about None may come from."""
+    if "NoneType" not in str(error):
+        return ""
+    code = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+    read = {name for each in code if each.co_filename == str(path) for name in each.co_names}
+    missing = [name for name in _ABSENT if name in read and any(getattr(each, name, 0) is None for each in arguments)]
+    return "".join(f"; {name} is None {_ABSENT[name]}" for name in missing)
+
+
 def in_one_line(error: BaseException) -> str:
     """An error in one line, however many it has."""
     text = " ".join((error.msg if isinstance(error, SyntaxError) else str(error)).split())
@@ -190,6 +217,10 @@ def _meant(error: BaseException, text: str) -> str:
         word, known = unknown[2], [each.name for each in fields(of)]
     elif isinstance(error, AttributeError) and error.name:
         word, known = error.name, dir(error.obj)
+        if isinstance(error.obj, SimpleNamespace):
+            known = list(vars(error.obj))
+            if not difflib.get_close_matches(word, known, n=1):
+                return f"; s has {', '.join(known)}"
     else:
         return ""
     close = difflib.get_close_matches(word, known, n=1)

@@ -8,7 +8,7 @@ import inspect
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -93,8 +93,14 @@ def _faults(a: Algorithm, file: str) -> Iterator[str]:
             yield f"{name}={text!r}: must be a text of one line"
     if not _NAME.fullmatch(a.name):
         yield f"name={a.name!r}: folders are named after it; use letters, digits and . + - _, such as name='mine'"
-    if a.name in {name for each in algorithms().values() for name in (each.name, *each.aliases)}:
-        yield f"name={a.name!r}: is an algorithm of this repository; give it another name"
+    known = {name for each in algorithms().values() for name in (each.name, *each.aliases)}
+    if not isinstance(a.aliases, tuple) or not all(
+        isinstance(name, str) and _NAME.fullmatch(name) for name in a.aliases
+    ):
+        yield f"aliases={a.aliases!r}: must be a tuple of names, such as ('mine',)"
+    if taken := [name for name in (a.name, *a.aliases) if name in known]:
+        field = "name" if taken[0] == a.name else "aliases"
+        yield f"{field}={getattr(a, field)!r}: {taken[0]} is an algorithm of this repository; give it another name"
     if a.stages not in COURSES:
         yield f"stages={a.stages!r}: must be one of {', '.join(map(str, COURSES))}"
     if a.method is not None and a.method not in get_args(Method):
@@ -115,6 +121,7 @@ def _faults(a: Algorithm, file: str) -> Iterator[str]:
     yield from _odd_hooks(a, file)
     yield from _idle_fields(a)
     yield from _odd_options(a.options)
+    yield from _unread_options(a)
     yield from _odd_settings(a)
     if a.demonstrations and a.rollout is bare:
         yield f"demonstrations={a.demonstrations}: rollout gives none; {_GIVE_SOME}"
@@ -168,6 +175,13 @@ def _idle_fields(a: Algorithm) -> Iterator[str]:
         yield f"{idle[0]}: has no effect beside loss, which stands in the place of PPO's loss and all terms; give one"
 
 
+_METADATA: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("check", callable, "a function of the value: what is wrong with it, a text"),
+    ("help", lambda text: isinstance(text, str), "a text"),
+)
+"""What is read of an option's metadata, whether a value fits, and what does."""
+
+
 def _odd_options(options: Any) -> Iterator[str]:
     if options is None:
         return
@@ -193,16 +207,23 @@ def _odd_options(options: Any) -> Iterator[str]:
             yield f"its option {name!r}: the default {value!r} tells no type; use a bool, int, float or str"
         if isinstance(value, float) and not math.isfinite(value):
             yield f"its option {name!r}: the default {value} must be a finite number"
-        for about, is_fit, wanted in (
-            ("check", callable, "a function of the value: what is wrong with it, a text"),
-            ("help", lambda text: isinstance(text, str), "a text"),
-        ):
+        for about, is_fit, wanted in _METADATA:
             if about in each.metadata and not is_fit(each.metadata[about]):
                 yield f"its option {name!r}: {about}={each.metadata[about]!r}: must be {wanted}"
+        for word in each.metadata.keys() - {about for about, _, _ in _METADATA}:
+            near = nearest(str(word), [about for about, _, _ in _METADATA])
+            yield f"its option {name!r}: metadata has {word!r}, which nothing reads{near}"
         if why := amiss(value, each.metadata.get("check")):
             yield f"its option {name!r}: the default {value!r}: {why}"
         if said in {kind.__name__ for kind in OPTIONS} - {type(value).__name__, *(("float",) * (type(value) is int))}:
             yield f"its option {name!r}: is said to be {said}, but its default is {value!r}"
+
+
+def _unread_options(a: Algorithm) -> Iterator[str]:
+    hooks = [hook for name in HOOKS if (hook := getattr(a, name)) is not None]
+    for each in fields(a.options) if a.options is not None else ():
+        if not any(mentions(hook, each.name) for hook in hooks):
+            yield f"its option {each.name!r}: no hook reads it, as s.{each.name}"
 
 
 def _odd_settings(a: Algorithm) -> Iterator[str]:

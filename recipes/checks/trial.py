@@ -1,16 +1,18 @@
 """What hooks of scored rollouts may give back, and a trial of a user's on two prompts made by hand, before a run has
 loaded a model or drawn a rollout."""
 
+import copy
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, get_args
 
 import torch
 
-from recipes.algorithms import AlgorithmFileError, in_one_line, name_of_shape
+from recipes.algorithms import HOOKS, AlgorithmFileError, in_one_line, name_of_shape
 from recipes.algorithms.base import Algorithm, Demonstration, Group, Hint, Plan, Rows, Term, TermNorm, Weights
 from recipes.algorithms.hints.cut import draw_plans
 from recipes.algorithms.hints.schedule import MAX_SEGMENTS
@@ -19,6 +21,15 @@ from recipes.common.values import refuse_odd_metrics
 
 KEY = "0123456789abcdef"
 """Of the prompts of the trial."""
+
+ROLES = ("system", "user", "assistant", "tool")
+"""Of messages."""
+
+TAKEN = frozenset(
+    {"entropy", "entropy_loss", "grad_norm", "kl_coef", "kl_loss", "loss", "lr", "mfu", "pg_clipfrac"}
+    | {"pg_clipfrac_lower", "pg_loss", "ppo_kl"}
+)
+"""Names under actor/ of verl's own metrics."""
 
 _NAME = re.compile(r"\w+")
 
@@ -37,17 +48,20 @@ def try_hooks(algorithm: Algorithm, s: Any, *, reference: bool) -> None:
     """
     past, common = None, None
     for step in range(1, _STEPS + 1):
-        plans = draw_plans(algorithm, _TEXTS, s, step=step, seed=0, key=KEY, past=past, common=common)
+        about = {"s": s, "step": step, "seed": 0, "key": KEY, "past": past, "common": common}
+        plans = _asked("rollout", partial(draw_plans, algorithm, _TEXTS), **about)
         plans = plans * s.n_rollout if len(plans) == 1 else plans
         right, wrong = (_group(plans, s, step, reference, algorithm, solved=solved) for solved in (True, False))
         groups = [_rescored(algorithm, group, s) for group in (right, wrong)]
         if algorithm.loss is not None:
-            _try_loss(algorithm.loss, groups[0], s)
+            _try_loss(algorithm.loss, groups, s)
         else:
             weighed = [_weighed(algorithm, group, s) for group in groups]
             streams(groups, weighed, updates=1, votes=len(plans), length=s.response_length)
         past, common = _kept(algorithm, groups[step % 2], past, common, s)
-        refuse_odd_metrics("memory_metrics", algorithm.memory_metrics({} if past is None else {KEY: past}, common, s))
+        all_past = {} if past is None else {KEY: past}
+        found = _asked("memory_metrics", algorithm.memory_metrics, all_past, common, s)
+        refuse_odd_metrics("memory_metrics", found)
 
 
 def _group(plans: list[Plan], s: Any, step: int, reference: bool, algorithm: Algorithm, *, solved: bool) -> Group:
@@ -82,30 +96,53 @@ def _group(plans: list[Plan], s: Any, step: int, reference: bool, algorithm: Alg
 
 
 def _weighed(algorithm: Algorithm, group: Group, s: Any) -> Weights:
-    """What `weigh` gives, asked twice, of a group and settings that it leaves as they are."""
-    settings, tensors = vars(s).copy(), {name: each.clone() for name, each in _tensors(group).items()}
-    found, again = (algorithm.weigh(group, s) for _ in range(2))
+    found: Weights = _asked("weigh", algorithm.weigh, group, s)
     refuse_odd_weights(found, group)
-    if vars(s) != settings:
-        raise ValueError("weigh changes s: these are the settings of all hooks; leave them as they are")
-    changed = [name for name, each in _tensors(group).items() if not torch.equal(each, tensors[name])]
-    if changed:
-        raise ValueError(f"weigh changes group.{changed[0]}, which others read after it: work on a copy")
-    if not _same(found, again):
-        raise ValueError("weigh gives other weights when it is asked again: a resumed run could not repeat them")
     for term in found.terms:
         if term.shape is not None:
             try_shape(term.shape, f"weigh: shape of the term {term.name!r}")
     return found
 
 
-def _same(one: Weights, other: Weights) -> bool:
-    def alike(a: Any, b: Any) -> bool:
-        known, found = _tensors(a), _tensors(b)
-        return known.keys() == found.keys() and all(torch.equal(known[name], found[name]) for name in known)
+def _asked(hook: str, ask: Callable[..., Any], *about: Any, **named: Any) -> Any:
+    """What a hook gives, asked twice.
 
-    terms = len(one.terms) == len(other.terms) and all(map(alike, one.terms, other.terms))
-    return terms and alike(one, other) and one.metrics == other.metrics
+    Raises:
+        ValueError: names the hook; it changed what it was given, or gave something else the second time.
+    """
+    given = {**dict(zip(HOOKS[hook], about, strict=False)), **named}
+    before = copy.deepcopy(given)
+    found, again = ask(*about, **named), ask(*about, **named)
+    if changed := next((name for name in given if _difference(given[name], before[name], name)), None):
+        where = _difference(given[changed], before[changed], changed)
+        why = "these are the settings of all hooks; leave them as they are"
+        raise ValueError(
+            f"{hook} changes s: {why}" if changed == "s" else f"{hook} changes {where}: others read it; work on a copy"
+        )
+    if _difference(found, again, "it"):
+        raise ValueError(f"{hook} gives something else when it is asked again: a resumed run could not repeat it")
+    return found
+
+
+def _difference(one: Any, other: Any, name: str) -> str:
+    """Where two values differ ("group.old", "past['tries'][0]"); empty where they are the same."""
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        same = one.shape == other.shape and torch.equal(one.nan_to_num(), other.nan_to_num())
+        return "" if same else name
+    if type(one) is not type(other):
+        return name
+    if callable(one):  # a shape
+        return "" if getattr(one, "__qualname__", one) == getattr(other, "__qualname__", other) else name
+    if isinstance(one, dict):
+        parts = [(f"{name}[{key!r}]", one.get(key), other.get(key)) for key in {**one, **other}]
+    elif isinstance(one, list | tuple):
+        parts = [(f"{name}[{place}]", *pair) for place, pair in enumerate(zip(one, other, strict=False))]
+    elif hasattr(one, "__dict__"):
+        parts = [(f"{name}.{field}", value, vars(other).get(field)) for field, value in vars(one).items()]
+    else:
+        return "" if one == other or repr(one) == repr(other) else name  # nan
+    found = next((where for part, a, b in parts if (where := _difference(a, b, part))), "")
+    return found or (name if hasattr(one, "__len__") and len(one) != len(other) else "")
 
 
 def try_shape(shape: Any, what: str) -> None:
@@ -129,42 +166,60 @@ def try_shape(shape: Any, what: str) -> None:
         raise ValueError(f"{what} makes of a probability what depends on others: must be elementwise")
 
 
-def _tensors(of: Any) -> dict[str, torch.Tensor]:
-    return {name: value for name, value in vars(of).items() if isinstance(value, torch.Tensor)}
-
-
 def _rescored(algorithm: Algorithm, group: Group, s: Any) -> Group:
-    if algorithm.context is None:
+    context = algorithm.context
+    if context is None:
         return group
-    for row in range(len(group.plans)):
-        found = algorithm.context(row, group, s) if group.ok[row] else None
-        if found is not None and not (isinstance(found, list | tuple) and found and all(map(_is_message, found))):
-            raise ValueError(
-                f"context gives {_short(found)}: must be a list of messages, "
-                "such as [{'role': 'user', 'content': 'What is 1 + 1?'}], or None"
-            )
+    for row in [row for row in range(len(group.plans)) if group.ok[row]]:
+        refuse_odd_messages(_asked("context", context, row, group, s))
     return replace(group, rescored=group.old.clone())
+
+
+def refuse_odd_messages(found: Any) -> None:
+    """Raise ValueError for what `context` may not give."""
+    if found is None:
+        return
+    if not (isinstance(found, list | tuple) and found and all(map(_is_message, found))):
+        raise ValueError(
+            f"context gives {_short(found)}: must be a list of messages, "
+            "such as [{'role': 'user', 'content': 'What is 1 + 1?'}], or None"
+        )
+    if odd := [each["role"] for each in found if each["role"] not in ROLES]:
+        raise ValueError(f"context gives a message of the role {odd[0]!r}: must be one of {', '.join(ROLES)}")
+    if found[-1]["role"] != "user":
+        raise ValueError(f"context ends with a message of the role {found[-1]['role']!r}: the rollout answers a user's")
 
 
 def _is_message(message: Any) -> bool:
     return isinstance(message, Mapping) and all(isinstance(message.get(name), str) for name in ("role", "content"))
 
 
-def _try_loss(loss: Any, group: Group, s: Any) -> None:
-    votes = group.ok
-    log_probs = group.old[votes].requires_grad_()
-    ref = None if group.ref is None else group.ref[votes]
-    found = loss(log_probs, Rows(group.scores[votes], group.gen[votes], ref), s)
+def _try_loss(loss: Any, groups: list[Group], s: Any) -> None:
+    """On rows of which every second one is right, so that a loss that looks at scores has something to learn from."""
+    votes = torch.cat([group.ok for group in groups])
+    log_probs, gen = (torch.cat([getattr(group, name) for group in groups])[votes] for name in ("old", "gen"))
+    ref = None if groups[0].ref is None else torch.cat([group.ref for group in groups if group.ref is not None])[votes]
+    n = len(log_probs)
+    log_probs = log_probs * torch.linspace(0.5, 1.5, log_probs.numel()).reshape(log_probs.shape)
+    rows = Rows((torch.arange(n) % 2).float(), gen, ref)
+    log_probs.requires_grad_()
+    found = _asked("loss", loss, log_probs, rows, s)
     if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], Mapping)):
         raise ValueError(f"loss gives {_short(found)}: must be (losses, metrics), losses one number a rollout")
-    n = len(log_probs)
     for name, values in {"losses": found[0], **found[1]}.items():
         _refuse_odd_tensor(f"loss: {name}", values, (n,))
+    # A micro-batch holds what rows fit into it: a mean over its rows would depend on the machine.
+    some = Rows(rows.scores[1:], gen[1:], None if ref is None else ref[1:])
+    alone, _ = loss(log_probs[1:], some, s)
+    if not torch.allclose(alone, found[0][1:], atol=1e-5):
+        raise ValueError("loss makes of a rollout what depends on the others beside it: each must have its own")
     if not found[0].requires_grad:
         raise ValueError("loss gives losses that do not depend on log_probs: nothing would be learnt")
     (gradient,) = torch.autograd.grad(found[0].sum(), log_probs)
     if not bool(gradient.isfinite().all()):
         raise ValueError("loss gives losses whose gradient has values that are no finite numbers")
+    if not bool(gradient.any()):
+        raise ValueError("loss gives losses whose gradient is 0 everywhere: nothing would be learnt")
 
 
 def refuse_odd_weights(found: Any, group: Group) -> None:
@@ -194,6 +249,8 @@ def refuse_odd_weights(found: Any, group: Group) -> None:
     names = [term.name for term in found.terms]
     if len({*names}) < len(names) or not all(isinstance(name, str) and _NAME.fullmatch(name) for name in names):
         raise ValueError(f"weigh: terms named {names}: every one needs a name of its own, a word as of a variable")
+    if taken := [name for name in names if name in TAKEN]:
+        raise ValueError(f"weigh: a term named {taken[0]!r}: verl logs actor/{taken[0]} itself; call it otherwise")
 
 
 def _refuse_odd_tensor(what: str, values: Any, shape: tuple[int, ...]) -> None:
@@ -206,16 +263,22 @@ def _refuse_odd_tensor(what: str, values: Any, shape: tuple[int, ...]) -> None:
 
 def _kept(algorithm: Algorithm, group: Group, past: Any, common: Any, s: Any) -> tuple[Any, Any]:
     """What is remembered, as it comes back from a checkpoint."""
-    found = algorithm.remember(group, past, common, s)
+    found = _asked("remember", algorithm.remember, group, past, common, s)
     if not isinstance(found, tuple) or len(found) != 3 or isinstance(found[2], str):
         raise ValueError(f"remember gives {_short(found)}: must be (past, common, keys of what is due)")
-    try:
-        past, common = json.loads(json.dumps(found[:2]))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"remember gives what a checkpoint cannot hold: {error}") from None
     if odd := [key for key in found[2] if key != KEY]:
         raise ValueError(f"remember: {_short(odd[0])} is due, which is the key of no prompt it was given")
-    return past, common
+    for value in found[:2]:
+        try:
+            back = json.loads(json.dumps(value, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"remember gives what a checkpoint cannot hold: {error}") from None
+        if _difference(value, back, "it"):
+            raise ValueError(
+                f"remember gives {_short(value)}, which comes back from a checkpoint as {_short(back)}: "
+                "use lists, and dicts with texts for keys"
+            )
+    return found[0], found[1]
 
 
 def _short(value: Any) -> str:

@@ -135,8 +135,16 @@ def wrong(name: str, value: Any, check: Check | None) -> str:
     return f"--{name} {as_text(value)}: {found}" if found else ""
 
 
+_METRIC = re.compile(r"[\w.@/+-]+")
+
+
 def refuse_odd_metrics(what: str, found: Any) -> None:
     """Raise ValueError unless these are numbers by name."""
-    numbers = isinstance(found, Mapping) and all(isinstance(value, int | float) for value in found.values())
-    if not numbers or not all(isinstance(name, str) and math.isfinite(value) for name, value in found.items()):
-        raise ValueError(f"{what} gives {found!r}: must be a dict of numbers")
+    if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
+        raise ValueError(f"{what} gives {found!r}: must be a dict of numbers, such as {{'share': 0.5}}")
+    for name, value in found.items():
+        if not _METRIC.fullmatch(name):
+            raise ValueError(f"{what} gives a metric {name!r}: name it in letters, digits and _ . / - + @")
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            wrap = f"; write float({name})" if hasattr(value, "item") else ""
+            raise ValueError(f"{what} gives {name}={value!r}: must be a finite number{wrap}")

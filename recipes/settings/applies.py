@@ -92,13 +92,16 @@ def mentions(function: Callable[..., Any], name: str, seen: set[CodeType] | None
     known = [own[word] for word in words if word in own]
     modules = [each for each in known if isinstance(each, ModuleType)]
     known += [getattr(module, word) for module in modules for word in words if hasattr(module, word)]
-    # Not into libraries, nor their objects.
-    called = [each for each in known if isinstance(each, FunctionType) and "site-packages" not in _file(each)]
+    classes = [each if isinstance(each, type) else type(each) for each in known]
+    known += [method for each in classes for method in vars(each).values()]
+    # Not into libraries, nor what a dataclass has written for it.
+    called = [each for each in known if isinstance(each, FunctionType) and not _foreign(each)]
     return any(mentions(each, name, seen) for each in called)
 
 
-def _file(function: FunctionType) -> str:
-    return str(getattr(unwrap(function), "__code__", function.__code__).co_filename)
+def _foreign(function: FunctionType) -> bool:
+    file = str(getattr(unwrap(function), "__code__", function.__code__).co_filename)
+    return "site-packages" in file or file == "<string>"
 
 
 def hint_term(algorithm: Algorithm, stages: Stages) -> bool:

@@ -15,6 +15,7 @@ from verl.workers.utils.padding import response_from_nested
 
 from data_prep.tokens import closed, decode_response, encode_question, opened
 from recipes.algorithms.base import Algorithm, Group
+from recipes.checks.trial import refuse_odd_messages
 from recipes.verl_plugin.actor_loss import DUE, term_column
 
 RESCORED, SECOND = "uft_rescored", "uft_second"
@@ -73,6 +74,7 @@ def rescore(
     for members, group in zip(rows, groups, strict=True):
         for place, row in enumerate(members):
             messages = algorithm.context(place, group, settings) if group.ok[place] else None
+            refuse_odd_messages(messages)
             if messages is None:
                 continue
             ids = encoder.prompt(messages)

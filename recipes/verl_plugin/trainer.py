@@ -264,8 +264,10 @@ class UnifiedTrainer(PPOTrainerSync):
             if kept is None:
                 past.pop(group.key, None)
             else:
-                past[group.key] = kept
+                # As a checkpoint holds it, so that a resumed run sees the same.
+                past[group.key] = _as_json(kept)
             due += now
+        self.memory["common"] = _as_json(self.memory["common"])
         return due
 
     def _recall(self) -> None:
@@ -353,3 +355,7 @@ class UnifiedTrainer(PPOTrainerSync):
             write_json(folder / MEMORY, self.memory)
         weights = folder / "actor" / "huggingface"
         self.run_dir.checkpoint_written(folder, weights, step, accuracy, self.config.uft.keep_checkpoints)
+
+
+def _as_json(value: Any) -> Any:
+    return json.loads(json.dumps(value))

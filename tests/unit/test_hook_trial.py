@@ -1,5 +1,6 @@
 """Hooks of scored rollouts are tried on prompts made by hand, before a run has loaded anything."""
 
+import random
 import re
 from typing import Any
 
@@ -52,15 +53,18 @@ ODD = {
     "truth values": (weighing(lambda g: Weights(g.given)), "advantage is of torch.bool: must be of floating point"),
     "odd metrics": (
         weighing(lambda g: Weights(metrics={"x": "hello"})),
-        "weigh: metrics gives {'x': 'hello'}: must be",
+        "weigh: metrics gives x='hello': must be a finite number",
     ),
     "metrics of nothing": (weighing(lambda g: Weights(metrics=None)), "weigh: metrics gives None: must be a dict"),
     "a name of two words": (weighing(lambda g: Weights(terms=(Term(ones(g), "a/b c"),))), "terms named ['a/b c']"),
     "a coef of truth": (weighing(lambda g: Weights(terms=(Term(ones(g), "a", coef=True),))), "coef=True of the term"),
-    "by chance": (weighing(lambda g: Weights(torch.randn(g.old.shape))), "gives other weights when it is asked again"),
+    "by chance": (
+        weighing(lambda g: Weights(torch.randn(g.old.shape))),
+        "weigh gives something else when it is asked again",
+    ),
     "a changed batch": (
         weighing(lambda g: (g.old.zero_(), Weights())[1]),
-        "weigh changes group.old, which others read after it: work on a copy",
+        "weigh changes group.old: others read it; work on a copy",
     ),
     "changed settings": (
         {"weigh": lambda g, s: (setattr(s, "n_rollout", s.n_rollout + 1), Weights())[1]},
@@ -82,6 +86,14 @@ ODD = {
     "weights for a mask": (
         weighing(lambda g: Weights(mask=ones(g))),
         "mask is of torch.float32: must be of torch.bool",
+    ),
+    "a term of verl's name": (
+        weighing(lambda g: Weights(terms=(Term(ones(g), "pg_loss"),))),
+        "a term named 'pg_loss': verl logs actor/pg_loss itself",
+    ),
+    "a metric of a tensor": (
+        weighing(lambda g: Weights(metrics={"x": g.scores.mean()})),
+        "must be a finite number; write float(x)",
     ),
     "a term alone": (weighing(lambda g: Weights(terms=Term(ones(g), "a"))), "must be a tuple of Term(...)"),
     "terms of one name": (weighing(lambda g: Weights(terms=(Term(ones(g), "a"),) * 2)), "terms named ['a', 'a']"),
@@ -111,7 +123,7 @@ ODD = {
     ),
     "memory's metrics of the memory": (
         {"remember": lambda g, past, common, s: (1, None, ()), "memory_metrics": lambda past, common, s: {"x": past}},
-        "memory_metrics gives {'x': {'0123456789abcdef': 1}}: must be a dict of numbers",
+        "memory_metrics gives x={'0123456789abcdef': 1}: must be a finite number",
     ),
     "another prompt": (
         {"remember": lambda g, past, common, s: (None, None, ["k"])},
@@ -126,6 +138,55 @@ ODD = {
     "a metric of a number": (
         {"loss": lambda lp, rows, s: (lp.sum(-1), {"x": 1.0})},
         "loss: x is 1.0: must be a tensor",
+    ),
+    "a loss by chance": (
+        {"loss": lambda lp, rows, s: (lp.sum(-1) + torch.rand(len(lp)), {})},
+        "loss gives something else when it is asked again",
+    ),
+    "a loss that changes its rows": (
+        {"loss": lambda lp, rows, s: (lp.sum(-1) * rows.scores.add_(1), {})},
+        "loss changes rows.scores: others read it; work on a copy",
+    ),
+    "a loss by the batch": (
+        {"loss": lambda lp, rows, s: (lp.sum(-1) - lp.sum(-1).mean(), {})},
+        "loss makes of a rollout what depends on the others beside it",
+    ),
+    "a loss without a gradient": ({"loss": lambda lp, rows, s: (0 * lp.sum(-1), {})}, "whose gradient is 0 everywhere"),
+    "messages by chance": (
+        {"context": lambda i, group, s: [{"role": "user", "content": f"{random.random()}"}]},
+        "context gives something else when it is asked again",
+    ),
+    "a context that changes scores": (
+        {"context": lambda i, group, s: (group.scores.add_(1), None)[1]},
+        "context changes group.scores",
+    ),
+    "a role that is none": (
+        {"context": lambda i, group, s: [{"role": "teacher", "content": "Well?"}]},
+        "a message of the role 'teacher': must be one of system, user, assistant, tool",
+    ),
+    "an answer before the rollout": (
+        {"context": lambda i, group, s: [*group.messages, {"role": "assistant", "content": "2"}]},
+        "context ends with a message of the role 'assistant'",
+    ),
+    "memory by chance": (
+        {"remember": lambda g, past, common, s: (random.random(), None, ())},
+        "remember gives something else when it is asked again",
+    ),
+    "memory that is written over": (
+        {"remember": lambda g, past, common, s: ((past or [0]), (common or []).append(1) or (common or [1]), ())},
+        "remember changes common",
+    ),
+    "memory by number": (
+        {"remember": lambda g, past, common, s: ({1: 2}, None, ())},
+        "remember gives {1: 2}, which comes back from a checkpoint as {'1': 2}: use lists, and dicts with texts",
+    ),
+    "memory of a tuple": (
+        {"remember": lambda g, past, common, s: (None, (1, 2), ())},
+        "which comes back from a checkpoint as [1, 2]",
+    ),
+    "memory of no number": (
+        {"remember": lambda g, past, common, s: (float("nan"), None, ())},
+        "remember gives what a checkpoint cannot hold",
     ),
     "a loss of nothing": ({"loss": lambda lp, rows, s: (rows.scores, {})}, "losses that do not depend on log_probs"),
 }

@@ -1,5 +1,6 @@
 """A user's algorithm file that cannot work is refused in one line that names file and field, before anything starts."""
 
+import re
 import time
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,9 @@ def draws(body: str, **also: str) -> str:
 
 
 def options(body: str, **also: str) -> str:
+    """Options, and a hook that reads them."""
+    read = ", ".join(f"s.{name}" for name in re.findall(r"^\s*(\w+)\b", body, re.M))
+    also = {"metrics": f"lambda step, s: {{}} if s else [{read}]", **also}
     return f"@dataclass(frozen=True)\nclass Options:\n    {body}\n" + field(options="Options", **also)
 
 
@@ -67,8 +71,10 @@ ODD = {
     "a name with a folder": (field(name="'../up'"), "name='../up': folders are named after it"),
     "a name too long for a folder": (field(name="'x' * 300"), "folders are named after it"),
     "a name that is a number": (field(name="3"), "name=3: must be a text of one line"),
-    "a built-in name": (field(name="'uft'"), "name='uft': is an algorithm of this repository"),
-    "a built-in alias": (field(name="'grpo'"), "name='grpo': is an algorithm of this repository"),
+    "a built-in name": (field(name="'uft'"), "name='uft': uft is an algorithm of this repository"),
+    "a built-in alias": (field(name="'grpo'"), "name='grpo': grpo is an algorithm of this repository"),
+    "aliases as a text": (field(aliases="'abc'"), "aliases='abc': must be a tuple of names"),
+    "an alias of another": (field(aliases="('uft',)"), "aliases=('uft',): uft is an algorithm of this repository"),
     "a title of two lines": (field(title="'a\\nb'"), "title='a\\nb': must be a text of one line"),
     "beta of nothing": (field(beta="0"), "beta=0: must be above 0"),
     "beta as a text": (field(beta="'.1'"), "beta='.1': must be a number"),
@@ -99,10 +105,26 @@ ODD = {
         "must be a function of its file",
     ),
     "metrics by number": (field(metrics="lambda step, s: {1: 1.0}"), "must be a dict of numbers"),
+    "metrics with blanks": (field(metrics="lambda step, s: {'a b': 1.0}"), "gives a metric 'a b': name it in letters"),
+    "metrics of numpy": (
+        "import numpy\n" + field(metrics="lambda step, s: {'x': numpy.float32(1)}"),
+        "must be a finite number; write float(x)",
+    ),
     "metrics that fail": (field(metrics="lambda step, s: {'x': s.nothing}"), "metrics: AttributeError"),
     # what is drawn
     "an error in a draw": (draws("return Hint(share=1 / (at.step - 1))"), "line 9: rollout: ZeroDivisionError"),
     "a setting that is none": (draws("return Hint(s.T_hnt)"), "rollout: AttributeError"),
+    "the number of steps": (draws("return Hint(s.T // 2)"), "has no attribute 'T'; s has T_hint, sft_loss_coef"),
+    "a reference that is none": (
+        "def weigh(group, s):\n    return Weights(group.old - group.ref)\n"
+        + field(weigh="weigh", settings="{'kl_coef': 0}"),
+        "; ref is None without a reference model; write needs=frozenset({'reference'}), or give --kl_coef",
+    ),
+    "a context that is none": (
+        "def inner(group):\n    return Weights(group.old - group.rescored)\n"
+        "def weigh(group, s):\n    return inner(group)\n" + field(weigh="weigh"),
+        "; rescored is None without a context; give the algorithm one",
+    ),
     "only demonstrations": (draws("return Demonstration()"), "1 Demonstration() among 1 plans, but demonstrations=0"),
     "all demonstrations": (
         draws("return [Demonstration()] * (s.n_rollout + 1)", demonstrations="1"),
@@ -117,6 +139,7 @@ ODD = {
     "a share for segments": (draws("return Hint(.5)"), "segments=0.5: must be a whole number from 0; Hint(share=.5)"),
     "a share past the end": (draws("return Hint(share=1.5)"), "must be a number from 0 to 1"),
     "a share that is none": (draws("return Hint(share=math.nan)"), "must be a number from 0 to 1"),
+    "two lengths of a hint": (draws("return Hint(2, share=.5)"), "segments=2 and share=0.5: give one of them"),
     "a hint nowhere": (draws("return Hint(1, where='end')"), "where='end': must be 'response' or 'prompt'"),
     "a hint in the question": (draws("return Hint(1, where='prompt')"), "set hints_in_prompt=True"),
     "a wrap without the hint": (
@@ -134,6 +157,11 @@ ODD = {
     "options without a decorator": ("class Options:\n    a: float = 1.0\n" + field(options="Options"), "@dataclass"),
     "an option without a type": (options("gate = 0.5"), "its option 'gate' has no type"),
     "an option without a default": (options("gate: float"), "its options must be a dataclass of defaults"),
+    "an option that nobody reads": (options("gate: float = 0.5", metrics="lambda step, s: {}"), "no hook reads it"),
+    "an option with unknown metadata": (
+        options("gate: float = field(default=.5, metadata={'hlp': 'x'})"),
+        "its option 'gate': metadata has 'hlp', which nothing reads; did you mean 'help'?",
+    ),
     "an option of a set": (options("gate: set = field(default_factory=set)"), "the default set() tells no type"),
     "an option of None": (options("gate: float | None = None"), "the default None tells no type"),
     "an option past all": (options("gate: float = math.inf"), "the default inf must be a finite number"),
@@ -191,13 +219,23 @@ def test_a_file_that_cannot_work_is_refused_in_one_line(
     assert file in said
 
 
+READS = """
+class Draw:
+    def NAME(self, s):
+        return Hint(share=s.gate)
+DRAW = Draw()
+def rollout(at, s, rng):
+    return USE(s)
+""" + options("gate: float = 0.5", rollout="rollout", metrics="lambda step, s: {}")
+
 GOOD = {
     "nothing of its own": field(),
     "a name with signs": field(name="'My-own_2.1'"),
     "sft": field(stages="('sft',)", needs="frozenset()"),
     "a partial": "def draw(n, at, s, rng):\n    return Hint(n)\n" + field(rollout="partial(draw, 1)"),
     "a hook with a default": "def rollout(at, s, rng, n=1):\n    return Hint(n)\n" + field(rollout="rollout"),
-    "numbers of numpy": "import numpy as np\n" + draws("return Hint(np.int64(at.segments), share=np.float32(0.5))"),
+    "numbers of numpy": "import numpy as np\n"
+    + draws("return Hint(np.int64(at.segments)) if at.step % 2 else Hint(share=np.float32(0.5))"),
     "demonstrations": draws("return [*[Bare()] * s.n_rollout, DEMO]", demonstrations="1") + "DEMO = Demonstration()\n",
     "demonstrations of the past": draws(
         "return [*[Bare()] * s.n_rollout, Demonstration() if at.past else Bare()]", demonstrations="1"
@@ -205,6 +243,9 @@ GOOD = {
     "options of all kinds": options("one: bool = False\n    two: int = 1\n    three: float = 1\n    four: str = 'a'"),
     "another's option": options("gate: str = 'shut'"),
     "options with more in them": options("LIMIT = (1, 2)\n    one: float = 0.5\n    _hidden = 3"),
+    "an option that an object reads": READS.replace("NAME", "__call__").replace("USE", "DRAW"),
+    "an option that a method reads": READS.replace("NAME", "go").replace("USE", "DRAW.go"),
+    "an option that a new object reads": READS.replace("NAME", "go").replace("USE", "Draw().go"),
     "settings": field(settings="{'kl_coef': 0, 'n_rollout': 3, 'logger': ('console',)}"),
 }
 
@@ -282,7 +323,9 @@ def test_a_hook_that_never_ends_does_not_hold_up_the_start(
     monkeypatch.setattr("recipes.checks.algorithm_check.time_limit", partial(time_limit, 0.5))
     endless = f"def {hook}:\n    while True:\n        pass\n" + field(**{name: name})
     assert main(["--algo", written(tmp_path, endless), "--dry_run"]) == 2
-    assert f"{name}: OutOfTimeError: has not come to an end after 0.5 s" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"{name}: OutOfTimeError: has not come to an end after 0.5 s" in said
+    assert said.count("has not come to an end; waiting up to 0.5 s for it") == 1
 
 
 def test_a_file_that_never_ends_does_not_hold_up_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,8 @@ def _faults(algorithm: Algorithm, plans: list[Any], s: Any, *, alone: bool) -> I
 def _odd_hint(plan: Hint, algorithm: Algorithm) -> Iterator[str]:
     if not isinstance(plan.segments, Integral) or plan.segments < 0:
         yield f"a Hint with segments={plan.segments!r}: must be a whole number from 0; Hint(share=.5) is a half"
+    if plan.share is not None and plan.segments:
+        yield f"a Hint with segments={plan.segments} and share={plan.share}: give one of them"
     if plan.share is not None and not (isinstance(plan.share, Real) and 0 <= plan.share <= 1):
         yield f"a Hint with share={plan.share!r}: must be a number from 0 to 1"
     if plan.where not in ("response", "prompt"):
