@@ -25,6 +25,7 @@ from recipes.data.hint_check import refuse_paid_hints
 from recipes.data.prompt_check import refuse_long_prompts
 from recipes.data.solution_check import refuse_unpaid_solutions
 from recipes.data.stored_tokenizer import stored_tokenizer
+from recipes.settings.applies import reads_solutions
 from recipes.settings.data_sets import data_title
 from recipes.settings.experiment import Experiment
 from recipes.settings.tasks import TASKS
@@ -229,10 +230,10 @@ def check_training(experiment: Experiment, files: DataFiles, *, fetch: bool = Fa
             raise ExperimentError(f"--reward {experiment.reward}: {error}") from None
     if experiment.reward == RANDOM:  # pays what it likes; the data are judged by their own
         experiment = replace(experiment, reward=None)
-    if experiment.algorithm.uses_hints and unsolved_rows(files) == files.n_train:
+    if reads_solutions(experiment.algorithm) and unsolved_rows(files) == files.n_train:
         raise ExperimentError(
-            f"--data {experiment.data}: none of the {files.n_train} training problems has a solution for --algo "
-            f"{experiment.algorithm.name} to take hints from: give some a solution, or choose --algo rft"
+            f"--data {experiment.data}: none of the {files.n_train} training problems has a solution, which --algo "
+            f"{experiment.algorithm.name} needs: give some a solution, or choose --algo rft"
         )
     tokenizer = stored_tokenizer(experiment.model, fetch=fetch)
     refuse_unpaid_solutions(experiment, files.train, tokenizer)
@@ -324,7 +325,7 @@ def _checked_rows(file: Path, experiment: Experiment) -> int:
 
         required = tuple(COLUMNS)
     else:
-        required = (*REQUIRED_COLUMNS, *(("hint",) if experiment.algorithm.uses_hints else ()))
+        required = (*REQUIRED_COLUMNS, *(("hint",) if reads_solutions(experiment.algorithm) else ()))
     missing = [name for name in required if name not in table.schema_arrow.names]
     if missing:
         raise ExperimentError(

@@ -18,7 +18,7 @@ from recipes.data.datafiles import DataFiles, unsolved_rows
 from recipes.data.demonstrations import taught
 from recipes.data.stored_tokenizer import is_here
 from recipes.estimate.memory import describe_memory
-from recipes.settings.applies import clock
+from recipes.settings.applies import clock, reads_solutions
 from recipes.settings.experiment import Experiment
 from recipes.settings.hook_settings import hook_settings
 from recipes.settings.tasks import validated_on
@@ -161,8 +161,11 @@ def _notes(experiment: Experiment, files: DataFiles) -> list[str]:
     unsolved = unsolved_rows(files) if experiment.data_kind == "problems" and files.train.exists() else 0
     if unsolved and "sft" in experiment.stages:
         notes.append(f"{unsolved} of {files.n_train} rows have no solution: of these the bare answer is learnt")
-    if unsolved and experiment.algorithm.uses_hints:
-        notes.append(f"{unsolved} of {files.n_train} rows have no solution: no hint can be given for them")
+    if unsolved and reads_solutions(experiment.algorithm):
+        without = (
+            "no hint can be given for them" if experiment.algorithm.uses_hints else "none is shown or learnt there"
+        )
+        notes.append(f"{unsolved} of {files.n_train} rows have no solution: {without}")
     return notes
 
 

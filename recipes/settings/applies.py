@@ -115,9 +115,20 @@ def supervised(algorithm: Algorithm, stages: Stages) -> bool:
     return "sft" in stages
 
 
-def solutions(algorithm: Algorithm, stages: Stages) -> bool:
+def hints_or_supervised(algorithm: Algorithm, stages: Stages) -> bool:
     """supervised stages, algorithms with hints"""
     return "sft" in stages or hints(algorithm, stages)
+
+
+def reads_solutions(algorithm: Algorithm) -> bool:
+    """Whether its reinforcement begins with solutions, shows them in a context or learns them later."""
+    hooks = (algorithm.context, algorithm.weigh, algorithm.remember)
+    return algorithm.uses_hints or any(hook is not None and mentions(hook, "solution") for hook in hooks)
+
+
+def solutions(algorithm: Algorithm, stages: Stages) -> bool:
+    """supervised stages, algorithms that see solutions"""
+    return "sft" in stages or ("rl" in stages and reads_solutions(algorithm))
 
 
 def passes(algorithm: Algorithm, stages: Stages) -> bool:

@@ -26,6 +26,7 @@ from recipes.settings.applies import (
     critic,
     draws,
     hint_term,
+    hints_or_supervised,
     ppo,
     problems,
     rl,
@@ -115,7 +116,7 @@ class Experiment:
     max_prompt_length: int = setting("prompts and lengths", From.TASK, check=at_least(1), evaluates=True)
     """Longest prompt in tokens."""
 
-    max_hint_length: int = setting("hints", From.TASK, applies=solutions, check=not_negative)
+    max_hint_length: int = setting("hints", From.TASK, applies=hints_or_supervised, check=not_negative)
     """Longest hint in tokens."""
 
     max_response_length: int = setting("prompts and lengths", From.TASK, check=at_least(1), evaluates=True)

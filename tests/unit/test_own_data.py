@@ -212,18 +212,20 @@ def unsolved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: place / f"{name}.jsonl" for name in ("none", "half")}
 
 
-def test_where_no_problem_has_a_solution_there_are_no_hints(unsolved: dict[str, Path]) -> None:
+@pytest.mark.parametrize("algo", ["uft", "relift", "opsd"])
+def test_where_no_problem_has_a_solution_nothing_can_be_seen_of_one(unsolved: dict[str, Path], algo: str) -> None:
     def plan(algo: str, name: str) -> tuple[int, str]:
         flags = ("--profile", "cpu", "--algo", algo, "--data", str(unsolved[name]), "--batch_size", "4", "--dry_run")
         done = front_door(*flags)
         return done.returncode, done.stdout + done.stderr
 
-    code, said = plan("uft", "none")
+    code, said = plan(algo, "none")
     assert code == 2
-    assert "none of the 17 training problems has a solution for --algo uft to take hints from" in said
-    code, said = plan("uft", "half")
+    assert f"none of the 17 training problems has a solution, which --algo {algo} needs" in said
+    code, said = plan(algo, "half")
     assert code == 0, said
-    assert "of 17 rows have no solution: no hint can be given for them" in said
+    without = "no hint can be given for them" if algo == "uft" else "none is shown or learnt there"
+    assert f"of 17 rows have no solution: {without}" in said
     code, said = plan("sft", "none")
     assert code == 0, said
     assert "17 of 17 rows have no solution: of these the bare answer is learnt" in said

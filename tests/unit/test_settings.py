@@ -41,7 +41,10 @@ class Options:
     \"\"\"Told under
     the field.\"\"\"
 
-ALGORITHM = Algorithm(name="mine", title="", paper="", equation="", stages=("rl",), options=Options)
+def metrics(step, s):
+    return {{"read": float(s.careful) + s.{name}}}
+
+ALGORITHM = Algorithm(name="mine", title="", paper="", equation="", stages=("rl",), options=Options, metrics=metrics)
 """
 
 
