@@ -55,7 +55,7 @@ class Count:
 
     def __str__(self) -> str:
         return (
-            f"{self.solved} of {self.problems} problems have a solution; {self.wrong} of its {self.steps} steps wrong"
+            f"{self.solved} of {self.problems} problems have a solution; {self.wrong} of their {self.steps} steps are wrong"
         )
 
 

@@ -95,7 +95,7 @@ def alignment_arithmetic(experiment: Experiment, files: DataFiles) -> str:
     return "\n".join(lines)
 
 
-def hint_schedule(experiment: Experiment, draws: int = 400) -> str:
+def hint_schedule(experiment: Experiment, draws: int = 200) -> str:
     """Mean share of a solution that is given, and of rollouts without hint, along the run (drawn, not derived)."""
     e = experiment
     if not e.algorithm.uses_hints:
