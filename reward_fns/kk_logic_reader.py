@@ -17,7 +17,7 @@ from reward_fns.kk_logic_phrases import (
     predicate,
     starts_predicate,
 )
-from reward_fns.kk_logic_words import Kind, Token, tokens
+from reward_fns.kk_logic_words import NEITHER, Kind, Token, tokens
 
 # One entry a person: True knight, False knave, None not said.
 Roles = tuple[bool | None, ...]
@@ -66,6 +66,9 @@ class _Reader:
                 self.at += 1
             elif kind in (Kind.NAME, Kind.ALL, Kind.BOTH, Kind.REST, Kind.NOBODY, Kind.NONE):
                 self._subject_first(False)
+            elif self.tokens[self.at] == NEITHER and self._kind(self.at + 1) == Kind.IS:
+                self.at += 1
+                self._neither_is()
             elif kind in (Kind.ROLE, Kind.NOT, Kind.NOR, Kind.ONLY, Kind.COUNT):
                 self._role_first()
             elif kind == Kind.SAME:
@@ -108,16 +111,25 @@ class _Reader:
     def _subject_first(self, only: bool) -> None:
         """ "Zoey and Owen are knights", "everyone else is a knave", "Zoey, Owen: knight, knave"."""
         people, rest, negated, commas_only = self._subjects()
-        # one comma may stand there: "Zoey, a knight"
-        found = predicate(self.tokens, self.at + (self._kind(self.at) == Kind.COMMA))
+        # a comma may stand there, or two: "Zoey, a knight", "Zoey, however, is a knight"
+        commas = 0
+        while commas < 2 and self._kind(self.at + commas) == Kind.COMMA:
+            commas += 1
+        found = predicate(self.tokens, self.at + commas)
         if found is None:
             raise _Unreadable
         at = found.at
         negated ^= found.denied
         only |= found.only
         if self._kind(at) != Kind.ROLE:
-            # "... and so is Owen too", "Owen is not"
-            if found.too == negated or rest or self.word is None or (found.too and self.denied):
+            # "... and so is Owen too", "Owen is not", and after a denial "Owen is"
+            between = self.tokens[self.at + commas : at]
+            affirmed = (
+                self.denied and not (found.too or negated or commas_only) and {Kind.IS} == {k for k, _ in between}
+            )
+            if (found.too == negated and not affirmed) or rest or self.word is None or (found.too and self.denied):
+                raise _Unreadable
+            if NEITHER in between:  # "Zoey is neither"
                 raise _Unreadable
             self.at = at
             self._say(people, self.word, negated)
@@ -250,8 +262,23 @@ class _Reader:
         self._say(people, role)
         return True
 
-    def _neither(self) -> None:
+    def _neither_is(self) -> None:
+        """ "Neither is a knight" of two people; "Owen is not a knight, and neither is Zoey"."""
+        if self._kind(self.at + 1) != Kind.NAME:
+            if len(self.roles) != 2:
+                raise _Unreadable
+            self._deny(range(2))
+            return
+        self.at += 1
         people = self._names()
+        if self.word is None or not self.denied or starts_predicate(self.tokens, self.at):
+            raise _Unreadable
+        self._say(people, self.word, denied=True)
+
+    def _neither(self) -> None:
+        self._deny(self._names())
+
+    def _deny(self, people: Sequence[int]) -> None:
         while self._kind(self.at) in COPULA:
             self.at += 1
         kind, value = self.tokens[self.at]

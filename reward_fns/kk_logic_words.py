@@ -46,6 +46,8 @@ class Kind:
 Token = tuple[int, int]
 END: Token = (Kind.END, 0)
 UNKNOWN: Token = (Kind.UNKNOWN, 0)
+# Other than "not" it can be the subject.
+NEITHER: Token = (Kind.NOT, 1)
 
 
 def _words(kind: int, words: str, value: int = 0) -> dict[str, Token | None]:
@@ -62,7 +64,8 @@ _VOCABULARY: dict[str, Token | None] = {
     **_words(Kind.ROLE, "knave knaves liar liars lies lie lying", 0),
     **_words(Kind.IS, "is 's was", 1),
     **_words(Kind.IS, "are were be being as tell tells telling do does must has have to they're we're"),
-    **_words(Kind.NOT, "not never non neither cannot isn't aren't doesn't don't can't wasn't"),
+    **_words(Kind.NOT, "not never non cannot isn't aren't doesn't don't can't wasn't"),
+    "neither": NEITHER,
     **_words(Kind.AND, "and &"),
     **_words(Kind.ALL, "all everyone everybody"),
     **_words(Kind.BOTH, "both"),
