@@ -82,8 +82,8 @@ def section(names: list[str], known: dict[str, list[Curve]]) -> str:
     parts += [
         f"Per cent of sampled answers without a hint that are right, means of {len(known[names[0]])} seeds; at the",
         f"last step, lowest to highest: {', '.join(ends)}.",
-        "Ten steps per problem, a base that gets each right a little more than half of the time, solutions with a tenth",
-        "of their steps wrong:",
+        "Ten steps per problem, a base that gets each right a little more than half of the time, solutions with a",
+        "tenth of their steps wrong:",
         "[results/chain_cpu](../../results/chain_cpu/README.md) has the commands, intervals and what else was run.",
         "",
         *(f"![{name} on chain](on_chain/{name}.svg)" for name in names),
