@@ -233,9 +233,7 @@ def _read(file: Path) -> list[dict[str, Any]]:
         flags = step.get("flags") or {}
         if not isinstance(flags, dict):
             raise ExperimentError(f"{where}: flags must be names with values, such as {{lr: 1e-5}}")
-        what = {name: _value(catalogue()[name], step.get(name), f"{where}: {name}") for name in ("algo", "data")}
-        if what["algo"] is None:
-            raise ExperimentError(f"{where}: algo: must be text")
+        what = {name: _value(catalogue()[name], step[name], f"{where}: {name}") for name in step.keys() - {"flags"}}
         found.append({**what, "flags": _values(flags, what["algo"], where)})
     return found
 
