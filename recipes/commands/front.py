@@ -191,6 +191,8 @@ def evaluate(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
     for part, of_part in zip(parts, each_its_own(given), strict=True):
         if part in loaded:
             of_part["data_path"] = copy_of(part, data_path)
+            if not part.harness and data_path is None and (why := TASKS[part.data].needs_copy):
+                raise ExperimentError(f"--data {part.data}: {why}, and name the copy by --data_path")
         if recorded is not None and not part.harness:
             of_part |= _as_trained(recorded[0], of_part)
         if not part.harness and hub_set(part.data) is not None:
