@@ -168,9 +168,9 @@ def read(words: Sequence[str], overrides: Sequence[str]) -> CommandLine:
     algos = [each for each in algos if isinstance(each, str) and _is_sound(each)]
     known = catalogue(*algos)
     words = spelled(words, known)
-    _refuse_twice(words)
     from_file, also = as_arguments(file, values, known) if file else ([], [])
     flags = vars(parser(*algos).parse_args([*from_file, *words]))
+    _refuse_twice(words)
     for name, value in flags.items():
         if value is not None and (why := wrong(name, value, known[name].check)):
             raise ExperimentError(why)
@@ -189,7 +189,8 @@ def _refuse_twice(words: Iterable[str]) -> None:
     for word in words:
         flag, _, value = word.partition("=")
         if flag.startswith("--") and typed.setdefault(flag, value) != value:
-            raise ExperimentError(f"{flag} is given twice, as {typed[flag] or 'no value'} and {value or 'no value'}; give one")
+            one, other = (each or "(nothing)" for each in (typed[flag], value))
+            raise ExperimentError(f"{flag} is given twice, with {one} and {other}; give one")
 
 
 def arguments(flags: Mapping[str, Any]) -> list[str]:
