@@ -152,7 +152,7 @@ def test_what_is_no_file_of_text_is_refused(tmp_path: Path, dry: Any) -> None:
 
 
 def test_values_that_look_like_others_are_read_as_the_flag_reads_them(tmp_path: Path, dry: Any) -> None:
-    given = file(tmp_path, sweep=True, seeds=[1, 2], idx=3, visible_devices=0, dry_run=True, allow_overlap=False)
+    given = file(tmp_path, sweep=True, seeds=[1, 2], idx=3, visible_devices=-1, dry_run=True, allow_overlap=False)
     code, said, _ = dry("--config", given, sweep=True)
     assert code == 0
     assert "uft-countdown-s2" in said

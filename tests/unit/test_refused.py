@@ -275,6 +275,23 @@ def test_a_text_that_names_nothing_is_refused(setting: Setting, value: str, caps
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("mode", "told"),
+    [
+        ("--resume", "--resume: nothing was begun in "),
+        ("--pipeline sft,rft --resume", "--resume: nothing was begun in "),
+        ("--eval", "/models/tiny-countdown (the base model, as no --model is given)"),
+    ],
+)
+def test_what_is_done_without_being_asked_for_is_said_once(
+    mode: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert main([*mode.split(), "--dry_run", "--out", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().out
+    assert [said.count(told), said.count("no --model and no --profile given: ")] == [1, 1]
+
+
 def test_no_visible_device_is_a_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     assert main(["--visible-devices", "", "--dry_run", "--profile", "cpu", "--out", str(tmp_path / "run")]) == 0
