@@ -64,7 +64,11 @@ def numbers(value: str) -> list[int]:
     for word in words:
         if not re.fullmatch(r"\s*-?[0-9]{1,18}\s*", word):
             raise ArgumentTypeError(f"{word!r} in {value!r} is not a whole number; several are written 0,1,2")
-    found = [int(word) for word in words]
+    return distinct([int(word) for word in words], value)
+
+
+def distinct(found: list[Any], value: str) -> list[Any]:
+    """Raises ArgumentTypeError where one of them stands twice."""
     if twice := [each for each in found if found.count(each) > 1]:
         raise ArgumentTypeError(f"{twice[0]} is given twice in {value!r}")
     return found
@@ -98,7 +102,7 @@ READERS: dict[type, Callable[[str], Any]] = {
     int: whole,
     float: real,
     bool: truth,
-    tuple: lambda words: tuple(text(word) for word in words.split(",")),
+    tuple: lambda words: tuple(distinct([text(word) for word in words.split(",")], words)),
 }
 
 

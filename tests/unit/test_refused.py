@@ -155,6 +155,7 @@ BAD = {
     "--hints=": "argument --hints: an empty value (choose from 'own', 'sham')",
     "--clip_ratio 5": "--clip_ratio 5.0: must be between 0 and 1, as 1 - it is the lower end",
     "--entropy_coef 7": "--entropy_coef 7.0: must be from -1 to 1",
+    "--logger console,file,console": "argument --logger: console is given twice in 'console,file,console'",
     "--lr 2": "--lr 2.0: must be at most 1",
     "--algo dpo --data countdown_preference --lr 2": "--lr 2.0: must be at most 1",
     "--algo sft_rft --sft_lr 3": "--sft_lr 3.0: must be at most 1",
