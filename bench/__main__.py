@@ -1,6 +1,6 @@
 """`python -m bench`: what unified fine-tuning costs over plain GRPO on this machine, measured side by side.
 
-    python -m bench                                        the embedded model's shape (the only one for a CPU)
+    python -m bench --rounds 3                             the embedded model's shape (the only one for a CPU)
     python -m bench --model Qwen2.5-0.5B --profile h100x2  random weights of a real shape
 
 Writes bench.json, table.md and bench.png into --out. Every run is a real one; variants take turns, so that whatever
@@ -49,6 +49,10 @@ def main(arguments: list[str]) -> int:
     from recipes.common.machine import gpu_count
     from recipes.flags.resolve import default_profile
 
+    if not arguments:
+        # It computes for long, on every core: nobody who only looks at it wants that.
+        parser().print_help(sys.stderr)
+        return 2
     flags = parser().parse_args(arguments)
     parts = flags.parts.split(",")
     if unknown := [part for part in parts if part not in PARTS]:

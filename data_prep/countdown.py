@@ -69,8 +69,8 @@ class Space:
             raise ValueError(f"max_number must be from 1 to 10000, got {self.max_number}")
         if len(self.targets) != 2 or not 1 <= self.targets[0] <= self.targets[1]:
             raise ValueError(f"targets must be (smallest, largest) with 1 <= smallest <= largest, got {self.targets}")
-        if not self.operators or not set(self.operators) <= set(OPERATORS):
-            raise ValueError(f"operators must be some of {OPERATORS}, got {self.operators!r}")
+        if not set(self.operators) <= set(OPERATORS) or not len(self.operators) == len(set(self.operators)) > 0:
+            raise ValueError(f"operators must be some of {OPERATORS}, each once, got {self.operators!r}")
 
     @property
     def upper_bound(self) -> int:

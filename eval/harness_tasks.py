@@ -88,20 +88,9 @@ def load_suite(suite: str, local_data: Path | None = None, skip: Sequence[str] =
     """The benchmarks of a suite with their data, all of them or none. seed: of the order of gpqa's options.
 
     Raises:
-        HarnessError: for an unknown suite or name in `skip`, or naming every benchmark that cannot be loaded and why.
+        HarnessError: as `refuse_suite`, or naming every benchmark that cannot be loaded and why.
     """
-    if suite not in SUITES:
-        raise HarnessError(f"--suite {suite}: unknown; there are {', '.join(SUITES)}")
-    names = [benchmark.name for benchmark in SUITES[suite]]
-    if unknown := [name for name in skip if name not in names]:
-        raise HarnessError(f"--skip {' '.join(unknown)}: not in {suite}, which has {', '.join(names)}")
-    if local_data is not None and not local_data.is_dir():
-        raise HarnessError(f"--local_data {local_data}: no such folder")
-    if find_spec("lm_eval") is None:
-        raise HarnessError(
-            "lm-evaluation-harness is not installed: `pip install --no-deps -r requirements/locked-eval.txt` (without "
-            "--no-deps pip would change packages that training needs)"
-        )
+    refuse_suite(suite, local_data, skip)
     loaded: list[Loaded] = []
     failed: dict[str, str] = {}
     for benchmark in SUITES[suite]:
@@ -114,12 +103,30 @@ def load_suite(suite: str, local_data: Path | None = None, skip: Sequence[str] =
     if failed:
         reasons = "\n".join(f"  {name}: {reason}" for name, reason in failed.items())
         raise HarnessError(
-            f"{suite}: {len(failed)} of {len(names)} benchmarks cannot be loaded:\n{reasons}\n"
-            f"Fix that, give the data with --local_data, or leave them out with --skip {' '.join(failed)}"
+            f"{suite}: {len(failed)} of {len(SUITES[suite])} benchmarks cannot be loaded:\n{reasons}\n"
+            f"Fix that, give the data with --local_data (of run.py: --data_path), or leave them out with --skip "
+            f"{' '.join(failed)}"
         )
-    if not loaded:
-        raise HarnessError(f"--skip leaves nothing of {suite}")
     return loaded
+
+
+def refuse_suite(suite: str, local_data: Path | None = None, skip: Sequence[str] = ()) -> None:
+    """Raise HarnessError for what is clear before anything is loaded: names, the folder, the harness itself."""
+    if suite not in SUITES:
+        raise HarnessError(f"--suite {suite}: unknown; there are {', '.join(SUITES)}")
+    names = [benchmark.name for benchmark in SUITES[suite]]
+    if unknown := [name for name in skip if name not in names]:
+        raise HarnessError(f"--skip {' '.join(unknown)}: not in {suite}, which has {', '.join(names)}")
+    if local_data is not None and not local_data.is_dir():
+        raise HarnessError(f"{local_data}: no such folder")
+    if find_spec("lm_eval") is None:
+        raise HarnessError(
+            "lm-evaluation-harness, which runs this suite, is not installed: .venv/bin/pip install --no-deps "
+            "--require-hashes -r requirements/locked-eval.txt (without --no-deps pip would change packages that "
+            "training needs)"
+        )
+    if set(names) <= {*skip}:
+        raise HarnessError(f"--skip leaves nothing of {suite}")
 
 
 def _once(process: Callable[[Any], Any], seed: int) -> Callable[[Any], Any]:

@@ -126,7 +126,7 @@ def _caught(found: list[dict[str, Any]], start: dict[str, Any]) -> Iterator[None
             (front.evaluation, "evaluate", evaluate),
         ):
             held.enter_context(mock.patch.object(place, name, instead))
-        held.enter_context(mock.patch("recipes.common.machine.visible_devices", list))
+        held.enter_context(mock.patch("recipes.common.machine.visible_devices", return_value=[]))
         held.enter_context(mock.patch("os.cpu_count", return_value=2))
         held.enter_context(mock.patch.dict(os.environ))
         held.enter_context(contextlib.chdir(ROOT))

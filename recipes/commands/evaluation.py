@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.evaluate import RESULTS
+from eval.harness_tasks import HarnessError, refuse_suite
 from eval.models import Weights
 from recipes import ROOT
 from recipes.common.errors import ExperimentError
@@ -42,6 +43,7 @@ def evaluate(
     folder = RunDir(out.resolve())
     for experiment in experiments.values():
         refuse_missing_devices(replace(experiment, n_gpu=1))
+    _refuse_suites(experiments)
     with taken(folder.path), shared_imports(next(iter(experiments.values())).device):
         _refuse_others(experiments, folder)
         return _evaluate(experiments, weights, sampling, folder, stall_minutes)
@@ -51,6 +53,7 @@ def check(experiments: Mapping[Part, Experiment], out: Path) -> None:
     """Raise ExperimentError, in a dry run, for what `evaluate` would refuse; writes nothing that stays."""
     refuse_unwritable(out)
     _refuse_others(experiments, RunDir(out.resolve()))
+    _refuse_suites(experiments)
     for part, experiment in experiments.items():
         if part.harness:
             continue
@@ -64,6 +67,14 @@ def _refuse_others(experiments: Mapping[Part, Experiment], folder: RunDir) -> No
         raise ExperimentError(f"{folder.path} holds a training run; give an evaluation its own --out")
     for part, experiment in experiments.items():
         refuse_other(RunDir(folder.path / part.name), experiment)
+
+
+def _refuse_suites(experiments: Mapping[Part, Experiment]) -> None:
+    for part, source in ((part, each.data_options.get("source")) for part, each in experiments.items() if part.harness):
+        try:
+            refuse_suite(part.data, Path(source) if source else None, part.skip)
+        except HarnessError as error:
+            raise ExperimentError(f"--data {part.data}: {error}") from None
 
 
 def refuse_other(place: RunDir, experiment: Experiment) -> None:

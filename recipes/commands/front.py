@@ -43,6 +43,7 @@ def train(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
     Args:
         from_file: flags that a file gave, which was written for one algorithm; under another one the rest still counts.
     """
+    tell_machine(flags)
     idle = without_use(flags, from_file)
     flags = {**flags, **dict.fromkeys(idle)}
     steering, experiment = plan_training(flags)
@@ -173,9 +174,11 @@ def evaluate(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
             flags, (*_DRAWING, "temperature"), "has no effect on lm-evaluation-harness's suites, which draw as they do"
         )
     sampling = _sampling(flags)
+    tell_machine(flags)
     steering, flags = _steering(flags)
     weights = _weights(flags["model"] or steering.profile.model_of(flags["data"]))
-    print(f"weights: {chosen_weights(weights)}")
+    by_default = " (the base model, as no --model is given)" if flags["model"] is None else ""
+    print(f"weights: {chosen_weights(weights)}{by_default}")
     data_path = flags.pop("data_path")
     experiments: dict[Part, Experiment] = {}
     place = Path(weights.adapter or find_model(weights.path))
@@ -188,6 +191,8 @@ def evaluate(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
     for part, of_part in zip(parts, each_its_own(given), strict=True):
         if part in loaded:
             of_part["data_path"] = copy_of(part, data_path)
+            if not part.harness and data_path is None and (why := TASKS[part.data].needs_copy):
+                raise ExperimentError(f"--data {part.data}: {why}, and name the copy by --data_path")
         if recorded is not None and not part.harness:
             of_part |= _as_trained(recorded[0], of_part)
         if not part.harness and hub_set(part.data) is not None:
@@ -231,12 +236,17 @@ def _refuse(flags: Mapping[str, Any], names: Iterable[str], why: str) -> None:
             raise ExperimentError(f"--{name} {why}")
 
 
+def tell_machine(flags: Mapping[str, Any]) -> None:
+    """Say what this machine decides, where no flag does."""
+    if flags["model"] is None and flags["profile"] is None:
+        profile = default_profile(gpu_count(), None)
+        model = profile.model_of(flags["data"])
+        print(f"no --model and no --profile given: {model} on profile {profile.name} ({profile.title})")
+
+
 def _steering(flags: dict[str, Any]) -> tuple[Steering, dict[str, Any]]:
     rest = {name: value for name, value in flags.items() if name not in _STEERING and name not in declared(Several)}
     profile = default_profile(gpu_count(), flags["profile"])
-    if flags["model"] is None and flags["profile"] is None:
-        model = profile.model_of(flags["data"])
-        print(f"no --model and no --profile given: {model} on profile {profile.name} ({profile.title})")
     given = {name: _or_default(flags[name], each) for name, each in _STEERING.items()}
     return Steering(**{**given, "profile": profile}), rest
 

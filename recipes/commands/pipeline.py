@@ -12,8 +12,8 @@ from typing import Any
 
 from eval.reporting.cells import Table, markdown
 from recipes.algorithms import AlgorithmFileError, get_algorithm
-from recipes.checks.algorithm_check import find_algorithm
-from recipes.commands.front import plan_training, spread
+from recipes.checks.algorithm_check import find_algorithm, try_with_torch
+from recipes.commands.front import plan_training, spread, tell_machine
 from recipes.common.errors import ExperimentError, nearest
 from recipes.common.listed import listed
 from recipes.common.machine import gpu_count
@@ -25,6 +25,7 @@ from recipes.flags.resolve import default_profile
 from recipes.run.hub import refuse_push
 from recipes.run.launch import DONE, dry_run, launch, refuse_missing_devices, taken
 from recipes.run.place import refuse_place, refuse_unwritable
+from recipes.run.resume import nothing_begun
 from recipes.settings.data_sets import several
 from recipes.settings.declare import Setting, by_name, canonical, declared, from_plain
 from recipes.settings.experiment import Experiment
@@ -64,10 +65,13 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
     steps = _on_this_machine(steps_of(text, flags), flags)
     for step in steps:
         refuse_foreign(step.flags, step.flags)
+    tell_machine({**flags, **steps[0].flags})
     # All of them are resolved from the first model, so that the last stage's mistake shows now and not in a week.
     given = spread([{**flags, **step.flags} for step in steps], lambda own: plan_training(own)[1])
     plans = [plan_training(own) for own in given]
     refuse_without_effect(flags, [experiment for _, experiment in plans])
+    for _, experiment in plans:
+        try_with_torch(experiment)
     for step, (_, experiment) in zip(steps, plans, strict=True):
         refuse_without_effect(step.flags, [experiment])
     steering = plans[0][0]
@@ -81,7 +85,7 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
         _refuse_others(folder, steps, steering.resume)
         full = steering.dry_run == FULL
         for number, (step, (_, experiment)) in enumerate(zip(steps, plans, strict=True)):
-            resume = number == 0 and steering.resume
+            resume = number == 0 and steering.resume and RunDir(folder / step.name).experiment.exists()
             start = experiment.model if number == 0 else f"{folder / steps[number - 1].name}/hf/last"
             told = dry_run(experiment, folder / step.name, resume=resume, full=full)
             print(f"--- {step.name}, from {start}\n{told}\n")
@@ -107,8 +111,11 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
 def _refuse_others(folder: Path, steps: list[Step], resume: bool) -> None:
     if RunDir(folder).experiment.exists():
         raise ExperimentError(f"{folder} already holds a run of its own; give --out another folder")
-    for place in (folder / step.name for step in steps):
-        if not resume and RunDir(place).experiment.exists():
+    begun = [place for place in (folder / step.name for step in steps) if RunDir(place).experiment.exists()]
+    if resume and not begun:
+        print(nothing_begun(folder), flush=True)
+    for place in begun:
+        if not resume:
             raise ExperimentError(f"{place} already holds a run; add --resume to go on, or --out for another folder")
 
 
@@ -233,9 +240,7 @@ def _read(file: Path) -> list[dict[str, Any]]:
         flags = step.get("flags") or {}
         if not isinstance(flags, dict):
             raise ExperimentError(f"{where}: flags must be names with values, such as {{lr: 1e-5}}")
-        what = {name: _value(catalogue()[name], step.get(name), f"{where}: {name}") for name in ("algo", "data")}
-        if what["algo"] is None:
-            raise ExperimentError(f"{where}: algo: must be text")
+        what = {name: _value(catalogue()[name], step[name], f"{where}: {name}") for name in step.keys() - {"flags"}}
         found.append({**what, "flags": _values(flags, what["algo"], where)})
     return found
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from recipes import ROOT
+from recipes.checks.algorithm_check import try_with_torch
 from recipes.commands.front import plan_training, spread
 from recipes.commands.planned import Planned
 from recipes.common.errors import ExperimentError
@@ -38,6 +39,8 @@ def sweep(flags: dict[str, Any]) -> int:
     """
     folder, plan = planned_sweep(flags)
     parallel = parallel_of(flags)
+    for experiment in {each.experiment.algo: each.experiment for each in plan}.values():
+        try_with_torch(experiment)
     if flags["dry_run"]:
         print(listing(plan))
         return 0
@@ -97,6 +100,12 @@ def distinct(plan: Iterable[Planned]) -> list[Planned]:
     found: dict[str, Planned] = {}
     for each in plan:
         if each.name in found:
+            for flag, fix in (("algo", "another name= in its ALGORITHM"), ("data", "a file of another name")):
+                one, other = (getattr(of.experiment, flag) for of in (found[each.name], each))
+                if one != other:
+                    raise ExperimentError(
+                        f"--{flag} {one},{other}: runs of both would lie in a folder {each.name}; give one {fix}"
+                    )
             raise ExperimentError(f"--sweep: {each.name} is asked for twice (--algo, --data, --seeds)")
         found[each.name] = each
     for each in found.values():

@@ -14,13 +14,16 @@ def gpu_count() -> int:
     return len(visible_devices())
 
 
-def visible_devices() -> list[str]:
+def visible_devices(visible: str | None = None) -> list[str]:
     """NVIDIA GPUs a process started now would see, as CUDA_VISIBLE_DEVICES names them; none without a driver.
 
     As CUDA reads the variable: devices up to the first that is not there, and none where one is named twice.
+
+    Args:
+        visible: in the variable's place.
     """
     listed = _listed()
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES") if visible is None else visible
     if visible is None:
         return [str(number) for number in range(len(listed))]
     named = [device.strip() for device in visible.split(",")]

@@ -4,6 +4,7 @@ import math
 import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 Check = Callable[[Any], str]
@@ -29,13 +30,45 @@ def text(value: str) -> str:
     return value
 
 
+def whole(value: str) -> int:
+    """A whole number. Raises ArgumentTypeError for any other text, with how it is written where that can be guessed."""
+    with suppress(ValueError):
+        return int(value)
+    with suppress(ValueError):
+        if (meant := float(value)).is_integer():
+            raise ArgumentTypeError(f"{value!r} is not written as a whole number; write {meant:.0f}")
+    raise ArgumentTypeError(f"{value!r} is not a whole number, such as 8")
+
+
+def one_seed(value: str) -> int:
+    """`whole`, with where several are given."""
+    if re.fullmatch(r"\d+([,-]\d+)+", value):
+        raise ArgumentTypeError(f"{value!r} is not a whole number; several seeds are given as --sweep --seeds 0,1,2")
+    return whole(value)
+
+
+def real(value: str) -> float:
+    """A number. Raises ArgumentTypeError as `whole`."""
+    with suppress(ValueError):
+        return float(value)
+    meant = value.replace(",", ".")
+    with suppress(ValueError):
+        float(meant)
+        raise ArgumentTypeError(f"{value!r} is not written as a number; write {meant}")
+    raise ArgumentTypeError(f"{value!r} is not a number, such as 0.5 or 1e-6")
+
+
 def numbers(value: str) -> list[int]:
     """Whole numbers, separated by commas."""
     words = value.split(",")
     for word in words:
         if not re.fullmatch(r"\s*-?[0-9]{1,18}\s*", word):
-            raise ArgumentTypeError(f"{word!r} in {value!r} is not a whole number")
-    found = [int(word) for word in words]
+            raise ArgumentTypeError(f"{word!r} in {value!r} is not a whole number; several are written 0,1,2")
+    return distinct([int(word) for word in words], value)
+
+
+def distinct(found: list[Any], value: str) -> list[Any]:
+    """Raises ArgumentTypeError where one of them stands twice."""
     if twice := [each for each in found if found.count(each) > 1]:
         raise ArgumentTypeError(f"{twice[0]} is given twice in {value!r}")
     return found
@@ -51,7 +84,8 @@ def as_text(value: Any) -> str:
 def one_of(choices: tuple[str, ...]) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in choices:
-            raise ArgumentTypeError(f"invalid choice: {text!r} (choose from {', '.join(map(repr, choices))})")
+            what = f"invalid choice: {text!r}" if text.strip() else "an empty value"
+            raise ArgumentTypeError(f"{what} (choose from {', '.join(map(repr, choices))})")
         return text
 
     return read
@@ -65,10 +99,10 @@ def truth(text: str) -> bool:
 
 
 READERS: dict[type, Callable[[str], Any]] = {
-    int: int,
-    float: float,
+    int: whole,
+    float: real,
     bool: truth,
-    tuple: lambda words: tuple(text(word) for word in words.split(",")),
+    tuple: lambda words: tuple(distinct([text(word) for word in words.split(",")], words)),
 }
 
 
@@ -103,6 +137,11 @@ def not_negative(value: float, most: float = MOST) -> str:
 
 def positive(value: float) -> str:
     return "" if 0 < value <= MOST else "must be above 0" if value <= 0 else f"must be at most {MOST}"
+
+
+def a_rate(value: float) -> str:
+    """Of learning: above 1, it is a mistake in the exponent."""
+    return positive(value) or ("" if value <= 1 else "must be at most 1")
 
 
 def a_seed(value: int) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recipes import ROOT
-from recipes.checks.verl_scorers import note, warning
+from recipes.checks.verl_scorers import note
 from recipes.common.machine import gpu_count, gpu_memory_gb
 from recipes.doctor.imports import MODULES, import_failures
 from recipes.doctor.machine import Machine, find_gpus, gib, hindrances, look
@@ -216,16 +216,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--profile", choices=("cpu", "cuda"), help="stack to check; default: the installed one")
     parser.add_argument("--dev", action="store_true", help="also check the developers' tools")
     parser.add_argument("--no-imports", action="store_true", help="compare versions only (a second instead of ten)")
-    parser.add_argument("overrides", nargs="*", help="after --: verl overrides of a run, to be warned of")
     options = parser.parse_args(arguments)
     stack = options.profile or installed_stack(installed_versions())
     rows = check(stack, dev=options.dev, imports=not options.no_imports)
     print(table(rows))
     print()
     print(describe(look(ROOT), stack))
-    for word, text in (("note", note()), ("warning", warning(options.overrides))):
-        if text is not None:
-            print(f"{word:10} {text}")
+    if (text := note()) is not None:
+        print(f"note       {text}")
     troubled = [row.package for row in rows if row.trouble]
     if troubled:
         print(f"\nTo fix {', '.join(troubled)}: ./install.sh --profile {stack}{' --dev' if options.dev else ''}")

@@ -96,7 +96,7 @@ def as_arguments(file: str, values: Mapping[str, Any], known: Mapping[str, Setti
         ExperimentError: naming the file and the key.
     """
     where = f"--config {_given_of(file)}"
-    overrides = values.get("overrides") or []
+    overrides = values.get("overrides", [])
     if not isinstance(overrides, list) or not all(isinstance(each, str) for each in overrides):
         raise ExperimentError(f"{where}: overrides: must be a list of texts, such as [trainer.balance_batch=False]")
     arguments: list[str] = []

@@ -136,7 +136,7 @@ def spelled(words: Iterable[str], known: Mapping[str, Setting]) -> list[str]:
             wanting = False
         else:
             found.append(f"--{setting.spelling}{equals}{text}")
-            wanting = not equals and not setting.switch and setting.bare is None
+            wanting = not equals and not setting.switch
     return found
 
 
@@ -170,6 +170,7 @@ def read(words: Sequence[str], overrides: Sequence[str]) -> CommandLine:
     words = spelled(words, known)
     from_file, also = as_arguments(file, values, known) if file else ([], [])
     flags = vars(parser(*algos).parse_args([*from_file, *words]))
+    _refuse_twice(words)
     for name, value in flags.items():
         if value is not None and (why := wrong(name, value, known[name].check)):
             raise ExperimentError(why)
@@ -180,6 +181,16 @@ def read(words: Sequence[str], overrides: Sequence[str]) -> CommandLine:
     typed = {word.partition("=")[0] for word in words}
     kept = (word.partition("=")[0] for word in from_file)
     return CommandLine(flags, tuple(canonical(word[2:]) for word in kept if word not in typed))
+
+
+def _refuse_twice(words: Iterable[str]) -> None:
+    """Raise ExperimentError for a flag with two values, of which the parser would take the last."""
+    typed: dict[str, str] = {}
+    for word in words:
+        flag, _, value = word.partition("=")
+        if flag.startswith("--") and typed.setdefault(flag, value) != value:
+            one, other = (each or "(nothing)" for each in (typed[flag], value))
+            raise ExperimentError(f"{flag} is given twice, with {one} and {other}; give one")
 
 
 def arguments(flags: Mapping[str, Any]) -> list[str]:

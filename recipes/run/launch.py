@@ -29,7 +29,7 @@ from recipes.run.closing import finish, short
 from recipes.run.hub import push, refuse_push
 from recipes.run.place import cannot_write, refuse_place
 from recipes.run.plan import describe
-from recipes.run.resume import as_begun, check_folder, older_folder, record_data, refuse_other_data
+from recipes.run.resume import as_begun, check_folder, nothing_begun, older_folder, record_data, refuse_other_data
 from recipes.run.spent import begin, count, count_killed
 from recipes.run.stages import OWN_TEXTS, VERL_FILE, Stage, absolute, newest_checkpoint, run_stage, shared_imports
 from recipes.settings.early_stopping import accuracies, is_over
@@ -65,8 +65,7 @@ def launch(
     """
     refuse_missing_devices(experiment)
     refuse_place(out)
-    run = RunDir(out.resolve())
-    run = older_folder(run, experiment) if resume else run
+    run = _folder(out, experiment, resume)
     # First the lock, then files: a command that is refused changes nothing of the run that is under way.
     with taken(run.path), shared_imports(experiment.device):
         check_folder(run, experiment, resume)
@@ -77,6 +76,14 @@ def launch(
         if push_to_hub and not code:
             print(f"on the hub     {push(run, push_to_hub)}", flush=True)
         return code
+
+
+def _folder(out: Path, experiment: Experiment, resume: bool) -> RunDir:
+    run = RunDir(out.resolve())
+    run = older_folder(run, experiment) if resume else run
+    if resume and not run.experiment.exists():
+        print(nothing_begun(run.path), flush=True)
+    return run
 
 
 def _begun(run: RunDir, experiment: Experiment) -> Experiment:
@@ -211,9 +218,8 @@ def dry_run(experiment: Experiment, out: Path, *, resume: bool = False, full: bo
     Raises:
         ExperimentError: for data that the start would refuse.
     """
-    run = RunDir(out.resolve())
+    run = _folder(out, experiment, resume)
     if resume:
-        run = older_folder(run, experiment)
         check_folder(run, experiment, resume)
         experiment = _begun(run, experiment)
     try_with_torch(experiment)

@@ -13,7 +13,6 @@ from recipes.algorithms.base import Demonstration, forget
 from recipes.algorithms.hints.cut import draw_plans, hint_length
 from recipes.algorithms.hints.schedule import MAX_SEGMENTS
 from recipes.checks.algorithm_check import told
-from recipes.checks.verl_scorers import warning
 from recipes.data.datafiles import DataFiles, unsolved_rows
 from recipes.data.demonstrations import taught
 from recipes.data.stored_tokenizer import is_here
@@ -191,7 +190,4 @@ def describe(experiment: Experiment, files: DataFiles) -> str:
     parts += [prompt_style(experiment, files), batch_arithmetic(experiment, files)]
     if "rl" in experiment.stages:
         parts += [hint_schedule(experiment)]
-    parts += [describe_memory(experiment)]
-    if (warned := warning(experiment.overrides)) is not None:
-        parts += [f"warning:       {warned}"]
-    return "\n".join(parts)
+    return "\n".join([*parts, describe_memory(experiment)])

@@ -62,6 +62,11 @@ def check_folder(run: RunDir, experiment: Experiment, resume: bool) -> None:
     refuse_other_run(run, read_experiment(run.experiment), experiment)
 
 
+def nothing_begun(folder: Path) -> str:
+    """What --resume says where it finds no run: a name or a setting may be another one than that of the first start."""
+    return f"--resume: nothing was begun in {folder}; this starts at the beginning"
+
+
 def record_data(run: RunDir, files: DataFiles) -> None:
     """Note what the files of a run hold, for `refuse_other_data`."""
     if not (run.path / DATA_FILE).exists():

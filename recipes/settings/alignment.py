@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from recipes.algorithms.una import UnaLoss
-from recipes.common.values import at_least, not_negative, positive
+from recipes.common.values import a_rate, at_least, not_negative, positive
 from recipes.settings.applies import answers, implicit_reward, kto, passes, row_loss, una
 from recipes.settings.declare import From, declared, setting
 
@@ -48,7 +48,7 @@ class Alignment:
     beta: float = setting(_GROUP, From.ALGORITHM, applies=implicit_reward, check=positive)
     """Scale of the implicit reward beta * log(pi / pi_ref)."""
 
-    lr: float = setting(default=From.ALGORITHM, check=positive)
+    lr: float = setting(default=From.ALGORITHM, check=a_rate)
     """Peak learning rate (10 % warm-up, cosine); of sft on instructions too."""
 
     epochs: float = setting(_GROUP, 2.0, applies=passes, check=positive)

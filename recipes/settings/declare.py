@@ -60,7 +60,7 @@ class Setting:
     """What it is, in one line."""
 
     read: Callable[[str], Any]
-    """Text to value; raises ValueError or ArgumentTypeError."""
+    """Text to value; raises ArgumentTypeError."""
 
     kind: type
     """Of its values."""
@@ -180,12 +180,14 @@ def canonical(name: str) -> str:
 
 
 def from_plain(setting: Setting, value: Any) -> Any:
-    """A value of a YAML file as the flag would read it; None stays None.
+    """A value of a YAML file as the flag would read it; None for a switch that is off.
 
     Raises:
         ValueError: says what is wrong with it.
     """
-    if value is None or (value is False and setting.bare is not None and setting.kind is not bool):
+    if value is None:
+        raise ValueError("has no value; give one, or leave it out")
+    if value is False and setting.bare is not None and setting.kind is not bool:
         return None
     if value is True and setting.bare is not None:
         return setting.bare
@@ -211,8 +213,6 @@ def _read_plain(setting: Setting, value: Any) -> Any:
         return truth(plain) if setting.switch else setting.read(plain)
     except ArgumentTypeError as error:
         raise ValueError(str(error)) from None
-    except ValueError:
-        raise ValueError(f"invalid {setting.kind.__name__} value: {plain!r}") from None
 
 
 def _docstrings(cls: type) -> dict[str, str]:

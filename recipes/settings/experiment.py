@@ -17,7 +17,7 @@ from recipes.algorithms import Algorithm, get_algorithm
 from recipes.algorithms.base import HintAggregation, Method, RolloutCorrection, StageKind
 from recipes.common.errors import ExperimentError
 from recipes.common.training_record import TrainingRecord
-from recipes.common.values import a_seed, a_share, above, at_least, between, not_negative, positive
+from recipes.common.values import a_rate, a_seed, a_share, above, at_least, between, not_negative, one_seed, positive
 from recipes.settings.alignment import Alignment, DataKind
 from recipes.settings.applies import (
     by_score,
@@ -89,25 +89,25 @@ class Experiment:
     mini_batch_size: int = setting("reinforcement", applies=rl, check=at_least(1))
     """Prompts per optimiser update."""
 
-    lr: float = setting("run", From.MACHINE, check=positive)
+    lr: float = setting("run", From.MACHINE, check=a_rate)
     """Learning rate: of reinforcement (in sft_rft too) constant, of other trainings the peak (10 % warm-up, cosine)."""
 
-    sft_lr: float = setting("supervised learning", From.MACHINE, applies=supervised, check=positive)
+    sft_lr: float = setting("supervised learning", From.MACHINE, applies=supervised, check=a_rate)
     """Peak learning rate of supervised stages; for sft the same as --lr."""
 
     sft_epochs: int = setting("supervised learning", From.MACHINE, applies=supervised, check=at_least(1))
     """Passes over the training file in supervised stages; for sft the same as --epochs."""
 
-    critic_lr: float = setting("reinforcement", From.MACHINE, applies=critic, check=not_negative)
+    critic_lr: float = setting("reinforcement", From.MACHINE, applies=critic, check=a_share)
     """Learning rate of the critic."""
 
     kl_coef: float = setting("reinforcement", 0.001, applies=ppo, check=not_negative)
     """Weight of KL(pi || pi_ref) in the loss, estimator k3."""
 
-    entropy_coef: float = setting("reinforcement", 0.001, applies=ppo)
+    entropy_coef: float = setting("reinforcement", 0.001, applies=ppo, check=between(-1, 1, "", ends=True))
     """Weight of the entropy bonus."""
 
-    clip_ratio: float = setting("reinforcement", 0.2, applies=ppo, check=positive)
+    clip_ratio: float = setting("reinforcement", 0.2, applies=ppo, check=between(0, 1, ", as 1 - it is the lower end"))
     """PPO's clipping of the probability ratio."""
 
     temperature: float = setting("reinforcement", 1.0, applies=draws, check=not_negative, evaluates=True)
@@ -148,7 +148,7 @@ class Experiment:
     lora_rank: int = setting("adapters", From.MACHINE, check=not_negative)
     """Rank of the adapter; 0 trains all weights."""
 
-    seed: int = setting("run", 0, check=a_seed, evaluates=True)
+    seed: int = setting("run", 0, read=one_seed, check=a_seed, evaluates=True)
     """Seeds data order, hints and sampling."""
 
     test_freq: int = setting(_RECORDS, check=at_least(1), may_change=True)

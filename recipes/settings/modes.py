@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from recipes import ROOT
+from recipes.common import machine
 from recipes.common.values import a_seed, at_least, numbers, positive
 from recipes.settings.alignment import Alignment
 from recipes.settings.applies import answers
@@ -30,10 +31,15 @@ def _seeds(values: list[int]) -> str:
 
 
 def _devices(value: str) -> str:
-    named = (word.strip() for word in value.split(",") if value.strip())
+    named = [word.strip() for word in value.split(",") if value.strip()]
     # -1 is how CUDA says none.
     wrong = next((word for word in named if not re.fullmatch(r"-1|\d+|(GPU|MIG)-.+", word)), None)
-    return "" if wrong is None else f"{wrong!r} is no GPU: a number, GPU-<uuid> or MIG-<uuid>"
+    if wrong is not None:
+        return f"{wrong!r} is no GPU: a number, GPU-<uuid> or MIG-<uuid>"
+    there = [] if named in ([], ["-1"]) else machine.visible_devices(value)
+    lacking = next((word for word in named if word not in ("-1", *there)), None)
+    none = f"this machine has no GPU {lacking}, or it is named twice (nvidia-smi -L lists what there is)"
+    return "" if lacking is None else none
 
 
 def _word(value: str) -> str:

@@ -40,6 +40,9 @@ class Task:
     from_hub: bool = False
     """Its problems come from the hub (or a local copy, --data_path), not from a generator."""
 
+    needs_copy: str = ""
+    """Why there must be a local copy, and where it is from; empty if the hub has it."""
+
 
 def validated_on(data: str, stages: tuple[str, ...]) -> str | None:
     """The problems that a training on these data is validated with; None if it is on answers that nothing verifies."""
@@ -106,6 +109,7 @@ TASKS = {
             prompt_styles=_TAGS,
             only_for_evaluation="it is the alignment framework's benchmark",
             from_hub=True,
+            needs_copy="is on no data hub, and has no licence to be shipped: git clone https://github.com/Xdao85/VNHSGE",
         ),
         Task(
             name="general_knowledge",

@@ -22,6 +22,26 @@ from recipes.verl_plugin.verl_config import OWN_SAMPLER, REINFORCEMENT, SUPERVIS
 
 CONFIG_FILE = "verl.yaml"
 
+OWNED = {
+    "uft": "the flags of run.py",
+    "algorithm.adv_estimator": "--algo",
+    "actor_rollout_ref.actor.policy_loss.loss_mode": "--algo",
+    "actor_rollout_ref.actor.loss_agg_mode": "--algo and --hint_nll_agg",
+    "actor_rollout_ref.actor.loss_scale_factor": "--algo",
+    "actor_rollout_ref.actor.use_kl_loss": "--algo and --kl_coef",
+    "actor_rollout_ref.rollout.agent.default_agent_loop": "--algo",
+    "actor_rollout_ref.rollout.n": "--algo and --n_rollout",
+    "critic.enable": "--algo",
+    **dict.fromkeys(("actor_rollout_ref.model.path", "model.path"), "--model"),
+    **dict.fromkeys(("reward.custom_reward_function", "custom_reward_function"), "--reward"),
+    **dict.fromkeys(("reward.reward_manager.source", "reward.reward_manager.module"), "--reward"),
+    **dict.fromkeys(("data.train_files", "data.custom_cls"), "--data"),
+    "data.val_files": "--data and --val_data",
+    "trainer.default_local_dir": "--out",
+    **dict.fromkeys(("trainer.resume_mode", "trainer.resume_from_path"), "--resume"),
+}
+"""What a run is made of, and the flags it follows from: an override would leave the run its name alone."""
+
 
 def compose_config(base: str, values: dict[str, Any], overrides: list[str]) -> DictConfig:
     """verl's configuration `base` (REINFORCEMENT or SUPERVISED) with our values and then the user's.
@@ -118,6 +138,7 @@ def split_overrides(experiment: Experiment) -> dict[str, tuple[str, ...]]:
             f"TRL, and no stage of the run takes verl's settings; use the flags of alignment (run.py --help)"
         )
     taken: dict[str, list[str]] = {base: [] for base in configs}
+    owned = {base: _owned(config) for base, config in configs.items()}
     for override in experiment.overrides:
         section = override.lstrip("+").partition("=")[0].partition(".")[0]
         # A setting that is added belongs to the stages that have its section, and to all where none has.
@@ -134,12 +155,25 @@ def split_overrides(experiment: Experiment) -> dict[str, tuple[str, ...]]:
             else:
                 fits = True
                 taken[base].append(override)
+                _refuse_owned(override, owned[base], _owned(config))
         if not fits and refusal is not None:
             raise refusal
     if REINFORCEMENT in configs:
         _refuse_bypass(experiment, configs[REINFORCEMENT])
         _refuse_other_sampling(configs[REINFORCEMENT])
     return {base: tuple(overrides) for base, overrides in taken.items()}
+
+
+def _owned(config: DictConfig) -> dict[str, Any]:
+    found = {key: OmegaConf.select(config, key) for key in OWNED}
+    return {key: OmegaConf.to_container(of) if OmegaConf.is_config(of) else of for key, of in found.items()}
+
+
+def _refuse_owned(override: str, before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Raise ExperimentError for an override that changed what flags say, by whatever key or section it did."""
+    for key, flags in OWNED.items():
+        if before[key] != after[key]:
+            raise ExperimentError(f"override {override!r} after --: {key} follows from {flags}; change it there")
 
 
 def _refuse_bypass(experiment: Experiment, config: DictConfig) -> None:

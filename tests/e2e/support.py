@@ -161,7 +161,8 @@ def kill_after(out: Path, step: int, *flags: str, stage: str = "") -> None:
 
 def kill_when(is_due: Callable[[], bool], out: Path, *flags: str, stage: str = "") -> None:
     """`kill_after`, at any moment."""
-    command = [sys.executable, str(ROOT / "run.py"), "--profile", "cpu", "--out", str(out), *flags]
+    machine = () if "--profile" in flags else ("--profile", "cpu")
+    command = [sys.executable, str(ROOT / "run.py"), *machine, "--out", str(out), *flags]
     front = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
     limit = time.time() + 400
     while not is_due():

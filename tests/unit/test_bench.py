@@ -6,11 +6,17 @@ import pyarrow.parquet as parquet
 import pytest
 from transformers import AutoConfig, AutoTokenizer
 
+from bench.__main__ import main
 from bench.inputs import EMBEDDED, problems, random_model
 from bench.report import bars, table
 from bench.runs import VARIANTS, Size, _flags, _overrides
 from recipes.flags.resolve import build_experiment
 from recipes.settings.profiles import PROFILES
+
+
+def test_without_flags_it_shows_them_and_starts_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert capsys.readouterr().err.startswith("usage: python -m bench")
 
 
 @pytest.mark.parametrize("hint_tokens", [20, 25, 55])

@@ -93,7 +93,7 @@ def test_options_of_an_own_algorithm_stand_in_a_file_too(tmp_path: Path, dry: An
         ("a: " + 2000 * "[", "is no YAML"),
         ("T: 2001-13-40", "is no YAML: month must be in 1..12"),
         ("", "must hold flags by name"),
-        ("T: many", "T: invalid int value: 'many'"),
+        ("T: many", "T: 'many' is not a whole number"),
         ("T: [1, 2]", "T: must be a number, not [1, 2]"),
         ("T: {a: 1}", "T: must be a number, not {'a': 1}"),
         ("T: 0", "T: 0 must be at least 1"),
@@ -112,6 +112,8 @@ def test_options_of_an_own_algorithm_stand_in_a_file_too(tmp_path: Path, dry: An
         ("T: 3\nT: 4", "T stands twice"),
         ("n-rollouts: 3\nn_rollout: 4", "n_rollout: the same as n-rollouts, which stands there too"),
         ("dry_run: long", "dry_run: invalid choice: 'long'"),
+        ("lr:", "lr: has no value; give one, or leave it out"),
+        ("overrides:", "overrides: must be a list of texts"),
         ("overrides: 3", "overrides: must be a list of texts"),
         ("overrides: a.b=1", "overrides: must be a list of texts"),
         ("overrides: [{a.b: 1}]", "overrides: must be a list of texts"),
@@ -150,7 +152,7 @@ def test_what_is_no_file_of_text_is_refused(tmp_path: Path, dry: Any) -> None:
 
 
 def test_values_that_look_like_others_are_read_as_the_flag_reads_them(tmp_path: Path, dry: Any) -> None:
-    given = file(tmp_path, sweep=True, seeds=[1, 2], idx=3, visible_devices=0, dry_run=True, allow_overlap=False)
+    given = file(tmp_path, sweep=True, seeds=[1, 2], idx=3, visible_devices=-1, dry_run=True, allow_overlap=False)
     code, said, _ = dry("--config", given, sweep=True)
     assert code == 0
     assert "uft-countdown-s2" in said

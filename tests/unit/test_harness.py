@@ -188,7 +188,7 @@ def test_benchmarks_that_cannot_be_loaded_are_all_named_with_a_way_out(new: Path
 
 def test_without_the_harness_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("eval.harness_tasks.find_spec", lambda name: None)
-    with pytest.raises(HarnessError, match=r"pip install --no-deps -r requirements/eval\.txt"):
+    with pytest.raises(HarnessError, match=r"pip install --no-deps --require-hashes -r requirements/locked-eval\.txt"):
         load_suite("villm")
 
 

@@ -118,7 +118,7 @@ def test_a_file_that_is_no_list_of_stages_is_refused(tmp_path: Path) -> None:
         ("[3]", "stage 1: needs algo"),
         ("[[algo]]", "stage 1: needs algo"),
         ("- algo: 3\n", "--algo 3: no such algorithm"),
-        ("- algo:\n", "stage 1: algo: must be text"),
+        ("- algo:\n", "stage 1: algo: has no value; give one"),
         ("- algo: [sft]\n", "stage 1: algo: must be text"),
         ("- algo: ''\n", "stage 1: algo: an empty value"),
         ("- {algo: rft, data: [countdown]}\n", "stage 1: data: must be text"),
@@ -164,8 +164,9 @@ def test_a_stage_may_be_an_own_algorithm_with_its_options(
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ("{lr: fast}", "stage 1: lr: invalid float value: 'fast'"),
-        ("{T: 1.5}", "stage 1: T: invalid int value: '1.5'"),
+        ("{lr: fast}", "stage 1: lr: 'fast' is not a number"),
+        ("{T: }", "stage 1: T: has no value; give one, or leave it out"),
+        ("{T: 1.5}", "stage 1: T: '1.5' is not a whole number"),
         ("{dtype: float16}", r"stage 1: dtype: invalid choice: 'float16' \(choose from"),
         ("{allow_overlap: perhaps}", "stage 1: allow_overlap: 'perhaps' is neither true nor false"),
         ("{n_rolout: 4}", "stage 1: n_rolout: no such flag of a stage; did you mean 'n_rollout'"),

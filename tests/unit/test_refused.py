@@ -139,6 +139,31 @@ BAD = {
     "--lora_rank 99999999999": "--lora_rank 99999999999: must be at most 1000000000",
     "--data chain --depth 99999999999999999999": "--depth 99999999999999999999: has too many digits",
     "--data countdown --sizes 3,x": "--sizes: 'x' in '3,x' is not a whole number",
+    "-- algorithm.adv_estimator=xx": "algorithm.adv_estimator follows from --algo; change it there",
+    "--sweep -- actor_rollout_ref.actor.policy_loss.loss_mode=gspo": "policy_loss.loss_mode follows from --algo",
+    "-- reward.custom_reward_function.path=": "reward.custom_reward_function follows from --reward",
+    "--algo sft -- model.path=x": "override 'model.path=x' after --: model.path follows from --model; change it there",
+    "--lr 1e-5 --lr 1e-6": "--lr is given twice, with 1e-5 and 1e-6; give one",
+    "--n-rollouts 4 --n_rollout=8": "--n_rollout is given twice, with 4 and 8; give one",
+    "--idx a --dry_run full --dry_run": "--dry_run is given twice, with full and (nothing); give one",
+    "--lr 1,5": "argument --lr: '1,5' is not written as a number; write 1.5",
+    "--lr fast": "argument --lr: 'fast' is not a number, such as 0.5 or 1e-6",
+    "--batch_size 1e2": "argument --batch_size: '1e2' is not written as a whole number; write 100",
+    "--T 1.5": "argument --T: '1.5' is not a whole number, such as 8",
+    "--seed 1,2": "argument --seed: '1,2' is not a whole number; several seeds are given as --sweep --seeds 0,1,2",
+    "--sweep --seeds 0-2": "argument --seeds: '0-2' in '0-2' is not a whole number; several are written 0,1,2",
+    "--hints=": "argument --hints: an empty value (choose from 'own', 'sham')",
+    "--clip_ratio 5": "--clip_ratio 5.0: must be between 0 and 1, as 1 - it is the lower end",
+    "--entropy_coef 7": "--entropy_coef 7.0: must be from -1 to 1",
+    "--logger console,file,console": "argument --logger: console is given twice in 'console,file,console'",
+    "--lr 2": "--lr 2.0: must be at most 1",
+    "--algo dpo --data countdown_preference --lr 2": "--lr 2.0: must be at most 1",
+    "--algo sft_rft --sft_lr 3": "--sft_lr 3.0: must be at most 1",
+    "--operators ++": "operators must be some of +-*/, each once, got '++'",
+    "--visible-devices 7000": "--visible_devices 7000: this machine has no GPU 7000",
+    "--eval --visible-devices 7000": "--visible_devices 7000: this machine has no GPU 7000",
+    "--eval --data vnhsge": "--data vnhsge: is on no data hub, and has no licence to be shipped: git clone https://",
+    "--eval --data villm --data_path nowhere": "/nowhere: no such folder",
     "--idx a/b": "--idx a/b: must be a word, without /",
     "-- nan": "override",
     "--eval --k ²": "--k ²: '²' is not a whole number from 1 to n_samples (1)",
@@ -249,6 +274,23 @@ def test_a_text_that_names_nothing_is_refused(setting: Setting, value: str, caps
     said = capsys.readouterr().err
     assert said.startswith(f"run.py: argument --{setting.spelling}: ")
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "told"),
+    [
+        ("--resume", "--resume: nothing was begun in "),
+        ("--pipeline sft,rft --resume", "--resume: nothing was begun in "),
+        ("--eval", "/models/tiny-countdown (the base model, as no --model is given)"),
+    ],
+)
+def test_what_is_done_without_being_asked_for_is_said_once(
+    mode: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert main([*mode.split(), "--dry_run", "--out", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().out
+    assert [said.count(told), said.count("no --model and no --profile given: ")] == [1, 1]
 
 
 def test_no_visible_device_is_a_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,6 +86,17 @@ def test_mistakes_are_named_before_anything_starts(words: tuple[str, ...], messa
     assert not (tmp_path / "sweep").exists()
 
 
+def test_own_files_of_one_name_and_broken_ones_are_named(tmp_path: Path) -> None:
+    example = ROOT / "examples/own_algorithm.py"
+    copy, broken = tmp_path / "own_algorithm.py", tmp_path / "broken.py"
+    copy.write_text(example.read_text())
+    broken.write_text(example.read_text().replace("group.given.float()", "group.nothing"))
+    with pytest.raises(ExperimentError, match="would lie in a folder fading-countdown-s0; give one another name="):
+        sweep(flags("--algo", f"{example},{copy}", "--out", str(tmp_path / "sweep"), "--dry_run"))
+    with pytest.raises(ExperimentError, match=r"broken\.py, line \d+: weigh: AttributeError"):
+        sweep(flags("--algo", f"rft,{broken}", "--out", str(tmp_path / "sweep"), "--dry_run"))
+
+
 @pytest.mark.parametrize(
     ("words", "wanting"),
     [

@@ -1,4 +1,4 @@
-"""An override that lets verl's own scorers judge is warned of by name: by --dry_run, at the start, by the doctor."""
+"""verl's own scorers, which can execute an answer, judge in no run: an override that lets them is refused by name."""
 
 import importlib.util
 import subprocess
@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from recipes.checks import verl_scorers
-from recipes.checks.verl_scorers import evaluated_at, selected, warning
-from recipes.data.datafiles import locate
+from recipes.checks.verl_scorers import evaluated_at
+from recipes.common.errors import ExperimentError
 from recipes.doctor import report as doctor
 from recipes.flags.resolve import build_experiment
-from recipes.run.plan import describe
+from recipes.run.stages import stage_overrides
 from recipes.settings.profiles import PROFILES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,30 +31,28 @@ SELECTING = [
 ]
 HARMLESS = [
     "reward.custom_reward_function.name=compute_score",
-    f"{PATH}=mine.py",
     f"{PATH}=pkg://reward_fns",
     "reward.reward_manager.name=dapo",
-    "trainer.test_freq=9",
     "reward.num_workers=2",
 ]
 
 
 @pytest.mark.parametrize("override", SELECTING)
-def test_an_override_that_selects_them_is_named(override: str) -> None:
-    text = warning(["trainer.test_freq=9", override])
-    assert text is not None
-    assert text.startswith(f"{override} makes verl's own scorers judge")
-    assert "CVE-2026-6878: grader.py:169, grader.py:299, grader.py:301" in text
+def test_an_override_that_selects_them_is_refused(override: str) -> None:
+    experiment = build_experiment({"algo": "rft", "overrides": ("trainer.test_freq=9", override)}, PROFILES["cpu"])
+    with pytest.raises(ExperimentError, match="custom_reward_function follows from --reward; change it there") as said:
+        stage_overrides(experiment)
+    assert f"override {override!r} after --" in str(said.value)
 
 
 @pytest.mark.parametrize("override", HARMLESS)
 def test_others_are_not(override: str) -> None:
-    assert warning([override]) is None
-    assert selected([f"{PATH}=null", override]) == (None if override.startswith(f"{PATH}=") else f"{PATH}=null")
+    experiment = build_experiment({"algo": "rft", "overrides": (override,)}, PROFILES["cpu"])
+    assert list(stage_overrides(experiment).values()) == [(override,)]
 
 
 def test_the_installed_verl_still_evaluates_answers() -> None:
-    """Once it does not, the CVE's name goes out of the warning by itself; then out of docs/rewards.md as well."""
+    """Once it does not, the CVE's name goes out of the note by itself; then out of docs/rewards.md as well."""
     assert evaluated_at() == ("grader.py:169", "grader.py:299", "grader.py:301")
 
 
@@ -63,27 +61,19 @@ def test_a_verl_without_the_fault_is_not_accused(monkeypatch: pytest.MonkeyPatch
     evaluated_at.cache_clear()
     try:
         assert verl_scorers.note() is None
-        assert "CVE" not in str(warning([SELECTING[0]]))
     finally:
         evaluated_at.cache_clear()
 
 
-def test_a_dry_run_warns() -> None:
-    plain = build_experiment({"algo": "rft", "data": "countdown"}, PROFILES["cpu"])
-    warned = build_experiment({"algo": "rft", "data": "countdown", "overrides": (SELECTING[0],)}, PROFILES["cpu"])
-    files = locate(plain, ROOT)
-    assert "warning:" not in describe(plain, files)
-    assert f"\nwarning:       {SELECTING[0]} makes verl's own scorers judge" in describe(warned, files)
-
-
-def test_the_doctor_warns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_doctor_notes_it_and_takes_no_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(doctor, "check", lambda *_, **__: [])
     assert doctor.main(["--profile", "cpu"]) == 0
-    told = capsys.readouterr().out
-    assert "note       verl's prime_math scorer evaluates answers as Python (CVE-2026-6878" in told
-    assert "warning    reward" not in told
-    doctor.main(["--profile", "cpu", "--", "trainer.test_freq=9", SELECTING[0]])
-    assert f"warning    {SELECTING[0]} makes verl's own scorers judge" in capsys.readouterr().out
+    assert "note       verl's prime_math scorer evaluates answers as Python (CVE-2026-6878" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="2"):
+        doctor.main(["foo"])
+    assert "unrecognized arguments: foo" in capsys.readouterr().err
 
 
 def test_it_needs_the_standard_library_alone() -> None:
