@@ -13,8 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_prep.commands import Parser, one_line
 from data_prep.prompt_styles import read_completion
-from data_prep.schema import unpacked
+from data_prep.schema import refuse_no_file, unpacked
 
 SAME_TEXT = "same question, letter for letter"
 SAME_WORDS = "same question but for spelling"
@@ -167,13 +168,12 @@ def _repeats(path: Path, entries: Sequence[_Entry]) -> list[Repeat]:
 
 def _entries(path: Path) -> list[_Entry]:
     try:
+        refuse_no_file(path)
         names = pq.read_schema(path).names
         missing = [column for column in _COLUMNS if column not in names]
         if missing:
             raise ValueError(f"{path}: lacks the columns {', '.join(missing)}; it has {', '.join(names)}")
         rows = pq.ParquetFile(path).read(columns=list(_COLUMNS)).to_pylist()
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file") from None
     except (pa.ArrowException, OSError) as error:
         made = f"python -m data_prep validate {path} --out FOLDER makes one" if path.suffix != ".parquet" else error
         raise ValueError(f"{path}: not a readable parquet file ({made})") from None
@@ -236,22 +236,15 @@ def _further(count: int) -> list[str]:
     return [f"  ... and {count - _SHOWN} more"] if count > _SHOWN else []
 
 
-def main(arguments: Sequence[str]) -> int:
+@one_line
+def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m data_prep overlap TRAIN EVAL...`: prints the report; 1 if they overlap, 2 if a file is unreadable."""
-    import sys
-
-    from data_prep.commands import Parser
-
     parser = Parser(
         prog="python -m data_prep overlap", description="Which questions do a train file and evaluation files share?"
     )
     parser.add_argument("train", type=Path, metavar="TRAIN", help="parquet file that is trained on")
     parser.add_argument("evaluations", type=Path, nargs="+", metavar="EVAL", help="parquet files that are evaluated on")
     options = parser.parse_args(arguments)
-    try:
-        report = overlaps(options.train, options.evaluations)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    report = overlaps(options.train, options.evaluations)
     print(describe(report))
     return 1 if report.matches else 0

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from data_prep.column_map import read_columns
-from data_prep.commands import Parser
+from data_prep.commands import Parser, folder, share, whole
 from data_prep.custom import BUILT_IN, CustomData, Examined, examine, split_files, write_examined
 from data_prep.custom_report import CustomDataError, named, quantiles, unsplit
 from data_prep.preference.local import looks_like_answers
@@ -148,7 +148,7 @@ def _parser() -> Parser:
         prog="python -m data_prep validate", description="Check your own data file, and convert it for training."
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="jsonl, json, csv, tsv or parquet")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write DIR/train.parquet and DIR/test.parquet")
+    parser.add_argument("--out", type=folder, metavar="DIR", help="write DIR/train.parquet and DIR/test.parquet")
     parser.add_argument(
         "--reward", metavar="NAME", help="countdown, kk_logic, math, or your own as path/to/file.py:function"
     )
@@ -156,7 +156,7 @@ def _parser() -> Parser:
     parser.add_argument("--score-min", type=float, metavar="X", help="the worst score answers can have, if not 0")
     parser.add_argument("--score-max", type=float, metavar="X", help="the best score answers can have, if not 1")
     tests = parser.add_mutually_exclusive_group()
-    tests.add_argument("--test-share", type=float, default=0.1, help="share of the questions drawn for the test")
+    tests.add_argument("--test-share", type=share, default=0.1, help="share of the questions drawn for the test")
     tests.add_argument("--test", type=Path, metavar="FILE", help="file of the test rows, instead of a drawn share")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw")
+    parser.add_argument("--seed", type=whole(0), default=0, help="of the draw")
     return parser

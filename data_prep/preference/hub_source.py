@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep.tables import ENDINGS, read_table
+from data_prep.tables import ENDINGS, from_hub, read_table
 
 Items = Sequence[Mapping[str, Any]]
 _PACKED = ".jsonl.gz"
@@ -23,16 +23,7 @@ def load(source: str, split: str, columns: Sequence[str]) -> Items:
         return _with(columns, source, _read_packed(packed))
     if path.exists() or path.suffix in (*ENDINGS, ".gz"):
         return read_table(source, split, columns)
-    from datasets import load_dataset  # takes seconds to import, and only this function needs it
-
-    try:
-        rows: Items = load_dataset(source, split=split)
-    except Exception as error:  # the hub's client raises many kinds: offline, no such dataset, no such split
-        raise ValueError(
-            f"cannot load {source} (split {split}) from the hub: {error}; where there is no way to it, download it "
-            "elsewhere and name the folder or file as source"
-        ) from error
-    return _with(columns, source, rows)
+    return _with(columns, source, from_hub(source, split))
 
 
 def _with(columns: Sequence[str], source: str, rows: Items) -> Items:

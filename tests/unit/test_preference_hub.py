@@ -229,7 +229,7 @@ def test_without_a_way_to_the_hub_the_error_says_what_to_do(tmp_path: Path, monk
 
     asked = []
 
-    def offline(name: str, split: str) -> None:
+    def offline(name: str, config: None, split: str) -> None:
         asked.append((name, split))
         raise ConnectionError("no route")
 
@@ -250,7 +250,7 @@ def test_rows_of_the_hub_library_are_read_as_such(tmp_path: Path, monkeypatch: p
         "train_sft": datasets.Dataset.from_list([{"messages": turns("a", "b")}]),
         "test_sft": datasets.Dataset.from_list([{"messages": turns("x", "y")}]),
     }
-    monkeypatch.setattr(datasets, "load_dataset", lambda name, split: parts[split])
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, config, split: parts[split])
     write_task("ultrachat", tmp_path)
     assert [row["completion"] for rows in rows_of(tmp_path) for row in rows] == ["b", "y"]
 

@@ -215,7 +215,7 @@ def test_faults_of_rows_in_the_training_format(tmp_path: Path, capsys: pytest.Ca
 def test_a_missing_file_and_a_folder_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "there is no such file; check the path" in complaint(capsys, str(tmp_path / "none.jsonl"))
     (tmp_path / "folder.csv").mkdir()
-    assert "cannot be read" in complaint(capsys, str(tmp_path / "folder.csv"))
+    assert "is a folder; name a file in it" in complaint(capsys, str(tmp_path / "folder.csv"))
     assert "there is no such file" in complaint(capsys, str(EXAMPLE), "--test", str(tmp_path / "none.jsonl"))
 
 
@@ -267,15 +267,44 @@ def test_what_out_would_refuse_is_refused_without_it(tmp_path: Path, capsys: pyt
         (["validate", "x", "--test_shar", "1"], "--test_shar: no such flag; did you mean --test-share?"),
         (["validate"], "the following arguments are required: FILE"),
         (["validate", "x", "--seed", "one"], "argument --seed: invalid int value: 'one'"),
+        (["validate", "x", "--seed", "-1"], "argument --seed: -1: must be at least 0"),
+        (["validate", "x", "--test_share", "2"], "argument --test-share: 2: must be between 0 and 1, such as 0.1"),
+        (["validate", "x", "--test-share", "0"], "argument --test-share: 0: must be between 0 and 1"),
+        (["validate", "x", "--test-share", "nan"], "argument --test-share: nan: must be between 0 and 1"),
+        (["kk_logic", "--seed", "-1"], "argument --seed: -1: must be at least 0"),
+        (["math", "--n-test", "0"], "argument --n-test: 0: must be at least 1"),
+        *(
+            ([*command.split(), "--out", "README.md/x"], "argument --out: README.md is a file; choose another folder")
+            for command in (
+                *("countdown", "kk_logic", "chain", "math", "vnhsge x", "general_knowledge x", "validate x"),
+                *("others --from-hub", "preference helpsteer2"),
+            )
+        ),
+        (["countdown", "--from-hub", "missing.parquet"], "missing.parquet: no such file"),
+        (["countdown", "--from_hub", "docs"], "docs: no train.parquet, .jsonl, .json or .csv in this folder"),
+        (["countdown", "--from-uft", "README.md"], "README.md/test.parquet: no such file"),
+        (["countdown", "--exclude", "docs"], "docs: a folder; name a file in it"),
+        (["kk_logic", "--from-hub", "docs"], "docs/test: holds no people3_num*.jsonl"),
+        (
+            ["kk_logic", "--from-hub", "README.md"],
+            "README.md: a file; name the folder that holds train/people3_num1000",
+        ),
+        (["overlap", "docs", "docs"], "docs: a folder; name a file in it"),
+        (["others", "--source", "missing"], "missing: no such folder; it has to hold a file for each benchmark"),
+        (["vnhsge", "--source", "missing"], "missing: no such file or folder"),
     ],
 )
 def test_a_mistake_of_the_command_line_is_one_line(
-    words: list[str], says: str, capsys: pytest.CaptureFixture[str]
+    words: list[str], says: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(words)
+    monkeypatch.chdir(ROOT)
+    try:
+        code = main(words)
+    except SystemExit as end:
+        code = int(str(end.code))
+    assert code == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"python -m data_prep validate: {says}")
+    assert said.startswith((f"python -m data_prep {words[0]}: {says}", f"error: {says}"))
     assert said.count("\n") == 1
 
 
