@@ -32,8 +32,8 @@ def read_table(source: str, split: str, columns: Sequence[str], config: str | No
         if not found:
             raise ValueError(f"{source}: no {split}.parquet, .jsonl, .json or .csv in this folder")
         rows = [row for file in found for row in read_file(file)]
-    elif path.suffix in ENDINGS:
-        raise ValueError(f"{source}: no such file")
+    elif path.suffix in ENDINGS or path.is_absolute():
+        raise ValueError(f"{source}: no such file or folder")
     else:
         rows = from_hub(source, split, config).to_list()
     if not rows:

@@ -21,7 +21,7 @@ def load(source: str, split: str, columns: Sequence[str]) -> Items:
     packed = path / f"{split}{_PACKED}" if path.is_dir() else path
     if packed.name.endswith(_PACKED) and packed.is_file():
         return _with(columns, source, _read_packed(packed))
-    if path.exists() or path.suffix in (*ENDINGS, ".gz"):
+    if path.exists() or path.is_absolute() or path.suffix in (*ENDINGS, ".gz"):
         return read_table(source, split, columns)
     return _with(columns, source, from_hub(source, split))
 

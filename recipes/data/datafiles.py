@@ -109,7 +109,8 @@ def prepare(experiment: Experiment, files: DataFiles, root: Path) -> None:
             options = {**files.generate, "path": Path(files.generate["path"])}
             prepare_file(out_dir=folder, test_file=None, **options)
     except (ValueError, OSError) as error:
-        raise ExperimentError(f"--data {experiment.data}: {error}") from error
+        named = str(error).startswith("--")  # by one of several data sets, of its own
+        raise ExperimentError(str(error) if named else f"--data {experiment.data}: {error}") from error
     write_json(folder / OPTIONS_FILE, files.generate)
 
 
@@ -311,14 +312,19 @@ def narrowed(experiment: Experiment, files: DataFiles, folder: Path) -> DataFile
 
 
 def _checked_rows(file: Path, experiment: Experiment) -> int:
-    if not file.exists():
-        raise ExperimentError(f"--data {experiment.data}: {file} does not exist")
-    if experiment.data not in TASKS:
-        try:
+    if not file.is_file():
+        raise ExperimentError(
+            f"--data {experiment.data}: {file} does not exist; a folder of data holds train.parquet and test.parquet, as "
+            f"`python3 -m data_prep validate FILE --out FOLDER` makes them"
+        )
+    try:
+        table = parquet.ParquetFile(file)
+        if experiment.data not in TASKS:
             refuse_too_large(file)
-        except TooLargeError as error:
-            raise ExperimentError(str(error)) from None
-    table = parquet.ParquetFile(file)
+    except TooLargeError as error:
+        raise ExperimentError(str(error)) from None
+    except (pa.ArrowException, OSError) as error:
+        raise ExperimentError(f"--data {experiment.data}: {file} is not a readable parquet file ({error})") from None
     if experiment.data_kind == "answers":
         from data_prep.preference.schema import COLUMNS
 
