@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_prep.commands import Parser, one_line
+from data_prep.custom_report import count
 from data_prep.prompt_styles import read_completion
 from data_prep.schema import refuse_no_file, unpacked
 
@@ -197,16 +198,16 @@ def _entries(path: Path) -> list[_Entry]:
 
 def describe(report: Report) -> str:
     """The report for people: counts by file and reason, the first rows of each, one fact a line."""
-    lines = [f"train: {report.train} ({report.rows[report.train]} rows)"]
+    lines = [f"train: {report.train} ({count(report.rows[report.train], 'row')})"]
     for path in report.rows:
         repeats = [repeat for repeat in report.repeats if repeat.file == path]
         if repeats:
-            lines.append(f"{path}: {len(repeats)} rows repeat an earlier row of this file")
+            lines.append(f"{path}: rows that repeat an earlier one of this file: {len(repeats)}")
             lines += [f"  row {repeat.row}: {repeat.reason} as row {repeat.first}" for repeat in repeats[:_SHOWN]]
             lines += _further(len(repeats))
     for path in [path for path in report.rows if path != report.train] or list(report.same_files):
         matches = [match for match in report.matches if match.evaluation == path]
-        lines.append(f"{path}: {len(matches)} of {report.rows[path]} rows are in the train file")
+        lines.append(f"{path}: {len(matches)} of {count(report.rows[path], 'row')} in the train file")
         if path in report.same_files:
             lines.append("  it holds exactly the rows of the train file")
         lines += [f"  {_line(match)}" for match in matches[:_SHOWN]] + _further(len(matches))

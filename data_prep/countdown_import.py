@@ -10,6 +10,7 @@ from typing import Any
 
 from data_prep.countdown import MOST_NUMBERS, Key, Problem, canonical_key, row_key, to_row, write_split
 from data_prep.countdown_solver import exact_solution, first_solution, reachable_values
+from data_prep.custom_report import count
 from data_prep.left_out import EXCLUDED, Imported, LeftOut
 from data_prep.schema import Row, plain, read_rows
 from data_prep.split import Prepared
@@ -122,8 +123,8 @@ def prepare_from_number_lists(
     for split, part, asked in (("test", test, n_test), ("train", train, n_train)):
         if len(part.rows) < asked:
             raise ValueError(
-                f"{source}: {len(items)} rows hold only {len(part.rows)} problems for {split}, asked for {asked}; "
-                "ask for fewer"
+                f"{source}: {count(len(items), 'row')} with only {count(len(part.rows), 'problem')} for {split}; asked "
+                f"for {asked}, ask for fewer"
             )
     reasons = {out.row: out.reason for part in (test, train) for out in part.left_out if out.reason != EXCLUDED}
     left_out = tuple(LeftOut(row, reason) for row, reason in sorted(reasons.items()))

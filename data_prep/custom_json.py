@@ -20,6 +20,13 @@ def _no_constant(name: str) -> Any:
     raise _BadJson(f"{name} is not a JSON value")
 
 
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise _BadJson(f"a number of {len(text):,} digits") from None
+
+
 def _no_duplicate(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     cells = dict(pairs)
     if len(cells) < len(pairs):
@@ -30,7 +37,7 @@ def _no_duplicate(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _parse(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_duplicate)
+        return json.loads(text, parse_int=_integer, parse_constant=_no_constant, object_pairs_hook=_no_duplicate)
     except RecursionError:
         raise _BadJson("nested too deeply") from None
 
@@ -88,7 +95,7 @@ def _read_json_lines(content: bytes, source: Source) -> None:
             _take_object(number, item, source)
     blank -= content.endswith(b"\n") or not content
     if blank:
-        source.notes.append(f"{blank} blank lines are skipped")
+        source.notes.append(f"blank lines skipped: {blank}")
 
 
 def _take_object(number: int, item: Any, source: Source) -> None:

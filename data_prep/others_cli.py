@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep.commands import Parser, folder, one_line
+from data_prep.custom_report import count
 from data_prep.others import BENCHMARKS, BY_NAME, collect, load_uft
 from data_prep.schema import content_hash, write_rows
 
@@ -26,9 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write_rows(path, rows)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    for name, count in Counter(row["data_source"] for row in rows).items():
-        print(f"{name}: {count} rows")
-    print(f"{path}: {len(rows)} rows, content sha256 {content_hash(path)}")
+    for name, number in Counter(row["data_source"] for row in rows).items():
+        print(f"{name}: {count(number, 'row')}")
+    print(f"{path}: {count(len(rows), 'row')}, content sha256 {content_hash(path)}")
     return 0
 
 

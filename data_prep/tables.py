@@ -4,6 +4,7 @@ Example: read_table("copy/of/MATH", "test", ("problem", "solution")) reads copy/
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import logging
 from collections.abc import Iterator, Sequence
@@ -32,7 +33,7 @@ def read_table(source: str, split: str, columns: Sequence[str], config: str | No
         if not found:
             raise ValueError(f"{source}: no {split}.parquet, .jsonl, .json or .csv in this folder")
         rows = [row for file in found for row in read_file(file)]
-    elif path.suffix in ENDINGS or path.is_absolute():
+    elif path.suffix in (*ENDINGS, ".gz") or path.is_absolute():
         raise ValueError(f"{source}: no such file or folder")
     else:
         rows = from_hub(source, split, config).to_list()
@@ -82,7 +83,11 @@ def read_file(path: Path) -> list[dict[str, Any]]:
         except pa.ArrowInvalid as error:
             raise ValueError(f"{path}: not a parquet file ({error})") from None
         return rows
-    text = path.read_text(encoding="utf-8")
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+            text = file.read()
+    except (UnicodeDecodeError, EOFError, OSError) as error:
+        raise ValueError(f"{path}: cannot be read ({error})") from None
     if path.suffix == ".csv":
         return [dict(row) for row in csv.DictReader(text.splitlines(keepends=True))]
     if path.suffix == ".json":
@@ -102,5 +107,5 @@ def read_file(path: Path) -> list[dict[str, Any]]:
 def _json(text: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{where}: not JSON ({error})") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{where}: not JSON ({str(error).partition(';')[0]})") from None

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep.commands import Parser, folder, one_line, whole
+from data_prep.custom_report import count
 from data_prep.preference import toy
 from data_prep.preference.hub import HUB_TASKS, write_task
 from data_prep.preference.split import Written
@@ -19,10 +20,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parses the flags, writes the two files; 2 if they cannot be made."""
     options = _parser().parse_args(arguments)
     written = _write(options, options.out or Path("data", options.name))
-    for reason, count in written.left_out.items():
-        print(f"left out {count}: {reason}")
-    print(f"{written.train}: {written.n_train} rows, content sha256 {content_hash(written.train)}")
-    print(f"{written.test}: {written.n_test} rows, content sha256 {content_hash(written.test)}")
+    for reason, number in written.left_out.items():
+        print(f"left out {number}: {reason}")
+    print(f"{written.train}: {count(written.n_train, 'row')}, content sha256 {content_hash(written.train)}")
+    print(f"{written.test}: {count(written.n_test, 'row')}, content sha256 {content_hash(written.test)}")
     return 0
 
 

@@ -29,7 +29,7 @@ from recipes.settings.data_sets import data_title
 from recipes.settings.experiment import Experiment
 from recipes.settings.tasks import TASKS
 from recipes.watch.scratch import data_folder
-from reward_fns import RANDOM, is_graded
+from reward_fns import RANDOM, is_graded, told_when_slow
 
 REQUIRED_COLUMNS = ("prompt", "answer", "data_source", "reward_model", "extra_info")
 OPTIONS_FILE = "options.json"
@@ -236,8 +236,9 @@ def check_training(experiment: Experiment, files: DataFiles, *, fetch: bool = Fa
             f"{experiment.algorithm.name} to take hints from: give some a solution, or choose --algo rft"
         )
     tokenizer = stored_tokenizer(experiment.model, fetch=fetch)
-    refuse_unpaid_solutions(experiment, files.train, tokenizer)
-    refuse_paid_hints(experiment, files.train, tokenizer)
+    with told_when_slow(experiment.reward):
+        refuse_unpaid_solutions(experiment, files.train, tokenizer)
+        refuse_paid_hints(experiment, files.train, tokenizer)
     refuse_long_prompts(experiment, (files.train, files.test), tokenizer)
     try:
         raise_if_overlap(overlaps(files.train, [files.test]), experiment.allow_overlap)
@@ -314,8 +315,8 @@ def narrowed(experiment: Experiment, files: DataFiles, folder: Path) -> DataFile
 def _checked_rows(file: Path, experiment: Experiment) -> int:
     if not file.is_file():
         raise ExperimentError(
-            f"--data {experiment.data}: {file} does not exist; a folder of data holds train.parquet and test.parquet, as "
-            f"`python3 -m data_prep validate FILE --out FOLDER` makes them"
+            f"--data {experiment.data}: {file} does not exist; a folder of data holds train.parquet and test.parquet, "
+            f"as `python3 -m data_prep validate FILE --out FOLDER` makes them"
         )
     try:
         table = parquet.ParquetFile(file)

@@ -211,7 +211,7 @@ def test_one_file_gives_both_parts_with_nothing_shared(tmp_path: Path) -> None:
         ({}, "no validation.parquet, .jsonl, .json or .csv in this folder"),
         ({"validation.jsonl": '{"prompt": "p"}'}, "lacks the columns response, helpfulness, correctness, coherence"),
         ({"validation.jsonl": "{"}, "validation.jsonl, line 1: not JSON"),
-        ({"validation.jsonl.gz": "no gzip"}, "cannot be unpacked"),
+        ({"validation.jsonl.gz": "no gzip"}, "cannot be read"),
     ],
 )
 def test_a_copy_that_cannot_be_read_is_an_error_for_people(
@@ -262,6 +262,6 @@ def test_the_command_says_what_it_wrote_and_left_out(tmp_path: Path, capsys: pyt
     assert main(["helpsteer2", "--source", str(source), "--out", str(tmp_path / "out")]) == 0
     out = capsys.readouterr().out
     assert "left out 1: column response: empty" in out
-    assert f"{tmp_path / 'out' / 'train.parquet'}: 1 rows" in out
+    assert f"{tmp_path / 'out' / 'train.parquet'}: 1 row," in out
     assert main(["countdown_preference", "--source", "x"]) == 2
     assert "leave out --source" in capsys.readouterr().err

@@ -151,7 +151,7 @@ BAD = {
     "--data kk_logic --people 2": "asked for 1088 knights-and-knaves puzzles, but with 2 people there are",
     "--data kk_logic --people 2,3 --n_train 16000": "there are fewer than 15100",
     "--data chain --depth 5": "asked for 4352 problems, but of depth 5 with 4 states there are 4096",
-    "--data docs": "--data docs: docs/test.parquet does not exist; a folder of data holds train.parquet and test.parquet",
+    "--data docs": "--data docs: docs/test.parquet does not exist; a folder of data holds train.parquet",
     "--data examples/custom/questions.jsonl --val_data docs": "run.py: --data docs: docs/test.parquet does not exist",
     "--data math --data_path missing": "missing: no such file or folder",
     "--data others": "--data others is only for evaluation",

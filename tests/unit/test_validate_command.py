@@ -23,7 +23,7 @@ def test_a_good_file_is_summed_up_with_an_example_row(capsys: pytest.CaptureFixt
         "questions.jsonl: 12 rows",
         "question from column question, solution from column solution, answer from column answer",
         "reward    math",
-        "12 rows have one; 2 to 3, half up to 2",
+        "solutions in 12 rows; 2 to 3, half up to 2",
         "  | <think> ",
         "'The baker makes 7 * 12 = 84 rolls.\\n'",
         "its answer: 25",
@@ -48,10 +48,10 @@ def test_oddities_that_do_no_harm_are_noted(tmp_path: Path, capsys: pytest.Captu
     for note in (
         "the byte-order mark at the beginning is ignored",
         "lines end in CRLF",
-        "1 blank lines are skipped",
-        "1 rows repeat an earlier question and go to its side of the split: row 3",
-        "1 of them give another answer than the earlier row: row 3",
-        "2 rows have no solution",
+        "blank lines skipped: 1",
+        "rows with an earlier question, put on its side of the split (1): row 3",
+        "those of them with another answer than the earlier row (1): row 3",
+        "rows without a solution (2)",
     ):
         assert f"  note: {note}" in out
 
@@ -59,10 +59,10 @@ def test_oddities_that_do_no_harm_are_noted(tmp_path: Path, capsys: pytest.Captu
 def test_rows_whose_own_answer_gets_no_full_reward_are_noted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = [{"numbers": [1, 2, k], "target": 3 + k, "answer": f"1 + 2 + {k}"} for k in range(3, 8)]
+    rows = [{"numbers": [1, 2, k], "target": 3 + k, "answer": f"1 + 2 + {k}"} for k in range(3, 15)]
     rows[3]["answer"] = "1 + 2"
     out = praise(capsys, file_of(tmp_path, "\n".join(map(json.dumps, rows))), "--reward", "countdown")
-    assert "the reward is below 1 for the file's own answer in 1 rows tried: row 4" in out
+    assert "the reward is below 1 for the file's own answer in 1 row tried: row 4" in out
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_rows_whose_own_answer_gets_no_full_reward_are_noted(
         (BAD_ANSWER % '"4\\u0000"', "row 2, column answer: holds a NUL character (at character 2); delete it"),
         (BAD_ANSWER % '"<answer>4</answer>"', "row 2, column answer: holds <answer> ('<answer>4</answer>')"),
         (BAD_ANSWER % '"\\\\frac{1"', "row 2, column answer: the math reward cannot use this"),
-        (BAD_ANSWER % ("9" * 5000), "row 2: not valid JSON (Exceeds the limit"),
+        (BAD_ANSWER % ("9" * 5000), "row 2: not valid JSON (a number of 5,000 digits)"),
         (BAD_ANSWER % ("[" * 100_000), "row 2: not valid JSON (nested too deeply)"),
         (BAD_ANSWER % ("[" * 600 + "]" * 600), "row 2, column answer: a list, not one text"),
         (
@@ -257,7 +257,9 @@ def test_the_module_runs_as_a_command() -> None:
 def test_what_out_would_refuse_is_refused_without_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file of one question cannot be split, and a test file may share no question."""
     one = file_of(tmp_path, GOOD)
-    assert "note: to train on it, it has to be split: " in praise(capsys, one)
+    assert "has 1 different question, and a training and a test part need at least 2" in complaint(capsys, one)
+    two = file_of(tmp_path, f'{GOOD}\n{{"question": "What is 2 + 3?", "answer": "5"}}')
+    assert "note: to train on it, it has to be split: " in praise(capsys, two)
     assert "questions.jsonl" in complaint(capsys, str(EXAMPLE), "--test", str(EXAMPLE))
 
 
