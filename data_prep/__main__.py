@@ -4,7 +4,6 @@ Each says more with --help, e.g. `python -m data_prep countdown --help`."""
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -12,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 from data_prep.commands import Parser, folder, one_line
+from data_prep.custom_report import meant
 
 COMMANDS = {
     "validate FILE": ("validate_cli", "check your own problems, preferences or instructions; convert them"),
@@ -39,9 +39,7 @@ def main(arguments: Sequence[str]) -> int:
         return one_line(command)(rest)
     helps = asked in ("-h", "--help")
     if not helps:
-        close = difflib.get_close_matches(asked, modules, n=1)
-        meant = f"; did you mean {close[0]}?" if close else "."
-        print(f"error: there is no command {asked!r}{meant} Choose one of these:", file=sys.stderr)
+        print(f"error: there is no command {asked!r}{meant(asked, modules)} Choose one of these:", file=sys.stderr)
     width = max(map(len, COMMANDS))
     for usage, (_, about) in COMMANDS.items():
         print(f"python3 -m data_prep {usage:<{width}}  {about}", file=sys.stdout if helps else sys.stderr)

@@ -4,12 +4,13 @@ for a mistake."""
 from __future__ import annotations
 
 import argparse
-import difflib
 import functools
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
+
+from data_prep.custom_report import meant
 
 
 class Parser(argparse.ArgumentParser):
@@ -28,8 +29,7 @@ class Parser(argparse.ArgumentParser):
         """Ends the command with code 2."""
         odd = message.removeprefix("unrecognized arguments: ").partition(" ")[0].partition("=")[0]
         if message.startswith("unrecognized") and odd.startswith("-"):
-            close = difflib.get_close_matches(odd.replace("_", "-"), self._option_string_actions, n=1)
-            message = f"{odd}: no such flag{f'; did you mean {close[0]}?' if close else '.'}"
+            message = f"{odd}: no such flag{meant(odd.replace('_', '-'), self._option_string_actions)}"
         self.exit(2, f"{self.prog}: {message.rstrip('.')}. All flags: {self.prog} --help\n")
 
 

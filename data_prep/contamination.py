@@ -176,7 +176,7 @@ def _entries(path: Path) -> list[_Entry]:
             raise ValueError(f"{path}: lacks the columns {', '.join(missing)}; it has {', '.join(names)}")
         rows = pq.ParquetFile(path).read(columns=list(_COLUMNS)).to_pylist()
     except (pa.ArrowException, OSError) as error:
-        made = f"python -m data_prep validate {path} --out FOLDER makes one" if path.suffix != ".parquet" else error
+        made = f"`python3 -m data_prep validate {path} --out FOLDER` makes one" if path.suffix != ".parquet" else error
         raise ValueError(f"{path}: not a readable parquet file ({made})") from None
     entries = []
     for number, row in enumerate(rows):

@@ -3,7 +3,8 @@ Example: "row 17, column answer: empty; put the final answer there or delete the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import difflib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +62,12 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def meant(word: str, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown word: '; did you mean X?' when a known one is close, else '.'."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else "."
+
+
 def shown(value: object, length: int = 80) -> str:
     """`value` as Python writes it, cut to `length` characters."""
     if isinstance(value, str | bytes):
@@ -80,7 +87,7 @@ def unsplit(split: Callable[[], object], by_file: bool) -> list[str]:
     """A note where a file does not fall into a training and a test part, which only matters where it is trained on.
 
     Raises:
-        CustomDataError: where no draw can split it, or a test file was given (`by_file`) and the two do not go together.
+        CustomDataError: where no draw can split it, or a test file was given (`by_file`) that does not go with it.
     """
     try:
         split()

@@ -244,7 +244,8 @@ def read_rows(path: Path) -> list[Row]:
     try:
         present = pq.read_schema(path).names
     except (pa.ArrowException, OSError) as error:
-        raise SchemaError(f"{path}: not a parquet file ({error})") from None
+        made = f"`python3 -m data_prep validate {path} --out FOLDER` makes one"
+        raise SchemaError(f"{path}: not a parquet file ({error if path.suffix == '.parquet' else made})") from None
     missing = [column for column in COLUMNS if column not in present]
     if missing:
         raise SchemaError(f"{path}: lacks the columns {', '.join(missing)}; it has {', '.join(present)}")

@@ -141,7 +141,11 @@ def load_custom(reward: str) -> bool:
         LimitReached, VerifierFailed: it cannot be loaded, or holds no reward.
     """
     with told_when_slow(reward):
-        return bool(_value(shared_pool().call(_IS_GRADED, reward, seconds=IMPORT_SECONDS)))
+        outcome = shared_pool().call(_IS_GRADED, reward, seconds=IMPORT_SECONDS)
+    try:
+        return bool(_value(outcome))
+    except LimitReached as limit:
+        raise LimitReached(f"{reward}: {limit} of loading the file") from None
 
 
 @contextmanager

@@ -168,6 +168,10 @@ def _idle_fields(a: Algorithm) -> Iterator[str]:
         yield f"{idle[0]}: has no effect beside loss, which stands in the place of PPO's loss and all terms; give one"
 
 
+_ABOUT = ("check", "help")
+"""What a field's metadata may say."""
+
+
 def _odd_options(options: Any) -> Iterator[str]:
     if options is None:
         return
@@ -199,6 +203,8 @@ def _odd_options(options: Any) -> Iterator[str]:
         ):
             if about in each.metadata and not is_fit(each.metadata[about]):
                 yield f"its option {name!r}: {about}={each.metadata[about]!r}: must be {wanted}"
+        for about in each.metadata.keys() - {*_ABOUT}:
+            yield f"its option {name!r}: metadata {about!r} is not read{nearest(str(about), _ABOUT)} Known: check, help"
         if why := amiss(value, each.metadata.get("check")):
             yield f"its option {name!r}: the default {value!r}: {why}"
         if said in {kind.__name__ for kind in OPTIONS} - {type(value).__name__, *(("float",) * (type(value) is int))}:

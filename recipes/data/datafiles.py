@@ -227,7 +227,7 @@ def check_training(experiment: Experiment, files: DataFiles, *, fetch: bool = Fa
         try:
             is_graded(experiment.reward)
         except Exception as error:  # whatever importing a user's file raises, in its worker
-            raise ExperimentError(f"--reward {experiment.reward}: {error}") from None
+            raise ExperimentError(f"--reward {error}") from None
     if experiment.reward == RANDOM:  # pays what it likes; the data are judged by their own
         experiment = replace(experiment, reward=None)
     if experiment.algorithm.uses_hints and unsolved_rows(files) == files.n_train:

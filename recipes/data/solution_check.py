@@ -57,9 +57,10 @@ def refuse_unpaid_solutions(experiment: Experiment, train: Path, tokenizer: Stor
             refused.append((number, row, response, found))
         failing = is_custom(experiment.reward) and all(has_failed(each[3]) for each in refused)
         if failing and len(refused) == number + 1 == _FAILED_AT_ONCE:
+            said = str(found["pred"])
+            named = said if said.startswith(str(experiment.reward)) else f"{experiment.reward}: {said}"
             raise ExperimentError(
-                f"--reward {experiment.reward}: {found['pred']} (on the data's own solution of "
-                f"{question_text(row['prompt'])[:_SHOWN]!r})"
+                f"--reward {named} (on the data's own solution of {question_text(row['prompt'])[:_SHOWN]!r})"
             )
     if len(rows) - len(refused) < LEAST_ACCEPTED * len(rows):
         number, row, response, found = refused[0]

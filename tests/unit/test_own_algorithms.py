@@ -303,6 +303,7 @@ ODD_CHECKS = {
     "a truth value": ("check=lambda v: v < 1", "its check gives True: must be what is wrong, a text"),
     "nothing": ("check=lambda v: None", "its check gives None: must be what is wrong, a text"),
     "refuses its default": ("check=lambda v: 'must be above 1'", "the default 0.5: must be above 1"),
+    "a word for check": ("chekc=None", "metadata 'chekc' is not read; did you mean 'check'? Known: check, help"),
     "help that is none": ("help=3", "help=3: must be a text"),
 }
 
