@@ -3,13 +3,15 @@ Each says more with --help, e.g. `python -m data_prep countdown --help`."""
 
 from __future__ import annotations
 
-import difflib
+import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
-from data_prep.commands import Parser
+from data_prep.commands import Parser, folder, one_line
+from data_prep.custom_report import meant
 
 COMMANDS = {
     "validate FILE": ("validate_cli", "check your own problems, preferences or instructions; convert them"),
@@ -33,29 +35,26 @@ def main(arguments: Sequence[str]) -> int:
     modules = {usage.partition(" ")[0]: module for usage, (module, _) in COMMANDS.items()}
     if asked in modules:
         module = modules[asked]
-        return int(import_module(f"data_prep.{module}").main(rest)) if module else _prepare(asked, rest)
+        command = import_module(f"data_prep.{module}").main if module else partial(_prepare, asked)
+        return one_line(command)(rest)
     helps = asked in ("-h", "--help")
     if not helps:
-        close = difflib.get_close_matches(asked, modules, n=1)
-        meant = f"; did you mean {close[0]}?" if close else "."
-        print(f"error: there is no command {asked!r}{meant} Choose one of these:", file=sys.stderr)
+        print(f"error: there is no command {asked!r}{meant(asked, modules)} Choose one of these:", file=sys.stderr)
     width = max(map(len, COMMANDS))
     for usage, (_, about) in COMMANDS.items():
         print(f"python3 -m data_prep {usage:<{width}}  {about}", file=sys.stdout if helps else sys.stderr)
     return 0 if helps else 2
 
 
-def _prepare(name: str, arguments: Sequence[str]) -> int:
-    """Writes the test file of an evaluation set, which says itself what it kept and left out; 2 if it cannot be had."""
+def _prepare(name: str, arguments: Sequence[str] | None) -> int:
+    """Writes the test file of an evaluation set, which says itself what it kept and left out."""
     parser = Parser(prog=f"python -m data_prep {name}")
-    parser.add_argument("source", nargs="?", help="a local copy, or a name on the hub")
-    parser.add_argument("--out", type=Path, default=Path("data", name), help="folder for test.parquet")
+    # As others' commands call it; suppressed, or the default of the word would take the flag's place.
+    parser.add_argument("--source", help=argparse.SUPPRESS)
+    parser.add_argument("source", nargs="?", default=argparse.SUPPRESS, help="a local copy, or a name on the hub")
+    parser.add_argument("--out", type=folder, default=Path("data", name), help="folder for test.parquet")
     options = parser.parse_args(arguments)
-    try:
-        import_module(f"data_prep.{name}").prepare(options.out, source=options.source)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    import_module(f"data_prep.{name}").prepare(options.out, source=options.source)
     return 0
 
 

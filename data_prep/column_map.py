@@ -3,10 +3,9 @@ Messages go on naming the file's own columns."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 
-from data_prep.custom_report import CustomDataError, Problem
+from data_prep.custom_report import CustomDataError, Problem, meant
 
 OF_PROBLEMS = ("question", "solution", "answer", "numbers", "target", "ground_truth")
 OF_ANSWERS = (
@@ -26,9 +25,7 @@ def read_columns(words: Sequence[str]) -> dict[str, str]:
         if not equals or not column:
             raise CustomDataError(f"--columns {word}: write ROLE=COLUMN, such as question=problem")
         if role not in ROLES:
-            close = difflib.get_close_matches(role, ROLES, n=1)
-            meant = f"; did you mean {close[0]}?" if close else "."
-            raise CustomDataError(f"--columns {word}: {role} is no role{meant} Roles: {', '.join(ROLES)}")
+            raise CustomDataError(f"--columns {word}: {role} is no role{meant(role, ROLES)} Roles: {', '.join(ROLES)}")
         if role in found:
             raise CustomDataError(f"--columns: {role} is given twice")
         if column in found.values():

@@ -4,10 +4,13 @@ for a mistake."""
 from __future__ import annotations
 
 import argparse
-import difflib
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
+
+from data_prep.custom_report import meant
 
 
 class Parser(argparse.ArgumentParser):
@@ -26,6 +29,48 @@ class Parser(argparse.ArgumentParser):
         """Ends the command with code 2."""
         odd = message.removeprefix("unrecognized arguments: ").partition(" ")[0].partition("=")[0]
         if message.startswith("unrecognized") and odd.startswith("-"):
-            close = difflib.get_close_matches(odd.replace("_", "-"), self._option_string_actions, n=1)
-            message = f"{odd}: no such flag{f'; did you mean {close[0]}?' if close else '.'}"
+            message = f"{odd}: no such flag{meant(odd.replace('_', '-'), self._option_string_actions)}"
         self.exit(2, f"{self.prog}: {message.rstrip('.')}. All flags: {self.prog} --help\n")
+
+
+def one_line(main: Callable[[Sequence[str] | None], int]) -> Callable[[Sequence[str] | None], int]:
+    """A command that says in one line, with code 2, which file or value keeps it from its work."""
+
+    @functools.wraps(main)
+    def command(arguments: Sequence[str] | None = None) -> int:
+        try:
+            return main(arguments)
+        except (ValueError, OSError) as error:
+            where = getattr(error, "filename", None)
+            print(f"error: {f'{where}: {error.strerror}' if where else error}", file=sys.stderr)  # type: ignore[union-attr]
+            return 2
+
+    return command
+
+
+def folder(text: str) -> Path:
+    """A folder to write to: one that is there, or that can be made."""
+    path = Path(text)
+    there = next(place for place in (path, *path.parents) if place.exists())
+    if not there.is_dir():
+        raise argparse.ArgumentTypeError(f"{there} is a file; choose another folder")
+    return path
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """Whole numbers from `least` on."""
+
+    def read(text: str) -> int:
+        if (number := int(text)) < least:
+            raise argparse.ArgumentTypeError(f"{number}: must be at least {least}")
+        return number
+
+    read.__name__ = "int"  # as the message about other texts calls it
+    return read
+
+
+def share(text: str) -> float:
+    """A share that leaves something on both sides."""
+    if not 0.0 < (value := float(text)) < 1.0:
+        raise argparse.ArgumentTypeError(f"{text}: must be between 0 and 1, such as 0.1")
+    return value

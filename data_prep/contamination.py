@@ -13,8 +13,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_prep.commands import Parser, one_line
+from data_prep.custom_report import count
 from data_prep.prompt_styles import read_completion
-from data_prep.schema import unpacked
+from data_prep.schema import refuse_no_file, unpacked
 
 SAME_TEXT = "same question, letter for letter"
 SAME_WORDS = "same question but for spelling"
@@ -167,15 +169,14 @@ def _repeats(path: Path, entries: Sequence[_Entry]) -> list[Repeat]:
 
 def _entries(path: Path) -> list[_Entry]:
     try:
+        refuse_no_file(path)
         names = pq.read_schema(path).names
         missing = [column for column in _COLUMNS if column not in names]
         if missing:
             raise ValueError(f"{path}: lacks the columns {', '.join(missing)}; it has {', '.join(names)}")
         rows = pq.ParquetFile(path).read(columns=list(_COLUMNS)).to_pylist()
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file") from None
     except (pa.ArrowException, OSError) as error:
-        made = f"python -m data_prep validate {path} --out FOLDER makes one" if path.suffix != ".parquet" else error
+        made = f"`python3 -m data_prep validate {path} --out FOLDER` makes one" if path.suffix != ".parquet" else error
         raise ValueError(f"{path}: not a readable parquet file ({made})") from None
     entries = []
     for number, row in enumerate(rows):
@@ -197,16 +198,16 @@ def _entries(path: Path) -> list[_Entry]:
 
 def describe(report: Report) -> str:
     """The report for people: counts by file and reason, the first rows of each, one fact a line."""
-    lines = [f"train: {report.train} ({report.rows[report.train]} rows)"]
+    lines = [f"train: {report.train} ({count(report.rows[report.train], 'row')})"]
     for path in report.rows:
         repeats = [repeat for repeat in report.repeats if repeat.file == path]
         if repeats:
-            lines.append(f"{path}: {len(repeats)} rows repeat an earlier row of this file")
+            lines.append(f"{path}: rows that repeat an earlier one of this file: {len(repeats)}")
             lines += [f"  row {repeat.row}: {repeat.reason} as row {repeat.first}" for repeat in repeats[:_SHOWN]]
             lines += _further(len(repeats))
     for path in [path for path in report.rows if path != report.train] or list(report.same_files):
         matches = [match for match in report.matches if match.evaluation == path]
-        lines.append(f"{path}: {len(matches)} of {report.rows[path]} rows are in the train file")
+        lines.append(f"{path}: {len(matches)} of {count(report.rows[path], 'row')} in the train file")
         if path in report.same_files:
             lines.append("  it holds exactly the rows of the train file")
         lines += [f"  {_line(match)}" for match in matches[:_SHOWN]] + _further(len(matches))
@@ -236,22 +237,15 @@ def _further(count: int) -> list[str]:
     return [f"  ... and {count - _SHOWN} more"] if count > _SHOWN else []
 
 
-def main(arguments: Sequence[str]) -> int:
+@one_line
+def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m data_prep overlap TRAIN EVAL...`: prints the report; 1 if they overlap, 2 if a file is unreadable."""
-    import sys
-
-    from data_prep.commands import Parser
-
     parser = Parser(
         prog="python -m data_prep overlap", description="Which questions do a train file and evaluation files share?"
     )
     parser.add_argument("train", type=Path, metavar="TRAIN", help="parquet file that is trained on")
     parser.add_argument("evaluations", type=Path, nargs="+", metavar="EVAL", help="parquet files that are evaluated on")
     options = parser.parse_args(arguments)
-    try:
-        report = overlaps(options.train, options.evaluations)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    report = overlaps(options.train, options.evaluations)
     print(describe(report))
     return 1 if report.matches else 0

@@ -4,11 +4,10 @@ Run as `python -m data_prep countdown --help`."""
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_prep.commands import Parser
+from data_prep.commands import Parser, folder, one_line, whole
 from data_prep.countdown import prepare, row_key
 from data_prep.countdown_import import HUB_DATASET, prepare_from_number_lists, prepare_from_uft
 from data_prep.countdown_profile import comparison, profile
@@ -18,16 +17,13 @@ from data_prep.schema import read_rows
 from data_prep.split import Prepared
 
 
+@one_line
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parses the flags, writes the two files, says what was written and what was left out."""
     options = _parser().parse_args(arguments)
-    try:
-        prepared = _prepare(options)
-        if options.compare is not None:
-            print(comparison(profile(read_rows(prepared.train)), profile(read_rows(options.compare))))
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    prepared = _prepare(options)
+    if options.compare is not None:
+        print(comparison(profile(read_rows(prepared.train)), profile(read_rows(options.compare))))
     print(prepared)
     return 0
 
@@ -59,10 +55,10 @@ def _prepare(options: argparse.Namespace) -> Prepared:
 
 def _parser() -> Parser:
     parser = Parser(prog="python -m data_prep countdown", description="Prepare countdown data.")
-    parser.add_argument("--out", type=Path, default=Path("data/countdown"), help="folder for train and test.parquet")
-    parser.add_argument("--n-train", type=int, default=10_240, help="number of training problems")
-    parser.add_argument("--n-test", type=int, default=1_024, help="number of test problems")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=folder, default=Path("data/countdown"), help="folder for train and test.parquet")
+    parser.add_argument("--n-train", type=whole(1), default=10_240, help="number of training problems")
+    parser.add_argument("--n-test", type=whole(1), default=1_024, help="number of test problems")
+    parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--sizes", type=int, nargs="+", default=[3, 4], help="how many numbers a problem has (2 to 6)")
     parser.add_argument("--max-number", type=int, default=99, help="numbers are 1 to this")
     parser.add_argument("--targets", type=int, nargs=2, default=[10, 100], metavar=("LOW", "HIGH"))

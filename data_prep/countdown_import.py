@@ -10,9 +10,11 @@ from typing import Any
 
 from data_prep.countdown import MOST_NUMBERS, Key, Problem, canonical_key, row_key, to_row, write_split
 from data_prep.countdown_solver import exact_solution, first_solution, reachable_values
+from data_prep.custom_report import count
 from data_prep.left_out import EXCLUDED, Imported, LeftOut
 from data_prep.schema import Row, plain, read_rows
 from data_prep.split import Prepared
+from data_prep.tables import read_table
 
 HUB_DATASET = "Jiayi-Pan/Countdown-Tasks-3to4"
 _MOST_NUMBERS_FOR_FRACTIONS = 5
@@ -50,20 +52,8 @@ def prepare_from_uft(source: Path, out_dir: Path) -> tuple[Prepared, tuple[LeftO
 
 
 def load_number_lists(name_or_path: str = HUB_DATASET, split: str = "train") -> list[dict[str, Any]]:
-    """A dataset with the columns `nums` and `target`, from the hub or from a local folder or parquet file."""
-    from datasets import load_dataset  # takes seconds to import, and only this function needs it
-
-    if name_or_path.endswith(".parquet"):
-        dataset = load_dataset("parquet", data_files=name_or_path, split="train")
-    else:
-        dataset = load_dataset(name_or_path, split=split)
-    missing = {"nums", "target"} - set(dataset.column_names)
-    if missing:
-        raise ValueError(
-            f"{name_or_path}: lacks the columns {', '.join(sorted(missing))}; it has {', '.join(dataset.column_names)}"
-        )
-    rows: list[dict[str, Any]] = dataset.select_columns(["nums", "target"]).to_list()
-    return rows
+    """A dataset with the columns `nums` and `target`, from the hub or from a local folder or file."""
+    return read_table(name_or_path, split, ("nums", "target"))
 
 
 def solve_problem(numbers: Sequence[int], target: int) -> Problem | None:
@@ -133,8 +123,8 @@ def prepare_from_number_lists(
     for split, part, asked in (("test", test, n_test), ("train", train, n_train)):
         if len(part.rows) < asked:
             raise ValueError(
-                f"{source}: {len(items)} rows hold only {len(part.rows)} problems for {split}, asked for {asked}; "
-                "ask for fewer"
+                f"{source}: {count(len(items), 'row')} with only {count(len(part.rows), 'problem')} for {split}; asked "
+                f"for {asked}, ask for fewer"
             )
     reasons = {out.row: out.reason for part in (test, train) for out in part.left_out if out.reason != EXCLUDED}
     left_out = tuple(LeftOut(row, reason) for row, reason in sorted(reasons.items()))

@@ -97,11 +97,12 @@ def _reward_name(reward: str | None) -> tuple[str | None, str | None]:
         return reward, reward
     if ".py" not in reward:
         raise CustomDataError(f"--reward {reward}: there is no such reward; {_NAME_ONE}")
-    from reward_fns.custom import CustomRewardError, load
+    from reward_fns import load_custom
+    from reward_fns.verdict import Told
 
     try:
-        load(reward)
-    except CustomRewardError as error:
+        load_custom(reward)
+    except Told as error:
         raise CustomDataError(f"--reward {error}") from None
     path, _, function = reward.rpartition(":")
     return "custom", f"{Path(path).resolve()}:{function}"

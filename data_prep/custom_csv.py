@@ -86,4 +86,4 @@ def _take_csv(records: Iterable[tuple[int, list[str]]], source: Source) -> None:
         else:
             source.add(number, dict(zip(header, cells, strict=True)))
     if blank:
-        source.notes.append(f"{blank} blank lines are skipped")
+        source.notes.append(f"blank lines skipped: {blank}")

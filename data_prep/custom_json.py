@@ -20,6 +20,13 @@ def _no_constant(name: str) -> Any:
     raise _BadJson(f"{name} is not a JSON value")
 
 
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise _BadJson(f"a number of {len(text):,} digits") from None
+
+
 def _no_duplicate(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     cells = dict(pairs)
     if len(cells) < len(pairs):
@@ -30,15 +37,23 @@ def _no_duplicate(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _parse(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_duplicate)
+        return json.loads(text, parse_int=_integer, parse_constant=_no_constant, object_pairs_hook=_no_duplicate)
     except RecursionError:
         raise _BadJson("nested too deeply") from None
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _why(error: ValueError) -> str:
     if isinstance(error, json.JSONDecodeError):
         place = f"line {error.lineno}, character {error.colno}" if error.lineno > 1 else f"character {error.colno}"
-        return f"{error.msg} at {place}"
+        return f"{error.msg.removesuffix(' at')} at {place}"
     return str(error)[:200]
 
 
@@ -46,8 +61,11 @@ def read_json(path: Path, source: Source) -> None:
     """Adds the rows of a jsonl or json file to `source`; which of the two it is, its content decides."""
     content = content_of(path, source)
     stripped = content.strip()
-    whole = stripped.startswith(b"[") or (path.suffix.lower() == ".json" and b"\n{" not in stripped)
-    if whole and stripped:
+    first, *more = stripped.split(b"\n", 1)
+    listed = path.suffix.lower() == ".json"
+    # A line that is itself a list is one that holds no object, not the beginning of a list.
+    whole = stripped.startswith(b"[") and (listed or not more or not _is_json(first))
+    if stripped and (whole or (listed and b"\n{" not in stripped)):
         _read_json_document(content, source)
     else:
         _read_json_lines(content, source)
@@ -88,7 +106,7 @@ def _read_json_lines(content: bytes, source: Source) -> None:
             _take_object(number, item, source)
     blank -= content.endswith(b"\n") or not content
     if blank:
-        source.notes.append(f"{blank} blank lines are skipped")
+        source.notes.append(f"blank lines skipped: {blank}")
 
 
 def _take_object(number: int, item: Any, source: Source) -> None:

@@ -36,6 +36,9 @@ def read_file(path: Path) -> Source:
     }
     source = Source(path, LINES)
     reader = readers.get(path.suffix.lower())
+    if path.is_dir():
+        source.problems.append(Problem("is a folder", "name a file in it"))
+        return source
     if reader is None:
         source.problems.append(Problem(f"unknown kind of file {path.suffix!r}", f"use one of {', '.join(readers)}"))
         return source

@@ -3,7 +3,8 @@ Example: "row 17, column answer: empty; put the final answer there or delete the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import difflib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,10 @@ _ROWS_NAMED = 8
 
 class CustomDataError(ValueError):
     """A user's data file that cannot be used; the message lists what is wrong, where, and the fix."""
+
+
+class OneQuestionError(CustomDataError):
+    """No share and no seed can split a file of one question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +49,23 @@ def listing(path: Path, problems: Sequence[Problem], counting: str = "") -> str:
     for problem in problems:
         groups.setdefault((problem.what, problem.column), []).append(problem)
     rows = len({problem.row for problem in problems if problem.row is not None})
-    where = f" in {_count(rows, 'row')} ({counting})" if rows and counting else ""
-    lines = [f"{path}: {_count(len(problems), 'problem')}{where}"]
+    where = f" in {count(rows, 'row')} ({counting})" if rows and counting else ""
+    lines = [f"{path}: {count(len(problems), 'problem')}{where}"]
     for group in groups.values():
         lines += [f"  {problem}" for problem in group[:SHOWN_OF_A_KIND]]
         if len(group) > SHOWN_OF_A_KIND:
-            lines.append(f"  ... and {_count(len(group) - SHOWN_OF_A_KIND, 'more row')} of this kind")
+            lines.append(f"  ... and {count(len(group) - SHOWN_OF_A_KIND, 'more row')} of this kind")
     return "\n".join(lines)
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown word: '; did you mean X?' when a known one is close, else '.'."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else "."
 
 
 def shown(value: object, length: int = 80) -> str:
@@ -73,15 +84,15 @@ def shorten(text: str, length: int = 80) -> str:
 
 
 def unsplit(split: Callable[[], object], by_file: bool) -> list[str]:
-    """A note where a file cannot be split into a training and a test part, which only matters where it is trained on.
+    """A note where a file does not fall into a training and a test part, which only matters where it is trained on.
 
     Raises:
-        CustomDataError: where a test file was given (`by_file`), and the two do not go together.
+        CustomDataError: where no draw can split it, or a test file was given (`by_file`) that does not go with it.
     """
     try:
         split()
     except CustomDataError as error:
-        if by_file:
+        if by_file or isinstance(error, OneQuestionError):
             raise
         return [f"  note: to train on it, it has to be split: {error}"]
     return []

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_prep.custom_report import CustomDataError
+from data_prep.custom_report import CustomDataError, OneQuestionError
 
 
 def drawn_for_test(keys: Sequence[str], seed: int, test_share: float, path: Path, what: str) -> list[bool]:
@@ -24,7 +24,7 @@ def drawn_for_test(keys: Sequence[str], seed: int, test_share: float, path: Path
     places = [_place(key, seed) for key in keys]
     drawn = [place < test_share for place in places]
     if len(set(places)) == 1:
-        raise CustomDataError(
+        raise OneQuestionError(
             f"{path}: has 1 different {what[:-1]}, and a training and a test part need at least 2; add some, or give "
             f"`python3 -m data_prep validate {path} --out FOLDER` a file of test rows with --test"
         )

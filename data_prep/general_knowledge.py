@@ -15,6 +15,7 @@ from typing import Any
 
 from data_prep.prompt_styles import Question, completion_prompt
 from data_prep.schema import Row, build_row, write_rows
+from data_prep.tables import quiet
 from reward_fns.free_text import normalise
 
 DATA_SOURCE = "general_knowledge"
@@ -69,7 +70,8 @@ def load(name: str) -> list[dict[str, Any]]:
                 raise SourceError(f"{name}: cannot read {path.suffix or 'such'} files; use {', '.join(_FORMATS)}")
             dataset = load_dataset(_FORMATS[path.suffix], data_files=str(path), split="train")
         else:
-            dataset = load_dataset(name, split="train")
+            with quiet():
+                dataset = load_dataset(name, split="train")
     except SourceError:
         raise
     except Exception as error:  # datasets raises a dozen kinds, from its own to those of the network

@@ -3,7 +3,6 @@ Example: HubSet("openai/gsm8k", "main", "train"), in words openai/gsm8k/main:tra
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from typing import Any
 
 from data_prep.custom_report import CustomDataError
 from data_prep.custom_source import TABLE, Source
+from data_prep.tables import quiet
 
 
 @dataclass(frozen=True)
@@ -68,17 +68,13 @@ def _load(wanted: HubSet, *, streaming: bool) -> Iterable[Mapping[str, Any]]:
 
 @contextmanager
 def _told(what: str) -> Iterator[None]:
-    """What `datasets` raises, as one line; its client's lines about every attempt are left out."""
-    client = logging.getLogger("huggingface_hub")
-    before = client.level
-    client.setLevel(logging.ERROR)
+    """What `datasets` raises, as one line."""
     try:
-        yield
+        with quiet():
+            yield
     except Exception as error:  # many kinds: offline, no such data set, part or split
         why = " ".join(str(error).split())[:300] or type(error).__name__
         raise CustomDataError(
             f"--data {what}: cannot be loaded ({why}); look at the name, the split (NAME:SPLIT), the part "
             f"(OWNER/NAME/PART), HF_TOKEN and the network, or download it and give its folder"
         ) from None
-    finally:
-        client.setLevel(before)

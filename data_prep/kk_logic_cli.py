@@ -4,12 +4,11 @@ Run as `python -m data_prep kk_logic --help`."""
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_prep.commands import Parser
+from data_prep.commands import Parser, folder, one_line, whole
 from data_prep.kk_logic import prepare, row_key
 from data_prep.kk_logic_import import HUB_DATASET, prepare_from_hub, prepare_from_uft
 from data_prep.kk_logic_profile import comparison, profile
@@ -18,19 +17,16 @@ from data_prep.schema import read_rows
 from data_prep.split import Prepared
 
 
+@one_line
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parses the flags, writes the two files, says what was written and what was left out."""
     options = _parser().parse_args(arguments)
-    try:
-        prepared = _prepare(options)
-        if options.compare is not None:
-            print(comparison(profile(read_rows(prepared.train)), profile(read_rows(options.compare))))
-        print(prepared)
-        for path in (prepared.train, prepared.test):
-            print(f"{path}: {_people(path)}")
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    prepared = _prepare(options)
+    if options.compare is not None:
+        print(comparison(profile(read_rows(prepared.train)), profile(read_rows(options.compare))))
+    print(prepared)
+    for path in (prepared.train, prepared.test):
+        print(f"{path}: {_people(path)}")
     return 0
 
 
@@ -57,10 +53,10 @@ def _people(path: Path) -> str:
 
 def _parser() -> Parser:
     parser = Parser(prog="python -m data_prep kk_logic", description="Prepare knights-and-knaves data.")
-    parser.add_argument("--out", type=Path, default=Path("data/kk_logic"), help="folder for train and test.parquet")
-    parser.add_argument("--n-train", type=int, default=4_500, help="number of training puzzles")
-    parser.add_argument("--n-test", type=int, default=500, help="number of test puzzles")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=folder, default=Path("data/kk_logic"), help="folder for train and test.parquet")
+    parser.add_argument("--n-train", type=whole(1), default=4_500, help="number of training puzzles")
+    parser.add_argument("--n-test", type=whole(1), default=500, help="number of test puzzles")
+    parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument(
         "--people", type=int, nargs="+", default=[3, 4, 5, 6, 7], help="how many people a puzzle has (2 to 8)"
     )

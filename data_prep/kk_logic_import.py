@@ -18,6 +18,7 @@ from data_prep.kk_logic import puzzle_row, row_key, write_split
 from data_prep.kk_logic_puzzle import Claims, Key, PuzzleError, canonical_key, read_statements, solutions
 from data_prep.left_out import EXCLUDED, Imported, LeftOut
 from data_prep.schema import Row, plain, read_rows
+from data_prep.tables import read_table
 
 HUB_DATASET = "K-and-K/knights-and-knaves"
 HUB_COLUMNS = ("quiz", "names", "solution", "statements")
@@ -84,25 +85,19 @@ def load_puzzles(source: str = HUB_DATASET, split: str = "train", people: Sequen
 
     A local copy is a folder that holds, as the hub does, SPLIT/peopleN_num1000.jsonl for N people.
     """
-    from datasets import load_dataset  # takes seconds to import, and only this function needs it
-
+    if Path(source).is_file():
+        raise ValueError(f"{source}: a file; name the folder that holds train/people3_num1000.jsonl and the others")
     items: list[Any] = []
     for count in sorted(people):
         if Path(source).is_dir():
             pattern = re.compile(rf"people{count}_num\d+\.jsonl")
-            files = sorted(str(path) for path in Path(source, split).glob("*.jsonl") if pattern.fullmatch(path.name))
+            files = sorted(path for path in Path(source, split).glob("*.jsonl") if pattern.fullmatch(path.name))
             if not files:
                 raise ValueError(f"{Path(source, split)}: holds no people{count}_num*.jsonl; choose other people")
-            dataset = load_dataset("json", data_files=files, split="train")
+            for file in files:
+                items += read_table(str(file), split, HUB_COLUMNS)
         else:
-            dataset = load_dataset(source, split, split=f"{count}ppl")
-        missing = [column for column in HUB_COLUMNS if column not in dataset.column_names]
-        if missing:
-            raise ValueError(
-                f"{source}, {split}, {count} people: lacks the columns {', '.join(missing)}; "
-                f"it has {', '.join(dataset.column_names)}"
-            )
-        items += dataset.select_columns(list(HUB_COLUMNS)).to_list()
+            items += read_table(source, f"{count}ppl", HUB_COLUMNS, split)
     return items
 
 

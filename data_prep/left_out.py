@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from data_prep.custom_report import count
 from data_prep.schema import Row
 
 EXCLUDED = "is in the excluded set"
@@ -38,5 +39,5 @@ def tell(source: str, left_out: Iterable[LeftOut]) -> None:
     listed = list(left_out)
     for row in listed:
         print(f"{source}: left out row {row.row}: {row.reason}", file=sys.stderr)
-    for kind, count in Counter(row.kind for row in listed).most_common():
-        print(f"{source}: left out {count} rows: {kind}")
+    for kind, number in Counter(row.kind for row in listed).most_common():
+        print(f"{source}: left out {count(number, 'row')}: {kind}")

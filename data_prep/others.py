@@ -114,6 +114,8 @@ def _file(benchmark: Benchmark, folder: Path) -> Path:
     for ending in ENDINGS:
         if (path := folder / f"{benchmark.name}{ending}").is_file():
             return path
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder; it has to hold a file for each benchmark, such as aime24.jsonl")
     raise ValueError(f"{folder}: no {benchmark.name} with one of the endings {', '.join(ENDINGS)}")
 
 

@@ -240,17 +240,23 @@ def read_rows(path: Path) -> list[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    refuse_no_file(path)
     try:
         present = pq.read_schema(path).names
-    except FileNotFoundError:
-        raise SchemaError(f"{path}: no such file") from None
-    except pa.ArrowInvalid as error:
-        raise SchemaError(f"{path}: not a parquet file ({error})") from None
+    except (pa.ArrowException, OSError) as error:
+        made = f"`python3 -m data_prep validate {path} --out FOLDER` makes one"
+        raise SchemaError(f"{path}: not a parquet file ({error if path.suffix == '.parquet' else made})") from None
     missing = [column for column in COLUMNS if column not in present]
     if missing:
         raise SchemaError(f"{path}: lacks the columns {', '.join(missing)}; it has {', '.join(present)}")
     table = pq.read_table(path, columns=list(COLUMNS))
     return [normalise_row(row, f"{path}, row {number}") for number, row in enumerate(table.to_pylist())]
+
+
+def refuse_no_file(path: Path) -> None:
+    """SchemaError for a path where nothing is, or a folder."""
+    if not path.is_file():
+        raise SchemaError(f"{path}: {'a folder; name a file in it' if path.is_dir() else 'no such file'}")
 
 
 def content_hash(path: Path) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_prep.custom_report import count
 from data_prep.schema import Row, SchemaError, content_hash, write_rows
 
 
@@ -23,8 +24,8 @@ class Prepared:
 
     def __str__(self) -> str:
         return (
-            f"{self.train}: {self.n_train} rows, content sha256 {self.train_hash}\n"
-            f"{self.test}: {self.n_test} rows, content sha256 {self.test_hash}"
+            f"{self.train}: {count(self.n_train, 'row')}, content sha256 {self.train_hash}\n"
+            f"{self.test}: {count(self.n_test, 'row')}, content sha256 {self.test_hash}"
         )
 
 

@@ -4,8 +4,11 @@ Example: read_table("copy/of/MATH", "test", ("problem", "solution")) reads copy/
 from __future__ import annotations
 
 import csv
+import gzip
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +33,10 @@ def read_table(source: str, split: str, columns: Sequence[str], config: str | No
         if not found:
             raise ValueError(f"{source}: no {split}.parquet, .jsonl, .json or .csv in this folder")
         rows = [row for file in found for row in read_file(file)]
-    elif path.suffix in ENDINGS:
-        raise ValueError(f"{source}: no such file")
+    elif path.suffix in (*ENDINGS, ".gz") or path.is_absolute():
+        raise ValueError(f"{source}: no such file or folder")
     else:
-        rows = _from_hub(source, split, config)
+        rows = from_hub(source, split, config).to_list()
     if not rows:
         raise ValueError(f"{source}: no rows in split {split}")
     missing = [column for column in columns if column not in rows[0]]
@@ -46,14 +49,30 @@ def _is_of(split: str, file: Path, folder: Path) -> bool:
     return file.stem == split or file.name.startswith(f"{split}-") or file.relative_to(folder).parts[0] == split
 
 
-def _from_hub(name: str, split: str, config: str | None) -> list[dict[str, Any]]:
+def from_hub(name: str, split: str, config: str | None = None) -> Any:
+    """One split of a data set of the hub; ValueError if it cannot be had."""
     from datasets import load_dataset  # takes seconds to import, and only this function needs it
 
     try:
-        rows: list[dict[str, Any]] = load_dataset(name, config, split=split).to_list()
+        with quiet():
+            return load_dataset(name, config, split=split)
     except Exception as error:  # the hub's client raises many kinds: offline, no such dataset, no such split
-        raise ValueError(f"cannot load {name} ({config or 'default'}, {split}) from the hub: {error}") from error
-    return rows
+        raise ValueError(
+            f"cannot load {name} ({config or 'default'}, {split}) from the hub: {error}; there is no such file or "
+            f"folder here either: download it elsewhere and name the folder or file"
+        ) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the lines of the hub's client about every attempt."""
+    client = logging.getLogger("huggingface_hub")
+    before = client.level
+    client.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        client.setLevel(before)
 
 
 def read_file(path: Path) -> list[dict[str, Any]]:
@@ -64,7 +83,11 @@ def read_file(path: Path) -> list[dict[str, Any]]:
         except pa.ArrowInvalid as error:
             raise ValueError(f"{path}: not a parquet file ({error})") from None
         return rows
-    text = path.read_text(encoding="utf-8")
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+            text = file.read()
+    except (UnicodeDecodeError, EOFError, OSError) as error:
+        raise ValueError(f"{path}: cannot be read ({error})") from None
     if path.suffix == ".csv":
         return [dict(row) for row in csv.DictReader(text.splitlines(keepends=True))]
     if path.suffix == ".json":
@@ -84,5 +107,5 @@ def read_file(path: Path) -> list[dict[str, Any]]:
 def _json(text: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{where}: not JSON ({error})") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{where}: not JSON ({str(error).partition(';')[0]})") from None

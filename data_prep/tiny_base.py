@@ -18,7 +18,7 @@ from typing import Any, Final
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
-from data_prep.commands import Parser
+from data_prep.commands import Parser, folder, whole
 from data_prep.countdown import Space, generate
 from data_prep.own_texts import COUNT, write_own_texts
 from data_prep.tiny_base_chains import ChainSettings, own_texts
@@ -123,9 +123,11 @@ def _replace_folder(new: Path, out: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: builds the model and prints its card."""
     parser = Parser(prog="python -m data_prep.tiny_base", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("models/tiny-countdown"), help="model folder to write")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=TrainSettings.steps, help="training steps (fewer for a quick try)")
+    parser.add_argument("--out", type=folder, default=Path("models/tiny-countdown"), help="model folder to write")
+    parser.add_argument("--seed", type=whole(0), default=0)
+    parser.add_argument(
+        "--steps", type=whole(1), default=TrainSettings.steps, help="training steps (fewer for a quick try)"
+    )
     parser.add_argument("--aligned-share", type=float, default=ChainSettings.aligned_share)
     options = parser.parse_args(arguments)
     card = build(

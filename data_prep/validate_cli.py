@@ -10,14 +10,16 @@ from functools import partial
 from pathlib import Path
 
 from data_prep.column_map import read_columns
-from data_prep.commands import Parser
+from data_prep.commands import Parser, folder, share, whole
 from data_prep.custom import BUILT_IN, CustomData, Examined, examine, split_files, write_examined
-from data_prep.custom_report import CustomDataError, named, quantiles, unsplit
+from data_prep.custom_report import CustomDataError, count, named, quantiles, unsplit
 from data_prep.preference.local import looks_like_answers
 from data_prep.preference.report import validate
+from data_prep.prompt_styles import question_text
 from data_prep.schema import ANSWER_CLOSES, ANSWER_OPENS, Row
 
 _ROWS_JUDGED = 32
+_FAILED_AT_ONCE = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,10 +57,10 @@ def summary(examined: Examined) -> str:
     hints = [sum(map(len, row["hint"])) for row in rows]
     answers = [len(_final_answer(row)) for row in rows]
     lines = [
-        f"{examined.source.path}: {len(rows):,} rows ({examined.source.counting})",
+        f"{examined.source.path}: {count(len(rows), 'row')} ({examined.source.counting})",
         f"  columns   {examined.layout}",
         f"  reward    {examined.reward or _rewards_of(rows)}",
-        f"  solutions {len(worked):,} rows have one" + (f"; {quantiles(worked)} segments" if worked else ""),
+        f"  solutions in {count(len(worked), 'row')}" + (f"; {quantiles(worked)} segments" if worked else ""),
         f"  characters of the prompt: {quantiles(questions)}",
         f"  characters of the solution: {quantiles(hints)}",
         f"  characters of the final answer: {quantiles(answers)}",
@@ -68,7 +70,8 @@ def summary(examined: Examined) -> str:
 
 def _rewards_of(rows: Sequence[Row]) -> str:
     sources = Counter(row["data_source"] for row in rows)
-    return "by data_source: " + ", ".join(f"{source} ({count:,} rows)" for source, count in sources.most_common())
+    told = [f"{source} ({count(number, 'row')})" for source, number in sources.most_common()]
+    return f"by data_source: {', '.join(told)}"
 
 
 def _oddities(examined: Examined) -> list[str]:
@@ -82,12 +85,12 @@ def _oddities(examined: Examined) -> list[str]:
             if _final_answer(examined.rows[at]) != _final_answer(examined.rows[earlier]):
                 torn.append(examined.numbers[at])
     if again:
-        notes.append(f"{len(again):,} rows repeat an earlier question and go to its side of the split: {named(again)}")
+        notes.append(f"rows with an earlier question, put on its side of the split ({len(again):,}): {named(again)}")
     if torn:
-        notes.append(f"{len(torn):,} of them give another answer than the earlier row: {named(torn)}")
+        notes.append(f"those of them with another answer than the earlier row ({len(torn):,}): {named(torn)}")
     bare = sum(not "".join(row["hint"]).strip() for row in examined.rows)
     if bare:
-        notes.append(f"{bare:,} rows have no solution: no hint can be given for them, and sft learns the bare answer")
+        notes.append(f"rows without a solution ({bare:,}): no hint can be given, and sft learns the bare answer")
     return notes + _own_answers(examined)
 
 
@@ -97,25 +100,36 @@ def _final_answer(row: Row) -> str:
 
 
 def _own_answers(examined: Examined) -> list[str]:
-    """Whether the reward accepts the solutions of the file, tried on rows from all over it."""
-    from reward_fns import compute_score
+    """Whether the reward accepts the solutions of the file, tried on rows from all over it.
 
+    Raises:
+        CustomDataError: where it accepts so few of them that no training would start.
+    """
+    from reward_fns import LEAST_ACCEPTED, compute_score, has_failed, is_graded, told_once, told_when_slow
+
+    graded = is_graded(examined.reward)
     step = max(1, len(examined.rows) // _ROWS_JUDGED)
+    tried = list(zip(examined.rows, examined.numbers, strict=True))[::step][:_ROWS_JUDGED]
     failed, low = [], []
-    for row, number in list(zip(examined.rows, examined.numbers, strict=True))[::step][:_ROWS_JUDGED]:
-        truth = row["reward_model"]["ground_truth"]
-        found = compute_score(row["data_source"], row["answer"], truth, reward=examined.reward)
-        if found["reward_error"] or found["timeout"]:
-            failed.append((number, str(found["pred"])))
-        elif found["score"] != 1.0:
-            low.append(number)
+    with told_when_slow(examined.reward), told_once():
+        for at, (row, number) in enumerate(tried, 1):
+            truth, asked = row["reward_model"]["ground_truth"], {"question": question_text(row["prompt"])}
+            found = compute_score(row["data_source"], row["answer"], truth, asked, reward=examined.reward)
+            if has_failed(found):
+                failed.append((number, str(found["pred"])))
+                if len(failed) == at == _FAILED_AT_ONCE:  # it is the reward; the others would take as long again
+                    tried = tried[:at]
+                    break
+            elif found["score"] != 1.0 and not graded:
+                low.append(number)
     notes = []
     if failed:
-        notes.append(
-            f"the reward failed on row {failed[0][0]}: {failed[0][1]} (and on {len(failed) - 1} more rows tried)"
-        )
+        more = f" (and on {len(failed) - 1:,} more of the {len(tried):,} tried)" if failed[1:] else ""
+        notes.append(f"the reward failed on row {failed[0][0]}: {failed[0][1]}{more}")
     if low:
-        notes.append(f"the reward is below 1 for the file's own answer in {len(low)} rows tried: {named(low)}")
+        notes.append(f"the reward is below 1 for the file's own answer in {count(len(low), 'row')} tried: {named(low)}")
+    if len(tried) - len(failed) - len(low) < LEAST_ACCEPTED * len(tried):
+        raise CustomDataError(f"{examined.source.path}: {'; '.join(notes)}. Fix the answers or the --reward")
     return notes
 
 
@@ -138,7 +152,7 @@ def written(data: CustomData) -> str:
     # A built-in reward is found by the rows' data_source.
     reward = "" if data.reward is None or data.reward in BUILT_IN else f" --reward {data.reward}"
     return (
-        f"{data.train}: {data.n_train:,} rows\n{data.test}: {data.n_test:,} rows\n"
+        f"{data.train}: {count(data.n_train, 'row')}\n{data.test}: {count(data.n_test, 'row')}\n"
         f"train on them with --data {data.train.parent}{reward}"
     )
 
@@ -148,7 +162,7 @@ def _parser() -> Parser:
         prog="python -m data_prep validate", description="Check your own data file, and convert it for training."
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="jsonl, json, csv, tsv or parquet")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write DIR/train.parquet and DIR/test.parquet")
+    parser.add_argument("--out", type=folder, metavar="DIR", help="write DIR/train.parquet and DIR/test.parquet")
     parser.add_argument(
         "--reward", metavar="NAME", help="countdown, kk_logic, math, or your own as path/to/file.py:function"
     )
@@ -156,7 +170,7 @@ def _parser() -> Parser:
     parser.add_argument("--score-min", type=float, metavar="X", help="the worst score answers can have, if not 0")
     parser.add_argument("--score-max", type=float, metavar="X", help="the best score answers can have, if not 1")
     tests = parser.add_mutually_exclusive_group()
-    tests.add_argument("--test-share", type=float, default=0.1, help="share of the questions drawn for the test")
+    tests.add_argument("--test-share", type=share, default=0.1, help="share of the questions drawn for the test")
     tests.add_argument("--test", type=Path, metavar="FILE", help="file of the test rows, instead of a drawn share")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw")
+    parser.add_argument("--seed", type=whole(0), default=0, help="of the draw")
     return parser

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -19,9 +20,11 @@ from reward_fns.registry import (
     is_custom,
     is_graded,
     is_quick,
+    load_custom,
     reward_for,
+    told_when_slow,
 )
-from reward_fns.verdict import SCORE_UNREADABLE
+from reward_fns.verdict import SCORE_UNREADABLE, reason
 from run import enter_environment_of_module
 
 enter_environment_of_module()
@@ -64,7 +67,7 @@ def compute_score(
     except LimitReached as limit:
         return _result(SCORE_UNREADABLE, pred=str(limit), timeout=1.0)
     except Exception as error:  # one bad row must not end a run; it is counted and shown instead
-        message = f"{type(error).__name__}: {error}"[:500]
+        message = reason(error)
         _warn_once(reward or data_source, message)
         return _result(SCORE_UNREADABLE, pred=message, reward_error=1.0)
     return _result(
@@ -76,6 +79,9 @@ def compute_score(
         pred=verdict.pred,
     )
 
+
+LEAST_ACCEPTED = 0.9
+"""Of the data's own solutions, by a reward that knows right from wrong: where fewer are right, nothing is learnt."""
 
 SIGNS = ("reward_error", "timeout")
 """Keys of a verdict that say that there is none."""
@@ -114,9 +120,34 @@ def _result(
     }
 
 
+@contextmanager
+def told_once() -> Iterator[None]:
+    """What a verdict says of its failure becomes part of a message, and no line besides."""
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
 @lru_cache(maxsize=256)
 def _warn_once(source: str, message: str) -> None:
     logger.warning("the %s reward failed and gave 0.0: %s", source, message)
 
 
-__all__ = ["RANDOM", "REWARDS", "SIGNS", "SOURCES", "compute_score", "has_failed", "is_custom", "is_graded", "is_quick"]
+__all__ = [
+    "LEAST_ACCEPTED",
+    "RANDOM",
+    "REWARDS",
+    "SIGNS",
+    "SOURCES",
+    "compute_score",
+    "has_failed",
+    "is_custom",
+    "is_graded",
+    "is_quick",
+    "load_custom",
+    "told_once",
+    "told_when_slow",
+]

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from data_prep.commands import Parser, whole
 from reward_fns.audit import audit
 from reward_fns.audit import describe as describe_audit
 from reward_fns.registry import REWARDS
@@ -22,15 +23,15 @@ from reward_fns.trials.selftest import describe, selftest
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs what the command line says."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m reward_fns", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
     for name, known in (("selftest", REWARDS), ("fuzz", FUZZED)):
         command = commands.add_parser(name)
         command.add_argument("--task", choices=known, help="one task; default: all")
-    command.add_argument("--n", type=int, default=100_000, help="trials a task")
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--n", type=whole(1), default=100_000, help="trials a task")
+    command.add_argument("--seed", type=whole(0), default=0)
     command = commands.add_parser("audit")
     command.add_argument("scorers", nargs="+", help="a reward's name, path/to/file.py:function, or verl:name")
     command.add_argument("--data", type=Path, help="a parquet file of our schema to try them on; default: rows of ours")
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(any(found.failures or found.slow for found in fuzzed))
 
 
-def _audit(parser: argparse.ArgumentParser, scorers: list[str], data: Path | None) -> int:
+def _audit(parser: Parser, scorers: list[str], data: Path | None) -> int:
     faults = False
     for scorer in scorers:
         try:

@@ -13,17 +13,18 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from numbers import Real
 from pathlib import Path
 from typing import Any, cast
 
 from reward_fns.answer_tags import answer_texts
+from reward_fns.verdict import Told
 
 UserReward = Callable[..., Any]
 
 
-class CustomRewardError(ValueError):
+class CustomRewardError(Told, ValueError):
     """A user's reward that cannot be used; the message names file, function and line, and what to change."""
 
 
@@ -62,7 +63,7 @@ def run(spec: str, response: str, ground_truth: Any, question: str = "") -> dict
 
 def is_graded(spec: str) -> bool:
     """Whether the file says GRADED = True: its scores have no "right", as those of a reward model."""
-    return bool(vars(sys.modules[load(spec).__module__]).get("GRADED", False))
+    return _found(spec)[1]
 
 
 def score(spec: str, response: str, ground_truth: Any, question: str = "") -> CustomVerdict:
@@ -73,10 +74,10 @@ def score(spec: str, response: str, ground_truth: Any, question: str = "") -> Cu
     as well. Raises CustomRewardError (a ValueError) if the function raises or returns anything but a number in [0, 1],
     a truth value, or a dict of "score" and further numbers.
     """
-    function = load(spec)
-    arguments = [response, answer_text(ground_truth), *([question] if _asks(function) else [])]
+    call = _call(load(spec), response, answer_text(ground_truth), question)
+    assert call is not None  # or it would not have been loaded
     try:
-        value = function(*arguments)
+        value = call()
     except (Exception, SystemExit) as error:
         raise CustomRewardError(f"{spec} raised {_told(error, _path_of(spec))}") from None
     metrics: dict[str, float] = {}
@@ -112,6 +113,11 @@ def load(spec: str) -> UserReward:
     Raises CustomRewardError: no such file or function, a function that does not take (response, answer), or a file that
     does not import.
     """
+    return _found(spec)[0]
+
+
+def _found(spec: str) -> tuple[UserReward, bool]:
+    """(the function, whether its file says GRADED = True)."""
     path, name = _path_of(spec), spec.rpartition(":")[2]
     if not path.is_file():
         raise CustomRewardError(f"{spec}: there is no file {path}")
@@ -126,7 +132,7 @@ def _path_of(spec: str) -> Path:
 
 
 @lru_cache(maxsize=16)
-def _load(path: Path, changed_ns: int, name: str, spec: str) -> UserReward:
+def _load(path: Path, changed_ns: int, name: str, spec: str) -> tuple[UserReward, bool]:
     # A name of its own, so that the file neither shadows a module nor meets another file of the same name.
     module_name = f"user_reward_{hashlib.sha256(f'{path} {changed_ns}'.encode()).hexdigest()[:16]}"
     module_spec = importlib.util.spec_from_file_location(module_name, path)
@@ -145,32 +151,39 @@ def _load(path: Path, changed_ns: int, name: str, spec: str) -> UserReward:
     function = getattr(module, name, None)
     if function is None:
         own = [
-            key for key, value in vars(module).items() if inspect.isfunction(value) and value.__module__ == module_name
+            key
+            for key, value in vars(module).items()
+            if inspect.isfunction(value) and value.__module__ == module_name and not key.startswith("_")
         ]
         raise CustomRewardError(f"{spec}: {path.name} has no function {name!r}; it has {', '.join(own) or 'none'}")
-    if not callable(function) or inspect.iscoroutinefunction(function):
+    if not callable(function) or any(map(inspect.iscoroutinefunction, (function, type(function).__call__))):
         raise CustomRewardError(f"{spec}: {name!r} must be a plain function {name}(response, answer)")
-    if not _binds(function, 2) and not _binds(function, 3):
+    if _call(function, "", "", "") is None:
         raise CustomRewardError(
             f"{spec}: must take two or three texts, {name}(response, answer) or {name}(response, answer, question), "
             f"but it is {_signature(function, name)}"
         )
-    return cast(UserReward, function)
+    graded = getattr(module, "GRADED", False)
+    if not isinstance(graded, bool):
+        raise CustomRewardError(f"{spec}: GRADED = {_shown(graded)}; it must be True or False")
+    return cast(UserReward, function), graded
 
 
-def _asks(function: Callable[..., Any]) -> bool:
-    """Whether it wants the question: it has no default for a third text, or calls it so."""
-    if not _binds(function, 3):
-        return False
-    return not _binds(function, 2) or list(inspect.signature(function).parameters)[2] == "question"
-
-
-def _binds(function: Callable[..., Any], texts: int) -> bool:
+def _call(function: Callable[..., Any], response: str, answer: str, question: str) -> Callable[[], Any] | None:
+    """The call of a function, with the question where it has no default for a third text or calls one so; None where it
+    cannot be called."""
     try:
-        inspect.signature(function).bind(*[""] * texts)
+        signature = inspect.signature(function)
     except (TypeError, ValueError):
-        return False
-    return True
+        return None
+    asked = {"question": question} if "question" in signature.parameters else {}
+    for texts, named in (((response, answer), asked), ((response, answer), {}), ((response, answer, question), {})):
+        try:
+            signature.bind(*texts, **named)
+        except TypeError:
+            continue
+        return partial(function, *texts, **named)
+    return None
 
 
 def _signature(function: Callable[..., Any], name: str) -> str:
@@ -196,12 +209,18 @@ def _number(value: Any, what: str) -> float:
             value = value.item()
     if not isinstance(value, Real):
         raise CustomRewardError(f"{what} returned {_shown(value)}; return a number from 0 to 1, True or False")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     if not math.isfinite(number):
-        raise CustomRewardError(f"{what} returned {number}; return a finite number")
+        raise CustomRewardError(f"{what} returned {_shown(value)}; return a finite number")
     return number
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # of a user's class, or a number of more digits than Python writes
+        text = f"a value of type {type(value).__name__}"
     return text if len(text) <= 120 else text[:117] + "..."

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from data_prep.schema import IN_SET
 from reward_fns import chain, choice, countdown, free_text, kk_logic
 from reward_fns.custom import CustomVerdict
 from reward_fns.pool import IMPORT_SECONDS, Outcome, shared_pool
-from reward_fns.verdict import Verdict
+from reward_fns.verdict import Told, Verdict
 
 AnswerFormat = Literal["tags", "boxed"]
 # Formulas people write are compared in milliseconds; those that take longer are built to. Seconds of computing, so that
@@ -47,14 +49,17 @@ _BY_TAGS: dict[str, Score] = {
 REWARDS = (*_BY_TAGS, "math")
 RANDOM = "random"
 """A control for any task: the verdict is the task's own, the score a coin that hash of answer and problem toss."""
+_SLOW_SECONDS = 3.0
+"""A wait that is told."""
+
 _IS_GRADED = "reward_fns.custom:is_graded"
 
 
-class LimitReached(Exception):
+class LimitReached(Told):
     """A verifier ran into its limit of time or memory."""
 
 
-class VerifierFailed(Exception):
+class VerifierFailed(Told):
     """A verifier raised or died."""
 
 
@@ -126,7 +131,37 @@ def is_quick(data_source: str, reward: str | None = None) -> bool:
 
 def is_graded(reward: str | None) -> bool:
     """Whether a reward has no "right": a user's file that says GRADED = True, which is loaded in a worker process."""
-    return is_custom(reward) and bool(_value(shared_pool().call(_IS_GRADED, reward, seconds=IMPORT_SECONDS)))
+    return reward is not None and is_custom(reward) and load_custom(reward)
+
+
+def load_custom(reward: str) -> bool:
+    """Loads a user's file in a worker, which ends if it hangs; whether it is graded.
+
+    Raises:
+        LimitReached, VerifierFailed: it cannot be loaded, or holds no reward.
+    """
+    with told_when_slow(reward):
+        outcome = shared_pool().call(_IS_GRADED, reward, seconds=IMPORT_SECONDS)
+    try:
+        return bool(_value(outcome))
+    except LimitReached as limit:
+        raise LimitReached(f"{reward}: {limit} of loading the file") from None
+
+
+@contextmanager
+def told_when_slow(reward: str | None) -> Iterator[None]:
+    """Says after a few seconds what is being waited for, where that is a user's reward: its limits add up."""
+    if not is_custom(reward):
+        yield
+        return
+    limits = f"loading it may take {IMPORT_SECONDS:g} s, a verdict {shared_pool().seconds:g} s"
+    timer = threading.Timer(_SLOW_SECONDS, print, [f"waiting for --reward {reward} ({limits})"], {"flush": True})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _custom(spec: str, response: str, ground_truth: Any, question: str) -> CustomVerdict:

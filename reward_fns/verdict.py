@@ -10,6 +10,15 @@ SCORE_READABLE = 0.1
 SCORE_UNREADABLE = 0.0
 
 
+class Told(Exception):
+    """An error whose text is written for people: its class adds nothing."""
+
+
+def reason(error: BaseException) -> str:
+    """An error in one text, with the name of its kind where it is somebody else's."""
+    return (str(error) if isinstance(error, Told) else f"{type(error).__name__}: {error}")[:500]
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """correct: the answer is right. readable: an answer was given in the asked form. pred: the text that was read.

@@ -18,6 +18,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
+from reward_fns.verdict import reason
+
 
 def resolve(name: str) -> Callable[..., Any]:
     """The function behind "package.module:function", or the reward in a user's "path/to/file.py:function"."""
@@ -58,10 +60,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         return {"value": value}
     except MemoryError:
         return {"memory": True}
-    except RecursionError as error:
-        return {"error": f"RecursionError: {error}"[:500]}
     except Exception as error:  # whatever the verifier raises belongs to this answer, not to the run
-        return {"error": f"{type(error).__name__}: {error}"[:500]}
+        return {"error": reason(error)}
     finally:
         _limit(0)
 

@@ -104,6 +104,9 @@ def label_of(column: str, value: Any) -> bool:
 
 def number_of(column: str, value: Any) -> float:
     """A finite number, also from text; BadCell for anything else."""
+    if str(value).strip().lower() in ("true", "false"):
+        fix = f"write 1 and 0, or say that these are labels with --columns label={column}"
+        raise BadCell("a truth value, not a number", fix, column, shown(value))
     text = cell_text(column, value)
     try:
         number = float(text)

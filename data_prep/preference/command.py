@@ -4,30 +4,26 @@ Writes train.parquet and test.parquet and says what was left out."""
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_prep.commands import Parser
+from data_prep.commands import Parser, folder, one_line, whole
+from data_prep.custom_report import count
 from data_prep.preference import toy
 from data_prep.preference.hub import HUB_TASKS, write_task
 from data_prep.preference.split import Written
 from data_prep.schema import content_hash
 
 
+@one_line
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parses the flags, writes the two files; 2 if they cannot be made."""
     options = _parser().parse_args(arguments)
-    folder = options.out or Path("data", options.name)
-    try:
-        written = _write(options, folder)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    for reason, count in written.left_out.items():
-        print(f"left out {count}: {reason}")
-    print(f"{written.train}: {written.n_train} rows, content sha256 {content_hash(written.train)}")
-    print(f"{written.test}: {written.n_test} rows, content sha256 {content_hash(written.test)}")
+    written = _write(options, options.out or Path("data", options.name))
+    for reason, number in written.left_out.items():
+        print(f"left out {number}: {reason}")
+    print(f"{written.train}: {count(written.n_train, 'row')}, content sha256 {content_hash(written.train)}")
+    print(f"{written.test}: {count(written.n_test, 'row')}, content sha256 {content_hash(written.test)}")
     return 0
 
 
@@ -43,9 +39,9 @@ def _write(options: argparse.Namespace, folder: Path) -> Written:
 def _parser() -> Parser:
     parser = Parser(prog="python -m data_prep preference", description="Prepare alignment data.")
     parser.add_argument("name", choices=[toy.DATA_SOURCE, *HUB_TASKS])
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the two files (default data/NAME)")
+    parser.add_argument("--out", type=folder, metavar="DIR", help="folder for the two files (default data/NAME)")
     parser.add_argument("--source", metavar="PATH", help="a local copy of the data set, or another name on the hub")
-    parser.add_argument("--n-train", type=int, help=f"rows (problems, of {toy.DATA_SOURCE}); default all (1024)")
-    parser.add_argument("--n-test", type=int, help=f"rows (problems, of {toy.DATA_SOURCE}); default all (128)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--n-train", type=whole(1), help=f"rows (problems, of {toy.DATA_SOURCE}); default all (1024)")
+    parser.add_argument("--n-test", type=whole(1), help=f"rows (problems, of {toy.DATA_SOURCE}); default all (128)")
+    parser.add_argument("--seed", type=whole(0), default=0)
     return parser

@@ -3,13 +3,11 @@ Example: load("copy/of/HelpSteer2", "train", ("prompt", "response")) reads copy/
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep.tables import ENDINGS, read_table
+from data_prep.tables import ENDINGS, from_hub, read_file, read_table
 
 Items = Sequence[Mapping[str, Any]]
 _PACKED = ".jsonl.gz"
@@ -20,19 +18,10 @@ def load(source: str, split: str, columns: Sequence[str]) -> Items:
     path = Path(source)
     packed = path / f"{split}{_PACKED}" if path.is_dir() else path
     if packed.name.endswith(_PACKED) and packed.is_file():
-        return _with(columns, source, _read_packed(packed))
-    if path.exists() or path.suffix in (*ENDINGS, ".gz"):
+        return _with(columns, source, read_file(packed))
+    if path.exists() or path.is_absolute() or path.suffix in (*ENDINGS, ".gz"):
         return read_table(source, split, columns)
-    from datasets import load_dataset  # takes seconds to import, and only this function needs it
-
-    try:
-        rows: Items = load_dataset(source, split=split)
-    except Exception as error:  # the hub's client raises many kinds: offline, no such dataset, no such split
-        raise ValueError(
-            f"cannot load {source} (split {split}) from the hub: {error}; where there is no way to it, download it "
-            "elsewhere and name the folder or file as source"
-        ) from error
-    return _with(columns, source, rows)
+    return _with(columns, source, from_hub(source, split))
 
 
 def _with(columns: Sequence[str], source: str, rows: Items) -> Items:
@@ -41,21 +30,4 @@ def _with(columns: Sequence[str], source: str, rows: Items) -> Items:
     missing = [column for column in columns if column not in rows[0]]
     if missing:
         raise ValueError(f"{source}: lacks the columns {', '.join(missing)}; it has {', '.join(rows[0])}")
-    return rows
-
-
-def _read_packed(path: Path) -> list[dict[str, Any]]:
-    rows = []
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                row = json.loads(line) if line.strip() else None
-                if isinstance(row, dict):
-                    rows.append(row)
-                elif row is not None:
-                    raise ValueError(f"{path}, line {number}: must be a JSON object, got {row!r:.80}")
-    except (OSError, EOFError) as error:
-        raise ValueError(f"{path}: cannot be unpacked ({error})") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, line {number}: not JSON ({error})") from None
     return rows

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from data_prep.column_map import Columns
-from data_prep.custom_report import CustomDataError, named, quantiles, shorten, unsplit
+from data_prep.custom_report import CustomDataError, count, named, quantiles, shorten, unsplit
 from data_prep.preference.local import Examined, examine, split_files, write_examined
 from data_prep.preference.schema import Row
 from data_prep.preference.split import Written
@@ -41,7 +41,7 @@ def summary(examined: Examined) -> str:
     kinds = Counter(row["feedback"] for row in rows)
     turns = [len(row["prompt"]) for row in rows]
     lines = [
-        f"{source.path}: {len(source.rows):,} rows ({source.counting})",
+        f"{source.path}: {count(len(source.rows), 'row')} ({source.counting})",
         f"  columns   {examined.layout}",
         f"  answers   {len(rows):,}: " + ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common()),
         f"  gives     {', '.join(_uses(rows))}",
@@ -58,7 +58,7 @@ def summary(examined: Examined) -> str:
         f"  characters of the prompt: {quantiles([sum(len(m['content']) for m in row['prompt']) for row in rows])}",
         f"  characters of the answer: {quantiles([len(row['completion']) for row in rows])}",
     ]
-    notes = [*source.notes, *(f"{len(at):,} rows {what}: {named(at)}" for what, at in examined.noted.items())]
+    notes = [*source.notes, *(f"rows that {what} ({len(at):,}): {named(at)}" for what, at in examined.noted.items())]
     paired = pairs(rows)
     alone = paired.left_out.get(NO_CONTRAST, 0)
     if paired and alone:
@@ -94,6 +94,6 @@ def written(data: Written, examined: Examined) -> str:
     algorithm = {"pairwise": "dpo", "binary": "kto", "score": "una"}
     algorithms = [algorithm[kind] for kind in algorithm if kind in kinds] or ["sft"]
     return (
-        f"{data.train}: {data.n_train:,} rows\n{data.test}: {data.n_test:,} rows\n"
+        f"{data.train}: {count(data.n_train, 'row')}\n{data.test}: {count(data.n_test, 'row')}\n"
         f"train on them with --algo {algorithms[0]} --data {data.train.parent}"
     )

@@ -20,7 +20,7 @@ from typing import Any, TypedDict, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_prep.schema import ExtraInfo, Message, SchemaError, plain, write_table
+from data_prep.schema import ExtraInfo, Message, SchemaError, plain, refuse_no_file, write_table
 
 FEEDBACK = ("pairwise", "binary", "score", "instruction")
 ROLES = ("system", "user", "assistant")
@@ -134,10 +134,9 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 def read_rows(path: Path) -> list[Row]:
     """All rows of a parquet file in this format; further columns are ignored. SchemaError names the first bad row."""
+    refuse_no_file(path)
     try:
         present = pq.read_schema(path).names
-    except FileNotFoundError:
-        raise SchemaError(f"{path}: no such file") from None
     except (pa.ArrowException, OSError) as error:
         raise SchemaError(f"{path}: not a readable parquet file ({error})") from None
     missing = [column for column in COLUMNS if column not in present]

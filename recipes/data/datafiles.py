@@ -30,7 +30,7 @@ from recipes.settings.data_sets import data_title
 from recipes.settings.experiment import Experiment
 from recipes.settings.tasks import TASKS
 from recipes.watch.scratch import data_folder
-from reward_fns import RANDOM, is_graded
+from reward_fns import RANDOM, is_graded, told_when_slow
 
 REQUIRED_COLUMNS = ("prompt", "answer", "data_source", "reward_model", "extra_info")
 OPTIONS_FILE = "options.json"
@@ -110,7 +110,8 @@ def prepare(experiment: Experiment, files: DataFiles, root: Path) -> None:
             options = {**files.generate, "path": Path(files.generate["path"])}
             prepare_file(out_dir=folder, test_file=None, **options)
     except (ValueError, OSError) as error:
-        raise ExperimentError(f"--data {experiment.data}: {error}") from error
+        named = str(error).startswith("--")  # by one of several data sets, of its own
+        raise ExperimentError(str(error) if named else f"--data {experiment.data}: {error}") from error
     write_json(folder / OPTIONS_FILE, files.generate)
 
 
@@ -227,7 +228,7 @@ def check_training(experiment: Experiment, files: DataFiles, *, fetch: bool = Fa
         try:
             is_graded(experiment.reward)
         except Exception as error:  # whatever importing a user's file raises, in its worker
-            raise ExperimentError(f"--reward {experiment.reward}: {error}") from None
+            raise ExperimentError(f"--reward {error}") from None
     if experiment.reward == RANDOM:  # pays what it likes; the data are judged by their own
         experiment = replace(experiment, reward=None)
     if reads_solutions(experiment.algorithm) and unsolved_rows(files) == files.n_train:
@@ -236,8 +237,9 @@ def check_training(experiment: Experiment, files: DataFiles, *, fetch: bool = Fa
             f"{experiment.algorithm.name} needs: give some a solution, or choose --algo rft"
         )
     tokenizer = stored_tokenizer(experiment.model, fetch=fetch)
-    refuse_unpaid_solutions(experiment, files.train, tokenizer)
-    refuse_paid_hints(experiment, files.train, tokenizer)
+    with told_when_slow(experiment.reward):
+        refuse_unpaid_solutions(experiment, files.train, tokenizer)
+        refuse_paid_hints(experiment, files.train, tokenizer)
     refuse_long_prompts(experiment, (files.train, files.test), tokenizer)
     try:
         raise_if_overlap(overlaps(files.train, [files.test]), experiment.allow_overlap)
@@ -312,14 +314,19 @@ def narrowed(experiment: Experiment, files: DataFiles, folder: Path) -> DataFile
 
 
 def _checked_rows(file: Path, experiment: Experiment) -> int:
-    if not file.exists():
-        raise ExperimentError(f"--data {experiment.data}: {file} does not exist")
-    if experiment.data not in TASKS:
-        try:
+    if not file.is_file():
+        raise ExperimentError(
+            f"--data {experiment.data}: {file} does not exist; a folder of data holds train.parquet and test.parquet, "
+            f"as `python3 -m data_prep validate FILE --out FOLDER` makes them"
+        )
+    try:
+        table = parquet.ParquetFile(file)
+        if experiment.data not in TASKS:
             refuse_too_large(file)
-        except TooLargeError as error:
-            raise ExperimentError(str(error)) from None
-    table = parquet.ParquetFile(file)
+    except TooLargeError as error:
+        raise ExperimentError(str(error)) from None
+    except (pa.ArrowException, OSError) as error:
+        raise ExperimentError(f"--data {experiment.data}: {file} is not a readable parquet file ({error})") from None
     if experiment.data_kind == "answers":
         from data_prep.preference.schema import COLUMNS
 

@@ -1,8 +1,5 @@
 """Refuses data, rewards and tokenizers by which the data's own solutions are not right: nothing could be learnt."""
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +11,7 @@ from recipes.common.errors import ExperimentError
 from recipes.data.stored_tokenizer import StoredTokenizer
 from recipes.settings.experiment import Experiment
 from recipes.watch.scratch import PREFIX
-from reward_fns import compute_score, has_failed, is_custom, is_graded
+from reward_fns import LEAST_ACCEPTED, compute_score, has_failed, is_custom, is_graded, told_once
 
 _REWARD_SAMPLE = 64
 _FAILED_AT_ONCE = 2
@@ -22,25 +19,12 @@ _FAILED_AT_ONCE = 2
 long again."""
 
 _SHOWN = 80
-_LEAST_ACCEPTED = 0.9
 
 
 def file_name(experiment: Experiment, train: Path) -> str:
     """What a message calls the training file: one that --dry_run made for a moment is gone when it is read."""
     made = train.parent.name.startswith(PREFIX)
     return f"the training part of {experiment.data}" if made else str(train)
-
-
-@contextmanager
-def _told_once() -> Iterator[None]:
-    """What a verdict says of its failure is part of the message here, and no line besides."""
-    logger = logging.getLogger("reward_fns")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def refuse_unpaid_solutions(experiment: Experiment, train: Path, tokenizer: StoredTokenizer | None) -> None:
@@ -59,7 +43,7 @@ def refuse_unpaid_solutions(experiment: Experiment, train: Path, tokenizer: Stor
         answer = row["answer"]
         response = answer if tokenizer is None else decode_response(tokenizer, closed(tokenizer, answer))
         try:
-            with _told_once():
+            with told_once():
                 found = compute_score(
                     row["data_source"],
                     response,
@@ -73,11 +57,12 @@ def refuse_unpaid_solutions(experiment: Experiment, train: Path, tokenizer: Stor
             refused.append((number, row, response, found))
         failing = is_custom(experiment.reward) and all(has_failed(each[3]) for each in refused)
         if failing and len(refused) == number + 1 == _FAILED_AT_ONCE:
+            said = str(found["pred"])
+            named = said if said.startswith(str(experiment.reward)) else f"{experiment.reward}: {said}"
             raise ExperimentError(
-                f"--reward {experiment.reward}: {found['pred']} (on the data's own solution of "
-                f"{question_text(row['prompt'])[:_SHOWN]!r})"
+                f"--reward {named} (on the data's own solution of {question_text(row['prompt'])[:_SHOWN]!r})"
             )
-    if len(refused) > (1 - _LEAST_ACCEPTED) * len(rows):
+    if len(rows) - len(refused) < LEAST_ACCEPTED * len(rows):
         number, row, response, found = refused[0]
         read = response if response.strip() != row["answer"].strip() else ""
         raise ExperimentError(

@@ -19,9 +19,10 @@ def resolved_reward(reward: str) -> str:
     if not colon:
         known = (*REWARDS, RANDOM)
         if reward.endswith(".py") and Path(reward).is_file():
-            functions = [name for name, node in _names_in(Path(reward)).items() if isinstance(node, ast.FunctionDef)]
-            named = ", ".join(f"{reward}:{name}" for name in functions) or "it has none"
-            raise ExperimentError(f"--reward {reward}: names a file and no function in it; give {named}")
+            defined = _names_in(Path(reward)).items()
+            named = ", ".join(f"{reward}:{name}" for name, node in defined if _is_function(node) and not _unfit(node))
+            what = f"give {named}" if named else "the file defines none"
+            raise ExperimentError(f"--reward {reward}: names a file and no function in it; {what}")
         if reward not in known:
             raise ExperimentError(
                 f"--reward {reward}: unknown{nearest(reward, known)} Known: {', '.join(known)}, or "
@@ -68,6 +69,10 @@ def _of(function: ast.FunctionDef) -> list[ast.AST]:
     return [node for node in ast.walk(function) if node not in others]
 
 
+def _is_function(node: ast.stmt) -> bool:
+    return isinstance(node, ast.FunctionDef) or isinstance(getattr(node, "value", None), ast.Lambda)
+
+
 def _unfit(node: ast.stmt) -> str:
     """Why what a statement binds can be no reward, where that is to be seen; its first call shows the rest."""
     if isinstance(node, ast.AsyncFunctionDef):
@@ -83,7 +88,8 @@ def _unfit(node: ast.stmt) -> str:
     if isinstance(node, ast.FunctionDef) and not node.decorator_list:
         a = node.args
         places = len(a.posonlyargs) + len(a.args)
-        named = any(default is None for default in a.kw_defaults)
+        wanted = zip(a.kwonlyargs, a.kw_defaults, strict=True)
+        named = any(default is None and word.arg != "question" for word, default in wanted)
         if named or places - len(a.defaults) > 3 or (places < 2 and not a.vararg):
             return f"takes ({ast.unparse(a)})"
     return ""

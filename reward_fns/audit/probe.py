@@ -19,6 +19,7 @@ from typing import Any
 
 from reward_fns import compute_score, custom, has_failed, is_custom
 from reward_fns.audit.names import CANARY, SCORER, VERL
+from reward_fns.verdict import reason
 
 _PROCESSES = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty")
 _SOCKETS = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "socket.bind")
@@ -101,7 +102,7 @@ def call(response: str, truth: Any, question: str, source: str, answer_format: s
     try:
         found: dict[str, Any] = _SCORER(response, truth, question, source, answer_format)
     except Exception as error:  # whatever the scorer raises on an answer is a finding
-        found = {"score": None, "failed": f"{type(error).__name__}: {error}"[:300]}
+        found = {"score": None, "failed": reason(error)[:300]}
     if "MemoryError" in found["failed"]:
         raise MemoryError  # as the worker would have it, had nobody caught it
     seconds = time.monotonic() - began

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data_prep.custom_report import meant
 from reward_fns.audit.names import VERL
 from reward_fns.registry import REWARDS, AnswerFormat, is_custom
 
@@ -163,9 +164,10 @@ def rows_for(spec: str, data: Path | None = None, limit: int = 12) -> list[Audit
     known, name = (_VERLS, spec.removeprefix(VERL)) if spec.startswith(VERL) else (_OWN, spec)
     if name in known:
         return known[name]
-    why = f": {_NOT_HERE[name]}" if known is _VERLS and name in _NOT_HERE else ""
+    why = f": {_NOT_HERE[name]}." if known is _VERLS and name in _NOT_HERE else ""
+    named = (*REWARDS, *(VERL + name for name in _VERLS))
     raise ValueError(
-        f"no rows to try {spec} on{why}; known: {', '.join(REWARDS)}, {', '.join(VERL + name for name in _VERLS)}, "
+        f"no rows to try {spec} on{why or meant(spec, named)} Known: {', '.join(named)}, "
         f"or path/to/file.py:function with --data FILE.parquet"
     )
 

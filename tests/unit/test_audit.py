@@ -132,7 +132,10 @@ def test_rows_of_a_users_file(tmp_path: Path) -> None:
     [
         (["nothing_known"], "no rows to try nothing_known on"),
         (["verl:sandbox_fusion"], "it needs a sandbox server"),
-        (["verl:nothing"], "known: chain, countdown"),
+        (["verl:nothing"], "Known: chain, countdown"),
+        (["mth"], "no rows to try mth on; did you mean math[?]"),
+        (["math", "--data", "examples/custom/questions.jsonl"], "data_prep validate .* --out FOLDER` makes one"),
+        (["math", "--data", "missing.parquet"], "missing.parquet: no such file"),
         (["not_there.py:reward"], "cannot be loaded: .*there is no file"),
     ],
 )

@@ -137,7 +137,7 @@ def test_problems_with_a_system_column_are_told_that_it_is_not_used(tmp_path: Pa
 
 
 def test_the_check_of_a_file_takes_them_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = file_of(tmp_path, {"q": "1 + 1?", "a": "2"})
+    file = file_of(tmp_path, {"q": "1 + 1?", "a": "2"}, {"q": "1 + 2?", "a": "3"})
     assert validate_cli.main([str(file), "--columns", "question=q,answer=a"]) == 0
     assert "question from column q, answer from column a" in capsys.readouterr().out
     assert validate_cli.main([str(file), "--columns", "question:q"]) == 1

@@ -181,7 +181,7 @@ def test_repetitions_inside_a_file_are_listed_but_are_no_overlap(tmp_path: Path)
         (2, 0, SAME_WORDS),
         (3, 1, SAME_TEXT),
     ]
-    assert "2 rows repeat an earlier row" in describe(report)
+    assert "rows that repeat an earlier one of this file: 2" in describe(report)
     raise_if_overlap(report, allow=False)
 
 
@@ -204,7 +204,7 @@ def test_the_command_prints_the_report_and_tells_by_its_exit_code(
     train, test = str(tmp_path / "train.parquet"), str(tmp_path / "test.parquet")
     assert main(["overlap", train, test]) == 1
     out = capsys.readouterr().out
-    assert f"{test}: 1 of 2 rows are in the train file" in out
+    assert f"{test}: 1 of 2 rows in the train file" in out
     assert "row 1 = train row 1" in out
     write_rows(tmp_path / "other.parquet", [row("D")])
     assert main(["overlap", train, str(tmp_path / "other.parquet")]) == 0

@@ -100,7 +100,7 @@ def test_a_local_copy_of_the_hub_dataset_becomes_two_disjoint_files(
             assert out.reason == f"unsolvable: nums {items[out.row][0]}, target {items[out.row][1]}"
     again, _ = prepare_from_number_lists(tmp_path / "again", 25, 10, seed=3, source=source)
     assert again.test.read_bytes() == prepared.test.read_bytes()
-    with pytest.raises(ValueError, match=r"66 rows hold only \d+ problems for train, asked for 500"):
+    with pytest.raises(ValueError, match=r"66 rows with only \d+ problems for train; asked for 500"):
         prepare_from_number_lists(tmp_path / "out", 500, 10, source=source)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reward_fns.custom import CustomRewardError, CustomVerdict, load, run, score
+from reward_fns.custom import CustomRewardError, CustomVerdict, is_graded, load, run, score
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = f"{ROOT / 'examples' / 'custom' / 'reward.py'}:reward"
@@ -85,6 +85,9 @@ def test_values_that_are_rewards(tmp_path: Path, expression: str, expected: floa
         ("__import__('numpy').ones(2)", r"returned array\(\[1., 1.\]\)"),
         ("1 / 0", r"mine.py:reward raised ZeroDivisionError: division by zero \(line 2: return 1 / 0\)"),
         ("exit(3)", "raised SystemExit"),
+        ("10**400", r"returned 10{116}\.\.\.; return a finite number"),
+        ("10**5000", "returned a value of type int; return a finite number"),
+        ("{'score': 1.0, 'steps': 10**400}", "metric 'steps' returned 1.*; return a finite number"),
     ],
 )
 def test_values_that_are_none(tmp_path: Path, expression: str, message: str) -> None:
@@ -115,7 +118,13 @@ def test_the_function_gets_the_answer_as_text(tmp_path: Path, ground_truth: obje
             r"must take two or three texts, reward\(response, answer\) or .*, but it is reward",
         ),
         ("def reward(a, b, c, d):\n    return 1.0\n", "must take two or three texts"),
+        ("def reward(*, response, answer):\n    return 1.0\n", "must take two or three texts"),
+        ("def reward(**given):\n    return 1.0\n", "must take two or three texts"),
+        ("class reward:\n    pass\n", "must take two or three texts"),
+        ("reward = max\n", "must take two or three texts"),
         ("async def reward(a, b):\n    return 1.0\n", "must be a plain function"),
+        ("class A:\n    async def __call__(self, a, b):\n        return 1\nreward = A()\n", "must be a plain function"),
+        ("GRADED = 'yes'\ndef reward(a, b):\n    return 1.0\n", "GRADED = 'yes'; it must be True or False"),
         ("reward = 1.0\n", "must be a plain function"),
         ("def score(a, b):\n    return 1.0\n", "has no function 'reward'; it has score"),
         ("", "has no function 'reward'; it has none"),
@@ -149,6 +158,30 @@ def test_optional_arguments_neighbouring_modules_and_dataclasses_work(tmp_path: 
         "def reward(response, answer, scale=0.5):\n    return Found(FULL * scale).value\n"
     )
     assert score(reward_file(tmp_path, body), "", "").score == 0.5
+
+
+@pytest.mark.parametrize(
+    ("body", "asked"),
+    [
+        ("def reward(*texts): return len(texts) == 3", False),
+        ("def reward(response, *rest): return len(rest) == 2", False),
+        ("def reward(response, answer, **more): return bool(more)", False),
+        ("def reward(response, answer, question=''): return question == 'Why?'", True),
+        ("def reward(response, answer, asked): return asked == 'Why?'", True),
+        ("def reward(response, answer, *, question): return question == 'Why?'", True),
+        ("def reward(question, answer): return question == 'Why?'", False),
+        ("reward = lambda response, answer, question: question == 'Why?'", True),
+        ("import functools\nreward = functools.partial(lambda scale, r, a, question: question == 'Why?', 2)", True),
+        ("class A:\n    def __call__(self, response, answer, question): return question == 'Why?'\nreward = A()", True),
+    ],
+)
+def test_signatures_of_every_sort(tmp_path: Path, body: str, asked: bool) -> None:
+    assert score(reward_file(tmp_path, body), "it is 2", "2", "Why?").correct is asked
+
+
+def test_a_partial_function_is_graded_by_its_own_file(tmp_path: Path) -> None:
+    body = "import functools\nGRADED = True\nreward = functools.partial(lambda scale, r, a: 0.5, 2)\n"
+    assert is_graded(reward_file(tmp_path, body))
 
 
 def test_a_changed_file_is_loaded_again_and_an_unchanged_one_is_not(tmp_path: Path) -> None:

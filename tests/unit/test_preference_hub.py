@@ -211,7 +211,7 @@ def test_one_file_gives_both_parts_with_nothing_shared(tmp_path: Path) -> None:
         ({}, "no validation.parquet, .jsonl, .json or .csv in this folder"),
         ({"validation.jsonl": '{"prompt": "p"}'}, "lacks the columns response, helpfulness, correctness, coherence"),
         ({"validation.jsonl": "{"}, "validation.jsonl, line 1: not JSON"),
-        ({"validation.jsonl.gz": "no gzip"}, "cannot be unpacked"),
+        ({"validation.jsonl.gz": "no gzip"}, "cannot be read"),
     ],
 )
 def test_a_copy_that_cannot_be_read_is_an_error_for_people(
@@ -229,7 +229,7 @@ def test_without_a_way_to_the_hub_the_error_says_what_to_do(tmp_path: Path, monk
 
     asked = []
 
-    def offline(name: str, split: str) -> None:
+    def offline(name: str, config: None, split: str) -> None:
         asked.append((name, split))
         raise ConnectionError("no route")
 
@@ -250,7 +250,7 @@ def test_rows_of_the_hub_library_are_read_as_such(tmp_path: Path, monkeypatch: p
         "train_sft": datasets.Dataset.from_list([{"messages": turns("a", "b")}]),
         "test_sft": datasets.Dataset.from_list([{"messages": turns("x", "y")}]),
     }
-    monkeypatch.setattr(datasets, "load_dataset", lambda name, split: parts[split])
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, config, split: parts[split])
     write_task("ultrachat", tmp_path)
     assert [row["completion"] for rows in rows_of(tmp_path) for row in rows] == ["b", "y"]
 
@@ -262,6 +262,6 @@ def test_the_command_says_what_it_wrote_and_left_out(tmp_path: Path, capsys: pyt
     assert main(["helpsteer2", "--source", str(source), "--out", str(tmp_path / "out")]) == 0
     out = capsys.readouterr().out
     assert "left out 1: column response: empty" in out
-    assert f"{tmp_path / 'out' / 'train.parquet'}: 1 rows" in out
+    assert f"{tmp_path / 'out' / 'train.parquet'}: 1 row," in out
     assert main(["countdown_preference", "--source", "x"]) == 2
     assert "leave out --source" in capsys.readouterr().err

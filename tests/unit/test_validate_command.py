@@ -23,7 +23,7 @@ def test_a_good_file_is_summed_up_with_an_example_row(capsys: pytest.CaptureFixt
         "questions.jsonl: 12 rows",
         "question from column question, solution from column solution, answer from column answer",
         "reward    math",
-        "12 rows have one; 2 to 3, half up to 2",
+        "solutions in 12 rows; 2 to 3, half up to 2",
         "  | <think> ",
         "'The baker makes 7 * 12 = 84 rolls.\\n'",
         "its answer: 25",
@@ -48,10 +48,10 @@ def test_oddities_that_do_no_harm_are_noted(tmp_path: Path, capsys: pytest.Captu
     for note in (
         "the byte-order mark at the beginning is ignored",
         "lines end in CRLF",
-        "1 blank lines are skipped",
-        "1 rows repeat an earlier question and go to its side of the split: row 3",
-        "1 of them give another answer than the earlier row: row 3",
-        "2 rows have no solution",
+        "blank lines skipped: 1",
+        "rows with an earlier question, put on its side of the split (1): row 3",
+        "those of them with another answer than the earlier row (1): row 3",
+        "rows without a solution (2)",
     ):
         assert f"  note: {note}" in out
 
@@ -59,10 +59,10 @@ def test_oddities_that_do_no_harm_are_noted(tmp_path: Path, capsys: pytest.Captu
 def test_rows_whose_own_answer_gets_no_full_reward_are_noted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = [{"numbers": [1, 2, k], "target": 3 + k, "answer": f"1 + 2 + {k}"} for k in range(3, 8)]
+    rows = [{"numbers": [1, 2, k], "target": 3 + k, "answer": f"1 + 2 + {k}"} for k in range(3, 15)]
     rows[3]["answer"] = "1 + 2"
     out = praise(capsys, file_of(tmp_path, "\n".join(map(json.dumps, rows))), "--reward", "countdown")
-    assert "the reward is below 1 for the file's own answer in 1 rows tried: row 4" in out
+    assert "the reward is below 1 for the file's own answer in 1 row tried: row 4" in out
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_rows_whose_own_answer_gets_no_full_reward_are_noted(
         (BAD_ANSWER % '"4\\u0000"', "row 2, column answer: holds a NUL character (at character 2); delete it"),
         (BAD_ANSWER % '"<answer>4</answer>"', "row 2, column answer: holds <answer> ('<answer>4</answer>')"),
         (BAD_ANSWER % '"\\\\frac{1"', "row 2, column answer: the math reward cannot use this"),
-        (BAD_ANSWER % ("9" * 5000), "row 2: not valid JSON (Exceeds the limit"),
+        (BAD_ANSWER % ("9" * 5000), "row 2: not valid JSON (a number of 5,000 digits)"),
         (BAD_ANSWER % ("[" * 100_000), "row 2: not valid JSON (nested too deeply)"),
         (BAD_ANSWER % ("[" * 600 + "]" * 600), "row 2, column answer: a list, not one text"),
         (
@@ -163,6 +163,14 @@ def test_faults_of_csv_files(
         ("mine.json", "7", "not an object"),
         ("mine.json", "{}", "no column for the question"),
         ("mine.json", "[]", "has no rows"),
+        ("mine.jsonl", "[1,2]\n" + GOOD, "row 1: not an object"),
+        ("mine.jsonl", '[{"question": "q",\n"answer": }]', "not valid JSON (Expecting value at line 2"),
+        ("mine.jsonl", '{"question": "q', "not valid JSON (Unterminated string starting at character 14)"),
+        (
+            "mine.jsonl",
+            '{"prompt": "p", "completion": "c", "score": true}',
+            "score: a truth value, not a number",
+        ),
         ("mine.parquet", "PAR1 and nothing", "not a readable parquet file"),
         ("mine.txt", GOOD, "unknown kind of file '.txt'; use one of .jsonl"),
     ],
@@ -215,7 +223,7 @@ def test_faults_of_rows_in_the_training_format(tmp_path: Path, capsys: pytest.Ca
 def test_a_missing_file_and_a_folder_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "there is no such file; check the path" in complaint(capsys, str(tmp_path / "none.jsonl"))
     (tmp_path / "folder.csv").mkdir()
-    assert "cannot be read" in complaint(capsys, str(tmp_path / "folder.csv"))
+    assert "is a folder; name a file in it" in complaint(capsys, str(tmp_path / "folder.csv"))
     assert "there is no such file" in complaint(capsys, str(EXAMPLE), "--test", str(tmp_path / "none.jsonl"))
 
 
@@ -257,7 +265,9 @@ def test_the_module_runs_as_a_command() -> None:
 def test_what_out_would_refuse_is_refused_without_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file of one question cannot be split, and a test file may share no question."""
     one = file_of(tmp_path, GOOD)
-    assert "note: to train on it, it has to be split: " in praise(capsys, one)
+    assert "has 1 different question, and a training and a test part need at least 2" in complaint(capsys, one)
+    two = file_of(tmp_path, f'{GOOD}\n{{"question": "What is 2 + 3?", "answer": "5"}}')
+    assert "note: to train on it, it has to be split: " in praise(capsys, two)
     assert "questions.jsonl" in complaint(capsys, str(EXAMPLE), "--test", str(EXAMPLE))
 
 
@@ -267,15 +277,44 @@ def test_what_out_would_refuse_is_refused_without_it(tmp_path: Path, capsys: pyt
         (["validate", "x", "--test_shar", "1"], "--test_shar: no such flag; did you mean --test-share?"),
         (["validate"], "the following arguments are required: FILE"),
         (["validate", "x", "--seed", "one"], "argument --seed: invalid int value: 'one'"),
+        (["validate", "x", "--seed", "-1"], "argument --seed: -1: must be at least 0"),
+        (["validate", "x", "--test_share", "2"], "argument --test-share: 2: must be between 0 and 1, such as 0.1"),
+        (["validate", "x", "--test-share", "0"], "argument --test-share: 0: must be between 0 and 1"),
+        (["validate", "x", "--test-share", "nan"], "argument --test-share: nan: must be between 0 and 1"),
+        (["kk_logic", "--seed", "-1"], "argument --seed: -1: must be at least 0"),
+        (["math", "--n-test", "0"], "argument --n-test: 0: must be at least 1"),
+        *(
+            ([*command.split(), "--out", "README.md/x"], "argument --out: README.md is a file; choose another folder")
+            for command in (
+                *("countdown", "kk_logic", "chain", "math", "vnhsge x", "general_knowledge x", "validate x"),
+                *("others --from-hub", "preference helpsteer2"),
+            )
+        ),
+        (["countdown", "--from-hub", "missing.parquet"], "missing.parquet: no such file"),
+        (["countdown", "--from_hub", "docs"], "docs: no train.parquet, .jsonl, .json or .csv in this folder"),
+        (["countdown", "--from-uft", "README.md"], "README.md/test.parquet: no such file"),
+        (["countdown", "--exclude", "docs"], "docs: a folder; name a file in it"),
+        (["kk_logic", "--from-hub", "docs"], "docs/test: holds no people3_num*.jsonl"),
+        (
+            ["kk_logic", "--from-hub", "README.md"],
+            "README.md: a file; name the folder that holds train/people3_num1000",
+        ),
+        (["overlap", "docs", "docs"], "docs: a folder; name a file in it"),
+        (["others", "--source", "missing"], "missing: no such folder; it has to hold a file for each benchmark"),
+        (["vnhsge", "--source", "missing"], "missing: no such file or folder"),
     ],
 )
 def test_a_mistake_of_the_command_line_is_one_line(
-    words: list[str], says: str, capsys: pytest.CaptureFixture[str]
+    words: list[str], says: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(words)
+    monkeypatch.chdir(ROOT)
+    try:
+        code = main(words)
+    except SystemExit as end:
+        code = int(str(end.code))
+    assert code == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"python -m data_prep validate: {says}")
+    assert said.startswith((f"python -m data_prep {words[0]}: {says}", f"error: {says}"))
     assert said.count("\n") == 1
 
 

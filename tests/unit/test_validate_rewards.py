@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from data_prep.__main__ import main
 from tests.validate_checks import EXAMPLE, GOOD, complaint, file_of
 
 
@@ -49,6 +50,28 @@ def test_logic_asks_for_its_own_ground_truth(
     err = complaint(capsys, file_of(tmp_path, GOOD), "--reward", "kk_logic")
     assert "no column for the ground_truth" in err
     assert '{"names": ["Zoey", "Ava"], "solution": [true, false]}' in err
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (
+            "return None",
+            "row 1: {spec} returned None; return a number from 0 to 1, True or False (and on 1 more",
+        ),
+        ("raise KeyError('k')", "row 1: {spec} raised KeyError: 'k' (line 2: raise KeyError('k'))"),
+        ("return 0", "the reward is below 1 for the file's own answer in 12 rows tried: row 1, 2,"),
+        ("while True: pass", "the reward failed on row 1: no verdict within"),
+    ],
+)
+def test_a_reward_that_would_be_refused_at_the_start_is_refused_here(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], body: str, expected: str
+) -> None:
+    spec = f"{file_of(tmp_path, f'def reward(response, answer):{chr(10)}    {body}', 'mine.py')}:reward"
+    assert main(["validate", str(EXAMPLE), "--reward", spec]) == 1
+    shown = capsys.readouterr()
+    assert expected.format(spec=spec) in shown.err
+    assert ("waiting for --reward" in shown.out) is ("while" in body)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from data_prep.chain.base.texts import TextSettings, own_texts
 from data_prep.chain.base.tokenizer import STATES, build_tokenizer
 from data_prep.chain.base.train import TrainSettings, build_model, train
 from data_prep.chain.problem import Space, generate
-from data_prep.commands import Parser
+from data_prep.commands import Parser, folder, whole
 from data_prep.own_texts import COUNT
 from data_prep.tiny_base import publish, saved_beside, versions
 
@@ -64,10 +64,12 @@ def build(out: Path, seed: int, settings: TrainSettings, texts: TextSettings) ->
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: builds the model and prints its card."""
     parser = Parser(prog="python -m data_prep.chain.base", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("models/tiny-chain-q40"), help="model folder to write")
+    parser.add_argument("--out", type=folder, default=Path("models/tiny-chain-q40"), help="model folder to write")
     parser.add_argument("--q", type=float, default=0.4, help="probability that a step of the texts follows the rule")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=TrainSettings.steps, help="training steps (fewer for a quick try)")
+    parser.add_argument("--seed", type=whole(0), default=0)
+    parser.add_argument(
+        "--steps", type=whole(1), default=TrainSettings.steps, help="training steps (fewer for a quick try)"
+    )
     options = parser.parse_args(arguments)
     settings = dataclasses.replace(TrainSettings(), steps=options.steps)
     print(json.dumps(build(options.out, options.seed, settings, TextSettings(options.q)), indent=2))
