@@ -54,9 +54,7 @@ class Count:
     wrong: int
 
     def __str__(self) -> str:
-        return (
-            f"{self.solved} of {self.problems} problems have a solution; {self.wrong} of their {self.steps} steps are wrong"
-        )
+        return f"{self.solved} of {self.problems} problems have a solution; of their {self.steps} steps {self.wrong} are wrong"
 
 
 def rewritten(rows: Sequence[Mapping[str, Any]], how: Demonstrations, seed: int) -> tuple[list[dict[str, Any]], Count]:

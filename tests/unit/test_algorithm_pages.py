@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from bench.chain_pages import curves, picture, section, with_section
 from recipes.algorithms import algorithms, get_algorithm
 from recipes.algorithms.base import At, Demonstration, Hint, forget
 from tests.groups import group, settings
@@ -95,3 +96,20 @@ def test_the_tests_that_the_table_of_hooks_names_are_there() -> None:
     assert len(named) > 15
     for file, test in named:
         assert f"def {test}(" in (ROOT / file).read_text(encoding="utf-8"), f"{file}::{test}"
+
+
+def test_the_curves_of_the_pages_are_those_of_the_committed_runs() -> None:
+    known = curves()
+    for name, text in PAGES.items():
+        if name not in ("README.md", "gradient.md", "own.md"):
+            assert with_section(text, known) == text, f"{name}: run python -m bench.chain_pages"
+    drawn = {file.stem: file.read_text(encoding="utf-8") for file in (FOLDER / "on_chain").glob("*.svg")}
+    assert drawn == {name: picture(name, known) for name in known}
+
+
+def test_a_curve_stands_where_its_accuracy_is() -> None:
+    known = {"uft": [{0: 0.0, 10: 0.5, 20: 1.0}], "rft": [{0: 0.0, 10: 0.0, 20: 0.25}]}
+    lines = [line.get("points") for line in ElementTree.fromstring(picture("uft", known)).iter(f"{SVG}polyline")]
+    # Height 120 is 0, 10 is 1; the left edge 34, the right one 300.
+    assert lines == ["34.0,120.0 167.0,120.0 300.0,92.5", "34.0,120.0 167.0,65.0 300.0,10.0"]
+    assert "| uft | 0.0 | 50.0 | 100.0 |" in section(["uft"], known)
