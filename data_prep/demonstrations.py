@@ -54,7 +54,8 @@ class Count:
     wrong: int
 
     def __str__(self) -> str:
-        return f"{self.solved} of {self.problems} problems have a solution; of their {self.steps} steps {self.wrong} are wrong"
+        steps = f"{self.wrong} of their {self.steps} steps are wrong"
+        return f"{self.solved} of {self.problems} problems have a solution; {steps}"
 
 
 def rewritten(rows: Sequence[Mapping[str, Any]], how: Demonstrations, seed: int) -> tuple[list[dict[str, Any]], Count]:
