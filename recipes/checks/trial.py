@@ -47,6 +47,7 @@ def try_hooks(algorithm: Algorithm, s: Any, *, reference: bool) -> None:
         ValueError: names the hook, and what is wrong with what it gave or the line where it failed.
     """
     past, common = None, None
+    learns = algorithm.loss is not None
     for step in range(1, _STEPS + 1):
         about = {"s": s, "step": step, "seed": 0, "key": KEY, "past": past, "common": common}
         plans = _asked("rollout", partial(draw_plans, algorithm, _TEXTS), **about)
@@ -58,10 +59,19 @@ def try_hooks(algorithm: Algorithm, s: Any, *, reference: bool) -> None:
         else:
             weighed = [_weighed(algorithm, group, s) for group in groups]
             streams(groups, weighed, updates=1, votes=len(plans), length=s.response_length)
+            learns |= any(each.mask is None or bool(each.mask.any()) or _in_terms(each) for each in weighed)
         past, common = _kept(algorithm, groups[step % 2], past, common, s)
         all_past = {} if past is None else {KEY: past}
         found = _asked("memory_metrics", algorithm.memory_metrics, all_past, common, s)
         refuse_odd_metrics("memory_metrics", found)
+    if not learns:
+        raise ValueError(
+            "weigh masks every token of all groups tried, and no term has a weight: nothing would be learnt"
+        )
+
+
+def _in_terms(weights: Weights) -> bool:
+    return any(term.coef != 0 and bool(term.weights.any()) for term in weights.terms)
 
 
 def _group(plans: list[Plan], s: Any, step: int, reference: bool, algorithm: Algorithm, *, solved: bool) -> Group:

@@ -83,6 +83,10 @@ ODD = {
         "must be elementwise",
     ),
     "no number": (weighing(lambda g: Weights(ones(g) / 0)), "advantage has values that are no finite numbers"),
+    "a mask of nothing": (
+        weighing(lambda g: Weights(mask=ones(g) < 0)),
+        "weigh masks every token of all groups tried, and no term has a weight",
+    ),
     "weights for a mask": (
         weighing(lambda g: Weights(mask=ones(g))),
         "mask is of torch.float32: must be of torch.bool",
