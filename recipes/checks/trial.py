@@ -82,7 +82,7 @@ def _group(plans: list[Plan], s: Any, step: int, reference: bool, algorithm: Alg
     shown = torch.tensor([isinstance(plan, Demonstration) for plan in plans]).unsqueeze(-1)
     starts = [2 * (isinstance(plan, Hint) and plan.where == "response") for plan in plans]
     first = torch.tensor(starts).unsqueeze(-1)
-    ok = torch.arange(n) > 0 if n > 1 else torch.ones(n, dtype=torch.bool)
+    ok = torch.arange(n) >= int((~shown).sum() > 1)
     ok = ok | shown[:, 0]
     heard = ok.unsqueeze(-1) & ~shown
     scores = (torch.arange(n) % 2).float() if solved else torch.zeros(n)
