@@ -105,10 +105,11 @@ def _stopped(stage: Stage, patience: int, *, alone: bool) -> list[str]:
         return []
     value, step = by.best((row["data"][by.metric], row["step"]) for row in rows)
     what = "" if alone else f"{stage.title}, "
-    better = "better" if by.more_is_better else "lower"
+    better = "higher" if by.more_is_better else "lower"
+    which = "the last validation had no" if patience == 1 else f"none of the last {patience} validations had a"
     return [
-        f"stopped        {what}at step {last} of {stage.total_steps}: none of the last {patience} validations had a "
-        f"{better} {by.metric} than the best before, {value:.4g} at step {step} (--early_stopping)"
+        f"stopped        {what}at step {last} of {stage.total_steps}: {which} {better} {by.metric} than the best before, "
+        f"{value:.4g} at step {step} (--early_stopping)"
     ]
 
 
