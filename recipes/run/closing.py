@@ -108,8 +108,8 @@ def _stopped(stage: Stage, patience: int, *, alone: bool) -> list[str]:
     better = "higher" if by.more_is_better else "lower"
     which = "the last validation had no" if patience == 1 else f"none of the last {patience} validations had a"
     return [
-        f"stopped        {what}at step {last} of {stage.total_steps}: {which} {better} {by.metric} than the best before, "
-        f"{value:.4g} at step {step} (--early_stopping)"
+        f"stopped        {what}at step {last} of {stage.total_steps}: {which} {better} {by.metric} than the best "
+        f"before, {value:.4g} at step {step} (--early_stopping)"
     ]
 
 

@@ -3,6 +3,7 @@
 import atexit
 import math
 import os
+import re
 import resource
 import time
 from collections.abc import Callable
@@ -164,9 +165,15 @@ def _tracker(name: str, plan: TrainingPlan, run: RunDir) -> Callable[[int, dict[
     atexit.register(tracker.finish)
 
     def log(step: int, metrics: dict[str, float]) -> None:
-        tracker.log(metrics, step=step)
+        told = {named(metric): value for metric, value in metrics.items()} if name == "mlflow" else metrics
+        tracker.log(told, step=step)
 
     return log
+
+
+def named(metric: str) -> str:
+    """A metric as mlflow takes it and verl's stages name it there: a validation set's @, say, it would refuse."""
+    return re.sub(r"[^/\w.\- :]", "_", metric.replace("@", "_at_"))
 
 
 def _console(step: int, metrics: dict[str, float]) -> None:
