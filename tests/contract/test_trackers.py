@@ -103,7 +103,7 @@ def test_every_tracker_is_asked_for_one_run_and_told_every_step_once(
 
     package.log_params.side_effect = refuse
     monkeypatch.setitem(sys.modules, name, package)
-    monkeypatch.setattr("atexit.register", lambda finish: None)
+    monkeypatch.setattr("recipes.trl_plugin.recording.atexit", MagicMock())
     for variable, value in prepare(tmp_path, name).items():
         monkeypatch.setenv(variable, value)
     log()
