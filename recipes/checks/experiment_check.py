@@ -201,7 +201,8 @@ def _check_records(experiment: Experiment) -> None:
                     f"--{flag} {value}: only {', '.join(TRACKERS)} know projects and runs; add one, such as --logger "
                     f"{','.join((*e.logger, TRACKERS[0]))}"
                 )
-    if "rl" in e.stages and e.early_stopping * e.test_freq >= e.T and e.early_stopping:
+    # How many steps other stages make depends on their rows (recipes/run/build_stages.py).
+    if e.stages == ("rl",) and e.early_stopping * e.test_freq >= e.T and e.early_stopping:
         raise ExperimentError(
             f"--early_stopping {e.early_stopping}: that many validations, one in --test_freq {e.test_freq} steps, "
             f"end the run at step {e.early_stopping * e.test_freq} at the earliest, and --T is {e.T}; give fewer, or "

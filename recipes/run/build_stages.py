@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from recipes import ROOT
+from recipes.common.errors import ExperimentError
 from recipes.common.run_dir import RunDir
 from recipes.data import datafiles
 from recipes.data.datafiles import DataFiles
@@ -19,9 +20,10 @@ from recipes.run.stages import (
     own_texts_stage,
     rl_stage,
     sft_stage,
-    sft_steps,
 )
+from recipes.settings import applies
 from recipes.settings.data_sets import data_title
+from recipes.settings.early_stopping import ANSWERS_LOSS
 from recipes.settings.experiment import Experiment, training_record
 from recipes.settings.profiles import PROFILES
 from recipes.settings.tasks import validated_on
@@ -37,6 +39,20 @@ def stages(experiment: Experiment, run: RunDir, files: DataFiles) -> list[Stage]
         return found
     trained = next(stage for stage in found if stage.folder == run)
     return [*found, own_texts_stage(experiment, run, trained.total_steps)]
+
+
+def refuse_idle_patience(experiment: Experiment, found: list[Stage]) -> None:
+    """Raise ExperimentError for an --early_stopping that could end no stage of a run, where their steps are known."""
+    e = experiment
+    ends = {stage.title: (stage.validated.first + e.early_stopping) * e.test_freq for stage in found if stage.validated}
+    steps = {stage.title: stage.total_steps for stage in found if stage.validated}
+    if not e.early_stopping or not all(steps.values()) or any(ends[name] < steps[name] for name in ends):
+        return
+    told = ", ".join(f"{name} at step {ends[name]} at the earliest, and it has {steps[name]}" for name in ends)
+    raise ExperimentError(
+        f"--early_stopping {e.early_stopping}: that many validations after the first, one in --test_freq {e.test_freq} "
+        f"steps, end {told}; give fewer, or validate more often"
+    )
 
 
 def _training_stages(experiment: Experiment, run: RunDir, files: DataFiles) -> list[Stage]:
@@ -58,8 +74,7 @@ def _training_stages(experiment: Experiment, run: RunDir, files: DataFiles) -> l
         sft_stage(experiment, supervised, solved, experiment.model),
     ]
     if kinds == ("sft",):
-        steps = sft_steps(experiment, solved)
-        return [*found, evaluation_stage(experiment, run, run, test, "trained", weights, step=steps)]
+        return [*found, evaluation_stage(experiment, run, run, test, "trained", weights)]
     # The reinforcement stage validates its own start, which is the supervised model.
     return [*found, rl_stage(experiment, run, files, weights)]
 
@@ -78,7 +93,8 @@ def _alignment_stages(experiment: Experiment, run: RunDir, files: DataFiles) -> 
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={plan.devices}"]
     command = [*launcher, *module] if plan.devices > 1 else module
     title = f"{experiment.algorithm.name} on {data_title(experiment.data)}"
-    training = Stage(title, run, command, steps, "starting TRL", prepare)
+    by = ANSWERS_LOSS if applies.validations(experiment.algorithm, experiment.stages) else None
+    training = Stage(title, run, command, steps, "starting TRL", prepare, validated=by)
     problems = _verification(experiment)
     if problems is None:
         return [training]
@@ -87,7 +103,7 @@ def _alignment_stages(experiment: Experiment, run: RunDir, files: DataFiles) -> 
     return [
         evaluation_stage(problems, run, run, test, "base", experiment.model, step=0),
         training,
-        evaluation_stage(problems, run, run, test, "trained", weights, step=steps),
+        evaluation_stage(problems, run, run, test, "trained", weights),
     ]
 
 
@@ -117,6 +133,7 @@ def training_plan(experiment: Experiment, run: RunDir, files: DataFiles) -> Trai
         record=asdict(training_record(e)),
         project=e.project,
         run_name=run_name(e.run_name, run),
+        early_stopping=e.early_stopping,
     )
     check_plan(plan)
     return plan

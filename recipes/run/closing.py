@@ -11,10 +11,11 @@ from typing import Any
 from eval.evaluate import RESULTS
 from recipes.common.run_dir import RunDir, publish, read_metrics, write_json
 from recipes.data.datafiles import DataFiles
+from recipes.run.build_stages import stages
 from recipes.run.model_card import write_cards
 from recipes.run.spent import spent, tokens
-from recipes.run.stages import OWN_TEXTS
-from recipes.settings.early_stopping import accuracies, is_over
+from recipes.run.stages import OWN_TEXTS, Stage, last_step
+from recipes.settings.early_stopping import ended
 from recipes.settings.experiment import Experiment
 from recipes.settings.trackers import TRACKER_FILES
 from recipes.verl_plugin.environment import CPU
@@ -84,18 +85,32 @@ def _lines(
             f"accuracy       {found.before:.1%} before, {found.last[1]:.1%} after  ({problems} problems, {how}; the "
             f"highest of {found.count} validations on them is {found.best[1]:.1%} at step {found.best[0]})"
         )
-    rows = read_metrics(run.metrics)
-    if is_over(accuracies(rows), experiment.early_stopping) and summary["last step"] < experiment.T:
-        lines.append(
-            f"stopped        at step {summary['last step']} of {experiment.T}: none of the last "
-            f"{experiment.early_stopping} validations was better than the best before (--early_stopping)"
-        )
+    for stage in stages(experiment, run, files) if experiment.early_stopping else ():
+        lines += _stopped(stage, experiment.early_stopping, alone=len(experiment.stages) == 1)
     lines += _forgetting(run)
-    learnt_nothing = [row["data"].get("uft/groups_without_variance") for row in rows]
+    learnt_nothing = [row["data"].get("uft/groups_without_variance") for row in read_metrics(run.metrics)]
     if (known := [share for share in learnt_nothing if share is not None]) and min(known) == 1:
         lines.append("note           no two answers to a problem ever differed in reward: rewards taught nothing")
     lines.append(f"time           {summary['seconds'] / 60:.1f} min")
     return [*lines, f"serve          {serve_command(experiment, run)}"]
+
+
+def _stopped(stage: Stage, patience: int, *, alone: bool) -> list[str]:
+    """Why a stage ended before its last step, if it did."""
+    by, last = stage.validated, last_step(stage.folder, 0)
+    if by is None or last >= stage.total_steps:
+        return []
+    rows = [row for row in read_metrics(stage.folder.metrics) if by.metric in row["data"]]
+    if not ended(rows, patience, by):
+        return []
+    value, step = by.best((row["data"][by.metric], row["step"]) for row in rows)
+    what = "" if alone else f"{stage.title}, "
+    better = "higher" if by.more_is_better else "lower"
+    which = "the last validation had no" if patience == 1 else f"none of the last {patience} validations had a"
+    return [
+        f"stopped        {what}at step {last} of {stage.total_steps}: {which} {better} {by.metric} than the best "
+        f"before, {value:.4g} at step {step} (--early_stopping)"
+    ]
 
 
 def _asked(experiment: Experiment, run: RunDir, files: DataFiles, step: int) -> tuple[int, str]:

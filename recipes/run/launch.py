@@ -24,7 +24,7 @@ from recipes.data.demonstrations import demonstrated
 from recipes.data.stored_tokenizer import is_here
 from recipes.flags.config_file import record
 from recipes.run.auto_batch import fitting, run_fitting
-from recipes.run.build_stages import stages, training_plan
+from recipes.run.build_stages import refuse_idle_patience, stages, training_plan
 from recipes.run.closing import finish, short
 from recipes.run.hub import push, refuse_push
 from recipes.run.place import cannot_write, refuse_place
@@ -32,7 +32,7 @@ from recipes.run.plan import describe
 from recipes.run.resume import as_begun, check_folder, nothing_begun, older_folder, record_data, refuse_other_data
 from recipes.run.spent import begin, count, count_killed
 from recipes.run.stages import OWN_TEXTS, VERL_FILE, Stage, absolute, newest_checkpoint, run_stage, shared_imports
-from recipes.settings.early_stopping import accuracies, is_over
+from recipes.settings.early_stopping import ended
 from recipes.settings.experiment import Experiment, read_experiment, to_yaml
 from recipes.trl_plugin.plan import PLAN_FILE, check_machine
 from recipes.verl_plugin.environment import environment
@@ -125,6 +125,7 @@ def _launch(
     datafiles.check_training(experiment, files, fetch=True)
     if experiment.stages == ("alignment",):
         check_machine(training_plan(experiment, run, files))
+    refuse_idle_patience(experiment, stages(experiment, run, files))
     if run.experiment.exists() and read_experiment(run.experiment).T < experiment.T:
         for done in (run.path / DONE, run.path / OWN_TEXTS / DONE):
             done.unlink(missing_ok=True)
@@ -183,8 +184,9 @@ def _is_finished(experiment: Experiment, stage: Stage) -> bool:
     step = None if saved is None else checkpoint_step(saved)
     if not stage.ends_with_checkpoint or step is None:
         return False
-    validated = accuracies(row for row in read_metrics(stage.folder.metrics) if row["step"] <= step)
-    return step >= stage.total_steps or is_over(validated, experiment.early_stopping)
+    if step >= stage.total_steps or stage.validated is None:
+        return step >= stage.total_steps
+    return ended(read_metrics(stage.folder.metrics), experiment.early_stopping, stage.validated, step)
 
 
 def _attempt(run: RunDir, files: DataFiles, number: int, stall_minutes: float, experiment: Experiment) -> Outcome:
@@ -241,7 +243,9 @@ def dry_run(experiment: Experiment, out: Path, *, resume: bool = False, full: bo
         described = describe(experiment, files)
         if files.train.parent != place:  # made for a moment, to be looked at
             described = described.replace(str(files.train.parent), f"{place} (will be prepared)", 1)
-        commands = [f"  python {' '.join(stage.command)}" for stage in stages(experiment, run, files)]
+        planned_stages = stages(experiment, run, files)
+        refuse_idle_patience(experiment, planned_stages)
+        commands = [f"  python {' '.join(stage.command)}" for stage in planned_stages]
         planned = training_plan(experiment, run, files) if experiment.stages == ("alignment",) else None
     if lacking := _lacking(experiment):
         described += f"\ndevices:       not enough here to start it: {lacking}"

@@ -19,6 +19,7 @@ from recipes.common.run_dir import RunDir, complete_checkpoints, read_metrics, w
 from recipes.data.datafiles import DataFiles
 from recipes.run.suites import Part
 from recipes.settings.data_sets import data_title
+from recipes.settings.early_stopping import ACCURACY, HELD_OUT_LOSS, Criterion
 from recipes.settings.experiment import Experiment
 from recipes.verl_plugin.environment import CPU, environment, python_path
 from recipes.verl_plugin.serve_client import SERVE, serve_command
@@ -77,6 +78,9 @@ class Stage:
     ends_with_checkpoint: bool = False
     """Whether nothing is left to do once the checkpoint of the last step is whole."""
 
+    validated: Criterion | None = None
+    """By what --early_stopping may end it."""
+
     may_fail: bool = False
     """Whether the run is finished without it: what only measures."""
 
@@ -88,7 +92,7 @@ def rl_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str) 
     overrides = stage_overrides(experiment).get(REINFORCEMENT, ())
     module = [*RL_MODULE, str(run.path), *overrides]
     title = f"{experiment.algorithm.name} on {data_title(experiment.data)}"
-    return Stage(title, run, module, experiment.T, START_HINT, prepare, ends_with_checkpoint=True)
+    return Stage(title, run, module, experiment.T, START_HINT, prepare, ends_with_checkpoint=True, validated=ACCURACY)
 
 
 def sft_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str) -> Stage:
@@ -107,6 +111,7 @@ def sft_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str)
         sft_steps(experiment, files),
         "starting verl's SFT trainer",
         prepare,
+        validated=HELD_OUT_LOSS,
     )
 
 
@@ -136,16 +141,26 @@ def _inputs(run: RunDir, files: DataFiles, model: str) -> dict[str, Any]:
 
 
 def evaluation_stage(
-    experiment: Experiment, run: RunDir, owner: RunDir, test: Callable[[], Path], name: str, model: str, step: int
+    experiment: Experiment,
+    run: RunDir,
+    owner: RunDir,
+    test: Callable[[], Path],
+    name: str,
+    model: str,
+    step: int | None = None,
 ) -> Stage:
     """Accuracy of a model, greedy or of --val_samples answers, recorded as `step` of the stage `owner`.
 
     Args:
         test: gives the file of problems, in the experiment's prompt style, as the stage begins.
+        step: None: the last that the owner has made by then.
     """
     folder, whole = RunDir(run.path / "eval" / name), Part(name, experiment.data)
     sampling = Sampling(experiment.val_samples, experiment.temperature) if experiment.val_samples else Sampling()
-    record = {"run": str(owner.path), "step": step}
+
+    def record() -> dict[str, Any]:
+        return {"run": str(owner.path), "step": last_step(owner, 0) if step is None else step}
+
     return _evaluation(experiment, folder, test, whole, Weights(model), sampling, f"the {name} model", record)
 
 
@@ -154,9 +169,8 @@ def part_stage(
 ) -> Stage:
     """One part of --eval, in a folder of its own; nothing of it enters the records of a run."""
     title = f"{Path(weights.path).name} on {part.name}"
-    return _evaluation(
-        experiment, folder, lambda: files.test, part, weights, sampling, title, {"run": None, "step": None}
-    )
+    nowhere = {"run": None, "step": None}
+    return _evaluation(experiment, folder, lambda: files.test, part, weights, sampling, title, lambda: nowhere)
 
 
 def harness_stage(experiment: Experiment, folder: RunDir, part: Part, weights: Weights) -> Stage:
@@ -177,8 +191,7 @@ def own_texts_stage(experiment: Experiment, run: RunDir, step: int) -> Stage:
     file = folder.path / "own_texts.json"
 
     def prepare(_: Path) -> None:
-        # --early_stopping may have ended the training before.
-        last = max((row["step"] for row in read_metrics(run.metrics)), default=step)
+        last = last_step(run, step)
         measured = {"base": absolute(e.model), "trained": str(run.hf / "last"), "count": e.own_texts, "seed": e.seed}
         write_json(
             file, {"run": str(run.path), "step": last, "measured": {**measured, "device": e.device, "dtype": e.dtype}}
@@ -189,6 +202,11 @@ def own_texts_stage(experiment: Experiment, run: RunDir, step: int) -> Stage:
     return Stage(title, folder, command, 1, "loading the model", prepare, may_fail=True)
 
 
+def last_step(run: RunDir, planned: int) -> int:
+    """The last step that a stage has made, which --early_stopping may have ended before the planned one."""
+    return max((row["step"] for row in read_metrics(run.metrics)), default=planned)
+
+
 def _evaluation(
     experiment: Experiment,
     folder: RunDir,
@@ -197,7 +215,7 @@ def _evaluation(
     weights: Weights,
     sampling: Sampling,
     what: str,
-    record: dict[str, Any],
+    record: Callable[[], dict[str, Any]],
 ) -> Stage:
     def prepare(_: Path) -> None:
         problems = test().resolve()
@@ -219,7 +237,7 @@ def _evaluation(
             top_p=sampling.top_p,
         )
         engine = {"device": experiment.device, "gpu_memory": experiment.rollout_memory, "ks": sampling.ks}
-        given = {"settings": asdict(settings), **engine, **record}
+        given = {"settings": asdict(settings), **engine, **record()}
         write_json(folder.path / EVALUATE_FILE, given)
 
     command = ["-m", "recipes.run.evaluate_stage", str(folder.path / EVALUATE_FILE)]

@@ -32,6 +32,11 @@ def validates(algorithm: Algorithm, stages: Stages) -> bool:
     return True
 
 
+def validations(algorithm: Algorithm, stages: Stages) -> bool:
+    """reinforcement and supervised stages, and all on answers but kto"""
+    return not kto(algorithm, stages)
+
+
 def ppo(algorithm: Algorithm, stages: Stages) -> bool:
     """reinforcement stages with PPO's loss"""
     return "rl" in stages and algorithm.loss is None

@@ -33,6 +33,7 @@ from recipes.settings.applies import (
     solutions,
     supervised,
     validates,
+    validations,
 )
 from recipes.settings.data_sets import data_title
 from recipes.settings.declare import ABSENT, From, Setting, declared, setting
@@ -250,8 +251,8 @@ class Experiment:
     run_name: str | None = setting(_RECORDS, None, may_change=True, absent=None)
     """What it is called there; default the folder's name."""
 
-    early_stopping: int = setting(_RECORDS, 0, applies=rl, check=not_negative, may_change=True, absent=0)
-    """End the run once so many validations in a row were no better than the best before them; 0 never does."""
+    early_stopping: int = setting(_RECORDS, 0, applies=validations, check=not_negative, may_change=True, absent=0)
+    """End a stage once so many validations in a row, of accuracy or else loss, beat no earlier one; 0 never does."""
 
     @property
     def algorithm(self) -> Algorithm:

@@ -14,7 +14,7 @@ from typing import Any
 import recipes.common.loopback  # noqa: F401  (a hook)
 from data_prep.schema import SchemaError
 from recipes.common.errors import ExperimentError
-from recipes.common.run_dir import RunDir, complete_checkpoints
+from recipes.common.run_dir import RunDir, checkpoint_step, complete_checkpoints
 from recipes.trl_plugin.plan import TrainingPlan, check_machine, read_plan, total_steps
 
 # Before the libraries are imported: no telemetry, no bars in a log file.
@@ -69,11 +69,17 @@ def train(plan: TrainingPlan) -> None:
     recording = Recording(plan, trainer, load_held_out(plan, encode), steps)
     trainer.add_callback(recording)
     recording.phase("starting")
-    trainer.train(resume_from_checkpoint=plan.resume_from)
+    reached = (checkpoint_step(Path(plan.resume_from)) or 0) if plan.resume_from else 0
+    ended = recording.is_over(reached)
+    if not ended:
+        trainer.train(resume_from_checkpoint=plan.resume_from)
     if trainer.accelerator.is_main_process:
-        recording.phase("saving", steps)
-        export(plan, complete_checkpoints(run.checkpoints)[-1][1], tokenizer)
-        recording.phase("finished", steps)
+        if ended:
+            recording.records.resume_at(reached)
+        last, checkpoint = complete_checkpoints(run.checkpoints)[-1]
+        recording.phase("saving", last)
+        export(plan, checkpoint, tokenizer)
+        recording.phase("finished", last)
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()
 

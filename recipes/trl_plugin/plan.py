@@ -79,6 +79,9 @@ class TrainingPlan:
     run_name: str = ""
     """What trackers call the project, and the run in it."""
 
+    early_stopping: int = 0
+    """End after so many validations whose loss was not below the lowest before; 0 never does."""
+
     @property
     def pairwise(self) -> bool:
         """Whether a training row is a pair of completions."""

@@ -3,6 +3,7 @@
 import atexit
 import math
 import os
+import re
 import resource
 import time
 from collections.abc import Callable
@@ -14,7 +15,8 @@ import torch
 from transformers import TrainerCallback
 
 from recipes.common.records import Records
-from recipes.common.run_dir import RunDir
+from recipes.common.run_dir import RunDir, read_metrics
+from recipes.settings.early_stopping import ANSWERS_LOSS, ended
 from recipes.settings.trackers import TRACKERS
 from recipes.trl_plugin.measure import validation_metrics
 from recipes.trl_plugin.plan import TrainingPlan
@@ -74,8 +76,19 @@ class Recording(TrainerCallback):
         if step % self.plan.test_freq == 0 or step == self.steps:
             metrics |= self._validate(step)
         self._write(step, metrics)
+        if ANSWERS_LOSS.metric in metrics and self.is_over(step):
+            # The checkpoint follows, as after the last step.
+            control.should_save = control.should_training_stop = True
         self.phase("saving" if control.should_save else "update", step)
         self.started = time.time()
+
+    def is_over(self, step: int) -> bool:
+        """Whether the run ends after this step by its validations up to it; the same for every process."""
+        if not self.plan.early_stopping:
+            return False
+        self.trainer.accelerator.wait_for_everyone()
+        rows = read_metrics(RunDir(Path(self.plan.run_dir)).metrics)
+        return ended(rows, self.plan.early_stopping, ANSWERS_LOSS, step)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.phase("update", state.global_step)
@@ -152,9 +165,15 @@ def _tracker(name: str, plan: TrainingPlan, run: RunDir) -> Callable[[int, dict[
     atexit.register(tracker.finish)
 
     def log(step: int, metrics: dict[str, float]) -> None:
-        tracker.log(metrics, step=step)
+        told = {named(metric): value for metric, value in metrics.items()} if name == "mlflow" else metrics
+        tracker.log(told, step=step)
 
     return log
+
+
+def named(metric: str) -> str:
+    """A metric as mlflow takes it and verl's stages name it there: a validation set's @, say, it would refuse."""
+    return re.sub(r"[^/\w.\- :]", "_", metric.replace("@", "_at_"))
 
 
 def _console(step: int, metrics: dict[str, float]) -> None:

@@ -19,6 +19,9 @@ ROLLOUT = ("vllm", "async")
 SEED = "UFT_SEED"
 """Environment variable with the run's seed."""
 
+MLFLOW_AT_ONCE = 100
+"""Parameters that mlflow takes in one call."""
+
 
 def seeded(load: Callable[..., Any]) -> Callable[..., Any]:
     """`load` with torch's random numbers from the run's seed; those of everything else go on as before."""
@@ -64,6 +67,31 @@ def without_head(select: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
         return [module for module in modules if module not in heads]
 
     return selected
+
+
+def in_batches(compute: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """`compute`, what verl gives to mlflow as the parameters of a run, less those that are given to it here.
+
+    mlflow takes a hundred at once, and verl's configuration has several: it would be refused, and the run would go on
+    with nothing in mlflow but its name.
+    """
+
+    @functools.wraps(compute)
+    def computed(config: Any) -> dict[str, Any]:
+        import mlflow
+
+        found = list(compute(config).items())
+        for at in range(MLFLOW_AT_ONCE, len(found), MLFLOW_AT_ONCE):
+            mlflow.log_params(dict(found[at : at + MLFLOW_AT_ONCE]))
+        return dict(found[:MLFLOW_AT_ONCE])
+
+    return computed
+
+
+@wrapt.when_imported("verl.utils.tracking")
+def _mlflow(module: types.ModuleType) -> None:
+    computed = in_batches(module._compute_mlflow_params_from_objects)
+    module._compute_mlflow_params_from_objects = computed  # type: ignore[attr-defined]
 
 
 @wrapt.when_imported("verl.workers.rollout.base")

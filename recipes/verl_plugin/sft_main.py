@@ -9,6 +9,8 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,8 @@ from verl.workers.utils.losses import sft_loss
 from recipes.algorithms import find_shape
 from recipes.algorithms.base import Shape
 from recipes.common.records import Records
-from recipes.common.run_dir import RunDir
+from recipes.common.run_dir import RunDir, read_metrics
+from recipes.settings.early_stopping import HELD_OUT_LOSS, ended
 from recipes.verl_plugin.compat import check_verl_version
 from recipes.verl_plugin.compose import arguments, load_config
 from recipes.verl_plugin.export import finish_export
@@ -42,8 +45,34 @@ def shaped_loss(shape: Shape, config: Any, model_output: dict[str, Any], data: A
     return sft_loss(config, {**model_output, "log_probs": weighed}, data, dp_group)
 
 
+@dataclass
+class Until:
+    """The batches of a loader while a run is not over; asked before every batch, once what the last one led to is
+    recorded and saved."""
+
+    loader: Any
+    over: Callable[[int], bool]
+    """Given how many have been drawn, in all epochs."""
+
+    drawn: int = 0
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.over(self.drawn):
+            return
+        for batch in self.loader:
+            self.drawn += 1
+            yield batch
+            if self.over(self.drawn):
+                return
+
+
 class UnifiedSFTTrainer(sft_trainer.SFTTrainer):
     """verl's SFT trainer with our records, and checkpoints that a kill cannot tear."""
+
+    train_dataloader: Any
 
     def _build_dataloader(self) -> None:
         batch, rows = self.config.data.train_batch_size, len(self.train_dataset)
@@ -93,7 +122,8 @@ class UnifiedSFTTrainer(sft_trainer.SFTTrainer):
         handler._load_dataloader_state = load_data_unless_epoch_ended
 
     def fit(self) -> None:
-        records = Records(Path(self.config.uft.run_dir), self.total_training_steps, self.config.trainer.test_freq)
+        run = RunDir(Path(self.config.uft.run_dir))
+        records = Records(run.path, self.total_training_steps, self.config.trainer.test_freq)
         if self.rank == 0:
             records.resume_at(self.resume_global_step)
             records.phase("update", self.resume_global_step)
@@ -106,10 +136,24 @@ class UnifiedSFTTrainer(sft_trainer.SFTTrainer):
                 records.log(step, data)
                 records.phase("update", step)
 
-        sft_trainer.Tracking = RecordedTracking
+        patience = int(self.config.uft.early_stopping)
+
+        def over(drawn: int) -> bool:
+            step = self.resume_global_step + drawn
+            if not patience or step % self.test_freq:
+                return False
+            # Every process reads the same lines: verl lets none go on before the validation is written.
+            return ended(read_metrics(run.metrics), patience, HELD_OUT_LOSS, step)
+
+        batches = Until(self.train_dataloader, over)
+        sft_trainer.Tracking, self.train_dataloader = RecordedTracking, batches
         super().fit()
+        step = self.resume_global_step + batches.drawn
+        if batches.drawn and step < self.total_training_steps and step % self.save_freq:
+            # verl did not know that this is its last step.
+            self.ckpt_handler.save_checkpoint(step=step)
         if self.rank == 0:
-            records.phase("finished", self.total_training_steps)
+            records.phase("finished", step)
 
 
 def _alone() -> None:

@@ -22,7 +22,7 @@ from recipes.algorithms.base import Group, forget
 from recipes.algorithms.hints.cut import memory_key
 from recipes.common.records import Records
 from recipes.common.run_dir import RunDir, read_metrics, write_json
-from recipes.settings.early_stopping import accuracies, is_over
+from recipes.settings.early_stopping import ACCURACY, ended
 from recipes.verl_plugin.actor_loss import FAILED_ROWS, TERMS, actor_loss, critic_loss, row_loss
 from recipes.verl_plugin.agent_loop import hook_settings, prompt_key, rows_of
 from recipes.verl_plugin.dynamic_sampling import VariedGroups
@@ -311,7 +311,7 @@ class UnifiedTrainer(PPOTrainerSync):
             self._watches_mismatch = False
         metrics.update(self._rollout_metrics(batch, step))
         self.records.log(step, metrics)
-        if "val/acc" in metrics and is_over(accuracies(read_metrics(self.run_dir.metrics)), self._patience):
+        if "val/acc" in metrics and ended(read_metrics(self.run_dir.metrics), self._patience, ACCURACY):
             # verl did not know that this is its last step, and has not asked for a checkpoint.
             self.total_training_steps, self._save_due = step, True
         if self._save_due:

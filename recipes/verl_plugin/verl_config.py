@@ -286,6 +286,7 @@ def sft_config(
         "uft": {
             "run_dir": str(run.path),
             "keep_checkpoints": e.keep_checkpoints,
+            "early_stopping": e.early_stopping,
             "prompt_style": e.prompt_style,
             "record": asdict(training_record(e)),
             "shape": supervised_shape(e),

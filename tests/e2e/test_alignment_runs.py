@@ -69,6 +69,24 @@ def test_a_finished_pipeline_does_nothing_again(pipeline: Path, answers: Path) -
     assert (pipeline / "2-una/metrics.jsonl").read_bytes() == before
 
 
+def test_a_stage_that_learns_nothing_is_ended_by_its_loss_and_is_over_when_resumed(
+    answers: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    flags = ("--algo", "dpo", "--data", str(answers), "--test_freq", "1", "--save_freq", "4", "--lr", "1e-30")
+    stopping = ("--early_stopping", "2", "--prompt_style", "completion")
+    said = run(out, *flags, *stopping).stdout
+    assert "stopped        at step 2 of" in said
+    found = metrics(out)
+    assert sorted(found) == [0, 1, 2]
+    assert found[0]["val/loss"] == found[1]["val/loss"] == found[2]["val/loss"]
+    assert (out / "checkpoints/global_step_2/complete.json").exists()
+    # As a kill leaves it before done.json: nothing is trained again.
+    (out / "done.json").unlink()
+    run(out, *flags, *stopping, "--resume")
+    assert metrics(out) == found
+
+
 def test_una_online_on_a_users_file_with_a_users_graded_reward(tmp_path: Path, serve: dict[str, str]) -> None:
     """Regression of the implicit reward without a critic; file, question and prompt style are the user's."""
     rows = [{"question": f"Say {n}.", "solution": f"The number is {n}.", "answer": str(n)} for n in range(60)]
