@@ -5,6 +5,7 @@ set -euo pipefail
 
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 LOG="$HERE/.install.log"
+MIN_DRIVER=580 # of CUDA 13; recipes/doctor/machine.py has it too
 CPU_TORCH_INDEX="https://download.pytorch.org/whl/cpu"
 
 usage() {
@@ -23,7 +24,7 @@ The active virtualenv or conda environment is used; without one, .venv is made b
   --make-wheelhouse DIR   install nothing: collect every wheel of the profile in DIR, for a machine without a network
   --wheelhouse DIR        install from DIR only, without any network (made by --make-wheelhouse with the same Python version)
   --no-hashes             take what the index has without comparing it with the hashes of PyPI's files (a mirror that builds its own)
-  --force                 run every step even where the stack is in place
+  --force                 run every step even where the stack is in place or the driver is old
   --dry-run               print the steps and do nothing (or UFT_INSTALL_DRY_RUN=1)
   -h, --help              this text
 
@@ -81,6 +82,14 @@ if [ -z "$profile" ]; then
   say "Profile: $profile (detected; --profile overrides)"
 else
   say "Profile: $profile"
+fi
+oldest_driver() { nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | sort -V | head -1; }
+if [ "$profile" = cuda ] && [ -z "$make_wheelhouse" ] && [ "$force" = 0 ] && command -v nvidia-smi >/dev/null 2>&1; then
+  driver="$(oldest_driver || true)"
+  if [[ "${driver%%.*}" =~ ^[0-9]+$ ]] && [ "${driver%%.*}" -lt "$MIN_DRIVER" ]; then
+    die "the NVIDIA driver here is $driver, and the cuda stack (CUDA 13) needs $MIN_DRIVER or newer: nothing was fetched" \
+      "install a newer driver; on a data-centre card the package cuda-compat-13-0 does too, with its folder in LD_LIBRARY_PATH: then --force"
+  fi
 fi
 if [ "$flash_attn" = 1 ] && [ "$profile" != cuda ]; then wrong_use "--flash-attn needs --profile cuda"; fi
 if [ "$(uname -s)" != Linux ]; then
@@ -352,6 +361,10 @@ doctor() {
   (cd "$HERE" && env -u PYTHONDONTWRITEBYTECODE "$PY" -m recipes.doctor "${flags[@]}")
 }
 
+machine_lacks() { # the doctor's exit code 3: reinstalling would change nothing
+  die "the packages are in place, and the table above says what this machine lacks" "do what its lines say, then check with: python3 -m recipes.doctor"
+}
+
 compile_modules() { # what no import of the doctor's reaches but Ray's and vLLM's own processes load; 8 s of every start
   local site part parts=(recipes reward_fns data_prep eval)
   cd "$HERE" && site="$("$PY" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" || return 0
@@ -365,7 +378,8 @@ if [ "$dry_run" != 1 ] && [ "$new_env" = 0 ] && [ "$force" = 0 ] && [ -z "$make_
   [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(fingerprint)" ]; then
   say "The stack is in place (--force installs again); checking it."
   say ""
-  if doctor; then exit 0; fi
+  if doctor; then exit 0; else status=$?; fi
+  if [ "$status" = 3 ]; then machine_lacks; fi
   say ""
   say "Something changed since it was installed; fixing it."
 fi
@@ -401,7 +415,10 @@ say "Installed in $((SECONDS - began)) s. Checking it."
 say ""
 compile_modules &
 compiling=$!
-if ! doctor; then
+status=0
+doctor || status=$?
+if [ "$status" = 3 ]; then machine_lacks; fi
+if [ "$status" != 0 ]; then
   die "the stack is installed, but the table above shows what does not fit" "rm -rf '$env_dir' and run this again; if it stays, send the table and $LOG with your report"
 fi
 wait "$compiling"

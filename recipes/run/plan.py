@@ -17,6 +17,7 @@ from recipes.checks.verl_scorers import warning
 from recipes.data.datafiles import DataFiles, unsolved_rows
 from recipes.data.demonstrations import taught
 from recipes.data.stored_tokenizer import is_here
+from recipes.estimate.kernels import micro_batch_limit
 from recipes.estimate.memory import describe_memory
 from recipes.settings.applies import clock, reads_solutions
 from recipes.settings.experiment import Experiment
@@ -70,7 +71,7 @@ def batch_arithmetic(experiment: Experiment, files: DataFiles) -> str:
         hint = f" + hint {e.max_hint_length}" if e.algorithm.uses_hints else ""
         lines.append(
             f"               tokens: prompt {e.max_prompt_length}{hint} + generation {e.max_response_length}; "
-            f"{e.tokens_per_micro_batch} a micro-batch and device"
+            f"{micro_batch_limit(e)} a micro-batch and device"
         )
     return "\n".join(lines)
 

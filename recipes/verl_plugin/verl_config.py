@@ -11,7 +11,7 @@ from typing import Any
 from data_prep.prompt_styles import PLAIN_TEMPLATE, STYLES
 from recipes import ROOT
 from recipes.common.run_dir import RunDir
-from recipes.estimate.kernels import has_flash_attention, has_fused_head
+from recipes.estimate.kernels import has_flash_attention, has_fused_head, micro_batch_limit
 from recipes.settings.applies import by_score, by_variance
 from recipes.settings.experiment import Experiment, training_record
 from recipes.settings.hook_settings import hook_settings
@@ -40,15 +40,15 @@ _SAVED = ["model", "optimizer", "extra", "hf_model"]
 def model_config(experiment: Experiment, model: str) -> dict[str, Any]:
     """The model section, shared by both trainers.
 
-    Sequences are packed without padding where flash-attention is installed: any other kernel would build the full
-    square mask of the packed length.
+    On a GPU sequences are packed without padding: a micro-batch holds a longest sequence, so that padding would be
+    most of it. Without flash-attention a square mask keeps them apart (transformers builds it from the positions).
     """
     e = experiment
     flash = has_flash_attention(e)
     return {
         "path": model,
         "enable_gradient_checkpointing": e.device == "cuda",
-        "use_remove_padding": flash,
+        "use_remove_padding": e.device == "cuda",
         "override_config": {"attn_implementation": "flash_attention_2" if flash else "sdpa"},
         "lora_rank": e.lora_rank,
         "lora_alpha": e.alignment.lora_alpha,
@@ -86,7 +86,7 @@ def rl_config(
 ) -> dict[str, Any]:
     """What an RL stage changes in verl's ppo_trainer configuration, plus our own section `uft`."""
     e, on_cpu = experiment, experiment.device == "cpu"
-    micro = {"use_dynamic_bsz": True, "ppo_max_token_len_per_gpu": e.tokens_per_micro_batch}
+    micro = {"use_dynamic_bsz": True, "ppo_max_token_len_per_gpu": micro_batch_limit(e)}
     extension = "vllm_cpu.CPUWorkerExtension" if on_cpu else "weight_sync.WorkerExtension"
     rollout: dict[str, Any] = {
         "name": "vllm",
@@ -220,8 +220,8 @@ def critic_config(experiment: Experiment, model: str) -> dict[str, Any]:
         "fsdp": engine_config(e, trained=True),
         "optim": {"lr": e.critic_lr},
         "use_dynamic_bsz": True,
-        "ppo_max_token_len_per_gpu": e.tokens_per_micro_batch,
-        "ppo_infer_max_token_len_per_gpu": e.tokens_per_micro_batch,
+        "ppo_max_token_len_per_gpu": micro_batch_limit(e),
+        "ppo_infer_max_token_len_per_gpu": micro_batch_limit(e),
         "ppo_mini_batch_size": e.mini_batch_size,
     }
 
@@ -294,7 +294,7 @@ def sft_config(
             "train_files": str(train_file),
             "val_files": str(test_file),
             "train_batch_size": e.batch_size,
-            "max_token_len_per_gpu": e.tokens_per_micro_batch,
+            "max_token_len_per_gpu": micro_batch_limit(e),
             "val_max_samples": -1,
             "apply_chat_template_kwargs": chat_template(e),
             "max_length": longest,

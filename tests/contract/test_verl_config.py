@@ -10,6 +10,7 @@ import pytest
 from recipes.algorithms import algorithms
 from recipes.common.errors import ExperimentError
 from recipes.common.run_dir import RunDir
+from recipes.estimate import kernels
 from recipes.flags.resolve import build_experiment
 from recipes.settings.experiment import Experiment
 from recipes.settings.profiles import PROFILES
@@ -75,7 +76,7 @@ def test_verl_accepts_the_reinforcement_configuration(algo: str, profile: str, d
     assert config.actor_rollout_ref.rollout.n == experiment.n_rollout + algorithms()[algo].demonstrations
     assert config.actor_rollout_ref.ref.strategy == "fsdp2"
     assert config.actor_rollout_ref.rollout.response_length == experiment.response_length
-    assert config.actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu == experiment.tokens_per_micro_batch
+    assert config.actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu == kernels.micro_batch_limit(experiment)
     assert config.uft.algorithm == algo
 
 
@@ -151,13 +152,12 @@ def test_a_gpu_gets_what_saves_memory_and_time(profile: Any) -> None:
 
 @pytest.mark.parametrize("flash", [True, False])
 def test_flash_attention_is_used_where_it_is_installed(flash: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    import importlib.util
-
-    found = importlib.util.find_spec
-    spec = found("json") if flash else None
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: spec if name == "flash_attn" else found(name, *a))
-    model = reinforcement(build_experiment({"model": "Qwen/Qwen2.5-1.5B"}, PROFILES["h100x2"])).actor_rollout_ref.model
-    assert model.use_remove_padding is flash
+    monkeypatch.setattr(kernels, "flash_attention_installed", lambda: flash)
+    config = reinforcement(build_experiment({"model": "Qwen/Qwen2.5-1.5B"}, PROFILES["h100x2"])).actor_rollout_ref
+    model = config.model
+    # Either way without padding: packed by positions, or under a mask that takes fewer tokens.
+    assert model.use_remove_padding
+    assert config.actor.ppo_max_token_len_per_gpu == (32768 if flash else 8192)
     assert model.override_config.attn_implementation == ("flash_attention_2" if flash else "sdpa")
 
 

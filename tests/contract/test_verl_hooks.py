@@ -1,6 +1,5 @@
 """The places where recipes/verl_plugin holds on to verl and vLLM. A failure here names the file to fix."""
 
-import importlib.util
 import inspect
 import json
 import os
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from recipes.common.machine import flash_attention_installed
 from tests.contract.in_a_run import CHECKS, found
 from tests.front_checks import ROOT, forked
 
@@ -213,7 +213,7 @@ def in_a_run(request: pytest.FixtureRequest) -> dict[str, str]:
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_in_a_process_of_a_run(check: Callable[[], None], in_a_run: dict[str, str]) -> None:
-    if check.__name__.startswith("critic") and importlib.util.find_spec("flash_attn") is not None:
+    if check.__name__.startswith("critic") and flash_attention_installed():
         pytest.skip("flash-attention is installed: verl's own way is used")
     assert not in_a_run[check.__name__]
 

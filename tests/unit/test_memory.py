@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from recipes.estimate import memory as estimates
-from recipes.estimate.kernels import has_flash_attention, has_fused_head
+from recipes.estimate import kernels
+from recipes.estimate.kernels import has_flash_attention, has_fused_head, micro_batch_limit
 from recipes.estimate.memory import GB, describe_memory, estimate_memory, estimate_time, micro_batch_tokens
 from recipes.estimate.model_shapes import SHAPES, known_shape, shape_of_config
 from recipes.flags.resolve import build_experiment
@@ -24,7 +24,7 @@ def on(profile: str, **flags: object) -> Experiment:
 @pytest.fixture
 def packed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine with flash-attention."""
-    monkeypatch.setattr(estimates, "has_flash_attention", lambda e: e.device == "cuda")
+    monkeypatch.setattr(kernels, "flash_attention_installed", lambda: True)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_the_cache_holds_what_the_engine_has_beside_its_weights(packed: None) ->
 def test_what_a_profile_is_for_fits_it(
     profile: str, model: str, data: str, flash: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimates, "has_flash_attention", lambda e: flash)
+    monkeypatch.setattr(kernels, "flash_attention_installed", lambda: flash)
     e = on(profile, model=model, data=data)
     shape = known_shape(model)
     assert shape is not None
@@ -136,6 +136,7 @@ def test_what_does_not_fit_is_said_with_the_flag_to_change(packed: None) -> None
     assert "  fits" in describe_memory(on("h100x2"))
 
 
+@pytest.mark.usefixtures("packed")
 def test_a_micro_batch_is_no_larger_than_a_devices_share_of_an_update() -> None:
     e = on("h100x8", batch_size=8, mini_batch_size=8, n_rollout=2)
     assert micro_batch_tokens(e) == 2 * (256 + 256 + 1024)
@@ -160,6 +161,91 @@ def test_logits_are_kept_only_for_heads_that_are_more_than_a_product(tmp_path: P
     shape = SHAPES["Qwen2.5-1.5B"]
     assert estimate_memory(capped, shape).head == pytest.approx(6 * 32768 * 151936)
     assert not has_fused_head(on("cpu"))
+
+
+def in_the_cache(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, **config: object) -> None:
+    """A config.json in the hub's local cache, as a start leaves it there."""
+    import huggingface_hub
+
+    file = folder / "config.json"
+    file.write_text(json.dumps(config))
+    found = {(name, "config.json"): str(file)}
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *asked: found.get(asked))
+
+
+OF_8B = {
+    "num_hidden_layers": 32,
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "vocab_size": 128256,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "fused"),
+    [
+        ("NousResearch/Hermes-3", "llama", True),
+        ("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", "qwen2", True),
+        # A name that would be taken for a plain head.
+        ("owner/Llama-3-capped", "granite", False),
+    ],
+)
+def test_the_head_goes_by_the_models_configuration_and_not_by_its_name(
+    name: str, kind: str, fused: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    in_the_cache(monkeypatch, tmp_path, name, model_type=kind, **OF_8B)
+    assert has_fused_head(on("1x80gb", model=name)) is fused
+    shape = known_shape(name)
+    assert shape is not None
+    assert (shape.layers, shape.vocabulary) == (32, 128256)
+
+
+@pytest.mark.parametrize("flash", [True, False])
+@pytest.mark.parametrize("profile", ["1x24gb", "1x80gb"])
+def test_where_logits_are_kept_they_take_a_fifth_of_the_device_at_most(
+    profile: str, flash: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(kernels, "flash_attention_installed", lambda: flash)
+    in_the_cache(monkeypatch, tmp_path, "owner/capped", model_type="granite", **OF_8B)
+    e, shape = on(profile, model="owner/capped"), SHAPES["Llama-3.1-8B"]
+    found = estimate_memory(e, shape)
+    assert 1536 <= micro_batch_limit(e) < 32768
+    assert found.head <= max(0.2 * found.limit, 1536 * kernels.logit_bytes(e, shape.vocabulary))
+
+
+def test_without_flash_attention_a_mask_keeps_packed_sequences_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its memory and work grow with the square of the tokens, so that there are fewer; nothing is padded."""
+    monkeypatch.setattr(kernels, "flash_attention_installed", lambda: False)
+    e, shape = on("1x80gb"), SHAPES["Qwen2.5-1.5B"]
+    assert (e.tokens_per_micro_batch, micro_batch_limit(e)) == (32768, 8192)
+    layer = 2 * (2 * 1536 + 2 * 256 + 4 * 1536 + 4 * 8960) + 8 * 1536
+    mask = 3 * 8192**2
+    assert estimate_memory(e, shape).activations == pytest.approx(8192 * (28 * 1536 * 2 + layer) + mask)
+    masked = estimate_time(e, shape).update
+    assert "packed under a mask (SDPA), in micro-batches of at most 8,192 tokens" in describe_memory(e)
+    monkeypatch.setattr(kernels, "flash_attention_installed", lambda: True)
+    assert masked / estimate_time(e, shape).update == pytest.approx(1.46, abs=0.01)
+    assert micro_batch_limit(e) == 32768
+    # The longest sequence always fits, and what is asked for is never exceeded.
+    monkeypatch.setattr(kernels, "flash_attention_installed", lambda: False)
+    assert micro_batch_limit(on("1x80gb", max_response_length=10000)) == 256 + 256 + 10000
+    assert micro_batch_limit(on("1x80gb", tokens_per_micro_batch=2000)) == 2000
+
+
+def test_flash_attention_4_is_not_flash_attention(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It puts its modules into a folder of the same name, and transformers cannot use it as version 2."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "flash_attn").mkdir()
+    for name, version, expected in (("flash_attn_4", "4.0.0b36", False), ("flash_attn", "2.8.3", True)):
+        folder = tmp_path / f"{name}-{version}.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: {version}\n")
+        assert has_flash_attention(on("1x80gb")) is expected
+
+
+def test_a_cpu_has_neither_kernel() -> None:
     assert not has_flash_attention(on("cpu"))
 
 
