@@ -89,7 +89,9 @@ def _compiler() -> Need:
 def _headers() -> Need:
     file = Path(sysconfig.get_paths()["include"]) / "Python.h"
     trouble = f"vLLM compiles with it as it starts: {HEADERS.format(sys.version_info.minor)} (conda and uv have it)"
-    return Need("Python.h", "of this Python", str(file.parent) if file.is_file() else "-", "" if file.is_file() else trouble)
+    return Need(
+        "Python.h", "of this Python", str(file.parent) if file.is_file() else "-", "" if file.is_file() else trouble
+    )
 
 
 def _trial() -> Need:

@@ -1,5 +1,6 @@
 """Checks the installed packages against the pins, imports them, and says what this machine can run.
-Run it as `python -m recipes.doctor`; exit 1 when packages need fixing, 3 when only the machine does. Starts with the standard library alone."""
+Run it as `python -m recipes.doctor`; exit 1 when packages need fixing, 3 when only the machine does. Starts with the
+standard library alone."""
 
 import argparse
 import importlib.metadata

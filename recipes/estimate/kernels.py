@@ -3,7 +3,7 @@
 from recipes.common.machine import flash_attention_installed
 from recipes.estimate.model_shapes import config_of, known_shape
 from recipes.settings.experiment import Experiment
-from recipes.settings.profiles import PROFILES
+from recipes.settings.profiles import profile_named
 
 # verl's fused head is hidden states times the vocabulary matrix and nothing else. Families whose logits are capped or
 # scaled after it (Gemma 2, Cohere, Granite ...) would be trained on wrong probabilities without a word.
@@ -41,7 +41,7 @@ def micro_batch_limit(experiment: Experiment) -> int:
         fitting = min(fitting, _UNDER_A_MASK)
     shape = known_shape(e.model)
     if shape is not None and not has_fused_head(e):
-        room = _LOGITS * PROFILES[e.profile].memory_gb * 1e9
+        room = _LOGITS * profile_named(e.profile).memory_gb * 1e9
         fitting = min(fitting, int(room / logit_bytes(e, shape.vocabulary)))
     longest = e.max_prompt_length + e.max_hint_length + e.max_response_length
     return min(e.tokens_per_micro_batch, max(fitting, longest))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from recipes.estimate.kernels import has_flash_attention, has_fused_head, logit_bytes, micro_batch_limit
 from recipes.estimate.model_shapes import ModelShape, known_shape
 from recipes.settings.experiment import Experiment
-from recipes.settings.profiles import PROFILES
+from recipes.settings.profiles import profile_named
 
 GB = 1e9
 
@@ -110,7 +110,7 @@ def estimate_memory(experiment: Experiment, shape: ModelShape) -> Memory:
         tokens = min(tokens * _PADDING, max(tokens, _update_tokens(e)))
     layer = shape.layer_bytes(width)
     kept = shape.layers * layer if on_cpu else shape.layers * shape.hidden * width + layer
-    limit = PROFILES[e.profile].memory_gb * GB
+    limit = profile_named(e.profile).memory_gb * GB
     engine = 0.0 if "rl" not in e.stages else e.rollout_memory * limit
     cache = max(0.0, engine - shape.parameters * width / e.tp_size - _RESIDUE / 2)
     return Memory(
@@ -173,7 +173,7 @@ def estimate_time(experiment: Experiment, shape: ModelShape, *, tokens_per_rollo
     each = longest / 2 if tokens_per_rollout is None else tokens_per_rollout
     generated = min(e.max_response_length, each)
     tokens, width = rollouts * each / ranks, 4 if e.dtype == "float32" else 2
-    work = 2 * shape.parameters
+    work = 2.0 * shape.parameters
     if e.device == "cuda" and not has_flash_attention(e):
         # Every token's scores with all of its micro-batch, masked or not.
         work += 4 * shape.layers * shape.heads * shape.head_dim * micro_batch_tokens(e)

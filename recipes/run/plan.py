@@ -1,5 +1,6 @@
 """What a run will do, in numbers: batch arithmetic, hint schedule, memory. Printed by --dry_run and at start."""
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from recipes.data.datafiles import DataFiles, unsolved_rows
 from recipes.data.demonstrations import taught
 from recipes.data.stored_tokenizer import is_here
 from recipes.estimate.kernels import micro_batch_limit
+from recipes.estimate.machine_needs import describe_disk, ray_cpus
 from recipes.estimate.memory import describe_memory
 from recipes.settings.applies import clock, reads_solutions
 from recipes.settings.experiment import Experiment
@@ -152,6 +154,11 @@ def _notes(experiment: Experiment, files: DataFiles) -> list[str]:
     notes = []
     if experiment.reward is not None:
         notes.append(f"rewards are those of --reward {experiment.reward}")
+    if experiment.device == "cuda" and (os.cpu_count() or 1) < (busy := ray_cpus(experiment.n_gpu)):
+        notes.append(
+            f"{os.cpu_count()} cores for {experiment.n_gpu} GPU(s), where about {busy} processes are busy at once: "
+            f"rollouts and rewards may wait for each other"
+        )
     if not is_here(experiment.model, fetch=False):
         notes.append(f"{experiment.model} is not on this machine: whether there is such a model, the start will see")
     place = Path(find_model(experiment.model)).resolve()
@@ -192,7 +199,7 @@ def describe(experiment: Experiment, files: DataFiles) -> str:
     parts += [prompt_style(experiment, files), batch_arithmetic(experiment, files)]
     if "rl" in experiment.stages:
         parts += [hint_schedule(experiment)]
-    parts += [describe_memory(experiment)]
+    parts += [describe_memory(experiment), *filter(None, [describe_disk(experiment)])]
     if (warned := warning(experiment.overrides)) is not None:
         parts += [f"warning:       {warned}"]
     return "\n".join(parts)

@@ -84,7 +84,8 @@ def _critic(module: types.ModuleType) -> None:
 
     Its head starts from random numbers that verl does not seed: two runs with one seed would part at their second step.
     """
-    module.load_valuehead_model = seeded(load_critic if not flash_attention_installed() else module.load_valuehead_model)  # type: ignore
+    without = not flash_attention_installed()
+    module.load_valuehead_model = seeded(load_critic if without else module.load_valuehead_model)  # type: ignore
 
 
 @wrapt.when_imported("verl.utils.fsdp_utils")

@@ -184,16 +184,16 @@ CAUSES: tuple[Cause, ...] = (
         "driver",
         r"driver on your system is too old|CUDA driver initialization failed|CUDA driver version is insufficient"
         r"|forward compatibility was attempted",
-        "The NVIDIA driver is too old for CUDA 13 or does not start: install driver 580 or newer (on a data-centre card "
-        "the package cuda-compat-13-0 does too), and see that nvidia-smi lists the cards. python3 -m recipes.doctor "
-        "tries them.",
+        "The NVIDIA driver is too old for CUDA 13 or does not start: install driver 580 or newer (on a data-centre "
+        "card the package cuda-compat-13-0 does too), and see that nvidia-smi lists the cards. "
+        "python3 -m recipes.doctor tries them.",
         in_log=True,
     ),
     _cause(
         "card",
         r"no kernel image is available|Bfloat16 is only supported on GPUs with compute capability",
-        "This card is too old: bfloat16 and the installed kernels need compute capability 8.0 (A100, RTX 30, or newer). "
-        "Choose another with --visible-devices.",
+        "This card is too old: bfloat16 and the installed kernels need compute capability 8.0 (A100, RTX 30, or "
+        "newer). Choose another with --visible-devices.",
         in_log=True,
     ),
     _cause(

@@ -8,6 +8,7 @@ import pytest
 
 from recipes.watch.diagnose import Facts, diagnose, explains, full_disks
 from recipes.watch.heartbeat import Heartbeat
+from recipes.watch.signs import WEIGHTS_LOST
 from recipes.watch.tracebacks import root_exception
 
 LOG = Path("out/x/log.txt")
@@ -145,7 +146,10 @@ def test_a_paragraph_says_what_happened_where_why_and_what_to_do() -> None:
         ("RuntimeError: Failed to find C compiler. Please specify via CC", "apt install build-essential"),
         ("RuntimeError: /tmp/cuda_utils.c:6:10: fatal error: Python.h: No such file", "apt install build-essential"),
         ("RuntimeError: Failed to infer device type, please set VLLM_LOGGING_LEVEL=DEBUG", "--n_gpu"),
-        ("torch.distributed.DistBackendError: NCCL error: transport/nvls.cc:254 Cuda failure 401", "NCCL_NVLS_ENABLE=0"),
+        (
+            "torch.distributed.DistBackendError: NCCL error: transport/nvls.cc:254 Cuda failure 401",
+            "NCCL_NVLS_ENABLE=0",
+        ),
         ("ValueError: Total available GPUs 1 is less than total desired GPUs 8", "--n_gpu"),
     ],
 )
@@ -163,6 +167,24 @@ def test_an_unknown_exception_is_quoted_and_nothing_is_guessed() -> None:
 def test_a_failed_weight_sync_is_known_by_its_frames() -> None:
     log = ray_error("RuntimeError: shape mismatch", file="bucketed.py", function="receive_weights")
     assert "Handing the trained weights to vLLM failed" in failed(log)
+
+
+def test_a_weight_sync_that_failed_in_the_engine_ends_with_the_engine_s_words() -> None:
+    """The trainer's end waits for ever meanwhile; the exception stands in the lines of vLLM's worker."""
+    who = "(Worker pid=9) "
+    log = "\n".join(
+        who + line
+        for line in (
+            "Traceback (most recent call last):",
+            '  File "/v/weight_sync.py", line 55, in update_weights_from_ipc',
+            "    super().update_weights_from_ipc(*args, **kwargs)",
+            "ValueError: There is no module or parameter named 'lm_head' in LlamaForCausalLM",
+            WEIGHTS_LOST,
+        )
+    )
+    paragraph = failed(log)
+    assert "no module or parameter named 'lm_head'" in paragraph
+    assert "Handing the trained weights to vLLM failed" in paragraph
 
 
 def test_the_engine_s_own_exception_wins_over_the_report_of_its_death() -> None:

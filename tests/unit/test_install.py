@@ -376,7 +376,9 @@ def test_a_driver_that_is_too_old_is_refused_before_anything_is_fetched(
 ) -> None:
     found = {**active_env, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
     fake_command(
-        tmp_path / "bin", "nvidia-smi", f'case "$1" in -L) echo "GPU 0: NVIDIA A100";; *) echo {driver}; echo 590.1;; esac'
+        tmp_path / "bin",
+        "nvidia-smi",
+        f'case "$1" in -L) echo "GPU 0: NVIDIA A100";; *) echo {driver}; echo 590.1;; esac',
     )
     done = install("--dry-run", **found)
     old = driver.startswith("550")

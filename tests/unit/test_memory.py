@@ -3,14 +3,18 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from recipes.common.errors import ExperimentError
 from recipes.estimate import kernels
 from recipes.estimate.kernels import has_flash_attention, has_fused_head, micro_batch_limit
+from recipes.estimate.machine_needs import checkpoint_bytes, describe_disk, disk_bytes
 from recipes.estimate.memory import GB, describe_memory, estimate_memory, estimate_time, micro_batch_tokens
 from recipes.estimate.model_shapes import SHAPES, known_shape, shape_of_config
 from recipes.flags.resolve import build_experiment
+from recipes.run import place
 from recipes.settings.experiment import Experiment
 from recipes.settings.profiles import PROFILES
 
@@ -247,6 +251,46 @@ def test_flash_attention_4_is_not_flash_attention(monkeypatch: pytest.MonkeyPatc
 
 def test_a_cpu_has_neither_kernel() -> None:
     assert not has_flash_attention(on("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("model", "flags", "each", "whole"),
+    [
+        # 16 bytes a parameter, twice and once more while one is written, and hf/best.
+        ("Qwen/Qwen2.5-1.5B", {}, 16, 52),
+        ("Qwen/Qwen2.5-7B", {"keep_checkpoints": 1}, 16, 36),
+        ("Qwen/Qwen2.5-7B", {"hf_dtype": "bfloat16"}, 14, 44),
+        ("Qwen/Qwen2.5-1.5B", {"algo": "sft_rft"}, 16, 104),
+    ],
+)
+def test_checkpoints_take_what_is_in_them(model: str, flags: dict[str, object], each: int, whole: int) -> None:
+    e, shape = on("1x80gb", model=model, **flags), known_shape(model)
+    assert shape is not None
+    assert checkpoint_bytes(e) == each * shape.parameters
+    assert disk_bytes(e) == whole * shape.parameters
+    assert f"up to {disk_bytes(e) / GB:.0f} GB" in str(describe_disk(e))
+
+
+def test_adapters_leave_the_moments_of_their_own(packed: None) -> None:
+    e, shape = on("1x24gb"), SHAPES["Qwen2.5-1.5B"]
+    assert checkpoint_bytes(e) == 8 * shape.parameters + 12 * shape.lora_parameters(32)
+    assert describe_disk(on("cpu", model=str(ROOT / "models/tiny-countdown"))) is None
+    assert disk_bytes(on("1x80gb", model="owner/new-model-9B")) == 0
+
+
+def test_a_disk_that_checkpoints_will_not_fit_is_refused_before_the_first_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    e = on("1x80gb", model="Qwen/Qwen2.5-7B")
+    monkeypatch.setattr(place.shutil, "disk_usage", lambda _: SimpleNamespace(free=int(300 * GB)))
+    with pytest.raises(
+        ExperimentError, match=r"300 GB are free there.*up to 396 GB \(122 GB each.*--hf_dtype bfloat16"
+    ):
+        place.refuse_small_disk(e, tmp_path)
+    # What an interrupted run left makes room for what replaces it.
+    with (tmp_path / "old").open("wb") as file:
+        file.truncate(int(97 * GB))
+    place.refuse_small_disk(e, tmp_path)
 
 
 def test_time_follows_the_work(packed: None) -> None:

@@ -42,6 +42,7 @@ BAD = {
     "--algo sft --epochs 1.5": "--epochs 1.5: passes over problems are whole ones",
     "--eval --T 3": "--T belongs to training; it has no effect on --eval",
     "--sweep --algo sft,sft_rft --seeds 0 --T_hint 3": "--T_hint 3: has no effect on --algo sft, sft_rft",
+    "--profile 1x80gb --model google/gemma-3n-E2B-it": "--model google/gemma-3n-E2B-it: vLLM gives its memory back",
     "--n_rolout 8": "--n_rolout: no such flag; did you mean '--n_rollout'?",
     "--n_rolout=8": "--n_rolout: no such flag; did you mean '--n_rollout'?",
     "extra words": "extra words: belongs to no flag.",
