@@ -92,6 +92,9 @@ if [ "$profile" = cuda ] && [ -z "$make_wheelhouse" ] && [ "$force" = 0 ] && com
   fi
 fi
 if [ "$flash_attn" = 1 ] && [ "$profile" != cuda ]; then wrong_use "--flash-attn needs --profile cuda"; fi
+case "$profile $torch_index" in
+  cuda*/cu1[0-2]*) wrong_use "--torch-index $torch_index: vLLM's build is of CUDA 13, and a torch of CUDA 12 beside it does not load; name an index of cu13 builds" ;;
+esac
 if [ "$(uname -s)" != Linux ]; then
   die "vLLM and verl run on Linux only, this is $(uname -s)" "use a Linux machine or container, or WSL2 on Windows"
 fi
@@ -190,7 +193,7 @@ explain() { # explain LOGFILE STATUS: which package, why, what to do, from pip's
   package="${wanted:-$package}"
   if grep -q 'No space left on device' "$log"; then
     why="the disk is full"
-    fix="free space (the cpu stack takes 4 GB, cuda 15 GB, as much again while installing); TMPDIR and PIP_CACHE_DIR move what pip keeps meanwhile"
+    fix="free space (the cpu stack takes 4 GB, cuda 10 GB, as much again while installing); TMPDIR and PIP_CACHE_DIR move what pip keeps meanwhile"
   elif grep -q 'DO NOT MATCH THE HASHES' "$log"; then
     package="$(grep -A3 'DO NOT MATCH THE HASHES' "$log" | grep -oE '[A-Za-z0-9][A-Za-z0-9._-]*==[^ ]+' | head -1 || true)"
     why="the file that came is not the one on PyPI that was locked"
@@ -323,6 +326,12 @@ list_of() { # list_of NAME: into `list`, what pip is told to install: with the f
   fi
 }
 
+card_archs() { # what flash-attn has to be compiled for: of its four builds those of this machine's cards (9.0 is 90, 8.9 runs 80)
+  command -v nvidia-smi >/dev/null 2>&1 || return 0
+  { nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null || true; } |
+    awk -F. '/^[0-9]+\.[0-9]+$/ && $1 >= 8 {print $1 * 10}' | sort -un | paste -sd';' -
+}
+
 install_stack() {
   local list
   if [ "$profile" = cpu ]; then
@@ -344,7 +353,9 @@ install_stack() {
     step "developers' tools" "${pip[@]}" "${verb[@]}" --no-deps "${list[@]}"
   fi
   if [ "$flash_attn" = 1 ]; then
-    step "flash-attn (compiling it may take an hour)" "${pip[@]}" "${verb[@]}" --no-deps --no-build-isolation flash-attn==2.8.3
+    local archs
+    archs="${FLASH_ATTN_CUDA_ARCHS:-$(card_archs)}"
+    step "flash-attn (compiling it may take an hour)" ${archs:+env "FLASH_ATTN_CUDA_ARCHS=$archs"} "${pip[@]}" "${verb[@]}" --no-deps --no-build-isolation flash-attn==2.8.3
   fi
 }
 

@@ -1,5 +1,8 @@
 """What a run asks of the machine besides its GPUs: processors, and room for its checkpoints."""
 
+import os
+
+from recipes.common.machine import gpu_count
 from recipes.estimate.memory import GB
 from recipes.estimate.model_shapes import known_shape
 from recipes.settings.experiment import Experiment
@@ -8,6 +11,17 @@ from recipes.settings.experiment import Experiment
 def ray_cpus(n_gpu: int) -> int:
     """Processors that verl asks Ray for on a node: three a GPU, three for its data plane, one to place what is left."""
     return 3 * n_gpu + 4
+
+
+def few_cores(experiment: Experiment) -> str | None:
+    """What to say of a machine whose GPUs have fewer cores beside them than a run keeps busy; None elsewhere."""
+    e, cores = experiment, os.cpu_count() or 1
+    if e.device != "cuda" or "rl" not in e.stages or cores >= ray_cpus(e.n_gpu) or gpu_count() < e.n_gpu:
+        return None
+    return (
+        f"{cores} cores for {e.n_gpu} GPU(s), where up to {ray_cpus(e.n_gpu)} processes are busy at once: rollouts and "
+        f"rewards will wait for each other"
+    )
 
 
 def checkpoint_bytes(experiment: Experiment) -> float:

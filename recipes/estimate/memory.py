@@ -109,7 +109,9 @@ def estimate_memory(experiment: Experiment, shape: ModelShape) -> Memory:
     if on_cpu:
         tokens = min(tokens * _PADDING, max(tokens, _update_tokens(e)))
     layer = shape.layer_bytes(width)
-    kept = shape.layers * layer if on_cpu else shape.layers * shape.hidden * width + layer
+    # While a layer is computed again, its MLP's gate, up and product have gradients beside them.
+    again = layer + 3 * shape.intermediate * width
+    kept = shape.layers * layer if on_cpu else shape.layers * shape.hidden * width + again
     limit = profile_named(e.profile).memory_gb * GB
     engine = 0.0 if "rl" not in e.stages else e.rollout_memory * limit
     cache = max(0.0, engine - shape.parameters * width / e.tp_size - _RESIDUE / 2)

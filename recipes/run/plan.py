@@ -1,6 +1,5 @@
 """What a run will do, in numbers: batch arithmetic, hint schedule, memory. Printed by --dry_run and at start."""
 
-import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +18,7 @@ from recipes.data.datafiles import DataFiles, unsolved_rows
 from recipes.data.demonstrations import taught
 from recipes.data.stored_tokenizer import is_here
 from recipes.estimate.kernels import micro_batch_limit
-from recipes.estimate.machine_needs import describe_disk, ray_cpus
+from recipes.estimate.machine_needs import describe_disk, few_cores
 from recipes.estimate.memory import describe_memory
 from recipes.settings.applies import clock, reads_solutions
 from recipes.settings.experiment import Experiment
@@ -154,11 +153,8 @@ def _notes(experiment: Experiment, files: DataFiles) -> list[str]:
     notes = []
     if experiment.reward is not None:
         notes.append(f"rewards are those of --reward {experiment.reward}")
-    if experiment.device == "cuda" and (os.cpu_count() or 1) < (busy := ray_cpus(experiment.n_gpu)):
-        notes.append(
-            f"{os.cpu_count()} cores for {experiment.n_gpu} GPU(s), where about {busy} processes are busy at once: "
-            f"rollouts and rewards may wait for each other"
-        )
+    if (few := few_cores(experiment)) is not None:
+        notes.append(few)
     if not is_here(experiment.model, fetch=False):
         notes.append(f"{experiment.model} is not on this machine: whether there is such a model, the start will see")
     place = Path(find_model(experiment.model)).resolve()

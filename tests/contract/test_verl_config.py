@@ -233,7 +233,7 @@ def test_a_flash_attention_that_does_not_work_is_named_before_the_model_loads(
         compose.refuse_broken_flash_attention()
 
 
-@pytest.mark.parametrize(("sequences", "count"), [(1024, 36), (256, 20), (100, 10), (1, 1)])
+@pytest.mark.parametrize(("sequences", "count"), [(1024, 36), (256, 20), (100, 11), (1, 1)])
 def test_graphs_are_captured_for_as_many_sequences_as_are_decoded(sequences: int, count: int) -> None:
     found = graph_sizes(sequences)
     assert found == sorted(set(found))
@@ -308,7 +308,7 @@ def test_overrides_come_last_and_typos_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("weigh", "end"),
-    [("lambda group, s: group.scores", ExperimentError), ("weigh", InterruptedError)],
+    [("lambda group, s: group.scores * s.doubt_coef", ExperimentError), ("weigh", InterruptedError)],
     ids=["odd", "usual"],
 )
 def test_a_users_hooks_are_tried_before_anything_is_loaded(weigh: str, end: type[Exception], tmp_path: Path) -> None:

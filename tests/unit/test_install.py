@@ -120,6 +120,7 @@ def test_help_names_every_flag_the_script_takes() -> None:
         (["--wheelhouse", "/no/such/folder"], "/no/such/folder"),
         (["--wheelhouse", "/tmp", "--make-wheelhouse", "/tmp"], "exclude each other"),
         (["--profile", "cpu", "--flash-attn"], "--flash-attn needs --profile cuda"),
+        (["--profile", "cuda", "--torch-index", "https://x.example/whl/cu126"], "vLLM's build is of CUDA 13"),
     ],
 )
 def test_wrong_use_is_named_and_installs_nothing(arguments: list[str], named: str) -> None:
@@ -368,6 +369,19 @@ def test_what_the_machine_lacks_is_told_and_nothing_installed_again(active_env: 
         assert "says what this machine lacks" in done.stderr
         assert "rm -rf" not in done.stderr
         assert (pip_installs(active_env) > 0) is installs
+
+
+@pytest.mark.parametrize(("listed", "archs"), [("9.0\\n9.0", "90"), ("8.9\\n9.0", "80;90"), ("[N/A]", "")])
+def test_flash_attn_is_compiled_for_the_cards_that_are_here(
+    active_env: dict[str, str], tmp_path: Path, listed: str, archs: str
+) -> None:
+    body = f'case "$1" in *compute_cap*) printf "{listed}\\n";; *) echo "GPU 0: NVIDIA H100";; esac'
+    fake_command(tmp_path / "bin", "nvidia-smi", body)
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    done = install("--dry-run", "--flash-attn", **active_env, PATH=path)
+    (line,) = [line for line in done.stdout.splitlines() if "flash-attn==" in line]
+    assert ("FLASH_ATTN_CUDA_ARCHS=" in line) is bool(archs)
+    assert not archs or f"+ env FLASH_ATTN_CUDA_ARCHS={archs} " in line
 
 
 @pytest.mark.parametrize("driver", ["550.54.14", "580.65.06"])

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from recipes.common.errors import ExperimentError
-from recipes.estimate import kernels
+from recipes.estimate import kernels, machine_needs
 from recipes.estimate.kernels import has_flash_attention, has_fused_head, micro_batch_limit
-from recipes.estimate.machine_needs import checkpoint_bytes, describe_disk, disk_bytes
+from recipes.estimate.machine_needs import checkpoint_bytes, describe_disk, disk_bytes, few_cores
 from recipes.estimate.memory import GB, describe_memory, estimate_memory, estimate_time, micro_batch_tokens
 from recipes.estimate.model_shapes import SHAPES, known_shape, shape_of_config
 from recipes.flags.resolve import build_experiment
@@ -80,7 +80,7 @@ def test_what_is_trained_takes_sixteen_bytes_a_parameter_over_the_devices(packed
     found = estimate_memory(e, SHAPES["Qwen2.5-1.5B"])
     assert found.weights + found.gradients + found.optimiser == pytest.approx(16 * 1_543_714_304 / 2)
     # 32,768 tokens x (28 layers x 1536 x 2 bytes + one layer's), head in pieces of 512 rows.
-    layer = 2 * (2 * 1536 + 2 * 256 + 4 * 1536 + 4 * 8960) + 8 * 1536
+    layer = 2 * (2 * 1536 + 2 * 256 + 4 * 1536 + 4 * 8960 + 3 * 8960) + 8 * 1536
     assert found.activations == pytest.approx(32768 * (28 * 1536 * 2 + layer))
     assert found.head == pytest.approx(512 * 151936 * 4 * 5 + 2 * 151936 * 1536 * 2)
 
@@ -224,7 +224,7 @@ def test_without_flash_attention_a_mask_keeps_packed_sequences_apart(monkeypatch
     monkeypatch.setattr(kernels, "flash_attention_installed", lambda: False)
     e, shape = on("1x80gb"), SHAPES["Qwen2.5-1.5B"]
     assert (e.tokens_per_micro_batch, micro_batch_limit(e)) == (32768, 8192)
-    layer = 2 * (2 * 1536 + 2 * 256 + 4 * 1536 + 4 * 8960) + 8 * 1536
+    layer = 2 * (2 * 1536 + 2 * 256 + 4 * 1536 + 4 * 8960 + 3 * 8960) + 8 * 1536
     mask = 3 * 8192**2
     assert estimate_memory(e, shape).activations == pytest.approx(8192 * (28 * 1536 * 2 + layer) + mask)
     masked = estimate_time(e, shape).update
@@ -269,6 +269,22 @@ def test_checkpoints_take_what_is_in_them(model: str, flags: dict[str, object], 
     assert checkpoint_bytes(e) == each * shape.parameters
     assert disk_bytes(e) == whole * shape.parameters
     assert f"up to {disk_bytes(e) / GB:.0f} GB" in str(describe_disk(e))
+
+
+@pytest.mark.parametrize(
+    ("cores", "gpus", "n_gpu", "said"),
+    [(4, 1, 1, True), (7, 1, 1, False), (27, 8, 8, True), (28, 8, 8, False), (4, 0, 1, False)],
+)
+def test_a_machine_with_few_cores_is_told(
+    cores: int, gpus: int, n_gpu: int, said: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three for each GPU and four more; of a machine that a dry run is not made on, nothing is known."""
+    monkeypatch.setattr(machine_needs.os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(machine_needs, "gpu_count", lambda: gpus)
+    found = few_cores(on("h100x8", n_gpu=n_gpu))
+    assert (found is not None) is said
+    assert found is None or found.startswith(f"{cores} cores for {n_gpu} GPU(s)")
+    assert few_cores(on("cpu")) is None
 
 
 def test_adapters_leave_the_moments_of_their_own(packed: None) -> None:
