@@ -10,8 +10,8 @@ from data_prep.tokens import chat_template, decode_response, encode_question
 from eval.models import Weights
 from eval.problems import Problem, Settings
 
-# Problems between two writes of items.jsonl: what a kill can cost. The last answers of a chunk decode alone, which idles
-# most of a GPU.
+# Problems between two writes of items.jsonl: what a kill can cost. The last answers of a chunk decode alone, which
+# idles most of a GPU.
 CHUNK = {"cpu": 256, "cuda": 1024}
 
 GREEDY = -1
