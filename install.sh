@@ -5,6 +5,7 @@ set -euo pipefail
 
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 LOG="$HERE/.install.log"
+MIN_DRIVER=580 # of CUDA 13; recipes/doctor/machine.py has it too
 CPU_TORCH_INDEX="https://download.pytorch.org/whl/cpu"
 
 usage() {
@@ -23,7 +24,7 @@ The active virtualenv or conda environment is used; without one, .venv is made b
   --make-wheelhouse DIR   install nothing: collect every wheel of the profile in DIR, for a machine without a network
   --wheelhouse DIR        install from DIR only, without any network (made by --make-wheelhouse with the same Python version)
   --no-hashes             take what the index has without comparing it with the hashes of PyPI's files (a mirror that builds its own)
-  --force                 run every step even where the stack is in place
+  --force                 run every step even where the stack is in place or the driver is old
   --dry-run               print the steps and do nothing (or UFT_INSTALL_DRY_RUN=1)
   -h, --help              this text
 
@@ -82,7 +83,18 @@ if [ -z "$profile" ]; then
 else
   say "Profile: $profile"
 fi
+oldest_driver() { nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | sort -V | head -1; }
+if [ "$profile" = cuda ] && [ -z "$make_wheelhouse" ] && [ "$force" = 0 ] && command -v nvidia-smi >/dev/null 2>&1; then
+  driver="$(oldest_driver || true)"
+  if [[ "${driver%%.*}" =~ ^[0-9]+$ ]] && [ "${driver%%.*}" -lt "$MIN_DRIVER" ]; then
+    die "the NVIDIA driver here is $driver, and the cuda stack (CUDA 13) needs $MIN_DRIVER or newer: nothing was fetched" \
+      "install a newer driver; on a data-centre card the package cuda-compat-13-0 does too, with its folder in LD_LIBRARY_PATH: then --force"
+  fi
+fi
 if [ "$flash_attn" = 1 ] && [ "$profile" != cuda ]; then wrong_use "--flash-attn needs --profile cuda"; fi
+case "$profile $torch_index" in
+  cuda*/cu1[0-2]*) wrong_use "--torch-index $torch_index: vLLM's build is of CUDA 13, and a torch of CUDA 12 beside it does not load; name an index of cu13 builds" ;;
+esac
 if [ "$(uname -s)" != Linux ]; then
   die "vLLM and verl run on Linux only, this is $(uname -s)" "use a Linux machine or container, or WSL2 on Windows"
 fi
@@ -181,7 +193,7 @@ explain() { # explain LOGFILE STATUS: which package, why, what to do, from pip's
   package="${wanted:-$package}"
   if grep -q 'No space left on device' "$log"; then
     why="the disk is full"
-    fix="free space (the cpu stack takes 4 GB, cuda 15 GB, as much again while installing); TMPDIR and PIP_CACHE_DIR move what pip keeps meanwhile"
+    fix="free space (the cpu stack takes 4 GB, cuda 10 GB, as much again while installing); TMPDIR and PIP_CACHE_DIR move what pip keeps meanwhile"
   elif grep -q 'DO NOT MATCH THE HASHES' "$log"; then
     package="$(grep -A3 'DO NOT MATCH THE HASHES' "$log" | grep -oE '[A-Za-z0-9][A-Za-z0-9._-]*==[^ ]+' | head -1 || true)"
     why="the file that came is not the one on PyPI that was locked"
@@ -314,6 +326,12 @@ list_of() { # list_of NAME: into `list`, what pip is told to install: with the f
   fi
 }
 
+card_archs() { # what flash-attn has to be compiled for: of its four builds those of this machine's cards (9.0 is 90, 8.9 runs 80)
+  command -v nvidia-smi >/dev/null 2>&1 || return 0
+  { nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null || true; } |
+    awk -F. '/^[0-9]+\.[0-9]+$/ && $1 >= 8 {print $1 * 10}' | sort -un | paste -sd';' -
+}
+
 install_stack() {
   local list
   if [ "$profile" = cpu ]; then
@@ -335,7 +353,9 @@ install_stack() {
     step "developers' tools" "${pip[@]}" "${verb[@]}" --no-deps "${list[@]}"
   fi
   if [ "$flash_attn" = 1 ]; then
-    step "flash-attn (compiling it may take an hour)" "${pip[@]}" "${verb[@]}" --no-deps --no-build-isolation flash-attn==2.8.3
+    local archs
+    archs="${FLASH_ATTN_CUDA_ARCHS:-$(card_archs)}"
+    step "flash-attn (compiling it may take an hour)" ${archs:+env "FLASH_ATTN_CUDA_ARCHS=$archs"} "${pip[@]}" "${verb[@]}" --no-deps --no-build-isolation flash-attn==2.8.3
   fi
 }
 
@@ -352,6 +372,10 @@ doctor() {
   (cd "$HERE" && env -u PYTHONDONTWRITEBYTECODE "$PY" -m recipes.doctor "${flags[@]}")
 }
 
+machine_lacks() { # the doctor's exit code 3: reinstalling would change nothing
+  die "the packages are in place, and the table above says what this machine lacks" "do what its lines say, then check with: python3 -m recipes.doctor"
+}
+
 compile_modules() { # what no import of the doctor's reaches but Ray's and vLLM's own processes load; 8 s of every start
   local site part parts=(recipes reward_fns data_prep eval)
   cd "$HERE" && site="$("$PY" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" || return 0
@@ -365,7 +389,8 @@ if [ "$dry_run" != 1 ] && [ "$new_env" = 0 ] && [ "$force" = 0 ] && [ -z "$make_
   [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(fingerprint)" ]; then
   say "The stack is in place (--force installs again); checking it."
   say ""
-  if doctor; then exit 0; fi
+  if doctor; then exit 0; else status=$?; fi
+  if [ "$status" = 3 ]; then machine_lacks; fi
   say ""
   say "Something changed since it was installed; fixing it."
 fi
@@ -401,7 +426,10 @@ say "Installed in $((SECONDS - began)) s. Checking it."
 say ""
 compile_modules &
 compiling=$!
-if ! doctor; then
+status=0
+doctor || status=$?
+if [ "$status" = 3 ]; then machine_lacks; fi
+if [ "$status" != 0 ]; then
   die "the stack is installed, but the table above shows what does not fit" "rm -rf '$env_dir' and run this again; if it stays, send the table and $LOG with your report"
 fi
 wait "$compiling"

@@ -35,6 +35,21 @@ def parser(algo: str | None = None) -> argparse.ArgumentParser:
 
 def main(arguments: list[str]) -> int:
     """Run what the command line says; returns the exit code."""
+    try:
+        return _answered(arguments)
+    except ModuleNotFoundError as error:
+        # An installation that was interrupted, or none: whatever is missing, the pinned lists have it.
+        missing = (error.name or "").partition(".")[0]
+        if not missing or (ROOT / missing).exists():
+            raise
+        where = f"the environment {sys.prefix}, which ./install.sh did not finish"
+        if not VENV_PYTHON.exists() and "VIRTUAL_ENV" not in os.environ:
+            where = f"{sys.executable}, as nothing is installed here yet"
+        print(f"run.py: the package {missing} is missing in {where}. Run ./install.sh (again)", file=sys.stderr)
+        return 2
+
+
+def _answered(arguments: list[str]) -> int:
     from recipes.common.errors import ExperimentError
     from recipes.watch.processes import RunBusyError
 

@@ -1,6 +1,7 @@
 """What cannot work: values out of their range, as declared, and values that do not go together."""
 
 import math
+import re
 from pathlib import Path
 
 from data_prep.prompt_styles import STYLES
@@ -10,6 +11,7 @@ from recipes.algorithms.base import forget
 from recipes.checks.algorithm_check import told, try_draws
 from recipes.common.errors import ExperimentError, nearest
 from recipes.common.values import wrong
+from recipes.estimate.model_shapes import config_of, known_shape
 from recipes.settings.alignment import Alignment
 from recipes.settings.applies import clock
 from recipes.settings.data_sets import absolute, sets_of, several
@@ -73,6 +75,12 @@ def check(experiment: Experiment) -> None:
         raise ExperimentError(f"--batch_size {e.batch_size} cannot be shared evenly by {ranks} devices")
     if ranks % e.tp_size:
         raise ExperimentError(f"--tp_size {e.tp_size} does not divide the {ranks} devices")
+    shape = known_shape(e.model) if e.tp_size > 1 else None
+    if shape is not None and shape.heads % e.tp_size:
+        raise ExperimentError(
+            f"--tp_size {e.tp_size}: vLLM shares out the {shape.heads} attention heads of {e.model} evenly. "
+            f"Nearest: --tp_size {_divisor(math.gcd(shape.heads, ranks), e.tp_size)}."
+        )
     clip = e.rollout_correction_clip
     if e.rollout_correction == "none" and clip != declared(Experiment)["rollout_correction_clip"].default:
         raise ExperimentError(
@@ -135,6 +143,7 @@ def check(experiment: Experiment) -> None:
     if e.algo.endswith(".py") and "rl" in e.stages:
         with told(e.algo):
             try_draws(e)
+    _refuse_lost_buffers(e)
     folder = Path(find_model(e.model))
     if folder.exists():
         if not (folder / "config.json").exists():
@@ -177,6 +186,21 @@ def refuse_training(experiment: Experiment) -> None:
         raise ExperimentError(
             f"--demonstrations {share}: about {share * rows:.0f} of {rows} problems keep a solution, fewer than "
             f"--batch_size {e.batch_size}: no supervised step could be made"
+        )
+
+
+def _refuse_lost_buffers(e: Experiment) -> None:
+    """Raise ExperimentError for models whose engine forgets more than weights while it sleeps (vllm#53344)."""
+    if e.device != "cuda" or "rl" not in e.stages:
+        return
+    config = config_of(e.model)
+    kind = str(config.get("model_type", "")) if config else e.model.rpartition("/")[2].lower().replace("-", "")
+    awake = any(re.fullmatch(r"\+*actor_rollout_ref\.rollout\.free_cache_engine=(?i:false)", o) for o in e.overrides)
+    if re.match(r"gemma_?(3n|4)", kind) and not awake:
+        raise ExperimentError(
+            f"--model {e.model}: vLLM gives its memory back during updates, and Gemma 3n and 4 keep values there that "
+            f"no weight sync restores: every rollout after it would be garbage (vllm#53344). Use another model, or "
+            f"keep the engine awake, where both fit: -- actor_rollout_ref.rollout.free_cache_engine=False"
         )
 
 

@@ -1,5 +1,6 @@
 """What this machine has, without importing torch."""
 
+import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -52,6 +53,11 @@ def _is_there(device: str, listed: list[str]) -> bool:
     if device.startswith("GPU-") and named:
         return any(f"UUID: {device}" in line for line in listed)
     return device.startswith(("GPU-", "MIG-")) and bool(listed)
+
+
+def flash_attention_installed() -> bool:
+    """Whether flash-attn 2 is: version 4 is another distribution, whose modules go by the same name."""
+    return any(found.version.startswith("2.") for found in importlib.metadata.distributions(name="flash-attn"))
 
 
 def gpu_memory_gb() -> float | None:

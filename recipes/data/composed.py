@@ -18,7 +18,7 @@ from data_prep.schema import IN_SET
 from recipes.common.errors import ExperimentError
 from recipes.settings.data_sets import hub_set, mixture, names_apart, sets_of, several
 from recipes.settings.experiment import Experiment
-from recipes.settings.profiles import PROFILES
+from recipes.settings.profiles import profile_named
 from recipes.settings.tasks import TASKS
 from reward_fns import RANDOM
 
@@ -64,7 +64,7 @@ def part_of(experiment: Experiment, where: str) -> Experiment:
     """The experiment on one of its data sets alone."""
     own = {} if where in TASKS else _reading(experiment)
     given = experiment.data_options if where == experiment.data else {}
-    usual = PROFILES[experiment.profile].data_options.get(where, {})
+    usual = profile_named(experiment.profile).data_options.get(where, {})
     return replace(experiment, data=where, val_data=None, data_options={**usual, **given, **own})
 
 

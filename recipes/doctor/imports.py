@@ -41,8 +41,11 @@ ENTRY_POINTS = {
 }
 """What runs load beyond the package itself; a package that is missing shows only there."""
 
+NO_GPU = "UFT_NO_GPU_HERE"
+"""Variable: this machine has no GPU, so that vLLM's CUDA build finds no platform and is none the worse for it."""
+
 IMPORTER = f"""
-import importlib, sys
+import importlib, os, sys
 ENTRY_POINTS = {ENTRY_POINTS}
 for name in sys.argv[1:]:
     print("begin", name, flush=True)
@@ -54,7 +57,7 @@ for name in sys.argv[1:]:
             import torch
             from vllm.platforms import current_platform
             kind = current_platform.device_type
-            if kind is None or kind == "":
+            if not kind and "{NO_GPU}" not in os.environ:
                 raise RuntimeError("vLLM found no platform for this machine")
             if kind == "cpu":
                 current_platform.import_kernels()
@@ -67,8 +70,9 @@ for name in sys.argv[1:]:
 """
 
 
-def import_failures(modules: Sequence[str]) -> dict[str, str]:
+def import_failures(modules: Sequence[str], no_gpu: bool = False) -> dict[str, str]:
     """Imports the modules in a process of their own, one after the other; {module: why it failed}.
+    `no_gpu`: the modules are of the CUDA stack, on a machine where it can only be imported.
     A module that kills the process (a wrong instruction, a crash in C) is named, and the rest is tried in a new one."""
     failures: dict[str, str] = {}
     waiting = list(modules)
@@ -77,6 +81,7 @@ def import_failures(modules: Sequence[str]) -> dict[str, str]:
         "VLLM_LOGGING_LEVEL": "ERROR",
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        **({NO_GPU: "1"} if no_gpu else {}),
     }
     while waiting:
         command = [sys.executable, "-P", "-c", IMPORTER, *waiting]

@@ -129,13 +129,10 @@ def hindrances(machine: Machine, stack: str) -> list[str]:
             f"{len(machine.gpus)} GPU(s) here, but the cpu stack: ./install.sh --profile cuda, or run.py --profile cpu"
         )
     if stack == "cuda" and not machine.gpus:
-        found.append("the cuda stack on a machine whose nvidia-smi lists no GPU: fix the driver, or --profile cpu")
-    if stack == "cuda":
-        drivers = sorted({gpu.driver for gpu in machine.gpus})
-        old = [
-            driver for driver in drivers if driver.split(".")[0].isdigit() and int(driver.split(".")[0]) < MIN_DRIVER
-        ]
-        found += [f"NVIDIA driver {driver} is too old for CUDA 13: install {MIN_DRIVER} or newer" for driver in old]
+        found.append(
+            "the cuda stack on a machine whose nvidia-smi lists no GPU: right for an image or a login node (try "
+            "python3 -m recipes.doctor where the GPU is); else fix the driver, or --profile cpu"
+        )
     if machine.ram is not None and machine.ram < MIN_RAM:
         found.append(f"{gib(machine.ram)} of memory; a run takes about {gib(MIN_RAM)}: expect it to be killed")
     if machine.shm is not None and machine.shm < MIN_SHM:

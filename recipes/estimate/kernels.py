@@ -1,21 +1,24 @@
 """Which kernels a run will use: a function of the machine's packages and of the model. Imports none of them."""
 
-import importlib.util
-import json
-from pathlib import Path
-
-from eval.models import find_model
+from recipes.common.machine import flash_attention_installed
+from recipes.estimate.model_shapes import config_of, known_shape
 from recipes.settings.experiment import Experiment
+from recipes.settings.profiles import profile_named
 
 # verl's fused head is hidden states times the vocabulary matrix and nothing else. Families whose logits are capped or
 # scaled after it (Gemma 2, Cohere, Granite ...) would be trained on wrong probabilities without a word.
-_PLAIN_HEADS = ("llama", "qwen2", "qwen3", "mistral")
+_PLAIN_HEADS = ("llama", "qwen2", "qwen3", "mistral", "olmo2", "olmo3", "smollm3")
 _PLAIN_NAMES = ("qwen2.5", "qwen3", "llama-3", "mistral", "smollm2")
+# Without flash-attention the packed sequences of a micro-batch are kept apart by a mask that grows with the square of
+# its tokens, as attention's work does: half as much again as the rest of a 1.5 B model's at this many.
+_UNDER_A_MASK = 8192
+# Share of a device's memory that logits may take where they have to be kept.
+_LOGITS = 0.2
 
 
 def has_flash_attention(experiment: Experiment) -> bool:
-    """Whether sequences can be packed without padding."""
-    return experiment.device == "cuda" and importlib.util.find_spec("flash_attn") is not None
+    """Whether attention reads packed sequences one by one, without a mask."""
+    return experiment.device == "cuda" and flash_attention_installed()
 
 
 def has_fused_head(experiment: Experiment) -> bool:
@@ -27,8 +30,36 @@ def has_fused_head(experiment: Experiment) -> bool:
     return experiment.device == "cuda" and _plain_head(experiment.model)
 
 
+def micro_batch_limit(experiment: Experiment) -> int:
+    """Tokens a device trains on at once: --tokens_per_micro_batch, and less where this machine's kernels or the model's
+    head take memory for each of them; never less than the longest sequence. What is learnt stays the same."""
+    e = experiment
+    if e.device != "cuda":
+        return e.tokens_per_micro_batch
+    fitting = e.tokens_per_micro_batch
+    if not has_flash_attention(e):
+        fitting = min(fitting, _UNDER_A_MASK)
+    shape = known_shape(e.model)
+    if shape is not None and not has_fused_head(e):
+        room = _LOGITS * profile_named(e.profile).memory_gb * 1e9
+        fitting = min(fitting, int(room / logit_bytes(e, shape.vocabulary)))
+    longest = e.max_prompt_length + e.max_hint_length + e.max_response_length
+    return min(e.tokens_per_micro_batch, max(fitting, longest))
+
+
+def logit_bytes(experiment: Experiment, vocabulary: int) -> float:
+    """Bytes a token's logits and what their gradient needs take where they are kept."""
+    width = 4 if experiment.dtype == "float32" else 2
+    if has_flash_attention(experiment):
+        # Logits, and the gradients of entropy and log-probability that meet there.
+        return 3 * width * vocabulary
+    # Logits twice, softmax and log-softmax in float32, and as much for their gradients.
+    return (2 * width + 8) * 1.8 * vocabulary
+
+
 def _plain_head(model: str) -> bool:
-    config = Path(find_model(model)) / "config.json"
-    if config.exists():
-        return json.loads(config.read_text(encoding="utf-8")).get("model_type") in _PLAIN_HEADS
+    config = config_of(model)
+    if config is not None:
+        return config.get("model_type") in _PLAIN_HEADS
+    # Not on this machine yet, so that this is --dry_run's guess: a start has the model's configuration first.
     return model.rpartition("/")[2].lower().startswith(_PLAIN_NAMES)

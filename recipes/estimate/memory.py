@@ -6,10 +6,10 @@ compares them with what was measured.
 
 from dataclasses import dataclass
 
-from recipes.estimate.kernels import has_flash_attention, has_fused_head
+from recipes.estimate.kernels import has_flash_attention, has_fused_head, logit_bytes, micro_batch_limit
 from recipes.estimate.model_shapes import ModelShape, known_shape
 from recipes.settings.experiment import Experiment
-from recipes.settings.profiles import PROFILES
+from recipes.settings.profiles import profile_named
 
 GB = 1e9
 
@@ -21,8 +21,11 @@ _HEAD_COPIES = 5
 _RESIDUE = 3 * GB
 # The buffer in which new weights travel to the engine (verl: update_weights_bucket_megabytes).
 _BUCKET = 2.1 * GB
-# Parts of a micro-batch that are padding where sequences cannot be packed: the longest is taken for twice the mean.
+# How much longer the longest sequence of a micro-batch is taken for than the mean, on the CPU, which pads to it.
 _PADDING = 2.0
+# Bytes an entry of the mask takes that keeps packed sequences apart without flash-attention: a truth value, and the
+# number of half precision that is added to the scores.
+_MASK = 3
 # All processes of a run on the CPU besides what is trained: about ten interpreters with torch, vLLM and verl, Ray's
 # object store and 1 GiB of cache for keys and values. Measured (docs/performance.md).
 _CPU_PROCESSES = 6.6 * GB
@@ -103,11 +106,13 @@ def estimate_memory(experiment: Experiment, shape: ModelShape) -> Memory:
     trained = shape.lora_parameters(e.lora_rank) if e.lora_rank else shape.parameters
     vocabulary_matrices = shape.embedding * (1 if shape.tied else 2)
     tokens = micro_batch_tokens(e)
-    if not has_flash_attention(e):
+    if on_cpu:
         tokens = min(tokens * _PADDING, max(tokens, _update_tokens(e)))
     layer = shape.layer_bytes(width)
-    kept = shape.layers * layer if on_cpu else shape.layers * shape.hidden * width + layer
-    limit = PROFILES[e.profile].memory_gb * GB
+    # While a layer is computed again, its MLP's gate, up and product have gradients beside them.
+    again = layer + 3 * shape.intermediate * width
+    kept = shape.layers * layer if on_cpu else shape.layers * shape.hidden * width + again
+    limit = profile_named(e.profile).memory_gb * GB
     engine = 0.0 if "rl" not in e.stages else e.rollout_memory * limit
     cache = max(0.0, engine - shape.parameters * width / e.tp_size - _RESIDUE / 2)
     return Memory(
@@ -115,8 +120,8 @@ def estimate_memory(experiment: Experiment, shape: ModelShape) -> Memory:
         gradients=4 * trained / ranks,
         optimiser=8 * trained / ranks,
         gathered=0.0 if on_cpu else 2 * width * (2 * shape.per_layer + vocabulary_matrices),
-        activations=tokens * kept,
-        head=_head_bytes(e, shape, tokens, width),
+        activations=tokens * kept + (0.0 if on_cpu or has_flash_attention(e) else _MASK * tokens**2),
+        head=_head_bytes(e, shape, tokens),
         engine=engine,
         kv_tokens=int(cache / (shape.kv_bytes(width) / e.tp_size)),
         fixed=_CPU_PROCESSES if on_cpu else _RESIDUE,
@@ -126,7 +131,7 @@ def estimate_memory(experiment: Experiment, shape: ModelShape) -> Memory:
 
 def micro_batch_tokens(experiment: Experiment) -> float:
     """Tokens of the largest micro-batch: what fits, or all a device has of an update."""
-    return min(experiment.tokens_per_micro_batch, _update_tokens(experiment))
+    return min(micro_batch_limit(experiment), _update_tokens(experiment))
 
 
 def _update_tokens(e: Experiment) -> float:
@@ -135,15 +140,11 @@ def _update_tokens(e: Experiment) -> float:
     return sequences * (e.prompt_length + e.response_length) / (e.n_gpu * e.nnodes)
 
 
-def _head_bytes(e: Experiment, shape: ModelShape, tokens: float, width: int) -> float:
+def _head_bytes(e: Experiment, shape: ModelShape, tokens: float) -> float:
     if has_fused_head(e):
         chunk = min(_HEAD_CHUNK, tokens) * shape.vocabulary * 4 * _HEAD_COPIES
-        return chunk + 2 * shape.embedding * width
-    if has_flash_attention(e):
-        # Logits, and the gradients of entropy and log-probability that meet there.
-        return 3 * width * tokens * shape.vocabulary
-    # Logits twice (padded, and without padding), softmax and log-softmax in float32, and as much for their gradients.
-    return (2 * width + 8) * 1.8 * tokens * shape.vocabulary
+        return chunk + 2 * shape.embedding * (4 if e.dtype == "float32" else 2)
+    return tokens * logit_bytes(e, shape.vocabulary)
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,11 @@ def estimate_time(experiment: Experiment, shape: ModelShape, *, tokens_per_rollo
     each = longest / 2 if tokens_per_rollout is None else tokens_per_rollout
     generated = min(e.max_response_length, each)
     tokens, width = rollouts * each / ranks, 4 if e.dtype == "float32" else 2
-    forward = 2 * shape.parameters * tokens / device.flops
+    work = 2.0 * shape.parameters
+    if e.device == "cuda" and not has_flash_attention(e):
+        # Every token's scores with all of its micro-batch, masked or not.
+        work += 4 * shape.layers * shape.heads * shape.head_dim * micro_batch_tokens(e)
+    forward = work * tokens / device.flops
     references = 1 if e.kl_coef > 0 else 0
     cache = estimate_memory(e, shape).kv_tokens
     at_once = rollouts * e.tp_size / ranks
@@ -248,7 +253,7 @@ def _kernels(e: Experiment) -> str:
     packing = (
         "flash-attention: sequences are packed without padding"
         if has_flash_attention(e)
-        else "no flash-attn package here: SDPA on padded sequences, of which half is taken for padding "
-        "(./install.sh --flash-attn packs them)"
+        else "no flash-attn package here: sequences are packed under a mask (SDPA), in micro-batches of at most "
+        f"{micro_batch_limit(e):,} tokens (./install.sh --flash-attn)"
     )
     return packing + ("; no logits are kept (fused head)" if has_fused_head(e) else "; logits are kept whole")

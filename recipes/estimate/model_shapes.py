@@ -5,6 +5,7 @@ From the models' published config.json; a model in a folder is read from its own
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,12 +97,27 @@ def shape_of_config(config: dict[str, Any]) -> ModelShape:
     )
 
 
+def config_of(model: str) -> dict[str, Any] | None:
+    """The config.json of a model in a folder or the hub's local cache; None where it is in neither."""
+    folder = Path(find_model(model))
+    file: object = folder / "config.json"
+    if not folder.is_dir():
+        from huggingface_hub import try_to_load_from_cache
+
+        with suppress(ValueError):  # no name that the hub could have
+            file = try_to_load_from_cache(model, "config.json")
+    if not isinstance(file, str | Path) or not Path(file).is_file():
+        return None
+    found = json.loads(Path(file).read_text(encoding="utf-8"))
+    return found if isinstance(found, dict) else None
+
+
 def known_shape(model: str) -> ModelShape | None:
-    """The shape of a model folder, or of a hub name in the table above (base, instruction-tuned, math or coder)."""
-    config = Path(find_model(model)) / "config.json"
-    if config.exists():
+    """The shape of a model that is here, or of a hub name in the table above (base, instruction-tuned, math, coder)."""
+    config = config_of(model)
+    if config is not None:
         try:
-            return shape_of_config(json.loads(config.read_text(encoding="utf-8")))
+            return shape_of_config(config)
         except KeyError:
             return None
     name = re.sub(r"-(Math|Coder)(?=-)", "", model.rpartition("/")[2])

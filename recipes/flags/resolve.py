@@ -20,7 +20,7 @@ from recipes.settings.alignment import DataKind, resolve_alignment
 from recipes.settings.data_sets import hub_set, refuse_unknown, sets_of, several
 from recipes.settings.declare import From, declared
 from recipes.settings.experiment import Experiment
-from recipes.settings.profiles import PROFILES, Profile, detect_profile, share_evenly
+from recipes.settings.profiles import PROFILES, Profile, detect_profile, profile_named, share_evenly
 from recipes.settings.reward_file import resolved_reward
 from recipes.settings.task_options import take_task_options
 from recipes.settings.tasks import TASKS, Task
@@ -177,9 +177,13 @@ def default_profile(device_count: int, wanted: str | None) -> Profile:
     """The profile asked for, or the one that fits the machine. Raises ExperimentError for an unknown name."""
     if wanted is None:
         return detect_profile(device_count, gpu_memory_gb() if device_count else None)
-    if wanted not in PROFILES:
-        raise ExperimentError(f"--profile {wanted}: unknown{nearest(wanted, PROFILES)} Known: {', '.join(PROFILES)}.")
-    return PROFILES[wanted]
+    try:
+        return profile_named(wanted)
+    except KeyError:
+        raise ExperimentError(
+            f"--profile {wanted}: unknown{nearest(wanted, PROFILES)} Known: {', '.join(PROFILES)}, and 4x24gb, 8x40gb, "
+            f"... (cards x memory of 24, 40, 48 or 80 GB)."
+        ) from None
 
 
 def kind_of_data(data: str, columns: Sequence[str] | None) -> DataKind:

@@ -12,6 +12,7 @@ import yaml
 
 from recipes.common.run_dir import RunDir, write_text
 from recipes.data.datafiles import DataFiles
+from recipes.estimate.kernels import micro_batch_limit
 from recipes.run.stages import VERL_FILE, Stage, absolute, run_stage, stage_overrides
 from recipes.settings.experiment import Experiment
 from recipes.verl_plugin.verl_config import REINFORCEMENT, rl_config
@@ -43,7 +44,7 @@ def fitting(experiment: Experiment, run: RunDir, files: DataFiles, stall_minutes
 
 
 def probe_stage(experiment: Experiment, folder: RunDir, files: DataFiles) -> Stage:
-    """One optimiser update on a micro-batch of exactly tokens_per_micro_batch tokens, on all devices of a node."""
+    """One optimiser update on a micro-batch of exactly as many tokens as one may have, on all devices of a node."""
 
     def prepare(_: Path) -> None:
         values = rl_config(
@@ -59,7 +60,7 @@ def probe_stage(experiment: Experiment, folder: RunDir, files: DataFiles) -> Sta
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nnodes=1", f"--nproc_per_node={experiment.n_gpu}"]
     command = [*torchrun, "-m", "recipes.verl_plugin.probe", str(folder.path)]
     command += stage_overrides(experiment).get(REINFORCEMENT, ())
-    title = f"probing {experiment.tokens_per_micro_batch} tokens"
+    title = f"probing {micro_batch_limit(experiment)} tokens"
     return Stage(title, folder, command, 1, "loading the model", prepare)
 
 
@@ -98,8 +99,9 @@ def lower(experiment: Experiment, phase: str) -> Experiment | None:
     """
     e = experiment
     longest = e.prompt_length + e.response_length
-    if phase not in _GENERATING and e.tokens_per_micro_batch > longest:
-        return replace(e, tokens_per_micro_batch=max(longest, e.tokens_per_micro_batch // 2))
+    used = micro_batch_limit(e)
+    if phase not in _GENERATING and used > longest:
+        return replace(e, tokens_per_micro_batch=max(longest, used // 2))
     memory = round(e.rollout_memory - _MEMORY_STEP, 3)
     return replace(e, rollout_memory=memory) if memory >= LEAST_ROLLOUT_MEMORY else None
 

@@ -25,7 +25,7 @@ from recipes.settings import applies
 from recipes.settings.data_sets import data_title
 from recipes.settings.early_stopping import ANSWERS_LOSS
 from recipes.settings.experiment import Experiment, training_record
-from recipes.settings.profiles import PROFILES
+from recipes.settings.profiles import profile_named
 from recipes.settings.tasks import validated_on
 from recipes.settings.trackers import run_name
 from recipes.trl_plugin.plan import TrainingPlan, check_plan, count_rows, total_steps, write_plan
@@ -152,7 +152,7 @@ def _verification(experiment: Experiment) -> Experiment | None:
     }
     alike = ("val_size", "val_samples", "temperature", "seed", "rollout_memory", "dtype")
     flags |= {name: getattr(experiment, name) for name in alike}
-    return build_experiment(flags, PROFILES[experiment.profile])
+    return build_experiment(flags, profile_named(experiment.profile))
 
 
 def _test_problems(problems: Experiment, folder: Path) -> Path:

@@ -27,7 +27,7 @@ from recipes.run.auto_batch import fitting, run_fitting
 from recipes.run.build_stages import refuse_idle_patience, stages, training_plan
 from recipes.run.closing import finish, short
 from recipes.run.hub import push, refuse_push
-from recipes.run.place import cannot_write, refuse_place
+from recipes.run.place import cannot_write, refuse_place, refuse_small_disk
 from recipes.run.plan import describe
 from recipes.run.resume import as_begun, check_folder, nothing_begun, older_folder, record_data, refuse_other_data
 from recipes.run.spent import begin, count, count_killed
@@ -120,6 +120,8 @@ def _launch(
             f"--model {experiment.model}: neither here (a folder with config.json, the hub's cache) nor to be had from "
             f"the hub; look at the name, HF_TOKEN, and the network"
         )
+    if not (run.path / DONE).exists():
+        refuse_small_disk(experiment, run.path)
     files = datafiles.prepared(experiment, ROOT)
     refuse_other_data(run, experiment, files)
     datafiles.check_training(experiment, files, fetch=True)

@@ -45,6 +45,7 @@ _TOLD = {
     ),
     *("allow_overlap", "own_texts", "rollout_memory", "max_num_seqs", "tokens_per_micro_batch", "n_gpu", "nnodes"),
     *("max_reward_error_rate", "max_timeout_rate", "max_parse_fail_rate", "parse_fail_steps", "tp_size"),
+    *("rollout_seeds", "hf_dtype"),
 }
 _LONGEST = 80
 

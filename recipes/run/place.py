@@ -1,12 +1,16 @@
 """Where results may go: a folder that can be made and written, and is no part of this repository."""
 
 import os
+import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 from recipes import ROOT
 from recipes.common.errors import ExperimentError
+from recipes.estimate.machine_needs import checkpoint_bytes, disk_bytes
+from recipes.estimate.memory import GB
+from recipes.settings.experiment import Experiment
 
 OF_THE_REPOSITORY = (
     *(".ci", ".git", ".github", ".venv", "bench", "data", "data_prep", "docs", "eval", "examples", "models", "recipes"),
@@ -45,6 +49,21 @@ def refuse_unwritable(folder: Path) -> None:
         for each in reversed(made):
             with suppress(OSError):
                 each.rmdir()
+
+
+def refuse_small_disk(experiment: Experiment, folder: Path) -> None:
+    """Raise ExperimentError where the checkpoints of a run will not fit beside what is there already."""
+    whole, free = disk_bytes(experiment), shutil.disk_usage(folder).free
+    if whole <= free:
+        return
+    there = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    if whole > free + there:
+        kept = experiment.keep_checkpoints
+        raise ExperimentError(
+            f"--out {folder}: {free / GB:.0f} GB are free there, and this run's checkpoints take up to "
+            f"{whole / GB:.0f} GB ({checkpoint_bytes(experiment) / GB:.0f} GB each, --keep_checkpoints {kept} and one "
+            f"being written): free some, name another disk, keep fewer, or publish half as large: --hf_dtype bfloat16"
+        )
 
 
 def cannot_write(folder: Path, error: OSError) -> ExperimentError:

@@ -16,6 +16,8 @@ from recipes.checks.algorithm_check import told
 from recipes.data.datafiles import DataFiles, unsolved_rows
 from recipes.data.demonstrations import taught
 from recipes.data.stored_tokenizer import is_here
+from recipes.estimate.kernels import micro_batch_limit
+from recipes.estimate.machine_needs import describe_disk, few_cores
 from recipes.estimate.memory import describe_memory
 from recipes.settings.applies import clock, reads_solutions
 from recipes.settings.experiment import Experiment
@@ -69,7 +71,7 @@ def batch_arithmetic(experiment: Experiment, files: DataFiles) -> str:
         hint = f" + hint {e.max_hint_length}" if e.algorithm.uses_hints else ""
         lines.append(
             f"               tokens: prompt {e.max_prompt_length}{hint} + generation {e.max_response_length}; "
-            f"{e.tokens_per_micro_batch} a micro-batch and device"
+            f"{micro_batch_limit(e)} a micro-batch and device"
         )
     return "\n".join(lines)
 
@@ -150,6 +152,8 @@ def _notes(experiment: Experiment, files: DataFiles) -> list[str]:
     notes = []
     if experiment.reward is not None:
         notes.append(f"rewards are those of --reward {experiment.reward}")
+    if (few := few_cores(experiment)) is not None:
+        notes.append(few)
     if not is_here(experiment.model, fetch=False):
         notes.append(f"{experiment.model} is not on this machine: whether there is such a model, the start will see")
     place = Path(find_model(experiment.model)).resolve()
@@ -190,4 +194,4 @@ def describe(experiment: Experiment, files: DataFiles) -> str:
     parts += [prompt_style(experiment, files), batch_arithmetic(experiment, files)]
     if "rl" in experiment.stages:
         parts += [hint_schedule(experiment)]
-    return "\n".join([*parts, describe_memory(experiment)])
+    return "\n".join([*parts, describe_memory(experiment), *filter(None, [describe_disk(experiment)])])

@@ -17,6 +17,11 @@ def everywhere(algorithm: Algorithm, stages: Stages) -> bool:
     return True
 
 
+def verl(algorithm: Algorithm, stages: Stages) -> bool:
+    """reinforcement and supervised stages on problems"""
+    return "alignment" not in stages
+
+
 def rl(algorithm: Algorithm, stages: Stages) -> bool:
     """reinforcement stages"""
     return "rl" in stages

@@ -34,6 +34,7 @@ from recipes.settings.applies import (
     supervised,
     validates,
     validations,
+    verl,
 )
 from recipes.settings.data_sets import data_title
 from recipes.settings.declare import ABSENT, From, Setting, declared, setting
@@ -253,6 +254,22 @@ class Experiment:
 
     early_stopping: int = setting(_RECORDS, 0, applies=validations, check=not_negative, may_change=True, absent=0)
     """End a stage once so many validations in a row, of accuracy or else loss, beat no earlier one; 0 never does."""
+
+    rollout_seeds: Literal["auto", "each", "engine"] = setting(
+        "reinforcement", "auto", applies=rl, may_change=True, absent="auto"
+    )
+    """A seed for each rollout (a repeated run has the same texts), or one for the engine; auto: each on the CPU alone,
+    as vLLM draws seeded rows one by one on a GPU."""
+
+    hf_dtype: Literal["float32", "bfloat16"] = setting(
+        _RECORDS, "float32", applies=verl, may_change=True, absent="float32"
+    )
+    """Precision of the published weights (hf/): as they are trained, or half as large, as a GPU's engine has them."""
+
+    @property
+    def seeds_rollouts(self) -> bool:
+        """Whether each rollout is drawn with a seed of its own."""
+        return self.rollout_seeds == "each" or (self.rollout_seeds == "auto" and self.device == "cpu")
 
     @property
     def algorithm(self) -> Algorithm:

@@ -1,6 +1,7 @@
 """Hardware profiles: what changes between a laptop and a rack. Sizes and numerics, never logic."""
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 
@@ -180,15 +181,52 @@ PROFILES = {
 }
 
 
+# Memory of a card that sizes are known for, in GB as it is sold.
+_CARDS = (24, 40, 48, 80)
+
+
+def profile_named(name: str) -> Profile:
+    """The profile of that name: one of the table, or <cards>x<GB>gb for any number of cards of a size (8x40gb).
+
+    Raises:
+        KeyError: for another name.
+    """
+    found = re.fullmatch(r"([1-9]\d*)x(\d+)gb", name)
+    if name in PROFILES or found is None or int(found[2]) not in _CARDS:
+        return PROFILES[name]
+    return _profile_of(int(found[1]), int(found[2]))
+
+
+def _profile_of(gpus: int, memory_gb: int) -> Profile:
+    """The profile of that many cards of one of the sizes; with a name of its own where none of the table is meant."""
+    cuda = [each for each in PROFILES.values() if each.device == "cuda" and each.n_gpu <= gpus]
+    same = [each for each in cuda if each.memory_gb == memory_gb]
+    nearest = max(same or [PROFILES["1x24gb"]], key=lambda each: each.n_gpu)
+    if nearest.memory_gb == memory_gb == max(_CARDS) or (nearest.n_gpu, nearest.memory_gb) == (gpus, memory_gb):
+        # One of the table, with all of the machine's cards.
+        return nearest if nearest.n_gpu == gpus else replace(nearest, n_gpu=gpus)
+    # All weights of the default model, its gradients and moments are 25 GB, which the cards share.
+    whole = PROFILES["1x80gb"] if gpus * memory_gb >= 80 else PROFILES["1x24gb"]
+    small = memory_gb < 40
+    return replace(
+        whole,
+        name=f"{gpus}x{memory_gb}gb",
+        title=f"{gpus} GPU(s) with {memory_gb} GB: 0.5-1.5B, {'adapters (LoRA)' if whole.lora_rank else 'all weights'}",
+        n_gpu=gpus,
+        memory_gb=memory_gb,
+        tokens_per_micro_batch=8192 if small else 16384,
+        rollout_memory=0.45,
+        max_num_seqs=256 if small else 512,
+    )
+
+
 def detect_profile(gpus: int, memory_gb: float | None = None) -> Profile:
-    """The profile of a machine with that many GPUs of that memory (None: not known): the largest that fits."""
+    """The profile of a machine with that many GPUs of that memory (None: not known): it uses all of them."""
+    if not gpus:
+        return PROFILES["cpu"]
     # Cards hold a little less than they are sold as, in either unit.
     room = float("inf") if memory_gb is None else memory_gb * 1.1
-    cuda = [profile for profile in PROFILES.values() if profile.device == "cuda" and profile.n_gpu <= gpus]
-    if not cuda:
-        return PROFILES["cpu"]
-    fitting = [profile for profile in cuda if profile.memory_gb <= room] or [min(cuda, key=lambda p: p.memory_gb)]
-    return max(fitting, key=lambda profile: (profile.n_gpu, profile.memory_gb))
+    return _profile_of(gpus, max((size for size in _CARDS if size <= room), default=min(_CARDS)))
 
 
 def share_evenly(profile: Profile, given: dict[str, Any], ranks: int) -> tuple[int, int]:

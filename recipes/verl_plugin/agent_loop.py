@@ -6,7 +6,8 @@
 A demonstration is a response that nobody generated: response_mask 0 throughout. A hint in the question is a part of the
 prompt.
 The manager runs once, on the driver, and knows whether a batch is for validation: validation never sees a hint.
-The draw and the sampling seed are functions of (seed, step, prompt, rollout), so a resumed run repeats them.
+The draw, and the sampling seed where rollouts have one, are functions of (seed, step, prompt, rollout): a resumed run
+repeats them.
 """
 
 import pkgutil
@@ -178,8 +179,10 @@ class HintedAgentLoop(AgentLoopBase):
         if session == planned.get("greedy"):
             record["greedy"] = 1
             sampling_params = {**sampling_params, "temperature": 0.0}
-        # Per-request seeds: the engine's own stream depends on which requests happen to share a batch.
-        seed = sampling_seed(settings.seed, int(row["global_steps"]), planned["key"], session)
+        if settings.request_seeds:
+            # The engine's own stream depends on which requests happen to share a batch.
+            seed = sampling_seed(settings.seed, int(row["global_steps"]), planned["key"], session)
+            sampling_params = {**sampling_params, "seed": seed}
         metrics: dict[str, Any] = {}
         with simple_timer("generate_sequences", metrics):
             output = await self.server_manager.generate(
@@ -187,7 +190,7 @@ class HintedAgentLoop(AgentLoopBase):
                 prompt_ids=prompt_ids + hint_ids,
                 # A copy: the sessions of a prompt share this dict. max_tokens, because the engine's default would
                 # take the hint for a part of the prompt.
-                sampling_params={**sampling_params, **TOKENS_AT_THE_END, "max_tokens": max_tokens, "seed": seed},
+                sampling_params={**sampling_params, **TOKENS_AT_THE_END, "max_tokens": max_tokens},
             )
         generated = list(output.token_ids)[:max_tokens]
         log_probs = None

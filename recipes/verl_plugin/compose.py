@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import functools
+import importlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from data_prep.prompt_styles import STYLES
 from data_prep.tokens import chat_template
 from recipes.common.errors import ExperimentError, nearest
 from recipes.common.run_dir import RunDir
+from recipes.estimate.model_shapes import known_shape
 from recipes.settings.experiment import Experiment
 from recipes.verl_plugin.verl_config import OWN_SAMPLER, REINFORCEMENT, SUPERVISED, rl_config, sft_config
 
@@ -161,6 +163,9 @@ def split_overrides(experiment: Experiment) -> dict[str, tuple[str, ...]]:
     if REINFORCEMENT in configs:
         _refuse_bypass(experiment, configs[REINFORCEMENT])
         _refuse_other_sampling(configs[REINFORCEMENT])
+        _refuse_asynchronous(configs[REINFORCEMENT])
+    for base, config in configs.items():
+        _refuse_ulysses(base, config)
     return {base: tuple(overrides) for base, overrides in taken.items()}
 
 
@@ -206,6 +211,55 @@ def _refuse_other_sampling(config: DictConfig) -> None:
             raise ExperimentError(f"override {name!r} after --: --dynamic_sampling needs it as it was")
 
 
+def _refuse_asynchronous(config: DictConfig) -> None:
+    """Raise ExperimentError for verl's asynchronous trainers, which ours is not: they would be ignored."""
+    if (mode := config.trainer.v1.trainer_mode) != "sync":
+        raise ExperimentError(
+            f"override 'trainer.v1.trainer_mode' after --: {mode} draws prompts of later steps while one is under way. "
+            f"A resumed run counts those in flight to other steps, so that their hints would be drawn again, and a "
+            f"schedule would be read at a step whose weights they never saw; leave it at sync"
+        )
+
+
+def _refuse_ulysses(base: str, config: DictConfig) -> None:
+    """Raise ExperimentError where sequences would be shared out over ranks by an attention that verl does not patch."""
+    model, engine = (
+        (config.model, config.engine)
+        if base == SUPERVISED
+        else (config.actor_rollout_ref.model, config.actor_rollout_ref.actor.fsdp_config)
+    )
+    size = int(engine.ulysses_sequence_parallel_size)
+    if size > 1 and model.override_config.attn_implementation != "flash_attention_2":
+        raise ExperimentError(
+            f"override 'ulysses_sequence_parallel_size' after --: {size} ranks share a sequence by flash-attention "
+            f"alone, and each would attend to its own part only without it: ./install.sh --flash-attn"
+        )
+    shape = known_shape(model.path)
+    if shape is not None and shape.heads % size:
+        raise ExperimentError(
+            f"override 'ulysses_sequence_parallel_size' after --: {size} ranks cannot share the {shape.heads} "
+            f"attention heads of {model.path} evenly"
+        )
+
+
+def refuse_broken_flash_attention() -> None:
+    """Raise ExperimentError where flash-attn is installed and does not work: the run would end as the model loads."""
+    from transformers.utils import is_flash_attn_2_available
+
+    why = "transformers does not take it for flash-attention 2 on this machine"
+    try:
+        works = is_flash_attn_2_available()
+        if works:
+            importlib.import_module("flash_attn.bert_padding")
+    except (ImportError, OSError) as error:
+        works, why = False, f"{type(error).__name__}: {error}"
+    if not works:
+        raise ExperimentError(
+            f"flash-attn is installed and does not work here ({why}): build it for this torch (./install.sh "
+            f"--flash-attn), or go on without: .venv/bin/python -m pip uninstall flash-attn"
+        )
+
+
 def load_config(base: str, folder: Path, overrides: list[str]) -> DictConfig:
     """`compose_config` with the values launch wrote to folder/verl.yaml."""
     from transformers import AutoTokenizer
@@ -215,6 +269,8 @@ def load_config(base: str, folder: Path, overrides: list[str]) -> DictConfig:
     style = STYLES[values["uft"]["prompt_style"]]
     model = config.model if base == SUPERVISED else config.actor_rollout_ref.model
     source, trusted = model.path, bool(model.get("trust_remote_code", False))
+    if model.override_config.attn_implementation == "flash_attention_2":
+        refuse_broken_flash_attention()
     if config.data.apply_chat_template_kwargs.chat_template is None:
         try:
             template = chat_template(style, AutoTokenizer.from_pretrained(source, trust_remote_code=trusted))

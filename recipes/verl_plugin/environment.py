@@ -36,6 +36,16 @@ CPU = {
 """What every process of a run on the CPU has, whatever the run is."""
 
 
+GPU = {
+    # Else whatever the loop, the rewards and the driver import may take memory of the first GPU: Ray has stopped hiding
+    # GPUs from workers that asked for none.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+    # verl compiles anew at every start, which a resumed run and each run of a sweep would wait for.
+    "VLLM_DISABLE_COMPILE_CACHE": "0",
+}
+"""What every process of a run on GPUs has where the user says nothing else."""
+
+
 def environment(experiment: Experiment, run: RunDir) -> dict[str, str]:
     """Environment of the trainer process and, by inheritance, of everything it starts."""
     env = {
@@ -57,4 +67,6 @@ def environment(experiment: Experiment, run: RunDir) -> dict[str, str]:
         # No device for anybody, and one name for each of those that Ray counts: it refuses an empty list, the usual
         # way to force the CPU.
         env |= {**CPU, "CUDA_VISIBLE_DEVICES": ",".join(["-1"] * experiment.n_gpu)}
+    else:
+        env |= {name: os.environ.get(name, value) for name, value in GPU.items()}
     return env

@@ -23,21 +23,23 @@ LORA_META = "lora_train_meta.json"
 _PEFT_PREFIX = "base_model.model."
 
 
-def finish_export(checkpoint: Path, base: str, record: dict[str, Any]) -> None:
+def finish_export(checkpoint: Path, base: str, record: dict[str, Any], dtype: str = "float32") -> None:
     """Make `checkpoint/huggingface` loadable by anything, and `checkpoint/adapter` where adapters were trained.
 
     Args:
         checkpoint: verl's folder of the policy, holding `huggingface/` (and lora_train_meta.json with adapters).
         base: folder or hub name of the model the stage started from.
         record: how the weights were trained, for `huggingface/unified_ft.json`.
+        dtype: of the weights in `huggingface/`, "float32" as they are trained or "bfloat16"; the adapter keeps its own.
     """
     weights = checkpoint / "huggingface"
     if (checkpoint / LORA_META).exists():
         adapter = _split_adapter(checkpoint, base)
         _merge(base, adapter, weights)
         write_json(adapter / TRAINING_RECORD, record)
-    else:
-        _name_type(weights)
+    if dtype == "bfloat16":
+        _round(weights)
+    _name_type(weights)
     keep_own_files(base, weights)
     write_json(weights / TRAINING_RECORD, record)
 
@@ -84,6 +86,21 @@ def _merge(base: str, adapter: Path, weights: Path) -> None:
     for file in weights.glob("*.safetensors*"):
         file.unlink()
     merged.save_pretrained(weights)
+
+
+def _round(weights: Path) -> None:
+    """Half precision for the weights of a folder, a file at a time."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    for file in weights.glob("*.safetensors"):
+        tensors = {name: tensor.to(torch.bfloat16) for name, tensor in load_file(file).items()}
+        save_file(tensors, file, metadata={"format": "pt"})
+    index = weights / "model.safetensors.index.json"
+    if index.exists():
+        found = json.loads(index.read_text(encoding="utf-8"))
+        size = sum(file.stat().st_size for file in weights.glob("*.safetensors"))
+        write_json(index, {**found, "metadata": {**found.get("metadata", {}), "total_size": size}})
 
 
 def _name_type(weights: Path) -> None:

@@ -5,7 +5,6 @@ imported is called where it is registered.
 """
 
 import functools
-import importlib.util
 import os
 import types
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import Any
 import wrapt
 
 import recipes.common.loopback  # noqa: F401  (hooks)
+from recipes.common.machine import flash_attention_installed
 
 ROLLOUT = ("vllm", "async")
 SEED = "UFT_SEED"
@@ -112,7 +112,7 @@ def _critic(module: types.ModuleType) -> None:
 
     Its head starts from random numbers that verl does not seed: two runs with one seed would part at their second step.
     """
-    without = importlib.util.find_spec("flash_attn") is None
+    without = not flash_attention_installed()
     module.load_valuehead_model = seeded(load_critic if without else module.load_valuehead_model)  # type: ignore
 
 

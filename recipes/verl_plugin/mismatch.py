@@ -10,6 +10,26 @@ LIMIT = 0.01
 """Where a notice is given: bfloat16 engines of dense models are reported between .004 and .007, float32 at 1e-6."""
 
 
+ALARM = 0.1
+"""Where it is no rounding any more, whatever the precision: the engine has other weights than the trainer."""
+
+
+class StaleWeights(RuntimeError):
+    """The engine samples from weights that the trainer does not have."""
+
+
+def refuse_stale(metrics: Mapping[str, Any]) -> None:
+    """Raise StaleWeights where the engine cannot have the trainer's weights."""
+    found = metrics.get(MEAN_DIFFERENCE, 0.0)
+    if found > ALARM:
+        raise StaleWeights(
+            f"the inference engine and the trainer give sampled tokens probabilities that differ by {found:.2f} on "
+            f"average (rounding: below {LIMIT:g}): the engine has other weights, or this model runs wrongly in one of "
+            f"the two. Nothing would be learnt from such rollouts. Compare --eval of hf/last with this run's "
+            f"validation; where the difference is meant, --rollout_correction token goes on and weighs for it"
+        )
+
+
 def mismatch(metrics: Mapping[str, Any]) -> str | None:
     """A line for the reader of the run where the two differ by more than rounding; None else."""
     found = metrics.get(MEAN_DIFFERENCE, 0.0)

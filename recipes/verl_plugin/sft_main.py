@@ -108,7 +108,8 @@ class UnifiedSFTTrainer(sft_trainer.SFTTrainer):
             save(step)
             if self.rank == 0:
                 folder = run.checkpoints / f"global_step_{step}"
-                finish_export(folder, self.config.model.path, OmegaConf.to_container(self.config.uft.record))
+                uft = self.config.uft
+                finish_export(folder, self.config.model.path, OmegaConf.to_container(uft.record), uft.hf_dtype)
                 # No accuracy is known here: evaluation is a stage of its own, so hf/best stays empty.
                 keep = self.config.uft.keep_checkpoints
                 run.checkpoint_written(folder, folder / "huggingface", step, accuracy=None, keep=keep)

@@ -30,7 +30,7 @@ from recipes.verl_plugin.export import finish_export
 from recipes.verl_plugin.failed_rows import mask_failed, reports_of, without_failed
 from recipes.verl_plugin.left_out import say_what_is_left_out
 from recipes.verl_plugin.metrics import rollout_metrics, without_gradient
-from recipes.verl_plugin.mismatch import mismatch
+from recipes.verl_plugin.mismatch import mismatch, refuse_stale
 from recipes.verl_plugin.passes import Encoder, rescore, second_update
 from recipes.verl_plugin.penalty import with_penalty
 from recipes.verl_plugin.reliance import reliance
@@ -70,8 +70,8 @@ class UnifiedTrainer(PPOTrainerSync):
         self._save_due = False
         self._patience = int(settings.early_stopping)
         self._algorithm, self._settings = get_algorithm(settings.algorithm), hook_settings(settings)
-        corrected = self.config.algorithm.rollout_correction.rollout_is is not None
-        self._watches_mismatch = not corrected and self._algorithm.loss is None
+        self._corrected = self.config.algorithm.rollout_correction.rollout_is is not None
+        self._watches_mismatch = not self._corrected and self._algorithm.loss is None
         self.memory: dict[str, Any] = {"past": {}, "common": None}
         self._recall()
         self._reward_watch = RewardWatch(RewardLimits(**{f.name: settings[f.name] for f in fields(RewardLimits)}))
@@ -306,6 +306,8 @@ class UnifiedTrainer(PPOTrainerSync):
     def _compute_metrics(self, batch: Any, metrics: dict[str, Any], timing_raw: Any, **kwargs: Any) -> None:
         super()._compute_metrics(batch, metrics, timing_raw, **kwargs)
         step = self.global_steps
+        if not self._corrected:
+            refuse_stale(metrics)
         if self._watches_mismatch and (line := mismatch(metrics)) is not None:
             print(f"{NOTICE}{line}", flush=True)
             self._watches_mismatch = False
@@ -350,7 +352,7 @@ class UnifiedTrainer(PPOTrainerSync):
         self._save_due = False
         folder = self.run_dir.checkpoints / f"global_step_{step}"
         base, record = self.config.actor_rollout_ref.model.path, OmegaConf.to_container(self.config.uft.record)
-        finish_export(folder / "actor", base, record)
+        finish_export(folder / "actor", base, record, self.config.uft.hf_dtype)
         if self._algorithm.remember is not forget:
             write_json(folder / MEMORY, self.memory)
         weights = folder / "actor" / "huggingface"

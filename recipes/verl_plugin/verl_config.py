@@ -10,8 +10,10 @@ from typing import Any
 
 from data_prep.prompt_styles import PLAIN_TEMPLATE, STYLES
 from recipes import ROOT
-from recipes.common.run_dir import RunDir
-from recipes.estimate.kernels import has_flash_attention, has_fused_head
+from recipes.algorithms.hints.schedule import sampling_seed
+from recipes.common.run_dir import RunDir, checkpoint_step
+from recipes.estimate.kernels import has_flash_attention, has_fused_head, micro_batch_limit
+from recipes.estimate.machine_needs import ray_cpus
 from recipes.settings.applies import by_score, by_variance
 from recipes.settings.experiment import Experiment, training_record
 from recipes.settings.hook_settings import hook_settings
@@ -40,15 +42,15 @@ _SAVED = ["model", "optimizer", "extra", "hf_model"]
 def model_config(experiment: Experiment, model: str) -> dict[str, Any]:
     """The model section, shared by both trainers.
 
-    Sequences are packed without padding where flash-attention is installed: any other kernel would build the full
-    square mask of the packed length.
+    On a GPU sequences are packed without padding: a micro-batch holds a longest sequence, so that padding would be
+    most of it. Without flash-attention a square mask keeps them apart (transformers builds it from the positions).
     """
     e = experiment
     flash = has_flash_attention(e)
     return {
         "path": model,
         "enable_gradient_checkpointing": e.device == "cuda",
-        "use_remove_padding": flash,
+        "use_remove_padding": e.device == "cuda",
         "override_config": {"attn_implementation": "flash_attention_2" if flash else "sdpa"},
         "lora_rank": e.lora_rank,
         "lora_alpha": e.alignment.lora_alpha,
@@ -86,7 +88,7 @@ def rl_config(
 ) -> dict[str, Any]:
     """What an RL stage changes in verl's ppo_trainer configuration, plus our own section `uft`."""
     e, on_cpu = experiment, experiment.device == "cpu"
-    micro = {"use_dynamic_bsz": True, "ppo_max_token_len_per_gpu": e.tokens_per_micro_batch}
+    micro = {"use_dynamic_bsz": True, "ppo_max_token_len_per_gpu": micro_batch_limit(e)}
     extension = "vllm_cpu.CPUWorkerExtension" if on_cpu else "weight_sync.WorkerExtension"
     rollout: dict[str, Any] = {
         "name": "vllm",
@@ -98,12 +100,12 @@ def rl_config(
         "prompt_length": e.prompt_length,
         "max_model_len": e.prompt_length + e.response_length,
         "max_num_seqs": e.max_num_seqs,
-        "seed": e.seed,
+        "seed": engine_seed(e, resume_from),
         "enforce_eager": on_cpu,
         "free_cache_engine": not on_cpu,
         "engine_kwargs": {"vllm": {"worker_extension_cls": f"recipes.verl_plugin.{extension}"}},
         "agent": {
-            "num_workers": 1 if on_cpu else 8,
+            "num_workers": worker_count(e),
             "default_agent_loop": AGENT_LOOP,
             "agent_loop_config_path": str(ROOT / "recipes/verl_plugin/agent_loop.yaml"),
         },
@@ -119,8 +121,10 @@ def rl_config(
         rollout["engine_kwargs"]["vllm"]["distributed_executor_backend"] = "uni" if e.tp_size == 1 else "mp"
         rollout["max_num_batched_tokens"] = max(8192, e.prompt_length + e.response_length)
         rollout["checkpoint_engine"] = {"update_weights_bucket_megabytes": 64}  # more for large weights: compose.py
-    elif e.lora_rank:
-        rollout["load_format"] = "safetensors"
+    else:
+        rollout["cudagraph_capture_sizes"] = graph_sizes(e.max_num_seqs)
+        if e.lora_rank:
+            rollout["load_format"] = "safetensors"
     return {
         "uft": uft_section(e, run),
         "data": {
@@ -159,7 +163,7 @@ def rl_config(
         "algorithm": algorithm_config(e),
         "critic": critic_config(e, model),
         "reward": {
-            "num_workers": 1 if on_cpu else 8,
+            "num_workers": worker_count(e),
             "reward_manager": {
                 "source": "importlib",
                 "name": "naive",
@@ -190,9 +194,32 @@ def rl_config(
             "logger": [name for name in e.logger if name != "file"],
             **sampler_config(e),
         },
-        "transfer_queue": {"backend": {"SimpleStorage": {"num_data_storage_units": 1 if on_cpu else 2}}},
+        "transfer_queue": {"backend": {"SimpleStorage": {"num_data_storage_units": 1 if on_cpu else 2 * e.nnodes}}},
         "ray_kwargs": {"ray_init": ray_init(e, run, ray_folder)},
     }
+
+
+def graph_sizes(sequences: int) -> list[int]:
+    """Numbers of sequences that vLLM captures a CUDA graph for: close together where they are few, up to all.
+
+    vLLM's own 51 end at 512, so that larger batches decode without a graph, and hold memory for sizes that a small
+    card never decodes.
+    """
+    steps = [*(1, 2, 4, 8), *range(16, 257, 16), *range(288, 513, 32), *range(576, sequences + 1, 64)]
+    return [*(size for size in steps if size < sequences), sequences]
+
+
+def engine_seed(experiment: Experiment, resume_from: Path | None) -> int:
+    """The engine's seed: a resumed run does not draw the random numbers of its first steps once more."""
+    step = None if resume_from is None else checkpoint_step(resume_from)
+    if experiment.seeds_rollouts or not step:
+        return experiment.seed
+    return sampling_seed(experiment.seed, step, "engine", 0) % 2**31
+
+
+def worker_count(experiment: Experiment) -> int:
+    """Processes of rollouts, and as many of rewards."""
+    return 1 if experiment.device == "cpu" else max(1, min(8, os.cpu_count() or 1))
 
 
 def samples_dynamically(experiment: Experiment) -> bool:
@@ -220,8 +247,8 @@ def critic_config(experiment: Experiment, model: str) -> dict[str, Any]:
         "fsdp": engine_config(e, trained=True),
         "optim": {"lr": e.critic_lr},
         "use_dynamic_bsz": True,
-        "ppo_max_token_len_per_gpu": e.tokens_per_micro_batch,
-        "ppo_infer_max_token_len_per_gpu": e.tokens_per_micro_batch,
+        "ppo_max_token_len_per_gpu": micro_batch_limit(e),
+        "ppo_infer_max_token_len_per_gpu": micro_batch_limit(e),
         "ppo_mini_batch_size": e.mini_batch_size,
     }
 
@@ -234,6 +261,8 @@ def uft_section(experiment: Experiment, run: RunDir) -> dict[str, Any]:
         "record": asdict(training_record(e)),
         "run_dir": str(run.path),
         "seed": e.seed,
+        "hf_dtype": e.hf_dtype,
+        "request_seeds": e.seeds_rollouts,
         "settings": hook_settings(e),
         "val_samples": e.val_samples,
         "max_hint_length": e.max_hint_length,
@@ -267,6 +296,9 @@ def ray_init(experiment: Experiment, run: RunDir, folder: Path | None) -> dict[s
         config |= {"num_gpus": experiment.n_gpu, "num_cpus": 32, "object_store_memory": 512 * 1024**2}
         if folder is not None:
             config["runtime_env"] = {"py_executable": py_executable()}
+    else:
+        # With fewer than it asks for, verl waits for ever to place its workers.
+        config["num_cpus"] = max(os.cpu_count() or 1, ray_cpus(experiment.n_gpu))
     return config
 
 
@@ -285,6 +317,7 @@ def sft_config(
     return {
         "uft": {
             "run_dir": str(run.path),
+            "hf_dtype": e.hf_dtype,
             "keep_checkpoints": e.keep_checkpoints,
             "early_stopping": e.early_stopping,
             "prompt_style": e.prompt_style,
@@ -295,7 +328,7 @@ def sft_config(
             "train_files": str(train_file),
             "val_files": str(test_file),
             "train_batch_size": e.batch_size,
-            "max_token_len_per_gpu": e.tokens_per_micro_batch,
+            "max_token_len_per_gpu": micro_batch_limit(e),
             "val_max_samples": -1,
             "apply_chat_template_kwargs": chat_template(e),
             "max_length": longest,

@@ -5,10 +5,14 @@ their own would use one file, and both would wait forever at a weight update. Th
 """
 
 import os
+import sys
+import traceback
 from typing import Any
 
 from verl.workers.rollout.vllm_rollout import ServerAdapter
 from verl.workers.rollout.vllm_rollout.utils import vLLMColocateWorkerExtension
+
+from recipes.watch.signs import WEIGHTS_LOST
 
 _SHARED = "/rl-colocate-zmq-"
 
@@ -34,6 +38,16 @@ class RunServerAdapter(ServerAdapter):
 
 class WorkerExtension(vLLMColocateWorkerExtension):
     """vLLM's end. Given by name through rollout.engine_kwargs.vllm.worker_extension_cls."""
+
+    def update_weights_from_ipc(self, *args: Any, **kwargs: Any) -> None:
+        """verl's, which ends without an answer where it raises, while the trainer's end waits for one without a limit:
+        so the log gets the exception, and the line by which the watchdog ends the run."""
+        try:
+            super().update_weights_from_ipc(*args, **kwargs)
+        except BaseException:
+            traceback.print_exc()
+            print(WEIGHTS_LOST, file=sys.stderr, flush=True)
+            raise
 
     def _get_zmq_handle(self) -> str:
         return own_handle(super()._get_zmq_handle())

@@ -110,6 +110,13 @@ CAUSES: tuple[Cause, ...] = (
         in_log=True,
     ),
     _cause(
+        "nvls",
+        r"\bNVLS\b[^\n]*(fail|error|401)|Cuda failure 401",
+        "NCCL's multicast over NVSwitch failed, as it does where Fabric Manager is not running or not of the driver's "
+        "version. Start it, or go on without: NCCL_NVLS_ENABLE=0 in the environment.",
+        in_log=True,
+    ),
+    _cause(
         "collective",
         r"Watchdog caught collective operation timeout|\bnccl\w*Error|NCCL (error|WARN|timeout)"
         r"|DistBackendError|DistStoreError|gloo[^\n]*(timed? ?out|Connection (closed|reset))"
@@ -174,9 +181,32 @@ CAUSES: tuple[Cause, ...] = (
         "there needs a + in front.",
     ),
     _cause(
+        "driver",
+        r"driver on your system is too old|CUDA driver initialization failed|CUDA driver version is insufficient"
+        r"|forward compatibility was attempted",
+        "The NVIDIA driver is too old for CUDA 13 or does not start: install driver 580 or newer (on a data-centre "
+        "card the package cuda-compat-13-0 does too), and see that nvidia-smi lists the cards. "
+        "python3 -m recipes.doctor tries them.",
+        in_log=True,
+    ),
+    _cause(
+        "card",
+        r"no kernel image is available|Bfloat16 is only supported on GPUs with compute capability",
+        "This card is too old: bfloat16 and the installed kernels need compute capability 8.0 (A100, RTX 30, or "
+        "newer). Choose another with --visible-devices.",
+        in_log=True,
+    ),
+    _cause(
+        "compiler",
+        r"Failed to find C compiler|fatal error: Python\.h|InvalidCxxCompiler",
+        "vLLM compiles a few lines as it starts, and this machine has no C compiler or not Python's headers: "
+        "apt install build-essential python3-dev (python3.11-dev, python3.12-dev where it is not the system's Python).",
+        in_log=True,
+    ),
+    _cause(
         "too_few_gpus",
         r"Total available GPUs .* is less than total desired|No CUDA GPUs are available|Found no NVIDIA driver"
-        r"|CUDA driver version is insufficient|invalid device ordinal",
+        r"|invalid device ordinal|Failed to infer device type",
         "Fewer GPUs are usable than asked for. Compare --n_gpu and --visible-devices with nvidia-smi, and the "
         "driver's CUDA version with torch's.",
     ),

@@ -17,10 +17,12 @@ EXIT_STALLED = 124
 VITAL = re.compile(r"WorkerDict|vllm|EngineCore|^raylet$|^gcs_server$", re.IGNORECASE)
 #: Other Ray actors. Ray shows a task or an idle worker in lower case or as IDLE, and ends those as it likes.
 ACTOR = re.compile(r"^ray::(?!IDLE|DashboardAgent|RuntimeEnvAgent)[A-Z]\w+")
+#: Printed by vLLM's end of a weight sync that failed; the trainer's end never hears of it.
+WEIGHTS_LOST = "new weights did not reach the engine: the exception above says why"
 #: Lines after which a run seldom goes on.
 FATAL = re.compile(
     r"EngineDeadError|ActorDiedError|RayTaskError|Engine core proc \S+ died|Worker proc \S+ died unexpectedly"
-    r"|WorkerProc hit an exception|EngineCore encountered a fatal error|engine core exited unexpectedly"
+    rf"|{WEIGHTS_LOST}|WorkerProc hit an exception|EngineCore encountered a fatal error|engine core exited unexpectedly"
 )
 
 

@@ -19,6 +19,7 @@ ANSWER = "".join(HINT) + " </think>\n<answer> (1 + 2) * 4 </answer>"
 
 def settings(algorithm: str = "uft", **others: Any) -> Any:
     values = {"algorithm": algorithm, "seed": 0, "max_hint_length": 100, "max_new_tokens": 6, "pass_question": False}
+    values["request_seeds"] = True
     values["val_samples"] = 0
     values["settings"] = {"T_hint": others.pop("T_hint", 300), "n_rollout": 2}
     values |= others
@@ -227,6 +228,19 @@ def test_sessions_of_a_prompt_are_sampled_with_different_repeatable_seeds() -> N
         roll(loop(engine), pieces=0, session=session)
         seeds.append(engine.asked["sampling_params"]["seed"])
     assert seeds[0] == seeds[2] != seeds[1]
+
+
+def test_without_seeds_of_their_own_rollouts_take_the_engines_and_keep_their_hints() -> None:
+    """As on a GPU, where vLLM draws seeded rows one by one."""
+    asked = []
+    for own in (True, False):
+        engine = ScriptedEngine([5, 0])
+        roll(loop(engine, request_seeds=own), pieces=1, session=0)
+        asked.append(engine.asked)
+    seeded, plain = (each["sampling_params"] for each in asked)
+    assert {name: value for name, value in seeded.items() if name != "seed"} == plain
+    assert "seed" in seeded
+    assert asked[0]["prompt_ids"] == asked[1]["prompt_ids"]
 
 
 def test_a_quick_reward_is_given_here_as_the_reward_worker_gives_it() -> None:

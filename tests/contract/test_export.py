@@ -1,6 +1,7 @@
 """What verl saves of a policy with adapters, and what is published of it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,21 @@ def saved_by_verl(base: Path, checkpoint: Path, *, rank: int) -> torch.Tensor:
     if rank:
         write_json(checkpoint / "lora_train_meta.json", {"r": rank, "lora_alpha": 3 * rank, "task_type": "CAUSAL_LM"})
     return model(IDS).logits.detach()
+
+
+@pytest.mark.parametrize("rank", [0, 4])
+def test_half_precision_is_half_as_large_and_the_trained_weights_rounded(rank: int, base: Path, tmp_path: Path) -> None:
+    saved_by_verl(base, tmp_path / "half", rank=rank)
+    shutil.copytree(tmp_path / "half", tmp_path / "whole")
+    finish_export(tmp_path / "half", str(base), RECORD, "bfloat16")
+    finish_export(tmp_path / "whole", str(base), RECORD)
+    places = [tmp_path / name / "huggingface" for name in ("half", "whole")]
+    rounded, whole = (AutoModelForCausalLM.from_pretrained(each) for each in places)
+    assert (rounded.dtype, whole.dtype) == (torch.bfloat16, torch.float32)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(rounded.state_dict()[name], value.bfloat16()), name
+    half, full = (sum(file.stat().st_size for file in place.glob("*.safetensors")) for place in places)
+    assert half == pytest.approx(full / 2, rel=0.05)
 
 
 @pytest.mark.parametrize("rank", [0, 4])

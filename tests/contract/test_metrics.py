@@ -169,6 +169,15 @@ def test_a_mismatch_of_engine_and_trainer_is_said_from_one_in_a_hundred_on() -> 
     assert "--rollout_correction token" in str(mismatch({MEAN_DIFFERENCE: 0.034}))
 
 
+def test_stale_weights_end_the_run() -> None:
+    from recipes.verl_plugin.mismatch import MEAN_DIFFERENCE, StaleWeights, refuse_stale
+
+    for found in ({}, {MEAN_DIFFERENCE: 0.034}, {MEAN_DIFFERENCE: float("nan")}):
+        refuse_stale(found)
+    with pytest.raises(StaleWeights, match=r"differ by 0\.21 on average.*--rollout_correction token"):
+        refuse_stale({MEAN_DIFFERENCE: 0.21})
+
+
 def test_the_digest_changes_with_any_token_and_with_order() -> None:
     base = digest([[1, 2], [3]])
     assert base == digest([[1, 2], [3]])

@@ -10,11 +10,13 @@ import pytest
 from recipes.algorithms import algorithms
 from recipes.common.errors import ExperimentError
 from recipes.common.run_dir import RunDir
+from recipes.estimate import kernels
 from recipes.flags.resolve import build_experiment
 from recipes.settings.experiment import Experiment
 from recipes.settings.profiles import PROFILES
 from recipes.settings.tasks import TASKS
-from recipes.verl_plugin.verl_config import rl_config, sft_config
+from recipes.verl_plugin.compose import split_overrides
+from recipes.verl_plugin.verl_config import graph_sizes, rl_config, sft_config
 
 pytestmark = pytest.mark.contract
 
@@ -75,7 +77,7 @@ def test_verl_accepts_the_reinforcement_configuration(algo: str, profile: str, d
     assert config.actor_rollout_ref.rollout.n == experiment.n_rollout + algorithms()[algo].demonstrations
     assert config.actor_rollout_ref.ref.strategy == "fsdp2"
     assert config.actor_rollout_ref.rollout.response_length == experiment.response_length
-    assert config.actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu == experiment.tokens_per_micro_batch
+    assert config.actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu == kernels.micro_batch_limit(experiment)
     assert config.uft.algorithm == algo
 
 
@@ -151,14 +153,136 @@ def test_a_gpu_gets_what_saves_memory_and_time(profile: Any) -> None:
 
 @pytest.mark.parametrize("flash", [True, False])
 def test_flash_attention_is_used_where_it_is_installed(flash: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    import importlib.util
-
-    found = importlib.util.find_spec
-    spec = found("json") if flash else None
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: spec if name == "flash_attn" else found(name, *a))
-    model = reinforcement(build_experiment({"model": "Qwen/Qwen2.5-1.5B"}, PROFILES["h100x2"])).actor_rollout_ref.model
-    assert model.use_remove_padding is flash
+    monkeypatch.setattr(kernels, "flash_attention_installed", lambda: flash)
+    config = reinforcement(build_experiment({"model": "Qwen/Qwen2.5-1.5B"}, PROFILES["h100x2"])).actor_rollout_ref
+    model = config.model
+    # Either way without padding: packed by positions, or under a mask that takes fewer tokens.
+    assert model.use_remove_padding
+    assert config.actor.ppo_max_token_len_per_gpu == (32768 if flash else 8192)
     assert model.override_config.attn_implementation == ("flash_attention_2" if flash else "sdpa")
+
+
+SEVEN_B = "Qwen/Qwen2.5-7B"
+
+
+@pytest.mark.parametrize(("tp_size", "sequence"), [(1, 1), (2, 1), (4, 1), (1, 2), (2, 4)])
+def test_a_7b_model_may_be_shared_by_engines_and_sequences_by_ranks(
+    tp_size: int, sequence: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checked by configuration: verl's own validation."""
+    from recipes.verl_plugin.compose import compose_config
+    from recipes.verl_plugin.main import checked_config
+
+    monkeypatch.setattr(kernels, "flash_attention_installed", lambda: True)
+    ulysses = f"actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size={sequence}"
+    e = build_experiment({"model": SEVEN_B, "tp_size": tp_size, "overrides": (ulysses,)}, PROFILES["h100x8"])
+    assert split_overrides(e) == {"ppo_trainer": (ulysses,)}
+    values = rl_config(e, run=RUN, model=e.model, resume_from=None, **FILES)
+    config = checked_config(compose_config("ppo_trainer", values, [ulysses])).actor_rollout_ref
+    assert (config.rollout.tensor_model_parallel_size, config.rollout.load_format) == (tp_size, "dummy")
+    assert config.model.use_remove_padding
+
+
+def test_a_7b_models_28_heads_are_not_shared_by_8(monkeypatch: pytest.MonkeyPatch) -> None:
+    """vLLM and verl would say so after the model was loaded."""
+    with pytest.raises(ExperimentError, match=r"28 attention heads of Qwen/Qwen2.5-7B evenly. Nearest: --tp_size 4"):
+        build_experiment({"model": SEVEN_B, "tp_size": 8}, PROFILES["h100x8"])
+    monkeypatch.setattr(kernels, "flash_attention_installed", lambda: True)
+    given = ("actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size=8",)
+    with pytest.raises(ExperimentError, match="8 ranks cannot share the 28 attention heads"):
+        split_overrides(build_experiment({"model": SEVEN_B, "overrides": given}, PROFILES["h100x8"]))
+
+
+def test_ulysses_without_flash_attention_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """verl patches flash-attention alone: with another one, each rank would attend to its part of a sequence only."""
+    monkeypatch.setattr(kernels, "flash_attention_installed", lambda: False)
+    for algo, place in (("uft", "actor_rollout_ref.actor.fsdp_config"), ("sft", "engine")):
+        given = (f"{place}.ulysses_sequence_parallel_size=2",)
+        e = build_experiment({"algo": algo, "model": SEVEN_B, "overrides": given}, PROFILES["h100x8"])
+        with pytest.raises(ExperimentError, match=r"attend to its own part.*--flash-attn"):
+            split_overrides(e)
+
+
+@pytest.mark.parametrize("mode", ["colocate_async", "separate_async"])
+def test_verls_asynchronous_trainers_are_refused_with_the_reason(mode: str) -> None:
+    given = (f"trainer.v1.trainer_mode={mode}",)
+    e = build_experiment({"overrides": given}, PROFILES["cpu"])
+    with pytest.raises(ExperimentError, match=rf"{mode} draws prompts of later steps.*hints would be drawn again"):
+        split_overrides(e)
+
+
+@pytest.mark.parametrize("works", ["flash_attn.bert_padding", "", None])
+def test_a_flash_attention_that_does_not_work_is_named_before_the_model_loads(
+    works: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import transformers.utils
+
+    from recipes.verl_plugin import compose
+
+    def load(name: str) -> None:
+        if name != works:
+            raise ImportError("undefined symbol: _ZN3c10")
+
+    monkeypatch.setattr(transformers.utils, "is_flash_attn_2_available", lambda: works is not None)
+    monkeypatch.setattr(compose.importlib, "import_module", load)
+    if works:
+        compose.refuse_broken_flash_attention()
+        return
+    why = "transformers does not take it" if works is None else "undefined symbol"
+    with pytest.raises(ExperimentError, match=f"{why}.*pip uninstall flash-attn"):
+        compose.refuse_broken_flash_attention()
+
+
+@pytest.mark.parametrize(("sequences", "count"), [(1024, 36), (256, 20), (100, 11), (1, 1)])
+def test_graphs_are_captured_for_as_many_sequences_as_are_decoded(sequences: int, count: int) -> None:
+    found = graph_sizes(sequences)
+    assert found == sorted(set(found))
+    assert (found[0], found[-1], len(found)) == (1, sequences, count)
+    # vLLM's own list, which ends at 512, has 51.
+    assert len(found) < 51
+
+
+def test_verl_hands_the_sizes_of_graphs_to_vllm() -> None:
+    import inspect
+
+    from verl.workers.rollout.vllm_rollout.vllm_async_server import vLLMHttpServer
+
+    config = reinforcement(build_experiment({"model": "Qwen/Qwen2.5-1.5B"}, PROFILES["1x80gb"]))
+    assert config.actor_rollout_ref.rollout.cudagraph_capture_sizes[-1] == 1024
+    assert 'compilation_config["cudagraph_capture_sizes"]' in inspect.getsource(vLLMHttpServer.launch_server)
+
+
+@pytest.mark.parametrize(("cores", "n_gpu", "cpus", "workers"), [(4, 1, 7, 4), (28, 8, 28, 8), (128, 8, 128, 8)])
+def test_ray_counts_the_processors_that_verl_asks_for(
+    cores: int, n_gpu: int, cpus: int, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    config = reinforcement(build_experiment({"n_gpu": n_gpu}, PROFILES["h100x8"]))
+    assert config.ray_kwargs.ray_init.num_cpus == cpus
+    assert config.actor_rollout_ref.rollout.agent.num_workers == config.reward.num_workers == workers
+
+
+def test_every_node_has_its_storage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They go round to every node of the cluster; verl advises two on each."""
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    config = reinforcement(build_experiment({"nnodes": 3}, PROFILES["h100x8"]))
+    assert config.transfer_queue.backend.SimpleStorage.num_data_storage_units == 6
+
+
+def test_rollouts_have_seeds_of_their_own_on_the_cpu_and_where_they_are_asked_for() -> None:
+    def seeds(profile: str, resume_from: Path | None = None, **flags: Any) -> tuple[bool, int]:
+        e = build_experiment(flags, PROFILES[profile])
+        values = rl_config(e, run=RUN, model=e.model, resume_from=resume_from, **FILES)
+        return values["uft"]["request_seeds"], values["actor_rollout_ref"]["rollout"]["seed"]
+
+    later = Path("checkpoints/global_step_20")
+    assert seeds("cpu", seed=3) == seeds("cpu", later, seed=3) == (True, 3)
+    assert seeds("1x80gb", later, seed=3, rollout_seeds="each") == (True, 3)
+    assert seeds("1x80gb", seed=3) == seeds("cpu", seed=3, rollout_seeds="engine") == (False, 3)
+    # A resumed engine does not draw the numbers of its first steps again.
+    resumed = seeds("1x80gb", later, seed=3)
+    assert resumed == seeds("1x80gb", later, seed=3) != (False, 3)
+    assert 0 <= resumed[1] < 2**31
 
 
 def test_a_critic_keeps_its_own_head() -> None:
@@ -184,7 +308,7 @@ def test_overrides_come_last_and_typos_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("weigh", "end"),
-    [("lambda group, s: group.scores", ExperimentError), ("weigh", InterruptedError)],
+    [("lambda group, s: group.scores * s.doubt_coef", ExperimentError), ("weigh", InterruptedError)],
     ids=["odd", "usual"],
 )
 def test_a_users_hooks_are_tried_before_anything_is_loaded(weigh: str, end: type[Exception], tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The places where recipes/verl_plugin holds on to verl and vLLM. A failure here names the file to fix."""
 
-import importlib.util
+import importlib
 import inspect
 import json
 import os
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from recipes.common.machine import flash_attention_installed
 from tests.contract.in_a_run import CHECKS, found
 from tests.front_checks import ROOT, forked
 
@@ -213,7 +214,7 @@ def in_a_run(request: pytest.FixtureRequest) -> dict[str, str]:
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_in_a_process_of_a_run(check: Callable[[], None], in_a_run: dict[str, str]) -> None:
-    if check.__name__.startswith("critic") and importlib.util.find_spec("flash_attn") is not None:
+    if check.__name__.startswith("critic") and flash_attention_installed():
         pytest.skip("flash-attention is installed: verl's own way is used")
     assert not in_a_run[check.__name__]
 
@@ -254,3 +255,23 @@ def test_what_is_validated_is_every_test_freq_th_step_and_the_last() -> None:
     asked = "is_last_step or self.global_steps % self.config.trainer.test_freq == 0"
     assert asked in source, "fix trainer.py: _is_validated"
     assert "is_last_step = self.global_steps >= self.total_training_steps" in source
+
+
+def test_a_weight_sync_that_fails_says_why_and_ends_the_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """verl's sender waits for the receiver's answer without a limit, and never hears of its exception."""
+    from verl.workers.rollout.vllm_rollout.utils import vLLMColocateWorkerExtension
+
+    from recipes.verl_plugin.weight_sync import WorkerExtension
+    from recipes.watch.signs import FATAL
+
+    def fails(self: Any, *, use_shm: bool) -> None:
+        raise ValueError("There is no module or parameter named 'lm_head' in LlamaForCausalLM")
+
+    monkeypatch.setattr(vLLMColocateWorkerExtension, "update_weights_from_ipc", fails)
+    with pytest.raises(ValueError, match="no module or parameter"):
+        object.__new__(WorkerExtension).update_weights_from_ipc(use_shm=False)
+    said = capsys.readouterr().err
+    assert "ValueError: There is no module or parameter named 'lm_head'" in said
+    assert any(FATAL.search(line) for line in said.splitlines())

@@ -25,6 +25,8 @@ from recipes.verl_plugin.actor_loss import DUE, FAILED_ROWS, TERMS, actor_loss, 
 from recipes.verl_plugin.standalone import training_worker, update_batch
 
 ROWS = 8
+PACKED = "packed"
+"""Micro-batches by tokens whose sequences stand one behind another, as on a GPU: attention (SDPA) keeps them apart."""
 # Prompt, hint and generated tokens of each sequence: hints of every kind, none, and one row of verl's padding.
 SHAPES = [(5, 3, 4), (4, 0, 6), (6, 7, 1), (3, 2, 9), (5, 0, 2), (4, 5, 5), (7, 1, 3), (5, 1, 0)]
 LOSSES: dict[str, dict[str, Any]] = {
@@ -56,6 +58,7 @@ def batch(
     shape: str = "",
     due: bool = False,
     beside: int = 0,
+    packed: bool = False,
 ) -> TensorDict:
     """This rank's rows of the batch all layouts share, in micro-batches of `micro` rows (None: by tokens).
 
@@ -97,6 +100,7 @@ def batch(
         use_dynamic_bsz=micro is None,
         max_token_len_per_gpu=40,
         micro_batch_size_per_gpu=micro or 1,
+        use_remove_padding=packed,
     )
 
 
@@ -139,8 +143,9 @@ def main() -> None:
             "una": partial(row_loss, "una_online", SimpleNamespace(beta=0.3, una_target="sigmoid")),
         }
         loss = losses.get(term, partial(actor_loss, omega_conf_to_dataclass(settings)))
-        for micro in (4, 2, 1, None):
-            rows = partial(batch, rank, world, vocabulary, micro=micro)
+        for micro in (4, 2, 1, None, PACKED):
+            packed = micro == PACKED
+            rows = partial(batch, rank, world, vocabulary, micro=None if packed else micro, packed=packed)
             data = rows(
                 with_advantages=term in ("policy", "all"),
                 sft=term == "sft",

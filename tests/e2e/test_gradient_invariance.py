@@ -39,7 +39,7 @@ def test_gradient_does_not_depend_on_micro_batches_or_ranks(gradients: dict[int,
     whole = flat(gradients[1][term, 4])
     assert whole.norm() > 1e-4, "the term has no gradient: the comparison would prove nothing"
     for ranks in (1, 2):
-        for micro in (4, 2, 1, None):
+        for micro in (4, 2, 1, None, "packed"):
             other = flat(gradients[ranks][term, micro])
             difference = (other - whole).norm() / whole.norm()
             assert difference < 1e-5, (

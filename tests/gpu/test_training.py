@@ -8,6 +8,7 @@ import pytest
 from transformers import AutoModelForCausalLM
 
 from recipes.common.run_dir import RunDir, complete_checkpoints
+from tests.e2e.support import tiny_model
 from tests.gpu.support import (
     HINTED,
     LENGTHS,
@@ -113,3 +114,19 @@ def test_adapters_train_and_reach_the_engine(small_data: Path, tmp_path: Path) -
     assert found[1]["actor/grad_norm"] > 0
     for step in range(1, 4):
         assert found[step]["training/rollout_probs_diff_max"] < PROBABILITY, step
+
+
+@pytest.mark.parametrize(("runner", "seeds"), [("0", "engine"), ("1", "each")], ids=["V1", "V2"])
+@pytest.mark.skipif(ON_CPU, reason="vLLM's CPU build has one model runner")
+def test_both_of_vllms_model_runners_sample_from_the_trained_weights(
+    runner: str, seeds: str, small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """vLLM 0.24 runs Qwen2.5 on one and Llama and Qwen3 on the other; seeds of rollouts are drawn apart in each."""
+    monkeypatch.setenv("VLLM_USE_V2_MODEL_RUNNER", runner)
+    out, model = tmp_path / "run", tiny_model(tmp_path / "qwen2")
+    flags = ("--algo", "uft", *SHORT, *HINTED, "--model", str(model), "--rollout_seeds", seeds)
+    run(out, *flags, "--data", str(small_data))
+    found = metrics(out)
+    assert found[1]["actor/grad_norm"] > 0
+    for step in range(1, 4):
+        assert found[step]["training/rollout_probs_diff_mean"] < 1e-2, step

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from recipes.estimate import kernels
 from recipes.flags.resolve import build_experiment
 from recipes.run.auto_batch import LEAST_ROLLOUT_MEMORY, difference, lower, run_fitting
 from recipes.settings.experiment import Experiment
@@ -30,7 +31,8 @@ FULL = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capaci
 
 
 @pytest.fixture
-def experiment() -> Experiment:
+def experiment(monkeypatch: pytest.MonkeyPatch) -> Experiment:
+    monkeypatch.setattr(kernels, "flash_attention_installed", lambda: True)
     return build_experiment({"model": "Qwen/Qwen2.5-0.5B", "tokens_per_micro_batch": 32768}, PROFILES["1x80gb"])
 
 
@@ -53,6 +55,14 @@ def test_the_micro_batch_is_halved_until_it_fits(tmp_path: Path, experiment: Exp
     assert outcome.exit_code == 0
     assert [e.tokens_per_micro_batch for e in tried] == [32768, 16384, 8192]
     assert last == replace(experiment, tokens_per_micro_batch=8192)
+
+
+def test_what_a_mask_has_room_for_is_halved_without_flash_attention(
+    experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "flash_attention_installed", lambda: False)
+    lowered = lower(experiment, "update")
+    assert lowered == replace(experiment, tokens_per_micro_batch=4096)
 
 
 def test_generating_lowers_the_engines_share(tmp_path: Path, experiment: Experiment) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from recipes.watch.diagnose import Facts, diagnose, explains, full_disks
 from recipes.watch.heartbeat import Heartbeat
+from recipes.watch.signs import WEIGHTS_LOST
 from recipes.watch.tracebacks import root_exception
 
 LOG = Path("out/x/log.txt")
@@ -138,6 +139,17 @@ def test_a_paragraph_says_what_happened_where_why_and_what_to_do() -> None:
         ("omegaconf.errors.ConfigAttributeError: Key 'foo' is not in struct", "override after -- is wrong"),
         ("ModuleNotFoundError: No module named 'flash_attn'", "./install.sh"),
         ("OSError: [Errno 24] Too many open files", "ulimit -n"),
+        ("RuntimeError: The NVIDIA driver on your system is too old (found version 12040).", "install driver 580"),
+        ("RuntimeError: CUDA driver initialization failed, you might not have a CUDA gpu.", "install driver 580"),
+        ("torch.AcceleratorError: CUDA error: no kernel image is available for execution", "capability 8.0"),
+        ("ValueError: Bfloat16 is only supported on GPUs with compute capability of at least 8.0.", "capability 8.0"),
+        ("RuntimeError: Failed to find C compiler. Please specify via CC", "apt install build-essential"),
+        ("RuntimeError: /tmp/cuda_utils.c:6:10: fatal error: Python.h: No such file", "apt install build-essential"),
+        ("RuntimeError: Failed to infer device type, please set VLLM_LOGGING_LEVEL=DEBUG", "--n_gpu"),
+        (
+            "torch.distributed.DistBackendError: NCCL error: transport/nvls.cc:254 Cuda failure 401",
+            "NCCL_NVLS_ENABLE=0",
+        ),
         ("ValueError: Total available GPUs 1 is less than total desired GPUs 8", "--n_gpu"),
     ],
 )
@@ -155,6 +167,24 @@ def test_an_unknown_exception_is_quoted_and_nothing_is_guessed() -> None:
 def test_a_failed_weight_sync_is_known_by_its_frames() -> None:
     log = ray_error("RuntimeError: shape mismatch", file="bucketed.py", function="receive_weights")
     assert "Handing the trained weights to vLLM failed" in failed(log)
+
+
+def test_a_weight_sync_that_failed_in_the_engine_ends_with_the_engine_s_words() -> None:
+    """The trainer's end waits for ever meanwhile; the exception stands in the lines of vLLM's worker."""
+    who = "(Worker pid=9) "
+    log = "\n".join(
+        who + line
+        for line in (
+            "Traceback (most recent call last):",
+            '  File "/v/weight_sync.py", line 55, in update_weights_from_ipc',
+            "    super().update_weights_from_ipc(*args, **kwargs)",
+            "ValueError: There is no module or parameter named 'lm_head' in LlamaForCausalLM",
+            WEIGHTS_LOST,
+        )
+    )
+    paragraph = failed(log)
+    assert "no module or parameter named 'lm_head'" in paragraph
+    assert "Handing the trained weights to vLLM failed" in paragraph
 
 
 def test_the_engine_s_own_exception_wins_over_the_report_of_its_death() -> None:

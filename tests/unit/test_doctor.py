@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recipes.doctor import gpu
 from recipes.doctor import report as doctor
 from recipes.doctor.imports import import_failures
 from recipes.doctor.machine import GIB, Gpu, Machine, hindrances, look, parse_gpus
@@ -88,10 +89,90 @@ def test_hindrances_of_a_poor_machine_and_none_of_a_good_one() -> None:
     text = " ".join(hindrances(poor, "cpu"))
     for word in ("AVX2", "4.0 GiB of memory", "--shm-size", "free disk"):
         assert word in text
-    old = Machine(8, 64 * GIB, (Gpu("A", 80 * GIB, "550.54.14"),), 100 * GIB, 8 * GIB, "x86_64", flags)
-    assert "driver 550.54.14 is too old" in " ".join(hindrances(old, "cuda"))
-    assert "--profile cuda" in " ".join(hindrances(old, "cpu"))
+    assert "--profile cuda" in " ".join(hindrances(with_driver("580.65.06"), "cpu"))
     assert "lists no GPU" in " ".join(hindrances(good, "cuda"))
+
+
+def with_driver(*versions: str) -> Machine:
+    gpus = tuple(Gpu("NVIDIA H100", 80 * GIB, version) for version in versions)
+    return Machine(8, 64 * GIB, gpus, 100 * GIB, 8 * GIB, "x86_64", frozenset({"avx2"}))
+
+
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
+    """A machine with compiler and headers, and how often a card was tried there."""
+    (tmp_path / "Python.h").touch()
+    monkeypatch.setattr(gpu.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
+    monkeypatch.setattr(gpu.shutil, "which", lambda name: f"/usr/bin/{name}")
+    tried: list[int] = []
+    monkeypatch.setattr(gpu, "_trial", lambda: tried.append(1) or gpu.Need("GPU", "computes", "capability 9.0"))
+    return tried
+
+
+def test_a_machine_with_a_card_is_tried_on_it(tried: list[int]) -> None:
+    found = {need.name: need for need in gpu.needs(with_driver("580.65.06"))}
+    assert list(found) == ["C compiler", "Python.h", "NVIDIA driver", "GPU"]
+    assert not any(need.trouble for need in found.values())
+    assert tried == [1]
+
+
+def test_an_old_driver_is_named_and_the_card_not_tried(tried: list[int]) -> None:
+    found = {need.found: need.trouble for need in gpu.needs(with_driver("580.65.06", "550.54.14"))}
+    assert "install driver 580" in found["550.54.14"]
+    assert found["580.65.06"] == ""
+    assert not tried
+
+
+@pytest.mark.parametrize("machine", [with_driver("580.65.06"), with_driver()], ids=["with a GPU", "without"])
+def test_a_compiler_and_headers_are_needed_wherever_the_stack_will_run(
+    machine: Machine, tried: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "Python.h").unlink()
+    monkeypatch.setattr(gpu.shutil, "which", lambda name: None)
+    found = {need.name: need.trouble for need in gpu.needs(machine)}
+    assert "apt install build-essential python3." in found["C compiler"]
+    assert "apt install build-essential python3." in found["Python.h"]
+    assert not tried
+
+
+def test_without_a_gpu_nothing_is_wrong_that_cannot_be_checked(tried: list[int]) -> None:
+    """Images are built and login nodes installed without one."""
+    *_, last = gpu.needs(with_driver())
+    assert last == gpu.Need("GPU", "a driver's", "cannot be checked here: nvidia-smi lists none", "")
+    assert not tried
+
+
+def test_the_trial_tells_what_torch_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert gpu._trial().trouble == "torch sees no GPU (CUDA_VISIBLE_DEVICES?)"
+    monkeypatch.setattr(gpu, "TRIAL", "print('noise'); print('works: capability 9.0')")
+    assert gpu._trial() == gpu.Need("GPU", "computes", "capability 9.0")
+    monkeypatch.setattr(gpu, "TRIAL", "raise RuntimeError('driver on your system\\nis too old')")
+    assert gpu._trial().trouble.endswith("is too old")
+
+
+def test_what_only_the_machine_lacks_has_an_exit_code_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """install.sh would otherwise fetch gigabytes again, and advise to delete the environment."""
+    monkeypatch.setattr(doctor, "check", lambda *_, **__: [Row("torch", "1", "1", "")])
+    monkeypatch.setattr(doctor, "needs", lambda *_: [gpu.Need("NVIDIA driver", ">=580", "550", "install driver 580")])
+    assert doctor.main(["--profile", "cuda"]) == 3
+    assert "fix: install driver 580" in capsys.readouterr().out
+    assert doctor.main(["--profile", "cpu"]) == 0
+
+
+@pytest.mark.parametrize("no_gpu", [True, False])
+def test_vllm_without_a_platform_is_sound_where_there_is_no_gpu(
+    no_gpu: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vllm/entrypoints/openai").mkdir(parents=True)
+    for name in ("torch.py", "vllm/__init__.py", "vllm/entrypoints/openai/api_server.py"):
+        (tmp_path / name).touch()
+    (tmp_path / "vllm/platforms.py").write_text("class current_platform: device_type = ''\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = import_failures(["vllm"], no_gpu=no_gpu)
+    assert found == ({} if no_gpu else {"vllm": "RuntimeError: vLLM found no platform for this machine"})
 
 
 def test_this_machine_can_be_looked_at() -> None:

@@ -1,5 +1,6 @@
 """What a run's and an evaluation's process are given: vLLM does not compile FlashInfer's sampler, unless told to."""
 
+import importlib.util
 import os
 import sys
 import types
@@ -14,7 +15,7 @@ from eval.models import Weights
 from recipes.common.run_dir import RunDir
 from recipes.flags.resolve import build_experiment
 from recipes.settings.profiles import PROFILES
-from recipes.verl_plugin.environment import environment
+from recipes.verl_plugin.environment import GPU, environment
 
 SAMPLER = "VLLM_USE_FLASHINFER_SAMPLER"
 
@@ -55,6 +56,30 @@ def expected(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
 def test_a_run_samples_without_flashinfer(expected: str, profile: Any, tmp_path: Path) -> None:
     assert environment(build_experiment({}, profile), RunDir(tmp_path))[SAMPLER] == expected
+
+
+@pytest.mark.parametrize("name", ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "VLLM_DISABLE_COMPILE_CACHE"])
+def test_on_gpus_workers_without_one_see_none_and_what_was_compiled_is_kept(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def given(profile: str) -> str | None:
+        return environment(build_experiment({}, PROFILES[profile]), RunDir(tmp_path)).get(name)
+
+    monkeypatch.delenv(name, raising=False)
+    assert given("1x80gb") == GPU[name]
+    assert given("cpu") is None
+    monkeypatch.setenv(name, "2")
+    assert given("1x80gb") == "2"
+
+
+def test_the_variables_are_rays_and_verls() -> None:
+    """By their files: importing either takes seconds."""
+    for library, file in (("ray", "_private/accelerators/accelerator.py"), ("verl", "trainer/constants_ppo.py")):
+        spec = importlib.util.find_spec(library)
+        assert spec is not None
+        assert spec.origin is not None
+        text = (Path(spec.origin).parent / file).read_text()
+        assert any(f'"{name}"' in text for name in GPU)
 
 
 @pytest.mark.usefixtures("stubs")

@@ -155,6 +155,10 @@ def test_every_answer_is_a_request_with_its_own_seed(
     assert [one.seed for one in asked] == seeds
     assert [one.temperature > 0 for one in asked] == chance
     assert {one.top_p for one, by_chance in zip(asked, chance, strict=True) if temperature and not by_chance} <= {1.0}
+    many = [problem(number) for number in range(600)]
+    chunks = {device: len(list(generate(settings, many, Weights("base"), device))) for device in ("cpu", "cuda")}
+    # Between two of them a GPU would idle.
+    assert chunks == {"cpu": 3, "cuda": 1}
     assert not any(hasattr(one, "n") for one in asked), "vLLM would count the seeds of a request's answers up"
     assert [each["output"] for each in answers] == [
         f"[{n + 1}] {seed}" for n, seed in zip([0] * len(drawn) + [1] * len(drawn), seeds, strict=True)

@@ -120,6 +120,7 @@ def test_help_names_every_flag_the_script_takes() -> None:
         (["--wheelhouse", "/no/such/folder"], "/no/such/folder"),
         (["--wheelhouse", "/tmp", "--make-wheelhouse", "/tmp"], "exclude each other"),
         (["--profile", "cpu", "--flash-attn"], "--flash-attn needs --profile cuda"),
+        (["--profile", "cuda", "--torch-index", "https://x.example/whl/cu126"], "vLLM's build is of CUDA 13"),
     ],
 )
 def test_wrong_use_is_named_and_installs_nothing(arguments: list[str], named: str) -> None:
@@ -358,6 +359,49 @@ def test_second_run_only_checks(active_env: dict[str, str], tmp_path: Path) -> N
     assert pip_installs(active_env) > 0
     run("--force")
     assert pip_installs(active_env) > 0
+
+
+def test_what_the_machine_lacks_is_told_and_nothing_installed_again(active_env: dict[str, str], tmp_path: Path) -> None:
+    script = stamped_repository(tmp_path, doctor_status=3)
+    for installs in (True, False):
+        done = install("--profile", "cpu", script=script, **active_env)
+        assert done.returncode == 1
+        assert "says what this machine lacks" in done.stderr
+        assert "rm -rf" not in done.stderr
+        assert (pip_installs(active_env) > 0) is installs
+
+
+@pytest.mark.parametrize(("listed", "archs"), [("9.0\\n9.0", "90"), ("8.9\\n9.0", "80;90"), ("[N/A]", "")])
+def test_flash_attn_is_compiled_for_the_cards_that_are_here(
+    active_env: dict[str, str], tmp_path: Path, listed: str, archs: str
+) -> None:
+    body = f'case "$1" in *compute_cap*) printf "{listed}\\n";; *) echo "GPU 0: NVIDIA H100";; esac'
+    fake_command(tmp_path / "bin", "nvidia-smi", body)
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    done = install("--dry-run", "--flash-attn", **active_env, PATH=path)
+    (line,) = [line for line in done.stdout.splitlines() if "flash-attn==" in line]
+    assert ("FLASH_ATTN_CUDA_ARCHS=" in line) is bool(archs)
+    assert not archs or f"+ env FLASH_ATTN_CUDA_ARCHS={archs} " in line
+
+
+@pytest.mark.parametrize("driver", ["550.54.14", "580.65.06"])
+def test_a_driver_that_is_too_old_is_refused_before_anything_is_fetched(
+    active_env: dict[str, str], tmp_path: Path, driver: str
+) -> None:
+    found = {**active_env, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    fake_command(
+        tmp_path / "bin",
+        "nvidia-smi",
+        f'case "$1" in -L) echo "GPU 0: NVIDIA A100";; *) echo {driver}; echo 590.1;; esac',
+    )
+    done = install("--dry-run", **found)
+    old = driver.startswith("550")
+    assert done.returncode == int(old)
+    assert ("the NVIDIA driver here is 550.54.14" in done.stderr) is old
+    assert ("+ " in done.stdout) is not old
+    # Its wheels may be meant for another machine; and cuda-compat makes an old driver do.
+    for way in (("--force",), ("--make-wheelhouse", str(tmp_path / "house"))):
+        assert install("--dry-run", *way, **found).returncode == 0
 
 
 def test_a_broken_stack_is_installed_again_and_reported(active_env: dict[str, str], tmp_path: Path) -> None:

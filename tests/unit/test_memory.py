@@ -3,14 +3,18 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from recipes.estimate import memory as estimates
-from recipes.estimate.kernels import has_flash_attention, has_fused_head
+from recipes.common.errors import ExperimentError
+from recipes.estimate import kernels, machine_needs
+from recipes.estimate.kernels import has_flash_attention, has_fused_head, micro_batch_limit
+from recipes.estimate.machine_needs import checkpoint_bytes, describe_disk, disk_bytes, few_cores
 from recipes.estimate.memory import GB, describe_memory, estimate_memory, estimate_time, micro_batch_tokens
 from recipes.estimate.model_shapes import SHAPES, known_shape, shape_of_config
 from recipes.flags.resolve import build_experiment
+from recipes.run import place
 from recipes.settings.experiment import Experiment
 from recipes.settings.profiles import PROFILES
 
@@ -24,7 +28,7 @@ def on(profile: str, **flags: object) -> Experiment:
 @pytest.fixture
 def packed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine with flash-attention."""
-    monkeypatch.setattr(estimates, "has_flash_attention", lambda e: e.device == "cuda")
+    monkeypatch.setattr(kernels, "flash_attention_installed", lambda: True)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +80,7 @@ def test_what_is_trained_takes_sixteen_bytes_a_parameter_over_the_devices(packed
     found = estimate_memory(e, SHAPES["Qwen2.5-1.5B"])
     assert found.weights + found.gradients + found.optimiser == pytest.approx(16 * 1_543_714_304 / 2)
     # 32,768 tokens x (28 layers x 1536 x 2 bytes + one layer's), head in pieces of 512 rows.
-    layer = 2 * (2 * 1536 + 2 * 256 + 4 * 1536 + 4 * 8960) + 8 * 1536
+    layer = 2 * (2 * 1536 + 2 * 256 + 4 * 1536 + 4 * 8960 + 3 * 8960) + 8 * 1536
     assert found.activations == pytest.approx(32768 * (28 * 1536 * 2 + layer))
     assert found.head == pytest.approx(512 * 151936 * 4 * 5 + 2 * 151936 * 1536 * 2)
 
@@ -116,7 +120,7 @@ def test_the_cache_holds_what_the_engine_has_beside_its_weights(packed: None) ->
 def test_what_a_profile_is_for_fits_it(
     profile: str, model: str, data: str, flash: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimates, "has_flash_attention", lambda e: flash)
+    monkeypatch.setattr(kernels, "flash_attention_installed", lambda: flash)
     e = on(profile, model=model, data=data)
     shape = known_shape(model)
     assert shape is not None
@@ -136,6 +140,7 @@ def test_what_does_not_fit_is_said_with_the_flag_to_change(packed: None) -> None
     assert "  fits" in describe_memory(on("h100x2"))
 
 
+@pytest.mark.usefixtures("packed")
 def test_a_micro_batch_is_no_larger_than_a_devices_share_of_an_update() -> None:
     e = on("h100x8", batch_size=8, mini_batch_size=8, n_rollout=2)
     assert micro_batch_tokens(e) == 2 * (256 + 256 + 1024)
@@ -160,7 +165,148 @@ def test_logits_are_kept_only_for_heads_that_are_more_than_a_product(tmp_path: P
     shape = SHAPES["Qwen2.5-1.5B"]
     assert estimate_memory(capped, shape).head == pytest.approx(6 * 32768 * 151936)
     assert not has_fused_head(on("cpu"))
+
+
+def in_the_cache(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, **config: object) -> None:
+    """A config.json in the hub's local cache, as a start leaves it there."""
+    import huggingface_hub
+
+    file = folder / "config.json"
+    file.write_text(json.dumps(config))
+    found = {(name, "config.json"): str(file)}
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *asked: found.get(asked))
+
+
+OF_8B = {
+    "num_hidden_layers": 32,
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "vocab_size": 128256,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "fused"),
+    [
+        ("NousResearch/Hermes-3", "llama", True),
+        ("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", "qwen2", True),
+        # A name that would be taken for a plain head.
+        ("owner/Llama-3-capped", "granite", False),
+    ],
+)
+def test_the_head_goes_by_the_models_configuration_and_not_by_its_name(
+    name: str, kind: str, fused: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    in_the_cache(monkeypatch, tmp_path, name, model_type=kind, **OF_8B)
+    assert has_fused_head(on("1x80gb", model=name)) is fused
+    shape = known_shape(name)
+    assert shape is not None
+    assert (shape.layers, shape.vocabulary) == (32, 128256)
+
+
+@pytest.mark.parametrize("flash", [True, False])
+@pytest.mark.parametrize("profile", ["1x24gb", "1x80gb"])
+def test_where_logits_are_kept_they_take_a_fifth_of_the_device_at_most(
+    profile: str, flash: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(kernels, "flash_attention_installed", lambda: flash)
+    in_the_cache(monkeypatch, tmp_path, "owner/capped", model_type="granite", **OF_8B)
+    e, shape = on(profile, model="owner/capped"), SHAPES["Llama-3.1-8B"]
+    found = estimate_memory(e, shape)
+    assert 1536 <= micro_batch_limit(e) < 32768
+    assert found.head <= max(0.2 * found.limit, 1536 * kernels.logit_bytes(e, shape.vocabulary))
+
+
+def test_without_flash_attention_a_mask_keeps_packed_sequences_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its memory and work grow with the square of the tokens, so that there are fewer; nothing is padded."""
+    monkeypatch.setattr(kernels, "flash_attention_installed", lambda: False)
+    e, shape = on("1x80gb"), SHAPES["Qwen2.5-1.5B"]
+    assert (e.tokens_per_micro_batch, micro_batch_limit(e)) == (32768, 8192)
+    layer = 2 * (2 * 1536 + 2 * 256 + 4 * 1536 + 4 * 8960 + 3 * 8960) + 8 * 1536
+    mask = 3 * 8192**2
+    assert estimate_memory(e, shape).activations == pytest.approx(8192 * (28 * 1536 * 2 + layer) + mask)
+    masked = estimate_time(e, shape).update
+    assert "packed under a mask (SDPA), in micro-batches of at most 8,192 tokens" in describe_memory(e)
+    monkeypatch.setattr(kernels, "flash_attention_installed", lambda: True)
+    assert masked / estimate_time(e, shape).update == pytest.approx(1.46, abs=0.01)
+    assert micro_batch_limit(e) == 32768
+    # The longest sequence always fits, and what is asked for is never exceeded.
+    monkeypatch.setattr(kernels, "flash_attention_installed", lambda: False)
+    assert micro_batch_limit(on("1x80gb", max_response_length=10000)) == 256 + 256 + 10000
+    assert micro_batch_limit(on("1x80gb", tokens_per_micro_batch=2000)) == 2000
+
+
+def test_flash_attention_4_is_not_flash_attention(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It puts its modules into a folder of the same name, and transformers cannot use it as version 2."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "flash_attn").mkdir()
+    for name, version, expected in (("flash_attn_4", "4.0.0b36", False), ("flash_attn", "2.8.3", True)):
+        folder = tmp_path / f"{name}-{version}.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: {version}\n")
+        assert has_flash_attention(on("1x80gb")) is expected
+
+
+def test_a_cpu_has_neither_kernel() -> None:
     assert not has_flash_attention(on("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("model", "flags", "each", "whole"),
+    [
+        # 16 bytes a parameter, twice and once more while one is written, and hf/best.
+        ("Qwen/Qwen2.5-1.5B", {}, 16, 52),
+        ("Qwen/Qwen2.5-7B", {"keep_checkpoints": 1}, 16, 36),
+        ("Qwen/Qwen2.5-7B", {"hf_dtype": "bfloat16"}, 14, 44),
+        ("Qwen/Qwen2.5-1.5B", {"algo": "sft_rft"}, 16, 104),
+    ],
+)
+def test_checkpoints_take_what_is_in_them(model: str, flags: dict[str, object], each: int, whole: int) -> None:
+    e, shape = on("1x80gb", model=model, **flags), known_shape(model)
+    assert shape is not None
+    assert checkpoint_bytes(e) == each * shape.parameters
+    assert disk_bytes(e) == whole * shape.parameters
+    assert f"up to {disk_bytes(e) / GB:.0f} GB" in str(describe_disk(e))
+
+
+@pytest.mark.parametrize(
+    ("cores", "gpus", "n_gpu", "said"),
+    [(4, 1, 1, True), (7, 1, 1, False), (27, 8, 8, True), (28, 8, 8, False), (4, 0, 1, False)],
+)
+def test_a_machine_with_few_cores_is_told(
+    cores: int, gpus: int, n_gpu: int, said: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three for each GPU and four more; of a machine that a dry run is not made on, nothing is known."""
+    monkeypatch.setattr(machine_needs.os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(machine_needs, "gpu_count", lambda: gpus)
+    found = few_cores(on("h100x8", n_gpu=n_gpu))
+    assert (found is not None) is said
+    assert found is None or found.startswith(f"{cores} cores for {n_gpu} GPU(s)")
+    assert few_cores(on("cpu")) is None
+
+
+def test_adapters_leave_the_moments_of_their_own(packed: None) -> None:
+    e, shape = on("1x24gb"), SHAPES["Qwen2.5-1.5B"]
+    assert checkpoint_bytes(e) == 8 * shape.parameters + 12 * shape.lora_parameters(32)
+    assert describe_disk(on("cpu", model=str(ROOT / "models/tiny-countdown"))) is None
+    assert disk_bytes(on("1x80gb", model="owner/new-model-9B")) == 0
+
+
+def test_a_disk_that_checkpoints_will_not_fit_is_refused_before_the_first_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    e = on("1x80gb", model="Qwen/Qwen2.5-7B")
+    monkeypatch.setattr(place.shutil, "disk_usage", lambda _: SimpleNamespace(free=int(300 * GB)))
+    with pytest.raises(
+        ExperimentError, match=r"300 GB are free there.*up to 396 GB \(122 GB each.*--hf_dtype bfloat16"
+    ):
+        place.refuse_small_disk(e, tmp_path)
+    # What an interrupted run left makes room for what replaces it.
+    with (tmp_path / "old").open("wb") as file:
+        file.truncate(int(97 * GB))
+    place.refuse_small_disk(e, tmp_path)
 
 
 def test_time_follows_the_work(packed: None) -> None:

@@ -3,6 +3,7 @@
 import errno
 import os
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,26 @@ from tests.front_checks import ROOT, experiment, front_door, small_folder
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_folder(tmp_path_factory.mktemp("data") / "countdown")
+
+
+@pytest.mark.parametrize("missing", ["numpy", "psutil", "yaml"])
+def test_a_half_installed_environment_is_one_line(missing: str, tmp_path: Path) -> None:
+    program = (
+        "import runpy, sys\n"
+        "class Missing:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {missing!r}:\n"
+        f"            raise ModuleNotFoundError(f'No module named {{name!r}}', name=name)\n"
+        "sys.meta_path.insert(0, Missing())\n"
+        "sys.argv[1:] = ['--dry_run']\n"
+        f"runpy.run_path({str(ROOT / 'run.py')!r}, run_name='__main__')\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, env=env)
+    assert done.returncode == 2
+    assert f"run.py: the package {missing} is missing in" in done.stderr
+    assert "./install.sh" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_default_run_needs_no_working_folder(tmp_path: Path) -> None:

@@ -94,6 +94,8 @@ def test_every_value_it_wrote_is_kept(name: str) -> None:
         "project": PROJECT,
         "run_name": None,
         "early_stopping": 0,
+        "rollout_seeds": "auto",
+        "hf_dtype": "float32",
     }
     assert {key: again[key] for key in again.keys() - written.keys()} == {"schema": SCHEMA, "options": {}, **later}
 

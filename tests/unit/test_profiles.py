@@ -4,8 +4,11 @@ import pytest
 
 from recipes.algorithms import algorithms
 from recipes.common.errors import ExperimentError
-from recipes.flags.resolve import build_experiment
-from recipes.settings.profiles import PROFILES, Profile, detect_profile, share_evenly
+from recipes.estimate import kernels
+from recipes.estimate.memory import estimate_memory
+from recipes.estimate.model_shapes import known_shape
+from recipes.flags.resolve import build_experiment, default_profile
+from recipes.settings.profiles import PROFILES, Profile, detect_profile, profile_named, share_evenly
 
 CUDA = [profile for profile in PROFILES.values() if profile.device == "cuda"]
 ON_PROBLEMS = [name for name, algorithm in algorithms().items() if algorithm.method is None]
@@ -19,7 +22,12 @@ ON_PROBLEMS = [name for name, algorithm in algorithms().items() if algorithm.met
         # What nvidia-smi says of an RTX 4090, an RTX 3090, an A100 40 GB, an H100 and an H200, in GB.
         (1, 25.76, "1x24gb"),
         (1, 25.77, "1x24gb"),
-        (1, 42.9, "1x24gb"),
+        (1, 42.9, "1x40gb"),
+        (8, 42.9, "8x40gb"),
+        (4, 25.8, "4x24gb"),
+        # An L40S and an A6000.
+        (2, 48.3, "2x48gb"),
+        (2, 51.5, "2x48gb"),
         (1, 85.5, "1x80gb"),
         (1, 150.7, "1x80gb"),
         (1, 11.8, "1x24gb"),
@@ -28,11 +36,42 @@ ON_PROBLEMS = [name for name, algorithm in algorithms().items() if algorithm.met
         (4, 85.5, "h100x4"),
         (8, 85.5, "h100x8"),
         (16, 85.5, "h100x8"),
-        (2, 25.8, "1x24gb"),
+        (2, 25.8, "2x24gb"),
     ],
 )
-def test_a_machine_gets_the_largest_profile_that_fits(gpus: int, memory_gb: float | None, name: str) -> None:
-    assert detect_profile(gpus, memory_gb).name == name
+def test_a_machine_gets_the_profile_of_its_cards_and_uses_all_of_them(
+    gpus: int, memory_gb: float | None, name: str
+) -> None:
+    found = detect_profile(gpus, memory_gb)
+    assert found.name == name
+    assert found.n_gpu == (gpus or 1)
+    assert profile_named(name).memory_gb == found.memory_gb
+
+
+@pytest.mark.parametrize(
+    ("name", "n_gpu", "lora_rank"),
+    [("1x40gb", 1, 32), ("1x48gb", 1, 32), ("2x24gb", 2, 32), ("4x24gb", 4, 0), ("2x40gb", 2, 0), ("8x40gb", 8, 0)],
+)
+@pytest.mark.parametrize("flash", [True, False])
+def test_what_cards_share_fits_them(
+    name: str, n_gpu: int, lora_rank: int, flash: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of any size and number: all weights from 80 GB in all on, adapters below."""
+    monkeypatch.setattr(kernels, "flash_attention_installed", lambda: flash)
+    for data in ("countdown", "math"):
+        e = build_experiment({"data": data}, default_profile(0, name))
+        assert (e.profile, e.n_gpu, e.lora_rank, e.lr) == (name, n_gpu, lora_rank, 1e-5 if lora_rank else 1e-6)
+        shape = known_shape(e.model)
+        assert shape is not None
+        found = estimate_memory(e, shape)
+        assert found.peak < 0.95 * found.limit
+        assert found.kv_tokens > 64 * (e.max_prompt_length + e.response_length)
+
+
+@pytest.mark.parametrize("name", ["0x24gb", "8x16gb", "h100x3", "2x24"])
+def test_other_names_are_unknown(name: str) -> None:
+    with pytest.raises(ExperimentError, match=r"unknown.*4x24gb, 8x40gb"):
+        default_profile(0, name)
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)

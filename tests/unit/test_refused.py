@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -300,6 +301,24 @@ def test_no_visible_device_is_a_value(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     assert main(["--visible-devices", "", "--dry_run", "--profile", "cpu", "--out", str(tmp_path / "run")]) == 0
     assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+
+
+@pytest.mark.parametrize(
+    ("model", "profile", "awake", "refused"),
+    [
+        ("google/gemma-3n-E2B-it", "1x80gb", False, True),
+        ("google/gemma-4-2b", "1x80gb", False, True),
+        ("google/gemma-3n-E2B-it", "1x80gb", True, False),
+        ("google/gemma-3n-E2B-it", "cpu", False, False),
+        ("google/gemma-2-2b-it", "1x80gb", False, False),
+    ],
+)
+def test_models_whose_engine_forgets_values_while_it_sleeps_are_refused(
+    model: str, profile: str, awake: bool, refused: bool
+) -> None:
+    overrides = ("actor_rollout_ref.rollout.free_cache_engine=False",) if awake else ()
+    with pytest.raises(ExperimentError, match="no weight sync restores") if refused else nullcontext():
+        build_experiment({"model": model, "overrides": overrides}, PROFILES[profile])
 
 
 @pytest.mark.parametrize("also", [(), ("--dry_run",)], ids=["start", "dry run"])

@@ -1,0 +1,109 @@
+"""What a run on a GPU needs of the machine besides packages: driver, compiler, a card that computes. Rows of the table.
+Standard library only: what needs torch is tried in a process of its own."""
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+from recipes.doctor.machine import MIN_DRIVER, Machine
+
+SECONDS = 600
+"""For the trial: imports of vLLM on a cold disk, and what torch compiles."""
+
+MIN_CAPABILITY = (8, 0)
+"""Of a card that computes in bfloat16 (Ampere, 2020)."""
+
+HEADERS = "apt install build-essential python3.{0}-dev"
+
+TRIAL = """
+import torch
+listed = []
+for device in range(torch.cuda.device_count()):
+    capability = torch.cuda.get_device_capability(device)
+    if capability < CAPABILITY:
+        name = torch.cuda.get_device_name(device)
+        raise SystemExit(f"{name} has compute capability {capability[0]}.{capability[1]}, and bfloat16 needs 8.0: "
+                         "hide it (CUDA_VISIBLE_DEVICES), or use a card from 2020 on")
+    a = torch.randn(256, 256, device=f"cuda:{device}")
+    error = ((a.bfloat16() @ a.bfloat16()).float() - a @ a).norm() / (a @ a).norm()
+    if not error < 0.02:
+        raise SystemExit(f"a matrix product in bfloat16 on cuda:{device} is wrong by {error:.1%}")
+    listed.append(f"{capability[0]}.{capability[1]}")
+if not listed:
+    raise SystemExit("torch sees no GPU (CUDA_VISIBLE_DEVICES?)")
+x = torch.randn(4096, device="cuda")
+assert torch.allclose(torch.compile(lambda x: torch.nn.functional.silu(x) * 2)(x), torch.nn.functional.silu(x) * 2)
+import vllm.v1.worker.gpu_worker
+print("works:", "capability", ", ".join(sorted(set(listed))))
+"""
+"""Every card: memory, a product; the first: a kernel that Triton compiles; vLLM's own worker with its libraries."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """One thing a GPU run needs; `trouble` says what is wrong and what to do, and is empty where all is well."""
+
+    name: str
+    wanted: str
+    found: str
+    trouble: str = ""
+
+
+def needs(machine: Machine, trial: bool = True) -> list[Need]:
+    """All of them for the CUDA stack. On a machine without a GPU (an image, a login node) nothing can be tried, and
+    only what would be missing on the machine with one, too, is looked for.
+
+    Args:
+        trial: also compute on the cards, which takes as long as importing torch and vLLM.
+    """
+    found = [_compiler(), _headers()]
+    if not machine.gpus:
+        return [*found, Need("GPU", "a driver's", "cannot be checked here: nvidia-smi lists none")]
+    found += [_driver(driver) for driver in sorted({gpu.driver for gpu in machine.gpus})]
+    # A driver that is too old, or no compiler: the trial would only fail of that once more.
+    if trial and not any(need.trouble for need in found):
+        found.append(_trial())
+    return found
+
+
+def _driver(version: str) -> Need:
+    major = version.split(".")[0]
+    old = major.isdigit() and int(major) < MIN_DRIVER
+    trouble = (
+        f"too old for CUDA 13: install driver {MIN_DRIVER} or newer (on a data-centre card the package "
+        f"cuda-compat-13-0 does, with its folder in LD_LIBRARY_PATH)"
+    )
+    return Need("NVIDIA driver", f">={MIN_DRIVER}", version, trouble if old else "")
+
+
+def _compiler() -> Need:
+    there = shutil.which("gcc") or shutil.which("clang") or shutil.which("cc")
+    # Triton compiles a small launcher with it as vLLM starts.
+    trouble = f"vLLM compiles with it as it starts: {HEADERS.format(sys.version_info.minor)}"
+    return Need("C compiler", "gcc or clang", there or "-", "" if there else trouble)
+
+
+def _headers() -> Need:
+    file = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    trouble = f"vLLM compiles with it as it starts: {HEADERS.format(sys.version_info.minor)} (conda and uv have it)"
+    return Need(
+        "Python.h", "of this Python", str(file.parent) if file.is_file() else "-", "" if file.is_file() else trouble
+    )
+
+
+def _trial() -> Need:
+    program = TRIAL.replace("CAPABILITY", str(MIN_CAPABILITY))
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", program], capture_output=True, text=True, errors="replace", timeout=SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return Need("GPU", "computes", "-", f"a matrix product did not end within {SECONDS} s: look at nvidia-smi")
+    said = [line for line in (done.stdout if not done.returncode else done.stderr).splitlines() if line.strip()]
+    last = " ".join((said or [f"Python ended with status {done.returncode}"])[-1].split())[:300]
+    if done.returncode:
+        return Need("GPU", "computes", "-", last)
+    return Need("GPU", "computes", last.removeprefix("works: "))

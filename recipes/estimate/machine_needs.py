@@ -1,0 +1,65 @@
+"""What a run asks of the machine besides its GPUs: processors, and room for its checkpoints."""
+
+import os
+
+from recipes.common.machine import gpu_count
+from recipes.estimate.memory import GB
+from recipes.estimate.model_shapes import known_shape
+from recipes.settings.experiment import Experiment
+
+
+def ray_cpus(n_gpu: int) -> int:
+    """Processors that verl asks Ray for on a node: three a GPU, three for its data plane, one to place what is left."""
+    return 3 * n_gpu + 4
+
+
+def few_cores(experiment: Experiment) -> str | None:
+    """What to say of a machine whose GPUs have fewer cores beside them than a run keeps busy; None elsewhere."""
+    e, cores = experiment, os.cpu_count() or 1
+    if e.device != "cuda" or "rl" not in e.stages or cores >= ray_cpus(e.n_gpu) or gpu_count() < e.n_gpu:
+        return None
+    return (
+        f"{cores} cores for {e.n_gpu} GPU(s), where up to {ray_cpus(e.n_gpu)} processes are busy at once: rollouts and "
+        f"rewards will wait for each other"
+    )
+
+
+def checkpoint_bytes(experiment: Experiment) -> float:
+    """Bytes of a checkpoint; 0 where the model's shape is not known, or the stage is not verl's.
+
+    For N parameters of which n are trained: weights 4 (N + adapters) and Adam 8 n, to go on from (the critic's with
+    them), and the Hugging Face folder, 4 N or 2 N.
+    """
+    e, shape = experiment, known_shape(experiment.model)
+    if shape is None or not {"sft", "rl"} & {*e.stages}:
+        return 0.0
+    adapters = shape.lora_parameters(e.lora_rank) if e.lora_rank else 0
+    trained = 4 * (shape.parameters + adapters) + 8 * (adapters or shape.parameters)
+    return trained * (2 if "critic" in e.algorithm.needs else 1) + published_bytes(e)
+
+
+def published_bytes(experiment: Experiment) -> float:
+    """Bytes of the Hugging Face folder of a step."""
+    shape = known_shape(experiment.model)
+    width = 2 if experiment.hf_dtype == "bfloat16" else 4
+    return 0.0 if shape is None else float(width * shape.parameters)
+
+
+def disk_bytes(experiment: Experiment) -> float:
+    """The most that a run's folder holds at once: the checkpoints that are kept, one that is being written, hf/best (a
+    copy where its checkpoint is gone; hf/last never is), for each stage."""
+    e, each = experiment, checkpoint_bytes(experiment)
+    stages = len({"sft", "rl"} & {*e.stages})
+    return stages * ((e.keep_checkpoints + 1) * each + published_bytes(e)) if each else 0.0
+
+
+def describe_disk(experiment: Experiment) -> str | None:
+    """A line of --dry_run; None where it is less than a gigabyte or not known."""
+    whole = disk_bytes(experiment)
+    if whole < GB:
+        return None
+    kept = experiment.keep_checkpoints
+    return (
+        f"disk:          up to {whole / GB:.0f} GB in the run's folder: checkpoints of "
+        f"{checkpoint_bytes(experiment) / GB:.0f} GB, {kept} kept and one being written, and hf/best"
+    )
