@@ -73,8 +73,8 @@ def test_a_stage_that_learns_nothing_is_ended_by_its_loss_and_is_over_when_resum
     answers: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    flags = ("--algo", "dpo", "--data", str(answers), "--test_freq", "1", "--save_freq", "4", "--lr", "1e-30")
-    stopping = ("--early_stopping", "2", "--prompt_style", "completion")
+    flags = ("--algo", "dpo", "--data", str(answers), "--batch_size", "4", "--test_freq", "1", "--save_freq", "4")
+    stopping = ("--early_stopping", "2", "--lr", "1e-30", "--prompt_style", "completion")
     said = run(out, *flags, *stopping).stdout
     assert "stopped        at step 2 of" in said
     found = metrics(out)
