@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data_prep.hub_set import quiet
 from data_prep.prompt_styles import Question, completion_prompt
 from data_prep.schema import Row, build_row, write_rows
-from data_prep.tables import quiet
 from reward_fns.free_text import normalise
 
 DATA_SOURCE = "general_knowledge"

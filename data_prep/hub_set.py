@@ -3,6 +3,7 @@ Example: HubSet("openai/gsm8k", "main", "train"), in words openai/gsm8k/main:tra
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,7 +13,6 @@ from typing import Any
 
 from data_prep.custom_report import CustomDataError
 from data_prep.custom_source import TABLE, Source
-from data_prep.tables import quiet
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,18 @@ def _load(wanted: HubSet, *, streaming: bool) -> Iterable[Mapping[str, Any]]:
     found: Iterable[Mapping[str, Any]]
     found = load_dataset(wanted.name, wanted.part, split=wanted.split, streaming=streaming)
     return found
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the lines of the hub's client about every attempt."""
+    client = logging.getLogger("huggingface_hub")
+    before = client.level
+    client.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        client.setLevel(before)
 
 
 @contextmanager

@@ -6,14 +6,13 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from data_prep.hub_set import quiet
 from data_prep.parquet_read import read_parquet
 
 ENDINGS = (".parquet", ".jsonl", ".json", ".csv")
@@ -61,18 +60,6 @@ def from_hub(name: str, split: str, config: str | None = None) -> Any:
             f"cannot load {name} ({config or 'default'}, {split}) from the hub: {error}; there is no such file or "
             f"folder here either: download it elsewhere and name the folder or file"
         ) from error
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without the lines of the hub's client about every attempt."""
-    client = logging.getLogger("huggingface_hub")
-    before = client.level
-    client.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        client.setLevel(before)
 
 
 def read_file(path: Path) -> list[dict[str, Any]]:

@@ -150,7 +150,9 @@ def _load(file: str) -> ModuleType:
         raise
     except BaseException as error:
         del sys.modules[name]
-        raise AlgorithmFileError(f"{_place(error, path)}: cannot be loaded: {in_one_line(error)}") from error
+        beside = isinstance(error, ModuleNotFoundError) and path.with_name(f"{error.name}.py").is_file()
+        alone = "; its folder is not searched: put that into the same file, or the folder on PYTHONPATH" * beside
+        raise AlgorithmFileError(f"{_place(error, path)}: cannot be loaded: {in_one_line(error)}{alone}") from error
     found = getattr(module, "ALGORITHM", None)
     if isinstance(found, Algorithm):
         module.ALGORITHM = _named(found, path)  # type: ignore[attr-defined]

@@ -4,6 +4,7 @@ Imports no torch. What needs it, `weigh` and the other hooks of scored rollouts,
 (recipes/checks/trial.py).
 """
 
+import difflib
 import inspect
 import itertools
 import math
@@ -178,6 +179,7 @@ def _idle_fields(a: Algorithm) -> Iterator[str]:
 _METADATA: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("check", callable, "a function of the value: what is wrong with it, a text"),
     ("help", lambda text: isinstance(text, str), "a text"),
+    ("choices", lambda all: isinstance(all, tuple | list) and {str} == {*map(type, all)}, "a tuple of texts"),
 )
 """What is read of an option's metadata, whether a value fits, and what does."""
 
@@ -213,17 +215,25 @@ def _odd_options(options: Any) -> Iterator[str]:
         for word in each.metadata.keys() - {about for about, _, _ in _METADATA}:
             near = nearest(str(word), [about for about, _, _ in _METADATA])
             yield f"its option {name!r}: metadata has {word!r}, which nothing reads{near}"
+        if (choices := each.metadata.get("choices")) and value not in choices:
+            yield f"its option {name!r}: the default {value!r}: must be one of {', '.join(choices)}"
         if why := amiss(value, each.metadata.get("check")):
             yield f"its option {name!r}: the default {value!r}: {why}"
         if said in {kind.__name__ for kind in OPTIONS} - {type(value).__name__, *(("float",) * (type(value) is int))}:
             yield f"its option {name!r}: is said to be {said}, but its default is {value!r}"
 
 
+_NO_CODE = SimpleNamespace(co_names=())
+
+
 def _unread_options(a: Algorithm) -> Iterator[str]:
     hooks = [hook for name in HOOKS if (hook := getattr(a, name)) is not None]
     for each in fields(a.options) if a.options is not None else ():
         if not any(mentions(hook, each.name) for hook in hooks):
-            yield f"its option {each.name!r}: no hook reads it, as s.{each.name}"
+            words = [word for hook in hooks for word in getattr(inspect.unwrap(hook), "__code__", _NO_CODE).co_names]
+            near = difflib.get_close_matches(each.name, words, n=1)
+            instead = f"; one reads s.{near[0]}" if near else ""
+            yield f"its option {each.name!r}: no hook reads it, as s.{each.name}{instead}"
 
 
 def _odd_settings(a: Algorithm) -> Iterator[str]:

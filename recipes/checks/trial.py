@@ -13,7 +13,7 @@ from typing import Any, get_args
 import torch
 
 from recipes.algorithms import HOOKS, AlgorithmFileError, in_one_line, name_of_shape
-from recipes.algorithms.base import Algorithm, Demonstration, Group, Hint, Plan, Rows, Term, TermNorm, Weights
+from recipes.algorithms.base import Algorithm, Bare, Demonstration, Group, Hint, Plan, Rows, Term, TermNorm, Weights
 from recipes.algorithms.hints.cut import draw_plans
 from recipes.algorithms.hints.schedule import MAX_SEGMENTS
 from recipes.algorithms.losses.terms import streams
@@ -52,14 +52,23 @@ def try_hooks(algorithm: Algorithm, s: Any, *, reference: bool) -> None:
         about = {"s": s, "step": step, "seed": 0, "key": KEY, "past": past, "common": common}
         plans = _asked("rollout", partial(draw_plans, algorithm, _TEXTS), **about)
         plans = plans * s.n_rollout if len(plans) == 1 else plans
-        right, wrong = (_group(plans, s, step, reference, algorithm, solved=solved) for solved in (True, False))
-        groups = [_rescored(algorithm, group, s) for group in (right, wrong)]
+        # Some right, none, all; and without a solution, as any prompt may be.
+        cases = [(plans, 0.5), (plans, 0.0), (plans, 1.0), ([Bare()] * len(plans), 0.5)]
+        groups = [
+            _rescored(algorithm, _group(drawn, s, step, reference, algorithm, right), s) for drawn, right in cases
+        ]
         if algorithm.loss is not None:
             _try_loss(algorithm.loss, groups, s)
         else:
             weighed = [_weighed(algorithm, group, s) for group in groups]
             streams(groups, weighed, updates=1, votes=len(plans), length=s.response_length)
             learns |= any(each.mask is None or bool(each.mask.any()) or _in_terms(each) for each in weighed)
+            compared = "critic" not in algorithm.needs and any(each.advantage is None for each in weighed)
+            if compared and s.n_rollout == 1:
+                raise ValueError(
+                    "--n_rollout 1: without an advantage from weigh, rewards are compared with those of the prompt's "
+                    "other rollouts, of which there are none; give 2 or more"
+                )
         past, common = _kept(algorithm, groups[step % 2], past, common, s)
         all_past = {} if past is None else {KEY: past}
         found = _asked("memory_metrics", algorithm.memory_metrics, all_past, common, s)
@@ -74,9 +83,9 @@ def _in_terms(weights: Weights) -> bool:
     return any(term.coef != 0 and bool(term.weights.any()) for term in weights.terms)
 
 
-def _group(plans: list[Plan], s: Any, step: int, reference: bool, algorithm: Algorithm, *, solved: bool) -> Group:
-    """Rollouts of two given and three generated tokens; the verdict on the first has failed, and of the others every
-    second one is right, or none."""
+def _group(plans: list[Plan], s: Any, step: int, reference: bool, algorithm: Algorithm, right: float) -> Group:
+    """Rollouts of two given and three generated tokens; the verdict on the first has failed, and of the others all are
+    right (1), every second one (.5) or none (0)."""
     n, length = len(plans), 6
     place = torch.arange(length).expand(n, length)
     shown = torch.tensor([isinstance(plan, Demonstration) for plan in plans]).unsqueeze(-1)
@@ -85,7 +94,8 @@ def _group(plans: list[Plan], s: Any, step: int, reference: bool, algorithm: Alg
     ok = torch.arange(n) >= int((~shown).sum() > 1)
     ok = ok | shown[:, 0]
     heard = ok.unsqueeze(-1) & ~shown
-    scores = (torch.arange(n) % 2).float() if solved else torch.zeros(n)
+    scores = (torch.arange(n) % 2 > 1 - 2 * right).float() if right < 1 else torch.ones(n)
+    solved = any(not isinstance(plan, Bare) for plan in plans) or not algorithm.uses_hints
     return Group(
         scores=torch.where(shown[:, 0], torch.ones(n), scores) * ok,
         ok=ok,
@@ -97,10 +107,10 @@ def _group(plans: list[Plan], s: Any, step: int, reference: bool, algorithm: Alg
         key=KEY,
         step=step,
         ref=torch.full((n, length), -0.7) if reference else None,
-        segments=MAX_SEGMENTS,
-        entropy=torch.ones(n, length),
+        segments=MAX_SEGMENTS * solved,
+        entropy=torch.full((n, length), 1.0 + right),
         messages=[{"role": "user", "content": "What is 1 + 1?"}],
-        solution="".join(_TEXTS),
+        solution="".join(_TEXTS) * solved,
         texts=("It is 2.",) * n if algorithm.context is not None else (),
     )
 
@@ -251,7 +261,11 @@ def refuse_odd_weights(found: Any, group: Group) -> None:
     for term in found.terms:
         _refuse_odd_tensor(f"weigh: weights of the term {term.name!r}", term.weights, shape)
         if isinstance(term.coef, bool) or not isinstance(term.coef, int | float) or not math.isfinite(term.coef):
-            raise ValueError(f"weigh: coef={_short(term.coef)} of the term {term.name!r}: must be a finite number")
+            wrap = ", the same for all prompts: write float(...), or put it into the weights"
+            raise ValueError(
+                f"weigh: coef={_short(term.coef)} of the term {term.name!r}: must be a finite number"
+                f"{wrap if hasattr(term.coef, 'item') else ''}"
+            )
         if term.norm not in get_args(TermNorm):
             raise ValueError(
                 f"weigh: norm={term.norm!r} of the term {term.name!r}: must be one of {', '.join(get_args(TermNorm))}"

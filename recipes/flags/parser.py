@@ -6,7 +6,7 @@ say "not given" that does not show as a value.
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,8 +57,7 @@ def catalogue(*algos: str | None) -> dict[str, Setting]:
     options: dict[str, Setting] = {}
     for algorithm in algorithms().values():
         options |= options_of(algorithm.name, algorithm.options)
-    names = [name for each in algos if each for name in ([each] if Path(each).is_file() else each.split(","))]
-    for name in dict.fromkeys(names):
+    for name in _named(algos):
         # A file that is not there is refused where --algo is resolved.
         if name.endswith(".py") and Path(name).is_file():
             own = find_algorithm(name)
@@ -66,10 +65,18 @@ def catalogue(*algos: str | None) -> dict[str, Setting]:
     return found | options
 
 
+def _named(algos: Iterable[str | None]) -> list[str]:
+    names = [name for each in algos if each for name in ([each] if Path(each).is_file() else each.split(","))]
+    return list(dict.fromkeys(names))
+
+
 class _Parser(argparse.ArgumentParser):
     """One line for a mistake, with the flag that was probably meant; argparse prints all flags before it."""
 
     settings: Mapping[str, Setting]
+
+    groups: Collection[str]
+    """Those of every run, and of the options of the algorithms asked for."""
 
     def parse_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
         return super().parse_args(spelled(args or [], self.settings), namespace)
@@ -79,7 +86,9 @@ class _Parser(argparse.ArgumentParser):
         if odd != message:
             flag = odd.partition(" ")[0].partition("=")[0]
             elsewhere = ELSEWHERE.get(canonical(flag.lstrip("-")))
-            known = nearest(flag, [f"--{each.spelling}" for each in self.settings.values()])
+            known = nearest(
+                flag, [f"--{each.spelling}" for each in self.settings.values() if each.group in self.groups]
+            )
             known = f"; here it is --{elsewhere}." if elsewhere else known
             what = f"{flag}: no such flag{known}" if odd.startswith("-") else f"{odd}: belongs to no flag."
             message = f"{what} All of them: run.py --help"
@@ -103,6 +112,10 @@ def parser(
     """
     root = _Parser(prog="run.py", allow_abbrev=False, add_help=False, **about)
     root.settings = catalogue(*algos)
+    root.groups = {each.group for each in root.settings.values()}
+    with suppress(ExperimentError):
+        if own := {f"options of --algo {find_algorithm(name).name}" for name in _named(algos)}:
+            root.groups = {*GROUPS, *own}
     chosen = [each for each in root.settings.values() if shown(each)]
     for heading in dict.fromkeys([*GROUPS, *(each.group for each in chosen)]):
         group = root.add_argument_group(heading)

@@ -184,6 +184,9 @@ def describe(experiment: Experiment, files: DataFiles) -> str:
         f"model:         {experiment.model} on profile {experiment.profile}",
         data,
     ]
+    parts += [
+        f"overrides:     {' '.join(experiment.overrides)}  (of these the rest of this page knows nothing)"
+    ] * bool(experiment.overrides)
     parts += [f"note:          {line}" for line in _notes(experiment, files)]
     how = experiment.solutions_left
     if how.changes:

@@ -144,7 +144,7 @@ def options_of(name: str, options: type | None) -> dict[str, Setting]:
         # coef: float = 1 takes .5 as well.
         kind = float if type(default) is int and each.type in (float, "float") else type(default)
         about["check"] = each.metadata.get("check")
-        found[each.name] = _setting(each.name, kind, help_, (), about)
+        found[each.name] = _setting(each.name, kind, help_, tuple(each.metadata.get("choices", ())), about)
     return found
 
 

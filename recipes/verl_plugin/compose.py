@@ -31,6 +31,15 @@ OWNED = {
     "actor_rollout_ref.actor.loss_agg_mode": "--algo and --hint_nll_agg",
     "actor_rollout_ref.actor.loss_scale_factor": "--algo",
     "actor_rollout_ref.actor.use_kl_loss": "--algo and --kl_coef",
+    **dict.fromkeys((f"actor_rollout_ref.actor.clip_ratio{which}" for which in ("", "_low")), "--clip_ratio"),
+    "actor_rollout_ref.actor.clip_ratio_high": "--clip_ratio and --clip_ratio_high",
+    "actor_rollout_ref.actor.kl_loss_coef": "--kl_coef",
+    "actor_rollout_ref.actor.entropy_coeff": "--entropy_coef",
+    "actor_rollout_ref.actor.ppo_mini_batch_size": "--mini_batch_size",
+    "actor_rollout_ref.actor.optim.lr": "--lr",
+    "optim.lr": "--sft_lr",
+    "critic.optim.lr": "--critic_lr",
+    "actor_rollout_ref.rollout.temperature": "--temperature",
     "actor_rollout_ref.rollout.agent.default_agent_loop": "--algo",
     "actor_rollout_ref.rollout.n": "--algo and --n_rollout",
     "critic.enable": "--algo",
@@ -38,7 +47,12 @@ OWNED = {
     **dict.fromkeys(("reward.custom_reward_function", "custom_reward_function"), "--reward"),
     **dict.fromkeys(("reward.reward_manager.source", "reward.reward_manager.module"), "--reward"),
     **dict.fromkeys(("data.train_files", "data.custom_cls"), "--data"),
+    "data.train_batch_size": "--batch_size",
     "data.val_files": "--data and --val_data",
+    "trainer.total_training_steps": "--T",
+    "trainer.total_epochs": "--T and --sft_epochs",
+    "trainer.n_gpus_per_node": "--n_gpu",
+    "trainer.nnodes": "--nnodes",
     "trainer.default_local_dir": "--out",
     **dict.fromkeys(("trainer.resume_mode", "trainer.resume_from_path"), "--resume"),
 }
@@ -108,12 +122,12 @@ def _value(text: str) -> Any:
 
 
 def _may_become(before: Any, value: Any) -> bool:
-    """Whether a setting of verl's may take a value of that kind: a number no text, a section no single value."""
+    """Whether a setting of verl's may take a value of that kind: a switch no text, a section no single value."""
     if OmegaConf.is_dict(before):
         return isinstance(value, dict)
-    if isinstance(before, bool) or not isinstance(before, int | float) or value is None:
+    if not isinstance(before, int | float) or value is None or (isinstance(value, str) and "${" in value):
         return True
-    return isinstance(value, int | float) or (isinstance(value, str) and "${" in value)
+    return isinstance(value, bool) if isinstance(before, bool) else isinstance(value, int | float)
 
 
 def split_overrides(experiment: Experiment) -> dict[str, tuple[str, ...]]:

@@ -22,7 +22,8 @@ OTHERS = {
     *("query-gpu", "format"),  # nvidia-smi
     *("no-deps", "no-index", "find-links", "index-url", "extra-index-url", "require-hashes"),  # pip
     *("backend", "local_dir", "target_dir"),  # verl.model_merger
-    *("report",),  # pip
+    *("report", "target"),  # pip
+    *("num-cpus", "logdir", "backend-store-uri"),  # ray start, tensorboard, mlflow ui
     *(
         "nodes",
         "export",

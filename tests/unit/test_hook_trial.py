@@ -27,7 +27,7 @@ def weighing(make: Any) -> Any:
 @pytest.mark.parametrize("name", RL)
 def test_every_built_in_algorithm_stands_the_trial(name: str, reference: bool) -> None:
     algorithm = algorithms()[name]
-    for n in (1, 2, 5):
+    for n in (2, 5) if "group" in algorithm.needs else (1, 2, 5):
         try_hooks(algorithm, settings(algorithm, n_rollout=n), reference=reference or "reference" in algorithm.needs)
 
 
@@ -83,6 +83,21 @@ ODD = {
         "must be elementwise",
     ),
     "no number": (weighing(lambda g: Weights(ones(g) / 0)), "advantage has values that are no finite numbers"),
+    "a term where there is a hint": (
+        {
+            "weigh": lambda g, s: Weights(terms=(Term(ones(g), "a"),)) if g.given.any() else Weights(),
+            "rollout": lambda at, s, rng: Hint(1),
+        },
+        "give every prompt the same terms, with weights of 0 where one has no part",
+    ),
+    "a term where all are not right": (
+        weighing(lambda g: Weights() if g.scores[g.ok].min() == 1 else Weights(terms=(Term(ones(g), "a"),))),
+        "other terms for other prompts",
+    ),
+    "a coef by entropy": (
+        weighing(lambda g: Weights(terms=(Term(ones(g), "a", coef=float(g.entropy.mean())),))),
+        "other terms for other prompts",
+    ),
     "a mask of nothing": (
         weighing(lambda g: Weights(mask=ones(g) < 0)),
         "weigh masks every token of all groups tried, and no term has a weight",
@@ -107,7 +122,7 @@ ODD = {
     ),
     "a coef of a tensor": (
         weighing(lambda g: Weights(terms=(Term(ones(g), "a", coef=g.scores.sum()),))),
-        "coef=tensor(2.) of the term 'a': must be a finite number",
+        "of the term 'a': must be a finite number, the same for all prompts: write float(...)",
     ),
     "a coef by prompt": (
         weighing(lambda g: Weights(terms=(Term(ones(g), "a", coef=float(g.scores.sum())),))),
@@ -201,3 +216,9 @@ def test_what_a_hook_may_not_give_is_refused_by_its_name(odd: str) -> None:
     hooks, says = ODD[odd]
     with pytest.raises(ValueError, match=f"^[^\\n]*{re.escape(says)}[^\\n]*$"):
         try_hooks(own(**hooks), settings(), reference=False)
+
+
+def test_rewards_of_one_rollout_are_compared_with_none() -> None:
+    with pytest.raises(ValueError, match="--n_rollout 1: without an advantage from weigh"):
+        try_hooks(own(), settings(n_rollout=1), reference=False)
+    try_hooks(own(**weighing(lambda g: Weights(ones(g)))), settings(n_rollout=1), reference=False)

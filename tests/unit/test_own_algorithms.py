@@ -162,6 +162,14 @@ ODD = {
         options("gate: float = field(default=.5, metadata={'hlp': 'x'})"),
         "its option 'gate': metadata has 'hlp', which nothing reads; did you mean 'help'?",
     ),
+    "an option mistyped in a hook": (
+        options("gate: float = 0.5", metrics="lambda step, s: {'x': s.gates}"),
+        "its option 'gate': no hook reads it, as s.gate; one reads s.gates",
+    ),
+    "an option of a text that is no choice": (
+        options("gate: str = field(default='ajar', metadata={'choices': ('open', 'shut')})"),
+        "its option 'gate': the default 'ajar': must be one of open, shut",
+    ),
     "an option of a set": (options("gate: set = field(default_factory=set)"), "the default set() tells no type"),
     "an option of None": (options("gate: float | None = None"), "the default None tells no type"),
     "an option past all": (options("gate: float = math.inf"), "the default inf must be a finite number"),
@@ -194,6 +202,7 @@ ODD = {
     "an end with success": ("raise SystemExit(0)\n", "line 8: cannot be loaded: SystemExit: 0"),
     "an error of two lines": ("raise ValueError('a\\nb')\n", "line 8: cannot be loaded: ValueError: a b"),
     "no Python": ("def rollout(:\n", "line 8: cannot be loaded: SyntaxError: invalid syntax"),
+    "a module beside it": ("import beside\n", "its folder is not searched: put that into the same file"),
     "a package that is not there": ("import nosuch\n", "line 8: cannot be loaded: ModuleNotFoundError: No module"),
     "a field that is none": (field(stage="1"), "cannot be loaded: TypeError"),
     "a class": ("ALGORITHM = Algorithm\n", "its ALGORITHM is a class"),
@@ -211,6 +220,7 @@ def test_a_file_that_cannot_work_is_refused_in_one_line(
 ) -> None:
     text, says = ODD[odd]
     file = written(tmp_path, text)
+    (tmp_path / "beside.py").touch()
     assert main(["--algo", file, "--profile", "cpu", "--dry_run"]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1, said
@@ -253,6 +263,18 @@ GOOD = {
 @pytest.mark.parametrize("good", GOOD)
 def test_a_file_that_works_is_taken(good: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--algo", written(tmp_path, GOOD[good]), "--profile", "cpu", "--dry_run"]) == 0, capsys.readouterr()
+
+
+def test_an_option_is_one_of_its_choices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = written(tmp_path, options("gate: str = field(default='shut', metadata={'choices': ('open', 'shut')})"))
+    assert main(["--algo", file, "--gate", "open", "--profile", "cpu", "--dry_run"]) == 0
+    with pytest.raises(SystemExit):
+        main(["--algo", file, "--gate", "ajar", "--profile", "cpu", "--dry_run"])
+    with pytest.raises(SystemExit):
+        main(["--algo", file, "--gat", "open", "--gaet_coef", "1"])
+    said = capsys.readouterr().err
+    assert "--gate: invalid choice: 'ajar' (choose from 'open', 'shut')" in said
+    assert "--gat: no such flag; did you mean '--gate'?" in said
 
 
 def test_an_option_is_read_as_its_own_file_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,7 +45,10 @@ def streams(
     """
     kinds = [[(term.name, term.coef, term.norm, term.shape) for term in each.terms] for each in weighed]
     if odd := [found for found in kinds if found != kinds[0]]:
-        raise ValueError(f"weigh gives other terms for other prompts (name, coef, norm, shape): {kinds[0]}, {odd[0]}")
+        raise ValueError(
+            f"weigh gives other terms for other prompts (name, coef, norm, shape): {kinds[0]}, {odd[0]}; give every "
+            "prompt the same terms, with weights of 0 where one has no part"
+        )
     found = []
     for place, first in enumerate(weighed[0].terms if weighed else ()):
         terms = [each.terms[place] for each in weighed]
