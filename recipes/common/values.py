@@ -55,6 +55,9 @@ def real(value: str) -> float:
     with suppress(ValueError):
         float(meant)
         raise ArgumentTypeError(f"{value!r} is not written as a number; write {meant}")
+    with suppress(ValueError):
+        if len([float(word) for word in value.split(",")]) > 1:
+            raise ArgumentTypeError(f"{value!r} are several numbers; a sweep varies algorithms, data and seeds alone")
     raise ArgumentTypeError(f"{value!r} is not a number, such as 0.5 or 1e-6")
 
 

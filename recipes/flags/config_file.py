@@ -70,10 +70,10 @@ def read_yaml(path: Path, flag: str) -> Any:
 
 
 def read_flags(file: str) -> dict[str, Any]:
-    """The flags in a configuration file by name; experiment.yaml of a run stands for what that run was given."""
+    """The flags in a configuration file by name; a run's experiment.yaml, or folder, stands for what it was given."""
     path = _given_of(file)
     if path != Path(file) and Path(file).exists() and not path.exists():
-        raise ExperimentError(f"--config {file}: its run did not record what it was given ({GIVEN} is missing)")
+        raise ExperimentError(f"--config {file}: no run recorded here what it was given ({GIVEN} is missing)")
     values = read_yaml(path, "config")
     if not isinstance(values, dict):
         raise ExperimentError(f"--config {path}: must hold flags by name, such as 'algo: uft'")
@@ -82,6 +82,8 @@ def read_flags(file: str) -> dict[str, Any]:
 
 def _given_of(file: str) -> Path:
     path = Path(file)
+    if path.is_dir():  # a run's
+        return path / GIVEN
     return path.with_name(GIVEN) if path.name == "experiment.yaml" else path
 
 

@@ -5,6 +5,7 @@ say "not given" that does not show as a value.
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -92,6 +93,8 @@ class _Parser(argparse.ArgumentParser):
             known = f"; here it is --{elsewhere}." if elsewhere else known
             what = f"{flag}: no such flag{known}" if odd.startswith("-") else f"{odd}: belongs to no flag."
             message = f"{what} All of them: run.py --help"
+        if re.search(r"(^|')\+*\w+(\.\w+)+=", odd):
+            message += "; settings of verl are given at the end, after --"
         print(f"run.py: {message}", file=sys.stderr)
         sys.exit(2)
 

@@ -9,6 +9,7 @@ import yaml
 
 from recipes.common.errors import ExperimentError
 from recipes.common.run_dir import RunDir, write_json
+from recipes.common.values import as_text
 from recipes.data.datafiles import DataFiles
 from recipes.run.stages import VERL_FILE
 from recipes.settings.data_sets import absolute
@@ -120,9 +121,10 @@ def refuse_other_run(run: RunDir, saved: Experiment, experiment: Experiment) -> 
         if name in ("data", "val_data") and before and now and absolute(before) == absolute(now):
             continue
         if before != now and not setting.may_change:
+            fix = f"add --{name} {as_text(before)}" if setting.flag and before is not None else "give what it had then"
             raise ExperimentError(
-                f"--resume: {run.path} was started with {name} {before}, now it is {now}; "
-                f"give the value it was started with, or --out for another folder"
+                f"--resume: {run.path} was started with {name} {before}, now it is {now}; {fix}, or --out for another "
+                "folder"
             )
     if experiment.T < saved.T:
         raise ExperimentError(f"--resume: {run.path} was started with T {saved.T}; it can be extended, not shortened")

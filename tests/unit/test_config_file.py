@@ -64,6 +64,7 @@ def test_a_run_is_repeated_from_its_own_file(tmp_path: Path, dry: Any) -> None:
     (tmp_path / "experiment.yaml").write_text("lr: 99\n")
     record(tmp_path, {"algo": "rft", "T": 7, "seed": 0})
     code, said, _ = dry("--config", str(tmp_path / "experiment.yaml"), "--seed", "1")
+    assert dry("--config", str(tmp_path), "--seed", "1")[:2] == (code, said)
     assert code == 0
     assert said.splitlines()[0].startswith("rft:") or "rft: RFT" in said
     assert "7 steps" in said
@@ -138,7 +139,8 @@ def test_a_bad_file_is_refused_in_one_line(
 def test_a_file_that_is_not_there_and_a_run_that_recorded_nothing(tmp_path: Path, dry: Any) -> None:
     assert "No such file" in dry("--config", str(tmp_path / "none.yaml"))[2]
     (tmp_path / "experiment.yaml").write_text("lr: 1\n")
-    assert "did not record what it was given" in dry("--config", str(tmp_path / "experiment.yaml"))[2]
+    for place in (tmp_path / "experiment.yaml", tmp_path):
+        assert "no run recorded here what it was given" in dry("--config", str(place))[2]
 
 
 def test_what_is_no_file_of_text_is_refused(tmp_path: Path, dry: Any) -> None:
@@ -148,7 +150,10 @@ def test_what_is_no_file_of_text_is_refused(tmp_path: Path, dry: Any) -> None:
         assert dry(flag, str(latin))[::2] == (2, f"run.py: {flag} {latin}: is no text in UTF-8\n")
         folder = tmp_path / f"{flag[2:]}.yaml"
         folder.mkdir()
-        assert dry(flag, str(folder))[::2] == (2, f"run.py: {flag} {folder}: Is a directory\n")
+        says = (
+            f"no run recorded here what it was given ({GIVEN} is missing)" if flag == "--config" else "Is a directory"
+        )
+        assert dry(flag, str(folder))[::2] == (2, f"run.py: {flag} {folder}: {says}\n")
 
 
 def test_values_that_look_like_others_are_read_as_the_flag_reads_them(tmp_path: Path, dry: Any) -> None:
