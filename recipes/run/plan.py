@@ -19,7 +19,7 @@ from recipes.data.stored_tokenizer import is_here
 from recipes.estimate.kernels import micro_batch_limit
 from recipes.estimate.machine_needs import describe_disk, few_cores
 from recipes.estimate.memory import describe_memory
-from recipes.settings.applies import clock, reads_solutions
+from recipes.settings.applies import clock, mentions, reads_solutions
 from recipes.settings.experiment import Experiment
 from recipes.settings.hook_settings import hook_settings
 from recipes.settings.tasks import validated_on
@@ -161,6 +161,13 @@ def _notes(experiment: Experiment, files: DataFiles) -> list[str]:
     made_for = place.name.split("-")[1] if place.parent == MODELS and "-" in place.name else task
     if made_for != task:
         notes.append(f"{experiment.model} was made for {made_for} and knows little else: few answers will be right")
+    draw, passes = experiment.algorithm.rollout, experiment.T * experiment.batch_size / max(files.n_train, 1)
+    if "rl" in experiment.stages and passes <= 1 and mentions(draw, "past") and not mentions(draw, "common"):
+        twice = -(-2 * files.n_train // experiment.batch_size)
+        notes.append(
+            f"--algo {experiment.algorithm.name} gives hints for problems that have failed before, and none comes up "
+            f"twice in {experiment.T} steps: --T {twice} is two passes"
+        )
     unsolved = unsolved_rows(files) if experiment.data_kind == "problems" and files.train.exists() else 0
     if unsolved and "sft" in experiment.stages:
         notes.append(f"{unsolved} of {files.n_train} rows have no solution: of these the bare answer is learnt")

@@ -171,3 +171,12 @@ def test_a_saved_experiment_of_another_version_is_refused(folder: Path, tmp_path
     write_text(run.experiment, to_yaml(e) + "surprise: 1\n")
     with pytest.raises(ExperimentError, match="differs in: surprise"):
         check_folder(run, e, resume=True)
+
+
+def test_a_memory_of_problems_that_come_up_once_is_told() -> None:
+    says = "gives hints for problems that have failed before, and none comes up twice in"
+    once = front_door("--dry_run", "--profile", "cpu", "--algo", "pope", "--T", "9").stdout
+    assert f"{says} 9 steps: --T 256 is two passes" in once
+    longer = front_door("--dry_run", "--profile", "cpu", "--algo", "pope", "--T", "200").stdout
+    other = front_door("--dry_run", "--profile", "cpu", "--algo", "adaback", "--T", "9").stdout
+    assert says not in longer + other
