@@ -27,7 +27,7 @@ EMBEDDED = ROOT / "models/tiny-countdown"
         ("response, answer, asked", 1.0),
         ("response, answer, question=''", 1.0),
         ("response, answer, asked=''", 0.0),
-        ("response, answer, *, question=''", 0.0),
+        ("response, answer, *, question=''", 1.0),
     ],
 )
 def test_the_question_goes_to_functions_that_want_it(tmp_path: Path, parameters: str, expected: float) -> None:
