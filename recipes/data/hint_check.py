@@ -88,8 +88,12 @@ def refuse_paid_hints(experiment: Experiment, train: Path, tokenizer: Any = None
     if experiment.solutions_left.changes:
         table = pa.Table.from_pylist(left(experiment, table.to_pylist())[0], schema=table.schema)
     numbers = _spread(_lengths(table["hint"]))
-    # Not Table.take: it imports pandas, which takes longer than all of the rest.
-    rows = [table.slice(number, 1).to_pylist()[0] for number in numbers]
+    # Not Table.take: it imports pandas, which takes longer than all of the rest. One by one is seven times as slow.
+    if 8 * len(numbers) > len(table):
+        every = table.to_pylist()
+        rows = [every[number] for number in numbers]
+    else:
+        rows = [table.slice(number, 1).to_pylist()[0] for number in numbers]
     check = partial(_paid_hint, experiment, is_graded(experiment.reward), train, tokenizer)
     if is_custom(experiment.reward):
         found = _in_time(check, numbers, rows)
