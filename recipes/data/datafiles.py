@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as parquet
 
 from data_prep.parquet_read import TooLargeError, refuse_too_large
@@ -21,7 +20,7 @@ from recipes.common.errors import ExperimentError
 from recipes.common.run_dir import write_json
 from recipes.data import composed
 from recipes.data.composed import TEST_SHARE
-from recipes.data.hint_check import refuse_paid_hints
+from recipes.data.hint_check import refuse_paid_hints, texts_per_row
 from recipes.data.prompt_check import refuse_long_prompts
 from recipes.data.solution_check import refuse_unpaid_solutions
 from recipes.data.stored_tokenizer import stored_tokenizer
@@ -252,9 +251,7 @@ def unsolved_rows(files: DataFiles) -> int:
     schema = parquet.read_schema(files.train)
     if "hint" not in schema.names or not pa.types.is_list(schema.field("hint").type):
         return 0
-    lengths = pc.list_value_length(parquet.ParquetFile(files.train).read(columns=["hint"])["hint"])
-    # Not pc.equal with a number: turning one into Arrow's imports pandas, which --dry_run does without.
-    return sum(not length for length in lengths.to_pylist())
+    return texts_per_row(parquet.ParquetFile(files.train).read(columns=["hint"])["hint"]).count(0)
 
 
 def _batch_size(experiment: Experiment) -> int:
