@@ -17,13 +17,13 @@ from recipes.common.errors import ExperimentError, nearest
 from recipes.common.machine import gpu_memory_gb
 from recipes.common.training_record import model_name, read_record
 from recipes.data.stored_template import ends_turns
-from recipes.estimate.model_shapes import config_of
+from recipes.estimate.model_shapes import config_of, is_tiny
 from recipes.flags.effect import SAME_FOR_SFT, refuse_foreign
 from recipes.settings.alignment import DataKind, resolve_alignment
 from recipes.settings.data_sets import hub_set, refuse_unknown, sets_of, several
 from recipes.settings.declare import From, declared
 from recipes.settings.experiment import Experiment
-from recipes.settings.profiles import PROFILES, Profile, detect_profile, profile_named, share_evenly
+from recipes.settings.profiles import PROFILES, Profile, detect_profile, for_published, profile_named, share_evenly
 from recipes.settings.reward_file import resolved_reward
 from recipes.settings.task_options import take_task_options
 from recipes.settings.tasks import TASKS, Task
@@ -48,6 +48,8 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
     for where in validated:
         refuse_unknown(where, "val_data")
     refuse_foreign(given, flags)
+    model = given.get("model", profile.model_of(data))
+    profile = profile if is_tiny(model) else for_published(profile)
     reading = _reading(data, given)
     tasks = [task_of(where) for where in sets_of(data)]
     task = tasks[0]
@@ -57,7 +59,6 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
             raise ExperimentError(f"--val_data {where}: holds {of_set}, --data {data} {kind}")
     if kind == "problems" and algorithm.stages == ("sft",):
         _supervised(given)
-    model = given.get("model", profile.model_of(data))
     room = None if "max_length" in given else positions(config_of(model) or {})
     alignment = resolve_alignment(given, algorithm, profile, kind)
     alignment = replace(alignment, max_length=min(alignment.max_length, room or alignment.max_length))
@@ -82,7 +83,7 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
         "save_freq": test_freq,
         "alignment": alignment,
         "data_options": profile.data_options.get(task.name, {}) if data in TASKS else {},
-        "model": profile.model_of(data),
+        "model": model,
         "prompt_style": default_prompt_style(model, task, kind),
         "reward": None,
         **algorithm.settings,

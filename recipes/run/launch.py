@@ -23,6 +23,7 @@ from recipes.data import datafiles
 from recipes.data.datafiles import DataFiles
 from recipes.data.demonstrations import demonstrated
 from recipes.data.stored_tokenizer import is_here
+from recipes.estimate.machine_needs import refuse_too_large
 from recipes.flags.config_file import record
 from recipes.run.auto_batch import fitting, run_fitting
 from recipes.run.build_stages import refuse_idle_patience, stages, training_plan
@@ -122,6 +123,7 @@ def _launch(
             f"the hub; look at the name, HF_TOKEN, and the network"
         )
     refuse_model(experiment)
+    refuse_too_large(experiment)
     if not (run.path / DONE).exists():
         refuse_small_disk(experiment, run.path)
     files = datafiles.prepared(experiment, ROOT)
@@ -229,6 +231,7 @@ def dry_run(experiment: Experiment, out: Path, *, resume: bool = False, full: bo
         check_folder(run, experiment, resume)
         experiment = _begun(run, experiment)
     refuse_model(experiment)
+    refuse_too_large(experiment)
     try_with_torch(experiment)
     with datafiles.made(experiment, ROOT, keep=False) as files:
         if files.generate is None:

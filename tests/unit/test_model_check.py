@@ -54,9 +54,9 @@ def test_what_works_is_not_refused(tmp_path: Path) -> None:
     # vLLM's kernels for GPUs have other sizes; TRL and plain evaluation take families that verl does not.
     refuse(tmp_path, {**LLAMA, "head_dim": 16}, profile="1x80gb", max_response_length=256)
     refuse(tmp_path, {"model_type": "gpt2"}, algo="dpo", data="countdown_preference")
-    refuse(tmp_path, {"model_type": "gpt2", "n_positions": 1024}, trains=False)
+    refuse(tmp_path, {"model_type": "gpt2", "n_positions": 1024}, trains=False, max_response_length=64)
     # An evaluation gives no hints.
-    refuse(tmp_path, {**LLAMA, "max_position_embeddings": 320}, trains=False)
+    refuse(tmp_path, {**LLAMA, "max_position_embeddings": 320}, trains=False, max_response_length=64)
 
 
 @pytest.mark.parametrize(
