@@ -83,6 +83,7 @@ SHAPES: dict[str, ModelShape] = {
 
 def shape_of_config(config: dict[str, Any]) -> ModelShape:
     """The shape that a config.json describes. Raises KeyError when it describes another kind of model."""
+    config = {**config, **(config.get("text_config") or {})}  # of models that also see
     heads = config["num_attention_heads"]
     return ModelShape(
         layers=config["num_hidden_layers"],

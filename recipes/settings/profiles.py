@@ -189,7 +189,7 @@ def for_published(profile: Profile) -> Profile:
     """The profile for a model as people publish them: the UFT paper's rates, steps and lengths, the machine's sizes."""
     if profile.device != "cpu":
         return profile
-    papers = {each.name: each.default for each in fields(Profile) if each.name in OF_THE_MODEL}
+    papers: dict[str, Any] = {each.name: each.default for each in fields(Profile) if each.name in OF_THE_MODEL}
     return replace(profile, lengths={}, alignment={}, **papers)
 
 

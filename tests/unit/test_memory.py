@@ -364,3 +364,8 @@ def test_a_model_that_cannot_fit_is_refused_with_the_numbers(monkeypatch: pytest
         on("1x80gb", model="owner/unknown"),
     ):
         refuse_too_large(e)
+
+
+def test_the_decoder_of_a_model_that_also_sees_is_read() -> None:
+    nested = {"model_type": "gemma3", "text_config": {**OF_8B, "head_dim": 128}}
+    assert shape_of_config(nested) == shape_of_config({**OF_8B, "head_dim": 128})
