@@ -102,6 +102,11 @@ def _main(own: list[str], overrides: list[str]) -> int:
         raise ExperimentError(
             f"--push_to_hub {flags['push_to_hub']}: --{chosen[0]} makes many models; give it to one run"
         )
+    if flags["model"] and not flags["dry_run"]:
+        # Defaults go by them.
+        from recipes.data.stored_template import fetch_small_files
+
+        fetch_small_files(flags["model"])
     if chosen == ["sweep"]:
         from recipes.commands.sweep import sweep
 

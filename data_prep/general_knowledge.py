@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.hub_set import quiet
+from data_prep.hushed import HUB, hushed
 from data_prep.prompt_styles import Question, completion_prompt
 from data_prep.schema import Row, build_row, write_rows
 from reward_fns.free_text import normalise
@@ -70,7 +70,7 @@ def load(name: str) -> list[dict[str, Any]]:
                 raise SourceError(f"{name}: cannot read {path.suffix or 'such'} files; use {', '.join(_FORMATS)}")
             dataset = load_dataset(_FORMATS[path.suffix], data_files=str(path), split="train")
         else:
-            with quiet():
+            with hushed(HUB):
                 dataset = load_dataset(name, split="train")
     except SourceError:
         raise

@@ -3,7 +3,6 @@ Example: HubSet("openai/gsm8k", "main", "train"), in words openai/gsm8k/main:tra
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from typing import Any
 
 from data_prep.custom_report import CustomDataError
 from data_prep.custom_source import TABLE, Source
+from data_prep.hushed import HUB, hushed
 
 
 @dataclass(frozen=True)
@@ -67,22 +67,10 @@ def _load(wanted: HubSet, *, streaming: bool) -> Iterable[Mapping[str, Any]]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Without the lines of the hub's client about every attempt."""
-    client = logging.getLogger("huggingface_hub")
-    before = client.level
-    client.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        client.setLevel(before)
-
-
-@contextmanager
 def _told(what: str) -> Iterator[None]:
     """What `datasets` raises, as one line."""
     try:
-        with quiet():
+        with hushed(HUB):
             yield
     except Exception as error:  # many kinds: offline, no such data set, part or split
         why = " ".join(str(error).split())[:300] or type(error).__name__

@@ -30,9 +30,10 @@ _CLOSING = _AFTER_EXAMPLE + "\nAssistant: " + ASSISTANT_STARTS
 # Every form the mathematics reward reads begins so: \boxed{7}, \boxed {7}, \boxed 7, \fbox{7}, \framebox{7}.
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)")
 
-# Base models are prompted with plain text: the content of the message, after the tokenizer's own first token if it has
-# one (Llama's models need theirs).
-PLAIN_TEMPLATE = "{{ bos_token or '' }}{% for message in messages %}{{ message['content'] }}{% endfor %}"
+# Base models are prompted with plain text: the content of the message, after the tokenizer's own first token if it
+# begins texts with one (Llama's models need theirs); else without.
+WITHOUT_BOS = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+PLAIN_TEMPLATE = "{{ bos_token or '' }}" + WITHOUT_BOS
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from data_prep.hub_set import quiet
+from data_prep.hushed import HUB, hushed
 from data_prep.parquet_read import read_parquet
 
 ENDINGS = (".parquet", ".jsonl", ".json", ".csv")
@@ -53,7 +53,7 @@ def from_hub(name: str, split: str, config: str | None = None) -> Any:
     from datasets import load_dataset  # takes seconds to import, and only this function needs it
 
     try:
-        with quiet():
+        with hushed(HUB):
             return load_dataset(name, config, split=split)
     except Exception as error:  # the hub's client raises many kinds: offline, no such dataset, no such split
         raise ValueError(

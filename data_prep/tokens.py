@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
-from data_prep.prompt_styles import STYLES, PromptStyle, default_template
+from data_prep.prompt_styles import PLAIN_TEMPLATE, STYLES, WITHOUT_BOS, PromptStyle, default_template
 
 THINK, THINK_END = "<think>", "</think>"
 TAGS = (THINK, THINK_END, "<answer>", "</answer>")
@@ -58,8 +58,16 @@ def chat_template(style: PromptStyle, tokenizer: Any) -> str:
     Raises:
         ValueError: when the style needs a chat template and the model has none.
     """
+    if not style.chat:
+        return plain_template(tokenizer)
     with_start, own = style.template(tokenizer.chat_template), default_template(tokenizer.chat_template)
-    return own if style.chat and own and opens_thought(tokenizer, chat_template=own) else with_start
+    return own if own and opens_thought(tokenizer, chat_template=own) else with_start
+
+
+def plain_template(tokenizer: Any) -> str:
+    """What plain text is rendered with: a tokenizer may have a first token (SmolLM2) and begin no text with it."""
+    first = tokenizer("a", add_special_tokens=True)["input_ids"][:1]
+    return PLAIN_TEMPLATE if first == [tokenizer.bos_token_id] else WITHOUT_BOS
 
 
 def opens_thought(tokenizer: Any, **template: Any) -> bool:

@@ -13,6 +13,7 @@ from data_prep.column_map import read_columns
 from data_prep.commands import Parser, folder, share, whole
 from data_prep.custom import BUILT_IN, CustomData, Examined, examine, split_files, write_examined
 from data_prep.custom_report import CustomDataError, count, named, quantiles, unsplit
+from data_prep.hushed import hushed
 from data_prep.preference.local import looks_like_answers
 from data_prep.preference.report import validate
 from data_prep.prompt_styles import question_text
@@ -105,13 +106,13 @@ def _own_answers(examined: Examined) -> list[str]:
     Raises:
         CustomDataError: where it accepts so few of them that no training would start.
     """
-    from reward_fns import LEAST_ACCEPTED, compute_score, has_failed, is_graded, told_once, told_when_slow
+    from reward_fns import LEAST_ACCEPTED, compute_score, has_failed, is_graded, told_when_slow
 
     graded = is_graded(examined.reward)
     step = max(1, len(examined.rows) // _ROWS_JUDGED)
     tried = list(zip(examined.rows, examined.numbers, strict=True))[::step][:_ROWS_JUDGED]
     failed, low = [], []
-    with told_when_slow(examined.reward), told_once():
+    with told_when_slow(examined.reward), hushed("reward_fns"):
         for at, (row, number) in enumerate(tried, 1):
             truth, asked = row["reward_model"]["ground_truth"], {"question": question_text(row["prompt"])}
             found = compute_score(row["data_source"], row["answer"], truth, asked, reward=examined.reward)

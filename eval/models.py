@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,19 @@ LAST, BEST = "last", "best"
 ROOT = Path(__file__).resolve().parents[1]
 # What vLLM may be told as the largest rank of an adapter (vllm.config.lora.MaxLoRARanks).
 ENGINE_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+# Who publishes the families that people name without their owner.
+_PUBLISHERS = {
+    "qwen": "Qwen",
+    "llama": "meta-llama",
+    "meta-llama": "meta-llama",
+    "smollm": "HuggingFaceTB",
+    "gemma": "google",
+    "mistral": "mistralai",
+    "ministral": "mistralai",
+    "phi": "microsoft",
+    "deepseek": "deepseek-ai",
+    "olmo": "allenai",
+}
 
 
 class ModelError(ValueError):
@@ -42,6 +56,13 @@ def find_model(model: str) -> str:
     return str(ROOT / model) if not Path(model).exists() and (ROOT / model / "config.json").is_file() else model
 
 
+def published_name(model: str) -> str:
+    """owner/name of a family that is known by its name alone (Qwen2.5-1.5B); any other name as it is."""
+    family = re.match(r"(?i)(meta-llama|[a-z]+?)(?=[-\d])[-\w.]*$", model)
+    owner = _PUBLISHERS.get(family[1].lower()) if family else None
+    return f"{owner}/{model}" if owner else model
+
+
 def resolve_model(model: str) -> Weights:
     """Find the weights behind a name.
 
@@ -53,7 +74,7 @@ def resolve_model(model: str) -> Weights:
     """
     folder = Path(find_model(model))
     if not folder.is_dir():
-        return Weights(model)
+        return Weights(published_name(model))
     for file in (place / name for place in (folder, *folder.glob("hf/*")) for name in _READ):
         if file.is_file():
             try:

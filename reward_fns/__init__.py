@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -120,17 +119,6 @@ def _result(
     }
 
 
-@contextmanager
-def told_once() -> Iterator[None]:
-    """What a verdict says of its failure becomes part of a message, and no line besides."""
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-
-
 @lru_cache(maxsize=256)
 def _warn_once(source: str, message: str) -> None:
     logger.warning("the %s reward failed and gave 0.0: %s", source, message)
@@ -148,6 +136,5 @@ __all__ = [
     "is_graded",
     "is_quick",
     "load_custom",
-    "told_once",
     "told_when_slow",
 ]

@@ -20,6 +20,7 @@ import run
 from data_prep.prompt_styles import STYLES
 from recipes.algorithms import algorithms
 from recipes.commands import front, pipeline, reproduce, sweep
+from recipes.data import stored_template
 from recipes.flags.resolve import build_experiment
 from recipes.run.suites import SUITES
 from recipes.settings.experiment import Experiment, to_yaml
@@ -120,6 +121,7 @@ def _caught(found: list[dict[str, Any]], start: dict[str, Any]) -> Iterator[None
     with contextlib.ExitStack() as held:
         for place, name, instead in (
             (front, "launch", launch),
+            (stored_template, "fetch_small_files", lambda model: None),
             (sweep, "start", start_all),
             (reproduce, "start", start_all),
             (pipeline, "dry_run", dry_run),

@@ -26,6 +26,7 @@ LONGER = {
     "tests/e2e/test_algorithms.py": 2000.0,  # a run for each of four algorithms
     "tests/e2e/test_alignment_runs.py": 2000.0,
     "tests/e2e/test_notebook.py": 1500.0,  # four trainings
+    "tests/e2e/test_model_of_100m.py": 2000.0,  # four trainings of 135 million parameters, and their evaluations
     "tests/e2e/test_published_models.py": 1500.0,
     "tests/e2e/test_resume.py": 1500.0,
 }

@@ -147,7 +147,8 @@ def check(experiment: Experiment) -> None:
     folder = Path(find_model(e.model))
     if folder.exists():
         if not (folder / "config.json").exists():
-            raise ExperimentError(f"--model {e.model}: the folder has no config.json; give a Hugging Face model folder")
+            place = "is a file" if folder.is_file() else "the folder has no config.json"
+            raise ExperimentError(f"--model {e.model}: {place}; give a Hugging Face model folder")
     elif e.model.startswith((".", "/", "models/", "out/")) or e.model.count("/") != 1:
         raise ExperimentError(f"--model {e.model}: no such folder, and not a Hugging Face name (owner/name)")
 

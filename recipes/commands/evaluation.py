@@ -10,6 +10,7 @@ from eval.evaluate import RESULTS
 from eval.harness_tasks import HarnessError, refuse_suite
 from eval.models import Weights
 from recipes import ROOT
+from recipes.checks.model_check import refuse_model
 from recipes.common.errors import ExperimentError
 from recipes.common.run_dir import RunDir, write_json, write_text
 from recipes.data import datafiles
@@ -44,6 +45,7 @@ def evaluate(
     for experiment in experiments.values():
         refuse_missing_devices(replace(experiment, n_gpu=1))
     _refuse_suites(experiments)
+    _refuse_models(experiments)
     with taken(folder.path), shared_imports(next(iter(experiments.values())).device):
         _refuse_others(experiments, folder)
         return _evaluate(experiments, weights, sampling, folder, stall_minutes)
@@ -54,6 +56,7 @@ def check(experiments: Mapping[Part, Experiment], out: Path) -> None:
     refuse_unwritable(out)
     _refuse_others(experiments, RunDir(out.resolve()))
     _refuse_suites(experiments)
+    _refuse_models(experiments)
     for part, experiment in experiments.items():
         if part.harness:
             continue
@@ -67,6 +70,12 @@ def _refuse_others(experiments: Mapping[Part, Experiment], folder: RunDir) -> No
         raise ExperimentError(f"{folder.path} holds a training run; give an evaluation its own --out")
     for part, experiment in experiments.items():
         refuse_other(RunDir(folder.path / part.name), experiment)
+
+
+def _refuse_models(experiments: Mapping[Part, Experiment]) -> None:
+    for part, experiment in experiments.items():
+        if not part.harness:
+            refuse_model(experiment, trains=False)
 
 
 def _refuse_suites(experiments: Mapping[Part, Experiment]) -> None:

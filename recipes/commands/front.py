@@ -16,6 +16,7 @@ from recipes.common.machine import gpu_count
 from recipes.common.run_dir import RunDir
 from recipes.common.training_record import TrainingRecord, model_name, read_record
 from recipes.data import datafiles
+from recipes.data.stored_template import ends_turns
 from recipes.flags.effect import each_its_own, foreign, refuse_without_effect, without_effect, without_use
 from recipes.flags.parser import catalogue
 from recipes.flags.resolve import build_experiment, default_profile, kind_of_data
@@ -227,7 +228,10 @@ def _why(style: str, given: str | None, recorded: tuple[TrainingRecord, Path] | 
         return "--prompt_style"
     if recorded is not None and recorded[0].prompt_style == style:
         return f"how the model was trained: {recorded[1]}"
-    return f"by the model's name, {model_name(model)}; --prompt_style sets it"
+    if ends_turns(model) is None:
+        return f"by the model's name, {model_name(model)}, as it is not here; --prompt_style sets it"
+    turns = "ends answers as its chat template ends turns" if style == "chat" else "was not tuned on conversations"
+    return f"by its tokenizer the model {turns}; --prompt_style sets it"
 
 
 def _refuse(flags: Mapping[str, Any], names: Iterable[str], why: str) -> None:

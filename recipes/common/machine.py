@@ -70,3 +70,21 @@ def gpu_memory_gb() -> float | None:
         return min((float(line) for line in listed.stdout.split()), default=0.0) * 2**20 / 1e9 or None
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return None
+
+
+def main_memory() -> int | None:
+    """Bytes of main memory that this process may use; None where it cannot be told."""
+    lines = _read("/proc/meminfo").splitlines()
+    sizes = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemTotal:")]
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        text = _read(limit).strip()
+        if text.isdigit():
+            sizes.append(int(text))
+    return min(sizes, default=None)
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError:
+        return ""

@@ -5,13 +5,14 @@ from typing import Any
 
 import pyarrow.parquet as parquet
 
+from data_prep.hushed import hushed
 from data_prep.prompt_styles import question_text
 from data_prep.tokens import closed, decode_response
 from recipes.common.errors import ExperimentError
 from recipes.data.stored_tokenizer import StoredTokenizer
 from recipes.settings.experiment import Experiment
 from recipes.watch.scratch import PREFIX
-from reward_fns import LEAST_ACCEPTED, compute_score, has_failed, is_custom, is_graded, told_once
+from reward_fns import LEAST_ACCEPTED, compute_score, has_failed, is_custom, is_graded
 
 _REWARD_SAMPLE = 64
 _FAILED_AT_ONCE = 2
@@ -43,7 +44,7 @@ def refuse_unpaid_solutions(experiment: Experiment, train: Path, tokenizer: Stor
         answer = row["answer"]
         response = answer if tokenizer is None else decode_response(tokenizer, closed(tokenizer, answer))
         try:
-            with told_once():
+            with hushed("reward_fns"):
                 found = compute_score(
                     row["data_source"],
                     response,

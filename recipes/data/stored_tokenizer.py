@@ -51,7 +51,7 @@ def stored_tokenizer(model: str, *, fetch: bool) -> StoredTokenizer | None:
     Returns:
         None where there is no tokenizer.json to be had: the model's own process says more about that.
     """
-    file, config = (_find(model, name, fetch) for name in ("tokenizer.json", "tokenizer_config.json"))
+    file, config = (find_file(model, name, fetch=fetch) for name in ("tokenizer.json", "tokenizer_config.json"))
     if file is None:
         return None
     found = StoredTokenizer(file, {} if config is None else json.loads(config.read_text(encoding="utf-8")))
@@ -61,10 +61,11 @@ def stored_tokenizer(model: str, *, fetch: bool) -> StoredTokenizer | None:
 
 def is_here(model: str, *, fetch: bool) -> bool:
     """Whether a model lies in a folder or the local cache of the hub; `fetch`: or can be had from the hub."""
-    return _find(model, "config.json", fetch) is not None
+    return find_file(model, "config.json", fetch=fetch) is not None
 
 
-def _find(model: str, name: str, fetch: bool) -> Path | None:
+def find_file(model: str, name: str, *, fetch: bool = False) -> Path | None:
+    """A file of a model in a folder or the local cache of the hub; `fetch`: or of the hub. None where there is none."""
     folder = Path(find_model(model))
     if folder.is_dir():
         return folder / name if (folder / name).is_file() else None

@@ -8,6 +8,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from recipes.common.machine import main_memory
+
 GIB = 1024**3
 MIN_RAM = 8 * GIB
 """The whole CPU loop (trainer, vLLM, Ray) with a tiny model peaks at 7.4 GiB."""
@@ -68,16 +70,6 @@ def _read(path: str) -> str:
         return ""
 
 
-def _ram() -> int | None:
-    lines = _read("/proc/meminfo").splitlines()
-    sizes = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemTotal:")]
-    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        text = _read(limit).strip()
-        if text.isdigit():
-            sizes.append(int(text))
-    return min(sizes, default=None)
-
-
 def _cores() -> int:
     cores = len(os.sched_getaffinity(0))
     quota, _, period = _read("/sys/fs/cgroup/cpu.max").strip().partition(" ")
@@ -105,7 +97,7 @@ def look(root: Path) -> Machine:
     """This machine; free disk is that of the filesystem holding `root`."""
     return Machine(
         cores=_cores(),
-        ram=_ram(),
+        ram=main_memory(),
         gpus=find_gpus(),
         disk_free=_disk(str(root)),
         shm=_disk("/dev/shm", total=True),

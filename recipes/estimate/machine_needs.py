@@ -2,10 +2,12 @@
 
 import os
 
-from recipes.common.machine import gpu_count
+from recipes.common.errors import ExperimentError
+from recipes.common.machine import gpu_count, main_memory
 from recipes.estimate.memory import GB
 from recipes.estimate.model_shapes import known_shape
 from recipes.settings.experiment import Experiment
+from recipes.settings.profiles import profile_named
 
 
 def ray_cpus(n_gpu: int) -> int:
@@ -21,6 +23,39 @@ def few_cores(experiment: Experiment) -> str | None:
     return (
         f"{cores} cores for {e.n_gpu} GPU(s), where up to {ray_cpus(e.n_gpu)} processes are busy at once: rollouts and "
         f"rewards will wait for each other"
+    )
+
+
+def held_bytes(experiment: Experiment) -> float:
+    """Bytes that a device, or on the CPU all processes, hold at the least; 0 where the model's shape is not known.
+
+    For N parameters of which n are trained: weights 4 N (in 4 or 8 bits as many an eighth part), gradients 4 n and
+    Adam 8 n; on the CPU also the engine's weights, which do not sleep there.
+    """
+    e, shape = experiment, known_shape(experiment.model)
+    if shape is None:
+        return 0.0
+    adapters = shape.lora_parameters(e.lora_rank) if e.lora_rank else 0
+    width = e.alignment.bits / 8 or (2 if adapters and e.device == "cuda" and e.stages == ("alignment",) else 4)
+    held = width * shape.parameters + 4 * adapters + 12 * (adapters or shape.parameters)
+    if e.device == "cpu":
+        return held + (4 * shape.parameters if "rl" in e.stages else 0)
+    return held / (e.n_gpu * e.nnodes)
+
+
+def refuse_too_large(experiment: Experiment) -> None:
+    """Raise ExperimentError for a model whose weights, gradients and moments alone are more than there is memory."""
+    e, held = experiment, held_bytes(experiment)
+    on_cpu = e.device == "cpu"
+    there = float(main_memory() or 0) if on_cpu else profile_named(e.profile).memory_gb * GB
+    if not 0 < there < held:
+        return
+    less = "" if e.lora_rank else ", train adapters (--lora_rank 32)"
+    where = "this machine has" if on_cpu else f"a device of --profile {e.profile} has"
+    more = "a machine with more" if on_cpu else "more devices"
+    raise ExperimentError(
+        f"--model {e.model}: does not fit: its weights and what training them takes are {held / GB:.0f} GB, before any "
+        f"activation, and {where} {there / GB:.0f} GB. Take a smaller model{less}, or {more}"
     )
 
 

@@ -83,6 +83,7 @@ SHAPES: dict[str, ModelShape] = {
 
 def shape_of_config(config: dict[str, Any]) -> ModelShape:
     """The shape that a config.json describes. Raises KeyError when it describes another kind of model."""
+    config = {**config, **(config.get("text_config") or {})}  # of models that also see
     heads = config["num_attention_heads"]
     return ModelShape(
         layers=config["num_hidden_layers"],
@@ -122,3 +123,13 @@ def known_shape(model: str) -> ModelShape | None:
             return None
     name = re.sub(r"-(Math|Coder)(?=-)", "", model.rpartition("/")[2])
     return SHAPES.get(re.sub(r"-(Instruct|Base)$", "", name))
+
+
+_TINY = 10_000_000
+"""Parameters of a model below which nobody publishes it: such as learn a task from random weights on two cores."""
+
+
+def is_tiny(model: str) -> bool:
+    """Whether a model is like the embedded ones, with learning rates a thousand times as high as those of others."""
+    shape = known_shape(model)
+    return shape is not None and shape.parameters < _TINY

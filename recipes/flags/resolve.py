@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,18 @@ from eval.models import find_model
 from recipes.algorithms import Algorithm
 from recipes.checks.algorithm_check import find_algorithm
 from recipes.checks.experiment_check import check
+from recipes.checks.model_check import positions
 from recipes.common.errors import ExperimentError, nearest
 from recipes.common.machine import gpu_memory_gb
 from recipes.common.training_record import model_name, read_record
+from recipes.data.stored_template import ends_turns
+from recipes.estimate.model_shapes import config_of, is_tiny
 from recipes.flags.effect import SAME_FOR_SFT, refuse_foreign
 from recipes.settings.alignment import DataKind, resolve_alignment
 from recipes.settings.data_sets import hub_set, refuse_unknown, sets_of, several
 from recipes.settings.declare import From, declared
 from recipes.settings.experiment import Experiment
-from recipes.settings.profiles import PROFILES, Profile, detect_profile, profile_named, share_evenly
+from recipes.settings.profiles import PROFILES, Profile, detect_profile, for_published, profile_named, share_evenly
 from recipes.settings.reward_file import resolved_reward
 from recipes.settings.task_options import take_task_options
 from recipes.settings.tasks import TASKS, Task
@@ -45,6 +48,8 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
     for where in validated:
         refuse_unknown(where, "val_data")
     refuse_foreign(given, flags)
+    model = given.get("model", profile.model_of(data))
+    profile = profile if is_tiny(model) else for_published(profile)
     reading = _reading(data, given)
     tasks = [task_of(where) for where in sets_of(data)]
     task = tasks[0]
@@ -54,7 +59,9 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
             raise ExperimentError(f"--val_data {where}: holds {of_set}, --data {data} {kind}")
     if kind == "problems" and algorithm.stages == ("sft",):
         _supervised(given)
+    room = None if "max_length" in given else positions(config_of(model) or {})
     alignment = resolve_alignment(given, algorithm, profile, kind)
+    alignment = replace(alignment, max_length=min(alignment.max_length, room or alignment.max_length))
     if (reward := given.get("reward")) is not None:
         given["reward"] = resolved_reward(reward)
     # Steps on answers are smaller and more than reinforcement's.
@@ -76,8 +83,8 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
         "save_freq": test_freq,
         "alignment": alignment,
         "data_options": profile.data_options.get(task.name, {}) if data in TASKS else {},
-        "model": profile.model_of(data),
-        "prompt_style": default_prompt_style(given.get("model", profile.model_of(data)), task, kind),
+        "model": model,
+        "prompt_style": default_prompt_style(model, task, kind),
         "reward": None,
         **algorithm.settings,
         "options": {name: given.pop(name, default) for name, default in _options(algorithm).items()},
@@ -162,15 +169,18 @@ def _supervised(given: dict[str, Any]) -> None:
 def default_prompt_style(model: str, task: Task, kind: DataKind) -> str:
     """The style that questions are put in where none is given.
 
-    chat for conversations; what a model of ours was trained with; chat where the model's name says that it follows
-    instructions, completion for all others.
+    chat for conversations; what a model of ours was trained with; chat for a model that was tuned on conversations,
+    completion for all others. Of one that is not on this machine yet, which --dry_run may speak of, its name says that.
     """
     if kind == "answers" and not task.evaluated_on:
         return "chat"
     found = read_record(Path(find_model(model)))
     if found is not None and found[0].prompt_style in task.prompt_styles:
         return found[0].prompt_style
-    return "chat" if re.search(r"(?i)(instruct|chat|-it)\b", model_name(model)) else "completion"
+    tuned = ends_turns(model)
+    if tuned is None:
+        tuned = re.search(r"(?i)(instruct|chat|-it)\b", model_name(model)) is not None
+    return "chat" if tuned else "completion"
 
 
 def default_profile(device_count: int, wanted: str | None) -> Profile:

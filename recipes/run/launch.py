@@ -15,6 +15,7 @@ import yaml
 
 from recipes import ROOT
 from recipes.checks.algorithm_check import try_with_torch
+from recipes.checks.model_check import refuse_model
 from recipes.common.errors import ExperimentError
 from recipes.common.machine import gpu_count
 from recipes.common.run_dir import RunDir, checkpoint_step, keep_newest, read_metrics, write_json, write_text
@@ -22,6 +23,7 @@ from recipes.data import datafiles
 from recipes.data.datafiles import DataFiles
 from recipes.data.demonstrations import demonstrated
 from recipes.data.stored_tokenizer import is_here
+from recipes.estimate.machine_needs import refuse_too_large
 from recipes.flags.config_file import record
 from recipes.run.auto_batch import fitting, run_fitting
 from recipes.run.build_stages import refuse_idle_patience, stages, training_plan
@@ -120,6 +122,8 @@ def _launch(
             f"--model {experiment.model}: neither here (a folder with config.json, the hub's cache) nor to be had from "
             f"the hub; look at the name, HF_TOKEN, and the network"
         )
+    refuse_model(experiment)
+    refuse_too_large(experiment)
     if not (run.path / DONE).exists():
         refuse_small_disk(experiment, run.path)
     files = datafiles.prepared(experiment, ROOT)
@@ -226,6 +230,8 @@ def dry_run(experiment: Experiment, out: Path, *, resume: bool = False, full: bo
     if resume:
         check_folder(run, experiment, resume)
         experiment = _begun(run, experiment)
+    refuse_model(experiment)
+    refuse_too_large(experiment)
     try_with_torch(experiment)
     with datafiles.made(experiment, ROOT, keep=False) as files:
         if files.generate is None:

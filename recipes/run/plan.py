@@ -73,7 +73,7 @@ def batch_arithmetic(experiment: Experiment, files: DataFiles) -> str:
             f"               tokens: prompt {e.max_prompt_length}{hint} + generation {e.max_response_length}; "
             f"{micro_batch_limit(e)} a micro-batch and device"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *_adapter(e)])
 
 
 def alignment_arithmetic(experiment: Experiment, files: DataFiles) -> str:
@@ -81,8 +81,9 @@ def alignment_arithmetic(experiment: Experiment, files: DataFiles) -> str:
     a, devices = experiment.alignment, experiment.n_gpu * experiment.nnodes
     feedback = f", {a.feedback} feedback" if experiment.method == "una" else ""
     loss = f", {a.una_loss} loss" if experiment.method == "una" and a.feedback != "pairwise" else ""
-    rows = f"{files.n_train} rows of answers"
-    lines = [f"alignment:     {experiment.method}{feedback}{loss}, beta {a.beta:g}, on {rows}"]
+    rows = f"{files.n_train} rows of answers" if files.n_train else "answers that the start will load"
+    beta = "" if experiment.method == "sft" else f", beta {a.beta:g}"
+    lines = [f"alignment:     {experiment.method}{feedback}{loss}{beta}, on {rows}"]
     if a.sft_ratio:
         lines.append(f"               {a.sft_ratio:g} instruction rows for each alignment row, as score 1")
     micro, accumulated = a.micro_batch_size, a.batch_size // (a.micro_batch_size * devices)
@@ -90,10 +91,14 @@ def alignment_arithmetic(experiment: Experiment, files: DataFiles) -> str:
         f"               {a.batch_size} a step = {micro} x {accumulated} micro-batches x {devices} "
         f"device(s), {a.epochs:g} epochs, lr {a.lr:g} (10 % warm-up, cosine), at most {a.max_length} tokens"
     )
-    if experiment.lora_rank:
-        bits = f", frozen weights in {a.bits} bits" if a.bits else ""
-        lines.append(f"               LoRA rank {experiment.lora_rank}, alpha {a.lora_alpha}{bits}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_adapter(experiment)])
+
+
+def _adapter(experiment: Experiment) -> list[str]:
+    a = experiment.alignment
+    bits = f", frozen weights in {a.bits} bits" if a.bits else ""
+    rank = experiment.lora_rank
+    return [f"               LoRA rank {rank}, alpha {a.lora_alpha}{bits}"] if rank else []
 
 
 def hint_schedule(experiment: Experiment, draws: int = 200) -> str:

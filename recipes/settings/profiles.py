@@ -1,7 +1,7 @@
 """Hardware profiles: what changes between a laptop and a rack. Sizes and numerics, never logic."""
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 
@@ -179,6 +179,18 @@ PROFILES = {
         ),
     )
 }
+
+
+OF_THE_MODEL = ("lr", "critic_lr", "sft_lr", "sft_epochs", "T", "T_hint", "test_freq")
+"""What the CPU profile sets for models of under a million parameters, besides lengths and steps on answers."""
+
+
+def for_published(profile: Profile) -> Profile:
+    """The profile for a model as people publish them: the UFT paper's rates, steps and lengths, the machine's sizes."""
+    if profile.device != "cpu":
+        return profile
+    papers: dict[str, Any] = {each.name: each.default for each in fields(Profile) if each.name in OF_THE_MODEL}
+    return replace(profile, lengths={}, alignment={}, **papers)
 
 
 # Memory of a card that sizes are known for, in GB as it is sold.

@@ -11,10 +11,10 @@ from typing import Any
 
 from data_prep.preference import views
 from data_prep.preference.schema import Row, read_rows
-from data_prep.prompt_styles import PLAIN_TEMPLATE, default_template
+from data_prep.prompt_styles import default_template
 from data_prep.schema import IN_SET
 from data_prep.split import chosen_rows
-from data_prep.tokens import closed, encode_question, opened
+from data_prep.tokens import closed, encode_question, opened, plain_template
 from recipes.common.errors import ExperimentError
 from recipes.trl_plugin.plan import TrainingPlan, alignment_items, training_items
 
@@ -41,7 +41,7 @@ def encoder(plan: TrainingPlan, tokenizer: Any) -> Encode:
     Raises:
         ExperimentError: for the chat style when the model has no chat template.
     """
-    template = default_template(tokenizer.chat_template) if plan.prompt_style == "chat" else PLAIN_TEMPLATE
+    template = default_template(tokenizer.chat_template) if plan.prompt_style == "chat" else plain_template(tokenizer)
     if not template:
         raise ExperimentError(
             f"--prompt_style chat: the tokenizer of {plan.model} has no chat template; use --prompt_style completion "

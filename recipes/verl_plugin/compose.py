@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from data_prep.prompt_styles import STYLES
+from data_prep.prompt_styles import PLAIN_TEMPLATE, STYLES
 from data_prep.tokens import chat_template
 from recipes.common.errors import ExperimentError, nearest
 from recipes.common.run_dir import RunDir
@@ -285,7 +285,7 @@ def load_config(base: str, folder: Path, overrides: list[str]) -> DictConfig:
     source, trusted = model.path, bool(model.get("trust_remote_code", False))
     if model.override_config.attn_implementation == "flash_attention_2":
         refuse_broken_flash_attention()
-    if config.data.apply_chat_template_kwargs.chat_template is None:
+    if config.data.apply_chat_template_kwargs.chat_template in (None, PLAIN_TEMPLATE):
         try:
             template = chat_template(style, AutoTokenizer.from_pretrained(source, trust_remote_code=trusted))
         except ValueError as error:

@@ -37,7 +37,7 @@ from recipes.verl_plugin.reliance import reliance
 from recipes.verl_plugin.reward_signal import moved_by_reward
 from recipes.verl_plugin.reward_watch import EXAMPLES, RewardFailure, RewardLimits, RewardWatch, failure, nothing_scored
 from recipes.verl_plugin.rollout_log import StepRollouts, digest, write_rollouts
-from recipes.verl_plugin.validation import parted, sampled_and_greedy, validation_accuracy
+from recipes.verl_plugin.validation import cut_off, parted, sampled_and_greedy, validation_accuracy, without_truncated
 from recipes.verl_plugin.verl_config import POLL_SECONDS
 from recipes.verl_plugin.weighing import read_groups, restore_masks, solution_of, weigh
 from recipes.watch.heartbeat import NOTICE
@@ -285,14 +285,17 @@ class UnifiedTrainer(PPOTrainerSync):
         val_metrics["timing_s/validation"] = time.time() - started
         if self.global_steps == 0:
             self.records.log(0, val_metrics)
+            if (line := cut_off(val_metrics, self.config.uft.max_new_tokens)) is not None:
+                print(f"{NOTICE}{line}", flush=True)
         return val_metrics
 
     def _val_metrics_update(self, sources: Any, uids: Any, infos: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
         asked = kwargs.get("expected_acc_counts") or {}
+        infos, truncated = without_truncated(infos)
         if not self.config.uft.val_samples:
             found: dict[str, float] = super()._val_metrics_update(sources, uids, infos, *args, **kwargs)
-            return found | validation_accuracy(sources, uids, infos, asked)
-        return sampled_and_greedy(sources, uids, infos, asked)
+            return found | validation_accuracy(sources, uids, infos, asked) | truncated
+        return sampled_and_greedy(sources, uids, infos, asked) | truncated
 
     def _dump_generations(
         self, inputs: Any, outputs: Any, gts: Any, scores: Any, reward_extra_infos_dict: Any, dump_path: Any

@@ -13,6 +13,28 @@ GREEDY = "uft_greedy"
 nothing else of an answer."""
 
 
+TRUNCATED = "truncated"
+"""Among the same: whether an answer was cut off at --max_response_length."""
+
+
+def without_truncated(infos: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Sequence[Any]], dict[str, float]]:
+    """What reward functions report, and of all answers val/truncated, the share that was cut off."""
+    rest = dict(infos)
+    known = [float(each) for each in rest.pop(TRUNCATED, ()) if each is not None]
+    return rest, {"val/truncated": fmean(known)} if known else {}
+
+
+def cut_off(metrics: Mapping[str, float], longest: int) -> str | None:
+    """A line for the reader of the first validation; None where hardly an answer was cut off."""
+    share = metrics.get("val/truncated", 0.0)
+    if share < 0.005:
+        return None
+    return (
+        f"{share:.0%} of the model's answers are cut off at --max_response_length {longest}, and what is cut off is "
+        f"rarely right"
+    )
+
+
 def parted(infos: Mapping[str, Sequence[Any]], **columns: Sequence[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The sampled and the greedy ones of a validation's answers, each as {name of a column: values, "infos": ...}.
 

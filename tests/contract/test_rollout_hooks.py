@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import pickle
 from importlib.metadata import version
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -57,6 +58,28 @@ def test_another_agent_loop_goes_verls_way(monkeypatch: pytest.MonkeyPatch) -> N
         ({"top_p": 1}, {"step": 3}),
         {"agent_name": "theirs", "trace": False, "uid": "u", "hint": ["a"]},
     )
+
+
+@pytest.mark.parametrize("validate", [True, False])
+def test_an_answer_of_a_validation_says_whether_it_was_cut_off(validate: bool) -> None:
+    from recipes.verl_plugin.rollout_worker import AGENT_LOOP, RolloutWorker
+
+    class Loop:
+        async def run(self, sampling_params: Any, **row: Any) -> Any:
+            return SimpleNamespace(extra_fields={"uft": {"truncated": 1}, "reward_extra_info": {"acc": 0.0}})
+
+    class Worker(RolloutWorker):
+        reward_loop_worker_handles, _loop = None, Loop()  # type: ignore[assignment]
+
+        async def _compute_score(self, outputs: Any, kwargs: Any) -> None:
+            pass
+
+        async def _agent_loop_postprocess(self, output: Any, validate: bool, **row: Any) -> Any:
+            return output.extra_fields["reward_extra_info"]
+
+    trajectory = {"step": 0, "sample_index": 0, "rollout_n": 0, "validate": validate}
+    run = object.__new__(Worker)._run_agent_loop({}, trajectory, agent_name=AGENT_LOOP, trace=False)
+    assert asyncio.run(run) == {"acc": 0.0, **({"truncated": 1} if validate else {})}
 
 
 def test_the_trainer_reads_no_column_of_the_data_that_is_not_stored() -> None:

@@ -227,9 +227,19 @@ CHAT_TEMPLATE = (
 )
 
 
-def wide_model(folder: Path, vocabulary: int = 49_152, *, tied: bool = True) -> Path:
+SMOLLM2_135M = {
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "max_position_embeddings": 2048,
+}
+"""What its shape has other than `wide_model`'s: 134.5 million parameters."""
+
+
+def wide_model(folder: Path, vocabulary: int = 49_152, *, tied: bool = True, **shape: int) -> Path:
     """A random two-layer Llama as published ones are: a vocabulary matrix of more than 64 MiB, a chat template of its
-    own, and a config.json that speaks of another type than the weights have."""
+    own, and a config.json that speaks of another type than the weights have. shape: what of it is to be otherwise."""
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     folder.mkdir(parents=True)
@@ -246,15 +256,18 @@ def wide_model(folder: Path, vocabulary: int = 49_152, *, tied: bool = True) -> 
     loaded = AutoTokenizer.from_pretrained(folder)
     assert len(loaded) == vocabulary
     torch.manual_seed(0)
+    sizes = {
+        "hidden_size": 384,
+        "intermediate_size": 256,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 6,
+        "max_position_embeddings": 1024,
+    }
     config = LlamaConfig(
+        **(sizes | shape),
         vocab_size=vocabulary,
-        hidden_size=384,
-        intermediate_size=256,
-        num_hidden_layers=2,
-        num_attention_heads=6,
         num_key_value_heads=3,
         head_dim=64,
-        max_position_embeddings=1024,
         tie_word_embeddings=tied,
         eos_token_id=loaded.eos_token_id,
         pad_token_id=loaded.pad_token_id,

@@ -9,14 +9,13 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from data_prep.prompt_styles import ASSISTANT_STARTS
 from recipes.common.training_record import TRAINING_RECORD
+from tests.e2e.read_back import answers, validated
 from tests.e2e.support import ROOT, metrics, rollouts, run, wide_model
 
 pytestmark = pytest.mark.e2e
@@ -73,29 +72,13 @@ def finished(request: pytest.FixtureRequest) -> Path:
     return path
 
 
-def answers(weights: Any, tokenizer: Any, out: Path) -> list[tuple[str, str]]:
-    """(prompt, greedy answer) of the run's validation problems."""
-    found = []
-    for row in pd.read_parquet(out / "data/validation.parquet").itertuples():
-        asked = [dict(message) for message in row.prompt]
-        text = tokenizer.apply_chat_template(asked, add_generation_prompt=True, tokenize=False) + ASSISTANT_STARTS
-        ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")
-        done = weights.generate(**ids, max_new_tokens=TOKENS, do_sample=False)[0, ids["input_ids"].shape[1] :]
-        found.append((text, tokenizer.decode(done, skip_special_tokens=True)))
-    return sorted(found)
-
-
-def validated(out: Path) -> list[tuple[str, str]]:
-    last = max((out / "validation").glob("*.jsonl"), key=lambda file: int(file.stem))
-    rows = [json.loads(line) for line in last.read_text(encoding="utf-8").splitlines()]
-    return sorted((row["input"], row["output"]) for row in rows)
-
-
 def test_plain_transformers_gives_the_answers_of_the_runs_own_validation(finished: Path) -> None:
     weights = AutoModelForCausalLM.from_pretrained(finished / "hf/last")
     assert weights.dtype == torch.float32
     assert len(validated(finished)) == 5
-    assert answers(weights, AutoTokenizer.from_pretrained(finished / "hf/last"), finished) == validated(finished)
+    assert answers(weights, AutoTokenizer.from_pretrained(finished / "hf/last"), finished, TOKENS) == validated(
+        finished
+    )
 
 
 def test_the_tokenizer_and_its_template_stay_the_models_own(finished: Path, model: Path) -> None:
@@ -116,7 +99,7 @@ def test_the_adapter_alone_is_the_merged_model(grpo: Path, model: Path) -> None:
     base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
     adapted = PeftModel.from_pretrained(base, str(grpo / "hf/adapter"))
     assert adapted.peft_config["default"].base_model_name_or_path == str(model)
-    assert answers(adapted, AutoTokenizer.from_pretrained(model), grpo) == validated(grpo)
+    assert answers(adapted, AutoTokenizer.from_pretrained(model), grpo, TOKENS) == validated(grpo)
 
 
 def test_an_evaluation_takes_the_prompts_and_lengths_of_the_training(uft: Path, small_data: Path) -> None:

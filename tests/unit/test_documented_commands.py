@@ -82,7 +82,7 @@ def test_a_run_can_be_started(command: Command, place: Path) -> None:
     if not {"--help", "--out", "--idx"} & {*words}:
         # The reader may have run it before the tests: in out/ its folder would be there.
         words = ["--idx", "documented", *words]
-    if "--auto_batch" in words:
+    if {"--auto_batch", "mistralai/Mistral-7B-v0.1"} & {*words}:  # for a GPU
         words = ["--profile", "1x80gb", *words]
     done = front_door(*words, cwd=place)
     if any(each in done.stderr for each in LACKING):

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from eval.intervals import bootstrap
 from eval.metrics import error_of, powers_of_two, summarise
 from recipes.run.evaluate_stage import validation_metrics
-from recipes.verl_plugin.validation import GREEDY, parted, sampled_and_greedy, validation_accuracy
+from recipes.verl_plugin.validation import (
+    GREEDY,
+    TRUNCATED,
+    cut_off,
+    parted,
+    sampled_and_greedy,
+    validation_accuracy,
+    without_truncated,
+)
 
 
 def test_powers_of_two() -> None:
@@ -213,3 +221,14 @@ def test_columns_of_a_validation_are_parted_by_the_kind_of_answer() -> None:
 def test_a_stage_that_evaluates_names_the_greedy_accuracy_as_training_does() -> None:
     found = validation_metrics([item(0, 0, 1.0), item(0, 1, 0.0)], [item(0, -1, 1.0)])
     assert (found["val/acc"], found["val/greedy"], found["val/greedy/countdown"]) == (0.5, 1.0, 1.0)
+
+
+def test_the_first_validation_says_how_many_answers_were_cut_off() -> None:
+    infos = {"acc": [1.0, 0.0, 0.0, 0.0], TRUNCATED: [0, 1, 1, None]}
+    rest, found = without_truncated(infos)
+    assert rest == {"acc": infos["acc"]}
+    assert found == {"val/truncated": pytest.approx(2 / 3)}
+    assert "67% of the model's answers are cut off at --max_response_length 64" in str(cut_off(found, 64))
+    assert without_truncated({"acc": [1.0]}) == ({"acc": [1.0]}, {})
+    assert cut_off({}, 64) is None
+    assert cut_off({"val/truncated": 0.001}, 64) is None

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from eval.generate import GREEDY, generate, sample_seed
-from eval.models import ADAPTER_CONFIG, ENGINE_RANKS, ModelError, Weights, chosen_weights, resolve_model
+from eval.models import ADAPTER_CONFIG, ENGINE_RANKS, ModelError, Weights, chosen_weights, published_name, resolve_model
 from eval.problems import Problem
 
 
@@ -201,3 +201,19 @@ def test_shards_alone_are_not_loaded_as_they_may_hold_code(tmp_path: Path) -> No
     (tmp_path / "actor/model_world_size_1_rank_0.pt").write_bytes(b"")
     with pytest.raises(ModelError, match=r"verl's shards alone.*verl\.model_merger merge"):
         resolve_model(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("Qwen2.5-1.5B", "Qwen/Qwen2.5-1.5B"),
+        ("Llama-3.2-1B", "meta-llama/Llama-3.2-1B"),
+        ("gemma-2-2b-it", "google/gemma-2-2b-it"),
+        ("Qwen/Qwen2.5-1.5B", "Qwen/Qwen2.5-1.5B"),
+        ("models/qwen2", "models/qwen2"),
+        ("mymodel-2", "mymodel-2"),
+    ],
+)
+def test_a_family_is_known_without_its_owner(name: str, meant: str) -> None:
+    assert published_name(name) == meant
+    assert resolve_model(name).path == meant

@@ -10,7 +10,14 @@ import pytest
 from recipes.common.errors import ExperimentError
 from recipes.estimate import kernels, machine_needs
 from recipes.estimate.kernels import has_flash_attention, has_fused_head, micro_batch_limit
-from recipes.estimate.machine_needs import checkpoint_bytes, describe_disk, disk_bytes, few_cores
+from recipes.estimate.machine_needs import (
+    checkpoint_bytes,
+    describe_disk,
+    disk_bytes,
+    few_cores,
+    held_bytes,
+    refuse_too_large,
+)
 from recipes.estimate.memory import GB, describe_memory, estimate_memory, estimate_time, micro_batch_tokens
 from recipes.estimate.model_shapes import SHAPES, known_shape, shape_of_config
 from recipes.flags.resolve import build_experiment
@@ -327,3 +334,38 @@ def test_the_cpu_estimate_is_near_what_was_measured() -> None:
     seconds = estimate_time(e, shape, tokens_per_rollout=40)
     assert seconds.total == pytest.approx(5.4, rel=0.5)
     assert estimate_memory(e, shape).updating / 2**30 == pytest.approx(7.2, rel=0.15)
+
+
+def test_what_is_held_at_the_least() -> None:
+    n = SHAPES["Qwen2.5-7B"].parameters
+    assert held_bytes(on("1x80gb", model="Qwen/Qwen2.5-7B")) == 16 * n
+    assert held_bytes(on("h100x8", model="Qwen/Qwen2.5-7B")) == 2 * n
+    # On the CPU the engine has weights of its own, which do not sleep.
+    assert held_bytes(on("cpu", model="Qwen/Qwen2.5-7B")) == 20 * n
+    assert held_bytes(on("cpu", model="Qwen/Qwen2.5-7B", algo="sft")) == 16 * n
+    adapters = SHAPES["Qwen2.5-7B"].lora_parameters(32)
+    assert held_bytes(on("1x80gb", model="Qwen/Qwen2.5-7B", lora_rank=32)) == 4 * n + 16 * adapters
+    quantised = {"algo": "dpo", "data": "ultrafeedback", "load_in_4bit": True, "lora_rank": 32}
+    assert held_bytes(on("1x24gb", model="Qwen/Qwen2.5-7B", **quantised)) == n / 2 + 16 * adapters
+
+
+def test_a_model_that_cannot_fit_is_refused_with_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ExperimentError, match=r"are 122 GB.*a device of --profile 1x80gb has 80 GB.*--lora_rank 32"):
+        refuse_too_large(on("1x80gb", model="Qwen/Qwen2.5-7B"))
+    monkeypatch.setattr(machine_needs, "main_memory", lambda: 25e9)
+    with pytest.raises(ExperimentError, match=r"are 31 GB.*this machine has 25 GB"):
+        refuse_too_large(on("cpu", model="Qwen/Qwen2.5-1.5B"))
+    for e in (
+        on("cpu", model="Qwen/Qwen2.5-1.5B", lora_rank=32),
+        on("cpu", model="Qwen/Qwen2.5-0.5B"),
+        on("cpu"),
+        on("1x80gb", model="Qwen/Qwen2.5-7B", lora_rank=32),
+        on("h100x8", model="Qwen/Qwen2.5-7B"),
+        on("1x80gb", model="owner/unknown"),
+    ):
+        refuse_too_large(e)
+
+
+def test_the_decoder_of_a_model_that_also_sees_is_read() -> None:
+    nested = {"model_type": "gemma3", "text_config": {**OF_8B, "head_dim": 128}}
+    assert shape_of_config(nested) == shape_of_config({**OF_8B, "head_dim": 128})

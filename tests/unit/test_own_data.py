@@ -40,6 +40,22 @@ def test_the_examples_train_with_the_readmes_command(flags: tuple[str, ...], row
     assert "0 rows" not in done.stdout.replace("10 rows", "")
 
 
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (("--algo", "dpo", "--data", "helpsteer2"), "dpo, beta 0.1, on answers that the start will load"),
+        (("--algo", "sft", "--data", "ultrachat"), "sft, on answers that the start will load"),
+        (("--algo", "grpo", "--lora_rank", "8"), "LoRA rank 8, alpha 16"),
+    ],
+)
+def test_a_dry_run_says_nothing_of_rows_it_has_not_seen_and_settings_a_loss_has_not(
+    flags: tuple[str, ...], line: str
+) -> None:
+    done = front_door("--profile", "cpu", *flags, "--dry_run")
+    assert done.returncode == 0, done.stderr
+    assert line in done.stdout
+
+
 def test_a_batch_that_was_asked_for_stays_and_the_refusal_names_one_that_works(tmp_path: Path) -> None:
     flags = ("--profile", "cpu", "--data", "examples/custom/questions.jsonl", "--batch_size", "32")
     for also in ((), ("--dry_run",)):

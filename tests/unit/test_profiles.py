@@ -127,3 +127,25 @@ def test_adapters_on_the_small_card() -> None:
     e = build_experiment({}, PROFILES["1x24gb"])
     assert (e.lora_rank, e.model) == (32, "Qwen/Qwen2.5-1.5B")
     assert e.lr == pytest.approx(10 * PROFILES["1x80gb"].lr)
+
+
+@pytest.mark.parametrize("algo", ["uft", "sft", "ppo", "dpo"])
+def test_a_published_model_learns_on_the_cpu_as_the_papers_say_and_a_tiny_one_as_the_embedded(algo: str) -> None:
+    data = "countdown_preference" if algo == "dpo" else "countdown"
+
+    def learns(model: str, profile: str) -> dict[str, object]:
+        e = build_experiment({"algo": algo, "data": data, "model": model}, PROFILES[profile])
+        lengths = (e.max_prompt_length, e.max_hint_length, e.max_response_length, e.alignment.max_length)
+        steps = (e.T, e.T_hint, e.sft_epochs, e.alignment.epochs, e.test_freq)
+        return {"lengths": lengths, "steps": steps, "rates": (e.lr, e.sft_lr, e.critic_lr, e.alignment.lr)}
+
+    assert learns("Qwen/Qwen2.5-0.5B", "cpu") == learns("Qwen/Qwen2.5-0.5B", "1x80gb")
+    assert learns("owner/unknown-135M", "cpu") == learns("owner/unknown-135M", "1x80gb")
+    tiny, published = learns("models/tiny-countdown", "cpu"), learns("Qwen/Qwen2.5-0.5B", "cpu")
+    assert all(tiny[name] != published[name] for name in tiny)
+
+
+def test_sizes_stay_the_machines() -> None:
+    e = build_experiment({"model": "Qwen/Qwen2.5-0.5B"}, PROFILES["cpu"])
+    assert (e.batch_size, e.mini_batch_size, e.dtype, e.max_num_seqs) == (32, 32, "float32", 128)
+    assert build_experiment({"model": "Qwen/Qwen2.5-0.5B", "lr": 1e-3, "T": 4}, PROFILES["cpu"]).lr == 1e-3

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers.processors import TemplateProcessing
 
-from data_prep.prompt_styles import PLAIN_TEMPLATE, STYLES, Question
+from data_prep.prompt_styles import PLAIN_TEMPLATE, STYLES, WITHOUT_BOS, Question
 from data_prep.tokens import (
     chat_template,
     closed,
@@ -226,7 +227,21 @@ def test_the_chat_style_opens_one_thought(kind: str) -> None:
     text = made.apply_chat_template(messages, chat_template=template, add_generation_prompt=True, tokenize=False)
     assert text.count("<think>") == 1
     assert text.rstrip().endswith("<think>")
-    assert chat_template(STYLES["completion"], made) == PLAIN_TEMPLATE
+    assert chat_template(STYLES["completion"], made) == WITHOUT_BOS
+
+
+@pytest.mark.parametrize("puts_it", [True, False])
+@pytest.mark.parametrize("style", ["completion", "qwen_math"])
+def test_a_prompt_begins_with_a_first_token_only_where_the_tokenizer_puts_one(style: str, puts_it: bool) -> None:
+    """Llama's does. SmolLM2's has <|im_start|> for one, and begins no text with it."""
+    made = tokenizer("plain")
+    made.add_special_tokens({"bos_token": "<|im_start|>"})
+    if puts_it:
+        start = [(made.bos_token, made.bos_token_id)]
+        made.backend_tokenizer.post_processor = TemplateProcessing(single=f"{made.bos_token} $A", special_tokens=start)
+    messages = STYLES[style].messages(Question("1 + 1?", "2"))
+    ids = encode_question(made, messages, chat_template=chat_template(STYLES[style], made))
+    assert ids == made(messages[0]["content"])["input_ids"]
 
 
 @pytest.mark.parametrize(

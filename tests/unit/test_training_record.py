@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,8 +36,49 @@ RECORD = {
         ("/cache/models--Qwen--Qwen2.5-1.5B/snapshots/0a1b2c3d", "completion"),
     ],
 )
-def test_without_a_record_the_models_name_decides_also_in_a_hub_cache(model: str, style: str) -> None:
+def test_of_a_model_that_is_not_here_the_name_decides_also_in_a_hub_cache(model: str, style: str) -> None:
     assert default_prompt_style(model, COUNTDOWN, "problems") == style
+
+
+CHATML = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+NAMED = "{% for m in messages %}[INST]{{ m['content'] }}{{ eos_token }}{% endfor %}"
+GEMMA = "{% for m in messages %}<start_of_turn>{{ m['content'] }}<end_of_turn>{% endfor %}"
+SEVERAL = [{"name": "default", "template": CHATML}]
+OF_GEMMA = {"eos_token": "<eos>", "added_tokens_decoder": {"106": {"content": "<end_of_turn>"}}}
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "generation", "style"),
+    [
+        pytest.param({"chat_template": CHATML, "eos_token": "<|im_end|>"}, {}, "chat", id="Qwen2.5-Instruct"),
+        pytest.param({"chat_template": CHATML, "eos_token": "<|endoftext|>"}, {}, "completion", id="Qwen2.5"),
+        pytest.param({"chat_template": NAMED, "eos_token": {"content": "</s>"}}, {}, "chat", id="Mistral-Instruct"),
+        pytest.param({"eos_token": "<|end_of_text|>"}, {"eos_token_id": [128001]}, "completion", id="Llama-3.2"),
+        pytest.param({"chat_template": GEMMA, **OF_GEMMA}, {"eos_token_id": [1, 106]}, "chat", id="gemma-it"),
+        pytest.param({**OF_GEMMA}, {"eos_token_id": 1}, "completion", id="gemma"),
+        pytest.param({"chat_template": SEVERAL, "eos_token": "<|im_end|>"}, {}, "chat", id="named"),
+    ],
+)
+@pytest.mark.parametrize("folder", ["Model-Instruct", "last"])
+def test_a_model_that_is_here_says_by_its_tokenizer_whether_it_was_tuned_on_conversations(
+    tokenizer: dict[str, Any], generation: dict[str, Any], style: str, folder: str, tmp_path: Path
+) -> None:
+    """Whatever the folder is called."""
+    write_json(tmp_path / folder / "tokenizer_config.json", tokenizer)
+    write_json(tmp_path / folder / "generation_config.json", generation)
+    assert default_prompt_style(str(tmp_path / folder), COUNTDOWN, "problems") == style
+
+
+def test_a_template_in_a_file_of_its_own(tmp_path: Path) -> None:
+    write_json(tmp_path / "tokenizer_config.json", {"eos_token": "<|im_end|>"})
+    assert default_prompt_style(str(tmp_path), COUNTDOWN, "problems") == "completion"
+    (tmp_path / "chat_template.jinja").write_text(CHATML)
+    assert default_prompt_style(str(tmp_path), COUNTDOWN, "problems") == "chat"
+
+
+def test_the_embedded_models_are_asked_in_plain_text() -> None:
+    for name in ("tiny-countdown", "tiny-chain-q40", "tiny-chain-q75"):
+        assert default_prompt_style(f"models/{name}", COUNTDOWN, "problems") == "completion"
 
 
 def test_a_folder_called_last_says_by_its_record_how_it_was_trained(tmp_path: Path) -> None:

@@ -1,0 +1,85 @@
+"""Refuses models, by their files, that a run would fail with a minute after its start."""
+
+from typing import Any
+
+from data_prep.prompt_styles import STYLES
+from recipes.common.errors import ExperimentError
+from recipes.data.stored_template import stored_template
+from recipes.estimate.model_shapes import config_of
+from recipes.settings.experiment import Experiment
+
+# Families whose configurations in transformers have no num_key_value_heads, which verl reads as it builds a model.
+# tests/contract/test_models_verl_takes.py holds each to transformers.
+NOT_VERLS = (
+    *("biogpt", "bloom", "codegen", "falcon", "falcon_mamba", "gpt-sw3", "gpt2", "gpt_neo", "gpt_neox", "gptj"),
+    *("mamba", "mamba2", "mpt", "openai-gpt", "opt", "persimmon", "rwkv", "xglm"),
+)
+HEADS_ON_CPU = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
+"""Sizes of attention heads that vLLM computes on a CPU; the same test compares them with vLLM's."""
+
+_POSITIONS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
+_STRETCHED = ("yarn", "linear", "dynamic")
+
+
+def refuse_model(experiment: Experiment, *, trains: bool = True) -> None:
+    """Raise ExperimentError for a model that verl or vLLM does not take, or not with these lengths and this style.
+
+    Args:
+        trains: False where it is only evaluated.
+    """
+    e, config = experiment, config_of(experiment.model)
+    style = STYLES[e.prompt_style]
+    if style.chat and (template := stored_template(e.model)) is not None:
+        try:
+            style.template(template)
+        except ValueError as error:
+            raise ExperimentError(f"--model {e.model}: {error}") from None
+    if config is None:
+        return
+    kind, decoder = str(config.get("model_type", "")), {**config, **(config.get("text_config") or {})}
+    on_verl = bool({"rl", "sft"} & {*e.stages})
+    if trains and on_verl and kind in NOT_VERLS:
+        raise ExperimentError(
+            f"--model {e.model}: verl cannot train models of the kind {kind} (their configuration has no "
+            f"num_key_value_heads); use one of Llama's or Qwen's kin"
+        )
+    generates = "rl" in e.stages or not trains
+    if generates and e.device == "cpu" and (size := _head_size(decoder)) is not None and size not in HEADS_ON_CPU:
+        raise ExperimentError(
+            f"--model {e.model}: attention heads of size {size}, which vLLM cannot compute on a CPU "
+            f"({', '.join(map(str, HEADS_ON_CPU))})"
+        )
+    limit = positions(config)
+    if limit is None:
+        return
+    given = e.max_hint_length if trains and "rl" in e.stages and e.algorithm.uses_hints else 0
+    longest = e.max_prompt_length + given + e.max_response_length
+    if (generates or on_verl) and longest > limit:
+        hint = f" + hint {given}" if given else ""
+        raise ExperimentError(
+            f"--model {e.model}: takes {limit:,} tokens, and a sequence may have {longest:,} (prompt "
+            f"{e.max_prompt_length}{hint} + response {e.max_response_length}); lower --max_response_length or "
+            f"--max_prompt_length"
+        )
+    if e.stages == ("alignment",) and trains and e.alignment.max_length > limit:
+        raise ExperimentError(
+            f"--model {e.model}: takes {limit:,} tokens, fewer than --max_length {e.alignment.max_length:,}; give "
+            f"--max_length {limit} or less"
+        )
+
+
+def positions(config: dict[str, Any]) -> int | None:
+    """Tokens that a sequence of a model may have, stretched as its configuration says; None where nothing limits it."""
+    decoder = {**config, **(config.get("text_config") or {})}
+    limit = next((decoder[name] for name in _POSITIONS if isinstance(decoder.get(name), int)), None)
+    rope = decoder.get("rope_scaling") or decoder.get("rope_parameters") or {}
+    if limit is None or (rope.get("rope_type") or rope.get("type")) not in _STRETCHED:
+        return limit
+    return int(rope.get("original_max_position_embeddings", limit) * rope.get("factor", 1))
+
+
+def _head_size(decoder: dict[str, Any]) -> int | None:
+    if size := decoder.get("head_dim"):
+        return int(size)
+    heads, hidden = decoder.get("num_attention_heads"), decoder.get("hidden_size")
+    return hidden // heads if heads and hidden else None
