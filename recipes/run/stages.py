@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -26,7 +25,7 @@ from recipes.verl_plugin.serve_client import SERVE, serve_command
 from recipes.verl_plugin.verl_config import REINFORCEMENT, SUPERVISED, rl_config, sft_config
 from recipes.verl_plugin.warm_client import SHARED, server_pid, shared_server
 from recipes.verl_plugin.warm_client import command as warm_command
-from recipes.watch.scratch import LONGEST_TMPDIR, caches, short_folder
+from recipes.watch.scratch import COMPILED, caches, short_folder, usual_compiled
 from recipes.watch.supervise import START_HINT, Outcome, supervise
 
 VERL_FILE = "verl.yaml"
@@ -251,9 +250,8 @@ def run_stage(experiment: Experiment, stage: Stage, stall_minutes: float) -> Out
         env = environment(experiment, stage.folder) | caches(scratch)
         if not os.environ.get("RAY_ADDRESS"):
             env |= alone(scratch)
-        if len(tempfile.gettempdir()) > LONGEST_TMPDIR:
-            # vLLM, torchrun and multiprocessing put sockets of their own there.
-            env["TMPDIR"] = str(scratch)
+        # verl and vLLM leave sockets and locks there, of which nobody else would clear the system's folder.
+        env |= {"TMPDIR": str(scratch), COMPILED: os.environ.get(COMPILED, usual_compiled())}
         command, helpers = _started_with(experiment, stage)
         return supervise(
             command,

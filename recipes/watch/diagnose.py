@@ -32,6 +32,8 @@ class Facts:
     quiet_s: float = 0.0
     dead: Sequence[str] = ()
     stack: Sequence[str] = ()
+    stopped: Sequence[str] = ()
+    """Processes that somebody has stopped (SIGSTOP), and nobody has let go on."""
     oom_kills: int = 0
     full: Sequence[Path] = ()
     """Folders on disks without room: the log may lie there, and so hold no word of it."""
@@ -53,9 +55,11 @@ def diagnose(log_tail: str, facts: Facts) -> str:
     elif not raised and facts.reason in ("failed", "lost_worker"):
         said = last_words(log_tail)
         parts.append(f"The log holds no exception; its last line: {_closed(said)}" if said else "The log is empty.")
-    if facts.stack:
+    if facts.stopped:
+        parts.append(f"A signal (SIGSTOP) held up {_listed(facts.stopped)}.")
+    elif facts.stack:
         parts.append("It waits in " + " < ".join(facts.stack[:STACK_FRAMES]) + ".")
-    if facts.reason == "stalled" and not cause and not raised:
+    if facts.reason == "stalled" and not cause and not raised and not facts.stopped:
         parts.append("If the work is just slow, allow more with --stall_minutes.")
     parts.append(f"The whole output is in {facts.log}.")
     return " ".join(parts)

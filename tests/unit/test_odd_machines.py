@@ -210,18 +210,23 @@ def test_the_next_command_removes_what_a_killed_one_left_in_the_temporary_folder
         assert not of_a_living_run.exists()
 
 
-def test_where_a_stage_starts_ray_the_long_tmpdir_is_replaced_too(
+def test_what_a_stage_leaves_in_the_temporary_folder_goes_with_it(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And sockets have short names there, whatever TMPDIR is."""
     seen: dict[str, str] = {}
 
     def supervised(command: list[str], env: dict[str, str], run_dir: Path, **_: Any) -> None:
         seen.update(env)
+        (Path(env["TMPDIR"]) / "ckpt_0a1b2c3d.lock").touch()
 
     monkeypatch.setattr(stages, "supervise", supervised)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
     assert len(str(tmp_path)) > LONGEST_TMPDIR
     stage = stages.Stage("a stage", RunDir(tmp_path / "run"), [], 1, "", lambda _: None)
     stages.run_stage(experiment(folder), stage, 1)
     assert len(seen["TMPDIR"]) <= LONGEST_TMPDIR + 13
     assert not Path(seen["TMPDIR"]).exists()
+    # What was compiled is kept.
+    assert Path(seen["TORCHINDUCTOR_CACHE_DIR"]).parent == tmp_path
