@@ -3,7 +3,6 @@ A run that fails does not stop the others. A sweep that is stopped or killed tak
 """
 
 import ctypes
-import json
 import os
 import signal
 import subprocess
@@ -19,7 +18,7 @@ from eval.reporting.groups import panels
 from eval.reporting.read_runs import find_runs
 from eval.reporting.tables import comma_separated, result_rows, results_table
 from recipes.commands.planned import Planned
-from recipes.common.run_dir import write_json, write_text
+from recipes.common.run_dir import read_json, write_json, write_text
 from recipes.run.stages import shared_imports
 from recipes.verl_plugin.serve import serving
 from recipes.verl_plugin.serve_client import SERVE
@@ -198,9 +197,7 @@ def _worth_another_try(each: _Running, code: int, tried: set[str]) -> bool:
 
 def _opened(folder: Path, plan: Sequence[Planned]) -> dict[str, Entry]:
     """What is known of the runs of this plan, and of those that an earlier call planned in the same folder."""
-    file = folder / STATE
-    saved = json.loads(file.read_text(encoding="utf-8"))["runs"] if file.exists() else {}
-    ledger = {name: Entry(**entry) for name, entry in saved.items()}
+    ledger = {name: Entry(**entry) for name, entry in read_json(folder / STATE).get("runs", {}).items()}
     for entry in ledger.values():
         # Whoever ran it was killed.
         if entry.state == "running":
