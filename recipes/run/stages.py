@@ -14,6 +14,7 @@ from data_prep.schema import content_hash
 from eval.models import Weights, find_model
 from eval.problems import Settings
 from recipes.common.loopback import alone
+from recipes.common.machine import allow_open_files
 from recipes.common.run_dir import RunDir, complete_checkpoints, read_metrics, write_json, write_text
 from recipes.data.datafiles import DataFiles
 from recipes.run.suites import Part
@@ -277,6 +278,7 @@ def _started_with(experiment: Experiment, stage: Stage) -> tuple[list[str], Path
 @contextmanager
 def shared_imports(device: str) -> Iterator[None]:
     """On the CPU: torch and vLLM are imported once for all stages inside the block, and beside what is done there."""
+    allow_open_files()
     if device != "cpu" or SHARED in os.environ:
         yield
         return

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,7 @@ import pytest
 import run
 from eval.models import find_model
 from recipes.common.errors import ExperimentError
-from recipes.common.machine import visible_devices
+from recipes.common.machine import allow_open_files, visible_devices
 from recipes.common.run_dir import RunDir
 from recipes.flags.resolve import build_experiment
 from recipes.run import stages
@@ -21,7 +22,7 @@ from recipes.settings.profiles import PROFILES
 from recipes.verl_plugin.environment import environment
 from recipes.watch.processes import marked_environment
 from recipes.watch.scratch import LONGEST_TMPDIR, caches, data_folder, short_folder
-from tests.front_checks import ROOT, experiment, front_door, small_folder
+from tests.front_checks import ROOT, experiment, forked, front_door, small_folder
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +151,27 @@ def test_a_disk_that_cannot_be_written_is_one_line(number: int, capsys: pytest.C
         assert run.main([]) == 2
     said = capsys.readouterr().err
     assert said == f"run.py: /here/experiment.yaml: {os.strerror(number)}\n"
+
+
+def test_a_command_without_memory_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def fails(*_: Any) -> int:
+        raise MemoryError("malloc of size 320 failed")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("run._main", fails)
+        assert run.main([]) == 2
+    assert capsys.readouterr().err.startswith("run.py: no memory is left for this command")
+
+
+@pytest.mark.parametrize(("hard", "found"), [(512, 512), (4096, 4096)])
+def test_a_command_may_open_as_many_files_as_the_system_allows(hard: int, found: int) -> None:
+    def start() -> int:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        allow_open_files()
+        print(*resource.getrlimit(resource.RLIMIT_NOFILE))
+        return 0
+
+    assert forked(start).stdout == f"{found} {hard}\n"
 
 
 def test_where_home_cannot_be_written_libraries_write_elsewhere(
