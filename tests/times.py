@@ -28,6 +28,9 @@ LONGER = {
     "tests/e2e/test_notebook.py": 1500.0,  # four trainings
     "tests/e2e/test_published_models.py": 1500.0,
     "tests/e2e/test_resume.py": 1500.0,
+    "tests/e2e/test_resume_everywhere.py": 2500.0,  # three runs of each trainer
+    "tests/e2e/test_killed_anywhere.py": 1500.0,  # ten kills
+    "tests/e2e/test_odd_machines.py": 1500.0,
 }
 """Files with a reason for more."""
 

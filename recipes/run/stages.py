@@ -13,7 +13,7 @@ import yaml
 from data_prep.schema import content_hash
 from eval.models import Weights, find_model
 from eval.problems import Settings
-from recipes.common.loopback import alone
+from recipes.common.loopback import alone, side_by_side
 from recipes.common.machine import allow_open_files
 from recipes.common.run_dir import RunDir, complete_checkpoints, read_metrics, write_json, write_text
 from recipes.data.datafiles import DataFiles
@@ -99,10 +99,9 @@ def sft_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str)
     def prepare(_: Path) -> None:
         _write_config(run, sft_config(experiment, **_inputs(run, files, model)))
 
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nnodes=1", f"--nproc_per_node={experiment.n_gpu}"]
     overrides = stage_overrides(experiment).get(SUPERVISED, ())
     module = ["-m", "recipes.verl_plugin.sft_main", str(run.path), *overrides]
-    command = [*torchrun, *module] if experiment.n_gpu > 1 else module
+    command = [*side_by_side(experiment.n_gpu), *module] if experiment.n_gpu > 1 else module
     name = experiment.algorithm.name if experiment.stages == ("sft",) else "sft"
     return Stage(
         f"{name} on {data_title(experiment.data)}",
