@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from recipes.run.stages import shared_imports
 from recipes.verl_plugin.serve import serving
 from recipes.verl_plugin.serve_client import SERVE
 from recipes.watch.pace import duration
-from recipes.watch.processes import hold_run
+from recipes.watch.processes import RunBusyError, hold_run
 from recipes.watch.scratch import short_folder
 from recipes.watch.supervise import asked_to_stop
 
@@ -31,6 +31,7 @@ STATE, SUMMARY, CSV, REPORT, LOGS = "sweep.json", "summary.md", "summary.csv", "
 METRICS = "metrics.jsonl"
 
 _POLL_S = 0.5
+_ENDING_S = 60.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -78,6 +79,8 @@ def carry_out(
     with hold_run(folder), asked_to_stop() as asked, _one_start(plan, len(shares)):
         ledger = _opened(folder, plan)
         waiting = [each for each in plan if ledger[each.name].state != "finished"]
+        for each in waiting:
+            _let_end(each.folder)
         _say(f"sweep {folder}: {len(plan)} runs, {len(plan) - len(waiting)} finished, {len(shares)} at a time")
         running: list[_Running] = []
         free = list(range(len(shares)))
@@ -152,6 +155,15 @@ def _begin(planned: Planned, place: int, devices: list[str] | None, folder: Path
             preexec_fn=_end_with_the_sweep,
         )
     return _Running(planned, place, process, log, at)
+
+
+def _let_end(run: Path) -> None:
+    """Wait for a run that a killed sweep has left and that is ending; what is still there then says so itself."""
+    limit = time.monotonic() + _ENDING_S
+    while run.exists() and time.monotonic() < limit:
+        with suppress(RunBusyError), hold_run(run):
+            return
+        time.sleep(_POLL_S)
 
 
 def _end_with_the_sweep() -> None:

@@ -1,15 +1,18 @@
 """A run that is killed before any system call of its checkpoints, publications and end goes on to the same files."""
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from recipes.common import switch
 from recipes.common.run_dir import RunDir, append_metrics
 from recipes.run.launch import launch
-from tests.front_checks import experiment, small_folder
+from recipes.settings.experiment import read_experiment
+from tests.front_checks import experiment, forked, small_folder
 from tests.stand_in import counted, kept, standing_in
 
 SUPERVISED = {"algo": "sft", "batch_size": 20, "mini_batch_size": 20, "sft_epochs": 1}
@@ -37,6 +40,21 @@ def test_a_run_killed_before_any_call_goes_on_to_the_same_files(
             counted(partial(go, out), out, kill_before=number)
             assert go(out) == 0
             assert kept(out) == expected, f"killed before call {number} of {calls}"
+
+
+def test_of_two_that_start_at_once_one_owns_the_run(folder: Path, tmp_path: Path) -> None:
+    for number in range(4):
+        out = tmp_path / str(number)
+        runs = [experiment(folder, T=2, own_texts=0, seed=seed) for seed in (5, 6)]
+        with standing_in(), ThreadPoolExecutor(2) as both:
+            starts = [partial(launch, e, out, resume=False, stall_minutes=1) for e in runs]
+            codes = [done.returncode for done in both.map(forked, starts)]
+        # The other is refused: the run is under way, or in the folder already.
+        assert sorted(codes) == [0, 70]
+        owner = runs[codes.index(0)]
+        assert read_experiment(out / "experiment.yaml").seed == owner.seed
+        assert yaml.safe_load((out / "verl.yaml").read_text())["data"]["seed"] == owner.seed
+        assert (out / "done.json").exists()
 
 
 def test_where_folders_cannot_be_exchanged_a_publication_is_made_again(
