@@ -122,7 +122,7 @@ def table(found: list[dict[str, Any]]) -> str:
         cells = [
             f"{rows[each]['seconds']:.0f} s, {rows[each]['exit code']}" if each in rows else "" for each in MOMENTS
         ]
-        lines.append(f"| {how} {victim} | {' | '.join(cells)} | |")
+        lines.append(f"| {how} {victim} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
