@@ -16,6 +16,8 @@ from recipes.watch.signs import Reason
 from recipes.watch.tracebacks import Raised, bare_lines, root_exception
 
 STACK_FRAMES = 6
+_OF_A_DEAD_PROCESS = {"engine_dead", "collective", "weight_sync"}
+"""Causes that say what died, or fell silent, and not why."""
 LONGEST_LINE = 400
 _LEAST_ROOM = 1 << 20
 
@@ -128,7 +130,9 @@ def _cause(log_tail: str, raised: Raised | None, facts: Facts) -> Cause | None:
     Logs are full of harmless lines that look like causes, above all the list of possible ones in Ray's ActorDiedError.
     """
     if raised and not raised.is_wrapper:
-        return cause_of(f"{raised.type}: {raised.message}") or _weight_sync(raised)
+        cause = cause_of(f"{raised.type}: {raised.message}") or _weight_sync(raised)
+        if not facts.oom_kills or cause is None or cause.name not in _OF_A_DEAD_PROCESS:
+            return cause
     if facts.exit_code in (-signal.SIGBUS, 128 + signal.SIGBUS):
         return named("shared_memory")
     if facts.full:
