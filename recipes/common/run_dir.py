@@ -88,6 +88,14 @@ class RunDir:
         self.publish_weights(weights, step, accuracy)
         keep_newest(self.checkpoints, keep)
 
+    def checkpoint_renamed(self, written: Path, step: int, keep: int) -> None:
+        """Count a checkpoint that was written under a name of its own as whole, and keep the newest `keep`."""
+        whole = self.checkpoints / f"{STEP_PREFIX}{step}"
+        shutil.rmtree(whole, ignore_errors=True)
+        os.replace(written, whole)
+        mark_complete(whole, step)
+        keep_newest(self.checkpoints, keep)
+
     def tidy(self) -> list[str]:
         """Remove what a killed process left half done; says which checkpoints are damaged. For the run's owner alone.
 
