@@ -79,8 +79,8 @@ def carry_out(
     with hold_run(folder), asked_to_stop() as asked, _one_start(plan, len(shares)):
         ledger = _opened(folder, plan)
         waiting = [each for each in plan if ledger[each.name].state != "finished"]
-        for each in waiting:
-            _let_end(each.folder)
+        for left in waiting:
+            _let_end(left.folder)
         _say(f"sweep {folder}: {len(plan)} runs, {len(plan) - len(waiting)} finished, {len(shares)} at a time")
         running: list[_Running] = []
         free = list(range(len(shares)))
