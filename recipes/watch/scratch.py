@@ -1,6 +1,7 @@
 """A command's own folders in the system's temporary one; the next command removes those that a kill left."""
 
 import fcntl
+import getpass
 import os
 import shutil
 import tempfile
@@ -72,6 +73,9 @@ def caches(folder: Path) -> dict[str, str]:
 
 def usual_compiled() -> str:
     """Where torch keeps it if nothing is said: in the temporary folder, which is a run's own (COMPILED)."""
+    with suppress(KeyError, OSError):
+        return str(Path(tempfile.gettempdir()) / f"torchinductor_{getpass.getuser()}")
+    # A container's user without a name.
     return str(Path(tempfile.gettempdir()) / f"torchinductor_{os.geteuid()}")
 
 
