@@ -64,6 +64,9 @@ def _answered(arguments: list[str]) -> int:
         # Whoever read our output has had enough (| head): no reason for a traceback, nor for one at the exit's flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except MemoryError:
+        print("run.py: no memory is left for this command: raise its limit (ulimit -v), end others", file=sys.stderr)
+        return 2
     except OSError as error:
         # Of the disk, not of the program: full, read-only, somebody else's, a file where a folder should be.
         if error.errno not in OF_THE_DISK:

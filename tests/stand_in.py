@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -17,12 +18,13 @@ import pytest
 
 from recipes.common import switch
 from recipes.common.records import Records
-from recipes.common.run_dir import RunDir, checkpoint_step, read_metrics
+from recipes.common.run_dir import RunDir, checkpoint_step, complete_checkpoints, publish, read_metrics
 from recipes.data import datafiles
 from recipes.run import evaluate_stage, launch
 from recipes.run.spent import SPENT
 from recipes.run.stages import EVALUATE_FILE, VERL_FILE, Stage
 from recipes.settings.experiment import Experiment
+from recipes.trl_plugin.plan import PLAN_FILE, TrainingPlan, read_plan
 from recipes.watch.supervise import Outcome
 from tests.front_checks import forked
 
@@ -38,6 +40,8 @@ def _made(experiment: Experiment, stage: Stage, _: float) -> Outcome:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", stage.command[1:])
             evaluate_stage.main()
+    elif "recipes.trl_plugin.main" in stage.command:
+        _align(stage.folder, stage.total_steps, read_plan(stage.folder.path))
     else:
         # Its owner wrote where to begin; reading all of the YAML would be most of the time.
         begin = re.search(r"^  resume_from_path: (.*)$", (stage.folder.path / VERL_FILE).read_text(), re.MULTILINE)
@@ -64,6 +68,31 @@ def _train(run: RunDir, steps: int, experiment: Experiment, resumed: Path | None
         for file in (folder / "state.pt", weights / "model.safetensors"):
             _write(file, state)
         run.checkpoint_written(folder, weights, step, accuracy, keep=1)
+    records.phase("finished", steps)
+
+
+def _align(run: RunDir, steps: int, plan: TrainingPlan) -> None:
+    resumed = Path(plan.resume_from) if plan.resume_from else None
+    state, first = ((resumed / "state.pt").read_text(), checkpoint_step(resumed) or 0) if resumed else ("", 0)
+    for torn in run.checkpoints.glob("checkpoint-*"):
+        shutil.rmtree(torn)
+    records = Records(run.path, steps)
+    records.resume_at(first)
+    if not first:
+        records.log(0, {"val/loss": 1.0}, again=True)
+    for step in range(first + 1, steps + 1):
+        state = hashlib.sha256(f"{state} {step}".encode()).hexdigest()
+        records.log(step, {"train/loss": 1 / step})
+        written = run.checkpoints / f"checkpoint-{step}"
+        for name in ("state.pt", "model.safetensors"):
+            _write(written / name, state)
+        run.checkpoint_renamed(written, step, keep=1)
+    # As recipes/trl_plugin/export.py.
+    exported = run.hf / f".export.{os.getpid()}"
+    shutil.rmtree(exported, ignore_errors=True)
+    _write(exported / "last/model.safetensors", (complete_checkpoints(run.checkpoints)[-1][1] / "state.pt").read_text())
+    publish(exported / "last", run.hf / "last")
+    shutil.rmtree(exported)
     records.phase("finished", steps)
 
 
@@ -145,7 +174,7 @@ def kept(out: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in out.rglob("*"):
         name = str(path.relative_to(out))
-        if path.is_dir() or path.name in ("progress.json", SPENT, VERL_FILE, EVALUATE_FILE):
+        if path.is_dir() or path.name in ("progress.json", SPENT, VERL_FILE, PLAN_FILE, EVALUATE_FILE):
             continue
         if path.name == "metrics.jsonl":
             found[name] = [(row["step"], row["data"]) for row in read_metrics(path)]

@@ -29,6 +29,9 @@ LONGER = {
     "tests/e2e/test_model_of_100m.py": 2000.0,  # four trainings of 135 million parameters, and their evaluations
     "tests/e2e/test_published_models.py": 1500.0,
     "tests/e2e/test_resume.py": 1500.0,
+    "tests/e2e/test_resume_everywhere.py": 2500.0,  # three runs of each trainer
+    "tests/e2e/test_killed_anywhere.py": 1500.0,  # ten kills
+    "tests/e2e/test_odd_machines.py": 1500.0,
 }
 """Files with a reason for more."""
 

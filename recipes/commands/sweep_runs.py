@@ -3,13 +3,12 @@ A run that fails does not stop the others. A sweep that is stopped or killed tak
 """
 
 import ctypes
-import json
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -19,12 +18,12 @@ from eval.reporting.groups import panels
 from eval.reporting.read_runs import find_runs
 from eval.reporting.tables import comma_separated, result_rows, results_table
 from recipes.commands.planned import Planned
-from recipes.common.run_dir import write_json, write_text
+from recipes.common.run_dir import read_json, write_json, write_text
 from recipes.run.stages import shared_imports
 from recipes.verl_plugin.serve import serving
 from recipes.verl_plugin.serve_client import SERVE
 from recipes.watch.pace import duration
-from recipes.watch.processes import hold_run
+from recipes.watch.processes import RunBusyError, hold_run
 from recipes.watch.scratch import short_folder
 from recipes.watch.supervise import asked_to_stop
 
@@ -32,6 +31,7 @@ STATE, SUMMARY, CSV, REPORT, LOGS = "sweep.json", "summary.md", "summary.csv", "
 METRICS = "metrics.jsonl"
 
 _POLL_S = 0.5
+_ENDING_S = 60.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -79,6 +79,8 @@ def carry_out(
     with hold_run(folder), asked_to_stop() as asked, _one_start(plan, len(shares)):
         ledger = _opened(folder, plan)
         waiting = [each for each in plan if ledger[each.name].state != "finished"]
+        for left in waiting:
+            _let_end(left.folder)
         _say(f"sweep {folder}: {len(plan)} runs, {len(plan) - len(waiting)} finished, {len(shares)} at a time")
         running: list[_Running] = []
         free = list(range(len(shares)))
@@ -155,6 +157,15 @@ def _begin(planned: Planned, place: int, devices: list[str] | None, folder: Path
     return _Running(planned, place, process, log, at)
 
 
+def _let_end(run: Path) -> None:
+    """Wait for a run that a killed sweep has left and that is ending; what is still there then says so itself."""
+    limit = time.monotonic() + _ENDING_S
+    while run.exists() and time.monotonic() < limit:
+        with suppress(RunBusyError), hold_run(run):
+            return
+        time.sleep(_POLL_S)
+
+
 def _end_with_the_sweep() -> None:
     """In the new process: be asked to stop when the sweep is killed, so that nothing computes on unseen."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
@@ -198,9 +209,7 @@ def _worth_another_try(each: _Running, code: int, tried: set[str]) -> bool:
 
 def _opened(folder: Path, plan: Sequence[Planned]) -> dict[str, Entry]:
     """What is known of the runs of this plan, and of those that an earlier call planned in the same folder."""
-    file = folder / STATE
-    saved = json.loads(file.read_text(encoding="utf-8"))["runs"] if file.exists() else {}
-    ledger = {name: Entry(**entry) for name, entry in saved.items()}
+    ledger = {name: Entry(**entry) for name, entry in read_json(folder / STATE).get("runs", {}).items()}
     for entry in ledger.values():
         # Whoever ran it was killed.
         if entry.state == "running":

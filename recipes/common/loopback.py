@@ -20,6 +20,8 @@ ALONE = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_AUTH_MODE": "token",
     "VLLM_HOST_IP": HOST,
+    # torchrun then has the first of its processes meet the others, by way of `on_its_host`.
+    "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
 }
 
 
@@ -34,6 +36,13 @@ def alone(folder: Path) -> dict[str, str]:
     # Whoever has named an interface knows why.
     interfaces = {name: os.environ.get(name, "lo") for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")}
     return {**ALONE, **interfaces, TOKEN_PATH: str(token)}
+
+
+def side_by_side(processes: int) -> list[str]:
+    """What stands after Python where torchrun starts so many on this machine: they find each other by a new file in the
+    temporary folder, where torchrun's own way is a server on all interfaces."""
+    found = ["--nnodes=1", f"--nproc_per_node={processes}", "--rdzv-backend=c10d", "--rdzv-conf=store_type=file"]
+    return ["-m", "torch.distributed.run", *found, f"--local-addr={HOST}"]
 
 
 def on_its_host(store: Callable[..., Any]) -> Callable[..., Any]:

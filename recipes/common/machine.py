@@ -2,12 +2,14 @@
 
 import importlib.metadata
 import os
+import resource
 import shutil
 import subprocess
 from itertools import takewhile
 from pathlib import Path
 
 DEVICES = Path("/dev")
+OPEN_FILES = 65_535
 
 
 def gpu_count() -> int:
@@ -53,6 +55,15 @@ def _is_there(device: str, listed: list[str]) -> bool:
     if device.startswith("GPU-") and named:
         return any(f"UUID: {device}" in line for line in listed)
     return device.startswith(("GPU-", "MIG-")) and bool(listed)
+
+
+def allow_open_files() -> None:
+    """Let this process, and what it starts, open as many files as it may: Ray and vLLM need more than the 256 or 1024
+    that shells begin with."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def flash_attention_installed() -> bool:

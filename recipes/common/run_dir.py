@@ -76,7 +76,7 @@ class RunDir:
         if adapter.is_dir():
             publish(adapter, self.hf / "adapter")
         best = self.hf / "best.json"
-        so_far = json.loads(best.read_text())["val/acc"] if best.exists() else None
+        so_far = read_json(best).get("val/acc")
         if accuracy is not None and (so_far is None or accuracy > so_far):
             publish(weights, self.hf / "best")
             write_json(best, {"step": step, "val/acc": accuracy})
@@ -86,6 +86,14 @@ class RunDir:
         """Count a checkpoint as whole, publish its Hugging Face folder `weights`, and keep the newest `keep`."""
         mark_complete(checkpoint, step)
         self.publish_weights(weights, step, accuracy)
+        keep_newest(self.checkpoints, keep)
+
+    def checkpoint_renamed(self, written: Path, step: int, keep: int) -> None:
+        """Count a checkpoint that was written under a name of its own as whole, and keep the newest `keep`."""
+        whole = self.checkpoints / f"{STEP_PREFIX}{step}"
+        shutil.rmtree(whole, ignore_errors=True)
+        os.replace(written, whole)
+        mark_complete(whole, step)
         keep_newest(self.checkpoints, keep)
 
     def tidy(self) -> list[str]:
@@ -112,7 +120,7 @@ class RunDir:
         step, checkpoint = whole[-1]
         weights = next((f for f in (checkpoint / "actor/huggingface", checkpoint / "huggingface") if f.is_dir()), None)
         last = self.hf / "last.json"
-        if weights is None or (last.exists() and json.loads(last.read_text())["step"] == step):
+        if weights is None or read_json(last).get("step") == step:
             return
         found = [row["data"]["val/acc"] for row in read_metrics(self.metrics) if _validated(row, step)]
         # A supervised stage knows no accuracy when it saves, and so has no best step.
@@ -134,6 +142,15 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Replace a JSON file in one step."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What a file of `write_json` holds; nothing if it is not there, or damaged."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _validated(row: dict[str, Any], step: int) -> bool:
@@ -214,12 +231,11 @@ def fault_of(checkpoint: Path) -> str:
     """What is wrong with a checkpoint that is marked as whole; empty where nothing is."""
     if not (checkpoint / COMPLETE).exists():
         return ""
-    try:
-        # Marks of older versions name no files.
-        sizes = json.loads((checkpoint / COMPLETE).read_text(encoding="utf-8")).get("sizes", {})
-    except (ValueError, AttributeError):
+    found = read_json(checkpoint / COMPLETE)
+    if "step" not in found:
         return f"{COMPLETE} cannot be read"
-    for name, size in sizes.items():
+    # Marks of older versions name no files.
+    for name, size in found.get("sizes", {}).items():
         file = checkpoint / name
         if not file.is_file():
             return f"{name} is missing"

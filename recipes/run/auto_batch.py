@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from recipes.common.loopback import side_by_side
 from recipes.common.run_dir import RunDir, write_text
 from recipes.data.datafiles import DataFiles
 from recipes.estimate.kernels import micro_batch_limit
@@ -57,8 +58,7 @@ def probe_stage(experiment: Experiment, folder: RunDir, files: DataFiles) -> Sta
         )
         write_text(folder.path / VERL_FILE, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nnodes=1", f"--nproc_per_node={experiment.n_gpu}"]
-    command = [*torchrun, "-m", "recipes.verl_plugin.probe", str(folder.path)]
+    command = [*side_by_side(experiment.n_gpu), "-m", "recipes.verl_plugin.probe", str(folder.path)]
     command += stage_overrides(experiment).get(REINFORCEMENT, ())
     title = f"probing {micro_batch_limit(experiment)} tokens"
     return Stage(title, folder, command, 1, "loading the model", prepare)

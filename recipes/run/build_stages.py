@@ -7,6 +7,7 @@ from typing import Any
 
 from recipes import ROOT
 from recipes.common.errors import ExperimentError
+from recipes.common.loopback import side_by_side
 from recipes.common.run_dir import RunDir
 from recipes.data import datafiles
 from recipes.data.datafiles import DataFiles
@@ -90,8 +91,7 @@ def _alignment_stages(experiment: Experiment, run: RunDir, files: DataFiles) -> 
         write_plan(replace(plan, resume_from=resume_from), run.path)
 
     module = ["-m", "recipes.trl_plugin.main", str(run.path)]
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={plan.devices}"]
-    command = [*launcher, *module] if plan.devices > 1 else module
+    command = [*side_by_side(plan.devices), *module] if plan.devices > 1 else module
     title = f"{experiment.algorithm.name} on {data_title(experiment.data)}"
     by = ANSWERS_LOSS if applies.validations(experiment.algorithm, experiment.stages) else None
     training = Stage(title, run, command, steps, "starting TRL", prepare, validated=by)

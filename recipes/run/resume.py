@@ -1,14 +1,13 @@
 """Whether a folder may be used for a run: it is free, or holds the beginning of the same run, on the same rows."""
 
 import hashlib
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
 from recipes.common.errors import ExperimentError
-from recipes.common.run_dir import RunDir, write_json
+from recipes.common.run_dir import RunDir, read_json, write_json
 from recipes.common.values import as_text
 from recipes.data.datafiles import DataFiles
 from recipes.run.stages import VERL_FILE
@@ -70,7 +69,7 @@ def nothing_begun(folder: Path) -> str:
 
 def record_data(run: RunDir, files: DataFiles) -> None:
     """Note what the files of a run hold, for `refuse_other_data`."""
-    if not (run.path / DATA_FILE).exists():
+    if not read_json(run.path / DATA_FILE):
         write_json(run.path / DATA_FILE, _hashes(files))
 
 
@@ -88,9 +87,8 @@ def refuse_other_data(run: RunDir, experiment: Experiment, files: DataFiles) -> 
     Folders of runs from before there was a record: that of a user's prepared file is named by the file's content and
     by how it is split.
     """
-    if (run.path / DATA_FILE).exists():
-        before, now = json.loads((run.path / DATA_FILE).read_text(encoding="utf-8")), _hashes(files)
-        changed = [str(getattr(files, name)) for name in now if before[name] != now[name]]
+    if before := read_json(run.path / DATA_FILE):
+        changed = [str(getattr(files, name)) for name, hashed in _hashes(files).items() if before.get(name) != hashed]
         if changed:
             raise ExperimentError(
                 f"--resume: {run.path} was started on other rows than --data {experiment.data} means now: "
@@ -102,11 +100,11 @@ def refuse_other_data(run: RunDir, experiment: Experiment, files: DataFiles) -> 
         if not file.exists():
             continue
         told = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-        before = Path(str(told.get("data", {}).get("train_files") or told.get("train_file") or files.train))
+        named = Path(str(told.get("data", {}).get("train_files") or told.get("train_file") or files.train))
         # A copy in another prompt style lies in the run's own folder.
-        if before.parent.name not in (files.train.parent.name, "data"):
+        if named.parent.name not in (files.train.parent.name, "data"):
             raise ExperimentError(
-                f"--resume: {run.path} was started on {before}, now --data {experiment.data} means {files.train}: the "
+                f"--resume: {run.path} was started on {named}, now --data {experiment.data} means {files.train}: the "
                 f"file has changed since, or is split in another way; restore it, or start anew in another --out"
             )
 

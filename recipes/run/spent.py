@@ -1,13 +1,12 @@
 """What a run has cost over all its legs: seconds, peak memory, tokens. A leg whose command was killed counts too."""
 
-import json
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recipes.common.run_dir import RunDir, read_metrics, write_json
+from recipes.common.run_dir import RunDir, read_json, read_metrics, write_json
 from recipes.watch.heartbeat import HEARTBEAT, LOG
 
 SPENT = "spent.json"
@@ -47,18 +46,18 @@ def count_killed(run: RunDir) -> None:
     file = run.path / UNDER_WAY
     if not file.exists():
         return
-    left = json.loads(file.read_text(encoding="utf-8"))
-    signs = [Path(left["folder"]) / name for name in (HEARTBEAT, LOG)]
-    last = max((sign.stat().st_mtime for sign in signs if sign.exists()), default=left["time"])
-    count(run, max(0.0, last - left["time"]), 0)
+    left = read_json(file)
+    began = left.get("time", 0.0)
+    signs = [Path(left.get("folder", "")) / name for name in (HEARTBEAT, LOG)] if began else []
+    last = max((sign.stat().st_mtime for sign in signs if sign.exists()), default=began)
+    count(run, max(0.0, last - began), 0)
 
 
 def spent(run: RunDir) -> Spent:
     """All legs that were counted so far."""
     for file in (run.path / SPENT, run.summary):
-        if file.exists():
-            found = json.loads(file.read_text(encoding="utf-8"))
-            return Spent(found["seconds"], found["peak_memory_bytes"])
+        if "seconds" in (found := read_json(file)):
+            return Spent(found["seconds"], found.get("peak_memory_bytes"))
     return Spent()
 
 

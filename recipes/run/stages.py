@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -14,7 +13,8 @@ import yaml
 from data_prep.schema import content_hash
 from eval.models import Weights, find_model
 from eval.problems import Settings
-from recipes.common.loopback import alone
+from recipes.common.loopback import alone, side_by_side
+from recipes.common.machine import allow_open_files
 from recipes.common.run_dir import RunDir, complete_checkpoints, read_metrics, write_json, write_text
 from recipes.data.datafiles import DataFiles
 from recipes.run.suites import Part
@@ -26,7 +26,7 @@ from recipes.verl_plugin.serve_client import SERVE, serve_command
 from recipes.verl_plugin.verl_config import REINFORCEMENT, SUPERVISED, rl_config, sft_config
 from recipes.verl_plugin.warm_client import SHARED, server_pid, shared_server
 from recipes.verl_plugin.warm_client import command as warm_command
-from recipes.watch.scratch import LONGEST_TMPDIR, caches, short_folder
+from recipes.watch.scratch import COMPILED, caches, short_folder, usual_compiled
 from recipes.watch.supervise import START_HINT, Outcome, supervise
 
 VERL_FILE = "verl.yaml"
@@ -99,10 +99,9 @@ def sft_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str)
     def prepare(_: Path) -> None:
         _write_config(run, sft_config(experiment, **_inputs(run, files, model)))
 
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nnodes=1", f"--nproc_per_node={experiment.n_gpu}"]
     overrides = stage_overrides(experiment).get(SUPERVISED, ())
     module = ["-m", "recipes.verl_plugin.sft_main", str(run.path), *overrides]
-    command = [*torchrun, *module] if experiment.n_gpu > 1 else module
+    command = [*side_by_side(experiment.n_gpu), *module] if experiment.n_gpu > 1 else module
     name = experiment.algorithm.name if experiment.stages == ("sft",) else "sft"
     return Stage(
         f"{name} on {data_title(experiment.data)}",
@@ -251,9 +250,8 @@ def run_stage(experiment: Experiment, stage: Stage, stall_minutes: float) -> Out
         env = environment(experiment, stage.folder) | caches(scratch)
         if not os.environ.get("RAY_ADDRESS"):
             env |= alone(scratch)
-        if len(tempfile.gettempdir()) > LONGEST_TMPDIR:
-            # vLLM, torchrun and multiprocessing put sockets of their own there.
-            env["TMPDIR"] = str(scratch)
+        # verl and vLLM leave sockets and locks there, of which nobody else would clear the system's folder.
+        env |= {"TMPDIR": str(scratch), COMPILED: os.environ.get(COMPILED, usual_compiled())}
         command, helpers = _started_with(experiment, stage)
         return supervise(
             command,
@@ -279,6 +277,7 @@ def _started_with(experiment: Experiment, stage: Stage) -> tuple[list[str], Path
 @contextmanager
 def shared_imports(device: str) -> Iterator[None]:
     """On the CPU: torch and vLLM are imported once for all stages inside the block, and beside what is done there."""
+    allow_open_files()
     if device != "cpu" or SHARED in os.environ:
         yield
         return

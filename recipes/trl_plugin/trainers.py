@@ -16,8 +16,6 @@ estimated from a micro-batch in TRL, so that its gradient would change with micr
 once from all rows of the step. Only dropout (lora_dropout > 0) draws other masks when the split changes.
 """
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -36,7 +34,7 @@ from recipes.algorithms import find_shape
 from recipes.algorithms.base import Shape
 from recipes.algorithms.losses.implicit_reward import completion_log_probs, implicit_reward, una_loss
 from recipes.algorithms.losses.terms import term_sum
-from recipes.common.run_dir import STEP_PREFIX, RunDir, keep_newest, mark_complete
+from recipes.common.run_dir import RunDir
 from recipes.trl_plugin.batches import POSITION, Batches
 from recipes.trl_plugin.measure import Scores, kl_to_ref, pair_metrics, row_metrics
 from recipes.trl_plugin.plan import TrainingPlan
@@ -220,11 +218,7 @@ class WholeStep(Trainer):
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             run, step = RunDir(Path(self.plan.run_dir)), self.state.global_step
-            whole = run.checkpoints / f"{STEP_PREFIX}{step}"
-            shutil.rmtree(whole, ignore_errors=True)
-            os.replace(run.checkpoints / f"checkpoint-{step}", whole)
-            mark_complete(whole, step)
-            keep_newest(run.checkpoints, self.plan.keep_checkpoints)
+            run.checkpoint_renamed(run.checkpoints / f"checkpoint-{step}", step, self.plan.keep_checkpoints)
         self.accelerator.wait_for_everyone()
 
 

@@ -16,6 +16,8 @@ from recipes.watch.signs import Reason
 from recipes.watch.tracebacks import Raised, bare_lines, root_exception
 
 STACK_FRAMES = 6
+_OF_A_DEAD_PROCESS = {"engine_dead", "collective", "weight_sync"}
+"""Causes that say what died, or fell silent, and not why."""
 LONGEST_LINE = 400
 _LEAST_ROOM = 1 << 20
 
@@ -32,6 +34,8 @@ class Facts:
     quiet_s: float = 0.0
     dead: Sequence[str] = ()
     stack: Sequence[str] = ()
+    stopped: Sequence[str] = ()
+    """Processes that somebody has stopped (SIGSTOP), and nobody has let go on."""
     oom_kills: int = 0
     full: Sequence[Path] = ()
     """Folders on disks without room: the log may lie there, and so hold no word of it."""
@@ -53,9 +57,11 @@ def diagnose(log_tail: str, facts: Facts) -> str:
     elif not raised and facts.reason in ("failed", "lost_worker"):
         said = last_words(log_tail)
         parts.append(f"The log holds no exception; its last line: {_closed(said)}" if said else "The log is empty.")
-    if facts.stack:
+    if facts.stopped:
+        parts.append(f"A signal (SIGSTOP) held up {_listed(facts.stopped)}.")
+    elif facts.stack:
         parts.append("It waits in " + " < ".join(facts.stack[:STACK_FRAMES]) + ".")
-    if facts.reason == "stalled" and not cause and not raised:
+    if facts.reason == "stalled" and not cause and not raised and not facts.stopped:
         parts.append("If the work is just slow, allow more with --stall_minutes.")
     parts.append(f"The whole output is in {facts.log}.")
     return " ".join(parts)
@@ -124,7 +130,9 @@ def _cause(log_tail: str, raised: Raised | None, facts: Facts) -> Cause | None:
     Logs are full of harmless lines that look like causes, above all the list of possible ones in Ray's ActorDiedError.
     """
     if raised and not raised.is_wrapper:
-        return cause_of(f"{raised.type}: {raised.message}") or _weight_sync(raised)
+        cause = cause_of(f"{raised.type}: {raised.message}") or _weight_sync(raised)
+        if not facts.oom_kills or cause is None or cause.name not in _OF_A_DEAD_PROCESS:
+            return cause
     if facts.exit_code in (-signal.SIGBUS, 128 + signal.SIGBUS):
         return named("shared_memory")
     if facts.full:

@@ -69,6 +69,14 @@ def is_living(process: psutil.Process) -> bool:
         return False
 
 
+def is_stopped(process: psutil.Process) -> bool:
+    """Whether a signal has stopped it (SIGSTOP, Ctrl-Z)."""
+    try:
+        return bool(process.status() == psutil.STATUS_STOPPED)
+    except psutil.Error:
+        return False
+
+
 def end_processes(
     processes: Iterable[psutil.Process], grace_s: float, hurry: Callable[[], bool] = lambda: False
 ) -> list[psutil.Process]:

@@ -1,6 +1,7 @@
 """A command's own folders in the system's temporary one; the next command removes those that a kill left."""
 
 import fcntl
+import getpass
 import os
 import shutil
 import tempfile
@@ -17,6 +18,9 @@ LONGEST_TMPDIR = 30
 
 CACHES = ("XDG_CACHE_HOME", "TRITON_HOME", "FLASHINFER_WORKSPACE_BASE")
 """Environment variables that say where libraries keep what they make."""
+
+COMPILED = "TORCHINDUCTOR_CACHE_DIR"
+"""Environment variable: where torch keeps what it has compiled, which is worth keeping between runs."""
 
 _NOTE = ".owner"
 """In each of them, locked as long as its command lives: the folder of the run it is for, or a dash."""
@@ -65,6 +69,14 @@ def caches(folder: Path) -> dict[str, str]:
         read = {"HF_HUB_CACHE": hub / "hub", "HF_TOKEN_PATH": hub / "token"}
         kept = {name: os.environ.get(name) or str(place) for name, place in read.items()}
         return {**kept, **dict.fromkeys(CACHES, str(folder / "cache"))}
+
+
+def usual_compiled() -> str:
+    """Where torch keeps it if nothing is said: in the temporary folder, which is a run's own (COMPILED)."""
+    with suppress(KeyError, OSError):
+        return str(Path(tempfile.gettempdir()) / f"torchinductor_{getpass.getuser()}")
+    # A container's user without a name.
+    return str(Path(tempfile.gettempdir()) / f"torchinductor_{os.geteuid()}")
 
 
 @contextmanager

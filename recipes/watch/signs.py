@@ -2,6 +2,7 @@
 verl hangs for good when a worker or an engine dies, so silence after a death or an error counts sooner than silence."""
 
 import re
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -57,6 +58,11 @@ class Verdict:
     dead: tuple[str, ...] = ()
 
 
+def _stem(title: str) -> str:
+    """The title of an actor without the method it runs: "ray::WorkerDict.update"."""
+    return title.partition(".")[0]
+
+
 @dataclass
 class Signs:
     """What has been seen of a run. Times are seconds of one clock; `changed` begins as the time of the start."""
@@ -107,16 +113,17 @@ class Signs:
     def see_processes(self, alive: Mapping[Hashable, str], now: float) -> None:
         """Compare the living processes (any identity -> name) with those seen before."""
         for identity, name in self.alive.items():
-            # A child between fork and exec carries its parent's title for a moment: one look is not enough.
+            # A child between fork and exec carries its parent's title for a moment: one look at both is not enough.
             gone = identity in self.settled and identity not in alive
             if gone and (VITAL.search(name) or ACTOR.search(name)):
-                # The title of an actor ends in the method it runs: "ray::WorkerDict.update".
-                who = name.partition(".")[0]
+                who = _stem(name)
                 self.deaths[who] = now
                 self.death_steps[who] = self.beat.step if self.beat else 0
                 if VITAL.search(name):
                     self.vital_deaths.append(who)
-        self.settled = {identity for identity in alive if identity in self.alive}
+        # The only one of its title is no fork of another: it may die before the next look, and is missed.
+        bearers = Counter(map(_stem, alive.values()))
+        self.settled = {who for who, name in alive.items() if who in self.alive or bearers[_stem(name)] == 1}
         self.alive = dict(alive)
 
     def hopeless(self, now: float) -> Verdict | None:

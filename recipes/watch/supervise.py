@@ -26,8 +26,10 @@ from recipes.watch.processes import (
     end_processes,
     hold_run,
     is_living,
+    is_stopped,
     marked_environment,
     memory_of,
+    name_of,
     names,
     oom_kills,
     processes_of,
@@ -153,7 +155,8 @@ class _Watch:
         console.log_lines(lines)
         console.show(beat)
         if now >= self.next_scan:
-            self.next_scan = now + self.limits.scan_s
+            # While starting, verl gives processes up as soon as they are there: look more often.
+            self.next_scan = now + (self.limits.scan_s if beat else self.limits.poll_s)
             members = self.members()
             self.lost_origin = not all(map(is_living, self.origin))
             if self.helpers and self.signs.beat:
@@ -175,7 +178,9 @@ class _Watch:
     def outcome(self, verdict: Verdict, title: str) -> Outcome:
         """End the run's processes and put what happened into words."""
         beat = self.signs.beat
-        stack = self._stack(beat) if verdict.reason in ("stalled", "engine_error") else []
+        hung = verdict.reason in ("stalled", "engine_error")
+        stack = self._stack(beat) if hung else []
+        stopped = [name_of(each) for each in self.members() if is_stopped(each)] if hung else []
         code = self.process.poll()
         # Before its processes end, which gives some back.
         full = full_disks([self.run_dir, Path(tempfile.gettempdir())])
@@ -203,6 +208,7 @@ class _Watch:
                     quiet_s=verdict.quiet_s,
                     dead=verdict.dead,
                     stack=stack,
+                    stopped=stopped,
                     oom_kills=oom_kills() - self.oom_before,
                     full=full,
                 )

@@ -86,6 +86,25 @@ def test_a_pipeline_goes_on_in_the_stage_that_was_killed(answers: Path, tmp_path
         expect_same(killed / stage, whole / stage)
 
 
+def test_two_stages_of_one_run_go_on_where_they_were_killed(tmp_path: Path, small_data: Path) -> None:
+    flags = ("--algo", "sft_rft", "--sft_epochs", "1", "--data", str(small_data), *ONLINE)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    run(whole, *flags)
+    kill_after(killed, 3, *flags, stage="sft")
+    kill_after(killed, 2, *flags, "--resume")
+    run(killed, *flags, "--resume")
+    for stage in ("sft", "."):
+        expected, found = metrics(whole / stage), metrics(killed / stage)
+        assert sorted(found) == sorted(expected)
+        for step, numbers in expected.items():
+            assert without_times(found[step]) == pytest.approx(without_times(numbers), rel=1e-3, abs=1e-5), (
+                stage,
+                step,
+            )
+    for step in range(1, 4):
+        assert rollouts(killed, step) == rollouts(whole, step), f"texts of step {step} differ"
+
+
 def test_an_evaluation_goes_on_with_what_is_left(tmp_path: Path, small_data: Path) -> None:
     flags = ("--eval", "--data", f"{small_data},countdown", "--val_size", "24", "--n_samples", "2", "--seed", "3")
     whole, killed = tmp_path / "whole", tmp_path / "killed"

@@ -6,6 +6,7 @@ import pyarrow.parquet as parquet
 import pytest
 from transformers import AutoConfig, AutoTokenizer
 
+from bench import deaths
 from bench.__main__ import main
 from bench.inputs import EMBEDDED, problems, random_model
 from bench.report import bars, table
@@ -104,3 +105,17 @@ def test_the_peak_counts_what_is_held_at_once() -> None:
         del second, third
 
     assert peak_bytes(call) == pytest.approx(2 << 20, rel=1e-3)
+
+
+def test_the_table_of_deaths_has_a_line_for_each_process_and_what_was_done_to_it() -> None:
+    row = {"seconds": 31.4, "exit code": 1, "said": "", "left behind": 0}
+    found = [
+        {"how": "kill", "victim": "engine", "moment": "rollout", **row},
+        {"how": "kill", "victim": "engine", "moment": "saving", **row, "seconds": 22.0},
+        {"how": "stop", "victim": "worker", "moment": "update", **row, "exit code": 124},
+    ]
+    assert deaths.table(found).splitlines()[2:] == [
+        "| kill engine |  | 31 s, 1 |  | 22 s, 1 |",
+        "| stop worker |  |  | 31 s, 124 |  |",
+    ]
+    assert len({str(each) for each in deaths.trials()}) == len(list(deaths.trials())) == 30

@@ -278,6 +278,13 @@ def test_a_kill_for_memory_that_the_kernel_counted_is_certain() -> None:
     assert "the kernel killed 2 of this machine's processes" in failed(ACTOR_DIED, oom_kills=2)
 
 
+def test_a_kill_for_memory_is_why_a_worker_fell_silent_and_not_why_a_value_is_wrong() -> None:
+    dead = failed(ray_error("RuntimeError: gloo: Connection closed by peer [127.0.0.1]:31234"), oom_kills=1)
+    assert "the kernel killed 1 of this machine's processes" in dead
+    other = failed(ray_error("ValueError: shapes differ"), oom_kills=1)
+    assert "kernel" not in other
+
+
 def test_a_full_disk_is_named_where_the_log_on_it_holds_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = {"/full": (100, 9), "/no inodes": (10**6, 0), "/roomy": (10**6, 9)}
 

@@ -1,18 +1,26 @@
 """A run that is killed before any system call of its checkpoints, publications and end goes on to the same files."""
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from data_prep.preference.toy import write_toy
 from recipes.common import switch
 from recipes.common.run_dir import RunDir, append_metrics
 from recipes.run.launch import launch
-from tests.front_checks import experiment, small_folder
+from recipes.settings.experiment import read_experiment
+from tests.front_checks import experiment, forked, small_folder
 from tests.stand_in import counted, kept, standing_in
 
-SUPERVISED = {"algo": "sft", "batch_size": 20, "mini_batch_size": 20, "sft_epochs": 1}
+KINDS: dict[str, dict[str, Any]] = {
+    "reinforcement": {"algo": "uft"},
+    "supervised": {"algo": "sft", "batch_size": 20, "mini_batch_size": 20, "sft_epochs": 1},
+    "alignment": {"algo": "dpo", "batch_size": 16, "micro_batch_size": 16, "epochs": 1, "prompt_style": "completion"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -20,16 +28,25 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_folder(tmp_path_factory.mktemp("data") / "countdown")
 
 
-@pytest.mark.parametrize("flags", [{"algo": "uft"}, SUPERVISED], ids=["reinforcement", "supervised"])
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("answers")
+    write_toy(place, n_train=32, n_test=8, seed=1)
+    return place
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_run_killed_before_any_call_goes_on_to_the_same_files(
-    flags: dict[str, Any], folder: Path, tmp_path: Path
+    kind: str, folder: Path, answers: Path, tmp_path: Path
 ) -> None:
-    e = experiment(folder, **{"T": 2, "own_texts": 0, "keep_checkpoints": 1, **flags})
+    data = answers if kind == "alignment" else folder
+    e = experiment(data, **{"T": 2, "own_texts": 0, "keep_checkpoints": 1, **KINDS[kind]})
     go = partial(launch, e, resume=True, stall_minutes=1)
     with standing_in():
         assert go(tmp_path / "whole") == 0
         expected = kept(tmp_path / "whole")
-        assert {"done.json", "summary.json", "hf/last/model.safetensors", "hf/best/model.safetensors"} <= {*expected}
+        best = set() if kind == "alignment" else {"hf/best/model.safetensors"}
+        assert {"done.json", "summary.json", "hf/last/model.safetensors", *best} <= {*expected}
         calls = counted(partial(go, tmp_path / "counted"), tmp_path / "counted")
         assert calls > 80
         for number in range(1, calls + 1):
@@ -37,6 +54,21 @@ def test_a_run_killed_before_any_call_goes_on_to_the_same_files(
             counted(partial(go, out), out, kill_before=number)
             assert go(out) == 0
             assert kept(out) == expected, f"killed before call {number} of {calls}"
+
+
+def test_of_two_that_start_at_once_one_owns_the_run(folder: Path, tmp_path: Path) -> None:
+    for number in range(4):
+        out = tmp_path / str(number)
+        runs = [experiment(folder, T=2, own_texts=0, seed=seed) for seed in (5, 6)]
+        with standing_in(), ThreadPoolExecutor(2) as both:
+            starts = [partial(launch, e, out, resume=False, stall_minutes=1) for e in runs]
+            codes = [done.returncode for done in both.map(forked, starts)]
+        # The other is refused: the run is under way, or in the folder already.
+        assert sorted(codes) == [0, 70]
+        owner = runs[codes.index(0)]
+        assert read_experiment(out / "experiment.yaml").seed == owner.seed
+        assert yaml.safe_load((out / "verl.yaml").read_text())["data"]["seed"] == owner.seed
+        assert (out / "done.json").exists()
 
 
 def test_where_folders_cannot_be_exchanged_a_publication_is_made_again(

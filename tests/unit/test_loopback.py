@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from recipes.common.loopback import TOKEN_PATH, alone
+from recipes.common.loopback import TOKEN_PATH, alone, side_by_side
 from recipes.common.run_dir import RunDir
 from recipes.run import stages
 from tests.front_checks import ROOT, experiment, small_folder
@@ -63,6 +63,31 @@ def test_a_process_group_meets_on_loopback(tmp_path: Path) -> None:
         cwd=ROOT,
     )
     assert done.stdout.strip() == "['127.0.0.1']", done.stderr
+
+
+TOGETHER = """
+import psutil, recipes.common.loopback
+import torch.distributed as dist
+dist.init_process_group("gloo")
+dist.barrier()
+processes = [psutil.Process(), psutil.Process().parent()]
+open_in = [each.laddr.ip for one in processes for each in one.net_connections("inet") if each.status == "LISTEN"]
+print(dist.get_rank(), dist.get_world_size(), set(open_in) <= {"127.0.0.1"}, flush=True)
+dist.barrier()
+"""
+
+
+def test_processes_side_by_side_meet_on_loopback(tmp_path: Path) -> None:
+    (tmp_path / "together.py").write_text(TOGETHER)
+    done = subprocess.run(
+        [sys.executable, *side_by_side(2), str(tmp_path / "together.py")],
+        env={**os.environ, **alone(tmp_path), "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert sorted(done.stdout.splitlines()) == ["0 2 True", "1 2 True"], done.stdout + done.stderr
 
 
 def test_rays_node_is_on_loopback(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,7 @@ import pytest
 import run
 from eval.models import find_model
 from recipes.common.errors import ExperimentError
-from recipes.common.machine import visible_devices
+from recipes.common.machine import allow_open_files, visible_devices
 from recipes.common.run_dir import RunDir
 from recipes.flags.resolve import build_experiment
 from recipes.run import stages
@@ -21,7 +22,7 @@ from recipes.settings.profiles import PROFILES
 from recipes.verl_plugin.environment import environment
 from recipes.watch.processes import marked_environment
 from recipes.watch.scratch import LONGEST_TMPDIR, caches, data_folder, short_folder
-from tests.front_checks import ROOT, experiment, front_door, small_folder
+from tests.front_checks import ROOT, experiment, forked, front_door, small_folder
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +153,27 @@ def test_a_disk_that_cannot_be_written_is_one_line(number: int, capsys: pytest.C
     assert said == f"run.py: /here/experiment.yaml: {os.strerror(number)}\n"
 
 
+def test_a_command_without_memory_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def fails(*_: Any) -> int:
+        raise MemoryError("malloc of size 320 failed")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("run._main", fails)
+        assert run.main([]) == 2
+    assert capsys.readouterr().err.startswith("run.py: no memory is left for this command")
+
+
+@pytest.mark.parametrize(("hard", "found"), [(512, 512), (4096, 4096)])
+def test_a_command_may_open_as_many_files_as_the_system_allows(hard: int, found: int) -> None:
+    def start() -> int:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        allow_open_files()
+        print(*resource.getrlimit(resource.RLIMIT_NOFILE))
+        return 0
+
+    assert forked(start).stdout == f"{found} {hard}\n"
+
+
 def test_where_home_cannot_be_written_libraries_write_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,18 +232,23 @@ def test_the_next_command_removes_what_a_killed_one_left_in_the_temporary_folder
         assert not of_a_living_run.exists()
 
 
-def test_where_a_stage_starts_ray_the_long_tmpdir_is_replaced_too(
+def test_what_a_stage_leaves_in_the_temporary_folder_goes_with_it(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And sockets have short names there, whatever TMPDIR is."""
     seen: dict[str, str] = {}
 
     def supervised(command: list[str], env: dict[str, str], run_dir: Path, **_: Any) -> None:
         seen.update(env)
+        (Path(env["TMPDIR"]) / "ckpt_0a1b2c3d.lock").touch()
 
     monkeypatch.setattr(stages, "supervise", supervised)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
     assert len(str(tmp_path)) > LONGEST_TMPDIR
     stage = stages.Stage("a stage", RunDir(tmp_path / "run"), [], 1, "", lambda _: None)
     stages.run_stage(experiment(folder), stage, 1)
     assert len(seen["TMPDIR"]) <= LONGEST_TMPDIR + 13
     assert not Path(seen["TMPDIR"]).exists()
+    # What was compiled is kept.
+    assert Path(seen["TORCHINDUCTOR_CACHE_DIR"]).parent == tmp_path

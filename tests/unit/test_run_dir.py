@@ -140,6 +140,20 @@ def test_best_weights_are_those_of_the_best_saved_step(tmp_path: Path) -> None:
     assert json.loads((run.hf / "best.json").read_text()) == {"step": 20, "val/acc": 0.5}
 
 
+@pytest.mark.parametrize("left", ["", '{"step": 1', "[]", "\0\0"])
+def test_a_damaged_note_beside_the_weights_stops_nothing(left: str, tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    weights = checkpoint(run.checkpoints, 10) / "actor/huggingface"
+    weights.mkdir(parents=True)
+    run.hf.mkdir()
+    for name in ("last.json", "best.json"):
+        (run.hf / name).write_text(left)
+    append_metrics(run.metrics, 10, {"val/acc": 0.5})
+    run.republish()
+    assert json.loads((run.hf / "last.json").read_text()) == {"step": 10}
+    assert json.loads((run.hf / "best.json").read_text()) == {"step": 10, "val/acc": 0.5}
+
+
 def test_the_heartbeat_says_where_the_run_is_with_the_headline_of_this_process(tmp_path: Path) -> None:
     records = Records(tmp_path, total_steps=7)
     records.log(0, {"val/acc": 0.25, "other": 1.0})

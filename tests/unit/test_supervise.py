@@ -63,7 +63,7 @@ def test_a_crash_is_diagnosed_and_its_exit_code_kept(run_dir: Path) -> None:
 def test_the_way_back_is_named_when_there_is_a_checkpoint(run_dir: Path) -> None:
     saved = run_dir / "checkpoints" / "global_step_3"
     saved.mkdir(parents=True)
-    (saved / "complete.json").write_text("{}")
+    (saved / "complete.json").write_text('{"step": 3}')
     assert "--resume goes on from the checkpoint of step 3" in watch(run_dir, "sys.exit(1)").paragraph
 
 
@@ -96,6 +96,18 @@ def test_a_stall_is_ended_and_shows_where_it_hangs(run_dir: Path) -> None:
     assert "while generating answers" in outcome.paragraph
     assert "wait_for_ever" in outcome.paragraph
     assert outcome.seconds < 15
+
+
+def test_a_process_that_somebody_has_stopped_is_named(run_dir: Path) -> None:
+    code = """
+        held = worker("WorkerDict")
+        os.kill(held.pid, signal.SIGSTOP)
+        beat(1)
+        time.sleep(60)
+        """
+    outcome = watch(run_dir, code, stall_minutes=0.03)
+    assert outcome.reason == "stalled"
+    assert "A signal (SIGSTOP) held up WorkerDict." in outcome.paragraph
 
 
 def test_the_stack_also_comes_from_the_process_itself(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,7 +269,7 @@ def test_helpers_of_a_run_are_watched_and_outlive_it(run_dir: Path, tmp_path_fac
     )
     try:
         wait_until(lambda: {name_of(each) for each in processes_of(folder)} == {"EngineCore", "WorkerDict"})
-        seen = f"beat(1); time.sleep(1); os.kill({engine.pid}, 9); time.sleep(60)"
+        seen = f"beat(1); time.sleep(3); os.kill({engine.pid}, 9); time.sleep(60)"
         outcome = watch(run_dir, seen, limits=PATIENT, helpers=folder)
         assert outcome.reason == "lost_worker"
         assert "EngineCore" in outcome.paragraph

@@ -176,6 +176,24 @@ def test_the_runs_of_a_killed_sweep_do_not_live_on(hanging: tuple[Bench, subproc
     assert bench.carry_out(2) == 0
 
 
+def test_a_sweep_waits_for_the_runs_that_a_killed_one_left_to_end(quick: Path) -> None:
+    """They are told to stop, and take their time: each would be refused, and booked as failed."""
+    bench = Bench(quick, "--algo", "sft,uft")
+    left = bench.folder / "uft-countdown-s0"
+    code = (
+        "import time\n"
+        "from pathlib import Path\n"
+        "from recipes.watch.processes import hold_run\n"
+        f"with hold_run(Path({str(left)!r})):\n print(flush=True)\n time.sleep(3)\n print(time.time(), flush=True)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as ending:
+        assert ending.stdout
+        ending.stdout.readline()
+        assert bench.carry_out() == 0
+        ended = float(ending.stdout.readline())
+    assert min(event["time"] for event in bench.events("began")) > ended
+
+
 def alive(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE

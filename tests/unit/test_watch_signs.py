@@ -117,3 +117,12 @@ def test_a_forked_child_that_bears_an_actors_title_for_a_moment_is_no_death() ->
     verdict = signs.hopeless(600.0)
     assert verdict is not None
     assert verdict.dead == ("ray::TaskRunner",)
+
+
+def test_an_engine_that_dies_before_the_second_look_is_missed() -> None:
+    signs = Signs(limits=Limits(), stall_s=600, changed=0.0)
+    signs.see_processes({"loop": "ray::TaskRunner.run", "engine": "VLLM::EngineCore"}, 1.0)
+    signs.see_processes({"loop": "ray::TaskRunner.run"}, 1.5)
+    verdict = signs.hopeless(22.0)
+    assert verdict is not None
+    assert verdict.dead == ("VLLM::EngineCore",)
