@@ -6,21 +6,19 @@ import importlib
 import importlib.util
 import pkgutil
 import re
-import signal
 import sys
-import threading
-import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from functools import cache, wraps
 from pathlib import Path
-from types import FrameType, ModuleType, SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from recipes.algorithms import base
 from recipes.algorithms.base import Algorithm, Shape
+from recipes.common.time_limit import OutOfTimeError, time_limit
 
 __all__ = [
     "HOOKS",
@@ -53,39 +51,6 @@ MOST_CHARACTERS = 400
 
 class AlgorithmFileError(ValueError):
     """A file given to --algo that holds no algorithm, or one whose hook failed; says why, in one line."""
-
-
-class OutOfTimeError(BaseException):
-    """A user's file or hook did not come to an end. No Exception, which their own code may catch."""
-
-
-@contextmanager
-def time_limit(seconds: float = 60.0) -> Iterator[None]:
-    """Raises OutOfTimeError inside the block after so long, in the main thread of a process: a user's file is tried
-    before a start, and one that never ends must not hold it up for ever. A tenth of the time before, says so."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    end = time.monotonic() + seconds
-    told = False
-
-    def over(_: int, frame: FrameType | None) -> None:
-        nonlocal told
-        if time.monotonic() >= end:
-            raise OutOfTimeError(f"has not come to an end after {seconds:g} s")
-        if not told and frame is not None:
-            place = f"{frame.f_code.co_filename}, line {frame.f_lineno}"
-            print(f"{place}: has not come to an end; waiting up to {seconds:g} s for it", file=sys.stderr)
-        told = True
-
-    before = signal.signal(signal.SIGALRM, over)
-    # Again and again, for a loop that catches what ends it.
-    signal.setitimer(signal.ITIMER_REAL, seconds / 10, seconds / 60)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 @cache
@@ -143,6 +108,9 @@ def _load(file: str) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    if re.search(r"\btorch\b", path.read_text(encoding="utf-8", errors="replace")):
+        with suppress(ImportError):  # which the file then says itself
+            importlib.import_module("torch")  # a minute on a cold disk, which is not the file's fault
     try:
         with time_limit():
             spec.loader.exec_module(module)

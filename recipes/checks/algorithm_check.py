@@ -223,6 +223,8 @@ def _odd_options(options: Any) -> Iterator[str]:
             yield f"its option {name!r}: is said to be {said}, but its default is {value!r}"
 
 
+_TRIED = 60
+
 _NO_CODE = SimpleNamespace(co_names=())
 
 
@@ -282,6 +284,13 @@ def told(algo: str, *, tried: bool = True) -> Iterator[None]:
         raise ExperimentError(f"--algo {algo}: {error}") from error
 
 
+def steps_to_try(e: Experiment) -> list[int]:
+    """Steps at which a user's hooks are asked before a start: all of a short run, some from all over a long one."""
+    first = range(1, min(e.T, _TRIED) + 1)
+    later = range(_TRIED, e.T, max(1, e.T // _TRIED))
+    return sorted({*first, *later, *(at for at in (e.T_hint, e.T_hint + 1, e.T) if 0 < at <= e.T)})
+
+
 def try_draws(e: Experiment) -> None:
     """Draw plans of a few prompts along the run, each twice, and ask for the metrics of these steps.
 
@@ -290,9 +299,9 @@ def try_draws(e: Experiment) -> None:
     """
     algorithm, s, drawn = e.algorithm, SimpleNamespace(**hook_settings(e)), []
     before = vars(s).copy()
-    for step in sorted({1, max(1, e.T_hint), e.T}):
+    for step in steps_to_try(e):
         refuse_odd_metrics(f"metrics at step {step}", algorithm.metrics(step, s))
-        for texts, key in itertools.product((0, 1, MAX_SEGMENTS), "abc"):
+        for texts, key in itertools.product(range(MAX_SEGMENTS + 1), "ab"):
             about: dict[str, Any] = {"step": step, "seed": e.seed, "key": key, "past": None, "common": None}
             plans, again = (draw_plans(algorithm, ["x"] * texts, s, **about) for _ in range(2))
             if plans != again:
@@ -325,4 +334,5 @@ def try_with_torch(e: Experiment) -> None:
         if e.algorithm.supervised is not None:
             try_shape(e.algorithm.supervised, "supervised")
         if "rl" in e.stages:
-            try_hooks(e.algorithm, SimpleNamespace(**hook_settings(e)), reference=reference)
+            settings = SimpleNamespace(**hook_settings(e))
+            try_hooks(e.algorithm, settings, reference=reference, steps=steps_to_try(e))

@@ -5,7 +5,7 @@ import copy
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, get_args
@@ -33,12 +33,11 @@ TAKEN = frozenset(
 
 _NAME = re.compile(r"\w+")
 
-_TEXTS = ["It is 2. "] * MAX_SEGMENTS
-_STEPS = 3
+_TEXT = "It is 2. "
 
 
-def try_hooks(algorithm: Algorithm, s: Any, *, reference: bool) -> None:
-    """Ask every hook as the trainer does, for a few steps of a prompt; after each the next draw knows what is kept.
+def try_hooks(algorithm: Algorithm, s: Any, *, reference: bool, steps: Sequence[int] = (1, 2, 3)) -> None:
+    """Ask every hook as the trainer does, for some steps of a prompt; after each the next draw knows what is kept.
 
     Args:
         reference: whether the run has log-probabilities of a reference model.
@@ -48,9 +47,10 @@ def try_hooks(algorithm: Algorithm, s: Any, *, reference: bool) -> None:
     """
     past, common = None, None
     learns = algorithm.loss is not None
-    for step in range(1, _STEPS + 1):
+    for step in steps:
+        texts = [_TEXT] * (1 + step % MAX_SEGMENTS)
         about = {"s": s, "step": step, "seed": 0, "key": KEY, "past": past, "common": common}
-        plans = _asked("rollout", partial(draw_plans, algorithm, _TEXTS), **about)
+        plans = _asked("rollout", partial(draw_plans, algorithm, texts), **about)
         plans = plans * s.n_rollout if len(plans) == 1 else plans
         # Some right, none, all; and without a solution, as any prompt may be.
         cases = [(plans, 0.5), (plans, 0.0), (plans, 1.0), ([Bare()] * len(plans), 0.5)]
@@ -86,7 +86,7 @@ def _in_terms(weights: Weights) -> bool:
 def _group(plans: list[Plan], s: Any, step: int, reference: bool, algorithm: Algorithm, right: float) -> Group:
     """Rollouts of two given and three generated tokens; the verdict on the first has failed, and of the others all are
     right (1), every second one (.5) or none (0)."""
-    n, length = len(plans), 6
+    n, length = len(plans), 6 + step % 3
     place = torch.arange(length).expand(n, length)
     shown = torch.tensor([isinstance(plan, Demonstration) for plan in plans]).unsqueeze(-1)
     starts = [2 * (isinstance(plan, Hint) and plan.where == "response") for plan in plans]
@@ -95,6 +95,7 @@ def _group(plans: list[Plan], s: Any, step: int, reference: bool, algorithm: Alg
     ok = ok | shown[:, 0]
     heard = ok.unsqueeze(-1) & ~shown
     scores = (torch.arange(n) % 2 > 1 - 2 * right).float() if right < 1 else torch.ones(n)
+    texts = 1 + step % MAX_SEGMENTS
     solved = any(not isinstance(plan, Bare) for plan in plans) or not algorithm.uses_hints
     return Group(
         scores=torch.where(shown[:, 0], torch.ones(n), scores) * ok,
@@ -107,32 +108,36 @@ def _group(plans: list[Plan], s: Any, step: int, reference: bool, algorithm: Alg
         key=KEY,
         step=step,
         ref=torch.full((n, length), -0.7) if reference else None,
-        segments=MAX_SEGMENTS * solved,
+        segments=texts * solved,
         entropy=torch.full((n, length), 1.0 + right),
         messages=[{"role": "user", "content": "What is 1 + 1?"}],
-        solution="".join(_TEXTS) * solved,
+        solution=_TEXT * texts * solved,
         texts=("It is 2.",) * n if algorithm.context is not None else (),
     )
 
 
 def _weighed(algorithm: Algorithm, group: Group, s: Any) -> Weights:
-    found: Weights = _asked("weigh", algorithm.weigh, group, s)
-    refuse_odd_weights(found, group)
+    found: Weights = _asked("weigh", algorithm.weigh, group, s, fits=partial(refuse_odd_weights, group=group))
     for term in found.terms:
         if term.shape is not None:
             try_shape(term.shape, f"weigh: shape of the term {term.name!r}")
     return found
 
 
-def _asked(hook: str, ask: Callable[..., Any], *about: Any, **named: Any) -> Any:
-    """What a hook gives, asked twice.
+def _asked(
+    hook: str, ask: Callable[..., Any], *about: Any, fits: Callable[[Any], None] | None = None, **named: Any
+) -> Any:
+    """What a hook gives, asked twice; `fits` raises for what it may not give.
 
     Raises:
         ValueError: names the hook; it changed what it was given, or gave something else the second time.
     """
     given = {**dict(zip(HOOKS[hook], about, strict=False)), **named}
     before = copy.deepcopy(given)
-    found, again = ask(*about, **named), ask(*about, **named)
+    found = ask(*about, **named)
+    if fits is not None:
+        fits(found)
+    again = ask(*about, **named)
     if changed := next((name for name in given if _difference(given[name], before[name], name)), None):
         where = _difference(given[changed], before[changed], changed)
         why = "these are the settings of all hooks; leave them as they are"
@@ -175,14 +180,14 @@ def try_shape(shape: Any, what: str) -> None:
     p = torch.linspace(0.0, 1.0, 12).clamp(min=1e-6).reshape(3, 4)
     given = p.clone()
     try:
-        found, of_some = shape(given), shape(given[1:])
+        found, of_some, of_later = shape(given), shape(given[1:]), shape(given[:, 1:])
     except Exception as error:  # whatever a user's function raises
         raise ValueError(f"{what}: {in_one_line(error)}") from error
     if not torch.equal(given, p):
         raise ValueError(f"{what} changes the probabilities it is given: make new ones")
     _refuse_odd_tensor(what, found, (3, 4))
     # Of each by itself: a mean over the tokens would make one what its neighbours are.
-    if not torch.allclose(found[1:], of_some):
+    if not (torch.allclose(found[1:], of_some) and torch.allclose(found[:, 1:], of_later)):
         raise ValueError(f"{what} makes of a probability what depends on others: must be elementwise")
 
 
@@ -227,7 +232,7 @@ def _try_loss(loss: Any, groups: list[Group], s: Any) -> None:
     if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], Mapping)):
         raise ValueError(f"loss gives {_short(found)}: must be (losses, metrics), losses one number a rollout")
     for name, values in {"losses": found[0], **found[1]}.items():
-        _refuse_odd_tensor(f"loss: {name}", values, (n,))
+        _refuse_odd_tensor(f"loss: {name}", values, (n,), learns=True)
     # A micro-batch holds what rows fit into it: a mean over its rows would depend on the machine.
     some = Rows(rows.scores[1:], gen[1:], None if ref is None else ref[1:])
     alone, _ = loss(log_probs[1:], some, s)
@@ -277,10 +282,16 @@ def refuse_odd_weights(found: Any, group: Group) -> None:
         raise ValueError(f"weigh: a term named {taken[0]!r}: verl logs actor/{taken[0]} itself; call it otherwise")
 
 
-def _refuse_odd_tensor(what: str, values: Any, shape: tuple[int, ...]) -> None:
+def _refuse_odd_tensor(what: str, values: Any, shape: tuple[int, ...], *, learns: bool = False) -> None:
     if not isinstance(values, torch.Tensor) or tuple(values.shape) != shape:
         is_ = f"a tensor of shape {tuple(values.shape)}" if isinstance(values, torch.Tensor) else _short(values)
         raise ValueError(f"{what} is {is_}: must be a tensor of shape {shape}")
+    odd = ["complex"] * values.is_complex() + ["sparse"] * (values.layout is not torch.strided)
+    if odd or values.device.type != "cpu" or (values.requires_grad and not learns):
+        is_ = odd[0] if odd else "part of a graph" if values.requires_grad else f"on the device {values.device.type}"
+        raise ValueError(
+            f"{what} is {is_}: must be a plain tensor on the CPU, of numbers that no gradient goes through"
+        )
     if not bool(values.isfinite().all()):
         raise ValueError(f"{what} has values that are no finite numbers")
 

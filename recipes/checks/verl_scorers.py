@@ -1,5 +1,5 @@
 """verl's own scorers, some of which run what a model writes. No run calls them: an override that would is refused
-(OWNED in recipes/verl_plugin/compose.py). Standard library alone, since the doctor starts with nothing else."""
+(OWNED in recipes/verl_plugin/overrides.py). Standard library alone, since the doctor starts with nothing else."""
 
 import ast
 import importlib.util

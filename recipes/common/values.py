@@ -178,6 +178,13 @@ def wrong(name: str, value: Any, check: Check | None) -> str:
 
 
 _METRIC = re.compile(r"[\w.@/+-]+")
+TAKEN_METRICS = frozenset(
+    {"context_too_long", "demonstrations", "gen_tokens", "generated", "groups_filled_up", "groups_kept", "hint_frac"}
+    | {"groups_without_variance", "hint_reliance", "hint_reliance_rows", "hint_tokens", "no_demonstration"}
+    | {"overlong_penalty", "overlong_share", "prompts_drawn", "rescored", "rollout_digest", "sampling_rounds"}
+    | {"thrown_tokens", "truncated", "updates_without_reward_gradient"}
+)
+"""Names under uft/ that every run logs of its own."""
 
 
 def refuse_odd_metrics(what: str, found: Any) -> None:
@@ -187,6 +194,8 @@ def refuse_odd_metrics(what: str, found: Any) -> None:
     for name, value in found.items():
         if not _METRIC.fullmatch(name):
             raise ValueError(f"{what} gives a metric {name!r}: name it in letters, digits and _ . / - + @")
+        if name in TAKEN_METRICS or name.startswith("score/"):
+            raise ValueError(f"{what} gives a metric {name!r}: every run logs uft/{name} itself; call it otherwise")
         if not isinstance(value, int | float) or not math.isfinite(value):
             wrap = f"; write float({name})" if hasattr(value, "item") else ""
             raise ValueError(f"{what} gives {name}={value!r}: must be a finite number{wrap}")

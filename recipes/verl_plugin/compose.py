@@ -20,43 +20,10 @@ from recipes.common.errors import ExperimentError, nearest
 from recipes.common.run_dir import RunDir
 from recipes.estimate.model_shapes import known_shape
 from recipes.settings.experiment import Experiment
+from recipes.verl_plugin.overrides import decided, refuse_decided, refuse_twice, values_of
 from recipes.verl_plugin.verl_config import OWN_SAMPLER, REINFORCEMENT, SUPERVISED, rl_config, sft_config
 
 CONFIG_FILE = "verl.yaml"
-
-OWNED = {
-    "uft": "the flags of run.py",
-    "algorithm.adv_estimator": "--algo",
-    "actor_rollout_ref.actor.policy_loss.loss_mode": "--algo",
-    "actor_rollout_ref.actor.loss_agg_mode": "--algo and --hint_nll_agg",
-    "actor_rollout_ref.actor.loss_scale_factor": "--algo",
-    "actor_rollout_ref.actor.use_kl_loss": "--algo and --kl_coef",
-    **dict.fromkeys((f"actor_rollout_ref.actor.clip_ratio{which}" for which in ("", "_low")), "--clip_ratio"),
-    "actor_rollout_ref.actor.clip_ratio_high": "--clip_ratio and --clip_ratio_high",
-    "actor_rollout_ref.actor.kl_loss_coef": "--kl_coef",
-    "actor_rollout_ref.actor.entropy_coeff": "--entropy_coef",
-    "actor_rollout_ref.actor.ppo_mini_batch_size": "--mini_batch_size",
-    "actor_rollout_ref.actor.optim.lr": "--lr",
-    "optim.lr": "--sft_lr",
-    "critic.optim.lr": "--critic_lr",
-    "actor_rollout_ref.rollout.temperature": "--temperature",
-    "actor_rollout_ref.rollout.agent.default_agent_loop": "--algo",
-    "actor_rollout_ref.rollout.n": "--algo and --n_rollout",
-    "critic.enable": "--algo",
-    **dict.fromkeys(("actor_rollout_ref.model.path", "model.path"), "--model"),
-    **dict.fromkeys(("reward.custom_reward_function", "custom_reward_function"), "--reward"),
-    **dict.fromkeys(("reward.reward_manager.source", "reward.reward_manager.module"), "--reward"),
-    **dict.fromkeys(("data.train_files", "data.custom_cls"), "--data"),
-    "data.train_batch_size": "--batch_size",
-    "data.val_files": "--data and --val_data",
-    "trainer.total_training_steps": "--T",
-    "trainer.total_epochs": "--T and --sft_epochs",
-    "trainer.n_gpus_per_node": "--n_gpu",
-    "trainer.nnodes": "--nnodes",
-    "trainer.default_local_dir": "--out",
-    **dict.fromkeys(("trainer.resume_mode", "trainer.resume_from_path"), "--resume"),
-}
-"""What a run is made of, and the flags it follows from: an override would leave the run its name alone."""
 
 
 def compose_config(base: str, values: dict[str, Any], overrides: list[str]) -> DictConfig:
@@ -90,7 +57,14 @@ def _apply(config: DictConfig, override: str) -> None:
     key, equals, text = override.lstrip("+").partition("=")
     if not equals or not key:
         raise ExperimentError(f"override {override!r} after --: write key=value")
-    adds = override.startswith("+")
+    if key.startswith("-"):
+        raise ExperimentError(f"override {override!r} after --: flags of run.py stand before the --")
+    adds, section = override.startswith("+"), key.partition(".")[0]
+    if section not in config:
+        raise ExperimentError(
+            f"override {key!r} after --: verl has no such setting in a stage of this run, whose sections are "
+            f"{', '.join(map(str, config))}"
+        )
     OmegaConf.set_struct(config, not adds)
     try:
         value, before = _value(text), OmegaConf.select(config, key)
@@ -143,26 +117,29 @@ def split_overrides(experiment: Experiment) -> dict[str, tuple[str, ...]]:
         "test_file": Path("test.parquet"),
         "resume_from": None,
     }
-    configs = {
-        base: compose_config(base, make(experiment, **placeholders), [])
+    made = {
+        base: make(experiment, **placeholders)
         for stage, base, make in (("sft", SUPERVISED, sft_config), ("rl", REINFORCEMENT, rl_config))
         if stage in experiment.stages
     }
+    configs = {base: compose_config(base, values, []) for base, values in made.items()}
     if not configs:
         raise ExperimentError(
             f"override {experiment.overrides[0]!r} after --: --algo {experiment.algo} on {experiment.data} trains on "
             f"TRL, and no stage of the run takes verl's settings; use the flags of alignment (run.py --help)"
         )
     taken: dict[str, list[str]] = {base: [] for base in configs}
-    owned = {base: _owned(config) for base, config in configs.items()}
+    ours = {base: decided(values, critic=values.get("critic", {}).get("enable", True)) for base, values in made.items()}
+    before = {base: values_of(config, ours[base]) for base, config in configs.items()}
+    refuse_twice(experiment.overrides)
     for override in experiment.overrides:
         section = override.lstrip("+").partition("=")[0].partition(".")[0]
-        # A setting that is added belongs to the stages that have its section, and to all where none has.
-        adding = override.startswith("+") and any(section in config for config in configs.values())
+        # A setting belongs to the stages that have its section; where none has, every one says so.
+        known = any(section in config for config in configs.values())
         refusal: ExperimentError | None = None
         fits = False
         for base, config in configs.items():
-            if adding and section not in config:
+            if known and section not in config:
                 continue
             try:
                 _apply(config, override)
@@ -171,7 +148,7 @@ def split_overrides(experiment: Experiment) -> dict[str, tuple[str, ...]]:
             else:
                 fits = True
                 taken[base].append(override)
-                _refuse_owned(override, owned[base], _owned(config))
+                refuse_decided(override, ours[base], before[base], values_of(config, ours[base]))
         if not fits and refusal is not None:
             raise refusal
     if REINFORCEMENT in configs:
@@ -181,18 +158,6 @@ def split_overrides(experiment: Experiment) -> dict[str, tuple[str, ...]]:
     for base, config in configs.items():
         _refuse_ulysses(base, config)
     return {base: tuple(overrides) for base, overrides in taken.items()}
-
-
-def _owned(config: DictConfig) -> dict[str, Any]:
-    found = {key: OmegaConf.select(config, key) for key in OWNED}
-    return {key: OmegaConf.to_container(of) if OmegaConf.is_config(of) else of for key, of in found.items()}
-
-
-def _refuse_owned(override: str, before: dict[str, Any], after: dict[str, Any]) -> None:
-    """Raise ExperimentError for an override that changed what flags say, by whatever key or section it did."""
-    for key, flags in OWNED.items():
-        if before[key] != after[key]:
-            raise ExperimentError(f"override {override!r} after --: {key} follows from {flags}; change it there")
 
 
 def _refuse_bypass(experiment: Experiment, config: DictConfig) -> None:

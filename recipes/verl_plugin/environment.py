@@ -15,6 +15,7 @@ def python_path() -> dict[str, str]:
 
 
 CPU = {
+    "PYTHONHASHSEED": "0",  # as in all runs, of which these processes are the source
     "VERL_PLATFORM": "cpu",
     "CUDA_VISIBLE_DEVICES": "-1",
     # verl registers its FSDP engines under accelerator names only; this picks them, nothing else.
@@ -51,6 +52,8 @@ def environment(experiment: Experiment, run: RunDir) -> dict[str, str]:
     env = {
         **python_path(),
         "PYTHONUNBUFFERED": "1",
+        # An own algorithm or reward that hashes texts does the same in a resumed run.
+        "PYTHONHASHSEED": "0",
         "TOKENIZERS_PARALLELISM": "false",
         "RAY_USAGE_STATS_ENABLED": "0",
         "VLLM_NO_USAGE_STATS": "1",

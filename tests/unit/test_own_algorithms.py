@@ -423,6 +423,8 @@ def test_the_shape_of_a_supervised_stage_is_tried(tmp_path: Path, capsys: pytest
         ("-(1 - p).log()", "supervised has values that are no finite numbers"),
         ("p.mul_(2)", "supervised changes the probabilities it is given"),
         ("p / p.mean()", "elementwise"),
+        ("p - p.mean(-1, keepdim=True)", "elementwise"),
+        ("p.cumprod(-1)", "elementwise"),
     ):
         text = f"def shape(p):\n    return {body}\n" + field(stages="('sft',)", needs="frozenset()", supervised="shape")
         folder = tmp_path / str(len(body))

@@ -143,7 +143,7 @@ BAD = {
     "-- trainer.balance_batch=Flase": "in verl it is True, and cannot become 'Flase'",
     "-- actor_rollout_ref.actor.clip_ratio=0.3": "actor.clip_ratio follows from --clip_ratio; change it there",
     "-- data.train_batch_size=16": "data.train_batch_size follows from --batch_size",
-    "-- trainer.total_training_steps=5": "trainer.total_training_steps follows from --T",
+    "-- trainer.total_training_steps=5": "trainer.total_training_steps belongs to the number of steps: --T",
     "--dry_run trainer.balance_batch=False": "; settings of verl are given at the end, after --",
     "trainer.balance_batch=False": "; settings of verl are given at the end, after --",
     "--sweep --lr 1e-6,1e-5": "are several numbers; a sweep varies algorithms, data and seeds alone",

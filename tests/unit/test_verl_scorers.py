@@ -32,14 +32,15 @@ SELECTING = [
 HARMLESS = [
     "reward.custom_reward_function.name=compute_score",
     f"{PATH}=pkg://reward_fns",
-    "reward.reward_manager.name=dapo",
     "reward.num_workers=2",
 ]
 
 
 @pytest.mark.parametrize("override", SELECTING)
 def test_an_override_that_selects_them_is_refused(override: str) -> None:
-    experiment = build_experiment({"algo": "rft", "overrides": ("trainer.test_freq=9", override)}, PROFILES["cpu"])
+    experiment = build_experiment(
+        {"algo": "rft", "overrides": ("trainer.balance_batch=False", override)}, PROFILES["cpu"]
+    )
     with pytest.raises(ExperimentError, match="custom_reward_function follows from --reward; change it there") as said:
         stage_overrides(experiment)
     assert f"override {override!r} after --" in str(said.value)
