@@ -19,9 +19,9 @@ from bench.inputs import ROOT, TINY, random_model
 from recipes.common.run_dir import write_json
 from recipes.watch.processes import end_processes, memory_of, processes_of
 
-SMALL, MIDDLE = "Llama-30M", "SmolLM2-135M"
+MIDDLE = "SmolLM2-135M"
 _RL = "--data countdown --T 2 --test_freq 2 --val_size 8 --own_texts 0 --max_parse_fail_rate 1 --n_rollout 4"
-_ANSWERS = "--data countdown_preference --max_steps 2 --test_freq 2 --val_size 8 --own_texts 0"
+_ANSWERS = "--data countdown_preference --n_train 16 --test_freq 2 --val_size 8 --own_texts 0"
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class Case:
 
 CASES = (
     Case("uft", TINY, f"--algo uft --T_hint 1 {_RL}"),
-    Case("uft", SMALL, f"--algo uft --T_hint 1 {_RL} --batch_size 8"),
-    Case("ppo, a critic", SMALL, f"--algo ppo {_RL} --batch_size 8"),
+    Case("ppo, a critic", TINY, f"--algo ppo {_RL}"),
     Case("uft", MIDDLE, f"--algo uft --T_hint 1 {_RL} --batch_size 4"),
+    Case("ppo, a critic", MIDDLE, f"--algo ppo {_RL} --batch_size 4"),
     Case("rft, adapters", MIDDLE, f"--algo rft --lora_rank 8 {_RL} --batch_size 4"),
-    Case("sft", MIDDLE, "--algo sft --data countdown --data_size 32 --batch_size 16 --val_size 8 --own_texts 0"),
+    Case("sft", MIDDLE, "--algo sft --data countdown --n_train 32 --batch_size 16 --val_size 8 --own_texts 0"),
     Case("dpo", MIDDLE, f"--algo dpo {_ANSWERS} --batch_size 8 --micro_batch_size 4"),
     Case("dpo, adapters", MIDDLE, f"--algo dpo --lora_rank 8 {_ANSWERS} --batch_size 8 --micro_batch_size 4"),
 )
