@@ -77,6 +77,9 @@ SHAPES: dict[str, ModelShape] = {
     "Llama-3.2-1B": ModelShape(16, 2048, 8192, 32, 8, 64, 128256, tied=True, attention_bias=False),
     "Llama-3.2-3B": ModelShape(28, 3072, 8192, 24, 8, 128, 128256, tied=True, attention_bias=False),
     "Llama-3.1-8B": ModelShape(32, 4096, 14336, 32, 8, 128, 128256, tied=False, attention_bias=False),
+    "SmolLM2-135M": ModelShape(30, 576, 1536, 9, 3, 64, 49152, tied=True, attention_bias=False),
+    "SmolLM2-360M": ModelShape(32, 960, 2560, 15, 5, 64, 49152, tied=True, attention_bias=False),
+    "SmolLM2-1.7B": ModelShape(24, 2048, 8192, 32, 32, 64, 49152, tied=True, attention_bias=False),
     "Mistral-7B-v0.1": ModelShape(32, 4096, 14336, 32, 8, 128, 32000, tied=False, attention_bias=False),
 }
 

@@ -1,0 +1,127 @@
+"""`python -m bench.estimates --out results/estimates_cpu`: memory as --dry_run estimates it, beside what runs take.
+
+Each run is a real one of two steps, of random weights in published shapes; its processes are looked at twice a second.
+Finished runs are kept in --out/runs, so that the command goes on where it was stopped.
+"""
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench.inputs import ROOT, TINY, random_model
+from recipes.common.run_dir import write_json
+from recipes.watch.processes import end_processes, memory_of, processes_of
+
+MIDDLE = "SmolLM2-135M"
+_RL = "--data countdown --T 2 --test_freq 2 --val_size 8 --own_texts 0 --max_parse_fail_rate 1 --n_rollout 4"
+_ANSWERS = "--data countdown_preference --n_train 16 --test_freq 2 --val_size 8 --own_texts 0"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run to be measured."""
+
+    name: str
+    model: str
+    flags: str
+
+
+CASES = (
+    Case("uft", TINY, f"--algo uft --T_hint 1 {_RL}"),
+    Case("ppo, a critic", TINY, f"--algo ppo {_RL}"),
+    Case("uft", MIDDLE, f"--algo uft --T_hint 1 {_RL} --batch_size 4"),
+    Case("ppo, a critic", MIDDLE, f"--algo ppo {_RL} --batch_size 4"),
+    Case("rft, adapters", MIDDLE, f"--algo rft --lora_rank 8 {_RL} --batch_size 4"),
+    Case("sft", MIDDLE, "--algo sft --data countdown --n_train 32 --batch_size 16 --val_size 8 --own_texts 0"),
+    Case("dpo", MIDDLE, f"--algo dpo {_ANSWERS} --batch_size 8 --micro_batch_size 4"),
+    Case("dpo, adapters", MIDDLE, f"--algo dpo --lora_rank 8 {_ANSWERS} --batch_size 8 --micro_batch_size 4"),
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Bytes of all processes of a run together."""
+
+    name: str
+    model: str
+    command: str
+    estimated: float
+    peak: float
+    seconds: float
+
+
+def measure(case: Case, folder: Path, out: Path) -> Measured:
+    """Run a case to its end. Raises RuntimeError with the end of its log where it fails."""
+    model = ROOT / "models/tiny-countdown" if case.model == TINY else random_model(case.model, folder / case.model)
+    flags = [*shlex.split(case.flags), "--profile", "cpu", "--model", str(model), "--out", str(out)]
+    command = [sys.executable, str(ROOT / "run.py"), *flags]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    began, peak = time.time(), 0
+    with out.with_suffix(".log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT, start_new_session=True)
+        try:
+            while process.poll() is None:
+                time.sleep(0.5)
+                peak = max(peak, memory_of(processes_of(out, {process.pid})))
+        finally:
+            end_processes(processes_of(out, {process.pid}), 5)
+    if process.returncode:
+        said = out.with_suffix(".log").read_text(encoding="utf-8", errors="replace").splitlines()[-20:]
+        raise RuntimeError(f"{case.name} of {case.model} ended with {process.returncode}:\n" + "\n".join(said))
+    shown = f"python3 run.py {case.flags} --model {case.model}"
+    return Measured(case.name, case.model, shown, estimated(out), peak, time.time() - began)
+
+
+def estimated(out: Path) -> float:
+    """What --dry_run of that run says."""
+    from recipes.estimate.memory import estimate_memory
+    from recipes.estimate.model_shapes import known_shape
+    from recipes.settings.experiment import read_experiment
+
+    experiment = read_experiment(out / "experiment.yaml")
+    shape = known_shape(experiment.model)
+    assert shape is not None
+    return estimate_memory(experiment, shape).peak
+
+
+def table(found: list[Measured]) -> str:
+    """Markdown."""
+    lines = ["| run | model | estimate, GB | measured, GB | error | seconds |", "|---|---|---|---|---|---|"]
+    for each in found:
+        error = each.estimated / each.peak - 1
+        lines.append(
+            f"| {each.name} | {each.model} | {each.estimated / 1e9:.1f} | {each.peak / 1e9:.1f} | {error:+.0%} "
+            f"| {each.seconds:.0f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: list[str]) -> None:
+    """Measures what is not measured yet, and writes measured.json and table.md."""
+    parser = argparse.ArgumentParser(prog="python -m bench.estimates", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=Path("out/estimates"), help="folder of models and runs")
+    options = parser.parse_args(arguments)
+    file, work = options.out / "measured.json", options.work.resolve()
+    known = {each["command"]: each for each in json.loads(file.read_text())} if file.exists() else {}
+    found = []
+    for number, case in enumerate(CASES):
+        out = work / f"runs/{number}"
+        command = f"python3 run.py {case.flags} --model {case.model}"
+        each = Measured(**known[command]) if command in known else measure(case, work / "models", out)
+        found.append(each)
+        options.out.mkdir(parents=True, exist_ok=True)
+        write_json(file, [asdict(one) for one in found])
+        print(table(found[-1:]), flush=True)
+    (options.out / "table.md").write_text(table(found), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
