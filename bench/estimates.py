@@ -15,13 +15,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.inputs import ROOT, TINY, random_model
+from bench.inputs import ROOT, random_model
 from recipes.common.run_dir import write_json
 from recipes.watch.processes import end_processes, memory_of, processes_of
 
-MIDDLE = "SmolLM2-135M"
-_RL = "--data countdown --T 2 --test_freq 2 --val_size 8 --own_texts 0 --max_parse_fail_rate 1 --n_rollout 4"
-_ANSWERS = "--data countdown_preference --n_train 16 --test_freq 2 --val_size 8 --own_texts 0"
+TINY, MIDDLE = "models/tiny-countdown", "HuggingFaceTB/SmolLM2-135M"
+# Lengths are those of the texts (random weights write until they are stopped), so that the estimate is held against
+# what it counts: rollouts as long as allowed.
+_LENGTHS = "--max_prompt_length 16 --max_response_length 64"
+_RL = (
+    f"--data countdown --T 2 --test_freq 2 --val_size 8 --own_texts 0 --max_parse_fail_rate 1 --n_rollout 4 {_LENGTHS}"
+)
+_SHORT = "--val_size 8 --own_texts 0 --max_prompt_length 16 --max_hint_length 8 --max_response_length 24"
+_ANSWERS = "--data countdown_preference --n_train 16 --test_freq 2 --val_size 8 --own_texts 0 --max_length 48"
 
 
 @dataclass(frozen=True)
@@ -32,14 +38,18 @@ class Case:
     model: str
     flags: str
 
+    @property
+    def command(self) -> str:
+        return f"python3 run.py --profile cpu --model {self.model} {self.flags}"
+
 
 CASES = (
-    Case("uft", TINY, f"--algo uft --T_hint 1 {_RL}"),
+    Case("uft", TINY, f"--algo uft --T_hint 1 --max_hint_length 32 {_RL}"),
     Case("ppo, a critic", TINY, f"--algo ppo {_RL}"),
-    Case("uft", MIDDLE, f"--algo uft --T_hint 1 {_RL} --batch_size 4"),
+    Case("uft", MIDDLE, f"--algo uft --T_hint 1 --max_hint_length 32 {_RL} --batch_size 4"),
     Case("ppo, a critic", MIDDLE, f"--algo ppo {_RL} --batch_size 4"),
     Case("rft, adapters", MIDDLE, f"--algo rft --lora_rank 8 {_RL} --batch_size 4"),
-    Case("sft", MIDDLE, "--algo sft --data countdown --n_train 32 --batch_size 16 --val_size 8 --own_texts 0"),
+    Case("sft", MIDDLE, f"--algo sft --data countdown --n_train 32 --batch_size 16 --epochs 1 {_SHORT}"),
     Case("dpo", MIDDLE, f"--algo dpo {_ANSWERS} --batch_size 8 --micro_batch_size 4"),
     Case("dpo, adapters", MIDDLE, f"--algo dpo --lora_rank 8 {_ANSWERS} --batch_size 8 --micro_batch_size 4"),
 )
@@ -47,21 +57,18 @@ CASES = (
 
 @dataclass(frozen=True)
 class Measured:
-    """Bytes of all processes of a run together."""
+    """What all processes of a run held together at most, in bytes, and how long it took."""
 
-    name: str
-    model: str
     command: str
-    estimated: float
-    peak: float
+    peak: int
     seconds: float
 
 
 def measure(case: Case, folder: Path, out: Path) -> Measured:
     """Run a case to its end. Raises RuntimeError with the end of its log where it fails."""
-    model = ROOT / "models/tiny-countdown" if case.model == TINY else random_model(case.model, folder / case.model)
-    flags = [*shlex.split(case.flags), "--profile", "cpu", "--model", str(model), "--out", str(out)]
-    command = [sys.executable, str(ROOT / "run.py"), *flags]
+    model = case.model if case.model == TINY else str(random_model(case.model.partition("/")[2], folder / "random"))
+    command = [sys.executable, *shlex.split(case.command)[1:], "--out", str(out)]
+    command[command.index(case.model)] = model
     out.parent.mkdir(parents=True, exist_ok=True)
     began, peak = time.time(), 0
     with out.with_suffix(".log").open("wb") as log:
@@ -75,17 +82,17 @@ def measure(case: Case, folder: Path, out: Path) -> Measured:
     if process.returncode:
         said = out.with_suffix(".log").read_text(encoding="utf-8", errors="replace").splitlines()[-20:]
         raise RuntimeError(f"{case.name} of {case.model} ended with {process.returncode}:\n" + "\n".join(said))
-    shown = f"python3 run.py {case.flags} --model {case.model}"
-    return Measured(case.name, case.model, shown, estimated(out), peak, time.time() - began)
+    return Measured(case.command, peak, time.time() - began)
 
 
-def estimated(out: Path) -> float:
-    """What --dry_run of that run says."""
+def estimated(case: Case) -> float:
+    """The peak, in bytes, that --dry_run of a case is about."""
+    from recipes.commands.front import plan_training
     from recipes.estimate.memory import estimate_memory
     from recipes.estimate.model_shapes import known_shape
-    from recipes.settings.experiment import read_experiment
+    from recipes.flags.parser import read
 
-    experiment = read_experiment(out / "experiment.yaml")
+    _, experiment = plan_training(read(shlex.split(case.command)[2:], ()).flags)
     shape = known_shape(experiment.model)
     assert shape is not None
     return estimate_memory(experiment, shape).peak
@@ -93,13 +100,13 @@ def estimated(out: Path) -> float:
 
 def table(found: list[Measured]) -> str:
     """Markdown."""
+    known = {case.command: case for case in CASES}
     lines = ["| run | model | estimate, GB | measured, GB | error | seconds |", "|---|---|---|---|---|---|"]
     for each in found:
-        error = each.estimated / each.peak - 1
-        lines.append(
-            f"| {each.name} | {each.model} | {each.estimated / 1e9:.1f} | {each.peak / 1e9:.1f} | {error:+.0%} "
-            f"| {each.seconds:.0f} |"
-        )
+        case = known[each.command]
+        expected = estimated(case)
+        numbers = f"{expected / 1e9:.1f} | {each.peak / 1e9:.1f} | {expected / each.peak - 1:+.0%} | {each.seconds:.0f}"
+        lines.append(f"| {case.name} | {case.model} | {numbers} |")
     return "\n".join(lines) + "\n"
 
 
@@ -114,8 +121,8 @@ def main(arguments: list[str]) -> None:
     found = []
     for number, case in enumerate(CASES):
         out = work / f"runs/{number}"
-        command = f"python3 run.py {case.flags} --model {case.model}"
-        each = Measured(**known[command]) if command in known else measure(case, work / "models", out)
+        found_before = known.get(case.command)
+        each = Measured(**found_before) if found_before else measure(case, work / "models", out)
         found.append(each)
         options.out.mkdir(parents=True, exist_ok=True)
         write_json(file, [asdict(one) for one in found])

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from recipes.estimate.memory import DEVICES, estimate_time
 from recipes.estimate.model_shapes import known_shape
+from recipes.estimate.step_time import DEVICES, estimate_time
 from recipes.settings.experiment import Experiment
 
 # Weights to the engine, rewards and waiting, a step; start-up, a run.

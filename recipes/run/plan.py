@@ -16,9 +16,9 @@ from recipes.checks.algorithm_check import told
 from recipes.data.datafiles import DataFiles, unsolved_rows
 from recipes.data.demonstrations import taught
 from recipes.data.stored_tokenizer import is_here
+from recipes.estimate.describe import describe_memory
 from recipes.estimate.kernels import micro_batch_limit
 from recipes.estimate.machine_needs import describe_disk, few_cores
-from recipes.estimate.memory import describe_memory
 from recipes.settings.applies import clock, mentions, reads_solutions
 from recipes.settings.experiment import Experiment
 from recipes.settings.hook_settings import hook_settings

@@ -9,6 +9,7 @@ import pytest
 
 from recipes.common.errors import ExperimentError
 from recipes.estimate import kernels, machine_needs
+from recipes.estimate.describe import describe_memory
 from recipes.estimate.kernels import has_flash_attention, has_fused_head, micro_batch_limit
 from recipes.estimate.machine_needs import (
     checkpoint_bytes,
@@ -18,8 +19,9 @@ from recipes.estimate.machine_needs import (
     held_bytes,
     refuse_too_large,
 )
-from recipes.estimate.memory import GB, describe_memory, estimate_memory, estimate_time, micro_batch_tokens
+from recipes.estimate.memory import GB, estimate_memory, micro_batch_tokens
 from recipes.estimate.model_shapes import SHAPES, known_shape, shape_of_config
+from recipes.estimate.step_time import estimate_time
 from recipes.flags.resolve import build_experiment
 from recipes.run import place
 from recipes.settings.experiment import Experiment

@@ -1,0 +1,84 @@
+"""How long a reinforcement step will take, before anything starts: an estimate, from the model's shape."""
+
+from dataclasses import dataclass
+
+from recipes.estimate.kernels import has_flash_attention
+from recipes.estimate.memory import compares, estimate_memory, micro_batch_tokens
+from recipes.estimate.model_shapes import ModelShape
+from recipes.settings.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class Device:
+    """What a device does a second where it is kept busy; the source of the time estimate."""
+
+    flops: float
+    """Multiply-adds counted twice, at the share of the peak that training reaches."""
+
+    bandwidth: float
+    """Bytes read while decoding."""
+
+    decode_step: float
+    """Seconds a decoding step takes at least."""
+
+    rollout: float
+    """Seconds of one thread a rollout costs besides (agent loop, reward, data plane), spread over the workers."""
+
+
+DEVICES = {
+    # H100: 40 % of 989 TFLOP/s (bfloat16) and 70 % of 3.35 TB/s are assumed, not measured.
+    "cuda": Device(flops=4e14, bandwidth=2.3e12, decode_step=0.012, rollout=0.002),
+    # Two cores, measured with the embedded model (docs/performance.md).
+    "cpu": Device(flops=2.4e10, bandwidth=1e10, decode_step=0.004, rollout=0.01),
+}
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """Seconds of a reinforcement step by phase."""
+
+    generate: float
+    log_probs: float
+    """Of the old policy and of the reference."""
+    update: float
+
+    @property
+    def total(self) -> float:
+        """Their sum."""
+        return self.generate + self.log_probs + self.update
+
+
+def estimate_time(experiment: Experiment, shape: ModelShape, *, tokens_per_rollout: float | None = None) -> StepTime:
+    """Seconds of a reinforcement step if every rollout has that many tokens (None: half of what is allowed).
+
+    A forward pass is 2 N operations a token, an update 6 N, and 8 N where activations are computed again. Decoding
+    reads all weights once for each token of the longest rollout, or is bound by arithmetic.
+    """
+    e, device = experiment, DEVICES[experiment.device]
+    ranks = e.n_gpu * e.nnodes
+    rollouts = e.batch_size * e.n_rollout
+    longest = e.prompt_length + e.response_length
+    each = longest / 2 if tokens_per_rollout is None else tokens_per_rollout
+    generated = min(e.max_response_length, each)
+    tokens, width = rollouts * each / ranks, 4 if e.dtype == "float32" else 2
+    work = 2.0 * shape.parameters
+    if e.device == "cuda" and not has_flash_attention(e):
+        # Every token's scores with all of its micro-batch, masked or not.
+        work += 4 * shape.layers * shape.heads * shape.head_dim * micro_batch_tokens(e)
+    forward = work * tokens / device.flops
+    references = int(compares(e))
+    cache = estimate_memory(e, shape).kv_tokens
+    at_once = rollouts * e.tp_size / ranks
+    if cache:
+        at_once = max(1.0, min(at_once, e.max_num_seqs, cache / each))
+    waves = rollouts * e.tp_size / ranks / at_once
+    read = (
+        shape.parameters * width / e.tp_size + at_once * each * shape.kv_bytes(width) / e.tp_size
+    ) / device.bandwidth
+    step = max(device.decode_step, read, at_once * 2 * shape.parameters / e.tp_size / device.flops)
+    workers = 1 if e.device == "cpu" else 8
+    return StepTime(
+        generate=waves * generated * step + rollouts * device.rollout / workers,
+        log_probs=(1 + references) * forward,
+        update=forward * (3 if e.device == "cpu" else 4),
+    )
