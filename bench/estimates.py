@@ -7,6 +7,7 @@ Finished runs are kept in --out/runs, so that the command goes on where it was s
 import argparse
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -69,6 +70,7 @@ def measure(case: Case, folder: Path, out: Path) -> Measured:
     model = case.model if case.model == TINY else str(random_model(case.model.partition("/")[2], folder / "random"))
     command = [sys.executable, *shlex.split(case.command)[1:], "--out", str(out)]
     command[command.index(case.model)] = model
+    shutil.rmtree(out, ignore_errors=True)  # a run that was stopped, or of other flags
     out.parent.mkdir(parents=True, exist_ok=True)
     began, peak = time.time(), 0
     with out.with_suffix(".log").open("wb") as log:

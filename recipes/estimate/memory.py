@@ -58,8 +58,7 @@ class Memory:
     fixed: float
     """Everything else."""
     evaluating: float
-    """All of an evaluation that is a stage of its own, on the CPU: vLLM, and weights that it copies as it loads them. No
-    part of the sums."""
+    """Of an evaluation that is a stage of its own, on the CPU: vLLM, and its weights twice, as it loads them."""
     limit: float
     """Memory of the device; 0 when there is no limit to compare with."""
 
