@@ -10,8 +10,8 @@ from recipes.commands.front import plan_training
 from recipes.commands.reproduce import TableRun, final, listing, reproduce, runs_of
 from recipes.common.errors import ExperimentError
 from recipes.estimate.gpu_hours import gpu_hours
-from recipes.estimate.step_time import estimate_time
 from recipes.estimate.model_shapes import known_shape
+from recipes.estimate.step_time import estimate_time
 from recipes.flags.effect import refuse_without_effect
 from recipes.flags.resolve import build_experiment
 from recipes.settings.experiment import Experiment
