@@ -1,4 +1,4 @@
-"""The tests under the CUDA stack without a GPU: `python -m tests cuda-stack [--python PATH] [--env DIR] [--parts ...]`.
+"""The tests under the CUDA stack without a GPU: `python -m tests cuda-stack [--only tests | engines] [--env DIR]`.
 
 Installs the CUDA stack into an environment of its own (3.3 GB to fetch, 10 GB on the disk, 8 minutes), runs there the
 contract and unit tests and the engine configurations of every profile on a faked card (faked.py), and writes what it
@@ -12,7 +12,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from xml.etree import ElementTree
@@ -22,7 +21,10 @@ from tests.gpu.status import ROOT, write_section
 COMMAND = "python -m tests cuda-stack"
 TESTS = ["tests/contract", "tests/unit", "-m", "not extended"]
 TWO = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
-VERSIONS = "import platform, torch, vllm, verl; print(platform.python_version(), torch.__version__, vllm.__version__)"
+VERSIONS = """
+import platform, torch, vllm
+print(f"Python {platform.python_version()}, torch {torch.__version__}, vLLM {vllm.__version__}")
+"""
 
 
 def main(arguments: list[str]) -> int:
@@ -30,40 +32,44 @@ def main(arguments: list[str]) -> int:
     flags = argparse.ArgumentParser(prog=COMMAND, description=(__doc__ or "").split("\n\n")[0])
     flags.add_argument("--python", default=sys.executable, help="Python 3.11 or 3.12 to make the environment with")
     flags.add_argument("--env", type=Path, help="keep the environment in this folder; one that is there is completed")
+    flags.add_argument("--only", choices=PARTS, help="one of the parts; the other's last result stays as it is written")
     given = flags.parse_args(arguments)
+    failed = False
     with tempfile.TemporaryDirectory(prefix="cuda-stack-") as scratch:
-        env = (given.env or Path(scratch) / "env").resolve()
-        started = time.monotonic()
-        installed(env, given.python)
-        minutes = {"install": (time.monotonic() - started) / 60}
-        python, variables = str(env / "bin/python"), stack_variables()
-        started = time.monotonic()
-        report = Path(scratch) / "tests.xml"
-        pytest = [python, "-m", "pytest", *TESTS, *TWO, "-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
-        code = subprocess.call(pytest, cwd=ROOT, env=variables)
-        minutes["tests"] = (time.monotonic() - started) / 60
-        faked = [python, "-m", "tests.gpu.faked"]
-        engines = subprocess.run(faked, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True, check=False)
-        print(engines.stdout, end="")
-        versions = subprocess.check_output([python, "-c", VERSIONS], text=True, env=variables).split()
-        lines = summary(versions, minutes, outcomes(report), engine_lines(engines.stdout))
-    write_section(COMMAND, lines)
-    print("\n".join(lines))
-    return int(bool(code or engines.returncode))
+        python = installed((given.env or Path(scratch) / "env").resolve(), given.python)
+        versions = subprocess.check_output([python, "-c", VERSIONS], text=True, env=stack_variables()).strip()
+        for name in [given.only] if given.only else PARTS:
+            started = time.monotonic()
+            fine, found = PARTS[name](python, Path(scratch))
+            minutes = (time.monotonic() - started) / 60
+            where = f"{versions}, no GPU, {minutes:.0f} minutes on {os.cpu_count()} cores"
+            write_section(f"{COMMAND}: {name}", [f"{date.today()} ({where}): {found[0]}", *found[1:]])
+            print("\n".join(found))
+            failed |= not fine
+    return int(failed)
 
 
-def installed(env: Path, python: str) -> None:
-    """The CUDA stack and the tools of tests in `env`, by install.sh."""
+def installed(env: Path, python: str) -> str:
+    """The interpreter of `env`, with the CUDA stack and the tools of tests in it, by install.sh."""
     if not (env / "bin/python").exists():
         subprocess.run([python, "-m", "venv", str(env)], check=True)
     command = [str(ROOT / "install.sh"), "--profile", "cuda", "--dev"]
     subprocess.run(command, cwd=ROOT, env={**stack_variables(), "VIRTUAL_ENV": str(env)}, check=True)
+    return str(env / "bin/python")
 
 
 def stack_variables() -> dict[str, str]:
     """This process's variables less those that lead Python or install.sh into another environment."""
     leading = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
     return {name: value for name, value in os.environ.items() if name not in leading}
+
+
+def run_tests(python: str, scratch: Path) -> tuple[bool, list[str]]:
+    """Whether all is well, and the lines for docs/gpu_status.md."""
+    report = scratch / "tests.xml"
+    command = [python, "-m", "pytest", *TESTS, *TWO, "-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
+    code = subprocess.call(command, cwd=ROOT, env=stack_variables())
+    return not code, told_tests(outcomes(report))
 
 
 def outcomes(report: Path) -> dict[str, list[str]]:
@@ -80,31 +86,31 @@ def outcomes(report: Path) -> dict[str, list[str]]:
     return found
 
 
-def engine_lines(printed: str) -> list[tuple[str, str]]:
-    """(case, what is wrong) of every line that faked.py printed about an engine."""
-    lines = [line.removeprefix("engine ") for line in printed.splitlines() if line.startswith("engine ")]
-    pairs = (line.removeprefix("FAILED ").removeprefix("ok").strip().partition(": ") for line in lines)
-    return [(case, trouble) for case, _, trouble in pairs]
-
-
-def summary(
-    versions: Sequence[str],
-    minutes: dict[str, float],
-    tests: dict[str, list[str]],
-    engines: list[tuple[str, str]],
-) -> list[str]:
-    """The lines for docs/gpu_status.md."""
-    python, torch, vllm = versions
-    counts = ", ".join(f"{len(tests[name])} {name}" for name in ("passed", "failed", "skipped"))
-    refused = [(case, trouble) for case, trouble in engines if trouble]
+def told_tests(found: dict[str, list[str]]) -> list[str]:
+    """How many, which failed, and why some were skipped."""
     return [
-        f"`{COMMAND}`, {date.today()} (Python {python}, torch {torch}, vLLM {vllm}, no GPU, {os.cpu_count()} cores): "
-        f"contract and unit tests {counts} in {minutes['tests']:.0f} minutes; {len(engines) - len(refused)} of "
-        f"{len(engines)} engine configurations on a faked card as their profile says; installed by `install.sh` in "
-        f"{minutes['install']:.0f} minutes.",
-        "",
-        "Configurations: " + ", ".join(f"`{case}`" for case, _ in engines) + ".",
-        *[f"* failed: `{name}`" for name in tests["failed"]],
-        *[f"* refused: `{case}`: {trouble}" for case, trouble in refused],
-        *[f"* skipped, {count}: {why}" for why, count in sorted(Counter(tests["skipped"]).items())],
+        ", ".join(f"{len(found[name])} {name}" for name in ("passed", "failed", "skipped")) + ".",
+        *[f"* failed: `{name}`" for name in found["failed"]],
+        *[f"* skipped, {count}: {why}" for why, count in sorted(Counter(found["skipped"]).items())],
     ]
+
+
+def run_engines(python: str, scratch: Path) -> tuple[bool, list[str]]:
+    """Whether all is well, and the lines for docs/gpu_status.md."""
+    faked = [python, "-m", "tests.gpu.faked"]
+    done = subprocess.run(faked, cwd=ROOT, env=stack_variables(), stdout=subprocess.PIPE, text=True, check=False)
+    return not done.returncode, told_engines(done.stdout)
+
+
+def told_engines(printed: str) -> list[str]:
+    """How many of the configurations are as their profile says, which they are, and what is wrong with others."""
+    lines = [line.removeprefix("engine ") for line in printed.splitlines() if line.startswith("engine ")]
+    fine = [line.removeprefix("ok").strip() for line in lines if line.startswith("ok ")]
+    return [
+        f"{len(fine)} of {len(lines)} configurations are as their profile says: {', '.join(fine)}.",
+        *[f"* {line}" for line in lines if not line.startswith("ok ")],
+    ]
+
+
+PARTS = {"tests": run_tests, "engines": run_engines}
+"""What is run, by the name that --only takes."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from recipes.settings.profiles import PROFILES
-from tests.gpu.cuda_stack import COMMAND, engine_lines, outcomes, summary
+from tests.gpu.cuda_stack import COMMAND, PARTS, outcomes, told_engines, told_tests
 from tests.gpu.faked import CASES
 from tests.gpu.kit import rehearse
 from tests.gpu.status import STATUS, with_section
@@ -21,14 +21,16 @@ PRINTED = "words of vLLM\nengine ok      1x80gb tiny\nengine FAILED  h100x2 Qwen
 
 def test_failures_and_refusals_are_named_in_the_status(tmp_path: Path) -> None:
     (tmp_path / "tests.xml").write_text(REPORT)
-    found, engines = outcomes(tmp_path / "tests.xml"), engine_lines(PRINTED)
-    assert engines == [("1x80gb tiny", ""), ("h100x2 Qwen2.5-0.5B", "ValueError: a: b")]
-    lines = summary(["3.12.1", "2.11.0", "0.24.0"], {"install": 8.0, "tests": 3.0}, found, engines)
-    assert "1 passed, 2 failed, 1 skipped" in lines[0]
-    assert "1 of 2 engine configurations" in lines[0]
-    assert "* failed: `tests/unit/test_a.py::test_c`" in lines
-    assert "* refused: `h100x2 Qwen2.5-0.5B`: ValueError: a: b" in lines
-    assert "* skipped, 1: no data" in lines
+    assert told_tests(outcomes(tmp_path / "tests.xml")) == [
+        "1 passed, 2 failed, 1 skipped.",
+        "* failed: `tests/unit/test_a.py::test_c`",
+        "* failed: `tests/unit/test_a.py::test_d`",
+        "* skipped, 1: no data",
+    ]
+    assert told_engines(PRINTED) == [
+        "1 of 2 configurations are as their profile says: 1x80gb tiny.",
+        "* FAILED  h100x2 Qwen2.5-0.5B: ValueError: a: b",
+    ]
 
 
 def test_every_profile_with_gpus_is_configured_and_each_case_has_a_name_of_its_own() -> None:
@@ -37,7 +39,7 @@ def test_every_profile_with_gpus_is_configured_and_each_case_has_a_name_of_its_o
     assert set(rehearse.ENGINES) <= {case.name for case in CASES}
 
 
-@pytest.mark.parametrize("command", [COMMAND, rehearse.COMMAND])
+@pytest.mark.parametrize("command", [*(f"{COMMAND}: {name}" for name in PARTS), rehearse.COMMAND])
 def test_a_command_replaces_its_own_part_of_the_status(command: str) -> None:
     text = STATUS.read_text()
     once = with_section(text, command, ["a", "b"])
