@@ -36,11 +36,12 @@ def main(arguments: list[str]) -> int:
     given = flags.parse_args(arguments)
     failed = False
     with tempfile.TemporaryDirectory(prefix="cuda-stack-") as scratch:
-        python = installed((given.env or Path(scratch) / "env").resolve(), given.python)
-        versions = subprocess.check_output([python, "-c", VERSIONS], text=True, env=stack_variables()).strip()
+        env = (given.env or Path(scratch) / "env").resolve()
+        install(env, given.python)
+        versions = subprocess.check_output([env / "bin/python", "-c", VERSIONS], text=True).strip()
         for name in [given.only] if given.only else PARTS:
             started = time.monotonic()
-            fine, found = PARTS[name](python, Path(scratch))
+            fine, found = PARTS[name](env, Path(scratch))
             minutes = (time.monotonic() - started) / 60
             where = f"{versions}, no GPU, {minutes:.0f} minutes on {os.cpu_count()} cores"
             write_section(f"{COMMAND}: {name}", [f"{date.today()} ({where}): {found[0]}", *found[1:]])
@@ -49,26 +50,26 @@ def main(arguments: list[str]) -> int:
     return int(failed)
 
 
-def installed(env: Path, python: str) -> str:
-    """The interpreter of `env`, with the CUDA stack and the tools of tests in it, by install.sh."""
+def install(env: Path, python: str) -> None:
+    """The CUDA stack and the tools of tests into `env`, by install.sh."""
     if not (env / "bin/python").exists():
         subprocess.run([python, "-m", "venv", str(env)], check=True)
     command = [str(ROOT / "install.sh"), "--profile", "cuda", "--dev"]
-    subprocess.run(command, cwd=ROOT, env={**stack_variables(), "VIRTUAL_ENV": str(env)}, check=True)
-    return str(env / "bin/python")
+    subprocess.run(command, cwd=ROOT, env=variables_of(env), check=True)
 
 
-def stack_variables() -> dict[str, str]:
-    """This process's variables less those that lead Python or install.sh into another environment."""
-    leading = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
-    return {name: value for name, value in os.environ.items() if name not in leading}
+def variables_of(env: Path) -> dict[str, str]:
+    """This process's variables, with that environment as the active one: install.sh installs into it, and our packages,
+    which would else go on in the .venv beside them, stay in it."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    return kept | {"VIRTUAL_ENV": str(env)}
 
 
-def run_tests(python: str, scratch: Path) -> tuple[bool, list[str]]:
+def run_tests(env: Path, scratch: Path) -> tuple[bool, list[str]]:
     """Whether all is well, and the lines for docs/gpu_status.md."""
     report = scratch / "tests.xml"
-    command = [python, "-m", "pytest", *TESTS, *TWO, "-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
-    code = subprocess.call(command, cwd=ROOT, env=stack_variables())
+    command = [env / "bin/python", "-m", "pytest", *TESTS, *TWO, "-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
+    code = subprocess.call(command, cwd=ROOT, env=variables_of(env))
     return not code, told_tests(outcomes(report))
 
 
@@ -95,10 +96,10 @@ def told_tests(found: dict[str, list[str]]) -> list[str]:
     ]
 
 
-def run_engines(python: str, scratch: Path) -> tuple[bool, list[str]]:
+def run_engines(env: Path, scratch: Path) -> tuple[bool, list[str]]:
     """Whether all is well, and the lines for docs/gpu_status.md."""
-    faked = [python, "-m", "tests.gpu.faked"]
-    done = subprocess.run(faked, cwd=ROOT, env=stack_variables(), stdout=subprocess.PIPE, text=True, check=False)
+    faked = [env / "bin/python", "-m", "tests.gpu.faked"]
+    done = subprocess.run(faked, cwd=ROOT, env=variables_of(env), stdout=subprocess.PIPE, text=True, check=False)
     return not done.returncode, told_engines(done.stdout)
 
 

@@ -7,6 +7,7 @@ Prints a line for each configuration; exit code 1 where one is refused or is not
 
 import asyncio
 import ctypes
+import os
 import subprocess
 import sys
 import tempfile
@@ -58,7 +59,10 @@ def fake_driver(folder: Path) -> None:
     source.write_text("")
     command = ["gcc", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o", str(library), str(source)]
     subprocess.run(command, check=True)
-    # Later loads of that name find the library that has it already.
+    # As where Ray has not yet given a process its card: vLLM then does without a driver that Triton knows.
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    # Later loads of that name find the library that has it already, and look for functions when they are called.
+    sys.setdlopenflags(os.RTLD_LAZY)
     ctypes.CDLL(str(library), ctypes.RTLD_GLOBAL)
 
 

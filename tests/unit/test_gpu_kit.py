@@ -3,6 +3,7 @@
 import ast
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,8 +99,8 @@ def test_what_a_site_can_import_is_told_by_its_files(tmp_path: Path) -> None:
 
 def test_a_rehearsal_runs_with_the_site_first_and_tells_what_failed(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("print('engine ok mine')")
-    told = under_site(tmp_path, ["python3", "-m", "mine"])
-    broken = under_site(tmp_path, ["python3", "-m", "not_there"])
+    told = under_site(tmp_path, [sys.executable, "-m", "mine"])
+    broken = under_site(tmp_path, [sys.executable, "-m", "not_there"])
     assert (told, broken) == (["engine ok mine"], ["not_there FAILED: exit code 1"])
     lines = summary("3.12.1", [54.0, 54.1], 1.0, [*told, *broken])
     assert "2 parts of at most 54.1 MiB, 108 MiB in all; engine ok mine" in lines[0]

@@ -65,7 +65,8 @@ def torch_alone(python: str, env: Path) -> str:
 def under_site(site: Path, command: list[str]) -> list[str]:
     """What a command prints with the site before the environment's own packages, and a line where it failed."""
     entered = f'source {KIT / "environment.sh"} "$0" && exec "$@"'
-    variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    # Else our packages would go on in the .venv beside them.
+    variables = {**os.environ, "VIRTUAL_ENV": str(Path(command[0]).parents[1])}
     done = subprocess.run(
         ["bash", "-c", entered, str(site), *command], cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True
     )
