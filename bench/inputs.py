@@ -32,34 +32,43 @@ def shape_of(name: str) -> ModelShape:
 def random_model(name: str, folder: Path) -> Path:
     """A folder with random weights (float32, seed 0) of that shape and a tokenizer of the same vocabulary."""
     import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    if (folder / "config.json").exists():
+    if any(folder.glob("*.safetensors")):
         return folder
+    config = described_model(name, folder)
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return folder
+
+
+def described_model(name: str, folder: Path) -> Any:
+    """The configuration of such a model, written with its tokenizer into a folder that has no weights yet."""
+    from transformers import AutoTokenizer, LlamaConfig, Qwen2Config
+
     folder.mkdir(parents=True, exist_ok=True)
     shape = shape_of(name)
     _write_tokenizer(shape.vocabulary, folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    settings: dict[str, Any] = {
-        "vocab_size": shape.vocabulary,
-        "hidden_size": shape.hidden,
-        "intermediate_size": shape.intermediate,
-        "num_hidden_layers": shape.layers,
-        "num_attention_heads": shape.heads,
-        "num_key_value_heads": shape.kv_heads,
-        "max_position_embeddings": 4096,
-        "tie_word_embeddings": shape.tied,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-        "bos_token_id": None,
-    }
-    torch.manual_seed(0)
-    if shape.attention_bias:
-        model = Qwen2ForCausalLM(Qwen2Config(**settings))
-    else:
-        model = LlamaForCausalLM(LlamaConfig(head_dim=shape.head_dim, **settings))
-    model.save_pretrained(folder)
-    return folder
+    kind = Qwen2Config if shape.attention_bias else LlamaConfig
+    own = {} if shape.attention_bias else {"head_dim": shape.head_dim}
+    config = kind(
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.intermediate,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        max_position_embeddings=4096,
+        tie_word_embeddings=shape.tied,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+        architectures=[kind.__name__.replace("Config", "ForCausalLM")],
+        **own,
+    )
+    config.save_pretrained(folder)
+    return config
 
 
 def _write_tokenizer(vocabulary: int, folder: Path) -> None:

@@ -1,8 +1,9 @@
-"""`python3 -m tests [quick | all | pytest arguments]`: all tests, inside the environment install.sh made.
+"""`python3 -m tests [quick | all | cuda-stack | pytest arguments]`: all tests, inside the environment install.sh made.
 
 Without arguments the quick ones run first, then the slow ones, then the training runs; two files at a time, because
 each waits half of its time. `quick` runs the first part alone (three minutes); `all` also what takes too long for every
-change, and writes docs/tests.md.
+change, and writes docs/tests.md; `cuda-stack` runs the first two parts under the packages of a GPU machine, for which
+it needs no GPU (tests/gpu/cuda_stack.py), and writes docs/gpu_status.md.
 """
 
 import os
@@ -28,6 +29,10 @@ def main(arguments: list[str]) -> int:
     """The exit code of pytest, of the first part that failed."""
     if arguments == ["all"]:
         return _all()
+    if arguments[:1] == ["cuda-stack"]:
+        from tests.gpu.cuda_stack import main as under_cuda_stack
+
+        return under_cuda_stack(arguments[1:])
     return _run([QUICK] if arguments == ["quick"] else [arguments] if arguments else EVERYTHING)
 
 

@@ -45,7 +45,7 @@ NO_GPU = "UFT_NO_GPU_HERE"
 """Variable: this machine has no GPU, so that vLLM's CUDA build finds no platform and is none the worse for it."""
 
 IMPORTER = f"""
-import importlib, os, sys
+import ctypes, importlib, os, sys
 ENTRY_POINTS = {ENTRY_POINTS}
 for name in sys.argv[1:]:
     print("begin", name, flush=True)
@@ -62,6 +62,10 @@ for name in sys.argv[1:]:
             if kind == "cpu":
                 current_platform.import_kernels()
                 if not hasattr(torch.ops._C, "silu_and_mul"):
+                    try:
+                        ctypes.CDLL("libnuma.so.1")
+                    except OSError:
+                        raise RuntimeError("vLLM's CPU kernels link to libnuma.so.1: apt install libnuma1") from None
                     raise RuntimeError("vLLM's CPU kernels did not load")
     except BaseException as error:
         print("fail", name, type(error).__name__ + ":", " ".join(str(error).split())[:200], flush=True)

@@ -175,6 +175,26 @@ def test_vllm_without_a_platform_is_sound_where_there_is_no_gpu(
     assert found == ({} if no_gpu else {"vllm": "RuntimeError: vLLM found no platform for this machine"})
 
 
+@pytest.mark.parametrize(
+    ("there", "why"), [(True, "did not load"), (False, "link to libnuma.so.1: apt install libnuma1")]
+)
+def test_what_vllms_kernels_link_to_is_named_where_it_is_missing(
+    there: bool, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vllm/entrypoints/openai").mkdir(parents=True)
+    for name in ("vllm/__init__.py", "vllm/entrypoints/openai/api_server.py"):
+        (tmp_path / name).touch()
+    (tmp_path / "torch.py").write_text("class ops: _C = None\n")
+    (tmp_path / "vllm/platforms.py").write_text(
+        "class current_platform:\n    device_type = 'cpu'\n    import_kernels = staticmethod(lambda: None)\n"
+    )
+    answer = "return None" if there else "raise OSError(name)"
+    (tmp_path / "ctypes.py").write_text(f"def CDLL(name):\n    {answer}\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (told,) = import_failures(["vllm"]).values()
+    assert told == f"RuntimeError: vLLM's CPU kernels {why}"
+
+
 def test_this_machine_can_be_looked_at() -> None:
     machine = look(ROOT)
     assert machine.cores >= 1

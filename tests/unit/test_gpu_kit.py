@@ -1,16 +1,22 @@
-"""The kit for a GPU machine without a network: what travels, the parts, and stages that run what they name."""
+"""The kit for a GPU machine without a network: what travels, the parts, the plan, and stages that run what they say."""
 
+import ast
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from run import parser
-from tests.gpu.kit.hour import main, run_stage, stages
+from tests.gpu.kit import plan
+from tests.gpu.kit.hour import TESTS, main, run_stage, stages
 from tests.gpu.kit.pack import pins, split, strip
+from tests.gpu.kit.rehearse import summary, under_site
+from tests.gpu.kit.site_imports import top_level
 
-KIT = Path(__file__).resolve().parents[1] / "gpu/kit"
+GPU = Path(__file__).resolve().parents[1] / "gpu"
+KIT = GPU / "kit"
 
 
 def test_what_travels_is_pinned_and_leaves_the_machines_torch_alone() -> None:
@@ -63,3 +69,39 @@ def test_an_unknown_stage_is_refused_by_name(tmp_path: Path, capsys: pytest.Capt
     with pytest.raises(SystemExit):
         main(["--out", str(tmp_path), "smoke+nonsense"])
     assert "nonsense: unknown. Known: check" in capsys.readouterr().err
+
+
+def test_each_test_on_a_gpu_runs_in_one_stage() -> None:
+    defined = ast.parse((GPU / "test_training.py").read_text()).body
+    names = [each.name for each in defined if isinstance(each, ast.FunctionDef) and each.name.startswith("test_")]
+    assert len(names) >= 9
+    for name in names:
+        assert sum(any(word in name for word in chosen.split(" or ")) for chosen in TESTS.values()) == 1, name
+
+
+def test_the_plan_runs_every_stage_but_cells_in_commands_of_ten_minutes() -> None:
+    planned = [name for _, named in plan.STAGES for name in named.replace("+", " ").split()]
+    assert sorted(planned) == sorted(name for name in stages("1x80gb") if not name.startswith("cell_"))
+    assert all(0 < minutes < 10 for minutes, _ in plan.commands())
+    for _, command in plan.commands():
+        assert subprocess.run(["bash", "-n", "-c", command], check=False).returncode == 0
+
+
+def test_what_a_site_can_import_is_told_by_its_files(tmp_path: Path) -> None:
+    for name in ("one/__init__.py", "two.py", "_three.cpython-312-x86_64-linux-gnu.so", "four.abi3.so"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    for name in ("one-1.0.dist-info", "five.libs", "bin", "no-name"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "bin/x.py").touch()
+    assert top_level(tmp_path) == ["_three", "bin", "four", "one", "two"]
+
+
+def test_a_rehearsal_runs_with_the_site_first_and_tells_what_failed(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("print('engine ok mine')")
+    told = under_site(tmp_path, [sys.executable, "-m", "mine"])
+    broken = under_site(tmp_path, [sys.executable, "-m", "not_there"])
+    assert (told, broken) == (["engine ok mine"], ["not_there FAILED: exit code 1"])
+    lines = summary("3.12.1", [54.0, 54.1], 1.0, [*told, *broken])
+    assert "2 parts of at most 54.1 MiB, 108 MiB in all; engine ok mine" in lines[0]
+    assert lines[2:] == ["* a part of 54.1 MiB, more than 54", "* not_there FAILED: exit code 1"]

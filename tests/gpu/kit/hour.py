@@ -27,7 +27,13 @@ WORK = Path("/tmp/uft-hour")
 EASY = WORK / "easy"
 TINY = ROOT / "models/tiny-countdown"
 LINES = 12
-FIRST = "uft_runs or hint_nll or engine_samples or evaluating or adapters"
+# tests/gpu, a part for each command of ten minutes.
+TESTS = {
+    "tests_first": "uft_runs or hint_nll or engine_samples or evaluating or adapters",
+    "tests_sft": "sft_runs or una_online",
+    "tests_resume": "killed_run",
+    "tests_runners": "model_runners or failed_sessions",
+}
 # Beside other runs: vLLM would take what they free meanwhile for its own, and refuse to go on.
 SHARED = (
     "--rollout_memory 0.1 -- +actor_rollout_ref.rollout.engine_kwargs.vllm.kv_cache_memory_bytes=6000000000 "
@@ -77,8 +83,7 @@ def stages(profile: str) -> dict[str, list[str]]:
         "smoke": [_python(random_model), _run("smoke", "uft", WORK / qwen, f"{chosen} {SMOKE}")],
         "untied": [_python(untied), _run("untied-run", "uft", WORK / "untied", f"{chosen} {UNTIED}")],
         "main": [_run("main", "uft", TINY, f"{chosen} {MAIN} --max_response_length 64 --data {EASY}")],
-        "tests_first": [f"{pytest} '{FIRST}'"],
-        "tests_rest": [f"{pytest} 'not ({FIRST})'"],
+        **{name: [f"{pytest} '{chosen_tests}'"] for name, chosen_tests in TESTS.items()},
         "bench": [f"{bench} {BENCH}"],
         "head": [f"{bench} --parts memory"],
         **{f"cell_{algo}": [_run(f"cell_{algo}", algo, base, cell)] for algo in ("uft", "rft", "sft_rft")},
