@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from data_prep.custom_report import meant
+from data_prep.faults import meant
 
 
 class Parser(argparse.ArgumentParser):

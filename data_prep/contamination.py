@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_prep.commands import Parser, one_line
-from data_prep.custom_report import count
+from data_prep.faults import count
 from data_prep.prompt_styles import read_completion
 from data_prep.schema import refuse_no_file, unpacked
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from data_prep.custom_report import count
+from data_prep.faults import count
 from data_prep.schema import Row
 
 EXCLUDED = "is in the excluded set"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.custom_report import count
+from data_prep.faults import count
 from data_prep.schema import Row, SchemaError, content_hash, write_rows
 
 

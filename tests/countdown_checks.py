@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.countdown import Space, generate, to_row
+from data_prep.countdown.generate import Space, generate, to_row
 from data_prep.schema import Row, read_rows
 from reward_fns import compute_score
 from reward_fns.expression import read_expression

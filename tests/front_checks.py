@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import run
-from data_prep import countdown
+from data_prep.countdown import generate as countdown
 from recipes.common.run_dir import RunDir, mark_complete, write_json, write_text
 from recipes.flags.resolve import build_experiment
 from recipes.run.spent import SPENT

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep.commands import Parser, folder, one_line, whole
-from data_prep.custom_report import count
+from data_prep.faults import count
 from data_prep.preference import toy
 from data_prep.preference.hub import HUB_TASKS, write_task
 from data_prep.preference.split import Written

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.custom_cells import BadCell
+from data_prep.files.cells import BadCell
 from data_prep.preference.cells import messages_in, number_of, text_of
 from data_prep.preference.hub_source import Items, load
 from data_prep.preference.make_rows import Scale, new_row, pair_rows, unfold

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep.tables import ENDINGS, from_hub, read_file, read_table
+from data_prep.files.tables import ENDINGS, from_hub, read_file, read_table
 
 Items = Sequence[Mapping[str, Any]]
 _PACKED = ".jsonl.gz"

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from data_prep.column_map import Columns, by_role
-from data_prep.custom_layout import ANSWER, QUESTION
-from data_prep.custom_report import Problem
+from data_prep.faults import Problem
+from data_prep.files.columns import Columns, by_role
 from data_prep.preference.schema import COLUMNS
+from data_prep.problems.layout import ANSWER, QUESTION
 
 # How a row can be laid out, the first that fits: the part of the file that tells, and all parts it may use.
 PAIR, COMPLETION, OUTPUT, MESSAGES, ROWS = "pair", "completion", "output", "messages", "rows"

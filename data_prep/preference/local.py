@@ -12,13 +12,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_prep.column_map import Columns, missing_columns
-from data_prep.custom_cells import BadCell
-from data_prep.custom_read import Place, read, read_file
-from data_prep.custom_report import CustomDataError, Problem, listing
-from data_prep.custom_source import Source
-from data_prep.draw import drawn_for_test
-from data_prep.hub_set import HubSet, hub_columns
+from data_prep.faults import CustomDataError, Problem, listing
+from data_prep.files.cells import BadCell
+from data_prep.files.columns import Columns, missing_columns
+from data_prep.files.draw import drawn_for_test
+from data_prep.files.hub_set import HubSet, hub_columns
+from data_prep.files.read import Place, read, read_file
+from data_prep.files.source import Source
 from data_prep.preference.cells import messages_in, number_of
 from data_prep.preference.history import History
 from data_prep.preference.layout import MESSAGES, Layout, answers_by, understand

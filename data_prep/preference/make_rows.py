@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from data_prep.custom_cells import BadCell, checked_text
-from data_prep.custom_report import Problem, shorten
+from data_prep.faults import Problem, shorten
+from data_prep.files.cells import BadCell, checked_text
 from data_prep.preference.cells import BadCells, all_of, label_of, messages_in, number_of, text_of
 from data_prep.preference.layout import COMPLETION, MESSAGES, OUTPUT, PAIR, Layout
 from data_prep.preference.schema import Row, normalise_row

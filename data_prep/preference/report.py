@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
-from data_prep.column_map import Columns
-from data_prep.custom_report import CustomDataError, count, named, quantiles, shorten, unsplit
+from data_prep.faults import CustomDataError, count, named, quantiles, shorten, unsplit
+from data_prep.files.columns import Columns
 from data_prep.preference.local import Examined, examine, split_files, write_examined
 from data_prep.preference.schema import Row
 from data_prep.preference.split import Written

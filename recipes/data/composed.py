@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from data_prep import custom, schema
-from data_prep.column_map import Columns
-from data_prep.custom_report import CustomDataError
-from data_prep.hub_set import HubSet, split_names
+from data_prep import schema
+from data_prep.faults import CustomDataError
+from data_prep.files.columns import Columns
+from data_prep.files.hub_set import HubSet, split_names
 from data_prep.preference import local
 from data_prep.preference import schema as preference
+from data_prep.problems import prepare as custom
 from data_prep.schema import IN_SET
 from recipes.common.errors import ExperimentError
 from recipes.settings.data_sets import hub_set, mixture, names_apart, sets_of, several

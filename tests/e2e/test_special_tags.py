@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
-from data_prep import countdown
+from data_prep.countdown import generate as countdown
 from data_prep.schema import read_rows
 from reward_fns import compute_score
 from tests.e2e.support import metrics, rollouts, run

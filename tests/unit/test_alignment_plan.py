@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep import countdown
+from data_prep.countdown import generate as countdown
 from data_prep.prompt_styles import STYLES, restyle
 from data_prep.schema import read_rows
 from recipes.common.errors import ExperimentError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep import countdown
+from data_prep.countdown import generate as countdown
 from reward_fns.__main__ import main
 from reward_fns.audit import Report, answers, audit, describe
 from reward_fns.audit.payloads import ENDLESS

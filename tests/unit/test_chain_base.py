@@ -19,7 +19,7 @@ from data_prep.chain.base.tokenizer import DEEPEST, SHOWN, build_tokenizer
 from data_prep.chain.base.train import Muon32, TrainSettings, build_model, train
 from data_prep.chain.problem import Problem, Space, generate, step
 from data_prep.chain.rows import prompt, to_row
-from data_prep.tiny_base_tokenizer import EOS
+from data_prep.tiny_base.tokenizer import EOS
 from recipes.algorithms import algorithms, base
 from tests.chain_checks import rows_of
 

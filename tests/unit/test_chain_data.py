@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.chain import prepare
 from data_prep.chain.command import main
+from data_prep.chain.files import prepare
 from data_prep.chain.noise import chain_with_wrong_steps
 from data_prep.chain.problem import RULES, Problem, Space, follow, generate, table_of
 from data_prep.chain.rows import LONGER, problem_of, row_key, to_row

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep import custom, validate_cli
-from data_prep.column_map import ROLES, by_role, read_columns
-from data_prep.custom_report import CustomDataError
+from data_prep import validate as validate_cli
+from data_prep.faults import CustomDataError
+from data_prep.files.columns import ROLES, by_role, read_columns
 from data_prep.preference import local
 from data_prep.preference.local import looks_like_answers
+from data_prep.problems import prepare as custom
 
 ASKED = {"role": "user", "content": "hi"}
 BRIEF = {"role": "system", "content": "be brief"}

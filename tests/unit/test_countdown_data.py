@@ -11,12 +11,12 @@ import pytest
 from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
-from data_prep.countdown import Space, generate, prepare, row_key, to_row, write_split
-from data_prep.countdown_cli import main
-from data_prep.countdown_import import (
+from data_prep.countdown.command import main
+from data_prep.countdown.generate import Space, generate, prepare, row_key, to_row, write_split
+from data_prep.countdown.profile import comparison, profile
+from data_prep.countdown.published import (
     solve_problem,
 )
-from data_prep.countdown_profile import comparison, profile
 from data_prep.schema import SchemaError, content_hash, read_rows
 from tests.countdown_checks import ROOT, check_row, published, rows_of
 

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_prep.countdown import row_key
-from data_prep.countdown_import import (
+from data_prep.countdown.generate import row_key
+from data_prep.countdown.published import (
     convert_number_lists,
     load_number_lists,
     load_uft,

@@ -7,11 +7,11 @@ from fractions import Fraction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.countdown import to_row
-from data_prep.countdown_import import (
+from data_prep.countdown.generate import to_row
+from data_prep.countdown.published import (
     solve_problem,
 )
-from data_prep.countdown_solver import exact_solution, expression, first_solution, reachable_values, step_lines
+from data_prep.countdown.solver import exact_solution, expression, first_solution, reachable_values, step_lines
 from reward_fns import compute_score
 from tests.countdown_checks import check_row
 

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_prep.contamination import question_text
-from data_prep.custom import CustomData, prepare_file
-from data_prep.custom_report import CustomDataError
+from data_prep.faults import CustomDataError
+from data_prep.problems.prepare import CustomData, prepare_file
 from data_prep.prompt_styles import Question, read_completion
 from data_prep.schema import Row, normalise_row, read_rows
 from reward_fns import compute_score

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep import countdown, hub_set
+from data_prep.countdown import generate as countdown
+from data_prep.files import hub_set
 from data_prep.preference import schema as preference
 from data_prep.schema import packed, read_rows, unpacked
 from eval.problems import Settings, load_problems

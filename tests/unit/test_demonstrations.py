@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data_prep import countdown, kk_logic
 from data_prep.chain.problem import Space
+from data_prep.countdown import generate as countdown
 from data_prep.demonstrations import Demonstrations, place, rewritten, wrong_text
+from data_prep.kk_logic import generate as kk_logic
 from data_prep.prompt_styles import STYLES, restyle
 from data_prep.schema import ANSWER_CLOSES, ANSWER_OPENS, Row, read_rows, validate_row, write_rows
 from recipes.algorithms import algorithms

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from data_prep.general_knowledge import HUB_DATASET, SourceError, load, prepare, read_questions
+from data_prep.benchmarks.general_knowledge import HUB_DATASET, SourceError, load, prepare, read_questions
 from data_prep.prompt_styles import read_completion
 from data_prep.schema import content_hash, read_rows
 from reward_fns.free_text import score

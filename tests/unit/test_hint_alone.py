@@ -18,9 +18,11 @@ from tokenizers.pre_tokenizers import ByteLevel, Split
 from tokenizers.trainers import BpeTrainer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from data_prep import chain, countdown, kk_logic
-from data_prep import math as math_data
-from data_prep.custom import prepare_file
+from data_prep.chain import files as chain
+from data_prep.countdown import generate as countdown
+from data_prep.kk_logic import generate as kk_logic
+from data_prep.math import convert as math_data
+from data_prep.problems.prepare import prepare_file
 from data_prep.prompt_styles import STYLES, Question, completion_prompt, restyle, restyle_file
 from data_prep.schema import build_row, read_rows, write_rows
 from recipes.common.errors import ExperimentError

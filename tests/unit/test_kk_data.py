@@ -11,10 +11,10 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from data_prep.kk_logic import EXAMPLE, Problem, Space, generate, prepare, row_key, to_row, write_split
-from data_prep.kk_logic_cli import main
-from data_prep.kk_logic_profile import comparison, profile
-from data_prep.kk_logic_puzzle import AFFIRM, Claim, Leaf
+from data_prep.kk_logic.command import main
+from data_prep.kk_logic.generate import EXAMPLE, Problem, Space, generate, prepare, row_key, to_row, write_split
+from data_prep.kk_logic.profile import comparison, profile
+from data_prep.kk_logic.puzzle import AFFIRM, Claim, Leaf
 from data_prep.prompt_styles import read_completion
 from data_prep.schema import Row, SchemaError, content_hash, read_rows
 from tests.kk_logic_checks import ROOT, check_row, published

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_prep.kk_logic import Space, generate, quiz, row_key, to_row
-from data_prep.kk_logic_import import (
+from data_prep.kk_logic.generate import Space, generate, quiz, row_key, to_row
+from data_prep.kk_logic.published import (
     checked_claims,
     convert_puzzles,
     load_puzzles,
@@ -20,7 +20,7 @@ from data_prep.kk_logic_import import (
     prepare_from_hub,
     prepare_from_uft,
 )
-from data_prep.kk_logic_puzzle import PuzzleError, statements_text
+from data_prep.kk_logic.puzzle import PuzzleError, statements_text
 from data_prep.left_out import LeftOut
 from data_prep.schema import SchemaError, read_rows
 from tests.kk_logic_checks import REFERENCE, check_row, reference

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.kk_logic import EXAMPLE, OPENING, SPEECH, Problem, to_row
-from data_prep.kk_logic_hints import listing, reasoning
-from data_prep.kk_logic_puzzle import (
+from data_prep.kk_logic.generate import EXAMPLE, OPENING, SPEECH, Problem, to_row
+from data_prep.kk_logic.hints import listing, reasoning
+from data_prep.kk_logic.puzzle import (
     AFFIRM,
     AND,
     DENY,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep import countdown
+from data_prep.countdown import generate as countdown
 from recipes.algorithms import algorithms
 from recipes.common.errors import ExperimentError
 from recipes.common.run_dir import RunDir, write_text

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_prep.left_out import LeftOut
-from data_prep.math import convert, load_problems, prepare, problem_key, to_row
-from data_prep.math_cli import main
+from data_prep.math.command import main
+from data_prep.math.convert import convert, load_problems, prepare, problem_key, to_row
 from data_prep.prompt_styles import read_completion
 from data_prep.schema import read_rows
 from reward_fns.math import score

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.countdown import prompt
+from data_prep.countdown.generate import prompt
 from data_prep.prompt_styles import STYLES, Question, question_text
 from reward_fns import compute_score, custom, is_graded
 from reward_fns.custom import CustomRewardError, score

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_prep.others import BENCHMARKS, BY_NAME, Benchmark, collect, gold_text, load, load_uft
-from data_prep.others_cli import main
+from data_prep.benchmarks.command import main
+from data_prep.benchmarks.others import BENCHMARKS, BY_NAME, Benchmark, collect, gold_text, load, load_uft
 from data_prep.schema import read_rows
 from reward_fns import compute_score
 from reward_fns.registry import SOURCES

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from data_prep.own_texts import FILE
-from data_prep.tiny_base_chains import ChainSettings, own_texts
+from data_prep.tiny_base.chains import ChainSettings, own_texts
 from eval.own_texts import Forgetting, log_probs, measure, nll, read
 from recipes.common.run_dir import RunDir, read_metrics, write_json
 from recipes.run import own_texts_stage

@@ -6,10 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_prep import parquet_read
-from data_prep.custom_read import read_file
-from data_prep.parquet_read import TooLargeError, read_parquet, refuse_too_large
-from data_prep.tables import read_file as read_benchmark
+from data_prep.files import parquet as parquet_read
+from data_prep.files.parquet import TooLargeError, read_parquet, refuse_too_large
+from data_prep.files.read import read_file
+from data_prep.files.tables import read_file as read_benchmark
 from recipes.common.errors import ExperimentError
 from recipes.data.datafiles import locate
 from tests.front_checks import ROOT, experiment, small_folder

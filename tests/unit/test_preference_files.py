@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.custom_report import CustomDataError
+from data_prep.faults import CustomDataError
 from data_prep.preference.local import examine, looks_like_answers, write_local
 from data_prep.preference.schema import read_rows, write_rows
 from data_prep.preference.split import beginning

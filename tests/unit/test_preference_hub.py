@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_prep.custom_cells import BadCell
+from data_prep.files.cells import BadCell
 from data_prep.preference.command import main
 from data_prep.preference.hub import IN_TEST, helpsteer2_prompt, write_task
 from data_prep.preference.schema import Row, read_rows

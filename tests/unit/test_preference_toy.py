@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.countdown import Key, Space, canonical_key, generate
+from data_prep.countdown.generate import Key, Space, canonical_key, generate
 from data_prep.preference.schema import Row, read_rows
 from data_prep.preference.toy import evaluated_keys, true_score, write_toy
 from data_prep.preference.views import mixed, pairs

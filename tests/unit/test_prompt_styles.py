@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.countdown import Space, generate, to_row
+from data_prep.countdown.generate import Space, generate, to_row
 from data_prep.prompt_styles import STYLES, Question, completion_prompt, read_completion, restyle, with_hint
 from data_prep.schema import SchemaError, build_row, validate_row
 from reward_fns import compute_score

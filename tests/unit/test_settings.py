@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.countdown import prepare
+from data_prep.countdown.generate import prepare
 from recipes.algorithms import algorithms
 from recipes.common.values import wrong
 from recipes.flags.effect import without_effect

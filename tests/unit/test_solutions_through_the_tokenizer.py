@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from data_prep import countdown, kk_logic
-from data_prep import math as math_data
 from data_prep.chain import files as chain
+from data_prep.countdown import generate as countdown
+from data_prep.kk_logic import generate as kk_logic
+from data_prep.math import convert as math_data
 from data_prep.prompt_styles import STYLES, restyle
 from data_prep.schema import read_rows, write_rows
 from data_prep.tokens import decode_response, encode_given

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from data_prep.countdown import Space, generate, to_row
-from data_prep.tiny_base_chains import ChainSettings, sample_chain
-from data_prep.tiny_base_measure import complete, measure
-from data_prep.tiny_base_tokenizer import EOS, build_tokenizer
-from data_prep.tiny_base_train import TrainSettings, build_model, train
+from data_prep.countdown.generate import Space, generate, to_row
+from data_prep.tiny_base.chains import ChainSettings, sample_chain
+from data_prep.tiny_base.measure import complete, measure
+from data_prep.tiny_base.tokenizer import EOS, build_tokenizer
+from data_prep.tiny_base.train import TrainSettings, build_model, train
 from reward_fns import compute_score
 
 FOLDER = Path(__file__).resolve().parents[2] / "models" / "tiny-countdown"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep import countdown
+from data_prep.countdown import generate as countdown
 from data_prep.split import chosen_rows
 from eval.problems import Settings, load_problems
 from recipes.common.errors import ExperimentError

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from data_prep import vnhsge
+from data_prep.benchmarks import vnhsge
+from data_prep.benchmarks.vnhsge import SourceError, prepare, read_exams, subject_table
 from data_prep.prompt_styles import read_completion
 from data_prep.schema import read_rows
-from data_prep.vnhsge import SourceError, prepare, read_exams, subject_table
 from eval.metrics import summarise
 from reward_fns.choice import score
 
