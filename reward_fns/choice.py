@@ -38,7 +38,7 @@ def score(response: str, ground_truth: Any) -> Verdict:
     block or in several, are hedging: readable, never correct. No response raises; a ground truth of another shape
     raises ValueError.
     """
-    problem = _problem(ground_truth)
+    problem = read_ground_truth(ground_truth)
     reading = read_answer(response, lambda text: _read(text, problem))
     return Verdict(
         correct=reading.value == problem.choice,
@@ -52,7 +52,8 @@ def read_choice(text: str, letters: str = LETTERS[:USUAL_OPTIONS]) -> str | None
     return _read(text, _Problem(letters[0], letters, ()))
 
 
-def _problem(ground_truth: Any) -> _Problem:
+def read_ground_truth(ground_truth: Any) -> _Problem:
+    """The right letter and the options; ValueError says what is wrong with a ground truth."""
     choice = ground_truth.get("choice") if isinstance(ground_truth, Mapping) else None
     if not isinstance(choice, str):
         raise ValueError(f"multiple-choice ground truth must be {{choice: letter}}, got {_shown(ground_truth)}")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from data_prep.schema import Row, read_rows
-from reward_fns.kk_logic import score
+from reward_fns.kk_logic.reward import score
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT.parent / "shared" / "reference_data" / "kk_logic"

@@ -14,7 +14,7 @@ from typing import Any
 from data_prep.files.tables import ENDINGS, read_table
 from data_prep.prompt_styles import Question, completion_prompt
 from data_prep.schema import Row, SchemaError, build_row, read_rows, write_rows
-from reward_fns.math_equal import check_gold
+from reward_fns.math.equal import check_gold
 
 EXAMPLE = "12"
 

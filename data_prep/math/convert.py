@@ -19,8 +19,8 @@ from data_prep.left_out import LeftOut
 from data_prep.prompt_styles import Question, completion_prompt
 from data_prep.schema import Row, build_row, content_hash, validate_row, write_rows
 from data_prep.segments import segments
-from reward_fns.math import last_boxed
-from reward_fns.math_equal import check_gold
+from reward_fns.math.equal import check_gold
+from reward_fns.math.reward import last_boxed
 
 HUB_DATASET = "DigitalLearningGmbH/MATH-lighteval"
 DATA_SOURCE = "math"

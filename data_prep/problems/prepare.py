@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -113,14 +112,14 @@ def _truth_problems(row: Row, number: int, layout: Layout, name: str | None) -> 
     source = row["data_source"]
     if name == "custom":
         return []
-    from reward_fns.registry import SOURCES
+    from reward_fns.registry import check_ground_truth, known_source
 
-    reward = name or SOURCES.get(source)
+    reward = name or known_source(source)
     if reward is None:
         fix = f"use one of {', '.join(BUILT_IN)}, or {_NAME_ONE}"
         return [Problem("no reward judges rows of this source", fix, number, "data_source", shown(source))]
     try:
-        import_module(f"reward_fns.{reward}").read_ground_truth(row["reward_model"]["ground_truth"])
+        check_ground_truth(reward, row["reward_model"]["ground_truth"])
     except ValueError as error:
         column = layout.ground_truth or layout.numbers or layout.answer or "reward_model"
         fix = f"fix the row or {_NAME_ONE}"

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reward_fns.kk_logic import MOST_PEOPLE, read_ground_truth, score
-from reward_fns.kk_logic_reader import read_roles
-from reward_fns.kk_logic_words import MAX_CHARS
+from reward_fns.kk_logic.reader import read_roles
+from reward_fns.kk_logic.reward import MOST_PEOPLE, read_ground_truth, score
+from reward_fns.kk_logic.words import MAX_CHARS
 from reward_fns.trials import Trial
 from reward_fns.trials.fuzz_kk_logic import sample
 from reward_fns.verdict import Verdict

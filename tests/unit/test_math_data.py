@@ -15,7 +15,7 @@ from data_prep.math.command import main
 from data_prep.math.convert import convert, load_problems, prepare, problem_key, to_row
 from data_prep.prompt_styles import read_completion
 from data_prep.schema import read_rows
-from reward_fns.math import score
+from reward_fns.math.reward import score
 
 REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference_data" / "math" / "test.parquet"
 

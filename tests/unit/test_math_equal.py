@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reward_fns.math_equal import check_gold, equivalent, normal_form, quick
-from reward_fns.math_expression import Unreadable, parse
-from reward_fns.math_text import clean
-from reward_fns.math_value import evaluate
+from reward_fns.math.equal import check_gold, equivalent, normal_form, quick
+from reward_fns.math.expression import Unreadable, parse
+from reward_fns.math.text import clean
+from reward_fns.math.value import evaluate
 from tests.timing import quickest
 
 fractions = st.fractions(min_value=-500, max_value=500, max_denominator=60)

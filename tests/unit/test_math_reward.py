@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from reward_fns.math import boxed_texts, last_boxed, read_ground_truth, score
-from reward_fns.math_equal import quick
+from reward_fns.math.equal import quick
+from reward_fns.math.reward import boxed_texts, last_boxed, read_ground_truth, score
 
 REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference_data"
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reward_fns import compute_score
-from reward_fns.math_expression import parse
-from reward_fns.math_operators import FUNCTIONS, OPERATORS, docs_table
-from reward_fns.math_work import work_left
+from reward_fns.math.expression import parse
+from reward_fns.math.operators import FUNCTIONS, OPERATORS, docs_table
+from reward_fns.math.work import work_left
 
 EXAMPLES = [(operator.kind, unworked, value) for operator in OPERATORS for unworked, value in operator.examples]
 TAGS = "</think>\n<answer>{}</answer>"

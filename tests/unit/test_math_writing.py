@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from reward_fns import compute_score
-from reward_fns.math import last_boxed
-from reward_fns.math_style import unstyled
-from reward_fns.math_units import measures_differ, unit_of, unit_words
+from reward_fns.math.reward import last_boxed
+from reward_fns.math.style import unstyled
+from reward_fns.math.units import measures_differ, unit_of, unit_words
 
 # fmt: off
 STYLES = [

@@ -1,5 +1,5 @@
 r"""A grammar for mathematical expressions in LaTeX or plain text; text becomes a tree, nothing is executed.
-Example: "\frac{3 \sqrt{2}}{2} + i" or "2x(x - 1)"; length and depth are bounded (math_value.py computes values)."""
+Example: "\frac{3 \sqrt{2}}{2} + i" or "2x(x - 1)"; length and depth are bounded (value.py computes values)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from fractions import Fraction
 from typing import Any
 
-from reward_fns.math_operators import FUNCTIONS
+from reward_fns.math.operators import FUNCTIONS
 
 # (kind, parts...): ("num", Fraction), ("var", name), ("const", name), ("+", a, b), ("call", name, a), ("root", n, a)
 Node = tuple[Any, ...]
@@ -35,7 +35,7 @@ class Unreadable(Exception):
 
 
 def parse(text: str) -> Node:
-    """The tree of a cleaned expression (see math_text.clean); Unreadable if it is not exactly one expression."""
+    """The tree of a cleaned expression (see text.clean); Unreadable if it is not exactly one expression."""
     parser = _Parser(_tokens(_REPEATING.sub(_as_fraction, text)))
     node = parser.sum(0)
     if parser.rest:

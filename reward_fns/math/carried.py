@@ -6,13 +6,13 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from reward_fns.math_expression import Node, Unreadable
-from reward_fns.math_forms import Group, Shape, split
-from reward_fns.math_quantity import Quantity, read_expression
-from reward_fns.math_same_value import Settled, agrees, all_of, same_quantity
-from reward_fns.math_shape import shape
-from reward_fns.math_units import MONEY, is_short, unit_words
-from reward_fns.math_value import evaluate
+from reward_fns.math.expression import Node, Unreadable
+from reward_fns.math.forms import Group, Shape, split
+from reward_fns.math.quantity import Quantity, read_expression
+from reward_fns.math.same_value import Settled, agrees, all_of, same_quantity
+from reward_fns.math.shape import shape
+from reward_fns.math.units import MONEY, is_short, unit_words
+from reward_fns.math.value import evaluate
 
 _FENCE = r"(?:\([^()]*,[^()]*\)|\\langle(?:(?!\\[lr]angle)[^()])*,(?:(?!\\[lr]angle)[^()])*\\rangle)"
 _TERM = rf"\s*([+-]?)\s*([^()+\-,<>=]*?)\s*\*?\s*({_FENCE})\s*"

@@ -1,4 +1,4 @@
-"""Values of expression trees (math_expression.py): exact fractions where rational, else real or complex to 50 digits.
+"""Values of expression trees (expression.py): exact fractions where rational, else real or complex to 50 digits.
 Two expressions with variables are the same function if they agree at fixed points; all sizes are bounded."""
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from mpmath.ctx_mp import MPContext  # type: ignore[import-untyped]
 
-from reward_fns.math_expression import Node, Unreadable
+from reward_fns.math.expression import Node, Unreadable
 
 # A Fraction, or a real or complex number of mpmath.
 Value = Any

@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 
-from reward_fns.math_forms import Claim, Equation, Group, Shape, Text, split
-from reward_fns.math_quantity import Quantity, read_quantity
-from reward_fns.math_text import NAME, canonical
+from reward_fns.math.forms import Claim, Equation, Group, Shape, Text, split
+from reward_fns.math.quantity import Quantity, read_quantity
+from reward_fns.math.text import NAME, canonical
 
 _EQUALS = re.compile(r"=|\\approx(?![A-Za-z])|\\equiv(?![A-Za-z])")
 _LEFT_SIDE = re.compile(rf"{NAME}(?:\({NAME}(?:,{NAME})*\)\s*)?|\s*(?:\\angle|\\triangle)[A-Z ]+|\s*[A-Z]{{2,4}}\s*")

@@ -12,11 +12,11 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from reward_fns.math_forms import Group, Shape, Text
-from reward_fns.math_same import Verifier, same
-from reward_fns.math_same_value import Settled, any_of
-from reward_fns.math_shape import gold_readings, labelled, point_names, readings
-from reward_fns.math_text import balanced, canonical, clean, explosive, without_claim
+from reward_fns.math.forms import Group, Shape, Text
+from reward_fns.math.same import Verifier, same
+from reward_fns.math.same_value import Settled, any_of
+from reward_fns.math.shape import gold_readings, labelled, point_names, readings
+from reward_fns.math.text import balanced, canonical, clean, explosive, without_claim
 
 # Prose longer than this is no answer.
 _MAX_WORDS = 8
@@ -44,7 +44,7 @@ _ELSEWHERE = Verifier(
 
 def equivalent(answer: str, gold: str) -> Decision:
     """The decision, with math-verify for what `quick` leaves open: it may hang or raise, so run it where it can die."""
-    from reward_fns import math_symbolic  # sympy takes a second to import, and few answers need it
+    from reward_fns.math import symbolic  # sympy takes a second to import, and few answers need it
 
     used: list[str] = []
 
@@ -52,13 +52,13 @@ def equivalent(answer: str, gold: str) -> Decision:
         if _refused(a, g):
             return False
         used.append("symbolic")
-        return bool(math_symbolic.same(a, g))
+        return bool(symbolic.same(a, g))
 
     def agrees(work: str, value: str) -> Settled:
         if _refused(work, value):
             return True
         used.append("symbolic")
-        return math_symbolic.same(work, value) is not False
+        return symbolic.same(work, value) is not False
 
     decision = _decide(answer, gold, Verifier(equal, agrees))
     assert decision is not None

@@ -1,4 +1,4 @@
-r"""What counts as worked out: an answer may leave no kind of work (math_operators.py) that the gold does not leave.
+r"""What counts as worked out: an answer may leave no kind of work (operators.py) that the gold does not leave.
 Else the question itself would be an answer: \binom{8}{4} for 70, (x^2)' for 2x.
 
 Plain arithmetic (2^{10}, 12 \cdot 13), products of letters and common denominators write a value, and are no work.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from reward_fns.math_expression import Node, Unreadable
-from reward_fns.math_operators import (
+from reward_fns.math.expression import Node, Unreadable
+from reward_fns.math.operators import (
     COMPLEX,
     HYPERBOLIC,
     KIND_OF,
@@ -19,7 +19,7 @@ from reward_fns.math_operators import (
     ROOT,
     TRIGONOMETRY,
 )
-from reward_fns.math_value import evaluate, variables
+from reward_fns.math.value import evaluate, variables
 
 Kinds = frozenset[str]
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-from reward_fns.math_forms import Equation, Group, Shape
+from reward_fns.math.forms import Equation, Group, Shape
 
 # Coordinates whose order is not that of the alphabet.
 _CUSTOMARY = ((r"r", r"\theta", r"z"), (r"\rho", r"\theta", r"\phi"), (r"\rho", r"\theta", r"\varphi"))

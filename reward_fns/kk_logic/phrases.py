@@ -1,12 +1,12 @@
 """Phrases in the tokens of a knights-and-knaves answer: lists of people, what is said of them, lists of roles.
-They look ahead without deciding anything; kk_logic_reader.py decides what is meant."""
+They look ahead without deciding anything; reader.py decides what is meant."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from reward_fns.kk_logic_words import Kind, Token
+from reward_fns.kk_logic.words import Kind, Token
 
 # What may stand between the people of a list: in a sentence, after "so is", and after "Knights:".
 IN_SENTENCE = frozenset((Kind.COMMA, Kind.AND, Kind.NOR))

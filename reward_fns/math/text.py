@@ -7,8 +7,8 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from reward_fns.math_style import unstyled
-from reward_fns.math_units import MONEY
+from reward_fns.math.style import unstyled
+from reward_fns.math.units import MONEY
 
 # Far above any published gold (the longest has under 400 characters); bounds the work on any response.
 MAX_CHARS = 1000

@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterable
 from fractions import Fraction
 
-from reward_fns.math_expression import Node, Unreadable
-from reward_fns.math_forms import Equation
-from reward_fns.math_quantity import Quantity
-from reward_fns.math_units import RADIAN, measures_differ
-from reward_fns.math_value import evaluate, rounds_to, same_function, same_value, variables
-from reward_fns.math_work import IRRATIONAL, work_left, worked_out
+from reward_fns.math.expression import Node, Unreadable
+from reward_fns.math.forms import Equation
+from reward_fns.math.quantity import Quantity
+from reward_fns.math.units import RADIAN, measures_differ
+from reward_fns.math.value import evaluate, rounds_to, same_function, same_value, variables
+from reward_fns.math.work import IRRATIONAL, work_left, worked_out
 
 # True, False, or None where only a symbolic verifier can tell.
 Settled = bool | None

@@ -11,7 +11,7 @@ class Operator:
     """One kind of work. functions: its names in the grammar, \\log for "log". nodes: other nodes of a tree that are
     of this kind. examples: (an expression that is not worked out, its value), which the docs show and the tests judge.
 
-    A kind without functions and nodes is outside the grammar, where nothing counts as worked out (math_equal.py).
+    A kind without functions and nodes is outside the grammar, where nothing counts as worked out (equal.py).
     """
 
     kind: str

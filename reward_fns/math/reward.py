@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from reward_fns.answer_tags import MAX_DIFFERENT_ANSWERS, THINK_END, answer_texts
-from reward_fns.math_equal import check_gold, equivalent, normal_form, quick
+from reward_fns.math.equal import check_gold, equivalent, normal_form, quick
 from reward_fns.verdict import Verdict
 
 AnswerFormat = Literal["tags", "boxed"]

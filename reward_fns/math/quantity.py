@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from reward_fns.math_expression import Node, Unreadable, parse
-from reward_fns.math_units import CURRENCIES, MONEY, is_short, unit_of, unit_words
+from reward_fns.math.expression import Node, Unreadable, parse
+from reward_fns.math.units import CURRENCIES, MONEY, is_short, unit_of, unit_words
 
 Special = Literal["", "%", "deg"]
 
@@ -70,7 +70,7 @@ _BASE_TEN = re.compile(
 
 
 def read_quantity(text: str) -> Quantity | None:
-    """The quantity that a cleaned text writes (math_text.clean), or None."""
+    """The quantity that a cleaned text writes (text.clean), or None."""
     if currency := re.match(rf"(-?)\s*\\({MONEY})(?![A-Za-z])", text):
         inner = read_quantity(currency[1] + text[currency.end() :].strip())
         return inner and Quantity(inner.node, inner.text, inner.unit or CURRENCIES[currency[2]], inner.special)

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from reward_fns.answer_tags import answer_texts, read_answer
-from reward_fns.kk_logic_reader import Roles, read_roles
-from reward_fns.kk_logic_words import is_word_of_answers
+from reward_fns.kk_logic.reader import Roles, read_roles
+from reward_fns.kk_logic.words import is_word_of_answers
 from reward_fns.verdict import Verdict
 
 MOST_PEOPLE = 100

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from reward_fns.kk_logic_phrases import (
+from reward_fns.kk_logic.phrases import (
     AFTER_LINK,
     COPULA,
     IN_LIST,
@@ -17,7 +17,7 @@ from reward_fns.kk_logic_phrases import (
     predicate,
     starts_predicate,
 )
-from reward_fns.kk_logic_words import NEITHER, Kind, Token, tokens
+from reward_fns.kk_logic.words import NEITHER, Kind, Token, tokens
 
 # One entry a person: True knight, False knave, None not said.
 Roles = tuple[bool | None, ...]

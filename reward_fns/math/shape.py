@@ -6,15 +6,15 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from reward_fns.math_claim import read_equation
-from reward_fns.math_expression import Node, Unreadable
-from reward_fns.math_forms import MAX_ITEMS, Claim, Equation, Group, Shape, Text, split, tops
-from reward_fns.math_named import named_values
-from reward_fns.math_quantity import Quantity, read_quantity
-from reward_fns.math_sets import intersection, is_in_reals, read_set
-from reward_fns.math_text import NAME, balanced, canonical
-from reward_fns.math_units import MONEY
-from reward_fns.math_value import evaluate, same_value
+from reward_fns.math.claim import read_equation
+from reward_fns.math.expression import Node, Unreadable
+from reward_fns.math.forms import MAX_ITEMS, Claim, Equation, Group, Shape, Text, split, tops
+from reward_fns.math.named import named_values
+from reward_fns.math.quantity import Quantity, read_quantity
+from reward_fns.math.sets import intersection, is_in_reals, read_set
+from reward_fns.math.text import NAME, balanced, canonical
+from reward_fns.math.units import MONEY
+from reward_fns.math.value import evaluate, same_value
 
 _OPENING = {"(": "(", "[": "[", r"\langle": "("}
 _CLOSING = {")": ")", "]": "]", r"\rangle": ")"}

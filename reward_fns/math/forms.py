@@ -1,5 +1,5 @@
 r"""What an answer can be: a quantity, list, set, tuple, interval, union, matrix, ratio, equation, claim or text.
-Also how texts are cut at signs that stand outside all brackets; math_shape.py reads the forms."""
+Also how texts are cut at signs that stand outside all brackets; shape.py reads the forms."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from reward_fns.math_expression import Node
-from reward_fns.math_quantity import Quantity
+from reward_fns.math.expression import Node
+from reward_fns.math.quantity import Quantity
 
 MAX_ITEMS = 64
 

@@ -7,11 +7,11 @@ import re
 from collections.abc import Callable
 from itertools import pairwise
 
-from reward_fns.math_expression import Unreadable
-from reward_fns.math_forms import Equation, Group, Quantity, Shape, Text, split
-from reward_fns.math_named import in_order
-from reward_fns.math_text import NAME
-from reward_fns.math_value import evaluate
+from reward_fns.math.expression import Unreadable
+from reward_fns.math.forms import Equation, Group, Quantity, Shape, Text, split
+from reward_fns.math.named import in_order
+from reward_fns.math.text import NAME
+from reward_fns.math.value import evaluate
 
 _RELATION = re.compile(r"\\le(?![A-Za-z])|\\ge(?![A-Za-z])|<|>")
 _FLIPPED = {">": "<", r"\ge": r"\le"}

@@ -7,17 +7,17 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reward_fns.math_carried import contradicts
-from reward_fns.math_forms import Claim, Equation, Group, Shape, Text
-from reward_fns.math_named import named_values
-from reward_fns.math_quantity import Quantity, read_quantity
-from reward_fns.math_same_value import Settled, agrees, all_of, ends_in, same_equation, same_quantity
-from reward_fns.math_sets import EMPTY, WHOLE
-from reward_fns.math_shape import key_of
-from reward_fns.math_text import canonical
-from reward_fns.math_units import CURRENCIES
-from reward_fns.math_value import variables
-from reward_fns.math_work import is_whole
+from reward_fns.math.carried import contradicts
+from reward_fns.math.forms import Claim, Equation, Group, Shape, Text
+from reward_fns.math.named import named_values
+from reward_fns.math.quantity import Quantity, read_quantity
+from reward_fns.math.same_value import Settled, agrees, all_of, ends_in, same_equation, same_quantity
+from reward_fns.math.sets import EMPTY, WHOLE
+from reward_fns.math.shape import key_of
+from reward_fns.math.text import canonical
+from reward_fns.math.units import CURRENCIES
+from reward_fns.math.value import variables
+from reward_fns.math.work import is_whole
 
 # What math-verify computes: only such work can contradict its value.
 _COMPUTED = re.compile(
@@ -204,7 +204,7 @@ def _factor_is_needed(a: Group, g: Group) -> bool:
 
 
 def _is_whole(quantity: Quantity) -> bool:
-    from reward_fns.math_value import evaluate
+    from reward_fns.math.value import evaluate
 
     return bool(evaluate(quantity.node, {}).denominator == 1)
 

@@ -7,7 +7,7 @@ import re
 
 RADIAN = "radian"
 CURRENCIES = {"usd": "dollar", "gbp": "sterling", "eur": "euro", "jpy": "yen", "inr": "rupee"}
-"""Units of money by the commands that math_text.py makes of their signs."""
+"""Units of money by the commands that text.py makes of their signs."""
 
 MONEY = "|".join(CURRENCIES)
 """The commands, for a pattern."""
