@@ -206,6 +206,7 @@ def test_faults_of_rows_in_the_training_format(tmp_path: Path, capsys: pytest.Ca
         {**good, "data_source": "my_source"},
         {**good, "reward_model": {"style": "rule", "ground_truth": {"answer": "4"}}},
         {**good, "answer": None},
+        {**good, "data_source": "vnhsge"},
     ]
     err = complaint(capsys, file_of(tmp_path, "\n".join(map(json.dumps, [good, *bad]))))
     for part in (
@@ -214,6 +215,7 @@ def test_faults_of_rows_in_the_training_format(tmp_path: Path, capsys: pytest.Ca
         "row 4, column data_source: no reward judges rows of this source ('my_source')",
         "row 5, column reward_model: the math reward cannot use this",
         "row 6, column answer: missing or null",
+        "row 7, column reward_model: the choice reward cannot use this",
     ):
         assert part in err
     del good["reward_model"]  # type: ignore[misc]
