@@ -11,7 +11,7 @@ from recipes.run.stages import stage_overrides
 from recipes.settings.experiment import Experiment
 from recipes.settings.profiles import PROFILES
 from recipes.verl_plugin.verl_config import REINFORCEMENT, SUPERVISED
-from tests.front_checks import front_door
+from tests.helpers.front_checks import front_door
 
 pytestmark = pytest.mark.contract
 

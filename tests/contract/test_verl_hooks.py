@@ -14,7 +14,7 @@ import torch
 
 from recipes.common.machine import flash_attention_installed
 from tests.contract.in_a_run import CHECKS, found
-from tests.front_checks import ROOT, forked
+from tests.helpers.front_checks import ROOT, forked
 
 pytestmark = pytest.mark.contract
 
