@@ -9,10 +9,10 @@ from pathlib import Path
 
 from data_prep.commands import Parser, folder, one_line, whole
 from data_prep.countdown.generate import prepare, row_key
-from data_prep.countdown.profile import comparison, profile
+from data_prep.countdown.profile import profile
 from data_prep.countdown.published import HUB_DATASET, prepare_from_number_lists, prepare_from_uft
 from data_prep.countdown.solver import OPERATORS
-from data_prep.left_out import tell
+from data_prep.imported import comparison, tell
 from data_prep.schema import read_rows
 from data_prep.split import Prepared
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from data_prep.countdown.generate import row_key
 from data_prep.schema import Row
@@ -47,18 +47,9 @@ def profile(rows: Sequence[Row]) -> dict[str, float]:
     table["rows with a repeated number"] = with_repeat / len(rows)
     table["rows with a zero on the way"] = with_zero / len(rows)
     table["steps with a value over 100"] = sum(value > 100 for value in values) / len(values)
-    return table
+    return {f"share: {name}": value for name, value in table.items()}
 
 
 def _fifth(value: int) -> str:
     low = value // 20 * 20
     return f"{low:02d}-{low + 19}"
-
-
-def comparison(ours: Mapping[str, float], theirs: Mapping[str, float]) -> str:
-    """The two profiles as a text table, one feature a line, in per cent."""
-    names = list(dict.fromkeys([*theirs, *ours]))
-    width = max(len(name) for name in names)
-    lines = [f"{'share in %':<{width}}  {'ours':>6}  {'theirs':>6}"]
-    lines += [f"{name:<{width}}  {100 * ours.get(name, 0):6.1f}  {100 * theirs.get(name, 0):6.1f}" for name in names]
-    return "\n".join(lines)

@@ -4,17 +4,19 @@ Both come out in our row format; whatever had to be left out is returned by row 
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data_prep.countdown.generate import MOST_NUMBERS, Key, Problem, canonical_key, row_key, to_row, write_split
+from data_prep import imported
+from data_prep.countdown.generate import MOST_NUMBERS, Key, Problem, canonical_key, row_key, to_row
 from data_prep.countdown.solver import exact_solution, first_solution, reachable_values
 from data_prep.faults import count
 from data_prep.files.tables import read_table
-from data_prep.left_out import EXCLUDED, Imported, LeftOut
+from data_prep.imported import EXCLUDED, Imported, LeftOut
 from data_prep.schema import Row, plain, read_rows
-from data_prep.split import Prepared
+from data_prep.split import Prepared, shuffled, write_distinct
 
 HUB_DATASET = "Jiayi-Pan/Countdown-Tasks-3to4"
 _MOST_NUMBERS_FOR_FRACTIONS = 5
@@ -26,29 +28,13 @@ def load_uft(path: Path, drop_duplicates: bool = False, exclude: Collection[Key]
     drop_duplicates leaves out later rows with the same numbers and target; `exclude` leaves out problems by key, e.g.
     those of the test file. SchemaError names the first row that is not in the format.
     """
-    rows: list[Row] = []
-    left_out: list[LeftOut] = []
-    first: dict[Key, int] = {}
-    for number, row in enumerate(read_rows(path)):
-        key = row_key(row)
-        earlier = first.setdefault(key, number)
-        if key in exclude:
-            left_out.append(LeftOut(number, EXCLUDED))
-        elif drop_duplicates and earlier != number:
-            left_out.append(LeftOut(number, f"duplicate of row {earlier}"))
-        else:
-            rows.append(row)
-    return Imported(tuple(rows), tuple(left_out))
+    items = enumerate(read_rows(path))
+    return imported.read_all(
+        items, lambda row: (row_key(row), lambda _: row), exclude=exclude, repeats=not drop_duplicates
+    )
 
 
-def prepare_from_uft(source: Path, out_dir: Path) -> tuple[Prepared, tuple[LeftOut, ...], tuple[LeftOut, ...]]:
-    """Writes train and test of the folder `source` to out_dir without duplicates and without test problems in train.
-
-    Returns what was written and what was left out of train and of test.
-    """
-    test = load_uft(source / "test.parquet", drop_duplicates=True)
-    train = load_uft(source / "train.parquet", drop_duplicates=True, exclude={row_key(row) for row in test.rows})
-    return write_split(out_dir, list(train.rows), list(test.rows)), train.left_out, test.left_out
+prepare_from_uft = partial(imported.prepare_from_uft, load=load_uft, key=row_key, what="problem")
 
 
 def load_number_lists(name_or_path: str = HUB_DATASET, split: str = "train") -> list[dict[str, Any]]:
@@ -71,27 +57,20 @@ def convert_number_lists(
 
     Left out, with the reason: malformed, repeated, excluded and unsolvable problems.
     """
-    rows: list[Row] = []
-    left_out: list[LeftOut] = []
-    first: dict[Key, int] = {}
-    for number, item in source:
-        if len(rows) == limit:
-            break
+
+    def read(item: Mapping[str, Any]) -> tuple[Key, Callable[[int], Row]]:
         numbers, target = plain(item.get("nums")), plain(item.get("target"))
         if not _is_problem(numbers, target):
-            left_out.append(LeftOut(number, f"not a problem: nums {numbers!r}, target {target!r}"))
-            continue
-        key = canonical_key(numbers, target)
-        earlier = first.setdefault(key, number)
-        if key in exclude:
-            left_out.append(LeftOut(number, EXCLUDED))
-        elif earlier != number:
-            left_out.append(LeftOut(number, f"duplicate of row {earlier}"))
-        elif (problem := solve_problem(numbers, target)) is None:
-            left_out.append(LeftOut(number, f"unsolvable: nums {numbers}, target {target}"))
-        else:
-            rows.append(to_row(problem, len(rows), split))
-    return Imported(tuple(rows), tuple(left_out))
+            raise ValueError(f"not a problem: nums {numbers!r}, target {target!r}")
+        return canonical_key(numbers, target), partial(_solved, numbers, target, split)
+
+    return imported.read_all(source, read, limit=limit, exclude=exclude)
+
+
+def _solved(numbers: Sequence[int], target: int, split: str, index: int) -> Row:
+    if (problem := solve_problem(numbers, target)) is None:
+        raise ValueError(f"unsolvable: nums {numbers}, target {target}")
+    return to_row(problem, index, split)
 
 
 def _is_problem(numbers: Any, target: Any) -> bool:
@@ -113,13 +92,10 @@ def prepare_from_number_lists(
     Raises ValueError if the source has too few different solvable problems.
     """
     items = load_number_lists(source)
-    draw = random.Random(f"countdown order {seed}")
-    # sort by random() instead of shuffle(): only random() is promised to stay the same between Python versions
-    order = [position for _, position in sorted((draw.random(), position) for position in range(len(items)))]
-    shuffled = [(position, items[position]) for position in order]
-    test = convert_number_lists(shuffled, "test", n_test)
+    drawn = shuffled([*enumerate(items)], random.Random(f"countdown order {seed}"))
+    test = convert_number_lists(drawn, "test", n_test)
     taken = {row_key(row) for row in test.rows}
-    train = convert_number_lists(shuffled, "train", n_train, exclude=taken)
+    train = convert_number_lists(drawn, "train", n_train, exclude=taken)
     for split, part, asked in (("test", test, n_test), ("train", train, n_train)):
         if len(part.rows) < asked:
             raise ValueError(
@@ -128,4 +104,4 @@ def prepare_from_number_lists(
             )
     reasons = {out.row: out.reason for part in (test, train) for out in part.left_out if out.reason != EXCLUDED}
     left_out = tuple(LeftOut(row, reason) for row, reason in sorted(reasons.items()))
-    return write_split(out_dir, list(train.rows), list(test.rows)), left_out
+    return write_distinct(out_dir, train.rows, test.rows, row_key, "problem"), left_out

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep.commands import Parser, folder, one_line, whole
+from data_prep.imported import comparison, tell
 from data_prep.kk_logic.generate import prepare, row_key
-from data_prep.kk_logic.profile import comparison, profile
+from data_prep.kk_logic.profile import profile
 from data_prep.kk_logic.published import HUB_DATASET, prepare_from_hub, prepare_from_uft
-from data_prep.left_out import tell
 from data_prep.schema import read_rows
 from data_prep.split import Prepared
 

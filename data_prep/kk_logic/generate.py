@@ -239,13 +239,6 @@ def prepare(
     space.check_size(n_train + n_test)
     test = generate(n_test, seed, "test", space, exclude)
     train = generate(n_train, seed, "train", space, {*exclude, *(problem.key for problem in test)})
-    return write_split(
-        out_dir,
-        [to_row(problem, index, "train") for index, problem in enumerate(train)],
-        [to_row(problem, index, "test") for index, problem in enumerate(test)],
-    )
-
-
-def write_split(out_dir: Path, train: list[Row], test: list[Row]) -> Prepared:
-    """Writes the two files; SchemaError if a puzzle occurs twice in one of them or in both."""
-    return write_distinct(out_dir, train, test, row_key, "puzzle")
+    train_rows = [to_row(problem, index, "train") for index, problem in enumerate(train)]
+    test_rows = [to_row(problem, index, "test") for index, problem in enumerate(test)]
+    return write_distinct(out_dir, train_rows, test_rows, row_key, "puzzle")

@@ -4,7 +4,7 @@ Two profiles side by side show whether generated data is like the published data
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from data_prep.kk_logic.generate import SPEECH
 from data_prep.kk_logic.puzzle import AFFIRM, Claim, mentioned, read_statements, sentence
@@ -65,16 +65,3 @@ def _speech(row: Row, claims: Sequence[Claim]) -> list[str]:
         ways = (frame for frame in SPEECH if frame.format(name=name, claim=said) in text)
         found.append(next(ways, "another way"))
     return found
-
-
-def comparison(ours: Mapping[str, float], theirs: Mapping[str, float]) -> str:
-    """The two profiles as a markdown table, one feature a line; shares in per cent, means as they are."""
-    lines = ["| feature | ours | theirs |", "|---|---|---|"]
-    for name in dict.fromkeys([*theirs, *ours]):
-        a, b = (_shown(name, table.get(name, 0.0)) for table in (ours, theirs))
-        lines.append(f"| {name.replace('|', '/')} | {a} | {b} |")
-    return "\n".join(lines)
-
-
-def _shown(name: str, value: float) -> str:
-    return f"{100 * value:.1f} %" if name.startswith("share") else f"{value:.2f}"

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data_prep.countdown.generate import Prepared
+from data_prep import imported
 from data_prep.files.tables import read_table
-from data_prep.kk_logic.generate import puzzle_row, row_key, write_split
+from data_prep.imported import Imported, LeftOut
+from data_prep.kk_logic.generate import puzzle_row, row_key
 from data_prep.kk_logic.puzzle import Claims, Key, PuzzleError, canonical_key, read_statements, solutions
-from data_prep.left_out import EXCLUDED, Imported, LeftOut
 from data_prep.schema import Row, plain, read_rows
+from data_prep.split import Prepared, shuffled, write_distinct
 
 HUB_DATASET = "K-and-K/knights-and-knaves"
+_NO_PUZZLE = "not a puzzle: "
 HUB_COLUMNS = ("quiz", "names", "solution", "statements")
 
 
@@ -48,36 +51,19 @@ def load_uft(path: Path, drop_duplicates: bool = False, exclude: Collection[Key]
     the same question, `exclude` puzzles by key, e.g. those of the test file. SchemaError names the first row that is
     not in the format.
     """
-    rows: list[Row] = []
-    left_out: list[LeftOut] = []
-    first: dict[Key, int] = {}
-    for number, row in enumerate(read_rows(path)):
+
+    def read(row: Row) -> tuple[Key, Callable[[int], Row]]:
         truth = row["reward_model"]["ground_truth"]
         truth = truth if isinstance(truth, Mapping) else {}
-        try:
-            claims = checked_claims(*(truth.get(key) for key in ("names", "solution", "statements")))
-        except PuzzleError as error:
-            left_out.append(LeftOut(number, f"not a puzzle: {error}"))
-            continue
-        key = canonical_key(claims)
-        earlier = first.setdefault(key, number)
-        if key in exclude:
-            left_out.append(LeftOut(number, EXCLUDED))
-        elif drop_duplicates and earlier != number:
-            left_out.append(LeftOut(number, f"duplicate of row {earlier}"))
-        else:
-            rows.append(row)
-    return Imported(tuple(rows), tuple(left_out))
+        claims = checked_claims(*(truth.get(key) for key in ("names", "solution", "statements")))
+        return canonical_key(claims), lambda _: row
+
+    return imported.read_all(
+        enumerate(read_rows(path)), read, exclude=exclude, repeats=not drop_duplicates, unread=_NO_PUZZLE
+    )
 
 
-def prepare_from_uft(source: Path, out_dir: Path) -> tuple[Prepared, tuple[LeftOut, ...], tuple[LeftOut, ...]]:
-    """Writes train and test of the folder `source` to out_dir without duplicates and without test puzzles in train.
-
-    Returns what was written and what was left out of train and of test.
-    """
-    test = load_uft(source / "test.parquet", drop_duplicates=True)
-    train = load_uft(source / "train.parquet", drop_duplicates=True, exclude={row_key(row) for row in test.rows})
-    return write_split(out_dir, list(train.rows), list(test.rows)), train.left_out, test.left_out
+prepare_from_uft = partial(imported.prepare_from_uft, load=load_uft, key=row_key, what="puzzle")
 
 
 def load_puzzles(source: str = HUB_DATASET, split: str = "train", people: Sequence[int] = (3, 4, 5, 6, 7)) -> list[Any]:
@@ -110,29 +96,15 @@ def convert_puzzles(
     the steps of the published UFT rows letter for letter, while the hub's cot_repeat_steps are cut differently.
     Left out, with the reason: malformed items, items whose solution is not the only one, repetitions, excluded ones.
     """
-    rows: list[Row] = []
-    left_out: list[LeftOut] = []
-    first: dict[Key, int] = {}
-    for number, item in source:
-        if len(rows) == limit:
-            break
+
+    def read(item: Mapping[str, Any]) -> tuple[Key, Callable[[int], Row]]:
         quiz, names, solution, statements = (plain(item.get(column)) for column in HUB_COLUMNS)
-        try:
-            claims = checked_claims(names, solution, statements)
-            if not isinstance(quiz, str) or not quiz.strip():
-                raise PuzzleError(f"quiz must be text, got {quiz!r}")
-        except PuzzleError as error:
-            left_out.append(LeftOut(number, f"not a puzzle: {error}"))
-            continue
-        key = canonical_key(claims)
-        earlier = first.setdefault(key, number)
-        if key in exclude:
-            left_out.append(LeftOut(number, EXCLUDED))
-        elif earlier != number:
-            left_out.append(LeftOut(number, f"duplicate of row {earlier}"))
-        else:
-            rows.append(puzzle_row(quiz, names, claims, solution, len(rows), split))
-    return Imported(tuple(rows), tuple(left_out))
+        claims = checked_claims(names, solution, statements)
+        if not isinstance(quiz, str) or not quiz.strip():
+            raise PuzzleError(f"quiz must be text, got {quiz!r}")
+        return canonical_key(claims), lambda index: puzzle_row(quiz, names, claims, solution, index, split)
+
+    return imported.read_all(source, read, limit=limit, exclude=exclude, unread=_NO_PUZZLE)
 
 
 def prepare_from_hub(
@@ -148,14 +120,11 @@ def prepare_from_hub(
     Puzzles of the test file are kept out of train. Returns what was written and what was left out of train and of test
     (row: place in the concatenated files, fewest people first).
     """
-    test = convert_puzzles(_shuffled(load_puzzles(source, "test", people), seed), "test", n_test)
+    test = convert_puzzles(_in_order(load_puzzles(source, "test", people), seed), "test", n_test)
     taken = {row_key(row) for row in test.rows}
-    train = convert_puzzles(_shuffled(load_puzzles(source, "train", people), seed), "train", n_train, exclude=taken)
-    return write_split(out_dir, list(train.rows), list(test.rows)), train.left_out, test.left_out
+    train = convert_puzzles(_in_order(load_puzzles(source, "train", people), seed), "train", n_train, exclude=taken)
+    return write_distinct(out_dir, train.rows, test.rows, row_key, "puzzle"), train.left_out, test.left_out
 
 
-def _shuffled(items: Sequence[Any], seed: int) -> list[tuple[int, Any]]:
-    draw = random.Random(f"kk_logic order {seed}")
-    # sort by random() instead of shuffle(): only random() is promised to stay the same between Python versions
-    order = [position for _, position in sorted((draw.random(), position) for position in range(len(items)))]
-    return [(position, items[position]) for position in order]
+def _in_order(items: Sequence[Any], seed: int) -> list[tuple[int, Any]]:
+    return shuffled([*enumerate(items)], random.Random(f"kk_logic order {seed}"))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep.commands import Parser, folder, one_line, whole
-from data_prep.left_out import tell
+from data_prep.imported import tell
 from data_prep.math.convert import HUB_DATASET, LEVELS, prepare
 
 

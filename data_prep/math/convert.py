@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep.countdown.generate import Prepared
 from data_prep.files.tables import read_table
-from data_prep.left_out import LeftOut
+from data_prep.imported import Imported, LeftOut, read_all
 from data_prep.prompt_styles import Question, completion_prompt
-from data_prep.schema import Row, build_row, content_hash, validate_row, write_rows
+from data_prep.schema import Row, build_row, validate_row, write_rows
 from data_prep.segments import segments
+from data_prep.split import Prepared, shuffled
 from reward_fns.math.equal import check_gold
 from reward_fns.math.reward import last_boxed
 
@@ -30,48 +29,29 @@ IN_TEST = "is a test problem"
 _COLUMNS = ("problem", "solution", "level")
 
 
-@dataclass(frozen=True)
-class Converted:
-    """Rows by the number of the source row they come from, and what was left out. other_levels: rows not asked for."""
-
-    rows: dict[int, Row]
-    left_out: tuple[LeftOut, ...]
-    other_levels: int
-
-
 def convert(
     items: Sequence[Mapping[str, Any]], split: str, levels: Collection[int] = LEVELS, exclude: Collection[str] = ()
-) -> Converted:
+) -> Imported:
     """Rows of the asked levels, in the order of `items`; each one left out is named with its reason.
 
     Left out: malformed items, solutions without a boxed answer or whose answer no response could give (check_gold),
     problems that repeat an earlier one or stand in `exclude` (problem_key), white space aside.
     """
-    rows: dict[int, Row] = {}
-    left_out: list[LeftOut] = []
-    first: dict[str, int] = {}
-    other_levels = 0
-    for number, item in enumerate(items):
-        level = re.fullmatch(r"(?:Level )?(\d)", str(item.get("level")))
-        if level and int(level[1]) not in levels:
-            other_levels += 1
-            continue
-        try:
-            if not level:
-                raise ValueError(f"column level: must be 'Level 1' to 'Level 5', got {item.get('level')!r:.60}")
-            row = to_row(item, number, split)
-        except ValueError as error:
-            left_out.append(LeftOut(number, str(error)))
-            continue
-        key = problem_key(item["problem"])
-        earlier = first.setdefault(key, number)
-        if key in exclude:
-            left_out.append(LeftOut(number, IN_TEST))
-        elif earlier != number:
-            left_out.append(LeftOut(number, f"duplicate of row {earlier}"))
-        else:
-            rows[number] = row
-    return Converted(rows, tuple(left_out), other_levels)
+
+    def read(numbered: tuple[int, Mapping[str, Any]]) -> tuple[str, Callable[[int], Row]]:
+        number, item = numbered
+        if _level(item) is None:
+            raise ValueError(f"column level: must be 'Level 1' to 'Level 5', got {item.get('level')!r:.60}")
+        row = to_row(item, number, split)
+        return problem_key(item["problem"]), lambda _: row
+
+    asked = [(number, (number, item)) for number, item in enumerate(items) if _level(item) in (None, *levels)]
+    return read_all(asked, read, exclude=exclude, excluded=IN_TEST)
+
+
+def _level(item: Mapping[str, Any]) -> int | None:
+    level = re.fullmatch(r"(?:Level )?(\d)", str(item.get("level")))
+    return None if level is None else int(level[1])
 
 
 def to_row(item: Mapping[str, Any], index: int, split: str) -> Row:
@@ -127,32 +107,21 @@ def prepare(
     one_file = Path(source).is_file()
     test_items = load_problems(source, "test")
     tested = convert(test_items, "test", levels)
-    test = _drawn(list(tested.rows.values()), n_test, f"math test {seed}", "test", source)
+    test = _drawn(tested.rows, n_test, f"math test {seed}", "test", source)
     # With two splits no test problem may be trained on, whether this seed drew it or not.
     held_out = [row["extra_info"]["index"] for row in test] if one_file else list(range(len(test_items)))
     exclude = {problem_key(text) for number in held_out if isinstance(text := test_items[number].get("problem"), str)}
     trained = convert(test_items if one_file else load_problems(source, "train"), "train", levels, exclude)
-    train = _drawn(list(trained.rows.values()), n_train, f"math train {seed}", "train", source)
+    train = _drawn(trained.rows, n_train, f"math train {seed}", "train", source)
     paths = {split: out_dir / f"{split}.parquet" for split in ("train", "test")}
     write_rows(paths["train"], train)
     write_rows(paths["test"], test)
-    prepared = Prepared(
-        train=paths["train"],
-        test=paths["test"],
-        n_train=len(train),
-        n_test=len(test),
-        train_hash=content_hash(paths["train"]),
-        test_hash=content_hash(paths["test"]),
-    )
-    return prepared, trained.left_out, tested.left_out
+    return Prepared(paths["train"], paths["test"], len(train), len(test)), trained.left_out, tested.left_out
 
 
-def _drawn(rows: list[Row], n: int | None, seed: str, split: str, source: str) -> list[Row]:
+def _drawn(rows: Sequence[Row], n: int | None, seed: str, split: str, source: str) -> list[Row]:
     if n is not None and not 0 < n <= len(rows):
         raise ValueError(f"{source}: asked for {n} {split} problems; there are {len(rows)} usable ones of these levels")
     if not rows:
         raise ValueError(f"{source}: no usable {split} problems of these levels")
-    draw = random.Random(seed)
-    # sort by random() instead of shuffle(): only random() is promised to stay the same between Python versions
-    order = sorted((draw.random(), position) for position in range(len(rows)))
-    return [rows[position] for _, position in order[:n]]
+    return shuffled(rows, random.Random(seed))[:n]

@@ -18,6 +18,7 @@ from data_prep.preference.make_rows import Scale, new_row, pair_rows, unfold
 from data_prep.preference.schema import Row
 from data_prep.preference.split import Written, beginning, prompt_group, write_split
 from data_prep.schema import Message
+from data_prep.split import shuffled
 
 # As in UNA (arXiv 2408.15339); complexity and verbosity do not count.
 HELPSTEER2_WEIGHTS = {"helpfulness": 0.65, "correctness": 0.8, "coherence": 0.45}
@@ -97,11 +98,7 @@ def _drawn_units(task: HubTask, items: Items, seed: str) -> list[list[int]]:
     together: dict[Any, list[int]] = {}
     for number in range(len(items)):
         together.setdefault(str(items[number].get("prompt")) if task.by_prompt else number, []).append(number)
-    units = list(together.values())
-    draw = random.Random(seed)
-    # sort by random() instead of shuffle(): only random() is promised to stay the same between Python versions
-    order = sorted((draw.random(), position) for position in range(len(units)))
-    return [units[position] for _, position in order]
+    return shuffled(list(together.values()), random.Random(seed))
 
 
 def _take(

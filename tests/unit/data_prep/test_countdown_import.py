@@ -17,7 +17,7 @@ from data_prep.countdown.published import (
     prepare_from_number_lists,
     prepare_from_uft,
 )
-from data_prep.left_out import LeftOut
+from data_prep.imported import LeftOut
 from data_prep.schema import SchemaError, read_rows
 from tests.helpers.countdown_checks import REFERENCE, check_row, reference, rows_of
 

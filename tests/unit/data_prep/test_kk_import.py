@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from data_prep.imported import LeftOut
 from data_prep.kk_logic.generate import Space, generate, quiz, row_key, to_row
 from data_prep.kk_logic.published import (
     checked_claims,
@@ -21,7 +22,6 @@ from data_prep.kk_logic.published import (
     prepare_from_uft,
 )
 from data_prep.kk_logic.puzzle import PuzzleError, statements_text
-from data_prep.left_out import LeftOut
 from data_prep.schema import SchemaError, read_rows
 from tests.helpers.kk_logic_checks import REFERENCE, check_row, reference
 

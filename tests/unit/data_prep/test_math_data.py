@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_prep.left_out import LeftOut
+from data_prep.imported import Imported, LeftOut
 from data_prep.math.command import main
 from data_prep.math.convert import convert, load_problems, prepare, problem_key, to_row
 from data_prep.prompt_styles import read_completion
@@ -51,6 +51,10 @@ def test_the_gold_is_the_last_box_of_the_solution() -> None:
     assert row["reward_model"]["ground_truth"] == {"target": r"\frac{1}{\sqrt{2}}"}
 
 
+def numbers(converted: Imported) -> list[int]:
+    return [row["extra_info"]["index"] for row in converted.rows]
+
+
 def test_every_row_left_out_is_named() -> None:
     items = [
         item(0),
@@ -65,8 +69,7 @@ def test_every_row_left_out_is_named() -> None:
         item(9, "Level 5"),
     ]
     converted = convert(items, "train", exclude={problem_key("What is $8+1$?")})
-    assert list(converted.rows) == [0, 9]
-    assert converted.other_levels == 1
+    assert numbers(converted) == [0, 9]
     reasons = {out.row: out.reason for out in converted.left_out}
     assert set(reasons) == {2, 3, 4, 5, 6, 7, 8}
     assert reasons[2] == "column level: must be 'Level 1' to 'Level 5', got 'Level ?'"
@@ -76,7 +79,7 @@ def test_every_row_left_out_is_named() -> None:
     assert converted.left_out[4] == LeftOut(6, "duplicate of row 0")
     assert "</think>" in reasons[7]
     assert reasons[8] == "is a test problem"
-    assert list(convert(items, "train", levels={2}).rows) == [1]
+    assert numbers(convert(items, "train", levels={2})) == [1]
 
 
 def test_files_are_disjoint_and_drawn_by_the_seed(tmp_path: Path) -> None:
