@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from data_prep.commands import Parser
 from data_prep.faults import count
-from data_prep.schema import Row
+from data_prep.schema import Row, read_rows
 from data_prep.split import Prepared, write_distinct
 
 EXCLUDED = "is in the excluded set"
@@ -87,6 +89,49 @@ def prepare_from_uft(
     test = load(source / "test.parquet", drop_duplicates=True)
     train = load(source / "train.parquet", drop_duplicates=True, exclude={key(row) for row in test.rows})
     return write_distinct(out_dir, train.rows, test.rows, key, what), train.left_out, test.left_out
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where a task's rows may come from. generated: takes the problems to keep out; the others say what they left."""
+
+    generated: Callable[[set[Any]], Prepared]
+    from_uft: Callable[[Path, Path], tuple[Prepared, tuple[LeftOut, ...], tuple[LeftOut, ...]]]
+    from_hub: Callable[[], tuple[Prepared, *tuple[tuple[LeftOut, ...], ...]]]
+    key: Callable[[Row], Hashable]
+    profile: Callable[[Sequence[Row]], Mapping[str, float]]
+
+
+def add_sources(parser: Parser, what: str, hub: str, copied: str) -> None:
+    """The flags that `written` reads."""
+    parser.add_argument(
+        "--exclude", type=Path, nargs="+", default=[], metavar="PARQUET", help=f"keep the {what} of these files out"
+    )
+    parser.add_argument(
+        "--compare", type=Path, metavar="PARQUET", help="print our train file's profile beside this one's"
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--from-uft", type=Path, metavar="DIR", help="import train and test.parquet of the UFT repository instead"
+    )
+    text = f"import {copied} instead (default {hub})"
+    source.add_argument("--from-hub", nargs="?", const=hub, metavar="NAME_OR_PATH", help=text)
+
+
+def written(options: Namespace, sources: Sources) -> Prepared:
+    """Writes the two files from the source that the flags name; says what was left out, and compares."""
+    left: Sequence[tuple[LeftOut, ...]] = ()
+    if options.from_uft is not None:
+        prepared, *left = sources.from_uft(options.from_uft, options.out)
+    elif options.from_hub is not None:
+        prepared, *left = sources.from_hub()
+    else:
+        prepared = sources.generated({sources.key(row) for path in options.exclude for row in read_rows(path)})
+    for part, rows in zip(("train", "test") if len(left) == 2 else (options.from_hub,), left, strict=False):
+        tell(part, rows)
+    if options.compare is not None:
+        print(comparison(*(sources.profile(read_rows(path)) for path in (prepared.train, options.compare))))
+    return prepared
 
 
 def tell(source: str, left_out: Iterable[LeftOut]) -> None:
