@@ -200,6 +200,11 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     write_table(path, table)
 
 
+def numbered(rows: Sequence[Mapping[str, Any]], split: str) -> list[dict[str, Any]]:
+    """The rows of a file, numbered from 0."""
+    return [{**row, "extra_info": {"index": index, "split": split}} for index, row in enumerate(rows)]
+
+
 def write_table(path: Path, table: pa.Table) -> None:
     """Writes a parquet file that appears whole or not at all."""
     import pyarrow.parquet as pq

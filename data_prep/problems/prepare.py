@@ -11,55 +11,35 @@ from typing import Any
 import pyarrow as pa
 
 from data_prep.contamination import question_key
-from data_prep.faults import CustomDataError, Problem, listing, shorten, shown
+from data_prep.faults import CustomDataError, Problem, shorten, shown
 from data_prep.files.columns import Columns, by_role, missing_columns
-from data_prep.files.draw import drawn_for_test
+from data_prep.files.examined import Examined, write_parts
 from data_prep.files.read import Place, read
-from data_prep.files.source import Source
 from data_prep.problems.layout import Layout, understand
 from data_prep.problems.rows import make_row
-from data_prep.schema import Row, SchemaError, write_rows
+from data_prep.schema import Row, numbered, write_rows
+from data_prep.split import Prepared
 
 BUILT_IN = ("countdown", "kk_logic", "math")
 _NAME_ONE = "name a reward with --reward: countdown, kk_logic, math, or your own as path/to/file.py:function"
 
 
-@dataclass(frozen=True)
-class CustomData:
-    """What was written. kind: "schema" (rows that had our format) or "simple" (questions and answers).
+@dataclass(kw_only=True)
+class Problems(Examined[Row]):
+    """A file as understood. reward: a built-in name, "path.py:function" with an absolute path, or None where each
+    row's data_source names it."""
 
-    reward: a built-in name, "path.py:function" with an absolute path, or None where each row's data_source names it.
-    """
-
-    train: Path
-    test: Path
-    n_train: int
-    n_test: int
-    reward: str | None
-    kind: str
-
-
-@dataclass(frozen=True)
-class Examined:
-    """A file as understood. rows: the good ones. numbers: how the user counts them. keys: their questions' identity.
-
-    reward: as in CustomData. problems: all that is wrong; the rows are only of use if there are none.
-    """
-
-    source: Source
     layout: Layout
     reward: str | None
-    rows: list[Row]
-    numbers: list[int]
-    keys: list[str]
-    problems: list[Problem]
 
-    def complaint(self) -> str:
-        """All problems, for people."""
-        return listing(self.source.path, self.problems, self.source.counting)
+    what = "questions"
+    in_both = "this question is also in {}", "delete it from one of the two files"
+
+    def key(self, row: Row) -> str:
+        return question_key(row)
 
 
-def examine(path: Place, reward: str | None, columns: Columns | None = None) -> Examined:
+def examine(path: Place, reward: str | None, columns: Columns | None = None) -> Problems:
     """Reads and judges a file; never raises for what it holds. CustomDataError if `reward` itself is unusable.
 
     columns: what the user calls which column.
@@ -67,31 +47,29 @@ def examine(path: Place, reward: str | None, columns: Columns | None = None) -> 
     name, reward = _reward_name(reward)
     source = read(path)
     columns = columns or {}
-    problems = list(source.problems)
-    rows: list[Row] = []
-    numbers: list[int] = []
-    layout = Layout("simple")
+    found = Problems(source=source, layout=Layout("simple"), reward=reward, problems=list(source.problems))
     if source.rows:
-        layout, more = understand(source.columns, name, columns)
+        found.layout, more = understand(source.columns, name, columns)
+        layout = found.layout
         more += missing_columns(source.columns, columns)
-        problems += more
+        found.problems += more
         if "system" in by_role(source.columns, columns) and layout.kind == "simple":
             source.notes.append("the column system is not used: problems are put by --prompt_style")
         if layout.kind == "simple" and name is None:
-            name = reward = "math"
+            name = found.reward = "math"
         for number, cells in source.rows if not more else ():
             made = make_row(layout, number, cells, name)
             wrong = made if isinstance(made, list) else _truth_problems(made, number, layout, name)
-            problems += wrong
+            found.problems += wrong
             if not wrong and not isinstance(made, list):
-                rows.append(made)
-                numbers.append(number)
-        problems += _type_problems(rows, numbers)
-    return Examined(source, layout, reward, rows, numbers, [question_key(row) for row in rows], problems)
+                found.rows.append(made)
+                found.numbers.append(number)
+        found.problems += _type_problems(found.rows, found.numbers)
+    return found
 
 
 def _reward_name(reward: str | None) -> tuple[str | None, str | None]:
-    """(the data_source to be, the reward as CustomData holds it)."""
+    """(the data_source to be, the reward as Problems holds it)."""
     if reward is None or reward in BUILT_IN:
         return reward, reward
     if ".py" not in reward:
@@ -157,7 +135,7 @@ def prepare_file(
     test_share: float = 0.1,
     test_file: Place | None = None,
     columns: Columns | None = None,
-) -> CustomData:
+) -> Prepared:
     """Writes out_dir/train.parquet and out_dir/test.parquet from a user's file.
 
     reward: countdown, kk_logic, math or "path.py:function"; None means mathematics, or by the rows' data_source where
@@ -167,62 +145,19 @@ def prepare_file(
     """
     train = examine(path, reward, columns)
     test = None if test_file is None else examine(test_file, reward, columns)
-    return write_examined(train, test, out_dir, seed, test_share)
+    return write_problems(train, test, out_dir, seed, test_share)
 
 
-def write_examined(
-    examined: Examined, test: Examined | None, out_dir: Path, seed: int = 0, test_share: float = 0.1
-) -> CustomData:
+def write_problems(
+    train: Problems, test: Problems | None, out_dir: Path, seed: int = 0, test_share: float = 0.1
+) -> Prepared:
     """`prepare_file` from files already examined."""
-    complaints = [part.complaint() for part in (examined, test) if part is not None and part.problems]
-    if complaints:
-        raise CustomDataError("\n".join(complaints))
-    train_rows, test_rows = split_files(examined, test, seed, test_share)
-    paths = {split: out_dir / f"{split}.parquet" for split in ("train", "test")}
-    for part in (examined, test):
-        if part is not None and part.source.path.resolve() in {file.resolve() for file in paths.values()}:
-            raise CustomDataError(f"{part.source.path} would be overwritten; choose another folder")
-    try:
-        for split, rows in (("train", train_rows), ("test", test_rows)):
-            write_rows(paths[split], _numbered(rows, split))
-    except (SchemaError, pa.ArrowException, OSError) as error:
-        raise CustomDataError(f"{out_dir}: cannot be written ({error})") from None
-    return CustomData(
-        train=paths["train"],
-        test=paths["test"],
-        n_train=len(train_rows),
-        n_test=len(test_rows),
-        reward=examined.reward,
-        kind=examined.layout.kind,
-    )
 
+    def write(*parts: list[Row]) -> Prepared:
+        paths = {split: out_dir / f"{split}.parquet" for split in ("train", "test")}
+        for (split, path), rows in zip(paths.items(), parts, strict=True):
+            write_rows(path, numbered(rows, split))
+        return Prepared(paths["train"], paths["test"], *map(len, parts))
 
-def split_files(examined: Examined, test: Examined | None, seed: int, test_share: float) -> tuple[list[Row], list[Row]]:
-    """(training rows, test rows) of one file, or of two. CustomDataError for an empty part, or questions in both."""
-    if test is None:
-        return split_rows(examined, seed, test_share)
-    _refuse_common_questions(examined, test)
-    return examined.rows, test.rows
-
-
-def split_rows(examined: Examined, seed: int, test_share: float) -> tuple[list[Row], list[Row]]:
-    """(training rows, test rows). CustomDataError when one of the two would be empty."""
-    chosen = drawn_for_test(examined.keys, seed, test_share, examined.source.path, "questions")
-    rows = list(zip(examined.rows, chosen, strict=True))
-    return [row for row, in_test in rows if not in_test], [row for row, in_test in rows if in_test]
-
-
-def _numbered(rows: Sequence[Row], split: str) -> list[dict[str, Any]]:
-    return [{**row, "extra_info": {"index": index, "split": split}} for index, row in enumerate(rows)]
-
-
-def _refuse_common_questions(train: Examined, test: Examined) -> None:
-    tested = dict(zip(test.keys, test.numbers, strict=True))
-    what, fix = f"this question is also in {test.source.path}", "delete it from one of the two files"
-    common = [
-        Problem(what, fix, number, detail=f"row {tested[key]} there")
-        for number, key in zip(train.numbers, train.keys, strict=True)
-        if key in tested
-    ]
-    if common:
-        raise CustomDataError(listing(train.source.path, common, train.source.counting))
+    found: Prepared = write_parts(train, test, out_dir, write, seed, test_share)
+    return found

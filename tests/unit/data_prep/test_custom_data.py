@@ -14,9 +14,10 @@ import pytest
 
 from data_prep.contamination import question_text
 from data_prep.faults import CustomDataError
-from data_prep.problems.prepare import CustomData, prepare_file
+from data_prep.problems.prepare import examine, prepare_file
 from data_prep.prompt_styles import Question, read_completion
 from data_prep.schema import Row, normalise_row, read_rows
+from data_prep.split import Prepared
 from reward_fns import compute_score
 from tests import ROOT
 
@@ -42,7 +43,7 @@ def sums(n: int, start: int = 0) -> list[dict[str, Any]]:
     ]
 
 
-def prepared(folder: Path, rows: Sequence[Cells], **options: Any) -> CustomData:
+def prepared(folder: Path, rows: Sequence[Cells], **options: Any) -> Prepared:
     return prepare_file(jsonl(folder / "mine.jsonl", rows), folder / "out", **{"test_share": 0.3, **options})
 
 
@@ -65,7 +66,8 @@ def questions(path: Path) -> list[str]:
 
 def test_the_example_becomes_two_files_whose_own_answers_are_right(tmp_path: Path) -> None:
     data = prepare_file(EXAMPLE / "questions.jsonl", tmp_path)
-    assert (data.reward, data.kind, data.n_train + data.n_test) == ("math", "simple", 12)
+    understood = examine(EXAMPLE / "questions.jsonl", None)
+    assert (understood.reward, understood.layout.kind, data.n_train + data.n_test) == ("math", "simple", 12)
     train, test = read_rows(data.train), read_rows(data.test)
     assert (len(train), len(test)) == (data.n_train, data.n_test)
     for split, rows in (("train", train), ("test", test)):
@@ -248,7 +250,6 @@ def test_a_reward_of_ones_own_takes_any_text_as_answer(tmp_path: Path) -> None:
     with pytest.raises(CustomDataError, match="the math reward cannot use this"):
         prepared(tmp_path, rows)
     data = prepared(tmp_path, rows, reward=f"{EXAMPLE / 'reward.py'}:reward")
-    assert data.reward == f"{EXAMPLE / 'reward.py'}:reward"
     assert {row["data_source"] for row in read_rows(data.train)} == {"custom"}
     assert read_rows(data.train)[0]["reward_model"]["ground_truth"] == {"target": "x" * 3_000 + " {{{"}
 
@@ -261,7 +262,8 @@ def test_the_published_files_pass_and_keep_what_they_say(tmp_path: Path, name: s
     table = pq.read_table(path).slice(0, 400)
     pq.write_table(table, tmp_path / "part.parquet")
     data = prepare_file(tmp_path / "part.parquet", tmp_path / "out")
-    assert (data.kind, data.reward, data.n_train + data.n_test) == ("schema", None, 400)
+    understood = examine(tmp_path / "part.parquet", None)
+    assert (understood.layout.kind, understood.reward, data.n_train + data.n_test) == ("schema", None, 400)
     original = [normalise_row(row, "") for row in table.to_pylist()]
     said = [{**row, "extra_info": None} for row in original]
     assert all({**row, "extra_info": None} in said for row in read_rows(data.train))
@@ -283,7 +285,6 @@ def test_nothing_is_written_where_the_input_lies_or_rows_are_wrong(tmp_path: Pat
 def test_rows_in_the_training_format_may_come_as_json(tmp_path: Path) -> None:
     rows = read_rows(prepared(tmp_path, sums(30)).train)
     data = prepare_file(jsonl(tmp_path / "rows.jsonl", rows), tmp_path / "again", test_share=0.3, seed=1)
-    assert data.kind == "schema"
     answers = [row["answer"] for path in (data.train, data.test) for row in read_rows(path)]
     assert sorted(answers) == sorted(row["answer"] for row in rows)
 
