@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.files.hub_set import quiet
+from data_prep.files.tables import read_table
 from data_prep.prompt_styles import Question, completion_prompt
 from data_prep.schema import Row, build_row, write_rows
 from reward_fns.free_text import normalise
@@ -24,7 +24,6 @@ HUB_DATASET = "MuskumPillerum/General-Knowledge"
 # The beginning of the file, as in earlier evaluations with this data.
 QUESTIONS = 3_000
 _COLUMNS = ("Question", "Answer")
-_FORMATS = {".parquet": "parquet", ".csv": "csv", ".json": "json", ".jsonl": "json"}
 
 
 class SourceError(ValueError):
@@ -50,40 +49,13 @@ def prepare(out_dir: Path, source: str | None = None, seed: int = 0) -> Path:
         SourceError: if the source cannot be loaded or lacks a column.
     """
     name = source or HUB_DATASET
-    questions = read_questions(load(name), name, QUESTIONS)
+    questions = read_questions(read_table(name, "train", _COLUMNS), name, QUESTIONS)
     path = out_dir / "test.parquet"
     write_rows(path, questions.rows)
     print(f"{path}: {len(questions.rows)} questions")
     for reason, count in questions.left_out.items():
         print(f"left out {count}: {reason}")
     return path
-
-
-def load(name: str) -> list[dict[str, Any]]:
-    """The rows {Question, Answer} of a local file or folder or of a hub dataset (split train)."""
-    from datasets import load_dataset  # takes seconds to import, and only this function needs it
-
-    path = Path(name)
-    try:
-        if path.is_file():
-            if path.suffix not in _FORMATS:
-                raise SourceError(f"{name}: cannot read {path.suffix or 'such'} files; use {', '.join(_FORMATS)}")
-            dataset = load_dataset(_FORMATS[path.suffix], data_files=str(path), split="train")
-        else:
-            with quiet():
-                dataset = load_dataset(name, split="train")
-    except SourceError:
-        raise
-    except Exception as error:  # datasets raises a dozen kinds, from its own to those of the network
-        raise SourceError(
-            f"{name}: could not be loaded ({type(error).__name__}: {str(error).splitlines()[0][:200]}); without access "
-            f"to the hub, download {HUB_DATASET} elsewhere and give the file or folder (--data_path of run.py)"
-        ) from error
-    missing = [column for column in _COLUMNS if column not in dataset.column_names]
-    if missing:
-        raise SourceError(f"{name}: lacks the columns {', '.join(missing)}; it has {', '.join(dataset.column_names)}")
-    rows: list[dict[str, Any]] = dataset.select_columns(list(_COLUMNS)).to_list()
-    return rows
 
 
 def read_questions(items: Iterable[Mapping[str, Any]], name: str, most: int) -> Questions:

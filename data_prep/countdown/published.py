@@ -13,7 +13,7 @@ from data_prep import imported
 from data_prep.countdown.generate import MOST_NUMBERS, Key, Problem, canonical_key, row_key, to_row
 from data_prep.countdown.solver import exact_solution, first_solution, reachable_values
 from data_prep.faults import count
-from data_prep.files.tables import read_table
+from data_prep.files.tables import Items, read_table
 from data_prep.imported import EXCLUDED, Imported, LeftOut
 from data_prep.schema import Row, plain, read_rows
 from data_prep.split import Prepared, shuffled, write_distinct
@@ -37,7 +37,7 @@ def load_uft(path: Path, drop_duplicates: bool = False, exclude: Collection[Key]
 prepare_from_uft = partial(imported.prepare_from_uft, load=load_uft, key=row_key, what="problem")
 
 
-def load_number_lists(name_or_path: str = HUB_DATASET, split: str = "train") -> list[dict[str, Any]]:
+def load_number_lists(name_or_path: str = HUB_DATASET, split: str = "train") -> Items:
     """A dataset with the columns `nums` and `target`, from the hub or from a local folder or file."""
     return read_table(name_or_path, split, ("nums", "target"))
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +15,34 @@ import pyarrow as pa
 from data_prep.files.hub_set import quiet
 from data_prep.files.parquet import read_parquet
 
-ENDINGS = (".parquet", ".jsonl", ".json", ".csv")
+ENDINGS = (".parquet", ".jsonl", ".jsonl.gz", ".json", ".csv")
+
+_SPLITS = ("train", "test", "validation", "valid", "val", "dev", "eval")
+
+Items = Sequence[Mapping[str, Any]]
 
 
-def read_table(source: str, split: str, columns: Sequence[str], config: str | None = None) -> list[dict[str, Any]]:
+def read_table(source: str, split: str, columns: Sequence[str], config: str | None = None) -> Items:
     """All rows of one split; ValueError if there are none or a column is missing.
 
     source: a file (its rows, whatever the split), a folder with a file per split (test.jsonl, test-00000-of-1.parquet,
-    also in a folder data/ or test/), or the name of a hub dataset (`config` chooses one of its parts).
+    also in a folder data/ or test/; what names no split is for training), or the name of a hub dataset (`config`
+    chooses one of its parts).
     """
     path = Path(source)
+    rows: Items
     if path.is_file():
         rows = read_file(path)
     elif path.is_dir():
-        found = [file for file in sorted(path.rglob("*")) if file.suffix in ENDINGS and _is_of(split, file, path)]
+        found = _files_of(split, path)
         if not found:
             raise ValueError(f"{source}: no {split}.parquet, .jsonl, .json or .csv in this folder")
         rows = [row for file in found for row in read_file(file)]
-    elif path.suffix in (*ENDINGS, ".gz") or path.is_absolute():
+    elif _is_data(path) or path.is_absolute():
         raise ValueError(f"{source}: no such file or folder")
     else:
-        rows = from_hub(source, split, config).to_list()
-    if not rows:
+        rows = _from_hub(source, split, config)
+    if not len(rows):
         raise ValueError(f"{source}: no rows in split {split}")
     missing = [column for column in columns if column not in rows[0]]
     if missing:
@@ -44,12 +50,27 @@ def read_table(source: str, split: str, columns: Sequence[str], config: str | No
     return rows
 
 
-def _is_of(split: str, file: Path, folder: Path) -> bool:
-    return file.stem == split or file.name.startswith(f"{split}-") or file.relative_to(folder).parts[0] == split
+def _files_of(split: str, folder: Path) -> list[Path]:
+    """As the hub's client finds them: files that name no split are for training."""
+
+    def is_of(name: str, file: Path) -> bool:
+        stem = file.name.partition(".")[0]
+        return stem == name or stem.startswith(f"{name}-") or file.relative_to(folder).parts[0] == name
+
+    # One of several files that hold the same: a packed copy after the others.
+    files = {file.parent / file.name.partition(".")[0]: file for file in sorted(folder.rglob("*")) if _is_data(file)}
+    found = [file for file in files.values() if is_of(split, file)]
+    if found or split != "train":
+        return found
+    return [file for file in files.values() if not any(is_of(name, file) for name in _SPLITS)]
 
 
-def from_hub(name: str, split: str, config: str | None = None) -> Any:
-    """One split of a data set of the hub; ValueError if it cannot be had."""
+def _is_data(file: Path) -> bool:
+    return file.name.endswith(ENDINGS)
+
+
+def _from_hub(name: str, split: str, config: str | None) -> Any:
+    """One split of a data set of the hub, row by row from its file; ValueError if it cannot be had."""
     from datasets import load_dataset  # takes seconds to import, and only this function needs it
 
     try:
@@ -58,12 +79,14 @@ def from_hub(name: str, split: str, config: str | None = None) -> Any:
     except Exception as error:  # the hub's client raises many kinds: offline, no such dataset, no such split
         raise ValueError(
             f"cannot load {name} ({config or 'default'}, {split}) from the hub: {error}; there is no such file or "
-            f"folder here either: download it elsewhere and name the folder or file"
+            f"folder here either: download it elsewhere and name the folder or file (--data_path of run.py)"
         ) from error
 
 
 def read_file(path: Path) -> list[dict[str, Any]]:
     """The rows of one parquet, jsonl, json (a list) or csv file; ValueError names the file and the line at fault."""
+    if not _is_data(path):
+        raise ValueError(f"{path}: cannot read {path.suffix or 'such'} files; use {', '.join(ENDINGS)}")
     if path.suffix == ".parquet":
         try:
             rows: list[dict[str, Any]] = read_parquet(path).to_pylist()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep.files.tables import read_table
+from data_prep.files.tables import Items, read_table
 from data_prep.imported import Imported, LeftOut, read_all
 from data_prep.prompt_styles import Question, completion_prompt
 from data_prep.schema import Row, build_row, validate_row, write_rows
@@ -85,7 +85,7 @@ def problem_key(problem: str) -> str:
     return re.sub(r"\s+", "", problem)
 
 
-def load_problems(source: str, split: str) -> list[dict[str, Any]]:
+def load_problems(source: str, split: str) -> Items:
     """The problems of one split of a hub dataset, of a folder with train and test files, or of one file (all of it)."""
     return read_table(source, split, _COLUMNS)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.files.cells import BadCell
+from data_prep.files.tables import Items, read_table
 from data_prep.preference.cells import messages_in, number_of, text_of
-from data_prep.preference.hub_source import Items, load
 from data_prep.preference.make_rows import Scale, new_row, pair_rows, unfold
 from data_prep.preference.schema import Row
 from data_prep.preference.split import Written, beginning, prompt_group, write_split
@@ -73,14 +73,14 @@ def write_task(
         raise ValueError(f"there is no alignment data set {name!r}; choose one of {', '.join(HUB_TASKS)}")
     task = HUB_TASKS[name]
     where = str(source or task.dataset)
-    items = {"test": load(where, task.test, task.columns)}
+    items = {"test": read_table(where, task.test, task.columns)}
     if Path(where).is_file():
         units = _drawn_units(task, items["test"], f"{name} {seed}")
         at = max(1, round(_TEST_SHARE * len(units)))
         items["train"] = items["test"]
         order = {"test": units[:at], "train": units[at:]}
     else:
-        items["train"] = load(where, task.train, task.columns)
+        items["train"] = read_table(where, task.train, task.columns)
         order = {part: _drawn_units(task, items[part], f"{name} {part} {seed}") for part in items}
     left_out: Counter[str] = Counter()
     rows: dict[str, list[Row]] = {}

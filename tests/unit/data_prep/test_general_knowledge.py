@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from data_prep.benchmarks.general_knowledge import HUB_DATASET, SourceError, load, prepare, read_questions
+from data_prep.benchmarks.general_knowledge import HUB_DATASET, SourceError, prepare, read_questions
 from data_prep.prompt_styles import read_completion
 from data_prep.schema import content_hash, read_rows
 from reward_fns.free_text import score
@@ -100,14 +100,14 @@ def test_another_type_is_named_by_row_and_column(items: Any, message: str) -> No
 
 def test_other_columns_are_named(tmp_path: Path) -> None:
     source = write(tmp_path, "jsonl", [{"question": "q", "answer": "a"}])
-    with pytest.raises(SourceError, match="lacks the columns Question, Answer; it has question, answer"):
-        load(str(source))
+    with pytest.raises(ValueError, match="lacks the columns Question, Answer; it has question, answer"):
+        prepare(tmp_path, str(source))
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "questions.xlsx").touch()
-    with pytest.raises(SourceError, match=r"cannot read \.xlsx files; use \.parquet"):
-        load(str(tmp_path / "questions.xlsx"))
+    with pytest.raises(ValueError, match=r"cannot read \.xlsx files; use \.parquet"):
+        prepare(tmp_path, str(tmp_path / "questions.xlsx"))
 
 
 def test_without_the_hub_it_says_what_to_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,5 +115,10 @@ def test_without_the_hub_it_says_what_to_download(tmp_path: Path, monkeypatch: p
         raise ConnectionError("no route to host")
 
     monkeypatch.setattr("datasets.load_dataset", unreachable)
-    with pytest.raises(SourceError, match=f"{HUB_DATASET}: could not be loaded .ConnectionError: no route.*download"):
+    with pytest.raises(ValueError, match=f"cannot load {HUB_DATASET} .*: no route.*download"):
         prepare(tmp_path)
+
+
+def test_a_copy_of_the_hubs_folder_names_no_split(tmp_path: Path) -> None:
+    write(tmp_path, "jsonl", ITEMS)
+    assert read_rows(prepare(tmp_path / "out", str(tmp_path)))

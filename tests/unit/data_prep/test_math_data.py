@@ -140,15 +140,11 @@ def test_the_hub_is_asked_for_the_split(monkeypatch: pytest.MonkeyPatch) -> None
     datasets = pytest.importorskip("datasets")
     asked = []
 
-    class Table:
-        def to_list(self) -> list[dict[str, Any]]:
-            return [item(1)]
-
-    def load_dataset(name: str, config: str | None, split: str) -> Table:
+    def load_dataset(name: str, config: str | None, split: str) -> list[dict[str, Any]]:
         asked.append((name, config, split))
         if split == "train":
             raise ConnectionError("offline")
-        return Table()
+        return [item(1)]
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     assert load_problems("DigitalLearningGmbH/MATH-lighteval", "test") == [item(1)]

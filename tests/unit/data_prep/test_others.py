@@ -127,17 +127,10 @@ def test_the_hub_is_asked_for_every_benchmark(monkeypatch: pytest.MonkeyPatch, t
     datasets = pytest.importorskip("datasets")
     by_hub = {benchmark.hub: benchmark for benchmark in BENCHMARKS}
 
-    class Table:
-        def __init__(self, rows: list[dict[str, Any]]) -> None:
-            self.rows = rows
-
-        def to_list(self) -> list[dict[str, Any]]:
-            return self.rows
-
-    def load_dataset(name: str, config: str | None, split: str) -> Table:
+    def load_dataset(name: str, config: str | None, split: str) -> list[dict[str, Any]]:
         benchmark = by_hub[name]
         assert (config, split) == (benchmark.config, benchmark.split)
-        return Table(rows_of(benchmark, benchmark.rows[0]))
+        return rows_of(benchmark, benchmark.rows[0])
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     assert main(["--from-hub", "--out", str(tmp_path)]) == 0
