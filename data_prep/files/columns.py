@@ -14,6 +14,12 @@ OF_ANSWERS = (
 )
 ROLES = (*OF_PROBLEMS, *OF_ANSWERS)
 
+QUESTION = ("question", "problem", "prompt")
+SOLUTION = ("solution", "reasoning", "cot", "rationale")
+ANSWER = ("answer", "target", "final_answer", "ground_truth")
+NUMBERS = ("numbers", "nums")
+"""What these four are called in files of others."""
+
 Columns = Mapping[str, str]
 
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from data_prep.faults import Problem
-from data_prep.files.columns import Columns, by_role
+from data_prep.files.columns import ANSWER, QUESTION, Columns, by_role
 from data_prep.preference.schema import COLUMNS
-from data_prep.problems.layout import ANSWER, QUESTION
 
 # How a row can be laid out, the first that fits: the part of the file that tells, and all parts it may use.
 PAIR, COMPLETION, OUTPUT, MESSAGES, ROWS = "pair", "completion", "output", "messages", "rows"

@@ -7,13 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from data_prep.faults import Problem
-from data_prep.files.columns import Columns, by_role
+from data_prep.files.columns import ANSWER, NUMBERS, QUESTION, SOLUTION, Columns, by_role
 from data_prep.schema import COLUMNS
 
-QUESTION = ("question", "problem", "prompt")
-SOLUTION = ("solution", "reasoning", "cot", "rationale")
-ANSWER = ("answer", "target", "final_answer", "ground_truth")
-NUMBERS = ("numbers", "nums")
 # Two of these make a file one of rows in the training format; a simple file may have one of them for its own use.
 _TRAINING_FORMAT = {"hint", "data_source", "ability", "reward_model", "extra_info"}
 

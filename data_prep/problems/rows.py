@@ -6,17 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from data_prep.faults import Problem, shorten
-from data_prep.files.cells import (
-    BadCell,
-    bare_answer,
-    cell_text,
-    checked_text,
-    countdown_truth,
-    kk_logic_truth,
-    reasoning_of,
-    split_marked_answer,
-)
+from data_prep.faults import Problem
+from data_prep.files.cells import BadCell, bad_cell, cell_text, checked_text
+from data_prep.problems.cells import bare_answer, countdown_truth, kk_logic_truth, reasoning_of, split_marked_answer
 from data_prep.problems.layout import Layout
 from data_prep.prompt_styles import Question, completion_prompt, read_completion
 from data_prep.schema import Row, SchemaError, build_row, normalise_row
@@ -52,12 +44,7 @@ def _schema_row(cells: Mapping[str, Any], source: str | None, bad: list[BadCell]
     try:
         row = normalise_row(cells, "@")
     except SchemaError as error:
-        column, _, text = str(error).removeprefix("@, column ").partition(": ")
-        what, _, rest = text.partition("; ")
-        if rest.startswith("got "):
-            bad.append(BadCell(what, "see docs/custom_data.md for the row format", column, shorten(rest[4:])))
-        else:
-            bad.append(BadCell(what, rest, column))
+        bad.append(bad_cell(error, "docs/custom_data.md"))
         return None
     texts = [("prompt", message["content"]) for message in row["prompt"]]
     texts += [("hint", text) for text in row["hint"]] + [("answer", row["answer"])]

@@ -109,7 +109,7 @@ def test_a_bad_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SchemaError, match="no such file"):
         read_rows(path)
     path.write_text("not parquet")
-    with pytest.raises(SchemaError, match="not a parquet file"):
+    with pytest.raises(SchemaError, match="not a readable parquet file"):
         read_rows(path)
     pq.write_table(pa.table({"prompt": ["x"], "target": [3]}), path)
     with pytest.raises(SchemaError, match=r"lacks the columns hint, answer, .*; it has prompt, target"):
