@@ -1,4 +1,4 @@
-"""One direction of dependencies: no circle of imports, late ones included; packages of recipes/ look down only."""
+"""One direction of dependencies: no circle of imports, late ones included, nor of packages; each looks down only."""
 
 import ast
 import graphlib
@@ -11,22 +11,32 @@ import pytest
 from tests import ROOT
 
 TOP = ("recipes", "reward_fns", "data_prep", "eval", "bench")
-LAYERS = (
-    "common",
-    "algorithms",
-    "settings",
-    "watch",
-    "data",
-    "estimate",
-    "checks",
-    "flags",
-    "verl_plugin",
-    "trl_plugin",
-    "run",
-    "commands",
-    "doctor",
-)
-"""The packages of recipes/: each imports those before it only."""
+LAYERS = {
+    "recipes": (
+        "common",
+        "algorithms",
+        "settings",
+        "watch",
+        "data",
+        "estimate",
+        "checks",
+        "flags",
+        "verl_plugin",
+        "trl_plugin",
+        "run",
+        "commands",
+        "doctor",
+    ),
+    "data_prep": (
+        "files",
+        *("countdown", "kk_logic", "math", "benchmarks"),
+        "tiny_base",
+        "chain",
+        *("problems", "preference"),
+    ),
+    "reward_fns": (*("kk_logic", "math"), "audit", "trials"),
+}
+"""Packages: each imports those before it only."""
 
 ONLY_IN = {
     "verl": "recipes/verl_plugin",
@@ -66,20 +76,43 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
         pytest.fail(" <- ".join(error.args[1]))
 
 
-def test_packages_of_recipes_look_down_only() -> None:
-    assert {file.parent.name for file in (ROOT / "recipes").glob("*/__init__.py")} == {*LAYERS}
-    assert [file.name for file in (ROOT / "recipes").glob("*.py")] == ["__init__.py"]
+@pytest.mark.parametrize("top", LAYERS)
+def test_packages_look_down_only(top: str) -> None:
+    layers = LAYERS[top]
+    assert {file.parent.name for file in (ROOT / top).glob("*/__init__.py")} == {*layers}
 
-    def layer(module: str) -> int:
-        return LAYERS.index(module.split(".")[1])
+    def layer(module: str) -> int | None:
+        first, _, rest = module.partition(".")
+        name = rest.partition(".")[0]
+        return layers.index(name) if first == top and name in layers else None
 
     up = [
         f"{name} -> {each}"
         for name, found in edges().items()
         for each in found
-        if name.startswith("recipes.") and each.startswith("recipes.") and layer(each) > layer(name)
+        if (here := layer(name)) is not None and (there := layer(each)) is not None and there > here
     ]
     assert up == []
+
+
+def test_all_of_recipes_is_in_its_packages() -> None:
+    assert [file.name for file in (ROOT / "recipes").glob("*.py")] == ["__init__.py"]
+
+
+def test_no_package_imports_itself_by_way_of_others() -> None:
+    """Modules beside packages stand for themselves: schema.py is below all tasks, the front above them."""
+
+    def unit(module: str) -> str:
+        inside = [*modules()[module].relative_to(ROOT).parts]
+        return ".".join(inside[:2])
+
+    graph: dict[str, set[str]] = {}
+    for name, found in edges().items():
+        graph.setdefault(unit(name), set()).update(unit(each) for each in found if unit(each) != unit(name))
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" <- ".join(error.args[1]))
 
 
 @pytest.mark.parametrize("library", ONLY_IN)
