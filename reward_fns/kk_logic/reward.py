@@ -14,7 +14,7 @@ from typing import Any
 from reward_fns.answer_tags import answer_texts, read_answer
 from reward_fns.kk_logic.reader import Roles, read_roles
 from reward_fns.kk_logic.words import is_word_of_answers
-from reward_fns.verdict import Verdict
+from reward_fns.verdict import Verdict, shown
 
 MOST_PEOPLE = 100
 
@@ -47,7 +47,7 @@ def score(response: str, ground_truth: Any) -> Verdict:
 def read_ground_truth(ground_truth: Any) -> tuple[dict[str, int], tuple[bool, ...]]:
     """(casefolded name -> position, solution) of a kk_logic ground truth; ValueError says which part is wrong."""
     if not isinstance(ground_truth, Mapping):
-        raise ValueError(f"kk_logic ground truth must be {{names, solution, ...}}, got {_shown(ground_truth)}")
+        raise ValueError(f"kk_logic ground truth must be {{names, solution, ...}}, got {shown(ground_truth)}")
     names = _listed(ground_truth, "names")
     solution = _listed(ground_truth, "solution")
     if len(names) != len(solution):
@@ -55,7 +55,7 @@ def read_ground_truth(ground_truth: Any) -> tuple[dict[str, int], tuple[bool, ..
     people: dict[str, int] = {}
     for name in names:
         if not isinstance(name, str) or not name.isalpha():
-            raise ValueError(f"kk_logic ground truth 'names' must be single words of letters, got {_shown(name)}")
+            raise ValueError(f"kk_logic ground truth 'names' must be single words of letters, got {shown(name)}")
         if is_word_of_answers(name):
             raise ValueError(f"kk_logic ground truth 'names' must not be words of the answer itself, got {name!r}")
         key = unicodedata.normalize("NFKC", name).casefold()
@@ -64,20 +64,15 @@ def read_ground_truth(ground_truth: Any) -> tuple[dict[str, int], tuple[bool, ..
         people[key] = len(people)
     for role in solution:
         if not isinstance(role, bool):
-            raise ValueError(f"kk_logic ground truth 'solution' must hold true and false, got {_shown(role)}")
+            raise ValueError(f"kk_logic ground truth 'solution' must hold true and false, got {shown(role)}")
     return people, tuple(solution)
 
 
 def _listed(ground_truth: Mapping[str, Any], key: str) -> list[Any]:
     listed = ground_truth.get(key)
     if listed is None:
-        raise ValueError(f"kk_logic ground truth lacks {key!r}: {_shown(ground_truth)}")
+        raise ValueError(f"kk_logic ground truth lacks {key!r}: {shown(ground_truth)}")
     listed = listed.tolist() if hasattr(listed, "tolist") else listed
     if not isinstance(listed, list | tuple) or not 1 <= len(listed) <= MOST_PEOPLE:
-        raise ValueError(f"kk_logic ground truth {key!r} must be a list of 1 to {MOST_PEOPLE}, got {_shown(listed)}")
+        raise ValueError(f"kk_logic ground truth {key!r} must be a list of 1 to {MOST_PEOPLE}, got {shown(listed)}")
     return list(listed)
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 120 else text[:117] + "..."

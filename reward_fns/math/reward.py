@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Literal
 
-from reward_fns.answer_tags import MAX_DIFFERENT_ANSWERS, THINK_END, answer_texts
+from reward_fns.answer_tags import MAX_DIFFERENT_ANSWERS, THINK_END, answer_texts, printable
 from reward_fns.math.equal import check_gold, equivalent, normal_form, quick
-from reward_fns.verdict import Verdict
+from reward_fns.verdict import Verdict, shown
 
 AnswerFormat = Literal["tags", "boxed"]
 
@@ -59,16 +59,15 @@ def score(
         readable = any(normal_form(text) is not None for text in texts)
         listed = answer_format == "boxed" and len(texts) <= MAX_DIFFERENT_ANSWERS
         correct = listed and bool(verify(", ".join(texts), gold)["equal"])
-        return Verdict(correct, readable or correct, pred=_printable(" | ".join(text[:60] for text in texts)))
+        return Verdict(correct, readable or correct, pred=printable(" | ".join(text[:60] for text in texts)))
     decision = verify(texts[0], gold)
-    return Verdict(correct=bool(decision["equal"]), readable=bool(decision["readable"]), pred=_printable(texts[0]))
+    return Verdict(correct=bool(decision["equal"]), readable=bool(decision["readable"]), pred=printable(texts[0]))
 
 
 def read_ground_truth(ground_truth: Any) -> str:
     """The target of a mathematics ground truth; ValueError says what is wrong with it."""
     if not isinstance(ground_truth, Mapping) or not isinstance(ground_truth.get("target"), str):
-        shown = repr(ground_truth)
-        raise ValueError(f"mathematics ground truth must be {{target: text}}, got {shown[:120]}")
+        raise ValueError(f"mathematics ground truth must be {{target: text}}, got {shown(ground_truth)}")
     gold: str = ground_truth["target"]
     _check(gold)
     return gold
@@ -163,7 +162,3 @@ def _agree(texts: list[str]) -> bool:
         return False
     forms = {normal_form(text) for text in texts}
     return len(forms) == 1 or all((quick(text, texts[0]) or {"equal": False})["equal"] for text in texts[1:])
-
-
-def _printable(text: str) -> str:
-    return text[:200].encode("utf-8", "backslashreplace").decode("utf-8")[:200]
