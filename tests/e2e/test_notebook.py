@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.front_checks import ROOT
+from tests import ROOT
 from tests.helpers.notebook import cells, source
 
 pytestmark = [pytest.mark.e2e, pytest.mark.extended]

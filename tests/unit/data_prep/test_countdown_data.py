@@ -20,7 +20,8 @@ from data_prep.countdown.published import (
 from data_prep.imported import comparison
 from data_prep.schema import SchemaError, content_hash, read_rows
 from data_prep.split import write_distinct
-from tests.helpers.countdown_checks import ROOT, check_row, published, rows_of
+from tests import ROOT
+from tests.helpers.countdown_checks import check_row, published, rows_of
 
 
 def test_every_generated_row_is_right() -> None:

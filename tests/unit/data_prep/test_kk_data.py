@@ -19,7 +19,8 @@ from data_prep.kk_logic.puzzle import AFFIRM, Claim, Leaf
 from data_prep.prompt_styles import read_completion
 from data_prep.schema import Row, SchemaError, content_hash, read_rows
 from data_prep.split import write_distinct
-from tests.helpers.kk_logic_checks import ROOT, check_row, published
+from tests import ROOT
+from tests.helpers.kk_logic_checks import check_row, published
 
 
 def rows_of(n: int, seed: int = 0, split: str = "train", people: tuple[int, ...] = (3, 4, 5, 6, 7)) -> list[Row]:

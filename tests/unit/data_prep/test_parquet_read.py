@@ -12,7 +12,8 @@ from data_prep.files.read import read_file
 from data_prep.files.tables import read_file as read_benchmark
 from recipes.common.errors import ExperimentError
 from recipes.data.datafiles import locate
-from tests.helpers.front_checks import ROOT, experiment, small_folder
+from tests import ROOT
+from tests.helpers.front_checks import experiment, small_folder
 
 
 @pytest.fixture(params=[True, False], ids=["dictionaries", "texts"])

@@ -9,7 +9,8 @@ import pytest
 from data_prep.__main__ import main
 from data_prep.preference.local import looks_like_answers
 from data_prep.preference.schema import read_rows
-from tests.helpers.preference_checks import CHAT, EXAMPLE, LABEL, PAIR, ROOT, SCORE, file_of
+from tests import ROOT
+from tests.helpers.preference_checks import CHAT, EXAMPLE, LABEL, PAIR, SCORE, file_of
 
 
 def test_files_of_problems_are_not_taken_for_answers(tmp_path: Path) -> None:

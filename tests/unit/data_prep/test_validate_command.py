@@ -14,7 +14,8 @@ import pytest
 
 from data_prep.__main__ import main
 from data_prep.schema import read_rows
-from tests.helpers.validate_checks import BAD_ANSWER, EXAMPLE, GOOD, ROOT, complaint, file_of, praise
+from tests import ROOT
+from tests.helpers.validate_checks import BAD_ANSWER, EXAMPLE, GOOD, complaint, file_of, praise
 
 
 def test_a_good_file_is_summed_up_with_an_example_row(capsys: pytest.CaptureFixture[str]) -> None:

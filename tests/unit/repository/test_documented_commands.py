@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 import run
-from tests.helpers.documented_commands import ROOT, Command, documented
+from tests import ROOT
+from tests.helpers.documented_commands import Command, documented
 from tests.helpers.front_checks import EXAMPLES, forked, front_door
 from tests.helpers.run_folders import settings_of, write_run
 

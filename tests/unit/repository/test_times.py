@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import times
-from tests.helpers.front_checks import ROOT
+from tests import ROOT, times
 
 
 def test_the_seconds_of_a_file_are_those_of_all_its_phases() -> None:

@@ -17,7 +17,8 @@ from reward_fns.kk_logic.words import MAX_CHARS
 from reward_fns.trials import Trial
 from reward_fns.trials.fuzz_kk_logic import sample
 from reward_fns.verdict import Verdict
-from tests.helpers.kk_logic_checks import ROOT, published
+from tests import ROOT
+from tests.helpers.kk_logic_checks import published
 from tests.helpers.timing import quickest
 
 NAMES = ("Zoey", "Oliver", "Emma")

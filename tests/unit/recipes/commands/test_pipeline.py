@@ -11,7 +11,7 @@ from recipes.flags.resolve import build_experiment
 from recipes.settings.presets import PIPELINES
 from recipes.settings.profiles import PROFILES
 from run import main, parser
-from tests.helpers.front_checks import ROOT
+from tests import ROOT
 
 
 def flags(*given: str) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from recipes.flags.parser import arguments
 from recipes.flags.resolve import build_experiment
 from recipes.settings.experiment import Experiment
 from recipes.settings.profiles import PROFILES
-from tests.helpers.sweep_checks import ROOT, flags, names
+from tests import ROOT
+from tests.helpers.sweep_checks import flags, names
 
 
 def test_every_combination_is_a_run_and_the_first_seed_comes_first() -> None:

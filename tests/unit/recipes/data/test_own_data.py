@@ -14,7 +14,8 @@ from recipes.common.errors import ExperimentError
 from recipes.common.run_dir import write_text
 from recipes.settings.experiment import to_yaml
 from recipes.settings.reward_file import resolved_reward
-from tests.helpers.front_checks import EXAMPLES, ROOT, experiment, front_door, small_folder
+from tests import ROOT
+from tests.helpers.front_checks import EXAMPLES, experiment, front_door, small_folder
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ import pytest
 
 import recipes.commands.front  # noqa: F401  (once, for all forks)
 from recipes.common.run_dir import RunDir
-from tests.helpers.front_checks import ROOT, experiment, finished_on_disk, front_door, small_folder
+from tests import ROOT
+from tests.helpers.front_checks import experiment, finished_on_disk, front_door, small_folder
 from tests.helpers.hub_server import TOKEN, Hub, hub_server
 
 

@@ -17,7 +17,8 @@ from recipes.run.launch import check_folder, launch
 from recipes.settings.experiment import Experiment, to_yaml
 from recipes.settings.profiles import PROFILES
 from run import main
-from tests.helpers.front_checks import ROOT, front_door
+from tests import ROOT
+from tests.helpers.front_checks import front_door
 
 
 @pytest.fixture(scope="module")

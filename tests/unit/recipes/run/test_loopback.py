@@ -11,7 +11,8 @@ import pytest
 from recipes.common.loopback import TOKEN_PATH, alone
 from recipes.common.run_dir import RunDir
 from recipes.run import stages
-from tests.helpers.front_checks import ROOT, experiment, small_folder
+from tests import ROOT
+from tests.helpers.front_checks import experiment, small_folder
 
 STORE = """
 import psutil, recipes.common.loopback

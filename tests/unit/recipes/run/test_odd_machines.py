@@ -21,7 +21,8 @@ from recipes.settings.profiles import PROFILES
 from recipes.verl_plugin.environment import environment
 from recipes.watch.processes import marked_environment
 from recipes.watch.scratch import LONGEST_TMPDIR, caches, data_folder, short_folder
-from tests.helpers.front_checks import ROOT, experiment, front_door, small_folder
+from tests import ROOT
+from tests.helpers.front_checks import experiment, front_door, small_folder
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,8 @@ from recipes.run.resume import record_data
 from recipes.settings.experiment import to_yaml
 from recipes.watch.processes import RunBusyError, hold_run
 from recipes.watch.supervise import Outcome
-from tests.helpers.front_checks import EXAMPLES, ROOT, contents, experiment, finished_on_disk, front_door, small_folder
+from tests import ROOT
+from tests.helpers.front_checks import EXAMPLES, contents, experiment, finished_on_disk, front_door, small_folder
 
 
 @pytest.fixture(scope="module")

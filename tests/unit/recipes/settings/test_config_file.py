@@ -13,7 +13,8 @@ from recipes.common.run_dir import RunDir
 from recipes.flags.config_file import GIVEN, record
 from recipes.run.resume import refuse_other_run
 from run import main
-from tests.helpers.front_checks import ROOT, experiment, small_folder
+from tests import ROOT
+from tests.helpers.front_checks import experiment, small_folder
 
 
 @pytest.fixture

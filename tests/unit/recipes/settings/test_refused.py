@@ -17,7 +17,7 @@ from recipes.run.place import OF_THE_REPOSITORY
 from recipes.settings.declare import Setting
 from recipes.settings.profiles import PROFILES
 from run import main
-from tests.helpers.front_checks import ROOT
+from tests import ROOT
 
 ON_PROBLEMS = [name for name, algorithm in algorithms().items() if algorithm.method is None]
 

@@ -24,7 +24,8 @@ from recipes.settings.experiment import Experiment, from_yaml, to_yaml
 from recipes.settings.modes import PARTS
 from recipes.settings.profiles import PROFILES
 from run import main
-from tests.helpers.front_checks import ROOT, front_door
+from tests import ROOT
+from tests.helpers.front_checks import front_door
 
 SETTINGS = catalogue()
 OPTIONS = """

@@ -15,7 +15,8 @@ import pytest
 
 from recipes.watch.processes import MARK, RunBusyError, end_leftovers, end_processes, hold_run, is_living, processes_of
 from recipes.watch.supervise import supervise
-from tests.helpers.watch_checks import PRELUDE, ROOT, wait_until, watch
+from tests import ROOT
+from tests.helpers.watch_checks import PRELUDE, wait_until, watch
 
 
 @pytest.fixture
