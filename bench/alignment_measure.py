@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from data_prep.countdown import generate, prompt
+from data_prep.countdown.generate import generate, prompt
 from data_prep.preference.schema import read_rows
 from data_prep.preference.toy import SPACE, true_score
 from data_prep.preference.views import instructions, pairs
-from data_prep.tiny_base_chains import ChainSettings, own_texts
-from data_prep.tiny_base_measure import complete
+from data_prep.tiny_base.chains import ChainSettings, own_texts
+from data_prep.tiny_base.measure import complete
 from eval.own_texts import Row, log_probs, nll
 from recipes.common.run_dir import RunDir, read_metrics
 from reward_fns import compute_score

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from data_prep import countdown
+from data_prep.countdown import generate as countdown
 from data_prep.schema import ANSWER_OPENS
 from recipes.estimate.model_shapes import SHAPES, ModelShape, shape_of_config
 

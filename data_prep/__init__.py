@@ -1,5 +1,5 @@
 """Preparation of training and evaluation data: every task becomes parquet files in the format of schema.py.
-One module per task, each with `prepare(...)` and a command line; `python -m data_prep` lists them."""
+One package per task, each with `prepare(...)` and a command line; `python -m data_prep` lists them."""
 
 import os
 

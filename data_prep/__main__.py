@@ -11,18 +11,19 @@ from importlib import import_module
 from pathlib import Path
 
 from data_prep.commands import Parser, folder, one_line
-from data_prep.custom_report import meant
+from data_prep.faults import meant
+from data_prep.tasks import prepare
 
 COMMANDS = {
-    "validate FILE": ("validate_cli", "check your own problems, preferences or instructions; convert them"),
+    "validate FILE": ("validate", "check your own problems, preferences or instructions; convert them"),
     "overlap TRAIN EVAL ...": ("contamination", "find questions that a train file shares with evaluation files"),
-    "countdown": ("countdown_cli", "combine numbers with + - * / to reach a target; generated or imported"),
-    "kk_logic": ("kk_logic_cli", "who is a knight and who is a knave? generated or imported"),
+    "countdown": ("countdown.command", "combine numbers with + - * / to reach a target; generated or imported"),
+    "kk_logic": ("kk_logic.command", "who is a knight and who is a knave? generated or imported"),
     "chain": ("chain.command", "start at a state, apply inputs one after another; generated"),
-    "math": ("math_cli", "MATH, levels 3 to 5, from the hub or a local copy"),
-    "others": ("others_cli", "the evaluation suites GSM8K, AIME, AMC, MATH-500, Minerva, OlympiadBench"),
+    "math": ("math.command", "MATH, levels 3 to 5, from the hub or a local copy"),
+    "others": ("benchmarks.command", "the evaluation suites GSM8K, AIME, AMC, MATH-500, Minerva, OlympiadBench"),
     "vnhsge SOURCE": ("", "Vietnamese graduation exams for evaluation, from a copy of their repository"),
-    "vnhsge_table RESULTS": ("vnhsge", "accuracy by subject of an evaluation on them"),
+    "vnhsge_table RESULTS": ("benchmarks.vnhsge", "accuracy by subject of an evaluation on them"),
     "general_knowledge": ("", "open questions for evaluation, from the hub or a local copy"),
     "preference NAME": ("preference.command", "alignment data: synthetic, HelpSteer2, UltraFeedback, UltraChat"),
 }
@@ -54,7 +55,7 @@ def _prepare(name: str, arguments: Sequence[str] | None) -> int:
     parser.add_argument("source", nargs="?", default=argparse.SUPPRESS, help="a local copy, or a name on the hub")
     parser.add_argument("--out", type=folder, default=Path("data", name), help="folder for test.parquet")
     options = parser.parse_args(arguments)
-    import_module(f"data_prep.{name}").prepare(options.out, source=options.source)
+    prepare(name, options.out, source=options.source)
     return 0
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from data_prep.custom_report import meant
+from data_prep.faults import meant
 
 
 class Parser(argparse.ArgumentParser):
@@ -74,3 +74,14 @@ def share(text: str) -> float:
     if not 0.0 < (value := float(text)) < 1.0:
         raise argparse.ArgumentTypeError(f"{text}: must be between 0 and 1, such as 0.1")
     return value
+
+
+def task_parser(task: str, title: str, n_train: int | None, n_test: int, what: str = "problems") -> Parser:
+    """The command line of a task, with the flags that all of them have. n_train: None for all there are."""
+    parser = Parser(prog=f"python -m data_prep {task}", description=f"Prepare {title} data.")
+    parser.add_argument("--out", type=folder, default=Path("data", task), help="folder for train and test.parquet")
+    for part, name, n in (("train", "training", n_train), ("test", "test", n_test)):
+        usual = "all" if n is None else n
+        parser.add_argument(f"--n-{part}", type=whole(1), default=n, help=f"number of {name} {what} (default {usual})")
+    parser.add_argument("--seed", type=whole(0), default=0, help="of what is drawn")
+    return parser

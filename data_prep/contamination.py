@@ -10,13 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from data_prep.commands import Parser, one_line
-from data_prep.custom_report import count
+from data_prep.faults import count
 from data_prep.prompt_styles import read_completion
-from data_prep.schema import refuse_no_file, unpacked
+from data_prep.schema import read_columns, unpacked
 
 SAME_TEXT = "same question, letter for letter"
 SAME_WORDS = "same question but for spelling"
@@ -168,18 +165,8 @@ def _repeats(path: Path, entries: Sequence[_Entry]) -> list[Repeat]:
 
 
 def _entries(path: Path) -> list[_Entry]:
-    try:
-        refuse_no_file(path)
-        names = pq.read_schema(path).names
-        missing = [column for column in _COLUMNS if column not in names]
-        if missing:
-            raise ValueError(f"{path}: lacks the columns {', '.join(missing)}; it has {', '.join(names)}")
-        rows = pq.ParquetFile(path).read(columns=list(_COLUMNS)).to_pylist()
-    except (pa.ArrowException, OSError) as error:
-        made = f"`python3 -m data_prep validate {path} --out FOLDER` makes one" if path.suffix != ".parquet" else error
-        raise ValueError(f"{path}: not a readable parquet file ({made})") from None
     entries = []
-    for number, row in enumerate(rows):
+    for number, row in enumerate(read_columns(path, _COLUMNS)):
         try:
             question = question_text(row["prompt"])
             key, same_key = _identity(row["reward_model"]["ground_truth"], question)

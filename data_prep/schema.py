@@ -90,30 +90,21 @@ def build_row(
 
 def validate_row(row: Mapping[str, Any], where: str) -> None:
     """Raises SchemaError unless `row` has all columns in the right form. `where` names file and row for the message."""
-    for column in COLUMNS:
-        if row.get(column) is None:
-            raise SchemaError(f"{where}, column {column}: missing or null; every row needs {', '.join(COLUMNS)}")
+    demand_columns(row, COLUMNS, where)
     for column in ("answer", "data_source", "ability"):
-        _demand(isinstance(row[column], str), where, column, "must be text", row[column])
-
-    prompt = row["prompt"]
-    _demand(isinstance(prompt, list) and len(prompt) > 0, where, "prompt", "must be a list of messages", prompt)
-    for message in prompt:
-        well_formed = isinstance(message, Mapping) and all(isinstance(message.get(k), str) for k in ("role", "content"))
-        _demand(well_formed, where, "prompt", "every message must hold the texts role and content", message)
-
+        demand(isinstance(row[column], str), where, column, "must be text", row[column])
     hint = row["hint"]
-    _demand(
+    demand(
         isinstance(hint, list) and all(isinstance(h, str) for h in hint), where, "hint", "must be a list of texts", hint
     )
     reasoning = "".join(hint)
     for tag in _HINT_FORBIDS:
         # A hint that ends the thought would hand the answer to the model.
-        _demand(tag not in reasoning, where, "hint", f"must not contain {tag}", reasoning)
+        demand(tag not in reasoning, where, "hint", f"must not contain {tag}", reasoning)
     answer = row["answer"]
     end = answer[len(reasoning) :]
     tagged = end.startswith(ANSWER_OPENS) and end.endswith(ANSWER_CLOSES)
-    _demand(
+    demand(
         answer.startswith(reasoning) and (tagged or "\\boxed{" in answer),
         where,
         "answer",
@@ -123,19 +114,31 @@ def validate_row(row: Mapping[str, Any], where: str) -> None:
 
     reward = row["reward_model"]
     rewardable = isinstance(reward, Mapping) and isinstance(reward.get("style"), str)
-    _demand(
+    demand(
         rewardable and reward.get("ground_truth") is not None,
         where,
         "reward_model",
         "must hold style and ground_truth",
         reward,
     )
-    extra = row["extra_info"]
+
+
+def demand_columns(row: Mapping[str, Any], columns: Sequence[str], where: str) -> None:
+    """Raises SchemaError unless `row` has all columns, and those of every format in the right form."""
+    for column in columns:
+        if row.get(column) is None:
+            raise SchemaError(f"{where}, column {column}: missing or null; every row needs {', '.join(columns)}")
+    prompt, extra = row["prompt"], row["extra_info"]
+    demand(isinstance(prompt, list) and len(prompt) > 0, where, "prompt", "must be a list of messages", prompt)
+    for message in prompt:
+        well_formed = isinstance(message, Mapping) and all(isinstance(message.get(k), str) for k in ("role", "content"))
+        demand(well_formed, where, "prompt", "every message must hold the texts role and content", message)
     indexed = isinstance(extra, Mapping) and type(extra.get("index")) is int and isinstance(extra.get("split"), str)
-    _demand(indexed, where, "extra_info", "must hold index (whole number) and split (text)", extra)
+    demand(indexed, where, "extra_info", "must hold index (whole number) and split (text)", extra)
 
 
-def _demand(condition: bool, where: str, column: str, rule: str, value: Any) -> None:
+def demand(condition: bool, where: str, column: str, rule: str, value: Any) -> None:
+    """Raises SchemaError, with the value at fault, unless the condition holds."""
     if not condition:
         shown = repr(value)
         shown = shown if len(shown) <= 200 else shown[:197] + "..."
@@ -200,6 +203,11 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     write_table(path, table)
 
 
+def numbered(rows: Sequence[Mapping[str, Any]], split: str) -> list[dict[str, Any]]:
+    """The rows of a file, numbered from 0."""
+    return [{**row, "extra_info": {"index": index, "split": split}} for index, row in enumerate(rows)]
+
+
 def write_table(path: Path, table: pa.Table) -> None:
     """Writes a parquet file that appears whole or not at all."""
     import pyarrow.parquet as pq
@@ -237,26 +245,28 @@ def _arrow_schema(rows: list[Row]) -> pa.Schema:
 
 def read_rows(path: Path) -> list[Row]:
     """All rows of a parquet file in this format; further columns are ignored. SchemaError names the first bad row."""
+    rows = read_columns(path, COLUMNS)
+    return [normalise_row(row, f"{path}, row {number}") for number, row in enumerate(rows)]
+
+
+def read_columns(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """These columns of a parquet file; SchemaError if it is none or lacks one."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    refuse_no_file(path)
-    try:
-        present = pq.read_schema(path).names
-    except (pa.ArrowException, OSError) as error:
-        made = f"`python3 -m data_prep validate {path} --out FOLDER` makes one"
-        raise SchemaError(f"{path}: not a parquet file ({error if path.suffix == '.parquet' else made})") from None
-    missing = [column for column in COLUMNS if column not in present]
-    if missing:
-        raise SchemaError(f"{path}: lacks the columns {', '.join(missing)}; it has {', '.join(present)}")
-    table = pq.read_table(path, columns=list(COLUMNS))
-    return [normalise_row(row, f"{path}, row {number}") for number, row in enumerate(table.to_pylist())]
-
-
-def refuse_no_file(path: Path) -> None:
-    """SchemaError for a path where nothing is, or a folder."""
     if not path.is_file():
         raise SchemaError(f"{path}: {'a folder; name a file in it' if path.is_dir() else 'no such file'}")
+    try:
+        with pq.ParquetFile(path) as file:
+            present = file.schema_arrow.names
+            if missing := [column for column in columns if column not in present]:
+                raise SchemaError(f"{path}: lacks the columns {', '.join(missing)}; it has {', '.join(present)}")
+            rows: list[dict[str, Any]] = file.read(columns=list(columns)).to_pylist()
+            return rows
+    except (pa.ArrowException, OSError) as error:
+        made = f"`python3 -m data_prep validate {path} --out FOLDER` makes one"
+        why = error if path.suffix == ".parquet" else made
+        raise SchemaError(f"{path}: not a readable parquet file ({why})") from None
 
 
 def content_hash(path: Path) -> str:

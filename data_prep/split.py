@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from data_prep.custom_report import count
+from data_prep.faults import count
 from data_prep.schema import Row, SchemaError, content_hash, write_rows
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was written: paths, numbers of rows and content hashes of the two files."""
+    """What was written: paths and numbers of rows of the two files."""
 
     train: Path
     test: Path
     n_train: int
     n_test: int
-    train_hash: str
-    test_hash: str
 
     def __str__(self) -> str:
-        return (
-            f"{self.train}: {count(self.n_train, 'row')}, content sha256 {self.train_hash}\n"
-            f"{self.test}: {count(self.n_test, 'row')}, content sha256 {self.test_hash}"
-        )
+        """With the content hashes, for which the files are read."""
+        files = ((self.train, self.n_train), (self.test, self.n_test))
+        return "\n".join(f"{file}: {count(n, 'row')}, content sha256 {content_hash(file)}" for file, n in files)
 
 
 def write_distinct(
@@ -53,8 +54,14 @@ def write_distinct(
                 raise SchemaError(f"{where}, column reward_model: the same {what} as {earlier}")
     for split, rows in parts.items():
         write_rows(paths[split], rows)
-    hashes = {split: content_hash(path) for split, path in paths.items()}
-    return Prepared(paths["train"], paths["test"], len(train), len(test), hashes["train"], hashes["test"])
+    return Prepared(paths["train"], paths["test"], len(train), len(test))
+
+
+def shuffled(items: Sequence[T], rng: random.Random) -> list[T]:
+    """All items in an order drawn from `rng`, the same in every version of Python."""
+    # Not rng.shuffle(): only random() is promised to stay the same.
+    order = sorted((rng.random(), position) for position in range(len(items)))
+    return [items[position] for _, position in order]
 
 
 def chosen_rows(total: int, size: int) -> list[int]:

@@ -25,6 +25,7 @@ from eval.generate import GREEDY, generate
 from eval.metrics import summarise
 from eval.models import Weights, chosen_weights, resolve_model
 from eval.problems import EvaluationError, Problem, Settings, load_problems
+from recipes.common.run_dir import write_json, write_text
 from reward_fns import compute_score
 from reward_fns.votes import votes
 
@@ -108,7 +109,7 @@ def evaluate(
         "seconds": round(time.time() - started, 1),
         "versions": {name: version(name) for name in ("vllm", "torch", "transformers", "math-verify")},
     }
-    _replace(out / RESULTS, result)
+    write_json(out / RESULTS, result)
     return result
 
 
@@ -118,7 +119,7 @@ def _begin(settings: Settings, out: Path) -> tuple[list[dict[str, Any]], list[di
     saved = out / SETTINGS
     if saved.exists() and json.loads(saved.read_text()) != json.loads(json.dumps(asdict(settings))):
         raise EvaluationError(f"{out} holds an evaluation with other settings ({saved}); choose another folder")
-    _replace(saved, asdict(settings))
+    write_json(saved, asdict(settings))
     asked = {ITEMS: settings.n_samples, GREEDY_ITEMS: 1} if settings.greedy_beside else {ITEMS: settings.n_samples}
     found = {name: whole_lines(out / name) for name in asked}
     counts = {name: Counter(item["problem"] for item in items) for name, items in found.items()}
@@ -126,7 +127,7 @@ def _begin(settings: Settings, out: Path) -> tuple[list[dict[str, Any]], list[di
         kept = [item for item in items if all(counts[each][item["problem"]] == n for each, n in asked.items())]
         found[name] = kept
         if (out / name).exists():
-            _replace_text(out / name, "".join(_line(item) for item in kept))
+            write_text(out / name, "".join(_line(item) for item in kept))
     return found[ITEMS], found.get(GREEDY_ITEMS, [])
 
 
@@ -151,16 +152,6 @@ def _append(file: Path, items: Sequence[dict[str, Any]]) -> None:
 
 def _line(item: dict[str, Any]) -> str:
     return json.dumps(item, ensure_ascii=False) + "\n"
-
-
-def _replace(path: Path, value: Any) -> None:
-    _replace_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
-
-
-def _replace_text(path: Path, text: str) -> None:
-    scratch = path.with_name(f".{path.name}.tmp")
-    scratch.write_text(text, encoding="utf-8")
-    os.replace(scratch, path)
 
 
 def main() -> None:

@@ -12,9 +12,8 @@ import json
 import logging
 import os
 import sys
-import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from eval.harness_tasks import SUITES, HarnessError, Loaded, load_suite, manager
 from eval.models import ADAPTER_CONFIG, ModelError, Weights, resolve_model
+from recipes.common.run_dir import write_json, write_text
 
 if TYPE_CHECKING:
     from lm_eval.api.model import LM
@@ -91,8 +91,9 @@ def run_harness(
         "seconds": round(time.time() - started, 1),
     }
     out.mkdir(parents=True, exist_ok=True)
-    _write(out / "samples.jsonl", (json.dumps(line, ensure_ascii=False, default=str) for line in evaluated.samples))
-    _write(out / "results.json", [json.dumps(results, indent=1, ensure_ascii=False)])
+    lines = [json.dumps(line, ensure_ascii=False, default=str) + "\n" for line in evaluated.samples]
+    write_text(out / "samples.jsonl", "".join(lines))
+    write_json(out / "results.json", results)
     return out / "results.json"
 
 
@@ -220,18 +221,6 @@ def _version(package: str) -> str:
         except ImportError:
             continue
     return "not installed"
-
-
-def _write(path: Path, lines: Iterable[str]) -> None:
-    """The file appears whole or not at all."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.writelines(line + "\n" for line in lines)
-        Path(name).chmod(0o644)
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 def table(results: dict[str, Any]) -> str:

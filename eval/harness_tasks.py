@@ -259,7 +259,7 @@ def grade_mathematics(item: dict[str, Any], responses: list[str]) -> dict[str, f
 
 def final_answer(response: str) -> str | None:
     r"""What stands behind "the final answer is", as the worked examples end, else in the last \boxed{}; or None."""
-    from reward_fns.math import last_boxed
+    from reward_fns.math.reward import last_boxed
 
     lead = "final answer is"
     at = response.lower().find(lead)

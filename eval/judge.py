@@ -22,6 +22,8 @@ from typing import Any
 
 import openai
 
+from recipes.common.run_dir import write_json
+
 JUDGED, SUMMARY = "judged.jsonl", "judge.json"
 _KEYS = ("input", "output", "pred", "ground_truth", "data_source", "acc")
 # The end of an answer decides; a judge's context is not endless.
@@ -107,9 +109,7 @@ def judge_items(items_file: Path, out: Path, judge: Judge) -> Summary:
     finally:
         threads.shutdown(cancel_futures=True)
     summary = summarise(judge.model, [bool(item["acc"]) for item in items], [verdicts[key] for key in keys])
-    scratch = out / f".{SUMMARY}.tmp"
-    scratch.write_text(json.dumps(asdict(summary), indent=1) + "\n", encoding="utf-8")
-    os.replace(scratch, out / SUMMARY)
+    write_json(out / SUMMARY, asdict(summary))
     return summary
 
 

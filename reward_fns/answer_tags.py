@@ -62,10 +62,11 @@ def read_answer(response: str, read: Callable[[str], T | None]) -> Reading[T]:
     if not values:
         return Reading(None, False, "")
     if len(values) <= MAX_DIFFERENT_ANSWERS and all(value == values[0] for value in values):
-        return Reading(values[0], False, _printable(texts[0]))
-    return Reading(None, any(value is not None for value in values), _printable(" | ".join(t[:60] for t in texts)))
+        return Reading(values[0], False, printable(texts[0]))
+    return Reading(None, any(value is not None for value in values), printable(" | ".join(t[:60] for t in texts)))
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """A text as it may be logged."""
     # Lone surrogates reach us from byte-level tokenizers and would break the writing of logs.
     return text[:200].encode("utf-8", "backslashreplace").decode("utf-8")[:200]

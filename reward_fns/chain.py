@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reward_fns.answer_tags import answer_texts, read_answer
-from reward_fns.verdict import Verdict
+from reward_fns.verdict import Verdict, shown
 
 MOST_STATES = 1_000
 _MAX_CHARS = 32 * MOST_STATES
@@ -106,21 +106,16 @@ def _numbered(text: str, start: int) -> tuple[int, ...] | None:
 def read_ground_truth(ground_truth: Any) -> tuple[tuple[int, ...], int]:
     """(solution, start) of a chain ground truth; ValueError says which part is wrong and what it held."""
     if not isinstance(ground_truth, Mapping):
-        raise ValueError(f"chain ground truth must be {{solution, start, ...}}, got {_shown(ground_truth)}")
+        raise ValueError(f"chain ground truth must be {{solution, start, ...}}, got {shown(ground_truth)}")
     listed: Any = ground_truth.get("solution")
     listed = listed.tolist() if hasattr(listed, "tolist") else listed
     if not isinstance(listed, list | tuple) or not 1 <= len(listed) <= MOST_STATES:
-        raise ValueError(f"chain ground truth 'solution' must be a list of 1 to {MOST_STATES}, got {_shown(listed)}")
+        raise ValueError(f"chain ground truth 'solution' must be a list of 1 to {MOST_STATES}, got {shown(listed)}")
     return tuple(_state(state, "solution") for state in listed), _state(ground_truth.get("start"), "start")
 
 
 def _state(value: Any, key: str) -> int:
     value = value.item() if hasattr(value, "item") else value
     if type(value) is not int or not 0 <= value < 10**9:
-        raise ValueError(f"chain ground truth {key!r} must hold whole numbers from 0, got {_shown(value)}")
+        raise ValueError(f"chain ground truth {key!r} must hold whole numbers from 0, got {shown(value)}")
     return value
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 120 else text[:117] + "..."

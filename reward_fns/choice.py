@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from reward_fns.answer_tags import read_answer
-from reward_fns.verdict import Verdict
+from reward_fns.verdict import Verdict, shown
 
 LETTERS = "ABCDEFGHIJ"
 # How many options a problem has if its ground truth does not list them.
@@ -38,7 +38,7 @@ def score(response: str, ground_truth: Any) -> Verdict:
     block or in several, are hedging: readable, never correct. No response raises; a ground truth of another shape
     raises ValueError.
     """
-    problem = _problem(ground_truth)
+    problem = read_ground_truth(ground_truth)
     reading = read_answer(response, lambda text: _read(text, problem))
     return Verdict(
         correct=reading.value == problem.choice,
@@ -52,19 +52,20 @@ def read_choice(text: str, letters: str = LETTERS[:USUAL_OPTIONS]) -> str | None
     return _read(text, _Problem(letters[0], letters, ()))
 
 
-def _problem(ground_truth: Any) -> _Problem:
+def read_ground_truth(ground_truth: Any) -> _Problem:
+    """The right letter and the options; ValueError says what is wrong with a ground truth."""
     choice = ground_truth.get("choice") if isinstance(ground_truth, Mapping) else None
     if not isinstance(choice, str):
-        raise ValueError(f"multiple-choice ground truth must be {{choice: letter}}, got {_shown(ground_truth)}")
+        raise ValueError(f"multiple-choice ground truth must be {{choice: letter}}, got {shown(ground_truth)}")
     options = ground_truth.get("options")
     options = options.tolist() if hasattr(options, "tolist") else options
     if options is None:
         options = ()
     if not isinstance(options, Sequence) or isinstance(options, str) or not all(isinstance(o, str) for o in options):
-        raise ValueError(f"multiple-choice ground truth 'options' must be a list of texts, got {_shown(options)}")
+        raise ValueError(f"multiple-choice ground truth 'options' must be a list of texts, got {shown(options)}")
     letters = LETTERS[: len(options) or USUAL_OPTIONS]
     if len(options) > len(LETTERS) or len(choice) != 1 or choice not in letters:
-        raise ValueError(f"multiple-choice ground truth 'choice' must be a letter of {letters}, got {_shown(choice)}")
+        raise ValueError(f"multiple-choice ground truth 'choice' must be a letter of {letters}, got {shown(choice)}")
     return _Problem(choice, letters, tuple(_plain(option) for option in options))
 
 
@@ -204,11 +205,6 @@ def _clean(text: str) -> str:
 
 def _plain(text: str) -> str:
     return re.sub(r"\s+", " ", _clean(text)).strip(" .;,").casefold()
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 120 else text[:117] + "..."
 
 
 __all__ = ["LETTERS", "read_choice", "score"]

@@ -13,7 +13,7 @@ from typing import Any
 
 from reward_fns.answer_tags import read_answer
 from reward_fns.expression import Expression, read_expression
-from reward_fns.verdict import Verdict
+from reward_fns.verdict import Verdict, shown
 
 
 def score(response: str, ground_truth: Any) -> Verdict:
@@ -52,17 +52,17 @@ def _solves(expression: Expression, numbers: list[int], target: int) -> bool:
 def read_ground_truth(ground_truth: Any) -> tuple[list[int], int]:
     """(sorted numbers, target) of a countdown ground truth; ValueError says which part is wrong and what it held."""
     if not isinstance(ground_truth, Mapping):
-        raise ValueError(f"countdown ground truth must be {{numbers, target}}, got {_shown(ground_truth)}")
+        raise ValueError(f"countdown ground truth must be {{numbers, target}}, got {shown(ground_truth)}")
     for key in ("numbers", "target"):
         if ground_truth.get(key) is None:
-            raise ValueError(f"countdown ground truth lacks {key!r}: {_shown(ground_truth)}")
+            raise ValueError(f"countdown ground truth lacks {key!r}: {shown(ground_truth)}")
     listed = ground_truth["numbers"]
     listed = listed.tolist() if hasattr(listed, "tolist") else listed
     if not isinstance(listed, list | tuple) or not listed:
-        raise ValueError(f"countdown ground truth 'numbers' must be a non-empty list, got {_shown(listed)}")
+        raise ValueError(f"countdown ground truth 'numbers' must be a non-empty list, got {shown(listed)}")
     numbers = sorted(_whole_number(number, "numbers") for number in listed)
     if numbers[0] < 0:
-        raise ValueError(f"countdown ground truth 'numbers' must not be negative, got {_shown(listed)}")
+        raise ValueError(f"countdown ground truth 'numbers' must not be negative, got {shown(listed)}")
     return numbers, _whole_number(ground_truth["target"], "target")
 
 
@@ -77,9 +77,4 @@ def _whole_number(value: Any, key: str) -> int:
             return operator.index(value)
         except TypeError:
             pass
-    raise ValueError(f"countdown ground truth {key!r} must hold whole numbers, got {_shown(value)}")
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 120 else text[:117] + "..."
+    raise ValueError(f"countdown ground truth {key!r} must hold whole numbers, got {shown(value)}")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from reward_fns.answer_tags import answer_texts
-from reward_fns.verdict import Told
+from reward_fns.verdict import Told, shown
 
 UserReward = Callable[..., Any]
 
@@ -83,14 +83,14 @@ def score(spec: str, response: str, ground_truth: Any, question: str = "") -> Cu
     metrics: dict[str, float] = {}
     if isinstance(value, Mapping):
         if "score" not in value:
-            raise CustomRewardError(f"{spec} returned a dict without 'score': {_shown(value)}")
+            raise CustomRewardError(f"{spec} returned a dict without 'score': {shown(value)}")
         for name, number in value.items():
             if name != "score":
                 metrics[str(name)] = _number(number, f"{spec}, metric {name!r}")
         value = value["score"]
     reward = _number(value, spec)
     if not 0.0 <= reward <= 1.0:
-        raise CustomRewardError(f"{spec} returned {_shown(value)}; a reward must be from 0 to 1, 1 for a right answer")
+        raise CustomRewardError(f"{spec} returned {shown(value)}; a reward must be from 0 to 1, 1 for a right answer")
     texts = answer_texts(response)
     pred = (texts[-1] if texts else response[-200:].strip())[:200]
     return CustomVerdict(reward, pred.encode("utf-8", "backslashreplace").decode("utf-8")[:200], metrics)
@@ -165,7 +165,7 @@ def _load(path: Path, changed_ns: int, name: str, spec: str) -> tuple[UserReward
         )
     graded = getattr(module, "GRADED", False)
     if not isinstance(graded, bool):
-        raise CustomRewardError(f"{spec}: GRADED = {_shown(graded)}; it must be True or False")
+        raise CustomRewardError(f"{spec}: GRADED = {shown(graded)}; it must be True or False")
     return cast(UserReward, function), graded
 
 
@@ -208,19 +208,11 @@ def _number(value: Any, what: str) -> float:
         with contextlib.suppress(Exception):
             value = value.item()
     if not isinstance(value, Real):
-        raise CustomRewardError(f"{what} returned {_shown(value)}; return a number from 0 to 1, True or False")
+        raise CustomRewardError(f"{what} returned {shown(value)}; return a number from 0 to 1, True or False")
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise CustomRewardError(f"{what} returned {_shown(value)}; return a finite number")
+        raise CustomRewardError(f"{what} returned {shown(value)}; return a finite number")
     return number
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = repr(value)
-    except Exception:  # of a user's class, or a number of more digits than Python writes
-        text = f"a value of type {type(value).__name__}"
-    return text if len(text) <= 120 else text[:117] + "..."

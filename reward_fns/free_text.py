@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reward_fns.answer_tags import answer_texts, read_answer
-from reward_fns.verdict import Verdict
+from reward_fns.verdict import Verdict, shown
 
 _LONGEST = 4_000
 # Of an answer with fewer key words than this, all must be there and nothing else may be.
@@ -81,17 +81,17 @@ def score(response: str, ground_truth: Any) -> Verdict:
 def read_ground_truth(ground_truth: Any) -> tuple[list[str], str]:
     """(answers, question or "") of an open-answer ground truth; ValueError says what is wrong with it."""
     if not isinstance(ground_truth, Mapping):
-        raise ValueError(f"open-answer ground truth must be {{answers: texts}}, got {_shown(ground_truth)}")
+        raise ValueError(f"open-answer ground truth must be {{answers: texts}}, got {shown(ground_truth)}")
     answers: Any = ground_truth.get("answers")
     answers = answers.tolist() if hasattr(answers, "tolist") else answers
     if not isinstance(answers, Sequence) or isinstance(answers, str) or not answers:
-        raise ValueError(f"open-answer ground truth 'answers' must be a non-empty list, got {_shown(answers)}")
+        raise ValueError(f"open-answer ground truth 'answers' must be a non-empty list, got {shown(answers)}")
     for answer in answers:
         if not isinstance(answer, str) or normalise(answer) is None:
-            raise ValueError(f"open-answer ground truth 'answers' must hold texts with words, got {_shown(answer)}")
+            raise ValueError(f"open-answer ground truth 'answers' must hold texts with words, got {shown(answer)}")
     question = ground_truth.get("question")
     if question is not None and not isinstance(question, str):
-        raise ValueError(f"open-answer ground truth 'question' must be text, got {_shown(question)}")
+        raise ValueError(f"open-answer ground truth 'question' must be text, got {shown(question)}")
     return list(answers), question or ""
 
 
@@ -170,11 +170,6 @@ def _plain_word(word: str) -> str:
     if "." in word:
         word = word.rstrip("0").rstrip(".")
     return _NUMBER_WORDS.get(word, word)
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 120 else text[:117] + "..."
 
 
 __all__ = ["normalise", "read_ground_truth", "says", "score", "token_f1"]

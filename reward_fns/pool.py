@@ -1,8 +1,8 @@
 """Killable worker processes for verifiers that may hang, crash or eat memory: symbolic mathematics, users' own rewards.
 
     with Pool(workers=2, seconds=5) as pool:
-        pool.call("reward_fns.math_equal:equivalent", "\\\\frac12", "0.5")      # Outcome(status="ok", value={...})
-        pool.map("reward_fns.math_equal:equivalent", [(answer, gold), ...])
+        pool.call("reward_fns.math.equal:equivalent", "\\\\frac12", "0.5")      # Outcome(status="ok", value={...})
+        pool.map("reward_fns.math.equal:equivalent", [(answer, gold), ...])
 Threads may share a pool: each call takes one worker, and a worker serves one call at a time. A worker that is killed is
 replaced at once; the new one imports its verifier while others serve. Arguments and values travel as JSON.
 """

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any, Literal
 
 from data_prep.schema import IN_SET
-from reward_fns import chain, choice, countdown, free_text, kk_logic
+from reward_fns import chain, choice, countdown, free_text
 from reward_fns.custom import CustomVerdict
+from reward_fns.kk_logic import reward as kk_logic
 from reward_fns.pool import IMPORT_SECONDS, Outcome, shared_pool
 from reward_fns.verdict import Told, Verdict
 
@@ -39,12 +41,12 @@ SOURCES = {
     "vnhsge": "choice",
     "general_knowledge": "free_text",
 }
-_BY_TAGS: dict[str, Score] = {
-    "chain": chain.score,
-    "countdown": countdown.score,
-    "kk_logic": kk_logic.score,
-    "choice": choice.score,
-    "free_text": free_text.score,
+_BY_TAGS: dict[str, ModuleType] = {
+    "chain": chain,
+    "countdown": countdown,
+    "kk_logic": kk_logic,
+    "choice": choice,
+    "free_text": free_text,
 }
 REWARDS = (*_BY_TAGS, "math")
 RANDOM = "random"
@@ -88,12 +90,13 @@ def reward_for(
         )
     if name == "math":
         # Here: it is not needed to know the names of rewards, and takes a quarter of a second.
-        from reward_fns import math
+        from reward_fns.math import reward as math
 
         return lambda response, truth: math.score(response, truth, verify=verify, answer_format=answer_format)
     if answer_format != "tags":
         raise ValueError(f"the {name} reward reads its answer from <answer> tags only; choose another --prompt_style")
-    return _BY_TAGS[name]
+    score: Score = _BY_TAGS[name].score
+    return score
 
 
 def known_source(data_source: str) -> str | None:
@@ -101,14 +104,24 @@ def known_source(data_source: str) -> str | None:
     return SOURCES.get(data_source.partition(IN_SET)[0])
 
 
+def check_ground_truth(reward: str, ground_truth: Any) -> None:
+    """Raises ValueError where a reward of REWARDS cannot use a ground truth."""
+    if reward == "math":
+        from reward_fns.math import reward as math
+
+        math.read_ground_truth(ground_truth)
+    else:
+        _BY_TAGS[reward].read_ground_truth(ground_truth)
+
+
 def verify(answer: str, gold: str) -> dict[str, Any]:
     """Are two mathematical answers equal? By cheap rules where they settle it, else in a killable worker process."""
-    from reward_fns.math_equal import quick
+    from reward_fns.math.equal import quick
 
     settled = quick(answer, gold)
     if settled is not None:
         return settled
-    outcome = shared_pool().call("reward_fns.math_worker:equivalent", answer, gold, cpu_seconds=MATH_CPU_SECONDS)
+    outcome = shared_pool().call("reward_fns.math.worker:equivalent", answer, gold, cpu_seconds=MATH_CPU_SECONDS)
     found: dict[str, Any] = _value(outcome)
     return found
 

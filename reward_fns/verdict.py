@@ -19,6 +19,15 @@ def reason(error: BaseException) -> str:
     return (str(error) if isinstance(error, Told) else f"{type(error).__name__}: {error}")[:500]
 
 
+def shown(value: object) -> str:
+    """A value as Python writes it, cut."""
+    try:
+        text = repr(value)
+    except Exception:  # of a user's class, or a number of more digits than Python writes
+        text = f"a value of type {type(value).__name__}"
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """correct: the answer is right. readable: an answer was given in the asked form. pred: the text that was read.

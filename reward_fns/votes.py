@@ -11,8 +11,8 @@ from typing import Any
 from reward_fns.choice import LETTERS, USUAL_OPTIONS, read_choice
 from reward_fns.countdown import read_value
 from reward_fns.free_text import normalise
-from reward_fns.kk_logic import read_ground_truth
-from reward_fns.kk_logic_reader import read_roles
+from reward_fns.kk_logic.reader import read_roles
+from reward_fns.kk_logic.reward import read_ground_truth
 from reward_fns.registry import LimitReached, VerifierFailed, known_source, verify
 
 

@@ -1,5 +1,7 @@
 """All tests: `python3 -m tests`."""
 
-from run import enter_environment_of_module
+from run import ROOT, enter_environment_of_module
 
 enter_environment_of_module()
+
+__all__ = ["ROOT"]

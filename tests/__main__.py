@@ -15,7 +15,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.times import ROOT, SLOW
+from tests import ROOT
+from tests.times import SLOW
 
 # Tests of one file share their runs, so a file stays with one worker; in the order of tests/conftest.py.
 TWO = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]

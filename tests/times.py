@@ -7,7 +7,8 @@ from collections import Counter, defaultdict
 from datetime import date
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests import ROOT
+
 TABLE = ROOT / "docs/tests.md"
 TIMES = "UFT_TEST_TIMES"
 """Environment variable: a file to which the times of a session are added."""
@@ -17,12 +18,12 @@ BUDGETS = {"tests/unit": 180.0, "tests/contract": 300.0, "tests/e2e": 900.0, "te
 
 LONGER = {
     "tests/contract/test_verl_hooks.py": 500.0,  # all that verl and vLLM import, twice
-    "tests/unit/test_install.py": 500.0,  # virtual environments
-    "tests/unit/test_sweep_runs.py": 500.0,  # runs that take their time
-    "tests/unit/test_chain_base.py": 500.0,  # the bases write chains
-    "tests/unit/test_killed.py": 500.0,  # some 250 kills, each gone on from
-    "tests/unit/test_code_style.py": 500.0,  # mypy of everything
-    "tests/unit/test_documented_commands.py": 500.0,  # some 150 commands
+    "tests/unit/repository/test_install.py": 500.0,  # virtual environments
+    "tests/unit/recipes/commands/test_sweep_runs.py": 500.0,  # runs that take their time
+    "tests/unit/data_prep/test_chain_base.py": 500.0,  # the bases write chains
+    "tests/unit/recipes/run/test_killed.py": 500.0,  # some 250 kills, each gone on from
+    "tests/unit/repository/test_code_style.py": 500.0,  # mypy of everything
+    "tests/unit/repository/test_documented_commands.py": 500.0,  # some 150 commands
     "tests/e2e/test_algorithms.py": 2000.0,  # a run for each of four algorithms
     "tests/e2e/test_alignment_runs.py": 2000.0,
     "tests/e2e/test_notebook.py": 1500.0,  # four trainings
@@ -51,14 +52,20 @@ SLOW = (
     "tests/contract",
     "tests/gpu",
     *(
-        f"tests/unit/test_{name}.py"
-        for name in (
-            *("audit", "chain_base", "code_style", "countdown_data", "countdown_import", "data_sets"),
-            *("documented_commands", "hint_alone", "hub", "install"),
-            *("kk_import", "own_algorithms", "preference_toy", "refused", "report_in_browser", "report_page"),
-            *("killed", "reward_pool"),
-            *("run_processes", "solutions_through_the_tokenizer", "supervise", "sweep_runs", "times"),
-        )
+        f"tests/unit/{folder}/test_{name}.py"
+        for folder, names in {
+            "data_prep": ("chain_base", "countdown_data", "countdown_import", "kk_import", "preference_toy"),
+            "eval": ("report_in_browser", "report_page"),
+            "recipes/algorithms": ("own_algorithms",),
+            "recipes/commands": ("sweep_runs",),
+            "recipes/data": ("data_sets", "hint_alone", "solutions_through_the_tokenizer"),
+            "recipes/run": ("hub", "killed"),
+            "recipes/settings": ("refused",),
+            "recipes/watch": ("run_processes", "supervise"),
+            "repository": ("code_style", "documented_commands", "install", "times"),
+            "reward_fns": ("audit", "reward_pool"),
+        }.items()
+        for name in names
     ),
 )
 """Files, and folders of them, that take longer than ten seconds or need verl: not among the quick tests."""

@@ -1,5 +1,1 @@
 """The chain task: a start, inputs, and every state on the way; depth and number of states are what makes it hard."""
-
-from data_prep.chain.files import prepare
-
-__all__ = ["prepare"]

@@ -8,8 +8,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from data_prep.custom_cells import BadCell, cell_text, checked_text
-from data_prep.custom_report import shown
+from data_prep.faults import shown
+from data_prep.files.cells import BadCell, cell_text, checked_text
 from data_prep.preference.schema import ROLES
 from data_prep.schema import Message
 

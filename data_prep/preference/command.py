@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep.commands import Parser, folder, one_line, whole
-from data_prep.custom_report import count
 from data_prep.preference import toy
 from data_prep.preference.hub import HUB_TASKS, write_task
 from data_prep.preference.split import Written
-from data_prep.schema import content_hash
 
 
 @one_line
@@ -22,8 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     written = _write(options, options.out or Path("data", options.name))
     for reason, number in written.left_out.items():
         print(f"left out {number}: {reason}")
-    print(f"{written.train}: {count(written.n_train, 'row')}, content sha256 {content_hash(written.train)}")
-    print(f"{written.test}: {count(written.n_test, 'row')}, content sha256 {content_hash(written.test)}")
+    print(written)
     return 0
 
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-from data_prep.custom_report import Problem
+from data_prep.faults import Problem
 from data_prep.preference.schema import Row
 
 

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.custom_cells import BadCell
+from data_prep.files.cells import BadCell
+from data_prep.files.tables import Items, read_table
 from data_prep.preference.cells import messages_in, number_of, text_of
-from data_prep.preference.hub_source import Items, load
 from data_prep.preference.make_rows import Scale, new_row, pair_rows, unfold
 from data_prep.preference.schema import Row
 from data_prep.preference.split import Written, beginning, prompt_group, write_split
 from data_prep.schema import Message
+from data_prep.split import shuffled
 
 # As in UNA (arXiv 2408.15339); complexity and verbosity do not count.
 HELPSTEER2_WEIGHTS = {"helpfulness": 0.65, "correctness": 0.8, "coherence": 0.45}
@@ -72,14 +73,14 @@ def write_task(
         raise ValueError(f"there is no alignment data set {name!r}; choose one of {', '.join(HUB_TASKS)}")
     task = HUB_TASKS[name]
     where = str(source or task.dataset)
-    items = {"test": load(where, task.test, task.columns)}
+    items = {"test": read_table(where, task.test, task.columns)}
     if Path(where).is_file():
         units = _drawn_units(task, items["test"], f"{name} {seed}")
         at = max(1, round(_TEST_SHARE * len(units)))
         items["train"] = items["test"]
         order = {"test": units[:at], "train": units[at:]}
     else:
-        items["train"] = load(where, task.train, task.columns)
+        items["train"] = read_table(where, task.train, task.columns)
         order = {part: _drawn_units(task, items[part], f"{name} {part} {seed}") for part in items}
     left_out: Counter[str] = Counter()
     rows: dict[str, list[Row]] = {}
@@ -97,11 +98,7 @@ def _drawn_units(task: HubTask, items: Items, seed: str) -> list[list[int]]:
     together: dict[Any, list[int]] = {}
     for number in range(len(items)):
         together.setdefault(str(items[number].get("prompt")) if task.by_prompt else number, []).append(number)
-    units = list(together.values())
-    draw = random.Random(seed)
-    # sort by random() instead of shuffle(): only random() is promised to stay the same between Python versions
-    order = sorted((draw.random(), position) for position in range(len(units)))
-    return [units[position] for _, position in order]
+    return shuffled(list(together.values()), random.Random(seed))
 
 
 def _take(

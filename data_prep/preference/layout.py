@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from data_prep.column_map import Columns, by_role
-from data_prep.custom_layout import ANSWER, QUESTION
-from data_prep.custom_report import Problem
+from data_prep.faults import Problem
+from data_prep.files.columns import ANSWER, QUESTION, Columns, by_role
 from data_prep.preference.schema import COLUMNS
 
 # How a row can be laid out, the first that fits: the part of the file that tells, and all parts it may use.

@@ -6,49 +6,46 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_prep.column_map import Columns, missing_columns
-from data_prep.custom_cells import BadCell
-from data_prep.custom_read import Place, read, read_file
-from data_prep.custom_report import CustomDataError, Problem, listing
-from data_prep.custom_source import Source
-from data_prep.draw import drawn_for_test
-from data_prep.hub_set import HubSet, hub_columns
+from data_prep.faults import CustomDataError, Problem
+from data_prep.files.cells import BadCell
+from data_prep.files.columns import Columns, missing_columns
+from data_prep.files.examined import Examined, write_parts
+from data_prep.files.hub_set import HubSet, hub_columns
+from data_prep.files.read import Place, read, read_file
+from data_prep.files.source import Source
 from data_prep.preference.cells import messages_in, number_of
 from data_prep.preference.history import History
 from data_prep.preference.layout import MESSAGES, Layout, answers_by, understand
 from data_prep.preference.make_rows import Scale, make_rows
 from data_prep.preference.schema import Row, torn_groups
-from data_prep.preference.split import FILES, Written, beginning, write_split
-from data_prep.schema import SchemaError
+from data_prep.preference.split import Written, beginning, write_split
 
 _LINES_PEEKED = 100
 
 
-@dataclass
-class Examined:
-    """A file as understood. rows: the good ones, rows[i] made from the user's row numbers[i].
+@dataclass(kw_only=True)
+class Answers(Examined[Row]):
+    """A file as understood; several rows may be made of one of the user's.
 
-    scale: what 0 and 1 stand for. problems: all that is wrong; the rows are only of use if there are none.
-    noted: oddities between rows that do no harm, each with the user's rows concerned.
+    scale: what 0 and 1 stand for. noted: oddities between rows that do no harm, each with the user's rows concerned.
     """
 
-    source: Source
     layout: Layout
     scale: Scale
-    rows: list[Row] = field(default_factory=list)
-    numbers: list[int] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
     noted: dict[str, list[int]] = field(default_factory=dict)
 
-    def complaint(self) -> str:
-        """All problems, for people."""
-        return listing(self.source.path, self.problems, self.source.counting)
+    what = "conversations"
+    in_both = "a conversation in {} begins like this one", "delete one of the two"
+
+    def key(self, row: Row) -> str:
+        return beginning(row["prompt"])
 
 
 def looks_like_answers(path: Place, columns: Columns | None = None) -> bool:
@@ -80,7 +77,7 @@ def columns_of(path: Place) -> Sequence[str]:
 
 def examine(
     path: Place, score_min: float | None = None, score_max: float | None = None, columns: Columns | None = None
-) -> Examined:
+) -> Answers:
     """Reads and judges a file; never raises for what it holds. CustomDataError if the scale itself is unusable.
 
     columns: what the user calls which column.
@@ -90,7 +87,8 @@ def examine(
     columns = columns or {}
     layout, unclear = understand(source.columns, columns) if source.rows else (Layout(), [])
     unclear += missing_columns(source.columns, columns) if source.rows else []
-    found = Examined(source, layout, declared or Scale(), problems=[*source.problems, *unclear])
+    problems = [*source.problems, *unclear]
+    found = Answers(source=source, layout=layout, scale=declared or Scale(), problems=problems)
     if unclear or not source.rows:
         return found
     if declared is None:
@@ -170,49 +168,12 @@ def write_local(
     """
     train = examine(file, score_min, score_max, columns)
     test = None if test_file is None else examine(test_file, score_min, score_max, columns)
-    return write_examined(train, test, folder, seed, test_share)
+    return write_answers(train, test, folder, seed, test_share)
 
 
-def write_examined(
-    examined: Examined, test: Examined | None, folder: Path, seed: int = 0, test_share: float = 0.1
+def write_answers(
+    train: Answers, test: Answers | None, folder: Path, seed: int = 0, test_share: float = 0.1
 ) -> Written:
     """`write_local` from files already examined."""
-    complaints = [part.complaint() for part in (examined, test) if part is not None and part.problems]
-    if complaints:
-        raise CustomDataError("\n".join(complaints))
-    for part in (examined, test):
-        if part is not None and part.source.path.resolve() in {(folder / name).resolve() for name in FILES.values()}:
-            raise CustomDataError(f"{part.source.path} would be overwritten; choose another folder")
-    train_rows, test_rows = split_files(examined, test, seed, test_share)
-    try:
-        return write_split(folder, train_rows, test_rows)
-    except (SchemaError, pa.ArrowException, OSError) as error:
-        raise CustomDataError(f"{folder}: cannot be written ({error})") from None
-
-
-def split_files(examined: Examined, test: Examined | None, seed: int, test_share: float) -> tuple[list[Row], list[Row]]:
-    """(training rows, test rows) of one file, or of two. CustomDataError for an empty part, or prompts in both."""
-    if test is None:
-        return split_rows(examined, seed, test_share)
-    _refuse_common_prompts(examined, test)
-    return examined.rows, test.rows
-
-
-def split_rows(examined: Examined, seed: int, test_share: float) -> tuple[list[Row], list[Row]]:
-    """(training rows, test rows). CustomDataError when one of the two would be empty."""
-    starts = [beginning(row["prompt"]) for row in examined.rows]
-    drawn = drawn_for_test(starts, seed, test_share, examined.source.path, "conversations")
-    rows = list(zip(examined.rows, drawn, strict=True))
-    return [row for row, in_test in rows if not in_test], [row for row, in_test in rows if in_test]
-
-
-def _refuse_common_prompts(train: Examined, test: Examined) -> None:
-    tested = {beginning(row["prompt"]): number for row, number in zip(test.rows, test.numbers, strict=True)}
-    what, fix = f"a conversation in {test.source.path} begins like this one", "delete one of the two"
-    common = {
-        number: Problem(what, fix, number, detail=f"row {tested[key]} there")
-        for row, number in zip(train.rows, train.numbers, strict=True)
-        if (key := beginning(row["prompt"])) in tested
-    }
-    if common:
-        raise CustomDataError(listing(train.source.path, list(common.values()), train.source.counting))
+    found: Written = write_parts(train, test, folder, partial(write_split, folder), seed, test_share)
+    return found

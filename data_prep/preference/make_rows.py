@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from data_prep.custom_cells import BadCell, checked_text
-from data_prep.custom_report import Problem, shorten
+from data_prep.faults import Problem, shorten
+from data_prep.files.cells import BadCell, bad_cell, checked_text
 from data_prep.preference.cells import BadCells, all_of, label_of, messages_in, number_of, text_of
 from data_prep.preference.layout import COMPLETION, MESSAGES, OUTPUT, PAIR, Layout
 from data_prep.preference.schema import Row, normalise_row
@@ -49,12 +49,6 @@ def make_rows(layout: Layout, number: int, cells: dict[str, Any], scale: Scale) 
     except BadCell as cell:
         cells_at_fault = cell.cells if isinstance(cell, BadCells) else [cell]
         return [Problem(each.what, each.fix, number, each.column, each.detail) for each in cells_at_fault]
-    except SchemaError as error:
-        column, _, text = str(error).removeprefix("@, column ").partition(": ")
-        what, _, rest = text.partition("; ")
-        got = rest.startswith("got ")
-        fix = "see docs/alignment_data.md for the row format" if got else rest
-        return [Problem(what, fix, number, column, shorten(rest[4:]) if got else "")]
     except RecursionError:
         return [Problem("nested too deeply", "write plain texts and lists of messages", number)]
 
@@ -81,7 +75,10 @@ def _with_system(rows: list[Row], parts: Parts) -> list[Row]:
 
 def _whole_row(cells: dict[str, Any]) -> Row:
     """A row that is in the alignment format already."""
-    row = normalise_row(cells, "@")
+    try:
+        row = normalise_row(cells, "@")
+    except SchemaError as error:
+        raise bad_cell(error, "docs/alignment_data.md") from None
     texts = [("prompt", turn["content"]) for turn in row["prompt"] if turn["content"].strip()]
     texts += [("completion", row["completion"]), ("group", row["group"]), ("data_source", row["data_source"])]
     for column, text in texts:

@@ -3,38 +3,17 @@ Example: "gives 8 pairs (dpo), 16 labelled answers (kto), 4 instructions (sft)".
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
+from pathlib import Path
 
-from data_prep.column_map import Columns
-from data_prep.custom_report import CustomDataError, count, named, quantiles, shorten, unsplit
-from data_prep.preference.local import Examined, examine, split_files, write_examined
+from data_prep.faults import count, named, quantiles, shorten
+from data_prep.preference.local import Answers
 from data_prep.preference.schema import Row
-from data_prep.preference.split import Written
 from data_prep.preference.views import NO_CONTRAST, binary, instructions, pairs
 
 
-def validate(options: argparse.Namespace, columns: Columns) -> None:
-    """Checks the file (and the test file), prints a summary, writes the two parquet files with --out.
-
-    CustomDataError lists all that is wrong.
-    """
-    files = [path for path in (options.file, options.test) if path is not None]
-    parts = [examine(path, options.score_min, options.score_max, columns) for path in files]
-    complaints = [part.complaint() for part in parts if part.problems]
-    if complaints:
-        raise CustomDataError("\n".join(complaints))
-    test = parts[1] if len(parts) > 1 else None
-    split = partial(split_files, parts[0], test, options.seed, options.test_share)
-    print("\n\n".join([*(summary(part) for part in parts), *unsplit(split, test is not None)]))
-    print("\n" + example(parts[0].rows))
-    if options.out is not None:
-        print("\n" + written(write_examined(parts[0], test, options.out, options.seed, options.test_share), parts[0]))
-
-
-def summary(examined: Examined) -> str:
+def summary(examined: Answers) -> str:
     """How a file without problems is understood: columns, rows, what each algorithm gets, lengths, oddities."""
     rows = examined.rows
     source = examined.source
@@ -88,12 +67,9 @@ def example(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def written(data: Written, examined: Examined) -> str:
-    """Where the two files are, and how to train on them."""
+def flags(examined: Answers, folder: Path) -> str:
+    """What to train on the file with."""
     kinds = {row["feedback"] for row in examined.rows}
     algorithm = {"pairwise": "dpo", "binary": "kto", "score": "una"}
     algorithms = [algorithm[kind] for kind in algorithm if kind in kinds] or ["sft"]
-    return (
-        f"{data.train}: {count(data.n_train, 'row')}\n{data.test}: {count(data.n_test, 'row')}\n"
-        f"train on them with --algo {algorithms[0]} --data {data.train.parent}"
-    )
+    return f"--algo {algorithms[0]} --data {folder}"

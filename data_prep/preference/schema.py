@@ -20,7 +20,7 @@ from typing import Any, TypedDict, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_prep.schema import ExtraInfo, Message, SchemaError, plain, refuse_no_file, write_table
+from data_prep.schema import ExtraInfo, Message, SchemaError, demand, demand_columns, plain, read_columns, write_table
 
 FEEDBACK = ("pairwise", "binary", "score", "instruction")
 ROLES = ("system", "user", "assistant")
@@ -54,42 +54,27 @@ _ARROW = pa.schema(
 
 def validate_row(row: Mapping[str, Any], where: str) -> None:
     """Raises SchemaError unless `row` has all columns in the right form. `where` names file and row for the message."""
-    for column in COLUMNS:
-        if row.get(column) is None:
-            raise SchemaError(f"{where}, column {column}: missing or null; every row needs {', '.join(COLUMNS)}")
+    demand_columns(row, COLUMNS, where)
     for column in ("completion", "group", "data_source"):
         text = row[column]
-        _demand(isinstance(text, str) and text.strip(), where, column, "must be text, not blank", text)
+        demand(isinstance(text, str) and bool(text.strip()), where, column, "must be text, not blank", text)
     _validate_prompt(row["prompt"], where)
     feedback, score = row["feedback"], row["score"]
-    _demand(feedback in FEEDBACK, where, "feedback", f"must be one of {', '.join(FEEDBACK)}", feedback)
+    demand(feedback in FEEDBACK, where, "feedback", f"must be one of {', '.join(FEEDBACK)}", feedback)
     numeric = isinstance(score, int | float) and not isinstance(score, bool) and math.isfinite(score)
-    _demand(numeric and 0.0 <= score <= 1.0, where, "score", "must be a number from 0 to 1", score)
+    demand(numeric and 0.0 <= score <= 1.0, where, "score", "must be a number from 0 to 1", score)
     if feedback == "instruction":
-        _demand(score == 1.0, where, "score", "must be 1 for an instruction", score)
+        demand(score == 1.0, where, "score", "must be 1 for an instruction", score)
     elif feedback != "score":
-        _demand(score in (0.0, 1.0), where, "score", f"must be 0 or 1 where feedback is {feedback}", score)
-    extra = row["extra_info"]
-    indexed = isinstance(extra, Mapping) and type(extra.get("index")) is int and isinstance(extra.get("split"), str)
-    _demand(indexed, where, "extra_info", "must hold index (whole number) and split (text)", extra)
+        demand(score in (0.0, 1.0), where, "score", f"must be 0 or 1 where feedback is {feedback}", score)
 
 
 def _validate_prompt(prompt: Any, where: str) -> None:
-    _demand(isinstance(prompt, list) and len(prompt) > 0, where, "prompt", "must be a list of messages", prompt)
     for message in prompt:
-        well_formed = isinstance(message, Mapping) and all(isinstance(message.get(k), str) for k in ("role", "content"))
-        _demand(well_formed, where, "prompt", "every message must hold the texts role and content", message)
-        _demand(message["role"] in ROLES, where, "prompt", f"a role must be one of {', '.join(ROLES)}", message["role"])
+        demand(message["role"] in ROLES, where, "prompt", f"a role must be one of {', '.join(ROLES)}", message["role"])
         blank = message["role"] != "system" and not message["content"].strip()
-        _demand(not blank, where, "prompt", "no turn of the user or the assistant may be blank", message)
-    _demand(prompt[-1]["role"] == "user", where, "prompt", "the last turn must be the user's", prompt[-1])
-
-
-def _demand(condition: Any, where: str, column: str, rule: str, value: Any) -> None:
-    if not condition:
-        shown = repr(value)
-        shown = shown if len(shown) <= 200 else shown[:197] + "..."
-        raise SchemaError(f"{where}, column {column}: {rule}; got {shown}")
+        demand(not blank, where, "prompt", "no turn of the user or the assistant may be blank", message)
+    demand(prompt[-1]["role"] == "user", where, "prompt", "the last turn must be the user's", prompt[-1])
 
 
 def normalise_row(row: Mapping[str, Any], where: str) -> Row:
@@ -134,15 +119,7 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 def read_rows(path: Path) -> list[Row]:
     """All rows of a parquet file in this format; further columns are ignored. SchemaError names the first bad row."""
-    refuse_no_file(path)
-    try:
-        present = pq.read_schema(path).names
-    except (pa.ArrowException, OSError) as error:
-        raise SchemaError(f"{path}: not a readable parquet file ({error})") from None
-    missing = [column for column in COLUMNS if column not in present]
-    if missing:
-        raise SchemaError(f"{path}: lacks the columns {', '.join(missing)}; it has {', '.join(present)}")
-    listed = pq.read_table(path, columns=list(COLUMNS)).to_pylist()
+    listed = read_columns(path, COLUMNS)
     rows = [normalise_row(row, f"{path}, row {number}") for number, row in enumerate(listed)]
     _check_groups(rows, path)
     return rows

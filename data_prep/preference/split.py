@@ -10,19 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_prep.preference.schema import Row, write_rows
-from data_prep.schema import Message, SchemaError
-
-FILES = {"train": "train.parquet", "test": "test.parquet"}
+from data_prep.schema import Message, SchemaError, numbered
+from data_prep.split import Prepared
 
 
 @dataclass(frozen=True)
-class Written:
-    """What was written, with the number of rows; left_out: rows of the source that were not, by reason."""
+class Written(Prepared):
+    """left_out: rows of the source that were not written, by reason."""
 
-    train: Path
-    test: Path
-    n_train: int
-    n_test: int
     left_out: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -52,7 +47,7 @@ def write_split(
     Raises:
         SchemaError: if a file would have no rows, a row is malformed, or a conversation begins alike in both files.
     """
-    paths = {split: folder / name for split, name in FILES.items()}
+    paths = {split: folder / f"{split}.parquet" for split in ("train", "test")}
     parts = {"train": train, "test": test}
     for split, rows in parts.items():
         if not rows:
@@ -64,6 +59,5 @@ def write_split(
         )
     # The test file first: a folder with a train file is whole.
     for split in ("test", "train"):
-        numbered = [{**row, "extra_info": {"index": n, "split": split}} for n, row in enumerate(parts[split])]
-        write_rows(paths[split], numbered)
+        write_rows(paths[split], numbered(parts[split], split))
     return Written(paths["train"], paths["test"], len(train), len(test), dict(left_out or {}))

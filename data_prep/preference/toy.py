@@ -14,11 +14,11 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from data_prep.countdown import Key, Problem, Space, generate, prompt, to_row
+from data_prep.countdown.generate import Key, Problem, Space, generate, prompt, to_row
 from data_prep.preference.make_rows import new_row
 from data_prep.preference.schema import Row
 from data_prep.preference.split import Written, write_split
-from data_prep.tiny_base_chains import THEREFORE, Chain, ChainSettings, combine
+from data_prep.tiny_base.chains import THEREFORE, Chain, ChainSettings, combine
 from reward_fns.countdown import score
 from reward_fns.expression import read_expression
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from data_prep.preference.schema import Row
 from data_prep.schema import Message
+from data_prep.split import shuffled
 
 # Reasons why rows are in no item of a view.
 INSTRUCTION = "instructions, which only the instruction view and the mixture use"
@@ -180,20 +181,14 @@ def mixed(
             f"{len(taught)}; use --sft_ratio {math.floor(1e4 * len(taught) / len(items)) / 1e4} or less, or add some"
         )
     draw = random.Random(f"mixture {seed}")
-    drawn = _shuffled(taught, draw)[:wanted]
+    drawn = shuffled(taught, draw)[:wanted]
     left_out["instructions beyond the ratio"] = len(taught) - wanted
     items += [{"prompt": item["prompt"], "completion": item["completion"], "score": 1.0} for item in drawn]
-    return View(_shuffled(items, draw), left_out)
+    return View(shuffled(items, draw), left_out)
 
 
 def _count(ratio: float, number: int) -> int:
     return math.floor(ratio * number + 0.5)
-
-
-def _shuffled(items: Sequence[T], draw: random.Random) -> list[T]:
-    # sort by random() instead of shuffle(): only random() is promised to stay the same between Python versions
-    order = sorted((draw.random(), position) for position in range(len(items)))
-    return [items[position] for _, position in order]
 
 
 def _listed(rows: Rows) -> Sequence[Row]:

@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from data_prep import custom, schema
-from data_prep.column_map import Columns
-from data_prep.custom_report import CustomDataError
-from data_prep.hub_set import HubSet, split_names
+from data_prep import schema
+from data_prep.faults import CustomDataError
+from data_prep.files.columns import Columns
+from data_prep.files.examined import refuse_faulty, split_rows
+from data_prep.files.hub_set import HubSet, split_names
 from data_prep.preference import local
 from data_prep.preference import schema as preference
+from data_prep.problems import prepare as custom
 from data_prep.schema import IN_SET
 from recipes.common.errors import ExperimentError
 from recipes.settings.data_sets import hub_set, mixture, names_apart, sets_of, several
@@ -180,11 +182,11 @@ def write(experiment: Experiment, folder: Path, prepared: Any) -> None:
     for line in found.mixed:
         print(f"mixture of {line} training rows", flush=True)
     for split, rows in (("test", found.test), ("train", found.train)):
-        numbered = [{**row, "extra_info": {"index": at, "split": split}} for at, row in enumerate(rows)]
+        listed = schema.numbered(rows, split)
         if experiment.data_kind == "answers":
-            preference.write_rows(folder / f"{split}.parquet", numbered)
+            preference.write_rows(folder / f"{split}.parquet", listed)
         else:
-            schema.write_rows(folder / f"{split}.parquet", schema.packed(numbered))
+            schema.write_rows(folder / f"{split}.parquet", schema.packed(listed))
 
 
 def _rows(part: Experiment, role: str, columns: Columns, prepared: Any) -> tuple[list[Row], list[Row]]:
@@ -227,18 +229,16 @@ def splits(hub: HubSet, role: str) -> tuple[HubSet | None, HubSet | None]:
 def _own(part: Experiment, place: Any, role: str, columns: Columns) -> tuple[list[Row], list[Row]]:
     """(training rows, test rows) of a file or a split."""
     examined: Any
-    split: Any
     if part.data_kind == "answers":
         scale = {name: part.data_options.get(name) for name in ("score_min", "score_max")}
-        examined, split = local.examine(place, columns=columns, **scale), local.split_rows
+        examined = local.examine(place, columns=columns, **scale)
     else:
-        examined, split = custom.examine(place, _reward(part), columns), custom.split_rows
-    if examined.problems:
-        raise CustomDataError(examined.complaint())
+        examined = custom.examine(place, _reward(part), columns)
+    refuse_faulty(examined)
     if role != "both":
         return (examined.rows, []) if role == "train" else ([], examined.rows)
     # One split for all seeds: runs that are compared, and an evaluation of one, need the same test problems.
-    found: tuple[list[Row], list[Row]] = split(examined, 0, TEST_SHARE)
+    found: tuple[list[Row], list[Row]] = split_rows(examined, 0, TEST_SHARE)
     return found
 
 

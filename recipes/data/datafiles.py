@@ -1,7 +1,6 @@
 """The files of a run: a task's generated files, a user's file or folder, checked before anything starts."""
 
 import hashlib
-import importlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from data_prep.parquet_read import TooLargeError, refuse_too_large
+from data_prep.files.parquet import TooLargeError, refuse_too_large
 from data_prep.prompt_styles import STYLES, restyle_file
 from data_prep.schema import write_table
 from data_prep.split import chosen_rows
+from data_prep.tasks import prepare as prepare_task
 from recipes.common.errors import ExperimentError
 from recipes.common.run_dir import write_json
 from recipes.data import composed
@@ -101,10 +101,9 @@ def prepare(experiment: Experiment, files: DataFiles, root: Path) -> None:
         elif experiment.data_kind == "answers":
             _prepare_answers(experiment.data, folder, files.generate)
         elif experiment.data in TASKS:
-            preparer = importlib.import_module(f"data_prep.{experiment.data}")
-            preparer.prepare(folder, **files.generate)
+            prepare_task(experiment.data, folder, **files.generate)
         else:
-            from data_prep.custom import prepare_file
+            from data_prep.problems.prepare import prepare_file
 
             options = {**files.generate, "path": Path(files.generate["path"])}
             prepare_file(out_dir=folder, test_file=None, **options)

@@ -6,8 +6,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from data_prep.column_map import read_columns
-from data_prep.custom_report import CustomDataError
+from data_prep.faults import CustomDataError
+from data_prep.files.columns import read_columns
 from eval.models import find_model
 from recipes.algorithms import Algorithm
 from recipes.checks.algorithm_check import find_algorithm

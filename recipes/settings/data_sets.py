@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.hub_set import HubSet
+from data_prep.files.hub_set import HubSet
 from recipes.common.errors import ExperimentError, nearest
 from recipes.common.listed import listed
 from recipes.settings.tasks import TASKS

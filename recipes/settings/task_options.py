@@ -89,12 +89,12 @@ def _check(task: str, options: dict[str, Any]) -> None:
 
             check(**options)
         elif task == "countdown":
-            from data_prep.countdown import Space
+            from data_prep.countdown.generate import Space
 
             given = {name: options[name] for name in ("max_number", "operators") if name in options}
             Space(tuple(options.get("sizes", (3, 4))), **given).check_size(_asked(options))
         elif task == "kk_logic":
-            from data_prep.kk_logic import Space as Puzzles
+            from data_prep.kk_logic.generate import Space as Puzzles
 
             Puzzles(tuple(options.get("people", (3, 4, 5, 6, 7)))).check_size(_asked(options))
     except ValueError as error:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.custom_report import meant
+from data_prep.faults import meant
 from reward_fns.audit.names import VERL
 from reward_fns.registry import REWARDS, AnswerFormat, is_custom
 

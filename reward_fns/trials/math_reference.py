@@ -18,8 +18,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from reward_fns.answer_tags import answer_texts
-from reward_fns.math import score
-from reward_fns.math_equal import equivalent, quick
+from reward_fns.math.equal import equivalent, quick
+from reward_fns.math.reward import score
 
 # Ways of writing an answer that change nothing about it.
 REWRITES: dict[str, Callable[[str], str]] = {

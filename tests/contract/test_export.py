@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from recipes.common.run_dir import RunDir, mark_complete, write_json
 from recipes.common.training_record import TRAINING_RECORD
 from recipes.verl_plugin.export import finish_export
+from tests import ROOT
 from tests.e2e.support import tiny_model
 
 pytestmark = pytest.mark.contract
@@ -113,6 +114,6 @@ def test_verl_still_notes_rank_and_alpha_where_we_look() -> None:
 def test_the_buffer_of_the_weights_follows_the_largest_of_them(vocabulary: int, mib: int, tmp_path: Path) -> None:
     from recipes.verl_plugin.compose import largest_weight_mib
 
-    config = json.loads((Path(__file__).parents[2] / "models/tiny-countdown/config.json").read_text())
+    config = json.loads((ROOT / "models/tiny-countdown/config.json").read_text())
     write_json(tmp_path / "config.json", {**config, "vocab_size": vocabulary, "hidden_size": 64})
     assert largest_weight_mib(str(tmp_path)) == mib

@@ -14,7 +14,7 @@ from recipes.settings.profiles import PROFILES
 from recipes.verl_plugin.compose import compose_config
 from recipes.verl_plugin.overrides import OWNED
 from recipes.verl_plugin.verl_config import REINFORCEMENT, SUPERVISED
-from tests.front_checks import front_door
+from tests.helpers.front_checks import front_door
 
 pytestmark = pytest.mark.contract
 

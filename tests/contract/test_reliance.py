@@ -9,7 +9,7 @@ import torch
 from recipes.algorithms.base import Bare, Group, Hint
 from recipes.verl_plugin import reliance as module
 from recipes.verl_plugin.reliance import MOST_ROWS, reliance, spread
-from tests.groups import group
+from tests.helpers.groups import group
 
 pytestmark = pytest.mark.contract
 

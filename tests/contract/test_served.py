@@ -14,10 +14,11 @@ from recipes.verl_plugin.compose import compose_config
 from recipes.verl_plugin.environment import environment
 from recipes.verl_plugin.renewal import in_the_way, started_from
 from recipes.verl_plugin.verl_config import REINFORCEMENT, rl_config
+from tests import ROOT
 
 pytestmark = pytest.mark.contract
 
-EMBEDDED = Path(__file__).resolve().parents[2] / "models/tiny-countdown"
+EMBEDDED = ROOT / "models/tiny-countdown"
 
 
 @pytest.fixture

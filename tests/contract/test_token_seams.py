@@ -30,7 +30,7 @@ from recipes.verl_plugin.verl_config import rl_config
 from reward_fns import compute_score
 from tests.contract.test_agent_loop import ScriptedEngine, settings
 from tests.contract.test_verl_config import FILES, RUN
-from tests.tokenizers_of_others import EMBEDDED, THINKING, TURNS, saved, tokenizer
+from tests.helpers.tokenizers_of_others import EMBEDDED, THINKING, TURNS, saved, tokenizer
 
 pytestmark = pytest.mark.contract
 

@@ -20,8 +20,8 @@ from recipes import ROOT
 from recipes.common.run_dir import RunDir
 from recipes.settings.trackers import tracker_environment
 from recipes.trl_plugin.plan import write_plan
-from tests.alignment_checks import plan
 from tests.e2e.support import EMBEDDED
+from tests.helpers.alignment_checks import plan
 
 pytestmark = pytest.mark.contract
 

@@ -19,8 +19,8 @@ from recipes.trl_plugin.main import build_trainer
 from recipes.trl_plugin.plan import TrainingPlan
 from recipes.trl_plugin.rows import encoder, load_training, run_order
 from recipes.verl_plugin.sft_dataset import encode_solution
-from tests.alignment_checks import BATCH, plan
 from tests.e2e.support import tiny_model
+from tests.helpers.alignment_checks import BATCH, plan
 
 pytestmark = pytest.mark.contract
 

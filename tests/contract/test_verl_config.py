@@ -17,6 +17,7 @@ from recipes.settings.profiles import PROFILES
 from recipes.settings.tasks import TASKS
 from recipes.verl_plugin.compose import split_overrides
 from recipes.verl_plugin.verl_config import graph_sizes, rl_config, sft_config
+from tests import ROOT
 
 pytestmark = pytest.mark.contract
 
@@ -27,7 +28,7 @@ RL = [name for name, algorithm in algorithms().items() if "rl" in algorithm.stag
 EVERYWHERE = ["rft", "uft", "luffy", "ppo", "una_online", "questa"]
 SFT = [name for name, algorithm in algorithms().items() if "sft" in algorithm.stages]
 # verl reads a critic's tokenizer while it checks its settings: a model that is here.
-EMBEDDED = str(Path(__file__).resolve().parents[2] / "models/tiny-countdown")
+EMBEDDED = str(ROOT / "models/tiny-countdown")
 PROBLEMS = [name for name, task in TASKS.items() if task.kind == "problems" and not task.only_for_evaluation]
 
 
@@ -125,7 +126,7 @@ def test_several_nodes_join_the_cluster_at_ray_address(monkeypatch: pytest.Monke
     # Workers of a cluster that is there already get our hooks with the job.
     given = config.ray_kwargs.ray_init.runtime_env.env_vars
     assert given.VERL_USE_EXTERNAL_MODULES == "recipes.verl_plugin.external"
-    assert str(Path(__file__).resolve().parents[2]) == given.PYTHONPATH.split(os.pathsep)[0]
+    assert str(ROOT) == given.PYTHONPATH.split(os.pathsep)[0]
     assert given.PYTHONSAFEPATH == "1"
     # An existing cluster takes neither sizes nor folders.
     assert config.ray_kwargs.ray_init.get("num_cpus") is None

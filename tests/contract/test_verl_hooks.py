@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from recipes.common.machine import flash_attention_installed
+from tests import ROOT
 from tests.contract.in_a_run import CHECKS, found
-from tests.front_checks import ROOT, forked
+from tests.helpers.front_checks import forked
 
 pytestmark = pytest.mark.contract
 

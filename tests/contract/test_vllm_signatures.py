@@ -6,11 +6,11 @@ A list of each is committed, so that a machine with one of them knows of the oth
 import pytest
 
 from tests.gpu.kit.pack import REQUIREMENTS, pinned
-from tests.vllm_signatures import STACKS, installed_stack, recorded, takes, used
+from tests.helpers.vllm_signatures import STACKS, installed_stack, recorded, takes, used
 
 pytestmark = pytest.mark.contract
 
-WRITE = "run python -m tests.vllm_signatures, and see whether the plugin still fits"
+WRITE = "run python -m tests.helpers.vllm_signatures, and see whether the plugin still fits"
 
 
 @pytest.mark.parametrize("name", sorted(used(installed_stack())))

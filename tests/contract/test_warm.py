@@ -20,7 +20,7 @@ from recipes.verl_plugin.warm import FIRST, LATER
 from recipes.verl_plugin.warm_client import SHARED, command, py_executable, server_pid, shared_server, socket_of
 from recipes.watch.processes import marked_environment, name_of, processes_of
 from recipes.watch.supervise import supervise
-from tests.front_checks import ROOT
+from tests import ROOT
 
 pytestmark = pytest.mark.contract
 

@@ -17,7 +17,7 @@ from recipes.trl_plugin.main import build_trainer
 from recipes.trl_plugin.plan import TrainingPlan
 from recipes.trl_plugin.recording import Recording
 from recipes.trl_plugin.rows import encoder, load_held_out, load_training, run_order
-from tests.alignment_checks import BATCH, plan
+from tests.helpers.alignment_checks import BATCH, plan
 
 METHODS: dict[str, dict[str, Any]] = {
     "sft": {"method": "sft"},

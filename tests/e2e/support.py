@@ -17,7 +17,7 @@ import psutil
 import pytest
 import torch
 
-from data_prep import countdown
+from data_prep.countdown import generate as countdown
 from recipes.common.run_dir import RunDir, read_metrics
 from recipes.flags.resolve import build_experiment
 from recipes.settings.experiment import Experiment

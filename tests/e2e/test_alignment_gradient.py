@@ -16,8 +16,8 @@ from recipes.common.run_dir import RunDir, complete_checkpoints, read_metrics
 from recipes.trl_plugin.plan import TrainingPlan, write_plan
 from recipes.verl_plugin.warm_client import SHARED
 from recipes.verl_plugin.warm_client import command as warm_command
-from tests.alignment_checks import BATCH, plan
 from tests.e2e.support import EMBEDDED, ROOT, ranks_of, tiny_model
+from tests.helpers.alignment_checks import BATCH, plan
 
 pytestmark = pytest.mark.e2e
 

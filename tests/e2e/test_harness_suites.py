@@ -8,7 +8,7 @@ import pytest
 from eval.harness_tasks import SUITES
 from eval.villm import SUBJECTS
 from tests.e2e.support import EMBEDDED, run
-from tests.harness_files import write_new, write_old
+from tests.helpers.harness_files import write_new, write_old
 
 pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed (docs/evaluation_suites.md)")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.front_checks import ROOT
-from tests.notebook import cells, source
+from tests import ROOT
+from tests.helpers.notebook import cells, source
 
 pytestmark = [pytest.mark.e2e, pytest.mark.extended]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from data_prep import countdown
+from data_prep.countdown import generate as countdown
 from recipes.algorithms.losses.overlong import overlong
 from recipes.common.run_dir import RunDir, complete_checkpoints
 from recipes.watch.processes import processes_of

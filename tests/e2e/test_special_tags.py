@@ -7,11 +7,11 @@ import pytest
 import torch
 from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
-from data_prep import countdown
+from data_prep.countdown import generate as countdown
 from data_prep.schema import read_rows
 from reward_fns import compute_score
 from tests.e2e.support import metrics, rollouts, run
-from tests.tokenizers_of_others import TAGS, tokenizer
+from tests.helpers.tokenizers_of_others import TAGS, tokenizer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.extended]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from data_prep.others import BENCHMARKS
-from data_prep.vnhsge import subject_table
+from data_prep.benchmarks.others import BENCHMARKS
+from data_prep.benchmarks.vnhsge import subject_table
 from tests.e2e.support import run
 
 pytestmark = pytest.mark.e2e

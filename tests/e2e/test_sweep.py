@@ -9,7 +9,7 @@ import pytest
 
 from recipes.watch.processes import processes_of
 from tests.e2e.support import ROOT, metrics, without_times
-from tests.watch_checks import wait_until
+from tests.helpers.watch_checks import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.extended]
 

@@ -20,7 +20,7 @@ from data_prep.chain.base.train import TrainSettings, build_model, train
 from data_prep.chain.problem import Space, generate
 from data_prep.commands import Parser, folder, whole
 from data_prep.own_texts import COUNT
-from data_prep.tiny_base import publish, saved_beside, versions
+from data_prep.tiny_base.build import publish, saved_beside, versions
 
 PROBLEMS: Final = 64
 SAMPLES: Final = 16

@@ -14,7 +14,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from data_prep.chain.base.texts import shown_prompt
 from data_prep.chain.problem import Problem, step
 from data_prep.chain.rows import lines, prompt, to_row
-from data_prep.tiny_base_measure import complete
+from data_prep.tiny_base.measure import complete
 from reward_fns import compute_score
 
 _STEP = re.compile(r"state (\d+): (\d+)\n")

@@ -13,7 +13,7 @@ from data_prep.chain.problem import RULES
 from data_prep.chain.rows import EXAMPLE, MOVES, TASK
 from data_prep.prompt_styles import Question, completion_prompt
 from data_prep.schema import ANSWER_CLOSES, ANSWER_OPENS
-from data_prep.tiny_base_tokenizer import EOS, byte_symbols, to_symbols, whole_piece_tokenizer
+from data_prep.tiny_base.tokenizer import EOS, byte_symbols, to_symbols, whole_piece_tokenizer
 
 STATES: Final = 4
 DEEPEST: Final = 32

@@ -14,7 +14,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from data_prep.chain.base.texts import TextSettings, batch
 from data_prep.chain.base.tokenizer import DEEPEST, ENTRY, INPUT, STATES, STEP, stepped
-from data_prep.tiny_base_train import Shape, fit, llama
+from data_prep.tiny_base.train import Shape, fit, llama
 
 # Periods of the waves that a step's number begins with: n -> n + 1, the way from one step to the next, is a rotation.
 # Found by random search, so that no two of the numbers look alike: the cosine between any of them is at most .14.

@@ -1,0 +1,1 @@
+"""MATH, levels 3 to 5."""

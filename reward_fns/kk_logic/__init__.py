@@ -1,0 +1,1 @@
+"""Knights and knaves: whose role does an answer say, in lines or in sentences?"""

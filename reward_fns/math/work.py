@@ -1,0 +1,124 @@
+r"""What counts as worked out: an answer may leave no kind of work (operators.py) that the gold does not leave.
+Else the question itself would be an answer: \binom{8}{4} for 70, (x^2)' for 2x.
+
+Plain arithmetic (2^{10}, 12 \cdot 13), products of letters and common denominators write a value, and are no work.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from reward_fns.math.expression import Node, Unreadable
+from reward_fns.math.operators import (
+    COMPLEX,
+    HYPERBOLIC,
+    KIND_OF,
+    LOGARITHM,
+    PIECE,
+    POWER_OF_E,
+    ROOT,
+    TRIGONOMETRY,
+)
+from reward_fns.math.value import evaluate, variables
+
+Kinds = frozenset[str]
+
+_NONE: Kinds = frozenset()
+# What an exact value keeps that is no fraction: sqrt(2), e^2.
+IRRATIONAL: Kinds = frozenset((ROOT, POWER_OF_E))
+# Not work, but it shows how a gold writes powers: x^{a/b} is as good as a root.
+_LETTERS_ABOVE = "quotient with letters as a power"
+
+
+def work_left(node: Node) -> Kinds:
+    """The kinds of work that a tree leaves to be done."""
+    own = KIND_OF.get(node[1] if node[0] == "call" else node[0])
+    if node[0] == "^":
+        own = _kind_of_power(node[1], node[2])
+    elif node[0] in ("*", "/") and _is_complex_work(node):
+        own = COMPLEX
+    elif (node[0] == "root" or node[:2] == ("call", "sqrt")) and (_fraction(node[2]) or 0) < 0:
+        own = COMPLEX  # sqrt(-12) wants the form bi
+    parts = [work_left(part) for part in node[1:] if isinstance(part, tuple)]
+    if own is None and not any(parts):
+        return _NONE
+    return frozenset((own,) if own else ()).union(*parts)
+
+
+def _kind_of_power(base: Node, exponent: Node) -> str | None:
+    if base == ("const", "e"):
+        return POWER_OF_E
+    if variables(exponent):
+        return _LETTERS_ABOVE if _has_quotient(exponent) else None
+    if not is_whole(exponent):
+        return ROOT
+    return COMPLEX if _is_complex(base) else None
+
+
+def _has_quotient(node: Node) -> bool:
+    return node[0] == "/" or any(_has_quotient(part) for part in node[1:] if isinstance(part, tuple))
+
+
+def _is_complex_work(node: Node) -> bool:
+    """(1+i)(2-i) and \\frac{5}{1+2i} want the form a + bi; 3i and \\frac{1+i}{2} have it."""
+    if not _is_complex(node[2]) or variables(node):
+        return False
+    return node[0] == "/" or _is_complex(node[1])
+
+
+def _is_complex(node: Node) -> bool:
+    return node == ("const", "i") or any(_is_complex(part) for part in node[1:] if isinstance(part, tuple))
+
+
+def worked_out(a: Node, g: Node) -> bool:
+    """Whether `a` leaves no more to work out than the gold `g`, which has the same value: no letter either that could
+    be cancelled, as in \\frac{3x}{x} for 3."""
+    if not variables(a) <= variables(g):
+        return False
+    left = work_left(a) - {_LETTERS_ABOVE}
+    return not left or left <= _allowed(g)
+
+
+def _allowed(g: Node) -> Kinds:
+    kinds = work_left(g)
+    letters = bool(variables(g))
+    if not letters and not is_rational(g):
+        kinds |= IRRATIONAL
+    if letters:
+        kinds |= {POWER_OF_E}
+        if ROOT in kinds or PIECE in kinds or _LETTERS_ABOVE in kinds:
+            kinds |= {ROOT, PIECE}
+        if _has_e(g):
+            kinds |= {TRIGONOMETRY, HYPERBOLIC}
+    if TRIGONOMETRY in kinds or HYPERBOLIC in kinds:
+        kinds |= IRRATIONAL
+    if LOGARITHM in kinds or HYPERBOLIC in kinds:
+        kinds |= {POWER_OF_E, ROOT}
+    return kinds
+
+
+def _has_e(node: Node) -> bool:
+    return (
+        node == ("const", "e")
+        or node[:2] == ("call", "exp")
+        or any(_has_e(part) for part in node[1:] if isinstance(part, tuple))
+    )
+
+
+def is_rational(node: Node) -> bool:
+    """Whether a tree without letters has a fraction as its exact value."""
+    return _fraction(node) is not None
+
+
+def is_whole(node: Node) -> bool:
+    """Whether a tree without letters has a whole number as its exact value."""
+    value = _fraction(node)
+    return value is not None and value.denominator == 1
+
+
+def _fraction(node: Node) -> Fraction | None:
+    try:
+        value = None if variables(node) else evaluate(node, {})
+    except Unreadable:
+        return None
+    return value if isinstance(value, Fraction) else None

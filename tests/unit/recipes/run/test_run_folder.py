@@ -1,0 +1,158 @@
+"""A run's folder: one owner, finished by what is on disk, never taken over, never gone on with other rows."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as parquet
+import pytest
+
+from recipes.common.errors import ExperimentError
+from recipes.common.run_dir import RunDir, write_text
+from recipes.data.datafiles import locate
+from recipes.run.launch import DONE, dry_run, launch
+from recipes.run.resume import record_data
+from recipes.settings.experiment import to_yaml
+from recipes.watch.processes import RunBusyError, hold_run
+from recipes.watch.supervise import Outcome
+from tests import ROOT
+from tests.helpers.front_checks import EXAMPLES, contents, experiment, finished_on_disk, front_door, small_folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_folder(tmp_path_factory.mktemp("data") / "countdown")
+
+
+def elsewhere(run: Path) -> subprocess.Popen[str]:
+    """A process that holds a run as its supervisor does."""
+    code = f"from recipes.watch.processes import *\nwith hold_run(Path({str(run)!r})):\n print(flush=True)\n input()"
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    holder = subprocess.Popen([sys.executable, "-c", code], text=True, cwd=ROOT, **pipes)
+    assert holder.stdout
+    holder.stdout.readline()
+    return holder
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_refused_command_changes_nothing_of_a_living_run(resume: bool, folder: Path, tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    owner = experiment(folder)
+    write_text(run.experiment, to_yaml(owner))
+    write_text(run.path / "verl.yaml", "trainer: {total_training_steps: 4}\n")
+    write_text(run.path / DONE, "{}")
+    before = contents(run.path)
+    holder = elsewhere(run.path)
+    try:
+        # Longer, other data, another seed: whatever it asks for.
+        for other in (experiment(folder, T=9), experiment(folder, seed=6), experiment(folder, batch_size=64)):
+            with pytest.raises(RunBusyError, match=f"process {holder.pid} .* is already at work"):
+                launch(other, run.path, resume=resume, stall_minutes=1)
+            assert contents(run.path) == before
+    finally:
+        holder.communicate("\n")
+    # Its owner goes on as if nothing had been.
+    with hold_run(run.path):
+        assert contents(run.path) == before
+
+
+@pytest.mark.parametrize("place", ["a file", "below a file"])
+def test_an_out_that_cannot_be_a_folder_is_one_clear_line(place: str, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    out = tmp_path / "file" if place == "a file" else tmp_path / "file/run"
+    with pytest.raises(ExperimentError, match=f"--out {out}: "):
+        launch(experiment(folder), out, resume=False, stall_minutes=1)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_run_whose_last_checkpoint_is_whole_is_finished_without_a_start(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def started(_: Any, stage: Any, *__: Any) -> Outcome:
+        if stage.may_fail:
+            return Outcome(1, "failed", "The base is gone.", 2.0, 3)
+        raise AssertionError("started")
+
+    monkeypatch.setattr("recipes.run.launch.run_stage", started)
+    run, e = RunDir(tmp_path / "run"), experiment(folder)
+    finished_on_disk(run, e)
+    assert launch(e, run.path, resume=True, stall_minutes=1) == 0
+    assert (run.path / DONE).exists()
+    assert (run.hf / "last/config.json").exists()
+    assert json.loads((run.hf / "best.json").read_text()) == {"step": e.T, "val/acc": e.T / 10}
+    summary = json.loads(run.summary.read_text())
+    # What only measures failed: the run is finished without it, and it is tried again by the next command.
+    assert summary["seconds"] == 63.5
+    assert summary["peak_memory_bytes"] == 7
+    # And once more: a finished run keeps its record.
+    assert launch(e, run.path, resume=True, stall_minutes=1) == 0
+    assert json.loads(run.summary.read_text()) == {**summary, "seconds": 65.5}
+    # Extended, it goes on.
+    with pytest.raises(AssertionError, match="started"):
+        launch(experiment(folder, T=8), run.path, resume=True, stall_minutes=1)
+
+
+def test_a_supervised_stage_is_started_again_since_something_follows_its_last_checkpoint(folder: Path) -> None:
+    from recipes.data.datafiles import locate
+    from recipes.run.build_stages import stages as stages_of
+
+    e = experiment(folder, algo="sft_rft")
+    found = stages_of(e, RunDir(Path("run")), locate(e, ROOT))
+    assert [stage.ends_with_checkpoint for stage in found] == [False, False, True, False]
+
+
+def test_a_pipeline_does_not_take_over_a_runs_folder(folder: Path, tmp_path: Path) -> None:
+    write_text(tmp_path / "run/experiment.yaml", to_yaml(experiment(folder)))
+    before = contents(tmp_path)
+    done = front_door(
+        "--profile", "cpu", "--pipeline", "sft,rft", "--data", str(folder), "--out", str(tmp_path / "run")
+    )
+    assert done.returncode == 2
+    assert "already holds a run of its own" in done.stderr
+    assert contents(tmp_path) == before
+
+
+def test_a_run_does_not_go_on_with_other_rows(tmp_path: Path) -> None:
+    """A user's file that was edited since: the trainer would meet other problems without a word."""
+    data = tmp_path / "questions.jsonl"
+    data.write_bytes((EXAMPLES / "questions.jsonl").read_bytes())
+    run, e = RunDir(tmp_path / "run"), experiment(data)
+    finished_on_disk(run, e)
+    write_text(run.path / "verl.yaml", f"data: {{train_files: {ROOT}/data/questions-0a1b2c3d/train.parquet}}\n")
+    before = contents(run.path)
+    with pytest.raises(ExperimentError, match=r"was started on .*questions-0a1b2c3d/train\.parquet, now"):
+        launch(e, run.path, resume=True, stall_minutes=1)
+    assert contents(run.path) == before
+
+
+def test_a_run_does_not_go_on_with_a_folder_of_data_that_was_edited(folder: Path, tmp_path: Path) -> None:
+    data = tmp_path / "mine"
+    shutil.copytree(folder, data)
+    run, e = RunDir(tmp_path / "run"), experiment(data)
+    finished_on_disk(run, e)
+    record_data(run, locate(e, ROOT))
+    rows = parquet.read_table(data / "train.parquet")
+    parquet.write_table(rows.slice(1), data / "train.parquet")
+    before = contents(run.path)
+    with pytest.raises(ExperimentError, match=r"started on other rows .*mine/train\.parquet changed since"):
+        launch(e, run.path, resume=True, stall_minutes=1)
+    with pytest.raises(ExperimentError, match="started on other rows"):
+        dry_run(e, run.path, resume=True)
+    assert contents(run.path) == before
+
+
+def test_a_model_that_is_nowhere_is_said_before_anything_starts(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere(*_: object, **__: object) -> str:
+        raise FileNotFoundError("no network")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", nowhere)
+    e = experiment(folder, model="Qwen/Qwen2.5-0.5")
+    with pytest.raises(ExperimentError, match=r"--model Qwen/Qwen2.5-0.5: neither here .* nor to be had from the hub"):
+        launch(e, tmp_path / "run", resume=False, stall_minutes=1)
+    assert not list((tmp_path / "run").rglob("*.yaml"))
+    assert "is not on this machine" in dry_run(e, tmp_path / "run")

@@ -1,0 +1,247 @@
+"""--config: flags from a file, under those of the command line; a run's own file repeats it with one thing changed."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from recipes.algorithms import algorithms
+from recipes.common.errors import ExperimentError
+from recipes.common.run_dir import RunDir
+from recipes.flags.config_file import GIVEN, record
+from recipes.run.resume import refuse_other_run
+from run import main
+from tests import ROOT
+from tests.helpers.front_checks import experiment, small_folder
+
+
+@pytest.fixture
+def dry(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
+    """(exit code, output, errors) of a dry run on the CPU profile."""
+
+    def run(*arguments: str, sweep: bool = False) -> tuple[int, str, str]:
+        # Not the default folder: whoever runs the tests may have a run there. (A sweep takes no --out.)
+        out = [] if sweep else ["--out", str(tmp_path / "out")]
+        code = main([*arguments, "--profile", "cpu", *out, "--dry_run"])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+def file(folder: Path, **flags: Any) -> str:
+    path = folder / "flags.yaml"
+    path.write_text(yaml.safe_dump(flags))
+    return str(path)
+
+
+def test_the_command_line_has_the_last_word(tmp_path: Path, dry: Any) -> None:
+    given = file(tmp_path, algo="uft", T=12, T_hint=6, lr=1e-4, logger=["console", "file"])
+    code, said, _ = dry("--config", given, "--T", "20")
+    assert code == 0
+    assert "20 steps" in said
+    assert "T_hint 6" in said
+    assert "lr 0.0001" in said
+
+
+def test_under_another_algorithm_the_rest_of_the_file_counts(tmp_path: Path, dry: Any) -> None:
+    given = file(tmp_path, algo="uft", T=12, T_hint=6, batch_size=16)
+    code, said, _ = dry("--config", given, "--algo", "sft")
+    assert code == 0
+    assert "left out of --config, without effect on sft: T, T_hint" in said
+    assert "4096 rows / 16 a step" in said
+    assert dry("--config", given, "--algo", "sft", "--T_hint", "3")[0] == 2, "typed, it is still refused"
+
+
+def test_a_run_is_repeated_from_its_own_file(tmp_path: Path, dry: Any) -> None:
+    """What was derived from model and machine is not repeated: another machine derives its own."""
+    record(
+        tmp_path,
+        {"algo": "rft", "T": 7, "seed": 0, "out": "out/a", "resume": True, "lr": None, "overrides": ("a.b=1",)},
+    )
+    assert yaml.safe_load((tmp_path / GIVEN).read_text()) == {"T": 7, "algo": "rft", "overrides": ["a.b=1"], "seed": 0}
+    (tmp_path / "experiment.yaml").write_text("lr: 99\n")
+    record(tmp_path, {"algo": "rft", "T": 7, "seed": 0})
+    code, said, _ = dry("--config", str(tmp_path / "experiment.yaml"), "--seed", "1")
+    assert dry("--config", str(tmp_path), "--seed", "1")[:2] == (code, said)
+    assert code == 0
+    assert said.splitlines()[0].startswith("rft:") or "rft: RFT" in said
+    assert "7 steps" in said
+    assert "lr 0.0005" in said
+
+
+def test_overrides_of_a_file_reach_verl(tmp_path: Path, dry: Any) -> None:
+    code, _, error = dry("--config", file(tmp_path, algo="uft", overrides=["nonsense.key=1"]))
+    assert code == 2
+    assert "override 'nonsense.key'" in error
+
+
+def test_options_of_an_own_algorithm_stand_in_a_file_too(tmp_path: Path, dry: Any) -> None:
+    own = ROOT / "examples/own_algorithm.py"
+    code, said, _ = dry("--config", file(tmp_path, algo=str(own), doubt_coef=0.25))
+    assert code == 0
+    assert "--doubt_coef 0.25" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("alg: uft", "alg: no such flag; did you mean 'algo'?"),
+        ("config: x", "config: belongs to the command line"),
+        ("- uft", "must hold flags by name"),
+        ("a: [", "is no YAML"),
+        ("a: " + 2000 * "[", "is no YAML"),
+        ("T: 2001-13-40", "is no YAML: month must be in 1..12"),
+        ("", "must hold flags by name"),
+        ("T: many", "T: 'many' is not a whole number"),
+        ("T: [1, 2]", "T: must be a number, not [1, 2]"),
+        ("T: {a: 1}", "T: must be a number, not {'a': 1}"),
+        ("T: 0", "T: 0 must be at least 1"),
+        ("lr: .nan", "lr: nan must be a finite number"),
+        (f"lr: {'9' * 400}", "lr: " + "9" * 400 + " has too many digits"),
+        ("algo: 3", "--algo 3: no such algorithm"),
+        ("algo: [uft, rft]", "algo: must be text"),
+        ("algo: {uft: 1}", "algo: must be text"),
+        ("data: [countdown]", "data: must be text"),
+        ("data: true", "data: must be text (in quotes, if it looks like anything else), not True"),
+        ("model: ''", "model: an empty value"),
+        ('out: "a\\0b"', "out: 'a"),
+        ("logger: [console, {a: b}]", "logger: must be a list, not ["),
+        ("sweep: 3", "sweep: '3' is neither true nor false"),
+        ("completion: true", "completion: belongs to the command line"),
+        ("T: 3\nT: 4", "T stands twice"),
+        ("n-rollouts: 3\nn_rollout: 4", "n_rollout: the same as n-rollouts, which stands there too"),
+        ("dry_run: long", "dry_run: invalid choice: 'long'"),
+        ("lr:", "lr: has no value; give one, or leave it out"),
+        ("overrides:", "overrides: must be a list of texts"),
+        ("overrides: 3", "overrides: must be a list of texts"),
+        ("overrides: a.b=1", "overrides: must be a list of texts"),
+        ("overrides: [{a.b: 1}]", "overrides: must be a list of texts"),
+        ("overrides: {a.b: 1}", "overrides: must be a list of texts"),
+    ],
+)
+def test_a_bad_file_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    try:
+        code = main(["--config", str(path), "--dry_run"])
+    except SystemExit as end:
+        code = int(str(end.code))
+    said = capsys.readouterr().err.strip().splitlines()
+    assert (code, len(said)) == (2, 1)
+    assert said[0].startswith("run.py: --algo 3" if text == "algo: 3" else f"run.py: --config {path}: ")
+    assert message in said[0]
+
+
+def test_a_file_that_is_not_there_and_a_run_that_recorded_nothing(tmp_path: Path, dry: Any) -> None:
+    assert "No such file" in dry("--config", str(tmp_path / "none.yaml"))[2]
+    (tmp_path / "experiment.yaml").write_text("lr: 1\n")
+    for place in (tmp_path / "experiment.yaml", tmp_path):
+        assert "no run recorded here what it was given" in dry("--config", str(place))[2]
+
+
+def test_what_is_no_file_of_text_is_refused(tmp_path: Path, dry: Any) -> None:
+    latin = tmp_path / "latin.yaml"
+    latin.write_bytes("idx: Zürich".encode("latin-1"))
+    for flag in ("--config", "--pipeline"):
+        assert dry(flag, str(latin))[::2] == (2, f"run.py: {flag} {latin}: is no text in UTF-8\n")
+        folder = tmp_path / f"{flag[2:]}.yaml"
+        folder.mkdir()
+        says = (
+            f"no run recorded here what it was given ({GIVEN} is missing)" if flag == "--config" else "Is a directory"
+        )
+        assert dry(flag, str(folder))[::2] == (2, f"run.py: {flag} {folder}: {says}\n")
+
+
+def test_values_that_look_like_others_are_read_as_the_flag_reads_them(tmp_path: Path, dry: Any) -> None:
+    given = file(tmp_path, sweep=True, seeds=[1, 2], idx=3, visible_devices=-1, dry_run=True, allow_overlap=False)
+    code, said, _ = dry("--config", given, sweep=True)
+    assert code == 0
+    assert "uft-countdown-s2" in said
+    assert "-3/uft-countdown-s1" in said
+
+
+@pytest.mark.parametrize(
+    ("given", "words", "left"),
+    [
+        ({"algo": "chord_mu"}, ("--algo", "uft"), ""),
+        (
+            {"algo": "rft", "data": "chain", "depth": 12, "states": 5},
+            ("--data", "countdown"),
+            "rft on countdown: states, depth",
+        ),
+        ({"algo": "rft", "data": "chain", "n_train": 999}, ("--data", "countdown"), ""),
+        ({"algo": "rft", "data": "math", "data_path": "here"}, ("--data", "countdown"), "rft on countdown: data_path"),
+        ({"algo": "sft", "sft_lr": 1e-4}, ("--lr", "3e-4"), "sft: sft_lr"),
+        ({"algo": "sft", "lr": 1e-4}, ("--sft_lr", "3e-4"), "sft: lr"),
+        ({"algo": "sft_rft", "lr": 1e-6, "sft_lr": 3e-4}, ("--algo", "sft"), "sft: lr"),
+        ({"algo": "sft", "sft_epochs": 3}, ("--epochs", "2"), "sft: sft_epochs"),
+        ({"algo": "examples/own_algorithm.py", "doubt_coef": 0.2}, ("--algo", "uft"), "uft: doubt_coef"),
+        ({"algo": "examples/own_algorithm.py", "doubt_coef": 0.2}, ("--algo", "sft"), "sft: doubt_coef"),
+    ],
+)
+def test_what_is_nothing_to_another_algorithm_or_task_is_left_out(
+    given: dict[str, Any], words: tuple[str, ...], left: str, tmp_path: Path, dry: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    code, said, why = dry("--config", file(tmp_path, **given), *words)
+    assert code == 0, why
+    assert ("left out of --config, without effect on" in said) == bool(left)
+    assert left in said
+    if "3e-4" in words:
+        assert "lr 0.0003" in said
+
+
+def test_options_of_each_builtin_algorithm_are_left_out_under_another(tmp_path: Path, dry: Any) -> None:
+    for name, algorithm in algorithms().items():
+        options = {} if algorithm.options is None else asdict(algorithm.options())
+        if options and algorithm.stages == ("rl",):
+            code, said, why = dry("--config", file(tmp_path, algo=name, **options), "--algo", "rft")
+            assert code == 0, why
+            left = said.split("without effect on rft: ")[1].splitlines()[0]
+            assert {*left.split(", ")} == options.keys()
+
+
+def test_typed_options_of_another_algorithm_or_task_stay_refused(tmp_path: Path, dry: Any) -> None:
+    code, _, why = dry("--config", file(tmp_path, algo="rft", data="chain"), "--data", "countdown", "--depth", "7")
+    assert (code, "--depth: has no effect on --data countdown" in why) == (2, True)
+
+
+def test_an_evaluation_leaves_out_what_its_data_have_no_use_for(tmp_path: Path, dry: Any) -> None:
+    given = file(tmp_path, algo="examples/own_algorithm.py", doubt_coef=0.1, data="chain", depth=12, val_size=8)
+    code, said, why = dry("--eval", "--config", given, "--data", "countdown")
+    assert code == 0, why
+    assert "without effect on --eval: algo, depth" in said.replace(", doubt_coef", "")
+
+
+def test_a_runs_file_names_what_is_its_users_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    given = {
+        "algo": "examples/own_algorithm.py",
+        "data": "examples/custom/questions.jsonl",
+        "reward": "examples/custom/reward.py:reward",
+        "model": "models/tiny-countdown",
+        "T": 3,
+    }
+    record(tmp_path, given)
+    assert yaml.safe_load((tmp_path / GIVEN).read_text()) == {
+        name: f"{ROOT}/{value}" if isinstance(value, str) else value for name, value in given.items()
+    }
+    names = {"algo": "uft", "data": "countdown", "reward": "math", "model": "Qwen/Qwen2.5-0.5B"}
+    (tmp_path / "countdown").mkdir()
+    (tmp_path / "uft").mkdir()
+    monkeypatch.chdir(tmp_path)
+    record(tmp_path, names)
+    assert yaml.safe_load((tmp_path / GIVEN).read_text()) == names
+
+
+def test_a_run_goes_on_by_the_full_path_of_its_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    started = experiment(small_folder(Path("mine")))
+    refuse_other_run(RunDir(tmp_path), started, replace(started, data=str(tmp_path / "mine")))
+    with pytest.raises(ExperimentError, match="was started with data mine"):
+        refuse_other_run(RunDir(tmp_path), started, replace(started, data=str(tmp_path)))

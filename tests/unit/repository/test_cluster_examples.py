@@ -1,0 +1,116 @@
+"""Images and schedulers (examples/containers, slurm, skypilot, kuberay): what of them can be held without a cluster."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from run import parser
+from tests.gpu.kit.pack import pinned
+from tests.unit.repository.test_install import fake_command
+
+ROOT = Path(__file__).resolve().parents[3]
+EXAMPLES = ROOT / "examples"
+DOCKERFILE = (EXAMPLES / "containers/Dockerfile").read_text()
+MAIN_JOB = ("--algo", "uft", "--data", "math", "--model", "Qwen/Qwen2.5-7B")
+
+
+def flags_of(command: str) -> dict[str, Any]:
+    """The flags of the run.py command in a text, as its parser takes them; the user's own are the main job's."""
+    own = command.partition("run.py")[2].partition("'")[0]
+    words = shlex.split(re.sub(r"\$\{?FLAGS\}?", shlex.join(MAIN_JOB), own))
+    return vars(parser().parse_args([re.sub(r"\$\{?\w+\}?", "8", word) for word in words]))
+
+
+@pytest.mark.parametrize("stack", ["cpu", "cuda"])
+def test_an_image_installs_its_stack_from_the_lists_after_what_installing_reads(stack: str, tmp_path: Path) -> None:
+    base, _, stages = DOCKERFILE.partition(f"FROM base AS {stack}\n")
+    assert f"RUN ./install.sh --profile {stack}\n" in stages.partition("\nFROM ")[0]
+    for line in re.findall(r"^COPY (.+)$", base.partition("\nFROM base AS ")[0], re.MULTILINE):
+        *sources, target = line.split()
+        (tmp_path / target).mkdir(parents=True, exist_ok=True)
+        for source in sources:
+            inside = tmp_path / target / (Path(source).name if (ROOT / source).is_file() else "")
+            subprocess.run(["cp", "-rT", str(ROOT / source), str(inside)], check=True)
+    assert (tmp_path / "install.sh").is_file()
+    assert (tmp_path / f"requirements/locked-{stack}.txt").is_file()
+    doctor = [sys.executable, "-m", "recipes.doctor", "--help"]
+    subprocess.run(doctor, cwd=tmp_path, env={"PATH": os.environ["PATH"]}, check=True, capture_output=True)
+
+
+def test_nothing_of_the_repository_is_kept_out_of_an_image() -> None:
+    left_out = {line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")}
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if tracked.returncode:
+        pytest.skip("not a clone")
+    assert {name.partition("/")[0] for name in tracked.stdout.split()} & left_out == set()
+
+
+@pytest.fixture
+def submitted(tmp_path: Path) -> Any:
+    """Runs the Slurm script on two nodes that are not there; returns the commands that srun was given."""
+    fake_command(tmp_path / "bin", "scontrol", "echo one; echo two")
+    fake_command(tmp_path / "bin", "sleep", ":")
+    asked = tmp_path / "asked"
+    fake_command(tmp_path / "bin", "srun", f'echo "$RAY_ADDRESS $*" >> {asked}; echo 10.0.0.1')
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/bin/activate").touch()
+    slurm = {"JOB_ID": "12345", "JOB_NODELIST": "x", "SUBMIT_DIR": str(tmp_path), "JOB_NAME": "uft"}
+    slurm |= {"GPUS_ON_NODE": "8", "CPUS_PER_TASK": "64"}
+    variables = {f"SLURM_{name}": value for name, value in slurm.items()}
+
+    def submit(*flags: str) -> list[str]:
+        asked.unlink(missing_ok=True)
+        path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+        script = ["bash", str(EXAMPLES / "slurm/train.sbatch"), *flags]
+        subprocess.run(script, env={"PATH": path, **variables}, check=True, capture_output=True, timeout=60)
+        return asked.read_text().splitlines()
+
+    return submit
+
+
+def test_a_slurm_job_is_one_ray_cluster_and_goes_on_in_the_folder_of_its_configuration(submitted: Any) -> None:
+    asked = submitted(*MAIN_JOB)
+    heads = [line for line in asked if "ray start --head" in line]
+    joins = [line for line in asked if "ray start --address=10.0.0.1:32345" in line]
+    (trained,) = [line for line in asked if "run.py" in line]
+    assert (len(heads), len(joins)) == (1, 1)
+    assert trained.startswith("10.0.0.1:32345 ")
+    found = flags_of(trained)
+    assert (found["n_gpu"], found["nnodes"], found["model"]) == (8, 2, "Qwen/Qwen2.5-7B")
+    # Its name has the hash of its settings (tests/unit/test_experiment.py), and --resume refuses any other run.
+    assert found["resume"]
+    assert not found.get("out")
+
+
+def test_kuberay_starts_the_pinned_ray_with_as_many_gpus_as_the_run_asks_for() -> None:
+    job, claim = yaml.safe_load_all((EXAMPLES / "kuberay/train.yaml").read_text())
+    cluster = job["spec"]["rayClusterSpec"]
+    assert f"ray=={cluster['rayVersion']}" == pinned(ROOT / "requirements.txt")["ray"]
+    groups = [{"replicas": 1, **cluster["headGroupSpec"]}, *cluster["workerGroupSpecs"]]
+    found = flags_of(job["spec"]["entrypoint"])
+    assert found["nnodes"] == sum(group["replicas"] for group in groups)
+    assert found["resume"]
+    for group in groups:
+        (container,) = group["template"]["spec"]["containers"]
+        assert container["resources"]["limits"]["nvidia.com/gpu"] == found["n_gpu"]
+        mounted = {each["name"] for each in container["volumeMounts"]}
+        volumes = group["template"]["spec"]["volumes"]
+        assert mounted == {each["name"] for each in volumes}
+        assert claim["metadata"]["name"] in str(volumes)
+
+
+def test_skypilot_starts_a_run_that_goes_on() -> None:
+    task = yaml.safe_load((EXAMPLES / "skypilot/train.yaml").read_text())
+    found = flags_of(task["run"])
+    assert found["resume"]
+    assert task["resources"]["accelerators"] == "H100:8"
+    assert flags_of(f"run.py {task['envs']['FLAGS']}")["algo"] == "uft"
+    for script in (task["setup"], task["run"]):
+        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
