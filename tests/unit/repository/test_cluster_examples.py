@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
+from recipes import ROOT
 from run import parser
 from tests.gpu.kit.pack import pinned
-from tests.unit.repository.test_install import fake_command
 
-ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = ROOT / "examples"
 DOCKERFILE = (EXAMPLES / "containers/Dockerfile").read_text()
 MAIN_JOB = ("--algo", "uft", "--data", "math", "--model", "Qwen/Qwen2.5-7B")
@@ -55,10 +54,12 @@ def test_nothing_of_the_repository_is_kept_out_of_an_image() -> None:
 @pytest.fixture
 def submitted(tmp_path: Path) -> Any:
     """Runs the Slurm script on two nodes that are not there; returns the commands that srun was given."""
-    fake_command(tmp_path / "bin", "scontrol", "echo one; echo two")
-    fake_command(tmp_path / "bin", "sleep", ":")
     asked = tmp_path / "asked"
-    fake_command(tmp_path / "bin", "srun", f'echo "$RAY_ADDRESS $*" >> {asked}; echo 10.0.0.1')
+    note = f'echo "$RAY_ADDRESS $*" >> {asked}; echo 10.0.0.1'
+    for name, does in {"scontrol": "echo one; echo two", "sleep": ":", "srun": note}.items():
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
     (tmp_path / ".venv/bin").mkdir(parents=True)
     (tmp_path / ".venv/bin/activate").touch()
     slurm = {"JOB_ID": "12345", "JOB_NODELIST": "x", "SUBMIT_DIR": str(tmp_path), "JOB_NAME": "uft"}
