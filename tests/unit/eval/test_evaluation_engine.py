@@ -53,7 +53,8 @@ def test_the_engine_keeps_to_the_memory_and_rank_it_is_given(tmp_path: Path, mon
     lora: Any = types.ModuleType("vllm.lora.request")
     lora.LoRARequest = None
     monkeypatch.setitem(sys.modules, "vllm.lora.request", lora)
-    tokenizer = types.SimpleNamespace(chat_template=None)
+    tokenizer: Any = lambda text, **_: {"input_ids": [len(text)]}
+    tokenizer.chat_template = tokenizer.bos_token_id = None
     transformers: Any = types.ModuleType("transformers")
     transformers.AutoTokenizer = types.SimpleNamespace(from_pretrained=lambda path: tokenizer)
     monkeypatch.setitem(sys.modules, "transformers", transformers)
@@ -114,7 +115,7 @@ def test_every_answer_is_a_request_with_its_own_seed(
             return [types.SimpleNamespace(outputs=[one]) for one in made]
 
     class Tokenizer:
-        chat_template, eos_token_id = None, 0
+        chat_template, eos_token_id, bos_token_id = None, 0, None
 
         def apply_chat_template(self, messages: list[dict[str, str]], **_: Any) -> str:
             return messages[0]["content"]

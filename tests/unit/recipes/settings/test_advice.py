@@ -16,8 +16,8 @@ FLAG = re.compile(r"(?<![\w-])--([a-zA-Z][\w-]*)")
 
 # Of other programs, which the text around them names.
 OTHERS = {
-    *("standalone", "nproc_per_node", "nnodes", "node_rank", "rdzv_backend"),  # torchrun
-    *("shm-size", "ipc", "gpus"),  # docker
+    *("standalone", "nproc_per_node", "nnodes", "node_rank", "rdzv-backend", "rdzv-conf", "local-addr"),  # torchrun
+    *("shm-size", "ipc", "gpus", "rm", "env"),  # docker, sky
     *("dtype", "enforce-eager", "distributed-executor-backend"),  # vllm serve
     *("query-gpu", "format"),  # nvidia-smi
     *("no-deps", "no-index", "find-links", "index-url", "extra-index-url", "require-hashes"),  # pip
@@ -50,7 +50,7 @@ def declared_flags() -> set[str]:
     usage = re.search(r"usage\(\) \{.*?\n\}", (ROOT / "install.sh").read_text(), re.DOTALL)
     assert usage
     found = front_door_flags() | set(FLAG.findall(usage[0]))
-    for folder in ("recipes", "eval", "data_prep", "reward_fns", "bench", "models"):
+    for folder in ("recipes", "eval", "data_prep", "reward_fns", "bench", "models", "tests/gpu"):
         for file in (ROOT / folder).rglob("*.py"):
             for declaration in re.findall(r"add_argument\(([^)]*)", file.read_text(encoding="utf-8")):
                 found |= set(re.findall(r"\"--([\w-]+)\"", declaration))
