@@ -7,6 +7,7 @@ import sys
 import types
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -53,8 +54,7 @@ def test_the_engine_keeps_to_the_memory_and_rank_it_is_given(tmp_path: Path, mon
     lora: Any = types.ModuleType("vllm.lora.request")
     lora.LoRARequest = None
     monkeypatch.setitem(sys.modules, "vllm.lora.request", lora)
-    tokenizer: Any = lambda text, **_: {"input_ids": [len(text)]}
-    tokenizer.chat_template = tokenizer.bos_token_id = None
+    tokenizer = MagicMock(chat_template=None, bos_token_id=None)
     transformers: Any = types.ModuleType("transformers")
     transformers.AutoTokenizer = types.SimpleNamespace(from_pretrained=lambda path: tokenizer)
     monkeypatch.setitem(sys.modules, "transformers", transformers)

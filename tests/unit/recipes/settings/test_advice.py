@@ -17,7 +17,7 @@ FLAG = re.compile(r"(?<![\w-])--([a-zA-Z][\w-]*)")
 # Of other programs, which the text around them names.
 OTHERS = {
     *("standalone", "nproc_per_node", "nnodes", "node_rank", "rdzv-backend", "rdzv-conf", "local-addr"),  # torchrun
-    *("shm-size", "ipc", "gpus", "rm", "env"),  # docker, sky
+    *("shm-size", "ipc", "gpus", "rm", "env", "strict"),  # docker, sky, a validator
     *("dtype", "enforce-eager", "distributed-executor-backend"),  # vllm serve
     *("query-gpu", "format"),  # nvidia-smi
     *("no-deps", "no-index", "find-links", "index-url", "extra-index-url", "require-hashes"),  # pip
