@@ -70,6 +70,13 @@ def main() -> None:
     _serve(listener, parent)
 
 
+@wrapt.when_imported("ray._raylet")
+def _titles(ray: types.ModuleType) -> None:
+    """Ray looks for the arguments in memory as setproctitle does, and in a worker too late: without this no actor bears
+    the name by which the run's supervisor misses it."""
+    ray.setproctitle = setproctitle.setproctitle  # type: ignore[attr-defined]
+
+
 def _import(modules: list[str]) -> None:
     sys.modules["ray"] = None  # type: ignore[assignment]
     try:
