@@ -10,8 +10,9 @@ class ExperimentError(ValueError):
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown word: '; did you mean X?' when a known one is close, else '.'."""
-    close = difflib.get_close_matches(word, list(known), n=5)
+    spelled = {each.lower(): each for each in known}
+    close = [spelled[each] for each in difflib.get_close_matches(word.lower(), spelled, n=5)]
     # What the word is the beginning of; else of two that share as many letters the one that is as long: a letter was
     # mistaken, not two forgotten.
-    close.sort(key=lambda each: (not each.startswith(word), abs(len(each) - len(word)) > 1))
+    close.sort(key=lambda each: (not each.lower().startswith(word.lower()), abs(len(each) - len(word)) > 1))
     return f"; did you mean {close[0]!r}?" if close else "."

@@ -174,16 +174,18 @@ def test_the_client_lives_as_long_as_its_worker(folder: Path) -> None:
     assert client.wait(10) == -signal.SIGKILL
 
 
-def test_a_worker_shows_the_title_it_gives_itself(folder: Path) -> None:
-    """By its title a run's supervisor knows a dead engine."""
+@pytest.mark.parametrize(
+    ("by", "title"), [("setproctitle", "VLLM::EngineCore"), ("ray._raylet", "ray::WorkerDict.actor_rollout_update")]
+)
+def test_a_worker_shows_the_title_it_gives_itself(by: str, title: str, folder: Path) -> None:
+    """By its title a run's supervisor knows a dead engine, or actor: Ray's own way would come too late in a fork."""
     (folder / "titled.py").write_text(
-        "import os, setproctitle, time; setproctitle.setproctitle('VLLM::EngineCore'); print(os.getpid(), flush=True)\n"
-        "time.sleep(600)"
+        f"import os, time, {by}; {by}.setproctitle({title!r}); print(os.getpid(), flush=True); time.sleep(600)"
     )
     client = subprocess.Popen([*command(socket_of(folder)), str(folder / "titled.py")], stdout=subprocess.PIPE)
     assert client.stdout is not None
     worker = psutil.Process(int(client.stdout.readline()))
-    assert name_of(worker) == "VLLM::EngineCore"
+    assert name_of(worker) == title
     worker.kill()
     client.wait(10)
 
