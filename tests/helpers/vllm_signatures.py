@@ -1,7 +1,7 @@
 """What our code, and verl for it, hands to vLLM, and what the two pinned versions take.
 
 `python -m tests.helpers.vllm_signatures` writes the list of the installed one, tests/recorded/vllm_cpu.yaml or
-vllm_cuda.yaml: run it in each stack's environment when its vLLM changes. tests/contract/test_vllm_signatures.py compares.
+vllm_cuda.yaml: run it in each stack's environment when its vLLM changes. A contract test of the same name compares.
 """
 
 import argparse

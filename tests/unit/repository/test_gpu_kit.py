@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from recipes import ROOT
 from run import parser
 from tests import ROOT
 from tests.gpu.kit import plan
