@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from recipes import ROOT
 from run import parser
+from tests import ROOT
 from tests.gpu.kit.pack import pinned
 
 EXAMPLES = ROOT / "examples"
