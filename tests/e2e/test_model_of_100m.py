@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from data_prep import countdown
+from data_prep.countdown import generate as countdown
 from data_prep.preference.toy import write_toy
 from eval.models import has_weights
 from recipes.estimate.model_shapes import known_shape
