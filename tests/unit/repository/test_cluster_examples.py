@@ -85,7 +85,7 @@ def test_a_slurm_job_is_one_ray_cluster_and_goes_on_in_the_folder_of_its_configu
     assert trained.startswith("10.0.0.1:32345 ")
     found = flags_of(trained)
     assert (found["n_gpu"], found["nnodes"], found["model"]) == (8, 2, "Qwen/Qwen2.5-7B")
-    # Its name has the hash of its settings (tests/unit/test_experiment.py), and --resume refuses any other run.
+    # Its name has the hash of its settings (test_experiment.py), and --resume refuses any other run.
     assert found["resume"]
     assert not found.get("out")
 
