@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,8 @@ from recipes.settings.profiles import PROFILES
 from tests import ROOT
 
 EXAMPLES = ROOT / "examples/custom"
+# filelock refuses a fork that another thread begins during one.
+_FORKING = threading.Lock()
 
 
 def front_door(*flags: str, cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
@@ -39,7 +42,8 @@ def front_door(*flags: str, cwd: Path = ROOT, **env: str) -> subprocess.Complete
 def forked(start: Callable[[], int]) -> subprocess.CompletedProcess[str]:
     """`start` and its exit code in a fork of this process: what it imports is there, and nothing here changes."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        pid = os.fork()
+        with _FORKING:
+            pid = os.fork()
         if pid == 0:
             code = 70
             try:
