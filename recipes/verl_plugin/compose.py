@@ -21,7 +21,7 @@ from recipes.common.run_dir import RunDir
 from recipes.estimate.model_shapes import known_shape
 from recipes.settings.experiment import Experiment
 from recipes.verl_plugin.overrides import decided, refuse_decided, refuse_twice, values_of
-from recipes.verl_plugin.verl_config import OWN_SAMPLER, REINFORCEMENT, SUPERVISED, rl_config, sft_config
+from recipes.verl_plugin.verl_config import REINFORCEMENT, SUPERVISED, rl_config, sft_config
 
 CONFIG_FILE = "verl.yaml"
 
@@ -180,14 +180,9 @@ def _refuse_other_sampling(config: DictConfig) -> None:
         )
     if not config.uft.dynamic_sampling:
         return
-    model, sampler = config.reward.reward_model, config.trainer.v1.sampler
-    for name, fits in {
-        "data.gen_batch_size": config.data.gen_batch_size == 1,
-        "trainer.v1.sampler": OmegaConf.to_container(sampler.custom_sampler) == OWN_SAMPLER,
-        "reward.reward_model.enable": not model.enable or model.enable_resource_pool,
-    }.items():
-        if not fits:
-            raise ExperimentError(f"override {name!r} after --: --dynamic_sampling needs it as it was")
+    model = config.reward.reward_model
+    if model.enable and not model.enable_resource_pool:
+        raise ExperimentError("override 'reward.reward_model.enable' after --: --dynamic_sampling needs it as it was")
 
 
 def _refuse_asynchronous(config: DictConfig) -> None:

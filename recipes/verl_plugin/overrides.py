@@ -38,7 +38,7 @@ OWNED = {
     "data.max_prompt_length": "--max_prompt_length",
     "data.max_length": "--max_prompt_length, --max_hint_length and --max_response_length",
     **dict.fromkeys(("engine.strategy", "actor_rollout_ref.actor.strategy"), "FSDP2, which weights are published from"),
-    **{f"actor_rollout_ref.rollout.{which}_length": f"--max_{which}_length" for which in ("prompt", "response")},
+    "actor_rollout_ref.rollout.prompt_length": "--max_prompt_length",
     "actor_rollout_ref.rollout.name": "the rollouts of this repository, which are vLLM's",
     "actor_rollout_ref.rollout.tensor_model_parallel_size": "--tp_size",
     "actor_rollout_ref.rollout.gpu_memory_utilization": "--rollout_memory",
