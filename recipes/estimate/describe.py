@@ -57,7 +57,10 @@ def _verdict(e: Experiment, found: Memory) -> str:
     if found.peak <= found.limit:
         return "fits"
     if found.updating > found.limit:
-        return "does NOT fit while updating: lower --tokens_per_micro_batch, or train adapters with --lora_rank 32"
+        less = "--micro_batch_size" if e.stages == ("alignment",) else "--tokens_per_micro_batch"
+        return f"does NOT fit while updating: lower {less}" + ", or train adapters with --lora_rank 32" * (
+            not e.lora_rank
+        )
     return "does NOT fit while generating: lower --rollout_memory, or use more devices"
 
 

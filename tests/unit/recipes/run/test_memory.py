@@ -396,3 +396,18 @@ def test_a_model_that_cannot_fit_is_refused_with_the_numbers(monkeypatch: pytest
 def test_the_decoder_of_a_model_that_also_sees_is_read() -> None:
     nested = {"model_type": "gemma3", "text_config": {**OF_8B, "head_dim": 128}}
     assert shape_of_config(nested) == shape_of_config({**OF_8B, "head_dim": 128})
+
+
+@pytest.mark.parametrize(
+    ("algo", "rank", "said"),
+    [
+        ("rft", 0, "lower --tokens_per_micro_batch, or train adapters with --lora_rank 32"),
+        ("dpo", 8, "lower --micro_batch_size"),
+    ],
+)
+def test_what_does_not_fit_is_told_what_helps(algo: str, rank: int, said: str) -> None:
+    data = "countdown_preference" if algo == "dpo" else "countdown"
+    sizes = {"micro_batch_size": 16, "max_length": 32768} if algo == "dpo" else {}
+    e = on("1x80gb", algo=algo, data=data, model="Qwen/Qwen2.5-7B", lora_rank=rank, **sizes)
+    line = next(line for line in describe_memory(e).splitlines() if "does NOT fit while updating" in line)
+    assert line.endswith(said)
