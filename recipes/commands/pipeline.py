@@ -12,7 +12,7 @@ from typing import Any
 
 from eval.reporting.cells import Table, markdown
 from recipes.algorithms import AlgorithmFileError, get_algorithm
-from recipes.checks.algorithm_check import find_algorithm, try_with_torch
+from recipes.checks.algorithm_check import find_algorithm
 from recipes.commands.front import plan_training, spread, tell_machine
 from recipes.common.errors import ExperimentError, nearest
 from recipes.common.listed import listed
@@ -23,7 +23,7 @@ from recipes.flags.effect import refuse_foreign, refuse_without_effect
 from recipes.flags.parser import STAGE_FILES, catalogue
 from recipes.flags.resolve import default_profile
 from recipes.run.hub import refuse_push
-from recipes.run.launch import DONE, dry_run, launch, refuse_missing_devices, taken
+from recipes.run.launch import DONE, dry_run, launch, refuse_as_started, refuse_missing_devices, taken
 from recipes.run.place import refuse_place, refuse_unwritable
 from recipes.run.resume import nothing_begun
 from recipes.settings.data_sets import several
@@ -70,8 +70,6 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
     given = spread([{**flags, **step.flags} for step in steps], lambda own: plan_training(own)[1])
     plans = [plan_training(own) for own in given]
     refuse_without_effect(flags, [experiment for _, experiment in plans])
-    for _, experiment in plans:
-        try_with_torch(experiment)
     for step, (_, experiment) in zip(steps, plans, strict=True):
         refuse_without_effect(step.flags, [experiment])
     steering = plans[0][0]
@@ -93,6 +91,7 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
     model: str | None = None
     for _, experiment in plans:
         refuse_missing_devices(experiment)
+        refuse_as_started(experiment)
     if steering.push_to_hub:
         refuse_push(steering.push_to_hub, make=True)
     refuse_place(folder)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from recipes import ROOT
-from recipes.checks.algorithm_check import try_with_torch
 from recipes.commands.front import plan_training, spread
 from recipes.commands.planned import Planned
 from recipes.common.errors import ExperimentError
@@ -21,7 +20,7 @@ from recipes.common.machine import gpu_count, visible_devices
 from recipes.data import datafiles
 from recipes.flags.effect import refuse_without_effect, with_effect
 from recipes.flags.resolve import default_profile
-from recipes.run.launch import refuse_missing_devices
+from recipes.run.launch import refuse_as_started, refuse_missing_devices
 from recipes.run.place import refuse_place, refuse_unwritable
 from recipes.settings.data_sets import data_title, several
 from recipes.settings.experiment import Experiment
@@ -39,8 +38,9 @@ def sweep(flags: dict[str, Any]) -> int:
     """
     folder, plan = planned_sweep(flags)
     parallel = parallel_of(flags)
-    for experiment in {each.experiment.algo: each.experiment for each in plan}.values():
-        try_with_torch(experiment)
+    # Of seeds one: what is refused does not depend on them.
+    for experiment in {(each.experiment.algo, each.experiment.data): each.experiment for each in plan}.values():
+        refuse_as_started(experiment)
     if flags["dry_run"]:
         print(listing(plan))
         return 0

@@ -164,6 +164,20 @@ def sampled(experiment: Experiment) -> Iterator[DataFiles | None]:
         yield _counted(experiment, place)
 
 
+def check_own_parts(experiment: Experiment, root: Path) -> None:
+    """Read a user's own files among data sets of which others have yet to be loaded or generated.
+
+    Raises:
+        ExperimentError: naming the rows of one that cannot be read.
+    """
+    if not composed.is_composed(experiment):
+        return
+    for where in composed.places(experiment):
+        if where not in TASKS and Path(where).exists():
+            with made(composed.part_of(experiment, where), root, keep=False):
+                pass
+
+
 def _at_hand(experiment: Experiment) -> list[Path] | None:
     """The files and folders that an experiment's data are made of, or copies of what a task would load from the hub;
     None where some would have to be generated or loaded."""

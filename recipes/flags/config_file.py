@@ -1,6 +1,7 @@
 """--config FILE.yaml: flags from a file, under those of the command line. A run records what it was given, not what was
 derived from model and machine, so that a laptop's file is right on an H100."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -74,9 +75,15 @@ def read_flags(file: str) -> dict[str, Any]:
     path = _given_of(file)
     if path != Path(file) and Path(file).exists() and not path.exists():
         raise ExperimentError(f"--config {file}: no run recorded here what it was given ({GIVEN} is missing)")
+    if path.name == GIVEN and Path(file).is_file() and Path(file).name != GIVEN:
+        read_yaml(Path(file), "config")
+        told = f"--config {file}: what this run was given is in {path}, which is read; what you change there counts"
+        print(told, file=sys.stderr)
     values = read_yaml(path, "config")
     if not isinstance(values, dict):
         raise ExperimentError(f"--config {path}: must hold flags by name, such as 'algo: uft'")
+    if "schema" in values:
+        raise ExperimentError(f"--config {path}: is a run's record; name its folder, or the {GIVEN} in it")
     return values
 
 

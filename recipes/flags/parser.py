@@ -192,7 +192,8 @@ def read(words: Sequence[str], overrides: Sequence[str]) -> CommandLine:
             raise ExperimentError(why)
     if flags["out"] is not None and flags["idx"] is not None:
         raise ExperimentError("--idx is a word of the default folder's name; with --out it has no effect, give one")
-    if both := (*also, *overrides):
+    changed = {key_of(each) for each in overrides}
+    if both := (*(each for each in also if key_of(each) not in changed), *overrides):
         flags["overrides"] = both
     typed = {word.partition("=")[0] for word in words}
     kept = (word.partition("=")[0] for word in from_file)
@@ -207,6 +208,11 @@ def _refuse_twice(words: Iterable[str]) -> None:
         if flag.startswith("--") and typed.setdefault(flag, value) != value:
             one, other = (each or "(nothing)" for each in (typed[flag], value))
             raise ExperimentError(f"{flag} is given twice, with {one} and {other}; give one")
+
+
+def key_of(override: str) -> str:
+    """The setting of verl's that an override is about."""
+    return override.lstrip("+").partition("=")[0]
 
 
 def arguments(flags: Mapping[str, Any]) -> list[str]:

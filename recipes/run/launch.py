@@ -219,6 +219,35 @@ def _lacking(experiment: Experiment) -> str:
     return f"--n_gpu {experiment.n_gpu}: {shown}"
 
 
+def refuse_as_started(experiment: Experiment) -> None:
+    """Raise ExperimentError for what a start would refuse of model, own algorithm, data and reward, before others run
+    for hours that come first."""
+    _refuse_model(experiment)
+    with datafiles.made(experiment, ROOT, keep=False) as files:
+        _refuse_data(experiment, files)
+
+
+def _refuse_model(experiment: Experiment) -> None:
+    refuse_model(experiment)
+    refuse_too_large(experiment)
+    try_with_torch(experiment)
+
+
+def _refuse_data(experiment: Experiment, files: datafiles.DataFiles) -> None:
+    """What the start would refuse of data that are here, or of a few problems as they will be generated."""
+    if files.generate is None:
+        datafiles.check_training(experiment, files)
+        with data_folder() as folder:
+            styled = datafiles.styled(experiment, files, folder)
+            with contextlib.redirect_stdout(io.StringIO()):  # it counts what is left
+                demonstrated(experiment, styled, folder)
+        return
+    datafiles.check_own_parts(experiment, ROOT)
+    with datafiles.sampled(experiment) as few:
+        if few is not None:
+            datafiles.check_training(experiment, few)
+
+
 def dry_run(experiment: Experiment, out: Path, *, resume: bool = False, full: bool = False) -> str:
     """What `launch` would do: the plan; `full` adds environment, commands and verl's configuration. Starts nothing, and
     writes nothing that stays.
@@ -230,23 +259,11 @@ def dry_run(experiment: Experiment, out: Path, *, resume: bool = False, full: bo
     if resume:
         check_folder(run, experiment, resume)
         experiment = _begun(run, experiment)
-    refuse_model(experiment)
-    refuse_too_large(experiment)
-    try_with_torch(experiment)
+    _refuse_model(experiment)
     with datafiles.made(experiment, ROOT, keep=False) as files:
-        if files.generate is None:
-            # What the start would refuse is refused now.
-            if resume:
-                refuse_other_data(run, experiment, files)
-            datafiles.check_training(experiment, files)
-            with data_folder() as folder:
-                styled = datafiles.styled(experiment, files, folder)
-                with contextlib.redirect_stdout(io.StringIO()):  # it counts what is left
-                    demonstrated(experiment, styled, folder)
-        else:
-            with datafiles.sampled(experiment) as few:
-                if few is not None:
-                    datafiles.check_training(experiment, few)
+        if resume and files.generate is None:
+            refuse_other_data(run, experiment, files)
+        _refuse_data(experiment, files)
         place = datafiles.locate(experiment, ROOT).train.parent
         described = describe(experiment, files)
         if files.train.parent != place:  # made for a moment, to be looked at

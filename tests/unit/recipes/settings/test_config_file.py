@@ -78,6 +78,35 @@ def test_overrides_of_a_file_reach_verl(tmp_path: Path, dry: Any) -> None:
     assert "override 'nonsense.key'" in error
 
 
+def test_an_override_of_a_file_gives_way_to_a_typed_one(tmp_path: Path, dry: Any) -> None:
+    key = "actor_rollout_ref.actor.grad_clip"
+    given = file(tmp_path, algo="uft", overrides=[f"{key}=0.5", "trainer.balance_batch=False"])
+    code = main(
+        ["--config", given, "--profile", "cpu", "--out", str(tmp_path / "out"), "--dry_run", "--", f"{key}=1.0"]
+    )
+    assert code == 0
+    code, said, _ = dry("--config", given)
+    assert f"{key}=0.5 trainer.balance_batch=False" in said
+
+
+def test_what_is_changed_in_a_runs_record_does_not_count_in_silence(tmp_path: Path, dry: Any) -> None:
+    record(tmp_path, {"algo": "rft", "T": 7})
+    experiment = tmp_path / "experiment.yaml"
+    experiment.write_text("schema: 1\nlr: 0.009\n")
+    code, _, error = dry("--config", str(experiment))
+    assert code == 0
+    assert f"what this run was given is in {tmp_path / GIVEN}" in error
+    copy = tmp_path / "copy.yaml"
+    copy.write_text(experiment.read_text())
+    code, _, error = dry("--config", str(copy))
+    assert code == 2
+    assert "is a run's record; name its folder, or the given.yaml in it" in error
+    experiment.write_text("lr: [[[")
+    code, _, error = dry("--config", str(experiment))
+    assert code == 2
+    assert "is no YAML" in error
+
+
 def test_options_of_an_own_algorithm_stand_in_a_file_too(tmp_path: Path, dry: Any) -> None:
     own = ROOT / "examples/own_algorithm.py"
     code, said, _ = dry("--config", file(tmp_path, algo=str(own), doubt_coef=0.25))
