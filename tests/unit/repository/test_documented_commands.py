@@ -48,7 +48,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         numbers = range(100 * at, 100 * at + 40)
         names = ("ask", "steps", "result") if name == "my_columns" else ("q", "how", "a")
         rows = [dict(zip(names, (f"{n} + {n}?", "So it is.", str(2 * n)), strict=True)) for n in numbers]
-        more = {} if name == "my_columns" else {"question": "of another kind: ", "answer": "1"}
+        more = (
+            {}
+            if name == "my_columns"
+            else {"question": "of another kind: ", "solution": "So it is, by step ", "answer": "1"}
+        )
         lines = [
             json.dumps({**row, **{key: f"{value}{at}{n}" for key, value in more.items()}}) for n, row in enumerate(rows)
         ]
