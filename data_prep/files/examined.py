@@ -4,6 +4,7 @@ Test rows are drawn by a hash, so that further rows move no others."""
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +21,7 @@ R = TypeVar("R", bound=Mapping[str, Any])
 
 
 @dataclass(kw_only=True)
-class Examined(Generic[R]):
+class Examined(ABC, Generic[R]):
     """A file as understood. rows: the good ones, rows[i] made from the user's row numbers[i].
 
     problems: all that is wrong; the rows are only of use if there are none.
@@ -37,9 +38,9 @@ class Examined(Generic[R]):
     in_both: ClassVar[tuple[str, str]]
     """What is wrong with a row whose key is also in the test file, and what to do."""
 
+    @abstractmethod
     def key(self, row: R) -> str:
         """What may not be in both parts."""
-        raise NotImplementedError
 
     @cached_property
     def keys(self) -> list[str]:
