@@ -23,6 +23,9 @@ from reward_fns.verdict import Told, shown
 
 UserReward = Callable[..., Any]
 
+VERL_PARAMETERS = ("data_source", "solution_str", "ground_truth", "extra_info")
+"""By which verl calls a custom reward function, all as keywords."""
+
 
 class CustomRewardError(Told, ValueError):
     """A user's reward that cannot be used; the message names file, function and line, and what to change."""
@@ -56,9 +59,9 @@ class CustomVerdict:
         return self.score
 
 
-def run(spec: str, response: str, ground_truth: Any, question: str = "") -> dict[str, Any]:
+def run(spec: str, response: str, ground_truth: Any, question: str = "", data_source: str = "") -> dict[str, Any]:
     """`score` with a verdict of plain JSON values, {"score", "pred", "metrics"}, for use across processes."""
-    return asdict(score(spec, response, ground_truth, question))
+    return asdict(score(spec, response, ground_truth, question, data_source))
 
 
 def is_graded(spec: str) -> bool:
@@ -66,15 +69,21 @@ def is_graded(spec: str) -> bool:
     return _found(spec)[1]
 
 
-def score(spec: str, response: str, ground_truth: Any, question: str = "") -> CustomVerdict:
+def score(spec: str, response: str, ground_truth: Any, question: str = "", data_source: str = "") -> CustomVerdict:
     """Judges one response (generation only, no prompt) with the user's function.
 
     The function gets the response and the answer as text: the `target` of a ground truth that has nothing else to say,
     text as it is, anything else as JSON; one that cannot do with two, or has a parameter `question`, gets the question
-    as well. Raises CustomRewardError (a ValueError) if the function raises or returns anything but a number in [0, 1],
-    a truth value, or a dict of "score" and further numbers.
+    as well. One written for verl, with parameters `solution_str` and `ground_truth`, is called as verl calls it:
+    data_source, the ground truth as the data hold it, extra_info with the question.
+
+    Raises CustomRewardError (a ValueError) if the function raises or returns anything but a number in [0, 1], a truth
+    value, or a dict of "score" and further numbers.
     """
-    call = _call(load(spec), response, answer_text(ground_truth), question)
+    function = load(spec)
+    call = _call(function, response, answer_text(ground_truth), question)
+    if written_for_verl(function):
+        call = _verl_call(function, response, _plain(ground_truth), question, data_source)
     assert call is not None  # or it would not have been loaded
     try:
         value = call()
@@ -98,13 +107,19 @@ def score(spec: str, response: str, ground_truth: Any, question: str = "") -> Cu
 
 def answer_text(ground_truth: Any) -> str:
     """The answer as the user's function gets it."""
+    plain = _plain(ground_truth)
+    if isinstance(plain, str):
+        return plain
+    return json.dumps(plain, ensure_ascii=False, default=lambda value: value.tolist())
+
+
+def _plain(ground_truth: Any) -> Any:
+    """A ground truth without what our files add to it."""
     if isinstance(ground_truth, Mapping):
         # Columns of a parquet file that other rows fill come as nulls; `question` is UFT's copy of the question.
         given = {key: value for key, value in ground_truth.items() if value is not None and key != "question"}
-        ground_truth = given["target"] if given.keys() == {"target"} else given
-    if isinstance(ground_truth, str):
-        return ground_truth
-    return json.dumps(ground_truth, ensure_ascii=False, default=lambda value: value.tolist())
+        return given["target"] if given.keys() == {"target"} else given
+    return ground_truth
 
 
 def load(spec: str) -> UserReward:
@@ -158,10 +173,11 @@ def _load(path: Path, changed_ns: int, name: str, spec: str) -> tuple[UserReward
         raise CustomRewardError(f"{spec}: {path.name} has no function {name!r}; it has {', '.join(own) or 'none'}")
     if not callable(function) or any(map(inspect.iscoroutinefunction, (function, type(function).__call__))):
         raise CustomRewardError(f"{spec}: {name!r} must be a plain function {name}(response, answer)")
-    if _call(function, "", "", "") is None:
+    of_verl = written_for_verl(function)
+    if (_verl_call(function, "", "", "", "") if of_verl else _call(function, "", "", "")) is None:
         raise CustomRewardError(
             f"{spec}: must take two or three texts, {name}(response, answer) or {name}(response, answer, question), "
-            f"but it is {_signature(function, name)}"
+            f"or what verl gives, ({', '.join(VERL_PARAMETERS)}), but it is {_signature(function, name)}"
         )
     graded = getattr(module, "GRADED", False)
     if not isinstance(graded, bool):
@@ -184,6 +200,29 @@ def _call(function: Callable[..., Any], response: str, answer: str, question: st
             continue
         return partial(function, *texts, **named)
     return None
+
+
+def written_for_verl(function: Callable[..., Any]) -> bool:
+    """Whether a function has the parameters by which verl calls a custom reward function."""
+    try:
+        return inspect.signature(function).parameters.keys() >= {"solution_str", "ground_truth"}
+    except (TypeError, ValueError):
+        return False
+
+
+def _verl_call(
+    function: Callable[..., Any], response: str, ground_truth: Any, question: str, data_source: str
+) -> Callable[[], Any] | None:
+    """The call of a function that is written for verl; None where it wants more than verl gives."""
+    values = (data_source, response, ground_truth, {"question": question})
+    parameters = inspect.signature(function).parameters
+    every = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
+    named = {n: value for n, value in zip(VERL_PARAMETERS, values, strict=True) if every or n in parameters}
+    try:
+        inspect.signature(function).bind(**named)
+    except TypeError:
+        return None
+    return partial(function, **named)
 
 
 def _signature(function: Callable[..., Any], name: str) -> str:

@@ -79,7 +79,7 @@ def reward_for(
         ValueError: for an unknown source or reward: a wrong configuration, and no row of the run could be scored.
     """
     if reward is not None and is_custom(reward):
-        return lambda response, ground_truth: _custom(reward, response, ground_truth, question)
+        return lambda response, ground_truth: _custom(reward, response, ground_truth, question, data_source)
     name = reward or known_source(data_source)
     if name is None or name not in REWARDS:
         if reward is not None:
@@ -177,8 +177,8 @@ def told_when_slow(reward: str | None) -> Iterator[None]:
         timer.cancel()
 
 
-def _custom(spec: str, response: str, ground_truth: Any, question: str) -> CustomVerdict:
-    found = _value(shared_pool().call(spec, response, ground_truth, question))
+def _custom(spec: str, response: str, ground_truth: Any, question: str, data_source: str) -> CustomVerdict:
+    found = _value(shared_pool().call(spec, response, ground_truth, question, data_source))
     return CustomVerdict(**found)
 
 

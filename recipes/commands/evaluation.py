@@ -12,12 +12,12 @@ from eval.models import Weights
 from recipes import ROOT
 from recipes.checks.model_check import refuse_model
 from recipes.common.errors import ExperimentError
-from recipes.common.run_dir import RunDir, write_json, write_text
+from recipes.common.run_dir import RunDir, read_json, write_json, write_text
 from recipes.data import datafiles
 from recipes.run.launch import refuse_missing_devices, taken
 from recipes.run.place import refuse_place, refuse_unwritable
 from recipes.run.resume import as_begun
-from recipes.run.stages import Sampling, Stage, harness_stage, part_stage, run_stage, shared_imports
+from recipes.run.stages import EVALUATE_FILE, Sampling, Stage, harness_stage, part_stage, run_stage, shared_imports
 from recipes.run.suites import Part
 from recipes.settings.experiment import Experiment, read_experiment, to_yaml
 from recipes.watch.scratch import data_folder
@@ -47,14 +47,14 @@ def evaluate(
     _refuse_suites(experiments)
     _refuse_models(experiments)
     with taken(folder.path), shared_imports(next(iter(experiments.values())).device):
-        _refuse_others(experiments, folder)
+        _refuse_others(experiments, sampling, folder)
         return _evaluate(experiments, weights, sampling, folder, stall_minutes)
 
 
-def check(experiments: Mapping[Part, Experiment], out: Path) -> None:
+def check(experiments: Mapping[Part, Experiment], sampling: Sampling, out: Path) -> None:
     """Raise ExperimentError, in a dry run, for what `evaluate` would refuse; writes nothing that stays."""
     refuse_unwritable(out)
-    _refuse_others(experiments, RunDir(out.resolve()))
+    _refuse_others(experiments, sampling, RunDir(out.resolve()))
     _refuse_suites(experiments)
     _refuse_models(experiments)
     for part, experiment in experiments.items():
@@ -63,13 +63,18 @@ def check(experiments: Mapping[Part, Experiment], out: Path) -> None:
         with datafiles.made(experiment, ROOT, keep=False) as files, data_folder() as folder:
             if files.generate is None:
                 datafiles.styled(experiment, files, Path(folder))
+                datafiles.check_reward(experiment, files.test)
+        if files.generate is not None:
+            with datafiles.sampled(experiment) as few:
+                if few is not None:
+                    datafiles.check_reward(experiment, few.test)
 
 
-def _refuse_others(experiments: Mapping[Part, Experiment], folder: RunDir) -> None:
+def _refuse_others(experiments: Mapping[Part, Experiment], sampling: Sampling, folder: RunDir) -> None:
     if folder.experiment.exists():
         raise ExperimentError(f"{folder.path} holds a training run; give an evaluation its own --out")
     for part, experiment in experiments.items():
-        refuse_other(RunDir(folder.path / part.name), experiment)
+        refuse_other(RunDir(folder.path / part.name), experiment, None if part.harness else sampling)
 
 
 def _refuse_models(experiments: Mapping[Part, Experiment]) -> None:
@@ -86,11 +91,21 @@ def _refuse_suites(experiments: Mapping[Part, Experiment]) -> None:
             raise ExperimentError(f"--data {part.data}: {error}") from None
 
 
-def refuse_other(place: RunDir, experiment: Experiment) -> None:
-    """Raise ExperimentError when a part's folder holds an evaluation with other settings."""
+def refuse_other(place: RunDir, experiment: Experiment, sampling: Sampling | None) -> None:
+    """Raise ExperimentError when a part's folder holds an evaluation with other settings, or answers drawn otherwise.
+
+    Args:
+        sampling: None for the harness, which draws as it does.
+    """
     record = place.path / RECORD
     if record.exists() and (saved := read_experiment(record)) != as_begun(saved, experiment):
         raise ExperimentError(f"{place.path} holds an evaluation with other settings ({record}); give another --out")
+    begun = read_json(place.path / EVALUATE_FILE).get("settings", {})
+    drawn = {name: begun[name] for name in ("n_samples", "temperature", "top_p") if name in begun}
+    if sampling is not None and drawn and (before := replace(sampling, **drawn)) != sampling:
+        raise ExperimentError(
+            f"{place.path} holds an evaluation of {before}, and this one asks for {sampling}; give another --out"
+        )
 
 
 def _evaluate(
@@ -118,7 +133,9 @@ def _evaluate(
 def _stage(experiment: Experiment, place: RunDir, part: Part, weights: Weights, sampling: Sampling) -> Stage:
     if part.harness:
         return harness_stage(experiment, place, part, weights)
-    files = datafiles.styled(experiment, datafiles.prepared(experiment, ROOT), place.path / "data")
+    files = datafiles.prepared(experiment, ROOT)
+    datafiles.check_reward(experiment, files.test)
+    files = datafiles.styled(experiment, files, place.path / "data")
     write_text(place.path / RECORD, to_yaml(experiment))
     return part_stage(experiment, place, files, part, weights, sampling)
 

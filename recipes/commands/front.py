@@ -47,14 +47,16 @@ def train(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
     tell_machine(flags)
     idle = without_use(flags, from_file)
     flags = {**flags, **dict.fromkeys(idle)}
+    untaken = _untaken(flags, from_file)
+    flags |= {"overrides": tuple(each for each in flags.get("overrides") or () if each not in untaken) or None}
     steering, experiment = plan_training(flags)
     also = [name for name in without_effect(flags, experiment) if name in from_file]
     if also:
         flags = {**flags, **dict.fromkeys(also)}
         steering, experiment = plan_training(flags)
-    if idle or also:
+    if idle or also or untaken:
         on = f" on {experiment.data}" if any(not takes(experiment.data, name) for name in idle) else ""
-        named = ", ".join([*idle, *also])
+        named = ", ".join([*idle, *also, *untaken])
         print(f"left out of --config, without effect on {experiment.algorithm.name}{on}: {named}")
     refuse_without_effect(flags, [experiment])
     folder = steering.folder(experiment.default_name)
@@ -75,6 +77,23 @@ def train(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
         given=flags,
         push_to_hub=steering.push_to_hub,
     )
+
+
+def _untaken(flags: Mapping[str, Any], from_file: Sequence[str]) -> list[str]:
+    """The overrides of a file that no stage takes, where its algorithm or data gave way to others."""
+    given = [each for each in flags.get("overrides") or () if each in from_file]
+    if not given or not any(flags[name] is not None and name not in from_file for name in ("algo", "data")):
+        return []
+    _, experiment = plan_training({**flags, "overrides": None})
+    return [each for each in given if not _is_taken(experiment, each)]
+
+
+def _is_taken(experiment: Experiment, override: str) -> bool:
+    try:
+        stage_overrides(replace(experiment, overrides=(override,)))
+    except ExperimentError:
+        return False
+    return True
 
 
 def plan_training(flags: Mapping[str, Any]) -> tuple[Steering, Experiment]:
@@ -160,6 +179,7 @@ def evaluate(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
     if left := [name for name in flags if name in from_file and name in {*idle, *useless}]:
         print(f"left out of --config, without effect on --eval: {', '.join(left)}")
         flags |= dict.fromkeys(left)
+    flags |= {"overrides": [each for each in flags.get("overrides") or () if each not in from_file]}
     _refuse(flags, declared(Several), "belongs to --sweep and --reproduce")
     _refuse(flags, idle, "belongs to training; it has no effect on --eval")
     if flags.pop("overrides", None):
@@ -203,9 +223,10 @@ def evaluate(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
         print(f"prompt style: {style} ({_why(style, flags['prompt_style'], recorded, str(place))})")
     first = next(iter(experiments.values()))
     name = Path(flags["model"] or first.model).name
-    folder = steering.folder(f"eval-{name}-{data.replace(',', '+').replace('/', '_')}-{first.hash}")
+    named = data.replace(",", "+").replace("/", "_").replace(":", "-")
+    folder = steering.folder(f"eval-{name}-{named}-{first.hash}{sampling.suffix}")
     if steering.dry_run:
-        evaluation.check(experiments, folder)
+        evaluation.check(experiments, sampling, folder)
         print(f"evaluates {', '.join(part.name for part in experiments)}, {sampling}, into {folder}")
         return 0
     return evaluation.evaluate(experiments, weights, sampling, folder, stall_minutes=steering.stall_minutes)

@@ -51,9 +51,11 @@ def planned_sweep(flags: Mapping[str, Any]) -> tuple[Path, list[Planned]]:
     """Its folder and its runs: all algorithms of the first seed before the second seed."""
     algos, tasks = listed(flags["algo"] or "uft", "algo"), several(flags["data"] or "countdown")
     profile = default_profile(gpu_count(), flags["profile"])
-    # Named, because a run that sees only its share of the devices would choose another one.
-    shared = {name: value for name, value in flags.items() if name not in OF_SWEEP} | {"profile": profile.name}
+    shared = {name: value for name, value in flags.items() if name not in OF_SWEEP}
     given = {name: value for name, value in shared.items() if value is not None and value is not False}
+    given["profile"] = profile.name
+    if profile.device == "cuda" and parallel_of(flags) > 1:
+        shared["profile"] = profile.name  # a run that sees only its share of the devices would choose another one
     digest = hashlib.sha256(json.dumps(given, sort_keys=True, default=str).encode()).hexdigest()[:8]
     model = Path(flags["model"] or profile.model_of(tasks[0])).name
     name = f"sweep-{'+'.join(map(data_title, tasks))}-{model}-{digest}"

@@ -18,7 +18,7 @@ from data_prep.preference import schema as preference
 from data_prep.problems import prepare as custom
 from data_prep.schema import IN_SET
 from recipes.common.errors import ExperimentError
-from recipes.settings.data_sets import hub_set, mixture, names_apart, sets_of, several
+from recipes.settings.data_sets import hub_set, mixture, names_apart, set_name, sets_of, several
 from recipes.settings.experiment import Experiment
 from recipes.settings.profiles import profile_named
 from recipes.settings.tasks import TASKS
@@ -95,11 +95,12 @@ def _content(experiment: Experiment, where: str) -> str:
 
 @dataclass(frozen=True)
 class Composed:
-    """The rows of both files. mixed: a line about each data set of a mixture."""
+    """The rows of both files. there: of each data set of a mixture how many could be drawn; drawn: how many are."""
 
     train: list[Row]
     test: list[Row]
-    mixed: list[str]
+    there: Mapping[str, int]
+    drawn: Mapping[str, int]
 
 
 def compose(experiment: Experiment, prepared: Any) -> Composed:
@@ -133,10 +134,10 @@ def compose(experiment: Experiment, prepared: Any) -> Composed:
         )
     shown = [_labelled(row, labels.get(where)) for where in tests for row in test[where]]
     weights = {each.where: each.weight for each in mixture(experiment.data)}
-    counts = drawn(weights, {where: len(_units(train[where])) for where in weights})
-    mixed = [f"{names[where]}: {count} of {len(_units(train[where]))}" for where, count in counts.items()]
+    there = {where: len(_units(train[where])) for where in weights}
+    counts = drawn(weights, there)
     rows = _mixed(train, counts, experiment.seed) if weights else train.get(experiment.data, [])
-    return Composed(rows or shown, shown, mixed)
+    return Composed(rows or shown, shown, there, counts)
 
 
 def drawn(weights: Mapping[str, float], there: Mapping[str, int]) -> dict[str, int]:
@@ -179,8 +180,25 @@ def _apart(row: Row, name: str) -> Row:
 def write(experiment: Experiment, folder: Path, prepared: Any) -> None:
     """Make folder/train.parquet and folder/test.parquet. Raises as `compose`."""
     found = compose(experiment, prepared)
-    for line in found.mixed:
-        print(f"mixture of {line} training rows", flush=True)
+    for where, count in found.drawn.items():
+        print(f"mixture of {set_name(where)}: {count} of {found.there[where]} training rows", flush=True)
+    _write(experiment, folder, found)
+
+
+def write_few(experiment: Experiment, folder: Path, few: Any) -> int:
+    """`write` with a few rows of each generated task; returns how many training rows there will be with all of them."""
+    found = compose(experiment, few)
+    _write(experiment, folder, found)
+    whole = {
+        each: part_of(experiment, each).data_options["n_train"] for each in sets_of(experiment.data) if each in TASKS
+    }
+    if found.drawn:
+        weights = {each.where: each.weight for each in mixture(experiment.data)}
+        return sum(drawn(weights, {**found.there, **whole}).values())
+    return whole.get(experiment.data, len(found.train))
+
+
+def _write(experiment: Experiment, folder: Path, found: Composed) -> None:
     for split, rows in (("test", found.test), ("train", found.train)):
         listed = schema.numbered(rows, split)
         if experiment.data_kind == "answers":

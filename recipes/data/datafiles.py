@@ -22,7 +22,7 @@ from recipes.data import composed
 from recipes.data.composed import TEST_SHARE
 from recipes.data.hint_check import refuse_paid_hints, texts_per_row
 from recipes.data.prompt_check import refuse_long_prompts
-from recipes.data.solution_check import refuse_unpaid_solutions
+from recipes.data.solution_check import refuse_failing_reward, refuse_unpaid_solutions
 from recipes.data.stored_tokenizer import stored_tokenizer
 from recipes.settings.applies import reads_solutions
 from recipes.settings.data_sets import data_title
@@ -108,9 +108,13 @@ def prepare(experiment: Experiment, files: DataFiles, root: Path) -> None:
             options = {**files.generate, "path": Path(files.generate["path"])}
             prepare_file(out_dir=folder, test_file=None, **options)
     except (ValueError, OSError) as error:
-        named = str(error).startswith("--")  # by one of several data sets, of its own
-        raise ExperimentError(str(error) if named else f"--data {experiment.data}: {error}") from error
+        raise _about(experiment, error) from error
     write_json(folder / OPTIONS_FILE, files.generate)
+
+
+def _about(experiment: Experiment, error: Exception) -> ExperimentError:
+    named = str(error).startswith("--")  # by one of several data sets, of its own
+    return ExperimentError(str(error) if named else f"--data {experiment.data}: {error}")
 
 
 def prepared(experiment: Experiment, root: Path) -> DataFiles:
@@ -150,18 +154,40 @@ def made(experiment: Experiment, root: Path, *, keep: bool) -> Iterator[DataFile
 
 @contextmanager
 def sampled(experiment: Experiment) -> Iterator[DataFiles | None]:
-    """A few problems of a generated task, for the time of the block, to judge what is not generated yet; None where
-    they would have to be loaded, or are made of several data sets."""
-    options = experiment.data_options
-    generated = experiment.data in TASKS and {"n_train", "n_test"} <= options.keys()
-    if not generated or composed.is_composed(experiment) or experiment.data_kind == "answers":
+    """Files as the experiment's with a few problems of each generated task, for the time of the block, to judge what is
+    not generated yet; n_train is that of all. None where rows would have to be loaded, or take long to read."""
+    parts = [composed.part_of(experiment, where) for where in composed.places(experiment)]
+    own = [Path(part.data) for part in parts if part.data not in TASKS]
+    generated = all(_is_generated(part) for part in parts if part.data in TASKS)
+    readable = all(map(Path.exists, own)) and sum(map(_size, own)) <= _LARGE_FILE
+    if not generated or not readable or experiment.data_kind == "answers":
         yield None
         return
-    few = {name: min(options[name], max(_SAMPLED, _batch_size(experiment))) for name in ("n_train", "n_test")}
     with data_folder() as folder:
-        place = DataFiles(folder / "train.parquet", folder / "test.parquet", 0, 0, {**options, **few, "seed": 0})
-        prepare(experiment, place, folder)
-        yield _counted(experiment, place)
+        if not composed.is_composed(experiment):
+            yield replace(_few(experiment, folder), n_train=experiment.data_options["n_train"])
+            return
+        try:
+            n_train = composed.write_few(experiment, folder, lambda part: _few(part, folder / data_title(part.data)))
+        except (ValueError, OSError) as error:
+            raise _about(experiment, error) from error
+        found = _counted(experiment, DataFiles(folder / "train.parquet", folder / "test.parquet", 0, 0, None))
+        yield replace(found, n_train=n_train)
+
+
+def _is_generated(experiment: Experiment) -> bool:
+    return experiment.data_options.keys() >= {"n_train", "n_test"}
+
+
+def _few(experiment: Experiment, folder: Path) -> DataFiles:
+    """A task's files with a few of its problems, made in `folder`; a folder of a user's as it is."""
+    if experiment.data not in TASKS:
+        return prepared(experiment, folder)
+    options = experiment.data_options
+    few = {name: min(options[name], max(_SAMPLED, _batch_size(experiment))) for name in ("n_train", "n_test")}
+    place = DataFiles(folder / "train.parquet", folder / "test.parquet", 0, 0, {**options, **few, "seed": 0})
+    prepare(experiment, place, folder)
+    return _counted(experiment, place)
 
 
 def check_own_parts(experiment: Experiment, root: Path) -> None:
@@ -236,11 +262,7 @@ def check_training(experiment: Experiment, files: DataFiles, *, fetch: bool = Fa
     if on_answers:
         _check_answers(experiment, files)
         return
-    if experiment.reward is not None:
-        try:
-            is_graded(experiment.reward)
-        except Exception as error:  # whatever importing a user's file raises, in its worker
-            raise ExperimentError(f"--reward {error}") from None
+    check_reward(experiment, files.train)
     if experiment.reward == RANDOM:  # pays what it likes; the data are judged by their own
         experiment = replace(experiment, reward=None)
     if reads_solutions(experiment.algorithm) and unsolved_rows(files) == files.n_train:
@@ -257,6 +279,22 @@ def check_training(experiment: Experiment, files: DataFiles, *, fetch: bool = Fa
         raise_if_overlap(overlaps(files.train, [files.test]), experiment.allow_overlap)
     except ContaminationError as error:
         raise ExperimentError(str(error)) from None
+
+
+def check_reward(experiment: Experiment, file: Path) -> None:
+    """Refuse a reward that cannot be loaded, or gives no verdict on problems of the file.
+
+    Raises:
+        ExperimentError: with what is wrong with it.
+    """
+    if experiment.reward is None:
+        return
+    try:
+        is_graded(experiment.reward)
+    except Exception as error:  # whatever importing a user's file raises, in its worker
+        raise ExperimentError(f"--reward {error}") from None
+    with told_when_slow(experiment.reward):
+        refuse_failing_reward(experiment, file)
 
 
 def unsolved_rows(files: DataFiles) -> int:

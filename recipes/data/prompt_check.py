@@ -1,10 +1,13 @@
-"""Refuses lengths that no prompt keeps to: verl drops what is longer, and a run without a prompt ends in its depths."""
+"""Refuses lengths that no prompt of a data set keeps to: verl drops what is longer, and a run without a prompt ends in
+its depths."""
 
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as parquet
 
+from data_prep.split import rows_by_chance
 from recipes.common.errors import ExperimentError
 from recipes.data.solution_check import file_name
 from recipes.settings.experiment import Experiment
@@ -12,9 +15,13 @@ from recipes.settings.experiment import Experiment
 _TRIED = 64
 """Shortest prompts, by characters, that are looked at; others are longer in tokens too, or nearly so."""
 
+_COUNTED = 256
+"""Prompts from all over the file by which the share of longer ones is told."""
+
 
 def refuse_long_prompts(experiment: Experiment, files: tuple[Path, ...], tokenizer: Any) -> None:
-    """Refuse a run whose training or validation would be left without a prompt.
+    """Refuse a run whose training or validation would be left without a prompt of some data source; say which share of
+    the prompts is left out elsewhere.
 
     Args:
         tokenizer: encodes the messages' texts; a chat template makes prompts longer still.
@@ -24,13 +31,29 @@ def refuse_long_prompts(experiment: Experiment, files: tuple[Path, ...], tokeniz
     """
     if tokenizer is None or "rl" not in experiment.stages:
         return
+    given, limit = experiment.max_prompt_length, experiment.prompt_length
+
+    def length(text: str) -> int:
+        return len(tokenizer(text)["input_ids"])
+
     for file in files:
-        prompts = parquet.ParquetFile(file).read(columns=["prompt"])["prompt"].to_pylist()
-        texts = sorted(("".join(message["content"] for message in prompt) for prompt in prompts), key=len)[:_TRIED]
-        shortest = min((len(tokenizer(text)["input_ids"]) for text in texts), default=0)
-        if shortest > experiment.prompt_length:
-            name = file_name(experiment, file)
-            raise ExperimentError(
-                f"--max_prompt_length {experiment.max_prompt_length}: the shortest prompt of {name} has {shortest} "
-                f"tokens, and verl drops longer ones, so that none would be left; give more"
+        rows = parquet.ParquetFile(file).read(columns=["prompt", "data_source"])
+        texts = ["".join(message["content"] for message in prompt) for prompt in rows["prompt"].to_pylist()]
+        by_source = defaultdict(list)
+        for source, text in zip(rows["data_source"].to_pylist(), texts, strict=True):
+            by_source[source].append(text)
+        name = file_name(experiment, file)
+        for source, its_texts in by_source.items():
+            shortest = min(map(length, sorted(its_texts, key=len)[:_TRIED]))
+            if shortest > limit:
+                what = name if len(by_source) == 1 else f"{source} in {name}"
+                raise ExperimentError(
+                    f"--max_prompt_length {given}: the shortest prompt of {what} has {shortest} tokens, and verl drops "
+                    f"longer ones, so that none would be left; give more"
+                )
+        drawn = [texts[row] for row in rows_by_chance(len(texts))[:_COUNTED]]
+        if too_long := sum(len(text) > limit and length(text) > limit for text in drawn):
+            print(
+                f"--max_prompt_length {given}: {too_long} of {len(drawn)} prompts looked at in {name} are longer, and "
+                f"are left out"
             )

@@ -15,17 +15,66 @@ from recipes.watch.scratch import PREFIX
 from reward_fns import LEAST_ACCEPTED, compute_score, has_failed, is_custom, is_graded
 
 _REWARD_SAMPLE = 64
-_FAILED_AT_ONCE = 2
-"""Verdicts that fail, of the first rows, without a single one that does not: it is the reward, and more would take as
-long again."""
+_TRIED_FIRST = 2
+"""Rows on which a user's reward is tried before others: where it fails on all of these, it is the reward."""
+
+WRONG = "I do not know."
+"""A response that is wrong by any reward."""
 
 _SHOWN = 80
 
 
-def file_name(experiment: Experiment, train: Path) -> str:
-    """What a message calls the training file: one that --dry_run made for a moment is gone when it is read."""
-    made = train.parent.name.startswith(PREFIX)
-    return f"the training part of {experiment.data}" if made else str(train)
+def file_name(experiment: Experiment, file: Path) -> str:
+    """What a message calls a file of data: one that --dry_run made for a moment is gone when it is read."""
+    if not file.parent.name.startswith(PREFIX):
+        return str(file)
+    if file.stem == "train":
+        return f"the training part of {experiment.data}"
+    return f"--val_data {experiment.val_data}" if experiment.val_data else f"the test part of {experiment.data}"
+
+
+def _judged(experiment: Experiment, file: Path, number: int, row: dict[str, Any], response: str) -> dict[str, Any]:
+    try:
+        with hushed("reward_fns"):
+            return compute_score(
+                row["data_source"],
+                response,
+                row["reward_model"]["ground_truth"],
+                {"question": question_text(row["prompt"])},
+                reward=experiment.reward,
+            )
+    except ValueError as error:
+        raise ExperimentError(f"{file_name(experiment, file)}, row {number}: {error}") from None
+
+
+def _rows(file: Path, count: int) -> list[dict[str, Any]]:
+    columns = ["answer", "data_source", "reward_model", "prompt"]
+    rows: list[dict[str, Any]] = next(parquet.ParquetFile(file).iter_batches(count, columns=columns)).to_pylist()
+    return rows
+
+
+def refuse_failing_reward(experiment: Experiment, file: Path) -> None:
+    """A user's reward must give a verdict on the data's own solutions, and on what a model says that knows none.
+
+    Raises:
+        ExperimentError: with what it raised, and on which of the two.
+    """
+    if not is_custom(experiment.reward):
+        return
+    rows = _rows(file, _TRIED_FIRST)
+    for wrong in (False, True):
+        found = [
+            _judged(experiment, file, number, row, WRONG if wrong else row["answer"]) for number, row in enumerate(rows)
+        ]
+        # With a rate of 1 a run goes on whatever fails.
+        if not all(map(has_failed, found)) or (wrong and experiment.max_reward_error_rate >= 1):
+            continue
+        said, asked = str(found[0]["pred"]), repr(question_text(rows[0]["prompt"])[:_SHOWN])
+        named = said if said.startswith(str(experiment.reward)) else f"{experiment.reward}: {said}"
+        on = (
+            f"the wrong answer {WRONG!r} to {asked}; return 0 there" if wrong else f"the data's own solution of {asked}"
+        )
+        raise ExperimentError(f"--reward {named} (on {on})")
 
 
 def refuse_unpaid_solutions(experiment: Experiment, train: Path, tokenizer: StoredTokenizer | None) -> None:
@@ -37,32 +86,14 @@ def refuse_unpaid_solutions(experiment: Experiment, train: Path, tokenizer: Stor
         ExperimentError: naming the first row that is not paid, and the tokenizer if it changed the solution.
     """
     graded = is_graded(experiment.reward)
-    columns = ["answer", "data_source", "reward_model", "prompt"]
-    rows = next(parquet.ParquetFile(train).iter_batches(_REWARD_SAMPLE, columns=columns)).to_pylist()
+    rows = _rows(train, _REWARD_SAMPLE)
     refused: list[tuple[int, Any, str, Any]] = []
     for number, row in enumerate(rows):
         answer = row["answer"]
         response = answer if tokenizer is None else decode_response(tokenizer, closed(tokenizer, answer))
-        try:
-            with hushed("reward_fns"):
-                found = compute_score(
-                    row["data_source"],
-                    response,
-                    row["reward_model"]["ground_truth"],
-                    {"question": question_text(row["prompt"])},
-                    reward=experiment.reward,
-                )
-        except ValueError as error:
-            raise ExperimentError(f"{file_name(experiment, train)}, row {number}: {error}") from None
+        found = _judged(experiment, train, number, row, response)
         if has_failed(found) or (found["acc"] != 1.0 and not graded):
             refused.append((number, row, response, found))
-        failing = is_custom(experiment.reward) and all(has_failed(each[3]) for each in refused)
-        if failing and len(refused) == number + 1 == _FAILED_AT_ONCE:
-            said = str(found["pred"])
-            named = said if said.startswith(str(experiment.reward)) else f"{experiment.reward}: {said}"
-            raise ExperimentError(
-                f"--reward {named} (on the data's own solution of {question_text(row['prompt'])[:_SHOWN]!r})"
-            )
     if len(rows) - len(refused) < LEAST_ACCEPTED * len(rows):
         number, row, response, found = refused[0]
         read = response if response.strip() != row["answer"].strip() else ""

@@ -164,7 +164,7 @@ class CommandLine:
     """All flags by name, None where not given; `overrides` where there are some."""
 
     from_file: tuple[str, ...]
-    """Those that --config's file gave and the command line left as they are."""
+    """Those that --config's file gave and the command line left as they are; among them overrides, as key=value."""
 
 
 def read(words: Sequence[str], overrides: Sequence[str]) -> CommandLine:
@@ -193,11 +193,12 @@ def read(words: Sequence[str], overrides: Sequence[str]) -> CommandLine:
     if flags["out"] is not None and flags["idx"] is not None:
         raise ExperimentError("--idx is a word of the default folder's name; with --out it has no effect, give one")
     changed = {key_of(each) for each in overrides}
-    if both := (*(each for each in also if key_of(each) not in changed), *overrides):
+    also = [each for each in also if key_of(each) not in changed]
+    if both := (*also, *overrides):
         flags["overrides"] = both
     typed = {word.partition("=")[0] for word in words}
     kept = (word.partition("=")[0] for word in from_file)
-    return CommandLine(flags, tuple(canonical(word[2:]) for word in kept if word not in typed))
+    return CommandLine(flags, (*(canonical(word[2:]) for word in kept if word not in typed), *also))
 
 
 def _refuse_twice(words: Iterable[str]) -> None:

@@ -124,6 +124,7 @@ def _launch(
         )
     refuse_model(experiment)
     refuse_too_large(experiment)
+    _try_overrides(experiment)
     if not (run.path / DONE).exists():
         refuse_small_disk(experiment, run.path)
     files = datafiles.prepared(experiment, ROOT)
@@ -231,6 +232,16 @@ def _refuse_model(experiment: Experiment) -> None:
     refuse_model(experiment)
     refuse_too_large(experiment)
     try_with_torch(experiment)
+    _try_overrides(experiment)
+
+
+def _try_overrides(experiment: Experiment) -> None:
+    if not experiment.overrides:
+        return
+    # It imports verl, which nobody else should wait for.
+    from recipes.verl_plugin.tried import try_overrides
+
+    try_overrides(experiment)
 
 
 def _refuse_data(experiment: Experiment, files: datafiles.DataFiles) -> None:
@@ -242,9 +253,10 @@ def _refuse_data(experiment: Experiment, files: datafiles.DataFiles) -> None:
             with contextlib.redirect_stdout(io.StringIO()):  # it counts what is left
                 demonstrated(experiment, styled, folder)
         return
-    datafiles.check_own_parts(experiment, ROOT)
     with datafiles.sampled(experiment) as few:
-        if few is not None:
+        if few is None:
+            datafiles.check_own_parts(experiment, ROOT)
+        else:
             datafiles.check_training(experiment, few)
 
 

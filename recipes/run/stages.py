@@ -46,6 +46,12 @@ class Sampling:
     ks: tuple[int, ...] | None = None
     """The k of pass@k; None: 1, 2, 4 .. n_samples."""
 
+    @property
+    def suffix(self) -> str:
+        """Of a folder's name: greedy and sampled evaluations of a model lie side by side."""
+        drawn = f"-n{self.n_samples}-t{self.temperature:g}" if self.temperature else ""
+        return drawn + (f"-p{self.top_p:g}" if self.top_p < 1 else "")
+
     def __str__(self) -> str:
         if self.temperature == 0:
             return "a greedy answer to each problem"

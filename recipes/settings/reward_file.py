@@ -90,6 +90,9 @@ def _unfit(node: ast.stmt) -> str:
         places = len(a.posonlyargs) + len(a.args)
         wanted = zip(a.kwonlyargs, a.kw_defaults, strict=True)
         named = any(default is None and word.arg != "question" for word, default in wanted)
+        of_verl = {"solution_str", "ground_truth"} <= {word.arg for word in (*a.posonlyargs, *a.args, *a.kwonlyargs)}
+        if of_verl:
+            return ""  # whether it wants more than verl gives, its first call shows
         if named or places - len(a.defaults) > 3 or (places < 2 and not a.vararg):
             return f"takes ({ast.unparse(a)})"
     return ""

@@ -70,14 +70,14 @@ def _apply(config: DictConfig, override: str) -> None:
         value, before = _value(text), OmegaConf.select(config, key)
         if not adds and not _may_become(before, value):
             what = "a section" if OmegaConf.is_config(before) else repr(before)
-            raise ExperimentError(f"override {key!r} after --: in verl it is {what}, and cannot become {text!r}")
+            raise ExperimentError(f"override {key!r} after --: is {what} here, and cannot become {text!r}")
         OmegaConf.update(config, key, value, force_add=adds)
         OmegaConf.select(config, key)  # resolves what it refers to
     except ExperimentError:
         raise
     except (OmegaConfBaseException, AttributeError, TypeError, ValueError, LookupError):
         raise ExperimentError(
-            f"override {key!r} after --: verl has no such setting{nearest(key, list(_keys(config)))} "
+            f"override {key!r} after --: verl has no such setting{nearest(key, [each for each in _keys(config) if each != key])} "
             f"Write +{override} to add one."
         ) from None
     except yaml.YAMLError:
@@ -88,7 +88,14 @@ def _apply(config: DictConfig, override: str) -> None:
 
 def _value(text: str) -> Any:
     """What YAML reads, and numbers as people write them: YAML takes 1e-6 for a text."""
-    value = yaml.safe_load(text)
+    return _with_numbers(yaml.safe_load(text))
+
+
+def _with_numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_numbers(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_with_numbers(each) for each in value]
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
             return float(value)
@@ -110,18 +117,7 @@ def split_overrides(experiment: Experiment) -> dict[str, tuple[str, ...]]:
     Raises:
         ExperimentError: for an override that no stage of the run takes.
     """
-    placeholders: dict[str, Any] = {
-        "run": RunDir(Path("run")),
-        "model": experiment.model,
-        "train_file": Path("train.parquet"),
-        "test_file": Path("test.parquet"),
-        "resume_from": None,
-    }
-    made = {
-        base: make(experiment, **placeholders)
-        for stage, base, make in (("sft", SUPERVISED, sft_config), ("rl", REINFORCEMENT, rl_config))
-        if stage in experiment.stages
-    }
+    made = _made(experiment)
     configs = {base: compose_config(base, values, []) for base, values in made.items()}
     if not configs:
         raise ExperimentError(
@@ -158,6 +154,32 @@ def split_overrides(experiment: Experiment) -> dict[str, tuple[str, ...]]:
     for base, config in configs.items():
         _refuse_ulysses(base, config)
     return {base: tuple(overrides) for base, overrides in taken.items()}
+
+
+def laid_over(experiment: Experiment) -> dict[str, DictConfig]:
+    """The configuration of each verl stage of a run with the overrides it takes; files and folders are made up.
+
+    Raises:
+        ExperimentError: as `split_overrides`.
+    """
+    taken = split_overrides(experiment)
+    return {base: compose_config(base, values, list(taken[base])) for base, values in _made(experiment).items()}
+
+
+def _made(experiment: Experiment) -> dict[str, dict[str, Any]]:
+    """What a run itself sets of the configuration of each verl stage."""
+    placeholders: dict[str, Any] = {
+        "run": RunDir(Path("run")),
+        "model": experiment.model,
+        "train_file": Path("train.parquet"),
+        "test_file": Path("test.parquet"),
+        "resume_from": None,
+    }
+    return {
+        base: make(experiment, **placeholders)
+        for stage, base, make in (("sft", SUPERVISED, sft_config), ("rl", REINFORCEMENT, rl_config))
+        if stage in experiment.stages
+    }
 
 
 def _refuse_bypass(experiment: Experiment, config: DictConfig) -> None:
@@ -229,8 +251,8 @@ def refuse_broken_flash_attention() -> None:
         works, why = False, f"{type(error).__name__}: {error}"
     if not works:
         raise ExperimentError(
-            f"flash-attn is installed and does not work here ({why}): build it for this torch (./install.sh "
-            f"--flash-attn), or go on without: .venv/bin/python -m pip uninstall flash-attn"
+            f"flash-attn does not work here ({why}): build it for this torch (./install.sh --flash-attn), or go on "
+            f"without: .venv/bin/python -m pip uninstall flash-attn"
         )
 
 
@@ -261,14 +283,19 @@ def load_config(base: str, folder: Path, overrides: list[str]) -> DictConfig:
 
 def largest_weight_mib(model: str, trust_remote_code: bool = False) -> int:
     """MiB (2^20 bytes), rounded up, of a model's largest weight in float32, as verl sends it; loads no weights."""
+    shape = without_weights(model, trust_remote_code)
+    return -(-4 * max(weight.numel() for weight in shape.parameters()) // 2**20)
+
+
+def without_weights(model: str, trust_remote_code: bool = False) -> Any:
+    """A model as verl would make it, with weights that take no room."""
     import torch
     from transformers import AutoConfig
     from verl.utils.model import get_hf_auto_model_class
 
     config = AutoConfig.from_pretrained(model, trust_remote_code=trust_remote_code)
     with torch.device("meta"):
-        shape = get_hf_auto_model_class(config).from_config(config, trust_remote_code=trust_remote_code)
-    return -(-4 * max(weight.numel() for weight in shape.parameters()) // 2**20)
+        return get_hf_auto_model_class(config).from_config(config, trust_remote_code=trust_remote_code)
 
 
 def arguments() -> tuple[Path, list[str]]:

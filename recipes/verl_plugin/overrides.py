@@ -40,6 +40,7 @@ OWNED = {
     **dict.fromkeys(("engine.strategy", "actor_rollout_ref.actor.strategy"), "FSDP2, which weights are published from"),
     "actor_rollout_ref.rollout.prompt_length": "--max_prompt_length",
     "actor_rollout_ref.rollout.name": "the rollouts of this repository, which are vLLM's",
+    "actor_rollout_ref.rollout.mode": "the rollouts of this repository, which vLLM's asynchronous engine draws",
     "actor_rollout_ref.rollout.tensor_model_parallel_size": "--tp_size",
     "actor_rollout_ref.rollout.gpu_memory_utilization": "--rollout_memory",
     "actor_rollout_ref.rollout.max_num_seqs": "--max_num_seqs",

@@ -198,3 +198,27 @@ def test_two_files_of_one_name_do_not_meet(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     first, second = returning(tmp_path / "a", "0.25"), returning(tmp_path / "b", "0.75")
     assert [score(spec, "", "").score for spec in (first, second, first)] == [0.25, 0.75, 0.25]
+
+
+OF_VERL = "data_source, solution_str, ground_truth, extra_info"
+
+
+@pytest.mark.parametrize(
+    "signature", [OF_VERL, f"{OF_VERL}=None", f"*, {OF_VERL}, **kwargs", "solution_str, ground_truth"]
+)
+def test_a_reward_written_for_verl_is_called_as_verl_calls_it(tmp_path: Path, signature: str) -> None:
+    told = "data_source == 'math' and extra_info == {'question': 'What?'} and " if "data_source" in signature else ""
+    body = f"def reward({signature}):\n    return {told}ground_truth == {{'a': 1}} and solution_str == 'one'\n"
+    spec = reward_file(tmp_path, body)
+    assert score(spec, "one", {"a": 1, "question": "What?"}, "What?", "math").score == 1.0
+    assert score(spec, "two", {"a": 1}, "What?", "math").score == 0.0
+
+
+def test_a_reward_written_for_verl_gets_an_answer_as_the_data_hold_it(tmp_path: Path) -> None:
+    spec = reward_file(tmp_path, f"def reward({OF_VERL}=None):\n    return ground_truth == '25'\n")
+    assert score(spec, "25", {"target": "25"}).score == 1.0
+
+
+def test_a_reward_that_wants_more_than_verl_gives_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CustomRewardError, match="or what verl gives"):
+        load(reward_file(tmp_path, f"def reward({OF_VERL}, model):\n    return 1.0\n"))

@@ -181,3 +181,11 @@ def test_one_at_a_time_and_runs_on_the_cpu_are_given_no_share() -> None:
 def test_runs_on_several_nodes_go_one_at_a_time() -> None:
     with pytest.raises(ExperimentError, match="one at a time"):
         device_shares([experiment("h100x8", nnodes=2)], list("01234567"), 2)
+
+
+def test_a_run_records_no_profile_that_nobody_gave() -> None:
+    """Its file would be wrong on another machine."""
+    _, plan = planned_sweep(flags("--algo", "uft,rft") | {"profile": None})
+    assert all("profile" not in each.flags for each in plan)
+    _, plan = planned_sweep(flags("--algo", "uft,rft", "--profile", "cpu"))
+    assert {each.flags["profile"] for each in plan} == {"cpu"}

@@ -267,3 +267,34 @@ def test_ground_truths_of_several_kinds_come_back(truths: list[Any]) -> None:
     found = [row["reward_model"]["ground_truth"] for row in rows]
     assert [unpacked(truth) for truth in found] == truths
     assert len({type(truth) for truth in found}) == 1
+
+
+def dry_run(*words: str) -> Any:
+    return front_door("--algo", "uft", "--profile", "cpu", "--dry_run", *words)
+
+
+def test_the_dry_run_counts_and_judges_a_mixture_with_a_generated_part(tmp_path: Path) -> None:
+    few = write(tmp_path / "few.jsonl", problems(14, 0))
+    done = dry_run("--data", f"{few}:0.5,chain:0.5")
+    assert "has 24 rows, fewer than --batch_size 32" in done.stderr
+    many = write(tmp_path / "many.jsonl", problems(200, 0))
+    assert dry_run("--data", f"{many}:0.5,chain:0.5", "--max_prompt_length", "1024").returncode == 0
+    long = [{**row, "question": row["question"] + " really" * 700} for row in problems(200, 0)]
+    done = dry_run("--data", f"{write(tmp_path / 'long.jsonl', long)}:0.5,chain:0.5")
+    assert "the shortest prompt of math in the training part of" in done.stderr
+    (tmp_path / "r.py").write_text("def reward(response, answer):\n    raise KeyError(answer)\n")
+    done = dry_run("--data", f"{many}:0.5,chain:0.5", "--reward", f"{tmp_path / 'r.py'}:reward")
+    assert "r.py:reward raised KeyError" in done.stderr
+
+
+def test_long_validation_prompts_are_named_by_their_flag(tmp_path: Path) -> None:
+    long = [{**row, "question": row["question"] + " really" * 700} for row in problems(40, 0)]
+    done = dry_run("--data", "chain", "--val_data", write(tmp_path / "long.jsonl", long))
+    assert f"the shortest prompt of --val_data {tmp_path / 'long.jsonl'} has" in done.stderr
+
+
+def test_the_share_of_prompts_that_are_left_out_is_told(tmp_path: Path) -> None:
+    mixed = [{**row, "question": row["question"] + " really" * 700 * (n % 2)} for n, row in enumerate(problems(200, 0))]
+    done = dry_run("--data", write(tmp_path / "mixed.jsonl", mixed), "--max_prompt_length", "1024")
+    assert done.returncode == 0, done.stderr
+    assert "prompts looked at in the training part of" in done.stdout

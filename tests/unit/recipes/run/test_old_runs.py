@@ -178,10 +178,10 @@ def test_an_evaluation_goes_on_whose_folder_it_wrote(tmp_path: Path) -> None:
         if not line.startswith(("schema:", "options:", "dual_clip:"))
     )
     (place.path / "evaluation.yaml").write_text(older, encoding="utf-8")
-    refuse_other(place, e)
+    refuse_other(place, e, Sampling())
     _stage(e, place, part, Weights(e.model), Sampling())
     with pytest.raises(ExperimentError, match="holds an evaluation with other settings"):
-        refuse_other(place, replace(e, seed=1))
+        refuse_other(place, replace(e, seed=1), Sampling())
 
 
 def test_the_verification_of_an_alignment_stage_keeps_to_its_memory() -> None:

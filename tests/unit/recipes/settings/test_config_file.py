@@ -274,3 +274,20 @@ def test_a_run_goes_on_by_the_full_path_of_its_data(tmp_path: Path, monkeypatch:
     refuse_other_run(RunDir(tmp_path), started, replace(started, data=str(tmp_path / "mine")))
     with pytest.raises(ExperimentError, match="was started with data mine"):
         refuse_other_run(RunDir(tmp_path), started, replace(started, data=str(tmp_path)))
+
+
+def test_overrides_that_another_algorithm_cannot_take_are_left_out(tmp_path: Path, dry: Any) -> None:
+    own = ["actor_rollout_ref.rollout.max_num_batched_tokens=4096", "trainer.balance_batch=False"]
+    given = file(tmp_path, algo="uft", overrides=own)
+    code, said, _ = dry("--config", given, "--algo", "sft")
+    assert code == 0
+    assert f"left out of --config, without effect on sft: {own[0]}\n" in said
+    code, said, _ = dry("--config", given, "--algo", "dpo", "--data", "countdown_preference")
+    assert code == 0
+    assert f"without effect on dpo: {', '.join(own)}\n" in said
+    code, said, _ = dry("--eval", "--config", given)
+    assert code == 0, "an evaluation has no use for them"
+    code, _, errors = dry("--config", given, "--algo", "sft", "--", own[0])
+    assert (code, own[0] in errors or "rollout" in errors) == (2, True), "typed, it is still refused"
+    code, _, errors = dry("--config", file(tmp_path, algo="uft", overrides=["nonsense.key=1"]))
+    assert (code, "nonsense.key" in errors) == (2, True), "under its own algorithm too"
