@@ -5,7 +5,9 @@ import argparse
 import errno
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent
 VENV_PYTHON = ROOT / ".venv/bin/python"
@@ -78,6 +80,7 @@ def _answered(arguments: list[str]) -> int:
 
 def _main(own: list[str], overrides: list[str]) -> int:
     from recipes.common.errors import ExperimentError
+    from recipes.flags.config_file import by_file
     from recipes.flags.parser import read
 
     if {"--help", "-h"} & set(own):
@@ -92,7 +95,17 @@ def _main(own: list[str], overrides: list[str]) -> int:
         return 0
     line = read(own, overrides)
     flags = line.flags
-    del flags["config"]
+    file = flags.pop("config")
+    try:
+        return _do(flags, line.from_file)
+    except ExperimentError as error:
+        raise by_file(error, file, line.from_file) from None
+
+
+def _do(flags: dict[str, Any], from_file: Sequence[str]) -> int:
+    """What the flags ask for; `from_file`: those of --config's file."""
+    from recipes.common.errors import ExperimentError
+
     table, stages, visible = flags["reproduce"], flags["pipeline"], flags.pop("visible_devices")
     chosen = [name for name in ("eval", "sweep", "reproduce", "pipeline") if flags.pop(name)]
     if visible is not None:
@@ -124,7 +137,7 @@ def _main(own: list[str], overrides: list[str]) -> int:
         return pipeline(stages, flags)
     from recipes.commands.front import evaluate, train
 
-    return evaluate(flags, line.from_file) if chosen else train(flags, line.from_file)
+    return evaluate(flags, from_file) if chosen else train(flags, from_file)
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:

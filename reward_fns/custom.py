@@ -234,7 +234,7 @@ def _signature(function: Callable[..., Any], name: str) -> str:
 
 def _told(error: BaseException, path: Path) -> str:
     """The error with the last line of the user's file that it passed through."""
-    message = f"{type(error).__name__}: {error}"
+    message = " ".join(f"{type(error).__name__}: {error}".split())
     if isinstance(error, SyntaxError):
         return message  # names its own line
     here = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).name == path.name]

@@ -5,7 +5,7 @@ python3 run.py --pipeline framework          a file of recipes/settings/pipeline
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,12 @@ from recipes.common.run_dir import RunDir, write_json
 from recipes.flags.config_file import read_yaml
 from recipes.flags.effect import refuse_foreign, refuse_without_effect
 from recipes.flags.parser import STAGE_FILES, catalogue
-from recipes.flags.resolve import default_profile
+from recipes.flags.resolve import default_profile, kept_style, task_of
 from recipes.run.hub import refuse_push
 from recipes.run.launch import DONE, dry_run, launch, refuse_as_started, refuse_missing_devices, taken
 from recipes.run.place import refuse_place, refuse_unwritable
 from recipes.run.resume import nothing_begun
-from recipes.settings.data_sets import several
+from recipes.settings.data_sets import sets_of, several
 from recipes.settings.declare import Setting, by_name, canonical, declared, from_plain
 from recipes.settings.experiment import Experiment
 from recipes.settings.modes import FULL, Evaluation, Machine, Mode, Several, Steering
@@ -68,7 +68,7 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
     tell_machine({**flags, **steps[0].flags})
     # All of them are resolved from the first model, so that the last stage's mistake shows now and not in a week.
     given = spread([{**flags, **step.flags} for step in steps], lambda own: plan_training(own)[1])
-    plans = [plan_training(own) for own in given]
+    plans = _plans(given)
     refuse_without_effect(flags, [experiment for _, experiment in plans])
     for step, (_, experiment) in zip(steps, plans, strict=True):
         refuse_without_effect(step.flags, [experiment])
@@ -107,6 +107,20 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
     return 0
 
 
+def _plans(given: Sequence[Mapping[str, Any]]) -> list[tuple[Steering, Experiment]]:
+    """What each stage is, in the prompt style that the one before will have trained its model with."""
+    plans: list[tuple[Steering, Experiment]] = []
+    for own in given:
+        plan = plan_training(own)
+        if plans and own.get("prompt_style") is None:
+            task = task_of(sets_of(plan[1].data)[0])
+            style = kept_style(plans[-1][1].prompt_style, task, plan[1].data_kind)
+            if style not in (None, plan[1].prompt_style):
+                plan = plan_training({**own, "prompt_style": style})
+        plans.append(plan)
+    return plans
+
+
 def _refuse_others(folder: Path, steps: list[Step], resume: bool) -> None:
     if RunDir(folder).experiment.exists():
         raise ExperimentError(f"{folder} already holds a run of its own; give --out another folder")
@@ -132,11 +146,8 @@ def _train(
         print(f"{step.name} is finished", flush=True)
         return 0
     print(f"--- {step.name}", flush=True)
-    # A folder called "last" does not say whether its model follows instructions: the first model's name did.
-    own = {**flags, "prompt_style": planned.prompt_style}
-    if model is not None:
-        own["model"] = model
-    _, experiment = plan_training(own)
+    own = {**flags, "model": model} if model is not None else dict(flags)
+    _, experiment = plan_training({**own, "prompt_style": planned.prompt_style})
     resume = steering.resume and place.experiment.exists()
     return launch(
         experiment,

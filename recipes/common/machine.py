@@ -83,6 +83,12 @@ def gpu_memory_gb() -> float | None:
         return None
 
 
+def address_limit() -> int | None:
+    """Bytes of addresses that this process may have (ulimit -v); None where they are not limited."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
 def main_memory() -> int | None:
     """Bytes of main memory that this process may use; None where it cannot be told."""
     lines = _read("/proc/meminfo").splitlines()

@@ -1,8 +1,9 @@
 """--config FILE.yaml: flags from a file, under those of the command line. A run records what it was given, not what was
 derived from model and machine, so that a laptop's file is right on an H100."""
 
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,15 @@ def _absolute(name: str, value: Any) -> Any:
     return str(path.resolve()) + (f":{function}" if colon else "") if own else value
 
 
+_NUMBERS = {
+    "int": r"[-+]?(0|[1-9][0-9]*)",
+    "float": r"[-+]?(([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.(inf|Inf|nan|NaN))",
+}
+"""Numbers as people write them: of YAML 1.1, 12:30 is 750, 010 is 8, and 1e-6 a text."""
+
+
 class _Once(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML's own loader takes the last."""
+    """Refuses a key that stands twice, of which YAML's own loader takes the last; takes for numbers what looks so."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -53,6 +61,14 @@ class _Once(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(problem=f"{name} stands twice", problem_mark=key.start_mark)
             seen.add(name)
         return super().construct_mapping(node, deep)
+
+
+_Once.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in forms if tag.rpartition(":")[2] not in (*_NUMBERS, "timestamp")]
+    for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _tag, _form in _NUMBERS.items():
+    _Once.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"{_form}$"), list("-+.0123456789"))
 
 
 def read_yaml(path: Path, flag: str) -> Any:
@@ -130,6 +146,20 @@ def as_arguments(file: str, values: Mapping[str, Any], known: Mapping[str, Setti
         elif found is not None:
             arguments.append(f"--{setting.spelling}={as_text(found)}")
     return arguments, overrides
+
+
+def by_file(error: ExperimentError, file: str | None, from_file: Sequence[str]) -> ExperimentError:
+    """The error, which says so where it is about what the file gives: whoever typed none of it looks for it there.
+
+    Args:
+        from_file: flags, and overrides as key=value, that the file gave.
+    """
+    said = str(error)
+    keys = {each: re.escape(each.partition("=")[0]) for each in from_file}
+    named = [each for each, key in keys.items() if re.search(rf"(--|')\+?{key}(?![\w.])", said)]
+    if file is None or file in said or not named:
+        return error
+    return ExperimentError(f"{said} (--config {file} gives {', '.join(named)})")
 
 
 def algorithms_in(values: Any) -> list[str]:

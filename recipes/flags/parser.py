@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from recipes.algorithms import algorithms
+from recipes.algorithms import AlgorithmFileError, algorithms, get_algorithm
 from recipes.checks.algorithm_check import find_algorithm
 from recipes.common.errors import ExperimentError, nearest
 from recipes.common.values import as_text, text, wrong
 from recipes.flags.config_file import algorithms_in, as_arguments, read_flags, read_yaml
 from recipes.settings.declare import GROUPS, Setting, by_name, canonical, declared, options_of
 from recipes.settings.modes import PARTS
+from recipes.settings.tasks import TASKS
 
 STAGE_FILES = (".yaml", ".yml")
 """How the name of a pipeline's own file ends."""
@@ -71,6 +72,18 @@ def _named(algos: Iterable[str | None]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def _meant(word: str) -> str:
+    """The flag that a word without one was meant for, where that can be told."""
+    names = word.split(",")
+    if all(name in TASKS for name in names):
+        return f"; did you mean --data {word}?"
+    with suppress(KeyError, AlgorithmFileError):
+        for name in names:
+            get_algorithm(name)
+        return f"; did you mean --algo {word}?"
+    return "."
+
+
 class _Parser(argparse.ArgumentParser):
     """One line for a mistake, with the flag that was probably meant; argparse prints all flags before it."""
 
@@ -91,7 +104,7 @@ class _Parser(argparse.ArgumentParser):
                 flag, [f"--{each.spelling}" for each in self.settings.values() if each.group in self.groups]
             )
             known = f"; here it is --{elsewhere}." if elsewhere else known
-            what = f"{flag}: no such flag{known}" if odd.startswith("-") else f"{odd}: belongs to no flag."
+            what = f"{flag}: no such flag{known}" if odd.startswith("-") else f"{odd}: belongs to no flag{_meant(odd)}"
             message = f"{what} All of them: run.py --help"
         if re.search(r"(^|')\+*\w+(\.\w+)+=", odd):
             message += "; settings of verl are given at the end, after --"

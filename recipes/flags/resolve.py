@@ -172,15 +172,20 @@ def default_prompt_style(model: str, task: Task, kind: DataKind) -> str:
     chat for conversations; what a model of ours was trained with; chat for a model that was tuned on conversations,
     completion for all others. Of one that is not on this machine yet, which --dry_run may speak of, its name says that.
     """
-    if kind == "answers" and not task.evaluated_on:
-        return "chat"
     found = read_record(Path(find_model(model)))
-    if found is not None and found[0].prompt_style in task.prompt_styles:
-        return found[0].prompt_style
+    if (style := kept_style(found and found[0].prompt_style, task, kind)) is not None:
+        return style
     tuned = ends_turns(model)
     if tuned is None:
         tuned = re.search(r"(?i)(instruct|chat|-it)\b", model_name(model)) is not None
     return "chat" if tuned else "completion"
+
+
+def kept_style(trained: str | None, task: Task, kind: DataKind) -> str | None:
+    """The style for data, where the model does not decide it: chat for conversations, else what it was trained with."""
+    if kind == "answers" and not task.evaluated_on:
+        return "chat"
+    return trained if trained in task.prompt_styles else None
 
 
 def default_profile(device_count: int, wanted: str | None) -> Profile:

@@ -25,6 +25,8 @@ def refuse_place(folder: Path) -> None:
     real = Path(os.path.realpath(folder))
     if real == ROOT or (real.is_relative_to(ROOT) and real.relative_to(ROOT).parts[0] in OF_THE_REPOSITORY):
         raise ExperimentError(f"--out {folder}: a part of this repository; choose a folder under out/, or elsewhere")
+    if real == Path(real.anchor):
+        raise ExperimentError(f"--out {folder}: the root of all folders; choose one of its own for results")
     if any(len(os.fsencode(part)) > 255 for part in place.parts):
         raise ExperimentError(f"--out {folder}: File name too long; choose another folder")
     there = next(each for each in (place, *place.parents) if each.exists())

@@ -76,9 +76,9 @@ def _apply(config: DictConfig, override: str) -> None:
     except ExperimentError:
         raise
     except (OmegaConfBaseException, AttributeError, TypeError, ValueError, LookupError):
+        others = [each for each in _keys(config) if each != key]
         raise ExperimentError(
-            f"override {key!r} after --: verl has no such setting{nearest(key, [each for each in _keys(config) if each != key])} "
-            f"Write +{override} to add one."
+            f"override {key!r} after --: verl has no such setting{nearest(key, others)} Write +{override} to add one."
         ) from None
     except yaml.YAMLError:
         raise ExperimentError(f"override {override!r} after --: {text!r} is not a value that YAML can read") from None

@@ -66,7 +66,8 @@ CAUSES: tuple[Cause, ...] = (
     _cause(
         "host_oom",
         r"node (was|is)? ?running low on memory|ray\.exceptions\.OutOfMemoryError|Cannot allocate memory"
-        r"|\bMemoryError\b|\bENOMEM\b|DefaultCPUAllocator: can't allocate|killed due to memory pressure",
+        r"|\bMemoryError\b|\bENOMEM\b|DefaultCPUAllocator: can't allocate|killed due to memory pressure"
+        r"|failed to map segment|std::bad_alloc",
         "The machine's main memory is full. Lower --tokens_per_micro_batch, --batch_size or --max_num_seqs, "
         "use a smaller model, or end other programs.",
         in_log=True,

@@ -37,6 +37,8 @@ class Facts:
     stopped: Sequence[str] = ()
     """Processes that somebody has stopped (SIGSTOP), and nobody has let go on."""
     oom_kills: int = 0
+    addresses: int | None = None
+    """Bytes of addresses that a process may have (ulimit -v), where they are limited."""
     full: Sequence[Path] = ()
     """Folders on disks without room: the log may lie there, and so hold no word of it."""
 
@@ -131,6 +133,8 @@ def _cause(log_tail: str, raised: Raised | None, facts: Facts) -> Cause | None:
     """
     if raised and not raised.is_wrapper:
         cause = cause_of(f"{raised.type}: {raised.message}") or _weight_sync(raised)
+        if facts.addresses and cause is not None and cause.name in ("threads", "host_oom"):
+            return _of_addresses(facts.addresses)
         if not facts.oom_kills or cause is None or cause.name not in _OF_A_DEAD_PROCESS:
             return cause
     if facts.exit_code in (-signal.SIGBUS, 128 + signal.SIGBUS):
@@ -141,12 +145,24 @@ def _cause(log_tail: str, raised: Raised | None, facts: Facts) -> Cause | None:
     if facts.oom_kills:
         count = f"For want of memory the kernel killed {facts.oom_kills} of this machine's processes. "
         return replace(named("host_oom"), fix=count + named("host_oom").fix)
-    if cause := cause_in_log(log_tail):
+    cause = cause_in_log(log_tail)
+    if facts.addresses and (cause is None or cause.name in ("threads", "host_oom")):
+        return _of_addresses(facts.addresses)
+    if cause:
         return cause
     if facts.exit_code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         guess = "Somebody or something killed it from outside; if you did not, it was the kernel, short of memory. "
         return replace(named("host_oom"), fix=guess + named("host_oom").fix)
     return None
+
+
+def _of_addresses(limit: int) -> Cause:
+    """Where they run out, whatever comes next fails: a thread, an allocation, a file that is mapped."""
+    told = (
+        f"A process here may have {limit / 1e9:.1f} GB of addresses (ulimit -v), of which Ray, torch and vLLM reserve "
+        f"much more than they use: ulimit -v unlimited. "
+    )
+    return replace(named("host_oom"), fix=told + named("host_oom").fix)
 
 
 def _weight_sync(raised: Raised) -> Cause | None:

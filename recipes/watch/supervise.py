@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 
+from recipes.common.machine import address_limit
 from recipes.common.run_dir import RunDir, complete_checkpoints
 from recipes.watch.console import Console
 from recipes.watch.diagnose import Facts, diagnose, explains, full_disks, position
@@ -210,6 +211,7 @@ class _Watch:
                     stack=stack,
                     stopped=stopped,
                     oom_kills=oom_kills() - self.oom_before,
+                    addresses=address_limit(),
                     full=full,
                 )
                 text = self._without_origin(title) or diagnose(self._telling_log(code), facts)

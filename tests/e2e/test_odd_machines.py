@@ -130,6 +130,7 @@ def test_a_group_without_memory_is_named(small_memory: Path, tmp_path: Path, sma
 
 
 def test_a_limit_of_memory_is_named(tmp_path: Path, small_data: Path) -> None:
+    """What fails first is left to chance: a thread, an allocation, a file that is mapped."""
     done = start('ulimit -v 4000000; exec "$@"', tmp_path / "run", "--T", "2", "--data", str(small_data))
     assert done.returncode not in (0, 2)
-    assert "main memory is full" in last_words(done), last_words(done)
+    assert "may have 4.1 GB of addresses (ulimit -v)" in last_words(done), last_words(done)

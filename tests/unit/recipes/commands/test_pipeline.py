@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from recipes.commands.pipeline import _on_this_machine, steps_of
+from recipes.commands.pipeline import _on_this_machine, _plans, steps_of
 from recipes.common.errors import ExperimentError
 from recipes.flags.resolve import build_experiment
 from recipes.settings.presets import PIPELINES
@@ -194,3 +194,12 @@ def test_a_stages_values_are_read_like_flags(tmp_path: Path) -> None:
         "logger": ("console",),
         "allow_overlap": True,
     }
+
+
+def test_a_stage_goes_on_in_the_style_its_model_was_trained_in() -> None:
+    """As the same commands would, given one after another."""
+    stages = [flags("--algo", algo, "--data", data) for algo, data in (("sft", "ultrachat"), ("rft", "countdown"))]
+    assert [plan.prompt_style for _, plan in _plans(stages)] == ["chat", "chat"]
+    stages[1]["prompt_style"] = "completion"
+    assert [plan.prompt_style for _, plan in _plans(stages)] == ["chat", "completion"]
+    assert _plans(stages[1:])[0][1].prompt_style == "completion"

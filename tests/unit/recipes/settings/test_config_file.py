@@ -10,7 +10,7 @@ import yaml
 from recipes.algorithms import algorithms
 from recipes.common.errors import ExperimentError
 from recipes.common.run_dir import RunDir
-from recipes.flags.config_file import GIVEN, record
+from recipes.flags.config_file import GIVEN, read_flags, record
 from recipes.run.resume import refuse_other_run
 from run import main
 from tests import ROOT
@@ -122,7 +122,7 @@ def test_options_of_an_own_algorithm_stand_in_a_file_too(tmp_path: Path, dry: An
         ("- uft", "must hold flags by name"),
         ("a: [", "is no YAML"),
         ("a: " + 2000 * "[", "is no YAML"),
-        ("T: 2001-13-40", "is no YAML: month must be in 1..12"),
+        ("T: 2001-13-40", "T: '2001-13-40' is not a whole number"),
         ("", "must hold flags by name"),
         ("T: many", "T: 'many' is not a whole number"),
         ("T: [1, 2]", "T: must be a number, not [1, 2]"),
@@ -291,3 +291,27 @@ def test_overrides_that_another_algorithm_cannot_take_are_left_out(tmp_path: Pat
     assert (code, own[0] in errors or "rollout" in errors) == (2, True), "typed, it is still refused"
     code, _, errors = dry("--config", file(tmp_path, algo="uft", overrides=["nonsense.key=1"]))
     assert (code, "nonsense.key" in errors) == (2, True), "under its own algorithm too"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("T: 12:30", "T: '12:30' is not a whole number"),
+        ("batch_size: 30\nmini_batch_size: 7", "flags.yaml gives batch_size, mini_batch_size)"),
+        ("overrides: [nonsense.key=1]", "flags.yaml gives nonsense.key=1)"),
+    ],
+)
+def test_what_a_file_gives_is_looked_for_there(line: str, said: str, tmp_path: Path, dry: Any) -> None:
+    (tmp_path / "flags.yaml").write_text(line)
+    code, _, errors = dry("--config", str(tmp_path / "flags.yaml"))
+    assert (code, said in errors) == (2, True), errors
+    assert dry("--batch_size", "30", "--mini_batch_size", "7")[2].endswith("--mini_batch_size 6.\n"), "typed"
+
+
+def test_numbers_of_a_file_are_read_as_people_write_them(tmp_path: Path, dry: Any) -> None:
+    (tmp_path / "flags.yaml").write_text("T: 010\nlr: 1e-6\nkl_coef: .01\nrun_name: 2026-11-27\nlogger: [trackio]\n")
+    values = read_flags(str(tmp_path / "flags.yaml"))
+    assert (values["lr"], values["kl_coef"], values["run_name"]) == (1e-6, 0.01, "2026-11-27")
+    (tmp_path / "flags.yaml").write_text("T: 010\nlr: 1e-6\n")
+    code, said, errors = dry("--config", str(tmp_path / "flags.yaml"))
+    assert (code, "10 steps" in said, "lr 1e-06" in said) == (0, True, True), errors

@@ -274,6 +274,15 @@ def test_a_kill_from_outside_is_most_often_for_memory() -> None:
     assert "it was the kernel, short of memory" in paragraph
 
 
+def test_a_limit_of_addresses_is_named_whatever_failed_for_want_of_them() -> None:
+    for error in ("RuntimeError: can't start new thread", "MemoryError: ", "OSError: lib.so: failed to map segment"):
+        said = failed(ray_error(error), addresses=4_096_000_000)
+        assert "may have 4.1 GB of addresses (ulimit -v)" in said
+        assert "ulimit -u" not in said
+    assert "of addresses" in failed(ACTOR_DIED, addresses=4_096_000_000)
+    assert "of addresses" not in failed(ray_error("ValueError: shapes differ"), addresses=4_096_000_000)
+
+
 def test_a_kill_for_memory_that_the_kernel_counted_is_certain() -> None:
     assert "the kernel killed 2 of this machine's processes" in failed(ACTOR_DIED, oom_kills=2)
 
