@@ -89,7 +89,8 @@ def alignment_arithmetic(experiment: Experiment, files: DataFiles) -> str:
     micro, accumulated = a.micro_batch_size, a.batch_size // (a.micro_batch_size * devices)
     lines.append(
         f"               {a.batch_size} a step = {micro} x {accumulated} micro-batches x {devices} "
-        f"device(s), {a.epochs:g} epochs, lr {a.lr:g} (10 % warm-up, cosine), at most {a.max_length} tokens"
+        f"device(s), {a.epochs:g} epochs, lr {a.lr:g} "
+        f"({100 * a.warmup_ratio:g} % warm-up, {a.lr_schedule}), at most {a.max_length} tokens"
     )
     return "\n".join([*lines, *_adapter(experiment)])
 

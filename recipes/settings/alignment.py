@@ -25,6 +25,9 @@ UnaTarget = Literal["sigmoid", "raw"]
 """What of the implicit reward is compared with the score: its sigmoid (equation 13) or itself (equation 7)."""
 
 
+LrSchedule = Literal["cosine", "linear", "constant"]
+
+
 def _share(value: float) -> str:
     return "" if 0 <= value < 1 else "must be at least 0, and below 1"
 
@@ -49,7 +52,7 @@ class Alignment:
     """Scale of the implicit reward beta * log(pi / pi_ref)."""
 
     lr: float = setting(default=From.ALGORITHM, check=a_rate)
-    """Peak learning rate (10 % warm-up, cosine); of sft on instructions too."""
+    """Peak learning rate (--warmup_ratio, --lr_schedule); of sft on instructions too."""
 
     epochs: float = setting(_GROUP, 2.0, applies=passes, check=positive)
     """Passes over the rows; of sft on problems too."""
@@ -89,6 +92,18 @@ class Alignment:
 
     max_prompt_length: int | None = setting(default=None, check=at_least(1), absent=None)
     """Longest prompt in tokens, where one is given; rows with longer ones are skipped and counted."""
+
+    warmup_ratio: float = setting(_GROUP, 0.1, applies=answers, check=_share, absent=0.1)
+    """Share of the steps in which the learning rate rises to its peak."""
+
+    lr_schedule: LrSchedule = setting(_GROUP, "cosine", applies=answers, absent="cosine")
+    """Course of the learning rate after it: down to 0 by cosine or linear, or constant."""
+
+    weight_decay: float = setting(_GROUP, 0.0, applies=answers, check=not_negative, absent=0.0)
+    """Of AdamW."""
+
+    max_grad_norm: float = setting(_GROUP, 1.0, applies=answers, check=positive, absent=1.0)
+    """Longer gradients are cut to this norm."""
 
     @property
     def bits(self) -> int:

@@ -12,7 +12,6 @@ from trl import DPOConfig, KTOConfig, SFTConfig
 from recipes.common.run_dir import RunDir
 from recipes.trl_plugin.plan import TrainingPlan
 
-WARM_UP = 0.1
 # FSDP wraps whole decoder layers; accelerate finds their class in the model.
 _FSDP2 = {
     "version": 2,
@@ -45,8 +44,10 @@ def trainer_config(plan: TrainingPlan, run: RunDir, steps: int) -> SFTConfig | D
         "max_steps": steps,
         "train_sampling_strategy": "sequential",
         "learning_rate": a.lr,
-        "lr_scheduler_type": "cosine",
-        "warmup_steps": math.ceil(WARM_UP * steps),
+        "lr_scheduler_type": "constant_with_warmup" if a.lr_schedule == "constant" else a.lr_schedule,
+        "warmup_steps": math.ceil(a.warmup_ratio * steps),
+        "weight_decay": a.weight_decay,
+        "max_grad_norm": a.max_grad_norm,
         "optim": "adamw_torch",
         "seed": plan.seed,
         "bf16": plan.dtype == "bfloat16",

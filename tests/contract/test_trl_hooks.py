@@ -13,6 +13,8 @@ from trl.trainer.dpo_trainer import DataCollatorForPreference
 from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference
 
 from recipes.algorithms.losses.implicit_reward import completion_log_probs, implicit_reward, pairwise_loss
+from recipes.common.run_dir import RunDir
+from recipes.trl_plugin.arguments import trainer_config
 from recipes.trl_plugin.batches import Batches, collator
 from recipes.trl_plugin.compat import check_trl_version
 from recipes.trl_plugin.main import build_trainer
@@ -220,3 +222,13 @@ def test_dropout_of_the_adapter_is_what_was_asked_for(folder: Path) -> None:
         if isinstance(module, torch.nn.Dropout) and ".lora_dropout." in name
     }
     assert found == {0.25}
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo", "kto"])
+def test_the_flags_of_the_optimiser_reach_trls_configuration(method: str, tmp_path: Path) -> None:
+    own = {"warmup_ratio": 0.25, "lr_schedule": "linear", "weight_decay": 0.1, "max_grad_norm": 0.5}
+    usual = trainer_config(plan(tmp_path, Path("model"), method), RunDir(tmp_path / "run"), 40)
+    given = trainer_config(plan(tmp_path, Path("model"), method, alignment=own), RunDir(tmp_path / "run"), 40)
+    names = ("warmup_steps", "lr_scheduler_type", "weight_decay", "max_grad_norm")
+    assert tuple(getattr(usual, name) for name in names) == (4, "cosine", 0.0, 1.0)
+    assert tuple(getattr(given, name) for name in names) == (10, "linear", 0.1, 0.5)

@@ -75,7 +75,8 @@ def test_every_value_it_wrote_is_kept(name: str) -> None:
     mine, theirs = again["alignment"], written["alignment"]
     added = {name: mine.pop(name) for name in mine.keys() - theirs.keys()}
     weights = {"desirable_weight": 1.0, "undesirable_weight": 1.0}
-    assert added == {**weights, "load_in_8bit": False, "max_prompt_length": None}
+    optimiser = {"warmup_ratio": 0.1, "lr_schedule": "cosine", "weight_decay": 0.0, "max_grad_norm": 1.0}
+    assert added == {**weights, **optimiser, "load_in_8bit": False, "max_prompt_length": None}
     assert {key: again[key] for key in written} == written
     later = {
         **THEN,
