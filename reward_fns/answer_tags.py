@@ -3,9 +3,11 @@ Shared by the tasks that ask for the final answer in tags; linear in the length 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from reward_fns.verdict import Verdict
 
 THINK_END = "</think>"
 ANSWER_START = "<answer>"
@@ -64,6 +66,31 @@ def read_answer(response: str, read: Callable[[str], T | None]) -> Reading[T]:
     if len(values) <= MAX_DIFFERENT_ANSWERS and all(value == values[0] for value in values):
         return Reading(values[0], False, printable(texts[0]))
     return Reading(None, any(value is not None for value in values), printable(" | ".join(t[:60] for t in texts)))
+
+
+def list_verdict(
+    response: str,
+    solution: Sequence[Any],
+    whole: Callable[[str], Sequence[Any] | None],
+    in_part: Callable[[str], Sequence[Any] | None] | None = None,
+) -> Verdict:
+    """The verdict on an answer that is a list, right where all of it is; `partial`: the share right at its place.
+
+    Args:
+        whole: reads an answer block; None where it is not readable.
+        in_part: reads one that `whole` does not, for `partial` alone; its gaps equal nothing.
+    """
+    reading = read_answer(response, whole)
+    found = reading.value
+    if in_part and found is None and not reading.hedged and len(texts := answer_texts(response)) == 1:
+        found = in_part(texts[0])
+    right = sum(one == other for one, other in zip(found or (), solution, strict=False))
+    return Verdict(
+        correct=reading.value == solution,
+        readable=reading.value is not None or reading.hedged,
+        pred=reading.text,
+        partial=right / max(len(solution), len(found or ())),
+    )
 
 
 def printable(text: str) -> str:

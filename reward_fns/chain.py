@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from reward_fns.answer_tags import answer_texts, read_answer
+from reward_fns.answer_tags import list_verdict
 from reward_fns.verdict import Verdict, shown
 
 MOST_STATES = 1_000
@@ -41,17 +41,7 @@ def score(response: str, ground_truth: Any) -> Verdict:
     raises ValueError.
     """
     solution, start = read_ground_truth(ground_truth)
-    reading = read_answer(response, lambda text: _read(text, start))
-    stated = reading.value
-    if stated is None and not reading.hedged and len(texts := answer_texts(response)) == 1:
-        stated = _read(texts[0], start)
-    right = 0 if stated is None else sum(a == b for a, b in zip(stated, solution, strict=False))
-    return Verdict(
-        correct=reading.value == solution,
-        readable=reading.value is not None or reading.hedged,
-        pred=reading.text,
-        partial=right / max(len(solution), len(stated or ())),
-    )
+    return list_verdict(response, solution, lambda text: _read(text, start))
 
 
 def _read(text: str, start: int) -> tuple[int, ...] | None:

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from reward_fns.answer_tags import answer_texts, read_answer
+from reward_fns.answer_tags import list_verdict
 from reward_fns.kk_logic.reader import Roles, read_roles
 from reward_fns.kk_logic.words import is_word_of_answers
 from reward_fns.verdict import Verdict, shown
@@ -31,17 +31,7 @@ def score(response: str, ground_truth: Any) -> Verdict:
         roles = read_roles(text, people)
         return None if roles is None or None in roles else roles
 
-    reading = read_answer(response, read_complete)
-    roles = reading.value
-    if roles is None and not reading.hedged and len(texts := answer_texts(response)) == 1:
-        roles = read_roles(texts[0], people)
-    right = 0 if roles is None else sum(said == true for said, true in zip(roles, solution, strict=True))
-    return Verdict(
-        correct=reading.value == solution,
-        readable=reading.value is not None or reading.hedged,
-        pred=reading.text,
-        partial=right / len(solution),
-    )
+    return list_verdict(response, solution, read_complete, lambda text: read_roles(text, people))
 
 
 def read_ground_truth(ground_truth: Any) -> tuple[dict[str, int], tuple[bool, ...]]:
