@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow.parquet as parquet
 
 from recipes import ROOT
-from recipes.data import datafiles
+from recipes.data import data_check, datafiles
 from recipes.data.demonstrations import demonstrated
 from recipes.settings.experiment import Experiment
 
@@ -14,7 +14,7 @@ from recipes.settings.experiment import Experiment
 def rows_of(experiment: Experiment, folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """(training rows, test rows), as recipes/run/launch.py has them made; copies of a run's own go into `folder`."""
     files = datafiles.prepared(experiment, ROOT)
-    datafiles.check_training(experiment, files, fetch=True)
+    data_check.check_training(experiment, files, fetch=True)
     files = datafiles.styled(experiment, files, folder)
     files = datafiles.narrowed(experiment, files, folder)
     files = demonstrated(experiment, files, folder)

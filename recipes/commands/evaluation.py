@@ -13,7 +13,7 @@ from recipes import ROOT
 from recipes.checks.model_check import refuse_model
 from recipes.common.errors import ExperimentError
 from recipes.common.run_dir import RunDir, read_json, write_json, write_text
-from recipes.data import datafiles
+from recipes.data import data_check, datafiles
 from recipes.run.launch import refuse_missing_devices, taken
 from recipes.run.place import refuse_place, refuse_unwritable
 from recipes.run.resume import as_begun
@@ -63,11 +63,11 @@ def check(experiments: Mapping[Part, Experiment], sampling: Sampling, out: Path)
         with datafiles.made(experiment, ROOT, keep=False) as files, data_folder() as folder:
             if files.generate is None:
                 datafiles.styled(experiment, files, Path(folder))
-                datafiles.check_reward(experiment, files.test)
+                data_check.check_reward(experiment, files.test)
         if files.generate is not None:
             with datafiles.sampled(experiment) as few:
                 if few is not None:
-                    datafiles.check_reward(experiment, few.test)
+                    data_check.check_reward(experiment, few.test)
 
 
 def _refuse_others(experiments: Mapping[Part, Experiment], sampling: Sampling, folder: RunDir) -> None:
@@ -134,7 +134,7 @@ def _stage(experiment: Experiment, place: RunDir, part: Part, weights: Weights, 
     if part.harness:
         return harness_stage(experiment, place, part, weights)
     files = datafiles.prepared(experiment, ROOT)
-    datafiles.check_reward(experiment, files.test)
+    data_check.check_reward(experiment, files.test)
     files = datafiles.styled(experiment, files, place.path / "data")
     write_text(place.path / RECORD, to_yaml(experiment))
     return part_stage(experiment, place, files, part, weights, sampling)

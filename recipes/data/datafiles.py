@@ -20,16 +20,12 @@ from recipes.common.errors import ExperimentError
 from recipes.common.run_dir import write_json
 from recipes.data import composed
 from recipes.data.composed import TEST_SHARE
-from recipes.data.hint_check import refuse_paid_hints, texts_per_row
-from recipes.data.prompt_check import refuse_long_prompts
-from recipes.data.solution_check import refuse_failing_reward, refuse_unpaid_solutions
-from recipes.data.stored_tokenizer import stored_tokenizer
 from recipes.settings.applies import reads_solutions
 from recipes.settings.data_sets import data_title
 from recipes.settings.experiment import Experiment
 from recipes.settings.tasks import TASKS
 from recipes.watch.scratch import data_folder
-from reward_fns import RANDOM, is_graded, told_when_slow
+from reward_fns import RANDOM
 
 REQUIRED_COLUMNS = ("prompt", "answer", "data_source", "reward_model", "extra_info")
 OPTIONS_FILE = "options.json"
@@ -135,7 +131,7 @@ def made(experiment: Experiment, root: Path, *, keep: bool) -> Iterator[DataFile
     """
     files = locate(experiment, root)
     source = _at_hand(experiment)
-    few = source is None and files.n_train and files.n_train < _batch_size(experiment)
+    few = source is None and files.n_train and files.n_train < batch_size_of(experiment)
     if (
         files.generate is None
         or (source is None and not few)
@@ -184,24 +180,10 @@ def _few(experiment: Experiment, folder: Path) -> DataFiles:
     if experiment.data not in TASKS:
         return prepared(experiment, folder)
     options = experiment.data_options
-    few = {name: min(options[name], max(_SAMPLED, _batch_size(experiment))) for name in ("n_train", "n_test")}
+    few = {name: min(options[name], max(_SAMPLED, batch_size_of(experiment))) for name in ("n_train", "n_test")}
     place = DataFiles(folder / "train.parquet", folder / "test.parquet", 0, 0, {**options, **few, "seed": 0})
     prepare(experiment, place, folder)
     return _counted(experiment, place)
-
-
-def check_own_parts(experiment: Experiment, root: Path) -> None:
-    """Read a user's own files among data sets of which others have yet to be loaded or generated.
-
-    Raises:
-        ExperimentError: naming the rows of one that cannot be read.
-    """
-    if not composed.is_composed(experiment):
-        return
-    for where in composed.places(experiment):
-        if where not in TASKS and Path(where).exists():
-            with made(composed.part_of(experiment, where), root, keep=False):
-                pass
 
 
 def _at_hand(experiment: Experiment) -> list[Path] | None:
@@ -241,90 +223,9 @@ def _prepare_answers(data: str, folder: Path, options: dict[str, Any]) -> None:
         local.write_local(Path(options["path"]), folder, **{name: v for name, v in options.items() if name != "path"})
 
 
-def check_training(experiment: Experiment, files: DataFiles, *, fetch: bool = False) -> None:
-    """Refuse to train on files that cannot fill a batch, share problems with the test file, or defeat their reward.
-
-    Args:
-        fetch: load the tokenizer, through which solutions and hints are judged, from the hub if it is not here.
-
-    Raises:
-        ExperimentError: naming the rows.
-    """
-    from data_prep.contamination import ContaminationError, overlaps, raise_if_overlap
-
-    on_answers = experiment.data_kind == "answers"
-    batch_size = _batch_size(experiment)
-    if files.n_train < batch_size:
-        raise ExperimentError(
-            f"--data {experiment.data}: has {files.n_train} rows, fewer than --batch_size {batch_size}: no step could "
-            f"be made; use --batch_size {max(1, files.n_train)} or less"
-        )
-    if on_answers:
-        _check_answers(experiment, files)
-        return
-    check_reward(experiment, files.train)
-    if experiment.reward == RANDOM:  # pays what it likes; the data are judged by their own
-        experiment = replace(experiment, reward=None)
-    if reads_solutions(experiment.algorithm) and unsolved_rows(files) == files.n_train:
-        raise ExperimentError(
-            f"--data {experiment.data}: none of the {files.n_train} training problems has a solution, which --algo "
-            f"{experiment.algorithm.name} needs: give some a solution, or choose --algo rft"
-        )
-    tokenizer = stored_tokenizer(experiment.model, fetch=fetch)
-    with told_when_slow(experiment.reward):
-        refuse_unpaid_solutions(experiment, files.train, tokenizer)
-        refuse_paid_hints(experiment, files.train, tokenizer)
-    refuse_long_prompts(experiment, (files.train, files.test), tokenizer)
-    try:
-        raise_if_overlap(overlaps(files.train, [files.test]), experiment.allow_overlap)
-    except ContaminationError as error:
-        raise ExperimentError(str(error)) from None
-
-
-def check_reward(experiment: Experiment, file: Path) -> None:
-    """Refuse a reward that cannot be loaded, or gives no verdict on problems of the file.
-
-    Raises:
-        ExperimentError: with what is wrong with it.
-    """
-    if experiment.reward is None:
-        return
-    try:
-        is_graded(experiment.reward)
-    except Exception as error:  # whatever importing a user's file raises, in its worker
-        raise ExperimentError(f"--reward {error}") from None
-    with told_when_slow(experiment.reward):
-        refuse_failing_reward(experiment, file)
-
-
-def unsolved_rows(files: DataFiles) -> int:
-    """How many training problems have no solution that hints could be taken from."""
-    schema = parquet.read_schema(files.train)
-    if "hint" not in schema.names or not pa.types.is_list(schema.field("hint").type):
-        return 0
-    return texts_per_row(parquet.ParquetFile(files.train).read(columns=["hint"])["hint"]).count(0)
-
-
-def _batch_size(experiment: Experiment) -> int:
+def batch_size_of(experiment: Experiment) -> int:
+    """Rows a step, of what the experiment trains on."""
     return experiment.alignment.batch_size if experiment.data_kind == "answers" else experiment.batch_size
-
-
-def _check_answers(experiment: Experiment, files: DataFiles) -> None:
-    """Every row is whole, and no conversation of the test file begins like one that is trained on."""
-    from data_prep.preference.schema import read_rows
-    from data_prep.preference.split import shared_beginnings
-
-    try:
-        train, test = read_rows(files.train), read_rows(files.test)
-    except ValueError as error:
-        raise ExperimentError(str(error)) from None
-    common = shared_beginnings(train, test)
-    if common and not experiment.allow_overlap:
-        number, at = common[0]
-        raise ExperimentError(
-            f"{len(common)} rows of {files.train} begin like rows of {files.test}; first: row {number} like row {at}. "
-            f"Take them out, or add --allow_overlap"
-        )
 
 
 def styled(experiment: Experiment, files: DataFiles, folder: Path) -> DataFiles:

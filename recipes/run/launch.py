@@ -19,7 +19,7 @@ from recipes.checks.model_check import refuse_model
 from recipes.common.errors import ExperimentError
 from recipes.common.machine import gpu_count
 from recipes.common.run_dir import RunDir, checkpoint_step, keep_newest, read_metrics, write_json, write_text
-from recipes.data import datafiles
+from recipes.data import data_check, datafiles
 from recipes.data.datafiles import DataFiles
 from recipes.data.demonstrations import demonstrated
 from recipes.data.stored_tokenizer import is_here
@@ -129,7 +129,7 @@ def _launch(
         refuse_small_disk(experiment, run.path)
     files = datafiles.prepared(experiment, ROOT)
     refuse_other_data(run, experiment, files)
-    datafiles.check_training(experiment, files, fetch=True)
+    data_check.check_training(experiment, files, fetch=True)
     if experiment.stages == ("alignment",):
         check_machine(training_plan(experiment, run, files))
     refuse_idle_patience(experiment, stages(experiment, run, files))
@@ -247,7 +247,7 @@ def _try_overrides(experiment: Experiment) -> None:
 def _refuse_data(experiment: Experiment, files: datafiles.DataFiles) -> None:
     """What the start would refuse of data that are here, or of a few problems as they will be generated."""
     if files.generate is None:
-        datafiles.check_training(experiment, files)
+        data_check.check_training(experiment, files)
         with data_folder() as folder:
             styled = datafiles.styled(experiment, files, folder)
             with contextlib.redirect_stdout(io.StringIO()):  # it counts what is left
@@ -255,9 +255,9 @@ def _refuse_data(experiment: Experiment, files: datafiles.DataFiles) -> None:
         return
     with datafiles.sampled(experiment) as few:
         if few is None:
-            datafiles.check_own_parts(experiment, ROOT)
+            data_check.check_own_parts(experiment, ROOT)
         else:
-            datafiles.check_training(experiment, few)
+            data_check.check_training(experiment, few)
 
 
 def dry_run(experiment: Experiment, out: Path, *, resume: bool = False, full: bool = False) -> str:

@@ -13,7 +13,8 @@ from recipes.algorithms.base import Demonstration, forget
 from recipes.algorithms.hints.cut import draw_plans, hint_length
 from recipes.algorithms.hints.schedule import MAX_SEGMENTS
 from recipes.checks.algorithm_check import told
-from recipes.data.datafiles import DataFiles, unsolved_rows
+from recipes.data.data_check import unsolved_rows
+from recipes.data.datafiles import DataFiles
 from recipes.data.demonstrations import taught
 from recipes.data.stored_tokenizer import is_here
 from recipes.estimate.describe import describe_memory

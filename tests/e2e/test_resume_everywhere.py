@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from recipes.common.run_dir import RunDir, complete_checkpoints
 from tests.e2e.support import OF_THE_MACHINE, kill_after, kill_when, metrics, rollouts, run, without_times
@@ -39,6 +40,17 @@ def expect_same(killed: Path, whole: Path) -> None:
     assert one.read_bytes() == other.read_bytes()
 
 
+def expect_same_online(killed: Path, whole: Path) -> None:
+    """Every text; numbers but for the order of sums."""
+    expected, found = metrics(whole), metrics(killed)
+    assert sorted(found) == sorted(expected) == list(range(4))
+    for step in range(1, 4):
+        assert rollouts(killed, step) == rollouts(whole, step), f"texts of step {step} differ"
+        again, first = without_times(found[step]), without_times(expected[step])
+        assert again.keys() == first.keys()
+        assert again == pytest.approx(first, rel=1e-3, abs=1e-5), f"step {step}"
+
+
 def _is_of_the_machine(name: str) -> bool:
     return name.startswith((*OF_THE_MACHINE, "train/time", "train/runtime")) or "second" in name or "memory" in name
 
@@ -65,25 +77,26 @@ def test_a_killed_online_training_goes_on(algo: str, tmp_path: Path, small_data:
     run(whole, *flags)
     kill_after(killed, 2, *flags)
     run(killed, *flags, "--resume")
-    expected, found = metrics(whole), metrics(killed)
-    assert sorted(found) == sorted(expected) == list(range(4))
-    for step in range(1, 4):
-        assert rollouts(killed, step) == rollouts(whole, step), f"texts of step {step} differ"
-        again, first = without_times(found[step]), without_times(expected[step])
-        assert again.keys() == first.keys()
-        assert again == pytest.approx(first, rel=1e-3, abs=1e-5), f"step {step}"
+    expect_same_online(killed, whole)
 
 
-def test_a_pipeline_goes_on_in_the_stage_that_was_killed(answers: Path, tmp_path: Path) -> None:
-    """Killed in the first stage, and again in the second."""
-    flags = ("--pipeline", "sft,una", "--data", str(answers), *ANSWERS)
+def test_a_pipeline_goes_on_in_the_stage_that_was_killed(answers: Path, tmp_path: Path, small_data: Path) -> None:
+    """Killed in each of its stages, on TRL and on verl."""
+    on_answers = {"data": str(answers), "flags": {"epochs": 3, "batch_size": 16, "test_freq": 4}}
+    online = {"T": 3, "batch_size": 8, "n_rollout": 2, "val_size": 8, "test_freq": 1, "log_rollouts": -1}
+    stages = [{"algo": "sft", **on_answers}, {"algo": "una", **on_answers}]
+    stages.append({"algo": "rft", "data": str(small_data), "flags": online})
+    file = tmp_path / "stages.yaml"
+    file.write_text(yaml.safe_dump(stages))
+    flags = ("--pipeline", str(file), "--prompt_style", "completion", "--own_texts", "0", "--seed", "5")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run(whole, *flags)
-    kill_after(killed, 2, *flags, stage="1-sft")
-    kill_after(killed, 6, *flags, "--resume", stage="2-una")
+    for number, (stage, steps) in enumerate({"1-sft": 2, "2-una": 6, "3-rft": 2}.items()):
+        kill_after(killed, steps, *flags, *(["--resume"] if number else []), stage=stage)
     run(killed, *flags, "--resume")
     for stage in ("1-sft", "2-una"):
         expect_same(killed / stage, whole / stage)
+    expect_same_online(killed / "3-rft", whole / "3-rft")
 
 
 def test_two_stages_of_one_run_go_on_where_they_were_killed(tmp_path: Path, small_data: Path) -> None:

@@ -22,7 +22,8 @@ from recipes.algorithms import algorithms
 from recipes.algorithms.base import At, Bare, Demonstration, Hint
 from recipes.algorithms.hints.cut import as_record, draw_plans
 from recipes.common.errors import ExperimentError
-from recipes.data.datafiles import DataFiles, check_training, locate
+from recipes.data.data_check import check_training
+from recipes.data.datafiles import DataFiles, locate
 from recipes.data.demonstrations import SOLVED, demonstrated, taught
 from recipes.flags.resolve import build_experiment
 from recipes.run.plan import describe

@@ -16,7 +16,8 @@ from data_prep.schema import packed, read_rows, unpacked
 from eval.problems import Settings, load_problems
 from recipes.common.errors import ExperimentError
 from recipes.data.composed import drawn
-from recipes.data.datafiles import DataFiles, check_training, prepared
+from recipes.data.data_check import check_training
+from recipes.data.datafiles import DataFiles, prepared
 from recipes.flags.resolve import build_experiment
 from recipes.settings.data_sets import absolute, data_title, mixture, several
 from recipes.settings.experiment import Experiment

@@ -27,7 +27,8 @@ from data_prep.prompt_styles import STYLES, Question, completion_prompt, restyle
 from data_prep.schema import build_row, read_rows, write_rows
 from recipes.common.errors import ExperimentError
 from recipes.data import hint_check
-from recipes.data.datafiles import check_training, locate
+from recipes.data.data_check import check_training
+from recipes.data.datafiles import locate
 from recipes.data.hint_check import refuse_paid_hints
 from recipes.flags.resolve import build_experiment
 from recipes.settings.experiment import Experiment

@@ -14,7 +14,8 @@ from data_prep.prompt_styles import STYLES, restyle
 from data_prep.schema import read_rows, write_rows
 from data_prep.tokens import decode_response, encode_given
 from recipes.common.errors import ExperimentError
-from recipes.data.datafiles import check_training, locate
+from recipes.data.data_check import check_training
+from recipes.data.datafiles import locate
 from recipes.flags.resolve import build_experiment
 from recipes.run.launch import dry_run
 from recipes.settings.profiles import PROFILES
