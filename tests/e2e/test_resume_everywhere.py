@@ -119,13 +119,13 @@ def test_two_stages_of_one_run_go_on_where_they_were_killed(tmp_path: Path, smal
 
 
 def test_an_evaluation_goes_on_with_what_is_left(tmp_path: Path, small_data: Path) -> None:
-    flags = ("--eval", "--data", f"{small_data},countdown", "--val_size", "24", "--n_samples", "2", "--seed", "3")
+    flags = ("--eval", "--data", f"{small_data},chain", "--val_size", "24", "--n_samples", "2", "--seed", "3")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run(whole, *flags)
     parts = [folder.parent.name for folder in whole.glob("*/results.json")]
     assert len(parts) == 2
-    first = next(name for name in parts if name != "countdown")
-    kill_when(lambda: (killed / first / "results.json").exists(), killed, *flags, stage="countdown")
+    first = next(name for name in parts if name != "chain")
+    kill_when(lambda: (killed / first / "results.json").exists(), killed, *flags, stage="chain")
     before = (killed / first / "results.json").stat().st_mtime_ns
     run(killed, *flags)
     assert (killed / first / "results.json").stat().st_mtime_ns == before, "what was finished was done again"
