@@ -280,3 +280,9 @@ def content_hash(path: Path) -> str:
                 line = json.dumps(row, sort_keys=True, separators=(",", ":"), default=str)
                 digest.update(line.encode("ascii") + b"\n")
     return digest.hexdigest()
+
+
+def solution_of(row: Mapping[str, Any]) -> str:
+    """The whole solution of a row; empty where it has none, and its answer is the bare result."""
+    texts = row.get("hint")
+    return str(row.get("answer") or "".join(texts)) if texts is not None and len(texts) else ""

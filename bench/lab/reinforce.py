@@ -17,6 +17,7 @@ from bench.lab.model import Parameters
 from bench.lab.optimise import DECAY, descend
 from bench.lab.rollouts import Lab, Rollout, Start, roll, start_of
 from bench.lab.validate import validate
+from data_prep.schema import solution_of
 from data_prep.tokens import encode_question
 from recipes.algorithms.base import Bare, Group, Plan, forget
 from recipes.algorithms.hints.cut import memory_key
@@ -27,7 +28,7 @@ from recipes.settings.hook_settings import hook_settings
 from recipes.verl_plugin.agent_loop import plan_batch, prompt_key
 from recipes.verl_plugin.metrics import hint_metrics, without_variance
 from recipes.verl_plugin.verl_config import uft_section
-from recipes.verl_plugin.weighing import plan_of, solution_of
+from recipes.verl_plugin.weighing import plan_of
 
 Row = Mapping[str, Any]
 

@@ -6,6 +6,7 @@ Published accuracies of the same setting stand as open diamonds at the right edg
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -116,12 +117,12 @@ def _mark(axes: Any, entry: Published, of: str, last_step: int, number: int) -> 
 
 
 def styled(groups: Sequence[Group]) -> list[tuple[Group, Any]]:
-    """Groups with their line: settings of one algorithm share its colour and differ by their dashes."""
-    met: dict[str, int] = {}
+    """Groups with their line: what shares a colour, settings of one algorithm above all, differs by its dashes."""
+    met: Counter[str] = Counter()
     found = []
     for group in groups:
-        found.append((group, dashes(met.get(group.algo, 0))))
-        met[group.algo] = met.get(group.algo, 0) + 1
+        found.append((group, dashes(met[colour(group.algo)])))
+        met[colour(group.algo)] += 1
     return found
 
 

@@ -12,6 +12,7 @@ from eval.reporting.curves import draw_hint_share, draw_seeds, grid_of, hinted, 
 from eval.reporting.groups import Group, Panel
 from eval.reporting.read_runs import Points, Run, points
 from eval.reporting.style import HINT_LENGTHS, colour, legend_below
+from recipes.common.values import TAKEN_METRICS, TAKEN_TERMS
 
 _COLUMNS = 3
 _PARTS = 10
@@ -54,9 +55,23 @@ QUANTITIES = (
 )
 
 
+_NOT_OWN = {quantity.key for quantity in QUANTITIES} | {f"uft/{name}" for name in TAKEN_METRICS}
+_NOT_OWN |= {f"actor/{name}" for name in TAKEN_TERMS} | {"due/grad_norm"}
+
+
+def own_quantities(groups: Sequence[Group]) -> list[Quantity]:
+    """Metrics that algorithms log of their own: of their schedule and memory, of the terms of their loss, and of second
+    updates."""
+    keys = {key for group in groups for run in group.runs for data in run.metrics.values() for key in data}
+    own = sorted(key for key in keys - _NOT_OWN if key.startswith(("uft/", "actor/", "due/")))
+    own = [key for key in own if not key.startswith(("uft/score/", "actor/perf/"))]
+    return [Quantity("uft/hint_reliance", "hint reliance, nats a token"), *(Quantity(key, key) for key in own)]
+
+
 def draw_training(panel: Panel, *, narrow: bool = False) -> Any | None:
     """One small panel a quantity that any run recorded; None when there is nothing to draw."""
-    present = [quantity for quantity in QUANTITIES if _values(panel.groups, quantity)]
+    known = (*QUANTITIES, *own_quantities(panel.groups))
+    present = [quantity for quantity in known if _values(panel.groups, quantity)]
     if not present:
         return None
     figure, cells = grid_of(len(present), _COLUMNS, (3.67, 2.5), narrow=narrow)

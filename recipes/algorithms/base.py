@@ -142,6 +142,9 @@ class Group:
     rescored: torch.Tensor | None = None
     """(n, L) log-probabilities of the same tokens under `context`'s messages; `old` in rows without one."""
 
+    hinted: bool = True
+    """Whether the hint of its plans, if they have one, was given: a short solution may have no text of that share."""
+
     messages: Sequence[Mapping[str, str]] = ()
     """The prompt, without a hint."""
 
@@ -191,8 +194,12 @@ class Term:
     """g; None is 1."""
 
     norm: TermNorm = "tokens"
-    """N over the whole batch: tokens or rows with a weight that is not 0, all rows that vote ("sequences"), or these
-    times the longest response ("length", what PPO's loss is divided by with loss_norm "length")."""
+    """N over the whole batch: tokens (of `over`) or rows with a weight that is not 0, all rows that vote
+    ("sequences"), or these times the longest response ("length", what PPO's loss is divided by with loss_norm
+    "length")."""
+
+    over: torch.Tensor | None = None
+    """(n, L) bool: what "tokens" counts; None is what has a weight that is not 0."""
 
     rewarded: bool = False
     """Whether the weights come from rewards, as advantages do (for uft/updates_without_reward_gradient)."""
@@ -306,11 +313,17 @@ class Algorithm:
     loss_norm: LossNorm = "tokens"
     """What PPO's loss is a mean of."""
 
+    policy_gradient: bool = True
+    """False where `weigh` gives an advantage of 0 throughout: PPO's loss has no part, and nothing is clipped."""
+
     demonstrations: int = 0
     """Rollouts of a prompt that are not generated, beside --n_rollout generated ones."""
 
     hints_in_prompt: bool = False
-    """Whether its hints may stand in the question; the longest prompt then has room for the longest hint."""
+    """Whether its hints may stand in the question; the longest prompt then has room for the longest hint and words."""
+
+    wrap: str = IN_PROMPT
+    """The longest words that its hints in the question have around them, as of `Hint`."""
 
     context: Callable[[int, Group, Any], Sequence[Mapping[str, str]] | None] | None = None
     """Messages under which row i is scored once more (-> `Group.rescored`), by one more forward pass of the trainer

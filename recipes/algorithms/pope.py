@@ -41,7 +41,7 @@ def remember(group: Group, past: Json, common: Json, s: Any) -> Kept:
     share = share_right(group)
     if share is None:
         return past, None, ()
-    if isinstance(group.plans[0], Hint):
+    if isinstance(group.plans[0], Hint) and group.hinted:
         return (past if share else min(past + 1, STEPS)), None, ()
     return (None if share else past or 1), None, ()
 
@@ -58,4 +58,5 @@ ALGORITHM = Algorithm(
     remember=remember,
     memory_metrics=lambda past, common, s: {"hard": len(past), "quarters": sum(past.values()) / max(1, len(past))},
     hints_in_prompt=True,
+    wrap=WRAP,
 )

@@ -28,7 +28,7 @@ def weigh(group: Group, s: Any) -> Weights:
         advantage=group.gen * 0.0,
         terms=(
             Term(0.5 * (-entropy).exp() * shown, "demonstration_nll"),
-            Term(advantage * shown, "demonstration", shape=shape, rewarded=True),
+            Term(advantage * shown, "demonstration", shape=shape, over=shown, rewarded=True),
             Term(weight * own, "own", rewarded=True),
         ),
     )
@@ -44,5 +44,6 @@ ALGORITHM = Algorithm(
     settings={"kl_coef": 0.0},
     rollout=rollout,
     demonstrations=1,
+    policy_gradient=False,
     weigh=weigh,
 )

@@ -17,19 +17,13 @@ from recipes.algorithms.base import Algorithm, Bare, Demonstration, Group, Hint,
 from recipes.algorithms.hints.cut import draw_plans
 from recipes.algorithms.hints.schedule import MAX_SEGMENTS
 from recipes.algorithms.losses.terms import streams
-from recipes.common.values import refuse_odd_metrics
+from recipes.common.values import TAKEN_TERMS, refuse_odd_metrics
 
 KEY = "0123456789abcdef"
 """Of the prompts of the trial."""
 
 ROLES = ("system", "user", "assistant", "tool")
 """Of messages."""
-
-TAKEN = frozenset(
-    {"entropy", "entropy_loss", "grad_norm", "kl_coef", "kl_loss", "loss", "lr", "mfu", "pg_clipfrac"}
-    | {"pg_clipfrac_lower", "pg_loss", "ppo_kl"}
-)
-"""Names under actor/ of verl's own metrics."""
 
 _NAME = re.compile(r"\w+")
 
@@ -265,6 +259,8 @@ def refuse_odd_weights(found: Any, group: Group) -> None:
         raise ValueError(f"weigh: terms={_short(found.terms)}: must be a tuple of Term(...), such as (Term(...),)")
     for term in found.terms:
         _refuse_odd_tensor(f"weigh: weights of the term {term.name!r}", term.weights, shape)
+        if term.over is not None:
+            _refuse_odd_tensor(f"weigh: over of the term {term.name!r}", term.over, shape)
         if isinstance(term.coef, bool) or not isinstance(term.coef, int | float) or not math.isfinite(term.coef):
             wrap = ", the same for all prompts: write float(...), or put it into the weights"
             raise ValueError(
@@ -278,7 +274,7 @@ def refuse_odd_weights(found: Any, group: Group) -> None:
     names = [term.name for term in found.terms]
     if len({*names}) < len(names) or not all(isinstance(name, str) and _NAME.fullmatch(name) for name in names):
         raise ValueError(f"weigh: terms named {names}: every one needs a name of its own, a word as of a variable")
-    if taken := [name for name in names if name in TAKEN]:
+    if taken := [name for name in names if name in TAKEN_TERMS]:
         raise ValueError(f"weigh: a term named {taken[0]!r}: verl logs actor/{taken[0]} itself; call it otherwise")
 
 

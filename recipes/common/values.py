@@ -186,6 +186,12 @@ TAKEN_METRICS = frozenset(
 )
 """Names under uft/ that every run logs of its own."""
 
+TAKEN_TERMS = frozenset(
+    {"entropy", "entropy_loss", "grad_norm", "kl_coef", "kl_loss", "loss", "lr", "mfu", "pg_clipfrac"}
+    | {"pg_clipfrac_lower", "pg_loss", "ppo_kl"}
+)
+"""Names under actor/ of verl's own metrics."""
+
 
 def refuse_odd_metrics(what: str, found: Any) -> None:
     """Raise ValueError unless these are numbers by name."""

@@ -11,7 +11,7 @@ from recipes.data import composed
 from recipes.data.datafiles import DataFiles, batch_size_of, made
 from recipes.data.hint_check import refuse_paid_hints, texts_per_row
 from recipes.data.prompt_check import refuse_long_prompts
-from recipes.data.solution_check import refuse_failing_reward, refuse_unpaid_solutions
+from recipes.data.solution_check import refuse_failing_reward, refuse_long_solutions, refuse_unpaid_solutions
 from recipes.data.stored_tokenizer import stored_tokenizer
 from recipes.settings.applies import reads_solutions
 from recipes.settings.experiment import Experiment
@@ -52,6 +52,7 @@ def check_training(experiment: Experiment, files: DataFiles, *, fetch: bool = Fa
     with told_when_slow(experiment.reward):
         refuse_unpaid_solutions(experiment, files.train, tokenizer)
         refuse_paid_hints(experiment, files.train, tokenizer)
+    refuse_long_solutions(experiment, files.train, tokenizer)
     refuse_long_prompts(experiment, (files.train, files.test), tokenizer)
     try:
         raise_if_overlap(overlaps(files.train, [files.test]), experiment.allow_overlap)

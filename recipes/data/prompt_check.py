@@ -31,7 +31,7 @@ def refuse_long_prompts(experiment: Experiment, files: tuple[Path, ...], tokeniz
     """
     if tokenizer is None or "rl" not in experiment.stages:
         return
-    given, limit = experiment.max_prompt_length, experiment.prompt_length
+    given = limit = experiment.max_prompt_length
 
     def length(text: str) -> int:
         return len(tokenizer(text)["input_ids"])

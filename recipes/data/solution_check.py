@@ -7,9 +7,12 @@ import pyarrow.parquet as parquet
 
 from data_prep.hushed import hushed
 from data_prep.prompt_styles import question_text
+from data_prep.schema import solution_of
+from data_prep.split import rows_by_chance
 from data_prep.tokens import closed, decode_response
 from recipes.common.errors import ExperimentError
 from recipes.data.stored_tokenizer import StoredTokenizer
+from recipes.settings.applies import reads_solutions
 from recipes.settings.experiment import Experiment
 from recipes.watch.scratch import PREFIX
 from reward_fns import LEAST_ACCEPTED, compute_score, has_failed, is_custom, is_graded
@@ -75,6 +78,33 @@ def refuse_failing_reward(experiment: Experiment, file: Path) -> None:
             f"the wrong answer {WRONG!r} to {asked}; return 0 there" if wrong else f"the data's own solution of {asked}"
         )
         raise ExperimentError(f"--reward {named} (on {on})")
+
+
+def refuse_long_solutions(experiment: Experiment, train: Path, tokenizer: StoredTokenizer | None) -> None:
+    """Refuse a run that learns whole solutions, of which none is as short as a response; say how many are longer.
+
+    Raises:
+        ExperimentError: with the length of the shortest that was looked at.
+    """
+    e = experiment
+    whole = e.algorithm.demonstrations or (e.algorithm.context is None and not e.algorithm.uses_hints)
+    if tokenizer is None or "rl" not in e.stages or not whole or not reads_solutions(e.algorithm):
+        return
+    table = parquet.ParquetFile(train).read(columns=["answer", "hint"])
+    drawn = rows_by_chance(len(table))[:_REWARD_SAMPLE]
+    known = [table.slice(row, 1).to_pylist()[0] for row in drawn]
+    lengths = [len(closed(tokenizer, text)) for row in known if (text := solution_of(row))]
+    if not (long := sum(length > e.response_length for length in lengths)):
+        return
+    what = f"of {len(lengths)} solutions looked at in {file_name(e, train)}"
+    if long == len(lengths):
+        raise ExperimentError(
+            f"--max_response_length {e.max_response_length}: none {what} is as short as a response, the shortest has "
+            f"{min(lengths)} tokens: --algo {e.algorithm.name} could learn from none; give {min(lengths)} or more"
+        )
+    print(
+        f"--max_response_length {e.max_response_length}: {long} {what} are longer than a response: none is learnt there"
+    )
 
 
 def refuse_unpaid_solutions(experiment: Experiment, train: Path, tokenizer: StoredTokenizer | None) -> None:

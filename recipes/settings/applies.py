@@ -47,6 +47,11 @@ def ppo(algorithm: Algorithm, stages: Stages) -> bool:
     return "rl" in stages and algorithm.loss is None
 
 
+def clipped(algorithm: Algorithm, stages: Stages) -> bool:
+    """reinforcement stages with PPO's policy gradient"""
+    return ppo(algorithm, stages) and algorithm.policy_gradient
+
+
 def by_score(algorithm: Algorithm, stages: Stages) -> bool:
     """reinforcement stages with PPO's loss and advantages from scores"""
     weigh = algorithm.weigh
@@ -117,7 +122,7 @@ def _foreign(function: FunctionType) -> bool:
 def hint_term(algorithm: Algorithm, stages: Stages) -> bool:
     """algorithms with the hint's likelihood in the loss"""
     read = any(mentions(algorithm.weigh, name) for name in ("sft_loss_coef", "hint_nll_agg"))
-    return hints(algorithm, stages) and algorithm.loss is None and read
+    return hints(algorithm, stages) and not algorithm.hints_in_prompt and algorithm.loss is None and read
 
 
 def supervised(algorithm: Algorithm, stages: Stages) -> bool:

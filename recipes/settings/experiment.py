@@ -22,6 +22,7 @@ from recipes.settings.alignment import Alignment, DataKind
 from recipes.settings.applies import (
     by_score,
     by_variance,
+    clipped,
     clock,
     critic,
     draws,
@@ -109,7 +110,9 @@ class Experiment:
     entropy_coef: float = setting("reinforcement", 0.001, applies=ppo, check=between(-1, 1, "", ends=True))
     """Weight of the entropy bonus."""
 
-    clip_ratio: float = setting("reinforcement", 0.2, applies=ppo, check=between(0, 1, ", as 1 - it is the lower end"))
+    clip_ratio: float = setting(
+        "reinforcement", 0.2, applies=clipped, check=between(0, 1, ", as 1 - it is the lower end")
+    )
     """PPO's clipping of the probability ratio."""
 
     temperature: float = setting("reinforcement", 1.0, applies=draws, check=not_negative, evaluates=True)
@@ -219,7 +222,7 @@ class Experiment:
     own_texts: int = setting(_RECORDS, 128, check=not_negative, may_change=True, absent=128)
     """Texts of the base's own by which it is measured, after training, what the model forgot; 0 leaves that out."""
 
-    dual_clip: float | None = setting("reinforcement", None, applies=ppo, check=above(1), absent=3.0)
+    dual_clip: float | None = setting("reinforcement", None, applies=clipped, check=above(1), absent=3.0)
     """Most that a ratio counts where the advantage is negative (verl's clip_ratio_c, 3); without it no bound."""
 
     val_data: str | None = setting("data and reward", None, metavar="A,B", absent=None)
@@ -231,7 +234,7 @@ class Experiment:
     rollout_correction_clip: float = setting("reinforcement", 2.0, applies=ppo, check=positive, absent=2.0)
     """Most that such a weight is."""
 
-    clip_ratio_high: float | None = setting("reinforcement", None, applies=ppo, check=positive, absent=None)
+    clip_ratio_high: float | None = setting("reinforcement", None, applies=clipped, check=positive, absent=None)
     """Upper end of that clipping (DAPO's clip-higher, .28); without it the same as --clip_ratio."""
 
     overlong_buffer: int = setting("reinforcement", 0, applies=by_score, check=not_negative, absent=0)
@@ -293,8 +296,11 @@ class Experiment:
 
     @property
     def prompt_length(self) -> int:
-        """verl's prompt: the question, and a hint where the algorithm puts one into it."""
-        return self.max_prompt_length + (self.max_hint_length if self.algorithm.hints_in_prompt else 0)
+        """verl's prompt: the question, and where the algorithm puts one into it a hint and the words around it."""
+        if not self.algorithm.hints_in_prompt:
+            return self.max_prompt_length
+        # A token has a byte at least: how a tokenizer reads the words is not known here.
+        return self.max_prompt_length + self.max_hint_length + len(self.algorithm.wrap.encode())
 
     @property
     def response_length(self) -> int:

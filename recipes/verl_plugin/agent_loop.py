@@ -25,6 +25,7 @@ from verl.utils import tensordict_utils as tu
 from verl.utils.profiler import simple_timer
 
 from data_prep.prompt_styles import STYLES, question_text, with_hint
+from data_prep.schema import solution_of
 from data_prep.tokens import Opened, closed, decode_response, encode_given, encode_question, end_tokens, opened
 from recipes.algorithms import get_algorithm
 from recipes.algorithms.base import Bare
@@ -241,7 +242,7 @@ class HintedAgentLoop(AgentLoopBase):
 
     def _demonstration(self, row: dict[str, Any], budget: int) -> list[int] | None:
         """Token ids of the row's whole solution and the end of the text; None where it has none that fits."""
-        solution = row.get("answer") or "".join(row.get("hint") or [])
+        solution = solution_of(row)
         ids = closed(self.tokenizer, solution, self._opened(row)) if solution else []
         return ids if 0 < len(ids) <= budget else None
 

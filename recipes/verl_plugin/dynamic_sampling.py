@@ -8,12 +8,14 @@ which ended first; here a round is waited for, and what a step takes follows fro
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import transfer_queue as tq
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
+from recipes.algorithms.losses.group import RIGHT
 from recipes.verl_plugin.metrics import rewards_by_prompt
 from recipes.verl_plugin.rollout_log import scored_rows
 from reward_fns import has_failed
@@ -40,13 +42,14 @@ def chosen(varied: Mapping[str, bool], size: int) -> list[str]:
     return sorted(sorted(varied, key=lambda uid: (not varied[uid], uid))[:size])
 
 
-def with_variance(rows: Iterable[Mapping[str, Any]]) -> dict[str, bool]:
+def with_variance(rows: Iterable[Mapping[str, Any]], *, by_verdict: bool = False) -> dict[str, bool]:
     """By uid, whether the rollouts of a prompt that were generated and have a verdict differ in reward.
 
     Args:
         rows: as `scored_rows` gives them.
+        by_verdict: whether the algorithm compares right with wrong alone, and no partial credit.
     """
-    known = list(rows)
+    known = [{**row, "score": float(row["score"] > RIGHT) if by_verdict else row["score"]} for row in rows]
     silent = [row["uft"].get("demonstration") or has_failed(row["reward"]) for row in known]
     scores = [None if none else row["score"] for row, none in zip(known, silent, strict=True)]
     found = rewards_by_prompt([row["key"] for row in known], scores)
@@ -66,7 +69,8 @@ class VariedGroups(ReplayBuffer):
             return batch, metrics
         tags = dict(zip(batch.keys, batch.tags, strict=True))
         rows, drawn, rounds = _rows(batch), batch_size, 1
-        varied = with_variance(rows)
+        differ = partial(with_variance, by_verdict=self.sampler_kwargs["by_verdict"])
+        varied = differ(rows)
         while rounds < self.sampler_kwargs["rounds"]:
             wanted = prompts_to_draw(batch_size, sum(varied.values()), drawn)
             more = self.refill_fn(wanted) if wanted else 0
@@ -75,7 +79,7 @@ class VariedGroups(ReplayBuffer):
             batch, _ = super().sample(global_steps, partition_id, more)
             tags |= dict(zip(batch.keys, batch.tags, strict=True))
             rows += _rows(batch)
-            drawn, rounds, varied = drawn + more, rounds + 1, with_variance(rows)
+            drawn, rounds, varied = drawn + more, rounds + 1, differ(rows)
         taken = set(chosen(varied, batch_size))
         self.thrown = [row for row in rows if row["key"].split("_")[0] not in taken]
         if self.thrown:

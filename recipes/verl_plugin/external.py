@@ -116,6 +116,13 @@ def _critic(module: types.ModuleType) -> None:
     module.load_valuehead_model = seeded(load_critic if without else module.load_valuehead_model)  # type: ignore
 
 
+@wrapt.when_imported("verl.workers.engine.fsdp.transformer_impl")
+def _adapter(module: types.ModuleType) -> None:
+    """An adapter starts from random numbers that verl does not seed either."""
+    engine = module.FSDPEngine
+    engine._build_lora_module = seeded(engine._build_lora_module)
+
+
 @wrapt.when_imported("verl.utils.fsdp_utils")
 def _head(module: types.ModuleType) -> None:
     # apply_fsdp2, which others import by name, looks this one up in its module at every call.

@@ -17,6 +17,7 @@ from verl.utils import tensordict_utils as tu
 from verl.utils.config import omega_conf_to_dataclass
 
 import recipes.verl_plugin.advantage  # noqa: F401  (registers the estimator in the driver, where advantages are computed)
+from data_prep.schema import solution_of
 from recipes.algorithms import get_algorithm
 from recipes.algorithms.base import Group, forget
 from recipes.algorithms.hints.cut import memory_key
@@ -39,7 +40,7 @@ from recipes.verl_plugin.reward_watch import EXAMPLES, RewardFailure, RewardLimi
 from recipes.verl_plugin.rollout_log import StepRollouts, digest, write_rollouts
 from recipes.verl_plugin.validation import cut_off, parted, sampled_and_greedy, validation_accuracy, without_truncated
 from recipes.verl_plugin.verl_config import POLL_SECONDS
-from recipes.verl_plugin.weighing import read_groups, restore_masks, solution_of, weigh
+from recipes.verl_plugin.weighing import read_groups, restore_masks, weigh
 from recipes.watch.heartbeat import NOTICE
 
 MEMORY = "memory.json"

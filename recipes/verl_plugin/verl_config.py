@@ -231,8 +231,9 @@ def sampler_config(experiment: Experiment) -> dict[str, Any]:
     """verl's section trainer.v1."""
     if not samples_dynamically(experiment):
         return {}
-    rounds = {"rounds": experiment.dynamic_sampling_rounds}
-    return {"v1": {"sampler": {"custom_sampler": OWN_SAMPLER, "sampler_kwargs": rounds}}}
+    by_verdict = not by_score(experiment.algorithm, experiment.stages)
+    how = {"rounds": experiment.dynamic_sampling_rounds, "by_verdict": by_verdict}
+    return {"v1": {"sampler": {"custom_sampler": OWN_SAMPLER, "sampler_kwargs": how}}}
 
 
 def critic_config(experiment: Experiment, model: str) -> dict[str, Any]:

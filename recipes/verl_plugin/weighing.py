@@ -10,6 +10,7 @@ import torch
 import transfer_queue as tq
 from tensordict import TensorDict
 
+from data_prep.schema import solution_of
 from recipes.algorithms import name_of_shape
 from recipes.algorithms.base import Algorithm, Bare, Demonstration, Group, Hint, Plan, Weights
 from recipes.algorithms.losses.terms import streams
@@ -129,6 +130,7 @@ def read_groups(
                 step=step,
                 segments=known[0]["n_segments"],
                 entropy=padded("entropy") if "entropy" in columns else None,
+                hinted=any(record.get("given", 0) > 0 for record in known),
                 messages=list(problem.get("raw_prompt") or ()),
                 solution=solution_of(problem),
                 texts=() if text is None else tuple(text(responses[row].tolist()) for row in each),
@@ -136,11 +138,6 @@ def read_groups(
             )
         )
     return rows, groups
-
-
-def solution_of(problem: Mapping[str, Any]) -> str:
-    """The whole solution of a row of data; empty without one."""
-    return str(problem.get("answer") or "".join(problem.get("hint") or []))
 
 
 def _pad(row: torch.Tensor, width: int) -> torch.Tensor:

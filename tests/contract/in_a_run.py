@@ -8,6 +8,7 @@ import json
 import os
 import traceback
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import torch
 
@@ -44,6 +45,22 @@ def critic_without_flash_attention_and_its_head_from_the_seed() -> None:
     first, second = (verl.utils.model.load_valuehead_model(MODEL, torch.float32, config, False) for _ in range(2))
     assert torch.equal(first.score.weight, second.score.weight)
     assert first(torch.tensor([[1, 2, 3]])).logits.shape == (1, 3, 1)
+
+
+def adapter_from_the_seed() -> None:
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+    from verl.workers.engine.fsdp.transformer_impl import FSDPEngine
+
+    def made() -> torch.Tensor:
+        torch.rand(1)  # the process's own stream has gone on
+        wanted = {"lora_adapter_path": None, "lora_rank": 4, "lora_alpha": 8, "target_modules": "all-linear"}
+        engine = SimpleNamespace(model_config=SimpleNamespace(**wanted, target_parameters=None, exclude_modules=None))
+        adapted = FSDPEngine._build_lora_module(engine, Qwen2ForCausalLM(Qwen2Config(**SIZES)))
+        return next(weight for name, weight in adapted.named_parameters() if "lora_A" in name).detach()
+
+    first, second = made(), made()
+    assert first.any()
+    assert torch.equal(first, second)
 
 
 def untied_head_left_to_the_root_module() -> None:
@@ -88,6 +105,7 @@ CHECKS: list[Callable[[], None]] = [
     our_end_of_the_weights_socket,
     log_probs_in_blocks,
     critic_without_flash_attention_and_its_head_from_the_seed,
+    adapter_from_the_seed,
     untied_head_left_to_the_root_module,
     cpu_platform,
 ]

@@ -288,6 +288,20 @@ def test_a_demonstration_that_does_not_fit_is_a_rollout_from_the_bare_prompt_and
     assert done.extra_fields["uft"]["no_demonstration"] == 1
 
 
+def test_the_bare_answer_of_a_row_without_a_solution_is_no_demonstration() -> None:
+    """It would teach to answer without a thought."""
+    engine, made = ScriptedEngine([7, 0]), loop(ScriptedEngine([7, 0]), 400)
+    made.server_manager = engine
+    plan = {"plans": SHOWN, "greedy": None, "n_segments": 0, "key": "0|q0 ", "prompt_key": "p"}
+    without = {**row(), "hint": []}
+    sampling = {"temperature": 1.0}
+    done = asyncio.run(
+        made.run(sampling, **without, answer=ANSWER, global_steps=1, session_id=1, **{HINT_COLUMN: plan})
+    )
+    assert done.response_ids == [7, 0]
+    assert done.extra_fields["uft"]["no_demonstration"] == 1
+
+
 def test_the_plans_of_luffy_are_bare_rollouts_and_one_demonstration() -> None:
     entry = plan_batch([row()], settings=settings("luffy"), step=1, validate=False)[0]
     assert [plan.get("demonstration", 0) for plan in entry["plans"]] == [0, 0, 1]

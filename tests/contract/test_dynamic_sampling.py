@@ -77,6 +77,19 @@ def test_variance_is_that_of_generated_rollouts_with_a_verdict() -> None:
     assert with_variance(rows) == {"a": True, "b": False, "c": False, "d": False, "e": False}
 
 
+def test_partial_credit_is_no_variance_where_right_is_compared_with_wrong() -> None:
+    scores = {"a": (0.0, 0.1), "b": (0.1, 1.0), "c": (0.0, 0.0)}
+    rows = [
+        {"key": f"{uid}_{session}_0", "uft": {}, "reward": {}, "score": score}
+        for uid, both in scores.items()
+        for session, score in enumerate(both)
+    ]
+    assert with_variance(rows) == {"a": True, "b": True, "c": False}
+    assert with_variance(rows, by_verdict=True) == {"a": False, "b": True, "c": False}
+    made = {algo: config(algo=algo).trainer.v1.sampler.sampler_kwargs.by_verdict for algo in ("rft", "max_rl")}
+    assert made == {"rft": False, "max_rl": True}
+
+
 # --- rounds ----------------------------------------------------------------------------------------------------------
 
 
@@ -112,7 +125,11 @@ class Plane:
 
 def buffer(plane: Plane, rounds: int) -> VariedGroups:
     kwargs = {"trainer_mode": "sync", "trainer_config": {}, "max_off_policy_threshold": 1}
-    how = {"max_off_policy_strategy": "drop", "sampler_kwargs": {"rounds": rounds}, "refill_fn": plane.refill}
+    how = {
+        "max_off_policy_strategy": "drop",
+        "sampler_kwargs": {"rounds": rounds, "by_verdict": False},
+        "refill_fn": plane.refill,
+    }
     return VariedGroups(**kwargs, **how)
 
 

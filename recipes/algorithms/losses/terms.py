@@ -53,7 +53,9 @@ def streams(
     for place, first in enumerate(weighed[0].terms if weighed else ()):
         terms = [each.terms[place] for each in weighed]
         rows = [term.weights.float() * group.ok.unsqueeze(-1) for term, group in zip(terms, groups, strict=True)]
-        count = _count(first, rows, updates=updates, votes=votes, length=length)
+        counted = [term.weights if term.over is None else term.over for term in terms]
+        counted = [each * group.ok.unsqueeze(-1) for each, group in zip(counted, groups, strict=True)]
+        count = _count(first, counted, updates=updates, votes=votes, length=length)
         found.append(Stream(first.name, first.coef, first.shape, [row / count for row in rows], first.rewarded))
     return found
 

@@ -13,11 +13,14 @@ import pytest
 from eval.intervals import bootstrap
 from eval.report import report
 from eval.reporting.cells import markdown
+from eval.reporting.curves import styled
 from eval.reporting.groups import panels
 from eval.reporting.pairs import pairs_of, pairs_table, reading
 from eval.reporting.read_runs import NotARun, find_runs, load, read_lines, verdicts
 from eval.reporting.settings import common, differences
+from eval.reporting.style import colour
 from eval.reporting.tables import comma_separated, result_rows, results_table, timing_table
+from eval.reporting.training import own_quantities
 from recipes.common.run_dir import append_metrics, write_json, write_text
 from tests.helpers.run_folders import answers, lines, settings_of, write_run
 
@@ -312,3 +315,22 @@ def test_torn_and_odd_lines_are_left_out(tmp_path: Path) -> None:
 def test_cells_cannot_break_a_table() -> None:
     table: Any = results_table([])
     assert markdown(table).count("\n") == 1
+
+
+def test_metrics_of_an_algorithms_own_have_panels(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "relift", settings_of("relift"), [2, 4])
+    for step in range(1, 6):
+        own = {"uft/unsolved": 3.0, "due/nll": 1.0, "actor/demonstration": 0.1, "uft/hint_reliance": 0.2}
+        append_metrics(folder / "metrics.jsonl", step, {**own, "actor/perf/mfu": 1.0, "uft/rollout_digest": 1.0})
+    (panel,) = panels(find_runs([tmp_path])[0])
+    keys = [each.key for each in own_quantities(panel.groups)]
+    assert keys == ["uft/hint_reliance", "actor/demonstration", "due/nll", "uft/unsolved"]
+
+
+def test_lines_of_one_colour_differ_by_their_dashes(tmp_path: Path) -> None:
+    names = ["luffy", "dft", "relift", "opsd", "sdpo"]
+    for name in names:
+        write_run(tmp_path / name, settings_of(name), [2, 4])
+    (panel,) = panels(find_runs([tmp_path])[0])
+    drawn = {(colour(group.algo), str(line)) for group, line in styled(panel.groups)}
+    assert len(drawn) == len(names)

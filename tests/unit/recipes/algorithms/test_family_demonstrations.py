@@ -154,3 +154,14 @@ def test_padding_may_hold_anything_where_entropies_are_averaged() -> None:
     entropy = torch.tensor([[1.0, 1.0, float("nan")], [1.0, 1.0, float("inf")], [1.0, 1.0, 1.0]])
     found = weigh("srft", group([1.0, 0.0], demo=3, entropy=entropy))
     assert all(torch.isfinite(term.weights).all() for term in found.terms)
+
+
+def test_srfts_second_stream_is_a_mean_over_all_demonstration_tokens() -> None:
+    """Those of a group where all are right, whose advantage is 0, count as well: 3 + 3 tokens."""
+    entropy = torch.ones(3, 3)
+    some, all_right = (group(scores, demo=3, entropy=entropy) for scores in ([1.0, 0.0], [1.0, 1.0]))
+    weighed = [get_algorithm("srft").weigh(each, settings()) for each in (some, all_right)]
+    found = {each.name: each for each in streams([some, all_right], weighed, updates=1, votes=4, length=8)}
+    assert found["demonstration"].rows[0][2].tolist() == pytest.approx([1 / 3 / 6] * 3)
+    assert not found["demonstration"].rows[1].any()
+    assert found["demonstration_nll"].rows[1][2].tolist() == pytest.approx([0.5 * math.exp(-1) / 6] * 3)

@@ -157,6 +157,15 @@ def test_pope_lengthens_the_prefix_of_a_hard_problem_until_one_rollout_is_right(
     assert kept("pope", group(scores, plans=[start] * 4), past) == (expected, None, ())
 
 
+def test_a_prefix_of_a_short_solution_that_holds_no_text_is_a_bare_draw_to_pope() -> None:
+    start = [Hint(share=0.0625, where="prompt")] * 4
+    assert kept("pope", group([0, 1, 0, 0], plans=start), 1) == (1, None, ()), "given, it helps"
+    assert kept("pope", group([0, 1, 0, 0], plans=start, hinted=False), 1) == (None, None, ()), (
+        "the problem is not hard"
+    )
+    assert kept("pope", group([0.0] * 4, plans=start, hinted=False), 1) == (1, None, ()), "and no longer one is due"
+
+
 def test_pope_asks_hard_problems_half_of_the_time_with_their_prefix_in_the_question() -> None:
     assert {plan("pope", At(9, 5, None), seed) for seed in range(50)} == {Bare()}
     drawn = [plan("pope", At(9, 5, 3), seed) for seed in range(400)]
