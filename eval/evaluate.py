@@ -25,7 +25,7 @@ from eval.generate import GREEDY, generate
 from eval.metrics import summarise
 from eval.models import Weights, chosen_weights, resolve_model
 from eval.problems import EvaluationError, Problem, Settings, load_problems
-from recipes.common.run_dir import write_json, write_text
+from recipes.common.run_dir import read_json, write_json, write_text
 from reward_fns import compute_score
 from reward_fns.votes import votes
 
@@ -101,15 +101,19 @@ def evaluate(
                 _append(out / ITEMS, judged)
                 items, greedy = items + judged, greedy + beside
                 progress(len({item["problem"] for item in items}), len(problems))
+    # What is only read again has cost nothing more.
+    before = read_json(out / RESULTS)
+    spent = before.get("seconds", 0.0) + (time.time() - started if left or not before else 0.0)
     result = {
         **summarise(items, ks),
         **({"greedy": summarise(greedy)} if greedy else {}),
         "settings": asdict(settings),
         "settings_hash": settings.hash,
-        "seconds": round(time.time() - started, 1),
+        "seconds": round(spent, 1),
         "versions": {name: version(name) for name in ("vllm", "torch", "transformers", "math-verify")},
     }
-    write_json(out / RESULTS, result)
+    if json.loads(json.dumps(result)) != before:
+        write_json(out / RESULTS, result)
     return result
 
 

@@ -78,7 +78,7 @@ def score(spec: str, response: str, ground_truth: Any, question: str = "", data_
     data_source, the ground truth as the data hold it, extra_info with the question.
 
     Raises CustomRewardError (a ValueError) if the function raises or returns anything but a number in [0, 1], a truth
-    value, or a dict of "score" and further numbers.
+    value, or a dict with a "score"; of what else is in it the finite numbers are kept.
     """
     function = load(spec)
     call = _call(function, response, answer_text(ground_truth), question)
@@ -87,15 +87,16 @@ def score(spec: str, response: str, ground_truth: Any, question: str = "", data_
     assert call is not None  # or it would not have been loaded
     try:
         value = call()
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # also SystemExit, KeyboardInterrupt: this process judges on
         raise CustomRewardError(f"{spec} raised {_told(error, _path_of(spec))}") from None
     metrics: dict[str, float] = {}
     if isinstance(value, Mapping):
         if "score" not in value:
             raise CustomRewardError(f"{spec} returned a dict without 'score': {shown(value)}")
         for name, number in value.items():
-            if name != "score":
-                metrics[str(name)] = _number(number, f"{spec}, metric {name!r}")
+            # What a verifier says besides, such as the answer it read, is no number.
+            with contextlib.suppress(CustomRewardError):
+                metrics |= {str(name): _number(number, spec)} if name != "score" else {}
         value = value["score"]
     reward = _number(value, spec)
     if not 0.0 <= reward <= 1.0:
@@ -158,7 +159,7 @@ def _load(path: Path, changed_ns: int, name: str, spec: str) -> tuple[UserReward
     sys.path.insert(0, str(path.parent))  # the file may import its neighbours
     try:
         module_spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         del sys.modules[module_name]
         raise CustomRewardError(f"{spec}: importing the file raised {_told(error, path)}") from None
     finally:

@@ -72,9 +72,11 @@ def _reward_name(reward: str | None) -> tuple[str | None, str | None]:
     """(the data_source to be, the reward as Problems holds it)."""
     if reward is None or reward in BUILT_IN:
         return reward, reward
+    from reward_fns import REWARDS, load_custom
+
     if ".py" not in reward:
-        raise CustomDataError(f"--reward {reward}: there is no such reward; {_NAME_ONE}")
-    from reward_fns import load_custom
+        known = "is of a task alone" if reward in REWARDS else "there is no such reward"
+        raise CustomDataError(f"--reward {reward}: {known}; {_NAME_ONE}")
     from reward_fns.verdict import Told
 
     try:

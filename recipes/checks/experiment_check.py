@@ -120,12 +120,6 @@ def check(experiment: Experiment) -> None:
         )
     if "rl" in e.stages and e.temperature == 0:
         raise ExperimentError("--temperature 0: the rollouts of a prompt would all be the same; use more than 0")
-    longest = e.prompt_length + e.response_length
-    if longest > e.tokens_per_micro_batch:
-        raise ExperimentError(
-            f"a sequence may have {longest} tokens (prompt {e.prompt_length} + response {e.response_length}), more "
-            f"than a micro-batch (--tokens_per_micro_batch {e.tokens_per_micro_batch}); raise it or shorten the lengths"
-        )
     if e.lora_rank and not e.alignment.lora_alpha:
         raise ExperimentError("--lora_alpha 0: an adapter of scale 0 changes nothing; leave it out (twice --lora_rank)")
     if e.alignment.bits:
@@ -167,6 +161,12 @@ def refuse_training(experiment: Experiment) -> None:
         raise ExperimentError(
             f"--data {task.name} is only for evaluation ({task.only_for_evaluation}); add --eval, "
             f"or train on one of {trainable}"
+        )
+    longest = e.prompt_length + e.response_length
+    if longest > e.tokens_per_micro_batch:
+        raise ExperimentError(
+            f"a sequence may have {longest} tokens (prompt {e.prompt_length} + response {e.response_length}), more "
+            f"than a micro-batch (--tokens_per_micro_batch {e.tokens_per_micro_batch}); raise it or shorten the lengths"
         )
     if e.val_data and absolute(e.val_data) == absolute(e.data):
         raise ExperimentError(

@@ -66,7 +66,7 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
     for step in steps:
         refuse_foreign(step.flags, step.flags)
     tell_machine({**flags, **steps[0].flags})
-    # All of them are resolved from the first model, so that the last stage's mistake shows now and not in a week.
+    # So that the last stage's mistake shows now and not in a week.
     given = spread([{**flags, **step.flags} for step in steps], lambda own: plan_training(own)[1])
     plans = _plans(given)
     refuse_without_effect(flags, [experiment for _, experiment in plans])
@@ -108,9 +108,10 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
 
 
 def _plans(given: Sequence[Mapping[str, Any]]) -> list[tuple[Steering, Experiment]]:
-    """What each stage is, in the prompt style that the one before will have trained its model with."""
+    """What each stage is: with the first one's model, on which all go on, in the style it is trained in by then."""
     plans: list[tuple[Steering, Experiment]] = []
     for own in given:
+        own = {**own, "model": plans[0][1].model} if plans else own
         plan = plan_training(own)
         if plans and own.get("prompt_style") is None:
             task = task_of(sets_of(plan[1].data)[0])

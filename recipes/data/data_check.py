@@ -11,7 +11,11 @@ from recipes.data import composed
 from recipes.data.datafiles import DataFiles, batch_size_of, made
 from recipes.data.hint_check import refuse_paid_hints, texts_per_row
 from recipes.data.prompt_check import refuse_long_prompts
-from recipes.data.solution_check import refuse_failing_reward, refuse_long_solutions, refuse_unpaid_solutions
+from recipes.data.solution_check import (
+    refuse_failing_reward,
+    refuse_long_solutions,
+    refuse_unpaid_solutions,
+)
 from recipes.data.stored_tokenizer import stored_tokenizer
 from recipes.settings.applies import reads_solutions
 from recipes.settings.experiment import Experiment

@@ -142,10 +142,21 @@ def made(experiment: Experiment, root: Path, *, keep: bool) -> Iterator[DataFile
         prepare(experiment, files, root)
         yield locate(experiment, root)
     else:
-        with data_folder() as folder:
+        with data_folder() as folder, _told_of(experiment, folder):
             place = replace(files, train=folder / files.train.name, test=folder / files.test.name)
             prepare(experiment, place, folder)
             yield _counted(experiment, place)
+
+
+@contextmanager
+def _told_of(experiment: Experiment, folder: Path) -> Iterator[None]:
+    """Errors name what files of a moment are made of: they are gone when it is read."""
+    try:
+        yield
+    except ExperimentError as error:
+        tested = f"--val_data {experiment.val_data}" if experiment.val_data else f"the test part of {experiment.data}"
+        said = str(error).replace(str(folder / "train.parquet"), f"the training part of {experiment.data}")
+        raise ExperimentError(said.replace(str(folder / "test.parquet"), tested)) from None
 
 
 @contextmanager
@@ -156,10 +167,11 @@ def sampled(experiment: Experiment) -> Iterator[DataFiles | None]:
     own = [Path(part.data) for part in parts if part.data not in TASKS]
     generated = all(_is_generated(part) for part in parts if part.data in TASKS)
     readable = all(map(Path.exists, own)) and sum(map(_size, own)) <= _LARGE_FILE
-    if not generated or not readable or experiment.data_kind == "answers":
+    several_answers = experiment.data_kind == "answers" and composed.is_composed(experiment)
+    if not generated or not readable or several_answers:
         yield None
         return
-    with data_folder() as folder:
+    with data_folder() as folder, _told_of(experiment, folder):
         if not composed.is_composed(experiment):
             yield replace(_few(experiment, folder), n_train=experiment.data_options["n_train"])
             return

@@ -3,7 +3,7 @@ for what they were given. Example: a hint that ends in "so the sum is 12", and a
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
@@ -30,6 +30,12 @@ _COLUMNS = ["prompt", "hint", "answer", "data_source", "reward_model"]
 
 _HINTS = 10_000
 """Hints tried by a built-in reward: half a second, since --dry_run waits for it too."""
+
+_OF_A_ROW = 32
+"""Hints tried of a solution of more texts than that, from all over it."""
+
+_CHARACTERS = 4_000_000
+"""Of hints that are tried, where solutions are long."""
 
 _TOKENISED = 300
 """Rows whose hints all go through the tokenizer, which takes most of the time. What a tokenizer does to a tag it does
@@ -87,7 +93,7 @@ def refuse_paid_hints(experiment: Experiment, train: Path, tokenizer: Any = None
     table = parquet.ParquetFile(train).read(columns=_COLUMNS)
     if experiment.solutions_left.changes:
         table = pa.Table.from_pylist(left(experiment, table.to_pylist())[0], schema=table.schema)
-    numbers = _spread(texts_per_row(table["hint"]))
+    numbers = _spread(table["hint"])
     # Not Table.take: it imports pandas, which takes longer than all of the rest. One by one is seven times as slow.
     if 8 * len(numbers) > len(table):
         every = table.to_pylist()
@@ -129,14 +135,22 @@ def texts_per_row(column: Any) -> list[int]:
     return found
 
 
-def _spread(n_texts: Sequence[int]) -> list[int]:
-    """Numbers of the rows to check, spread over those with hints, given how many texts each row's hint has.
+def _spread(hints: Any) -> list[int]:
+    """Numbers of the rows to check, spread over those with hints: as many as _HINTS and _CHARACTERS allow.
 
     The first of them are spread over the file too, for a check that ends early.
     """
-    hinted = [number for number, n in enumerate(n_texts) if n]
-    wanted = min(len(hinted), max(1, _HINTS * len(hinted) // max(1, sum(n_texts))))
-    return [hinted[row] for row in rows_by_chance(len(hinted))[:wanted]]
+    tried = [min(n, _OF_A_ROW) for n in texts_per_row(hints)]
+    hinted = [number for number, n in enumerate(tried) if n]
+    # Each hint is a beginning of the solution: half of it in the mean.
+    characters = hints.nbytes / max(1, len(hinted)) * sum(tried) / max(1, len(hinted)) / 2
+    wanted = min(_HINTS * len(hinted) // max(1, sum(tried)), int(_CHARACTERS / max(1.0, characters)))
+    return [hinted[row] for row in rows_by_chance(len(hinted))[: max(1, wanted)]]
+
+
+def _tried(texts: int) -> set[int]:
+    """After which of so many texts a hint may end that is tried."""
+    return {round((at + 1) * texts / min(texts, _OF_A_ROW)) for at in range(min(texts, _OF_A_ROW))}
 
 
 def _in_time(
@@ -194,7 +208,10 @@ def _paid_hint(
         return decode_response(tokenizer, ids)
 
     # Too long a hint loses texts in a rollout, so one may end after any of them.
+    ends = _tried(len(row["hint"]))
     for texts, text in enumerate(accumulate(row["hint"]), start=1):
+        if texts not in ends:
+            continue
         # A verdict that failed is 0 in score and acc.
         if not all_tokenised and not judged(text)["score"]:
             continue

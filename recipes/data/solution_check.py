@@ -81,30 +81,49 @@ def refuse_failing_reward(experiment: Experiment, file: Path) -> None:
 
 
 def refuse_long_solutions(experiment: Experiment, train: Path, tokenizer: StoredTokenizer | None) -> None:
-    """Refuse a run that learns whole solutions, of which none is as short as a response; say how many are longer.
+    """Refuse a run that learns whole solutions, of which none is short enough; say how many are too long.
 
     Raises:
         ExperimentError: with the length of the shortest that was looked at.
     """
     e = experiment
-    whole = e.algorithm.demonstrations or (e.algorithm.context is None and not e.algorithm.uses_hints)
-    if tokenizer is None or "rl" not in e.stages or not whole or not reads_solutions(e.algorithm):
+    shown = e.algorithm.demonstrations or (e.algorithm.context is None and not e.algorithm.uses_hints)
+    shown = bool(shown) and "rl" in e.stages and reads_solutions(e.algorithm)
+    if tokenizer is None or not (shown or "sft" in e.stages):
         return
-    table = parquet.ParquetFile(train).read(columns=["answer", "hint"])
+    table = parquet.ParquetFile(train).read(columns=["prompt", "answer", *(["hint"] if shown else [])])
     drawn = rows_by_chance(len(table))[:_REWARD_SAMPLE]
     known = [table.slice(row, 1).to_pylist()[0] for row in drawn]
-    lengths = [len(closed(tokenizer, text)) for row in known if (text := solution_of(row))]
-    if not (long := sum(length > e.response_length for length in lengths)):
-        return
-    what = f"of {len(lengths)} solutions looked at in {file_name(e, train)}"
-    if long == len(lengths):
+    if "sft" in e.stages:
+        texts = [("".join(message["content"] for message in row["prompt"]), row["answer"]) for row in known]
+        lengths = [len(tokenizer(asked)["input_ids"]) + len(closed(tokenizer, text)) for asked, text in texts if text]
+        _refuse_long(e, train, lengths, e.max_prompt_length + e.max_hint_length + e.max_response_length, "prompt")
+    if shown:
+        lengths = [len(closed(tokenizer, text)) for row in known if (text := solution_of(row))]
+        _refuse_long(e, train, lengths, e.response_length, "response")
+
+
+def _refuse_long(e: Experiment, train: Path, lengths: list[int], most: int, of: str) -> None:
+    limits = ["max_hint_length", "max_response_length"]
+    what = "solutions" if of == "response" else "prompts with their solutions"
+    if of == "prompt":
+        limits.insert(0, "max_prompt_length")
+    elif most == e.max_response_length:
+        limits = limits[1:]
+    given = ", ".join(f"--{name} {getattr(e, name)}" for name in limits)
+    refuse_long(e, f"{given}: ", f"{what} looked at in {file_name(e, train)}", lengths, most)
+
+
+def refuse_long(e: Experiment, given: str, what: str, lengths: list[int], most: int) -> None:
+    """Raise ExperimentError where all of these have more than `most` tokens; say how many have."""
+    long = sum(length > most for length in lengths)
+    if long and long == len(lengths):
         raise ExperimentError(
-            f"--max_response_length {e.max_response_length}: none {what} is as short as a response, the shortest has "
-            f"{min(lengths)} tokens: --algo {e.algorithm.name} could learn from none; give {min(lengths)} or more"
+            f"{given}none of {long} {what} has at most {most} tokens, the shortest has {min(lengths)}: "
+            f"--algo {e.algorithm.name} could learn from none; give more"
         )
-    print(
-        f"--max_response_length {e.max_response_length}: {long} {what} are longer than a response: none is learnt there"
-    )
+    if long:
+        print(f"{given}{long} of {len(lengths)} {what} are longer than {most} tokens, and are not learnt")
 
 
 def refuse_unpaid_solutions(experiment: Experiment, train: Path, tokenizer: StoredTokenizer | None) -> None:

@@ -22,7 +22,7 @@ from recipes.common.run_dir import RunDir, checkpoint_step, keep_newest, read_me
 from recipes.data import data_check, datafiles
 from recipes.data.datafiles import DataFiles
 from recipes.data.demonstrations import demonstrated
-from recipes.data.stored_tokenizer import is_here
+from recipes.data.stored_tokenizer import is_here, stored_tokenizer
 from recipes.estimate.machine_needs import refuse_too_large
 from recipes.flags.config_file import record
 from recipes.run.auto_batch import fitting, run_fitting
@@ -36,7 +36,7 @@ from recipes.run.spent import begin, count, count_killed
 from recipes.run.stages import OWN_TEXTS, VERL_FILE, Stage, absolute, newest_checkpoint, run_stage, shared_imports
 from recipes.settings.early_stopping import ended
 from recipes.settings.experiment import Experiment, read_experiment, to_yaml
-from recipes.trl_plugin.plan import PLAN_FILE, check_machine
+from recipes.trl_plugin.plan import PLAN_FILE, check_machine, refuse_long_rows
 from recipes.verl_plugin.environment import environment
 from recipes.verl_plugin.verl_config import rl_config, sft_config
 from recipes.watch.processes import end_leftovers_held, hold_run
@@ -132,6 +132,7 @@ def _launch(
     data_check.check_training(experiment, files, fetch=True)
     if experiment.stages == ("alignment",):
         check_machine(training_plan(experiment, run, files))
+        _refuse_long_rows(experiment, files, fetch=True)
     refuse_idle_patience(experiment, stages(experiment, run, files))
     if run.experiment.exists() and read_experiment(run.experiment).T < experiment.T:
         for done in (run.path / DONE, run.path / OWN_TEXTS / DONE):
@@ -248,6 +249,7 @@ def _refuse_data(experiment: Experiment, files: datafiles.DataFiles) -> None:
     """What the start would refuse of data that are here, or of a few problems as they will be generated."""
     if files.generate is None:
         data_check.check_training(experiment, files)
+        _refuse_long_rows(experiment, files)
         with data_folder() as folder:
             styled = datafiles.styled(experiment, files, folder)
             with contextlib.redirect_stdout(io.StringIO()):  # it counts what is left
@@ -258,6 +260,13 @@ def _refuse_data(experiment: Experiment, files: datafiles.DataFiles) -> None:
             data_check.check_own_parts(experiment, ROOT)
         else:
             data_check.check_training(experiment, few)
+            _refuse_long_rows(experiment, few)
+
+
+def _refuse_long_rows(experiment: Experiment, files: datafiles.DataFiles, *, fetch: bool = False) -> None:
+    tokenizer = stored_tokenizer(experiment.model, fetch=fetch) if experiment.stages == ("alignment",) else None
+    if tokenizer is not None:
+        refuse_long_rows(training_plan(experiment, RunDir(ROOT), files), experiment, tokenizer)
 
 
 def dry_run(experiment: Experiment, out: Path, *, resume: bool = False, full: bool = False) -> str:

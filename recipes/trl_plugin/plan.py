@@ -12,14 +12,20 @@ import yaml
 
 from data_prep.preference import views
 from data_prep.preference.schema import Row, read_rows
+from data_prep.split import rows_by_chance
 from recipes.algorithms.base import Method
 from recipes.common.errors import ExperimentError
 from recipes.common.machine import gpu_count
 from recipes.common.run_dir import write_text
+from recipes.data.solution_check import file_name, refuse_long
 from recipes.settings.alignment import Alignment
+from recipes.settings.experiment import Experiment
 from recipes.settings.trackers import LOGGERS, PROJECT
 
 PLAN_FILE = "trl.yaml"
+
+_LENGTHS = 256
+"""Rows by whose lengths a file is judged."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +169,12 @@ def total_steps(plan: TrainingPlan, n_rows: int) -> int:
 def training_items(plan: TrainingPlan, rows: list[Row]) -> views.View[Any]:
     """The rows as the method needs them: pairs, or {prompt, completion, score}; instructions score 1."""
     a = plan.alignment
+    if a.sft_ratio and a.feedback == "score" and any(row["feedback"] == "pairwise" for row in rows):
+        raise ExperimentError(
+            f"{plan.train_file}: holds pairs, of which no score is known, and --sft_ratio {a.sft_ratio:g} mixes "
+            f"instructions in as score 1: give rows with scores or labels; or learn from pairs alone by --algo una "
+            f"--feedback pairwise, or --algo dpo"
+        )
     try:
         if plan.method == "una" and a.sft_ratio and a.feedback != "pairwise":
             return views.mixed(rows, rows, a.sft_ratio, plan.seed, a.feedback)
@@ -184,6 +196,28 @@ def alignment_items(plan: TrainingPlan, rows: list[Row]) -> views.View[Any]:
     for item in found:
         item["score"] = float(item.pop("label", True))
     return found
+
+
+def refuse_long_rows(plan: TrainingPlan, experiment: Experiment, tokenizer: Any) -> None:
+    """Raise ExperimentError where no row the method finds is short enough; say how many are not.
+
+    Args:
+        tokenizer: encodes texts; a chat template makes rows longer still.
+    """
+
+    def tokens(text: str) -> int:
+        return len(tokenizer(text)["input_ids"])
+
+    items = training_items(plan, read_rows(Path(plan.train_file)))
+    drawn = [items[row] for row in rows_by_chance(len(items))[:_LENGTHS]]
+    asked = [sum(tokens(message["content"]) for message in item["prompt"]) for item in drawn]
+    answers = [[item[name] for name in ("completion", "chosen", "rejected") if name in item] for item in drawn]
+    whole = [length + max(map(tokens, texts)) + 1 for length, texts in zip(asked, answers, strict=True)]
+    what, a = f"looked at in {file_name(experiment, Path(plan.train_file))}", plan.alignment
+    if a.max_prompt_length is not None:
+        given = f"--max_prompt_length {a.max_prompt_length}: "
+        refuse_long(experiment, given, f"prompts {what}", asked, a.max_prompt_length)
+    refuse_long(experiment, f"--max_length {a.max_length}: ", f"rows {what}", whole, a.max_length)
 
 
 def count_rows(plan: TrainingPlan) -> int:

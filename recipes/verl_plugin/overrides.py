@@ -26,7 +26,37 @@ OWNED = {
     "actor_rollout_ref.rollout.agent.default_agent_loop": "--algo",
     "actor_rollout_ref.rollout.n": "--algo and --n_rollout",
     "critic.enable": "--algo",
-    **dict.fromkeys(("actor_rollout_ref.model.path", "model.path"), "--model"),
+    **dict.fromkeys(
+        (
+            f"{section}{key}"
+            for section in ("actor_rollout_ref.model.", "model.", "critic.model.")
+            for key in ("path", "tokenizer_path", "hf_config_path")
+        ),
+        "--model",
+    ),
+    **dict.fromkeys(
+        (
+            f"{section}{key}"
+            for section in ("actor_rollout_ref.model.", "model.")
+            for key in ("external_lib", "mtp", "custom_chat_template")
+        ),
+        "what this repository loads and trains",
+    ),
+    "data.val_batch_size": "--val_size",
+    "data.pad_mode": "the supervised rows of this repository",
+    "transfer_queue": "the data plane that the trainer relies on",
+    **dict.fromkeys(
+        (f"actor_rollout_ref.rollout.{kind}_parallel_size" for kind in ("data", "expert", "pipeline_model")),
+        "--tp_size and --n_gpu",
+    ),
+    **dict.fromkeys(
+        (
+            f"{section}.forward_only"
+            for section in ("engine", "critic.fsdp", *(f"actor_rollout_ref.{e}.fsdp_config" for e in ("actor", "ref")))
+        ),
+        "what each of the models is for",
+    ),
+    **dict.fromkeys(("ray_kwargs.ray_init.num_gpus", "ray_kwargs.ray_init.address"), "--n_gpu and RAY_ADDRESS"),
     **dict.fromkeys(("reward.custom_reward_function", "custom_reward_function"), "--reward"),
     **dict.fromkeys(("reward.reward_manager.source", "reward.reward_manager.module"), "--reward"),
     **dict.fromkeys(("data.train_files", "data.custom_cls", "data.train_max_samples"), "--data"),
@@ -37,7 +67,14 @@ OWNED = {
     **dict.fromkeys(("data.seed", "data.shuffle", "actor_rollout_ref.rollout.seed", "trainer.seed"), "--seed"),
     "data.max_prompt_length": "--max_prompt_length",
     "data.max_length": "--max_prompt_length, --max_hint_length and --max_response_length",
-    **dict.fromkeys(("engine.strategy", "actor_rollout_ref.actor.strategy"), "FSDP2, which weights are published from"),
+    **dict.fromkeys(
+        (
+            *("engine.strategy", "critic.strategy", "critic.fsdp.strategy"),
+            *(f"actor_rollout_ref.{of}.strategy" for of in ("actor", "ref")),
+            *(f"actor_rollout_ref.{of}.fsdp_config.strategy" for of in ("actor", "ref")),
+        ),
+        "FSDP2, which weights are published from",
+    ),
     "actor_rollout_ref.rollout.prompt_length": "--max_prompt_length",
     "actor_rollout_ref.rollout.name": "the rollouts of this repository, which are vLLM's",
     "actor_rollout_ref.rollout.mode": "the rollouts of this repository, which vLLM's asynchronous engine draws",
@@ -90,7 +127,7 @@ OWNED = {
 
 FREE = (
     *("data.filter_overlong_prompts_workers", "data.max_response_length", "reward.num_workers", "ray_kwargs"),
-    *("transfer_queue", "engine", "critic.fsdp", "critic.model"),
+    *("engine", "critic.fsdp", "critic.model"),
     *(
         f"actor_rollout_ref.rollout.{key}"
         for key in (
@@ -154,3 +191,8 @@ def refuse_twice(overrides: Iterable[str]) -> None:
         key, _, value = override.lstrip("+").partition("=")
         if given.setdefault(key, value) != value:
             raise ExperimentError(f"override {key!r} after -- is given twice, with {given[key]} and {value}; give one")
+
+
+def refused(key: str, why: str) -> ExperimentError:
+    """What is said of an override that cannot be."""
+    return ExperimentError(f"override {key!r} after --: {why}")
