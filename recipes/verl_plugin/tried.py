@@ -49,6 +49,9 @@ _LEAST = {
 _MOST = {"actor_rollout_ref.rollout.top_p": 1.0, "actor_rollout_ref.rollout.val_kwargs.top_p": 1.0}
 _ABOVE = {"actor_rollout_ref.rollout.top_p": 0.0, "actor_rollout_ref.rollout.repetition_penalty": 0.0}
 
+_MEANS = ("token-mean", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm")
+"""verl's ways to take the mean of a loss."""
+
 _ATTENTION = ("eager", "sdpa", "flash_attention_2")
 _READ = (
     *("attention_dropout", "attn_implementation", "hidden_dropout", "max_position_embeddings", "output_router_logits"),
@@ -82,12 +85,14 @@ def _try_reinforcement(config: DictConfig, experiment: Experiment, ranks: int) -
         value = OmegaConf.select(config, key)
         if value is None:
             continue
-        if key in _LEAST and value < _LEAST[key]:
-            raise refused(key, f"{value} must be at least {_LEAST[key]}")
+        if key in _LEAST and (value < _LEAST[key] or value != int(value)):
+            raise refused(key, f"{value} must be at least {_LEAST[key]}, and whole")
         if key in _ABOVE and value <= _ABOVE[key]:
             raise refused(key, f"{value} must be above {_ABOVE[key]:g}")
         if key in _MOST and value > _MOST[key]:
             raise refused(key, f"{value} must be at most {_MOST[key]:g}")
+    if (mode := config.critic.loss_agg_mode) not in _MEANS:
+        raise refused("critic.loss_agg_mode", f"{mode} is not one of {', '.join(_MEANS)}")
     _try_ray(config)
     file = config.actor_rollout_ref.rollout.agent.agent_loop_config_path
     if file and not Path(file).is_file():
