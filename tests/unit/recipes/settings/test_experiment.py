@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recipes.algorithms import algorithms
+from recipes.checks.experiment_check import refuse_training
 from recipes.common.errors import ExperimentError
 from recipes.flags.resolve import build_experiment, default_profile
 from recipes.settings.experiment import Experiment, from_yaml, to_yaml
@@ -79,7 +80,6 @@ def test_each_algorithm_brings_its_own_weight_of_the_hint(algo: str, coef: float
         ({"n_gpu": 2, "tp_size": 4}, "--tp_size 4 does not divide the 2 devices"),
         ({"n_rollout": 1}, "--n_rollout 1: advantages compare"),
         ({"n_rollout": 0}, "--n_rollout 0: must be at least 1"),
-        ({"max_response_length": 40000}, "more than a micro-batch"),
         ({"max_hint_length": 4}, "--max_hint_length 4: too short"),
         ({"test_freq": 10, "save_freq": 15}, "--save_freq 15 is not a multiple of --test_freq 10"),
         ({"logger": ("wandbb",)}, "--logger wandbb: unknown; did you mean 'wandb'"),
@@ -171,3 +171,9 @@ def test_the_machine_chooses_the_largest_profile_that_fits(gpus: int, name: str)
 def test_an_unknown_profile_is_refused() -> None:
     with pytest.raises(ExperimentError, match="--profile h100x3: unknown; did you mean"):
         default_profile(0, "h100x3")
+
+
+def test_a_sequence_that_no_micro_batch_holds_is_refused_where_there_are_micro_batches() -> None:
+    e = build_experiment({"max_response_length": 40000}, PROFILES["cpu"])
+    with pytest.raises(ExperimentError, match="more than a micro-batch"):
+        refuse_training(e)
