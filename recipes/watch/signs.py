@@ -48,6 +48,10 @@ class Limits:
     memory_s: float = 5.0
 
 
+EVERY_STEP = ("rollout", "reward", "old_log_prob", "ref_log_prob", "update")
+"""Phases that come in every step, where they come at all."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """Why a run is over, and the exit code that says so. `dead` names processes that ended before their time."""
@@ -73,6 +77,7 @@ class Signs:
     beat: Heartbeat | None = None
     longest_quiet_s: float = 0.0
     phase_began: float = 0.0
+    first_step: int = 0
     paces: dict[str, tuple[int, float]] = field(default_factory=dict)
     """How often each phase was seen to its end, and the seconds of the slowest."""
 
@@ -94,7 +99,7 @@ class Signs:
                 self.paces[self.beat.phase] = (count + 1, max(slowest, now - self.phase_began))
                 self.phase_began = now
         else:
-            self.phase_began = now
+            self.phase_began, self.first_step = now, beat.step
         self.beat, self.changed = beat, now
         if beat.phase == "failed":
             return False
@@ -161,6 +166,9 @@ class Signs:
     def _quiet_limit_s(self) -> float:
         if self.beat and self.beat.phase != "starting":
             count, slowest = self.paces.get(self.beat.phase, (0, 0.0))
+            if count < 2 and self.beat.phase in EVERY_STEP and self.beat.step >= self.first_step + 2:
+                # It was over before anybody looked: no phase was slower than the longest silence.
+                count, slowest = 2, self.longest_quiet_s
             paced = max(self.limits.pace_s, SHARE * self.stall_s, SLOWER * slowest)
             return min(self.stall_s, paced) if count > 1 else self.stall_s
         minutes = self.limits.startup_minutes

@@ -19,7 +19,7 @@ import pytest
 from recipes.common import switch
 from recipes.common.records import Records
 from recipes.common.run_dir import RunDir, checkpoint_step, complete_checkpoints, publish, read_metrics
-from recipes.data import datafiles
+from recipes.data import data_check
 from recipes.run import evaluate_stage, launch
 from recipes.run.spent import SPENT
 from recipes.run.stages import EVALUATE_FILE, VERL_FILE, Stage
@@ -165,7 +165,7 @@ def standing_in() -> Iterator[None]:
         patch.setattr(launch, "shared_imports", lambda _: nullcontext())
         patch.setattr(launch, "describe", lambda *_: "")
         patch.setattr(launch, "end_leftovers_held", lambda _: 0)
-        patch.setattr(datafiles, "check_training", lambda *_, **__: None)
+        patch.setattr(data_check, "check_training", lambda *_, **__: None)
         yield
 
 

@@ -66,6 +66,20 @@ def test_a_phase_that_is_new_or_one_long_evaluation_has_no_pace() -> None:
     assert signs.hopeless(now + 1700) is None
 
 
+def test_a_phase_that_was_always_over_before_anybody_looked_hangs_by_the_others_pace() -> None:
+    signs, now = Signs(Limits(), stall_s=1800.0, changed=0.0), 0.0
+    for step in range(5):
+        signs.see_heartbeat(Heartbeat(step, 9, "rollout", now), now)
+        now += 30.0
+    signs.see_heartbeat(Heartbeat(4, 9, "update", now), now)
+    assert signs.hopeless(now + 179) is None
+    verdict = signs.hopeless(now + 181)
+    assert verdict
+    assert verdict.reason == "stalled"
+    signs.see_heartbeat(Heartbeat(4, 9, "saving", now + 1), now + 1)
+    assert signs.hopeless(now + 1700) is None, "a checkpoint may be the first, and take as long as it takes"
+
+
 def test_a_vital_worker_s_death_does_not() -> None:
     signs = Signs(Limits(), stall_s=7200, changed=0.0)
     for step, now in enumerate([100.0, 400.0]):
