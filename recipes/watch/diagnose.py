@@ -18,6 +18,10 @@ from recipes.watch.tracebacks import Raised, bare_lines, root_exception
 STACK_FRAMES = 6
 _OF_A_DEAD_PROCESS = {"engine_dead", "collective", "weight_sync"}
 """Causes that say what died, or fell silent, and not why."""
+_RAYLET = (
+    "Ray's raylet had ended, and with it the shared memory that all others use. Somebody killed it, or the kernel did for "
+    "want of memory (dmesg)."
+)
 LONGEST_LINE = 400
 _LEAST_ROOM = 1 << 20
 
@@ -33,6 +37,8 @@ class Facts:
     heartbeat: Heartbeat | None = None
     quiet_s: float = 0.0
     dead: Sequence[str] = ()
+    gone: Sequence[str] = ()
+    """Processes without which verl waits for ever that were seen to end."""
     stack: Sequence[str] = ()
     stopped: Sequence[str] = ()
     """Processes that somebody has stopped (SIGSTOP), and nobody has let go on."""
@@ -137,6 +143,9 @@ def _cause(log_tail: str, raised: Raised | None, facts: Facts) -> Cause | None:
             return _of_addresses(facts.addresses)
         if not facts.oom_kills or cause is None or cause.name not in _OF_A_DEAD_PROCESS:
             return cause
+    if facts.exit_code in (-signal.SIGBUS, 128 + signal.SIGBUS) and any("raylet" in name for name in facts.gone):
+        # Whoever had its pages mapped is killed by the next look at them.
+        return replace(named("shared_memory"), fix=_RAYLET)
     if facts.exit_code in (-signal.SIGBUS, 128 + signal.SIGBUS):
         return named("shared_memory")
     if facts.full:

@@ -208,6 +208,7 @@ class _Watch:
                     heartbeat=beat,
                     quiet_s=verdict.quiet_s,
                     dead=verdict.dead,
+                    gone=self.signs.vital_deaths,
                     stack=stack,
                     stopped=stopped,
                     oom_kills=oom_kills() - self.oom_before,

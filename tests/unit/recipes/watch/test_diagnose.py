@@ -1,6 +1,7 @@
 """The diagnosis: from the end of a log, as Ray, vLLM and torchrun write it, to one paragraph with cause and fix."""
 
 import os
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -272,6 +273,13 @@ def test_a_kill_from_outside_is_most_often_for_memory() -> None:
     paragraph = failed("step:12\n", exit_code=-9)
     assert "failed (killed by SIGKILL)" in paragraph
     assert "it was the kernel, short of memory" in paragraph
+
+
+def test_a_bus_error_after_the_raylets_end_is_no_full_memory() -> None:
+    said = failed("", exit_code=-signal.SIGBUS, gone=["raylet"])
+    assert "Ray's raylet had ended" in said
+    assert "/dev/shm" not in said
+    assert "/dev/shm" in failed("", exit_code=-signal.SIGBUS, gone=["VLLM::EngineCore"])
 
 
 def test_a_limit_of_addresses_is_named_whatever_failed_for_want_of_them() -> None:
