@@ -19,8 +19,8 @@ STACK_FRAMES = 6
 _OF_A_DEAD_PROCESS = {"engine_dead", "collective", "weight_sync"}
 """Causes that say what died, or fell silent, and not why."""
 _RAYLET = (
-    "Ray's raylet had ended, and with it the shared memory that all others use. Somebody killed it, or the kernel did for "
-    "want of memory (dmesg)."
+    "Ray's raylet had ended, and with it the shared memory that all others use. Somebody killed it, or the kernel did, "
+    "for want of memory (dmesg)."
 )
 LONGEST_LINE = 400
 _LEAST_ROOM = 1 << 20
