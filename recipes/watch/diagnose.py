@@ -53,6 +53,9 @@ def diagnose(log_tail: str, facts: Facts) -> str:
     """One paragraph that names the cause of a failure and its fix."""
     raised = root_exception(log_tail)
     cause = _cause(log_tail, raised, facts)
+    if cause and cause.name == "shared_memory" and any("raylet" in name for name in facts.gone):
+        # A bus error: whoever had its pages mapped is killed by the next look at them.
+        cause = replace(cause, fix=_RAYLET)
     parts = [f"{facts.title} {_event(facts)} {position(facts.heartbeat)}."]
     if raised and not raised.is_wrapper:
         parts.append(f"The cause: {_closed(str(raised))}")
@@ -143,9 +146,6 @@ def _cause(log_tail: str, raised: Raised | None, facts: Facts) -> Cause | None:
             return _of_addresses(facts.addresses)
         if not facts.oom_kills or cause is None or cause.name not in _OF_A_DEAD_PROCESS:
             return cause
-    if facts.exit_code in (-signal.SIGBUS, 128 + signal.SIGBUS) and any("raylet" in name for name in facts.gone):
-        # Whoever had its pages mapped is killed by the next look at them.
-        return replace(named("shared_memory"), fix=_RAYLET)
     if facts.exit_code in (-signal.SIGBUS, 128 + signal.SIGBUS):
         return named("shared_memory")
     if facts.full:

@@ -279,6 +279,7 @@ def test_a_bus_error_after_the_raylets_end_is_no_full_memory() -> None:
     said = failed("", exit_code=-signal.SIGBUS, gone=["raylet"])
     assert "Ray's raylet had ended" in said
     assert "/dev/shm" not in said
+    assert "Ray's raylet had ended" in failed("Fatal Python error: Bus error", gone=["raylet"]), "a worker's"
     assert "/dev/shm" in failed("", exit_code=-signal.SIGBUS, gone=["VLLM::EngineCore"])
 
 
