@@ -62,12 +62,19 @@ def check(experiments: Mapping[Part, Experiment], sampling: Sampling, out: Path)
             continue
         with datafiles.made(experiment, ROOT, keep=False) as files, data_folder() as folder:
             if files.generate is None:
+                _tell_part(experiment, files)
                 datafiles.styled(experiment, files, Path(folder))
                 data_check.check_reward(experiment, files.test)
         if files.generate is not None:
             with datafiles.sampled(experiment) as few:
                 if few is not None:
                     data_check.check_reward(experiment, few.test)
+
+
+def _tell_part(experiment: Experiment, files: datafiles.DataFiles) -> None:
+    if Path(experiment.data).is_file():
+        whole = f"{files.n_test} of {files.n_train + files.n_test} problems"
+        print(f"{experiment.data}: {whole}, the part that a training on it holds back (docs/custom_data.md#the-split)")
 
 
 def _refuse_others(experiments: Mapping[Part, Experiment], sampling: Sampling, folder: RunDir) -> None:
@@ -134,6 +141,7 @@ def _stage(experiment: Experiment, place: RunDir, part: Part, weights: Weights, 
     if part.harness:
         return harness_stage(experiment, place, part, weights)
     files = datafiles.prepared(experiment, ROOT)
+    _tell_part(experiment, files)
     data_check.check_reward(experiment, files.test)
     files = datafiles.styled(experiment, files, place.path / "data")
     write_text(place.path / RECORD, to_yaml(experiment))

@@ -150,6 +150,8 @@ def fit_batch(experiment: Experiment, flags: Mapping[str, Any], steering: Steeri
     given = any(flags.get(name) is not None for name in ("batch_size", "mini_batch_size", "micro_batch_size"))
     if given or (experiment.data in TASKS and not experiment.val_data):
         return experiment
+    if steering.dry_run and datafiles.has_many_rows(experiment):  # it would read them twice
+        return experiment
     with datafiles.made(experiment, ROOT, keep=not steering.dry_run) as files:
         if files.generate is not None:
             return experiment

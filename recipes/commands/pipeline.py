@@ -91,7 +91,7 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
     model: str | None = None
     for _, experiment in plans:
         refuse_missing_devices(experiment)
-        refuse_as_started(experiment)
+        refuse_as_started(experiment, keep=True)
     if steering.push_to_hub:
         refuse_push(steering.push_to_hub, make=True)
     refuse_place(folder)

@@ -40,7 +40,7 @@ def sweep(flags: dict[str, Any]) -> int:
     parallel = parallel_of(flags)
     # Of seeds one: what is refused does not depend on them.
     for experiment in {(each.experiment.algo, each.experiment.data): each.experiment for each in plan}.values():
-        refuse_as_started(experiment)
+        refuse_as_started(experiment, keep=not flags["dry_run"])
     if flags["dry_run"]:
         print(listing(plan))
         return 0

@@ -36,7 +36,8 @@ def check_training(experiment: Experiment, files: DataFiles, *, fetch: bool = Fa
 
     on_answers = experiment.data_kind == "answers"
     batch_size = batch_size_of(experiment)
-    if files.n_train < batch_size:
+    # Of answers, rows are counted as the method takes them: pairs, labels (recipes/trl_plugin/plan.py).
+    if files.n_train < batch_size and not on_answers:
         raise ExperimentError(
             f"--data {experiment.data}: has {files.n_train} rows, fewer than --batch_size {batch_size}: no step could "
             f"be made; use --batch_size {max(1, files.n_train)} or less"

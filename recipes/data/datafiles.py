@@ -21,7 +21,7 @@ from recipes.common.run_dir import write_json
 from recipes.data import composed
 from recipes.data.composed import TEST_SHARE
 from recipes.settings.applies import reads_solutions
-from recipes.settings.data_sets import data_title
+from recipes.settings.data_sets import data_title, several
 from recipes.settings.experiment import Experiment
 from recipes.settings.tasks import TASKS
 from recipes.watch.scratch import data_folder
@@ -31,8 +31,11 @@ REQUIRED_COLUMNS = ("prompt", "answer", "data_source", "reward_model", "extra_in
 OPTIONS_FILE = "options.json"
 """Written last: a folder of generated files that has it is whole."""
 
-_LARGE_FILE = 8_000_000
-"""Bytes of a user's file above which --dry_run does not read all of it."""
+LARGE_FILE = 50_000_000
+"""Bytes of a user's data above which --dry_run does not read them: half a minute."""
+
+MANY_ROWS = 8_000_000
+"""Bytes of a user's data that have rows for any batch."""
 
 
 _SAMPLED = 64
@@ -109,8 +112,11 @@ def prepare(experiment: Experiment, files: DataFiles, root: Path) -> None:
 
 
 def _about(experiment: Experiment, error: Exception) -> ExperimentError:
-    named = str(error).startswith("--")  # by one of several data sets, of its own
-    return ExperimentError(str(error) if named else f"--data {experiment.data}: {error}")
+    if str(error).startswith("--"):  # by one of several data sets, of its own
+        return ExperimentError(str(error))
+    tests = several(experiment.val_data, "val_data") if experiment.val_data else []
+    of_test = next((each for each in tests if str(error).startswith((each, str(Path(each).resolve())))), None)
+    return ExperimentError(f"--val_data {error}" if of_test else f"--data {experiment.data}: {error}")
 
 
 def prepared(experiment: Experiment, root: Path) -> DataFiles:
@@ -135,8 +141,12 @@ def made(experiment: Experiment, root: Path, *, keep: bool) -> Iterator[DataFile
     if (
         files.generate is None
         or (source is None and not few)
-        or (source and not keep and sum(map(_size, source)) > _LARGE_FILE)
+        or (source and not keep and sum(map(_size, source)) > LARGE_FILE)
     ):
+        if source and files.generate is not None:
+            print(
+                f"--data {experiment.data}: more than {LARGE_FILE // 10**6} MB, which only the start reads and checks"
+            )
         yield files
     elif keep:
         prepare(experiment, files, root)
@@ -166,7 +176,7 @@ def sampled(experiment: Experiment) -> Iterator[DataFiles | None]:
     parts = [composed.part_of(experiment, where) for where in composed.places(experiment)]
     own = [Path(part.data) for part in parts if part.data not in TASKS]
     generated = all(_is_generated(part) for part in parts if part.data in TASKS)
-    readable = all(map(Path.exists, own)) and sum(map(_size, own)) <= _LARGE_FILE
+    readable = all(map(Path.exists, own)) and sum(map(_size, own)) <= LARGE_FILE
     several_answers = experiment.data_kind == "answers" and composed.is_composed(experiment)
     if not generated or not readable or several_answers:
         yield None
@@ -196,6 +206,12 @@ def _few(experiment: Experiment, folder: Path) -> DataFiles:
     place = DataFiles(folder / "train.parquet", folder / "test.parquet", 0, 0, {**options, **few, "seed": 0})
     prepare(experiment, place, folder)
     return _counted(experiment, place)
+
+
+def has_many_rows(experiment: Experiment) -> bool:
+    """Whether a user's data are so large that their rows need not be counted to know that they fill a batch."""
+    source = _at_hand(experiment)
+    return source is not None and sum(map(_size, source)) > MANY_ROWS
 
 
 def _at_hand(experiment: Experiment) -> list[Path] | None:

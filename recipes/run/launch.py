@@ -221,11 +221,15 @@ def _lacking(experiment: Experiment) -> str:
     return f"--n_gpu {experiment.n_gpu}: {shown}"
 
 
-def refuse_as_started(experiment: Experiment) -> None:
+def refuse_as_started(experiment: Experiment, *, keep: bool) -> None:
     """Raise ExperimentError for what a start would refuse of model, own algorithm, data and reward, before others run
-    for hours that come first."""
+    for hours that come first.
+
+    Args:
+        keep: leave a user's data where the start would put them, however large they are; else read them, and look.
+    """
     _refuse_model(experiment)
-    with datafiles.made(experiment, ROOT, keep=False) as files:
+    with datafiles.made(experiment, ROOT, keep=keep) as files:
         _refuse_data(experiment, files)
 
 

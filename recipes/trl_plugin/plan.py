@@ -162,6 +162,7 @@ def total_steps(plan: TrainingPlan, n_rows: int) -> int:
         raise ExperimentError(
             f"{plan.train_file} gives {n_rows} rows for {plan.method}, {rows} in {plan.alignment.epochs:g} epochs: "
             f"fewer than one batch (--batch_size {plan.alignment.batch_size})"
+            + (f"; use --batch_size {rows} or less" if rows else "")
         )
     return steps
 

@@ -59,6 +59,7 @@ OWNED = {
     **dict.fromkeys(("ray_kwargs.ray_init.num_gpus", "ray_kwargs.ray_init.address"), "--n_gpu and RAY_ADDRESS"),
     **dict.fromkeys(("reward.custom_reward_function", "custom_reward_function"), "--reward"),
     **dict.fromkeys(("reward.reward_manager.source", "reward.reward_manager.module"), "--reward"),
+    **dict.fromkeys(("reward_model", "sandbox_fusion"), "--reward"),
     **dict.fromkeys(("data.train_files", "data.custom_cls", "data.train_max_samples"), "--data"),
     "data.train_batch_size": "--batch_size",
     "data.val_files": "--data and --val_data",

@@ -12,6 +12,7 @@ import run as run_py
 from recipes.commands.front import plan_training
 from recipes.common.errors import ExperimentError
 from recipes.common.run_dir import write_text
+from recipes.run import launch
 from recipes.settings.experiment import to_yaml
 from recipes.settings.reward_file import resolved_reward
 from tests import ROOT
@@ -248,3 +249,19 @@ def test_where_no_problem_has_a_solution_nothing_can_be_seen_of_one(unsolved: di
     assert "17 of 17 rows have no solution: of these the bare answer is learnt" in said
     assert "models/tiny-countdown was made for countdown and knows little else" in said
     assert "no solution" not in plan("rft", "none")[1]
+
+
+def test_a_file_of_many_rows_is_read_by_a_dry_run_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"question": f"What is {n} plus {n}?", "answer": str(2 * n)} for n in range(200)]
+    file = tmp_path / "many.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"question": "And now?", "answer": ""}]))
+    monkeypatch.setattr("recipes.data.datafiles.MANY_ROWS", 1)
+    with pytest.raises(ExperimentError, match="row 201, column answer: empty"):
+        launch.dry_run(experiment(file, algo="rft"), tmp_path / "out")
+    monkeypatch.setattr("recipes.data.datafiles.LARGE_FILE", 1)
+    assert "rows that the start will load" in launch.dry_run(experiment(file, algo="rft"), tmp_path / "out")
+
+
+def test_an_evaluation_of_a_file_says_which_part_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_py.main(["--eval", "--profile", "cpu", "--data", str(EXAMPLES / "questions.jsonl"), "--dry_run"]) == 0
+    assert "2 of 12 problems, the part that a training on it holds back" in capsys.readouterr().out
