@@ -20,6 +20,7 @@ from recipes.common.errors import ExperimentError
 from recipes.common.run_dir import write_json
 from recipes.data import composed
 from recipes.data.composed import TEST_SHARE
+from recipes.data.solution_check import file_name
 from recipes.settings.applies import reads_solutions
 from recipes.settings.data_sets import data_title, several
 from recipes.settings.experiment import Experiment
@@ -164,9 +165,10 @@ def _told_of(experiment: Experiment, folder: Path) -> Iterator[None]:
     try:
         yield
     except ExperimentError as error:
-        tested = f"--val_data {experiment.val_data}" if experiment.val_data else f"the test part of {experiment.data}"
-        said = str(error).replace(str(folder / "train.parquet"), f"the training part of {experiment.data}")
-        raise ExperimentError(said.replace(str(folder / "test.parquet"), tested)) from None
+        said = str(error)
+        for file in (folder / "train.parquet", folder / "test.parquet"):
+            said = said.replace(str(file), file_name(experiment, file))
+        raise ExperimentError(said) from None
 
 
 @contextmanager

@@ -50,7 +50,7 @@ _NUMBERS = {
 """Numbers as people write them: of YAML 1.1, 12:30 is 750, 010 is 8, and 1e-6 a text."""
 
 
-class _Once(yaml.SafeLoader):
+class PlainLoader(yaml.SafeLoader):
     """Refuses a key that stands twice, of which YAML's own loader takes the last; takes for numbers what looks so."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -63,18 +63,18 @@ class _Once(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Once.yaml_implicit_resolvers = {
+PlainLoader.yaml_implicit_resolvers = {
     first: [(tag, form) for tag, form in forms if tag.rpartition(":")[2] not in (*_NUMBERS, "timestamp")]
     for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 for _tag, _form in _NUMBERS.items():
-    _Once.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"{_form}$"), list("-+.0123456789"))
+    PlainLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"{_form}$"), list("-+.0123456789"))
 
 
 def read_yaml(path: Path, flag: str) -> Any:
     """What a YAML file that a flag names holds. Raises ExperimentError for one that cannot be read."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _Once)
+        return yaml.load(path.read_text(encoding="utf-8"), PlainLoader)
     except OSError as error:
         raise ExperimentError(f"--{flag} {path}: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -1,6 +1,5 @@
 """Lays a run's values over verl's own configuration files, and the user's overrides over both."""
 
-import contextlib
 import copy
 import functools
 import importlib
@@ -19,6 +18,7 @@ from data_prep.tokens import chat_template
 from recipes.common.errors import ExperimentError, nearest
 from recipes.common.run_dir import RunDir
 from recipes.estimate.model_shapes import known_shape
+from recipes.flags.config_file import PlainLoader
 from recipes.settings.experiment import Experiment
 from recipes.verl_plugin.overrides import decided, refuse_decided, refuse_twice, values_of
 from recipes.verl_plugin.verl_config import REINFORCEMENT, SUPERVISED, rl_config, sft_config
@@ -87,19 +87,8 @@ def _apply(config: DictConfig, override: str) -> None:
 
 
 def _value(text: str) -> Any:
-    """What YAML reads, and numbers as people write them: YAML takes 1e-6 for a text."""
-    return _with_numbers(yaml.safe_load(text))
-
-
-def _with_numbers(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _with_numbers(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_with_numbers(each) for each in value]
-    if isinstance(value, str):
-        with contextlib.suppress(ValueError):
-            return float(value)
-    return value
+    """What YAML reads, with numbers as in --config."""
+    return yaml.load(text, PlainLoader)
 
 
 def _may_become(before: Any, value: Any) -> bool:
