@@ -2,8 +2,10 @@
 """Front door: `python run.py --algo uft --data countdown`. Parses flags, prints, delegates."""
 
 import argparse
+import contextlib
 import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,6 +41,8 @@ def main(arguments: list[str]) -> int:
     """Run what the command line says; returns the exit code."""
     try:
         return _answered(arguments)
+    except KeyboardInterrupt as stop:
+        return _told_to_stop(getattr(stop, "number", signal.SIGINT))
     except ModuleNotFoundError as error:
         # An installation that was interrupted, or none: whatever is missing, the pinned lists have it.
         missing = (error.name or "").partition(".")[0]
@@ -51,12 +55,21 @@ def main(arguments: list[str]) -> int:
         return 2
 
 
+def _told_to_stop(number: int) -> int:
+    how = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+    with contextlib.suppress(OSError):  # of a terminal that is gone
+        print(f"run.py: stopped by {how}; what was begun goes on by the same command with --resume", file=sys.stderr)
+    return 128 + number
+
+
 def _answered(arguments: list[str]) -> int:
     from recipes.common.errors import ExperimentError
     from recipes.watch.processes import RunBusyError
+    from recipes.watch.signals import stopping
 
     try:
-        code = _main(*_split(arguments))
+        with stopping():
+            code = _main(*_split(arguments))
         sys.stdout.flush()
         return code
     except (ExperimentError, RunBusyError) as error:

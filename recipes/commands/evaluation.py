@@ -129,6 +129,8 @@ def _evaluate(
         outcome = run_stage(experiments[part], stage, stall_minutes)
         print(outcome.paragraph, flush=True)
         code = code or outcome.exit_code
+        if outcome.reason == "interrupted":
+            return outcome.exit_code
         if outcome.exit_code == 0:
             results[part.name] = json.loads((stage.folder.path / RESULTS).read_text(encoding="utf-8"))
         write_json(folder.path / RESULTS, results)

@@ -25,7 +25,7 @@ from recipes.flags.resolve import default_profile, kept_style, task_of
 from recipes.run.hub import refuse_push
 from recipes.run.launch import DONE, dry_run, launch, refuse_as_started, refuse_missing_devices, taken
 from recipes.run.place import refuse_place, refuse_unwritable
-from recipes.run.resume import nothing_begun
+from recipes.run.resume import nothing_begun, refuse_unknown_run
 from recipes.settings.data_sets import sets_of, several
 from recipes.settings.declare import Setting, by_name, canonical, declared, from_plain
 from recipes.settings.experiment import Experiment
@@ -125,6 +125,8 @@ def _plans(given: Sequence[Mapping[str, Any]]) -> list[tuple[Steering, Experimen
 def _refuse_others(folder: Path, steps: list[Step], resume: bool) -> None:
     if RunDir(folder).experiment.exists():
         raise ExperimentError(f"{folder} already holds a run of its own; give --out another folder")
+    for place in (folder, *(folder / step.name for step in steps)):
+        refuse_unknown_run(RunDir(place))
     begun = [place for place in (folder / step.name for step in steps) if RunDir(place).experiment.exists()]
     if resume and not begun:
         print(nothing_begun(folder), flush=True)

@@ -25,7 +25,7 @@ from recipes.verl_plugin.serve_client import SERVE
 from recipes.watch.pace import duration
 from recipes.watch.processes import RunBusyError, hold_run
 from recipes.watch.scratch import short_folder
-from recipes.watch.supervise import asked_to_stop
+from recipes.watch.signals import asked_to_stop
 
 STATE, SUMMARY, CSV, REPORT, LOGS = "sweep.json", "summary.md", "summary.csv", "report", "logs"
 METRICS = "metrics.jsonl"

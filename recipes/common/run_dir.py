@@ -99,7 +99,8 @@ class RunDir:
     def tidy(self) -> list[str]:
         """Remove what a killed process left half done; says which checkpoints are damaged. For the run's owner alone.
 
-        A damaged checkpoint loses its mark, so that nobody takes it for whole while its step is made again.
+        A damaged checkpoint loses its mark, so that nobody takes it for whole while its step is made again. What was
+        published of it shares its files: best weights are chosen anew, the last ones are replaced by `republish`.
         """
         for path in [path for path in self.path.rglob(".*") if _LITTER.fullmatch(path.name)]:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -108,9 +109,17 @@ class RunDir:
             if fault := fault_of(path):
                 said.append(f"the checkpoint of step {step} is damaged ({fault})")
                 (path / COMPLETE).unlink()
+                said += self._forget_best(step)
             elif not (path / COMPLETE).exists():
                 shutil.rmtree(path)
         return said
+
+    def _forget_best(self, step: int) -> list[str]:
+        if read_json(self.hf / "best.json").get("step") != step:
+            return []
+        (self.hf / "best.json").unlink()
+        shutil.rmtree(self.hf / "best", ignore_errors=True)
+        return ["hf/best, which was made of it, is chosen anew"]
 
     def republish(self) -> None:
         """Publish the newest whole checkpoint of a verl stage if a kill kept it from being published."""
@@ -188,17 +197,28 @@ def replace_metrics(path: Path, step: int, data: dict[str, Any]) -> None:
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """All whole lines of metrics.jsonl; a line torn by a kill, or damaged, is left out."""
+    return [row for row in _rows(path) if row is not None]
+
+
+def damaged_lines(path: Path) -> list[int]:
+    """Numbers of the lines of metrics.jsonl, from 1, that `read_metrics` leaves out."""
+    return [number for number, row in enumerate(_rows(path), 1) if row is None]
+
+
+def _rows(path: Path) -> list[dict[str, Any] | None]:
     if not path.exists():
         return []
-    rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(row, dict) and isinstance(row.get("step"), int) and isinstance(row.get("data"), dict):
-            rows.append({"time": 0.0, **row})
-    return rows
+    return [_row(line) for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
+
+
+def _row(line: str) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    if isinstance(row, dict) and isinstance(row.get("step"), int) and isinstance(row.get("data"), dict):
+        return {"time": 0.0, **row}
+    return None
 
 
 def trim_metrics(path: Path, last_step: int) -> None:
@@ -234,8 +254,10 @@ def fault_of(checkpoint: Path) -> str:
     found = read_json(checkpoint / COMPLETE)
     if "step" not in found:
         return f"{COMPLETE} cannot be read"
-    # Marks of older versions name no files.
-    for name, size in found.get("sizes", {}).items():
+    sizes = found.get("sizes", {})  # marks of older versions name no files
+    if not isinstance(sizes, dict):
+        return f"{COMPLETE} cannot be read"
+    for name, size in sizes.items():
         file = checkpoint / name
         if not file.is_file():
             return f"{name} is missing"

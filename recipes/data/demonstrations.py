@@ -26,7 +26,7 @@ def demonstrated(experiment: Experiment, files: DataFiles, folder: Path) -> Data
         return files
     folder = folder / "demonstrations"
     copy = folder / files.train.name
-    if not (folder / SOLVED).exists():
+    if not ((folder / SOLVED).exists() and copy.exists()):
         table = parquet.read_table(files.train)
         rows, count = left(experiment, table.to_pylist())
         write_table(copy, pa.Table.from_pylist(rows, schema=table.schema))

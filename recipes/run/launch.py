@@ -18,7 +18,15 @@ from recipes.checks.algorithm_check import try_with_torch
 from recipes.checks.model_check import refuse_model
 from recipes.common.errors import ExperimentError
 from recipes.common.machine import gpu_count
-from recipes.common.run_dir import RunDir, checkpoint_step, keep_newest, read_metrics, write_json, write_text
+from recipes.common.run_dir import (
+    RunDir,
+    checkpoint_step,
+    damaged_lines,
+    keep_newest,
+    read_metrics,
+    write_json,
+    write_text,
+)
 from recipes.data import data_check, datafiles
 from recipes.data.datafiles import DataFiles
 from recipes.data.demonstrations import demonstrated
@@ -31,7 +39,15 @@ from recipes.run.closing import finish, short
 from recipes.run.hub import push, refuse_push
 from recipes.run.place import cannot_write, refuse_place, refuse_small_disk
 from recipes.run.plan import describe
-from recipes.run.resume import as_begun, check_folder, nothing_begun, older_folder, record_data, refuse_other_data
+from recipes.run.resume import (
+    as_begun,
+    check_folder,
+    drop_damaged_copies,
+    nothing_begun,
+    older_folder,
+    record_data,
+    refuse_other_data,
+)
 from recipes.run.spent import begin, count, count_killed
 from recipes.run.stages import OWN_TEXTS, VERL_FILE, Stage, absolute, newest_checkpoint, run_stage, shared_imports
 from recipes.settings.early_stopping import ended
@@ -142,6 +158,7 @@ def _launch(
     if given is not None:
         record(run.path, given)
     print(describe(experiment, files), flush=True)
+    drop_damaged_copies(run)
     files = datafiles.styled(experiment, files, run.path / "data")
     files = datafiles.narrowed(experiment, files, run.path / "data")
     files = demonstrated(experiment, files, run.path / "data")
@@ -153,6 +170,7 @@ def _launch(
         end_leftovers_held(stage.folder.path)
         damaged = stage.folder.tidy()
         if (stage.folder.path / DONE).exists():
+            tell_damage(stage.folder, damaged)
             continue
         if damaged:
             print(f"{'; '.join(damaged)}; going on from {_beginning(stage)}", flush=True)
@@ -172,10 +190,23 @@ def _launch(
         count(run, outcome.seconds, outcome.peak_rss_bytes)
         if not outcome.exit_code:
             write_json(stage.folder.path / DONE, {"time": time.time(), "seconds": outcome.seconds})
-        elif not stage.may_fail:
+        elif outcome.reason == "interrupted" or not stage.may_fail:
             return outcome.exit_code
     finish(experiment, run, files, given)
     return 0
+
+
+def tell_damage(run: RunDir, damaged: list[str]) -> None:
+    """Say of a finished stage what of it is damaged: it is not made again."""
+    if lines := damaged_lines(run.metrics):
+        named = ", ".join(map(str, lines))
+        print(f"{short(run.metrics)}: cannot be read in line {named}, which reports leave out", flush=True)
+    if damaged:
+        print(
+            f"{'; '.join(damaged)}; {short(run.path)} is finished and not made again, but what was published of that "
+            f"step shares its files: look at {short(run.hf)}",
+            flush=True,
+        )
 
 
 def _beginning(stage: Stage) -> str:

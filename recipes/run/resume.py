@@ -4,6 +4,8 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import yaml
 
 from recipes.common.errors import ExperimentError
@@ -54,12 +56,23 @@ def _later(experiment: Experiment) -> dict[str, Setting]:
 def check_folder(run: RunDir, experiment: Experiment, resume: bool) -> None:
     """Raise ExperimentError unless the folder is free for this experiment, or holds its beginning and is to go on."""
     if not run.experiment.exists():
+        refuse_unknown_run(run)
         return
     if not resume:
         raise ExperimentError(
             f"{run.path} already holds a run; add --resume to continue it, or --out for another folder"
         )
     refuse_other_run(run, read_experiment(run.experiment), experiment)
+
+
+def refuse_unknown_run(run: RunDir) -> None:
+    """Raise ExperimentError for a folder with the records of a run of which nothing says what run it is."""
+    found = [path for path in (run.checkpoints, run.hf, run.metrics) if path.exists()]
+    if found and not run.experiment.exists():
+        raise ExperimentError(
+            f"{run.path} holds {' and '.join(path.name for path in found)} but no {run.experiment.name}, without which "
+            f"nobody knows of what run they are; put it back, or give --out another folder"
+        )
 
 
 def nothing_begun(folder: Path) -> str:
@@ -69,7 +82,7 @@ def nothing_begun(folder: Path) -> str:
 
 def record_data(run: RunDir, files: DataFiles) -> None:
     """Note what the files of a run hold, for `refuse_other_data`."""
-    if not read_json(run.path / DATA_FILE):
+    if not (run.path / DATA_FILE).exists():
         write_json(run.path / DATA_FILE, _hashes(files))
 
 
@@ -81,13 +94,28 @@ def _hashes(files: DataFiles) -> dict[str, str]:
     return found
 
 
+def drop_damaged_copies(run: RunDir) -> None:
+    """Remove what cannot be read any more of a run's own copies of its rows: they are made again from the same rows."""
+    for path in (run.path / "data").rglob("*.parquet"):
+        try:
+            parquet.ParquetFile(path).close()
+        except (pa.ArrowException, OSError):
+            path.unlink()
+
+
 def refuse_other_data(run: RunDir, experiment: Experiment, files: DataFiles) -> None:
     """Raise ExperimentError when a run to be continued was started on other rows than `files`.
 
     Folders of runs from before there was a record: that of a user's prepared file is named by the file's content and
     by how it is split.
     """
-    if before := read_json(run.path / DATA_FILE):
+    if (run.path / DATA_FILE).exists():
+        before = read_json(run.path / DATA_FILE)
+        if not before:
+            raise ExperimentError(
+                f"--resume: {run.path / DATA_FILE} cannot be read, which says on what rows the run was started; put it "
+                f"back, or delete it if --data {experiment.data} is what it was"
+            )
         changed = [str(getattr(files, name)) for name, hashed in _hashes(files).items() if before.get(name) != hashed]
         if changed:
             raise ExperimentError(

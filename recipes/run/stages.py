@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ EVALUATE_FILE = "evaluate.json"
 OWN_TEXTS = "eval/own_texts"
 
 RL_MODULE = ["-m", "recipes.verl_plugin.main"]
+
+_GO_ON = "The same command goes on with what is not answered yet."
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,9 @@ class Stage:
 
     may_fail: bool = False
     """Whether the run is finished without it: what only measures."""
+
+    go_on: str = ""
+    """How the command goes on that was stopped in it; by its checkpoints, if nothing is said."""
 
 
 def rl_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str) -> Stage:
@@ -175,7 +180,8 @@ def part_stage(
     """One part of --eval, in a folder of its own; nothing of it enters the records of a run."""
     title = f"{Path(weights.path).name} on {part.name}"
     nowhere = {"run": None, "step": None}
-    return _evaluation(experiment, folder, lambda: files.test, part, weights, sampling, title, lambda: nowhere)
+    stage = _evaluation(experiment, folder, lambda: files.test, part, weights, sampling, title, lambda: nowhere)
+    return replace(stage, go_on=_GO_ON)
 
 
 def harness_stage(experiment: Experiment, folder: RunDir, part: Part, weights: Weights) -> Stage:
@@ -187,7 +193,8 @@ def harness_stage(experiment: Experiment, folder: RunDir, part: Part, weights: W
     source = experiment.data_options.get("source")
     command += ["--local_data", source] if source else []
     command += ["--skip", *part.skip] if part.skip else []
-    return Stage(f"{part.name} by lm-evaluation-harness", folder, command, 1, "loading the model", lambda _: None)
+    title = f"{part.name} by lm-evaluation-harness"
+    return Stage(title, folder, command, 1, "loading the model", lambda _: None, go_on=_GO_ON)
 
 
 def own_texts_stage(experiment: Experiment, run: RunDir, step: int) -> Stage:
@@ -269,6 +276,7 @@ def run_stage(experiment: Experiment, stage: Stage, stall_minutes: float) -> Out
             start_hint=stage.starting,
             helpers=helpers,
             forked_from=server_pid() if experiment.device == "cpu" else None,
+            go_on=stage.go_on,
         )
 
 

@@ -89,7 +89,6 @@ def _import(modules: list[str]) -> None:
 
 def _serve(listener: socket.socket, parent: int) -> None:
     clients: dict[int, socket.socket] = {}
-    later = list(LATER)
     ended, woken = socket.socketpair()
     woken.setblocking(False)
     signal.set_wakeup_fd(woken.fileno())
@@ -98,6 +97,16 @@ def _serve(listener: socket.socket, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # By way of what the imported libraries left to do: some made temporary folders.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    try:
+        _answer(listener, ended, clients, parent)
+    finally:
+        # Signals that come while it ends would be told to nobody.
+        signal.set_wakeup_fd(-1)
+    _end(clients)
+
+
+def _answer(listener: socket.socket, ended: socket.socket, clients: dict[int, socket.socket], parent: int) -> None:
+    later = list(LATER)
     while os.getppid() == parent:
         _tell_of_ends(clients)
         ready = select.select([listener, ended], [], [], 0 if later else _CHECK_SECONDS)[0]
@@ -115,15 +124,13 @@ def _serve(listener: socket.socket, parent: int) -> None:
             connection.close()
             continue
         if (child := os.fork()) == 0:
-            signal.set_wakeup_fd(-1)
-            for other in (listener, ended, woken, *clients.values()):
+            os.close(signal.set_wakeup_fd(-1))
+            for other in (listener, ended, *clients.values()):
                 other.close()
             _become(connection, json.loads(message), files)
         for file in files:
             os.close(file)
         clients[child] = connection
-    signal.set_wakeup_fd(-1)
-    _end(clients)
 
 
 def _end(children: Iterable[int]) -> None:

@@ -70,32 +70,37 @@ def shared_server(folder: "os.PathLike[str]", environment: "dict[str, str]"):  #
     """
     import subprocess
 
+    from recipes.watch.signals import undisturbed
+
     path = socket_of(folder)
     # Room for the marks of runs (warm.py), which tell the processes of one from those of another.
     marks = {"UFT_RUN_DIR": "." * 4096, "SPT_NOENV": "1"}
     # What a stage says is read as it runs.
     marks |= {"PYTHONUNBUFFERED": "1"}
-    server = subprocess.Popen(
-        [sys.executable, "-P", "-m", "recipes.verl_plugin.warm", path, str(os.getpid())],
-        env={**os.environ, **environment, **marks},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    with open(f"{path}.pid", "w", encoding="utf-8") as file:
-        file.write(str(server.pid))
-    before = os.environ.get(SHARED)
-    os.environ[SHARED] = path
+    server, before = None, os.environ.get(SHARED)
     try:
+        with undisturbed():
+            server = subprocess.Popen(
+                [sys.executable, "-P", "-m", "recipes.verl_plugin.warm", path, str(os.getpid())],
+                env={**os.environ, **environment, **marks},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        with open(f"{path}.pid", "w", encoding="utf-8") as file:
+            file.write(str(server.pid))
+        os.environ[SHARED] = path
         yield path
     finally:
-        os.environ.pop(SHARED) if before is None else os.environ.update({SHARED: before})
-        server.terminate()
-        try:
-            server.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        os.environ.pop(SHARED, None) if before is None else os.environ.update({SHARED: before})
+        if server is not None:
+            with undisturbed():
+                server.terminate()
+                try:
+                    server.wait(_END_SECONDS)
+                except subprocess.TimeoutExpired:
+                    server.kill()
+                    server.wait()
 
 
 def _open_files(but: int) -> "list[int]":

@@ -105,6 +105,9 @@ def position(beat: Heartbeat | None) -> str:
     """Where a run stood: "after 12 of 500 steps, while generating answers"."""
     if beat is None:
         return "while starting, before the first sign of life from the trainer"
+    if beat.phase == "starting":
+        # Where it goes on from is not read yet.
+        return f"while {PHASES[beat.phase]}"
     steps = f"after {beat.step} of {beat.total_steps} steps"
     return steps if beat.phase in ("finished", "failed") else f"{steps}, while {PHASES.get(beat.phase, beat.phase)}"
 

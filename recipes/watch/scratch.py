@@ -6,11 +6,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from recipes.common.errors import ExperimentError
 from recipes.watch.processes import processes_of
+from recipes.watch.signals import undisturbed
 
 PREFIX = "uft-"
 LONGEST_TMPDIR = 30
@@ -83,15 +84,20 @@ def usual_compiled() -> str:
 def _owned(place: Path, note: str) -> Iterator[Path]:
     remove_left_over(place)
     # mkdtemp's folders are for their owner alone.
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
-    descriptor = os.open(folder / _NOTE, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
+    with ExitStack() as stack:
+        with undisturbed():
+            folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
+            stack.callback(_removed, folder)
+            descriptor = os.open(folder / _NOTE, os.O_RDWR | os.O_CREAT, 0o600)
+            stack.callback(os.close, descriptor)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         os.write(descriptor, os.fsencode(note))
         yield folder
-    finally:
+
+
+def _removed(folder: Path) -> None:
+    with undisturbed():
         shutil.rmtree(folder, ignore_errors=True)
-        os.close(descriptor)
 
 
 def remove_left_over(place: Path) -> None:

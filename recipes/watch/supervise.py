@@ -5,13 +5,10 @@ import os
 import signal
 import subprocess
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -36,6 +33,7 @@ from recipes.watch.processes import (
     processes_of,
     titles,
 )
+from recipes.watch.signals import asked_to_stop, name_of_signal
 from recipes.watch.signs import EXIT_FAILED, Limits, Reason, Signs, Verdict
 from recipes.watch.stacks import main_thread_stack
 
@@ -65,13 +63,14 @@ def supervise(
     limits: Limits | None = None,
     helpers: Path | None = None,
     forked_from: int | None = None,
+    go_on: str = "",
 ) -> Outcome:
     """Run `command` to its end, or end it when it can come to no good.
 
     `env` is laid over this process's environment. Output goes to `run_dir/log.txt` (appended), the heartbeat is read
     from `run_dir/progress.json`; `start_hint` is shown until the first one. `peak_rss_bytes` is the most main memory
-    that all processes of the run held together, `forked_from` with them where they come from such a process. Nothing is
-    printed at the end: print the outcome's paragraph.
+    that all processes of the run held together, `forked_from` with them where they come from such a process. `go_on`
+    says how a command goes on that has no checkpoints. Nothing is printed at the end: print the outcome's paragraph.
 
     Raises:
         RunBusyError: another supervisor is at work in `run_dir`.
@@ -93,15 +92,19 @@ def supervise(
                 start_new_session=True,
             )
         watch = _Watch(
-            process, run_dir, log, limits or Limits(), stall_minutes * 60, orphans, asked, helpers, forked_from
+            process, run_dir, log, limits or Limits(), stall_minutes * 60, orphans, asked, helpers, forked_from, go_on
         )
         try:
             with Console(title, total_steps, start_hint) as console:
                 verdict = watch.run(console)
-            return watch.outcome(verdict, title)
+            outcome = watch.outcome(verdict, title)
         except BaseException:
             watch.end_all()
             raise
+    if asked and outcome.reason == "finished":
+        # Too late for this command, not for what comes after it.
+        signal.raise_signal(asked[0])
+    return outcome
 
 
 class _Watch:
@@ -118,9 +121,10 @@ class _Watch:
         asked: list[int],
         helpers: Path | None,
         forked_from: int | None,
+        go_on: str,
     ) -> None:
         self.process, self.run_dir, self.log, self.limits = process, run_dir, log, limits
-        self.orphans, self.asked, self.helpers = orphans, asked, helpers
+        self.orphans, self.asked, self.helpers, self.go_on = orphans, asked, helpers, go_on
         self.origin = [psutil.Process(forked_from)] if forked_from and psutil.pid_exists(forked_from) else []
         self.began = time.monotonic()
         self.signs = Signs(limits, stall_s, changed=self.began)
@@ -195,8 +199,7 @@ class _Watch:
                 if code is None:
                     text += " Its processes did not end by themselves and were ended."
             case "interrupted":
-                number = signal.Signals(verdict.exit_code - 128)
-                how = "Ctrl-C" if number == signal.SIGINT else number.name
+                how = name_of_signal(verdict.exit_code - 128)
                 text = f"{title} was stopped by {how} {position(beat)}."
                 text += "" if stuck else " All of its processes have ended."
             case reason:
@@ -243,6 +246,8 @@ class _Watch:
         return main_thread_stack(pid, self.log, faulthandler=bool(beat and beat.faulthandler))
 
     def _how_to_go_on(self) -> str:
+        if self.go_on:
+            return self.go_on
         saved = complete_checkpoints(RunDir(self.run_dir).checkpoints)
         if saved:
             return f"The same command with --resume goes on from the checkpoint of step {saved[-1][0]}."
@@ -271,20 +276,3 @@ class _Watch:
     def _hurry(self) -> bool:
         """Whether the person has asked a second time."""
         return len(self.asked) > 1
-
-
-@contextmanager
-def asked_to_stop() -> Iterator[list[int]]:
-    """Within the block SIGINT, SIGTERM, SIGHUP and SIGQUIT are only noted down, in the list this yields."""
-    asked: list[int] = []
-    before: dict[signal.Signals, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-            # nohup and shells' background jobs ignore some of them on purpose.
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                before[number] = signal.signal(number, lambda received, _frame: asked.append(received))
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

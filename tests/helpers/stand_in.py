@@ -25,6 +25,7 @@ from recipes.run.spent import SPENT
 from recipes.run.stages import EVALUATE_FILE, VERL_FILE, Stage
 from recipes.settings.experiment import Experiment
 from recipes.trl_plugin.plan import PLAN_FILE, TrainingPlan, read_plan
+from recipes.watch.signals import Stopped, stopping
 from recipes.watch.supervise import Outcome
 from tests.helpers.front_checks import forked
 
@@ -109,16 +110,17 @@ def _evaluated(settings: Any, folder: Path, **_: Any) -> None:
 
 @dataclass
 class Calls:
-    """Counts system calls that change a run's folder, and kills this process before the n-th."""
+    """Counts system calls that change a run's folder, and sends this process a signal before the n-th."""
 
     folder: Path
     kill_before: int | None
+    by: int
     made: int = 0
 
     def count(self) -> None:
         self.made += 1
         if self.made == self.kill_before:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self.by)
 
     def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
@@ -133,9 +135,9 @@ class Calls:
         return not os.path.isabs(path) or (path.startswith(f"{self.folder}/") and not path.endswith("run.lock"))
 
 
-def counted(work: Callable[[], object], folder: Path, kill_before: int | None = None) -> int:
-    """Do something in a fork. Returns how many system calls it made in `folder`; 0 where it was killed."""
-    calls = Calls(folder, kill_before)
+def counted(work: Callable[[], object], folder: Path, kill_before: int | None = None, by: int = signal.SIGKILL) -> int:
+    """Do something in a fork. Returns how many system calls it made in `folder`; 0 where the signal `by` ended it."""
+    calls = Calls(folder, kill_before, by)
 
     def start() -> int:
         exchange = switch.exchange
@@ -147,12 +149,16 @@ def counted(work: Callable[[], object], folder: Path, kill_before: int | None = 
         os.fsync = lambda _: calls.count()
         switch.exchange = exchanged
         sys.addaudithook(calls.audit)
-        work()
+        try:
+            with stopping():
+                work()
+        except Stopped as stop:
+            return -stop.number % 256
         print(f"calls {calls.made}")
         return 0
 
     done = forked(start)
-    assert done.returncode == (0 if kill_before is None else -signal.SIGKILL), done.stderr
+    assert done.returncode in ((0,) if kill_before is None else (-by, -by % 256)), done.stderr
     return 0 if kill_before else int(done.stdout.rpartition("calls ")[2])
 
 

@@ -1,12 +1,15 @@
 """--eval: where results go, what is refused before a model is loaded."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from recipes.commands import evaluation
 from recipes.common.run_dir import write_json
-from recipes.run.stages import EVALUATE_FILE
+from recipes.run.stages import EVALUATE_FILE, Stage
+from recipes.watch.supervise import Outcome
 from run import main
 from tests import ROOT
 
@@ -67,3 +70,17 @@ def test_the_start_refuses_it_too(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main([*words, "--reward", f"{tmp_path / 'r.py'}:reward"]) == 2
     assert "raised KeyError" in capsys.readouterr().err
     assert not list((tmp_path / "out").rglob("items.jsonl"))
+
+
+def test_one_that_is_asked_to_stop_begins_no_other_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Stage] = []
+
+    def stopped(_: object, stage: Stage, __: float) -> Outcome:
+        asked.append(stage)
+        return Outcome(130, "interrupted", "", 1.0, 1)
+
+    monkeypatch.setattr(evaluation, "run_stage", stopped)
+    monkeypatch.setattr(evaluation, "shared_imports", lambda _: nullcontext())
+    words = ["--eval", "--profile", "cpu", "--data", f"{QUESTIONS},countdown", "--out", str(tmp_path / "out")]
+    assert main(words) == 130
+    assert [stage.go_on for stage in asked] == ["The same command goes on with what is not answered yet."]

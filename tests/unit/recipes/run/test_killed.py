@@ -13,6 +13,7 @@ from recipes.common import switch
 from recipes.common.run_dir import RunDir, append_metrics
 from recipes.run.launch import launch
 from recipes.settings.experiment import read_experiment
+from recipes.watch.signals import ASKING
 from tests.helpers.front_checks import experiment, forked, small_folder
 from tests.helpers.stand_in import counted, kept, standing_in
 
@@ -54,6 +55,23 @@ def test_a_run_killed_before_any_call_goes_on_to_the_same_files(
             counted(partial(go, out), out, kill_before=number)
             assert go(out) == 0
             assert kept(out) == expected, f"killed before call {number} of {calls}"
+
+
+def test_a_run_asked_to_stop_before_any_call_gives_back_its_folder_and_goes_on_to_the_same_files(
+    folder: Path, tmp_path: Path
+) -> None:
+    e = experiment(folder, T=2, own_texts=0, keep_checkpoints=1)
+    go = partial(launch, e, resume=True, stall_minutes=1)
+    with standing_in():
+        assert go(tmp_path / "whole") == 0
+        expected = kept(tmp_path / "whole")
+        calls = counted(partial(go, tmp_path / "counted"), tmp_path / "counted")
+        for number in range(1, calls + 1):
+            out, by = tmp_path / str(number), ASKING[number % len(ASKING)]
+            counted(partial(go, out), out, kill_before=number, by=by)
+            assert not (out / "run.lock").exists()
+            assert go(out) == 0
+            assert kept(out) == expected, f"{by.name} before call {number} of {calls}"
 
 
 def test_of_two_that_start_at_once_one_owns_the_run(folder: Path, tmp_path: Path) -> None:

@@ -12,9 +12,11 @@ from recipes.common.run_dir import (
     RunDir,
     append_metrics,
     complete_checkpoints,
+    damaged_lines,
     keep_newest,
     mark_complete,
     publish,
+    read_json,
     read_metrics,
     replace_metrics,
     trim_metrics,
@@ -39,6 +41,7 @@ def test_metrics_are_numbers_only_and_survive_damaged_lines(tmp_path: Path) -> N
     rows = read_metrics(file)
     assert [row["step"] for row in rows] == [1, 2]
     assert rows[0]["data"] == {"a": 0.5, "e": 3}
+    assert damaged_lines(file) == [3, 4, 5, 6, 7]
 
 
 def test_resuming_drops_the_lines_after_the_checkpoint(tmp_path: Path) -> None:
@@ -65,6 +68,7 @@ def test_a_checkpoint_without_its_mark_is_not_one(tmp_path: Path) -> None:
         (lambda path: (path / "actor/optimizer.pt").unlink(), "actor/optimizer.pt is missing"),
         (lambda path: (path / "complete.json").write_text(""), "complete.json cannot be read"),
         (lambda path: (path / "complete.json").write_text("[]"), "complete.json cannot be read"),
+        (lambda path: write_json(path / "complete.json", {"step": 4, "sizes": None}), "complete.json cannot be read"),
     ],
 )
 def test_a_damaged_checkpoint_is_named_and_an_older_whole_one_taken(
@@ -126,6 +130,30 @@ def test_publishing_replaces_a_folder_and_outlives_its_source(tmp_path: Path) ->
         (source / "model.safetensors").unlink()
         assert (tmp_path / "hf/last/model.safetensors").read_text() == text
     assert [path.name for path in (tmp_path / "hf").iterdir()] == ["last"]
+
+
+def test_what_was_published_of_a_damaged_checkpoint_is_published_anew(tmp_path: Path) -> None:
+    """It shares the checkpoint's files: what truncated those has truncated it."""
+    run = RunDir(tmp_path)
+    for step, accuracy in ((2, 0.4), (4, 0.6)):
+        append_metrics(run.metrics, step, {"val/acc": accuracy})
+        weights = run.checkpoints / f"global_step_{step}/actor/huggingface"
+        weights.mkdir(parents=True)
+        (weights / "model.safetensors").write_text(f"weights {step}")
+        run.checkpoint_written(weights.parents[1], weights, step, accuracy, keep=2)
+    with (run.hf / "best/model.safetensors").open("r+") as file:
+        file.truncate(3)
+    assert run.tidy() == [
+        "the checkpoint of step 4 is damaged (actor/huggingface/model.safetensors has 3 of 9 bytes)",
+        "hf/best, which was made of it, is chosen anew",
+    ]
+    run.republish()
+    assert [(run.hf / name / "model.safetensors").read_text() for name in ("last", "best")] == ["weights 2"] * 2
+    weights = run.checkpoints / "global_step_4/actor/huggingface"
+    (weights / "model.safetensors").write_text("weights 4")
+    run.checkpoint_written(weights.parents[1], weights, 4, 0.4, keep=2)
+    assert (run.hf / "last/model.safetensors").read_text() == "weights 4"
+    assert read_json(run.hf / "best.json") == {"step": 2, "val/acc": 0.4}
 
 
 def test_best_weights_are_those_of_the_best_saved_step(tmp_path: Path) -> None:

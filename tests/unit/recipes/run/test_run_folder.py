@@ -20,6 +20,7 @@ from recipes.watch.processes import RunBusyError, hold_run
 from recipes.watch.supervise import Outcome
 from tests import ROOT
 from tests.helpers.front_checks import EXAMPLES, contents, experiment, finished_on_disk, front_door, small_folder
+from tests.helpers.stand_in import standing_in
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +143,64 @@ def test_a_run_does_not_go_on_with_a_folder_of_data_that_was_edited(folder: Path
     with pytest.raises(ExperimentError, match="started on other rows"):
         dry_run(e, run.path, resume=True)
     assert contents(run.path) == before
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("kept", ["checkpoints/global_step_4/state.pt", "hf/last/config.json", "metrics.jsonl"])
+def test_records_of_nobody_knows_what_run_are_neither_deleted_nor_adopted(
+    kept: str, resume: bool, folder: Path, tmp_path: Path
+) -> None:
+    write_text(tmp_path / "run" / kept, "somebody's")
+    before = contents(tmp_path)
+    e = experiment(folder)
+    with pytest.raises(ExperimentError, match=rf"holds {kept.partition('/')[0]} but no experiment\.yaml"):
+        launch(e, tmp_path / "run", resume=resume, stall_minutes=1)
+    for own in (["--algo", "uft"], ["--pipeline", "uft,rft"]):
+        flags = ["--profile", "cpu", *own, "--data", str(folder), "--out", str(tmp_path / "run"), "--dry_run"]
+        done = front_door(*flags, *(["--resume"] if resume else []))
+        assert (done.returncode, "but no experiment.yaml" in done.stderr) == (2, True), done.stderr
+    assert contents(tmp_path) == before
+
+
+def test_what_is_damaged_of_a_finished_run_is_said(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, e = RunDir(tmp_path / "run"), experiment(folder, own_texts=0)
+    finished_on_disk(run, e)
+    with standing_in():
+        assert launch(e, run.path, resume=True, stall_minutes=1) == 0
+        with run.metrics.open("a") as file:
+            file.write('{"step": 4, "da')
+        (run.hf / "last/config.json").write_text("{")
+        capsys.readouterr()
+        assert launch(e, run.path, resume=True, stall_minutes=1) == 0
+    said = capsys.readouterr().out
+    assert "metrics.jsonl: cannot be read in line 3, which" in said
+    assert "the checkpoint of step 4 is damaged (actor/huggingface/config.json has 1 of 2 bytes)" in said
+    assert "is finished and not made again" in said
+
+
+@pytest.mark.parametrize("left", ["", "[]", '{"train": "0a'])
+def test_a_damaged_record_of_the_rows_does_not_count_as_none(left: str, folder: Path, tmp_path: Path) -> None:
+    run, e = RunDir(tmp_path / "run"), experiment(folder)
+    finished_on_disk(run, e)
+    (run.path / "data.json").write_text(left)
+    before = contents(run.path)
+    with pytest.raises(ExperimentError, match=r"data\.json cannot be read"):
+        launch(e, run.path, resume=True, stall_minutes=1)
+    assert contents(run.path) == before
+
+
+def test_a_damaged_copy_of_the_rows_is_made_again(folder: Path, tmp_path: Path) -> None:
+    run, e = RunDir(tmp_path / "run"), experiment(folder, val_size=8, own_texts=0, demonstrations=0.5)
+    with standing_in():
+        assert launch(e, run.path, resume=False, stall_minutes=1) == 0
+        copies = {path: path.read_bytes() for path in (run.path / "data").rglob("*.parquet")}
+        assert len(copies) == 3
+        for path, whole in copies.items():
+            path.write_bytes(whole[: len(whole) // 2])
+        assert launch(e, run.path, resume=True, stall_minutes=1) == 0
+    assert {path: path.read_bytes() for path in copies} == copies
 
 
 def test_a_model_that_is_nowhere_is_said_before_anything_starts(

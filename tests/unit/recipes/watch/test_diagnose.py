@@ -2,12 +2,13 @@
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from recipes.watch.diagnose import Facts, diagnose, explains, full_disks
+from recipes.watch.diagnose import Facts, diagnose, explains, full_disks, position
 from recipes.watch.heartbeat import Heartbeat
 from recipes.watch.signs import WEIGHTS_LOST
 from recipes.watch.tracebacks import root_exception
@@ -343,6 +344,10 @@ def test_a_lost_worker_is_named() -> None:
 def test_a_run_that_never_got_going() -> None:
     facts = Facts("uft", "failed", LOG, 1)
     assert "while starting, before the first sign of life from the trainer" in diagnose("", facts)
+
+
+def test_a_resumed_run_is_not_said_to_have_made_no_step_before_its_checkpoint_is_read() -> None:
+    assert position(replace(BEAT, step=0, phase="starting")) == "while starting"
 
 
 def test_long_messages_are_cut() -> None:
