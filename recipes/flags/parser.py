@@ -18,6 +18,7 @@ from recipes.checks.algorithm_check import find_algorithm
 from recipes.common.errors import ExperimentError, nearest
 from recipes.common.values import as_text, text, wrong
 from recipes.flags.config_file import algorithms_in, as_arguments, read_flags, read_yaml
+from recipes.flags.effect import usual_stages
 from recipes.settings.declare import GROUPS, Setting, by_name, canonical, declared, options_of
 from recipes.settings.modes import PARTS
 from recipes.settings.tasks import TASKS
@@ -26,10 +27,10 @@ STAGE_FILES = (".yaml", ".yml")
 """How the name of a pipeline's own file ends."""
 
 ELSEWHERE = {
-    **dict.fromkeys(("steps", "max_steps", "total_steps", "num_steps", "total_training_steps"), "T"),
+    **dict.fromkeys(("steps", "max_steps", "total_steps", "num_steps", "total_training_steps"), "T sft_epochs epochs"),
     **dict.fromkeys(("learning_rate", "learningrate"), "lr"),
     **dict.fromkeys(("output_dir", "output", "save_dir", "out_dir"), "out"),
-    **dict.fromkeys(("num_train_epochs", "num_epochs", "n_epochs"), "epochs"),
+    **dict.fromkeys(("num_train_epochs", "num_epochs", "n_epochs"), "epochs sft_epochs"),
     **dict.fromkeys(("model_name_or_path", "model_name", "model_path", "base_model"), "model"),
     **dict.fromkeys(("dataset", "dataset_name", "train_file", "data_dir"), "data"),
     **dict.fromkeys(("num_generations", "group_size", "rollouts"), "n_rollout"),
@@ -39,11 +40,11 @@ ELSEWHERE = {
     **dict.fromkeys(("algorithm", "method"), "algo"),
     **dict.fromkeys(("max_new_tokens", "max_completion_length", "max_tokens"), "max_response_length"),
     **dict.fromkeys(("num_gpus", "gpus", "n_gpus", "n_gpus_per_node"), "n_gpu"),
-    **dict.fromkeys(("kl_beta", "kl_loss_coef"), "kl_coef"),
+    **dict.fromkeys(("kl_beta", "kl_loss_coef"), "kl_coef beta"),
     **dict.fromkeys(("save_steps", "save_every"), "save_freq"),
     **dict.fromkeys(("eval_steps", "eval_freq", "val_freq"), "test_freq"),
 }
-"""How other trainers call our flags."""
+"""How other trainers call our flags; the first that the algorithm takes is meant."""
 
 
 def catalogue(*algos: str | None) -> dict[str, Setting]:
@@ -92,6 +93,9 @@ class _Parser(argparse.ArgumentParser):
     groups: Collection[str]
     """Those of every run, and of the options of the algorithms asked for."""
 
+    takes: Callable[[Setting], bool]
+    """Whether a setting has an effect on one of the algorithms asked for."""
+
     def parse_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
         return super().parse_args(spelled(args or [], self.settings), namespace)
 
@@ -99,11 +103,15 @@ class _Parser(argparse.ArgumentParser):
         odd = message.removeprefix("unrecognized arguments: ")
         if odd != message:
             flag = odd.partition(" ")[0].partition("=")[0]
-            elsewhere = ELSEWHERE.get(canonical(flag.lstrip("-")))
-            known = nearest(
-                flag, [f"--{each.spelling}" for each in self.settings.values() if each.group in self.groups]
-            )
-            known = f"; here it is --{elsewhere}." if elsewhere else known
+            here = {
+                f"--{each.spelling}": self.takes(each) for each in self.settings.values() if each.group in self.groups
+            }
+            known = nearest(flag, here)
+            if any(f"'{name}'" in known and not takes for name, takes in here.items()):
+                known += " It has no effect on this --algo."
+            names = [f"--{name}" for name in ELSEWHERE.get(canonical(flag.lstrip("-")), "").split()]
+            if elsewhere := next((name for name in names if here.get(name)), None):
+                known = f"; here it is {elsewhere}."
             what = f"{flag}: no such flag{known}" if odd.startswith("-") else f"{odd}: belongs to no flag{_meant(odd)}"
             message = f"{what} All of them: run.py --help"
         if re.search(r"(^|')\+*\w+(\.\w+)+=", odd):
@@ -128,10 +136,11 @@ def parser(
     """
     root = _Parser(prog="run.py", allow_abbrev=False, add_help=False, **about)
     root.settings = catalogue(*algos)
-    root.groups = {each.group for each in root.settings.values()}
+    root.groups, root.takes = {each.group for each in root.settings.values()}, lambda _: True
     with suppress(ExperimentError):
-        if own := {f"options of --algo {find_algorithm(name).name}" for name in _named(algos)}:
-            root.groups = {*GROUPS, *own}
+        if asked := [find_algorithm(name) for name in _named(algos)]:
+            root.groups = {*GROUPS, *(f"options of --algo {each.name}" for each in asked)}
+            root.takes = lambda setting: any(setting.applies(each, usual_stages(each)) for each in asked)
     chosen = [each for each in root.settings.values() if shown(each)]
     for heading in dict.fromkeys([*GROUPS, *(each.group for each in chosen)]):
         group = root.add_argument_group(heading)
