@@ -200,7 +200,7 @@ class UnifiedTrainer(PPOTrainerSync):
             silent = without_gradient(moved, updates=updates, ranks=self._ranks)
             metrics["uft/updates_without_reward_gradient"] = silent
             batch = super()._update_actor(weighed.batch, metrics)
-            metrics.update(weighed.silent | weighed.metrics)
+            metrics.update(weighed.metrics)
             restore_masks(batch, weighed.masks)
         due = self._remember(groups)
         known = self._algorithm.memory_metrics(self.memory["past"], self.memory["common"], self._settings)

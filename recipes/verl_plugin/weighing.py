@@ -33,9 +33,6 @@ class Weighed:
 
     groups: list[Group]
 
-    silent: dict[str, float]
-    """Metrics of terms in which nothing has a weight; they are not sent to the workers."""
-
     metrics: dict[str, float]
     """uft/*: means over prompts."""
 
@@ -184,11 +181,9 @@ def weigh(
     if corrections is not None:
         columns[CORRECTION] = _rows(corrections, rows, lengths)
     sent: list[list[Any]] = []
-    silent: dict[str, float] = {}
     rewarded: set[int] = set()
     for stream in streams(groups, weighed, updates=updates, votes=votes, length=s.response_length):
-        if stream.empty:
-            silent[f"actor/{stream.name}"] = 0.0
+        if stream.empty:  # a mean over nothing is no metric
             continue
         values = stream.rows
         if corrections is not None:
@@ -200,7 +195,7 @@ def weigh(
     masks = _swap_masks(batch, weighed, groups, rows, lengths, columns)
     batch = put(batch, columns) if columns else batch
     batch.extra_info[TERMS] = json.dumps(sent)
-    return Weighed(batch, groups, silent, _means(weighed), rewarded, masks)
+    return Weighed(batch, groups, _means(weighed), rewarded, masks)
 
 
 def _corrections(batch: Any, rows: list[list[int]], groups: list[Group]) -> list[torch.Tensor] | None:
