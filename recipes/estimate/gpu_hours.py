@@ -33,7 +33,7 @@ def gpu_hours(experiment: Experiment, rows: Mapping[str, int]) -> float:
     if shape is None or n_train is None:
         raise ValueError(f"{e.model} on {e.data}: unknown number of {'parameters' if shape is None else 'rows'}")
     devices = e.n_gpu * e.nnodes
-    forward = 2 * shape.parameters / DEVICES[e.device].flops
+    forward = 2 * shape.active_parameters / DEVICES[e.device].flops
     device_s = _START_S * devices
     for stage in e.stages:
         if stage == "sft":

@@ -99,7 +99,7 @@ def estimate_memory(experiment: Experiment, shape: ModelShape) -> Memory:
         tokens = min(tokens * _PADDING, max(tokens, _update_tokens(e)))
     layer = shape.layer_bytes(width)
     # While a layer is computed again, its MLP's gate, up and product have gradients beside them.
-    again = layer + 3 * shape.intermediate * width
+    again = layer + 3 * shape.widest * width
     kept = shape.layers * layer if on_cpu else shape.layers * shape.hidden * width + again
     limit = profile_named(e.profile).memory_gb * GB
     generates = "rl" in e.stages

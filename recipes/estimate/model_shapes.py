@@ -6,7 +6,7 @@ From the models' published config.json; a model in a folder is read from its own
 import json
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,39 @@ from eval.models import find_model
 
 
 @dataclass(frozen=True)
+class Experts:
+    """The mixture that stands for the MLP in some layers (Mixtral, Qwen2-MoE, Qwen3-MoE, OLMoE)."""
+
+    layers: int = 0
+    """That have one; the others have a plain MLP."""
+
+    count: int = 0
+    used: int = 0
+    """Of them, by each token."""
+
+    intermediate: int = 0
+    """Of one expert."""
+
+    shared: int = 0
+    """Intermediate size of the expert that every token goes through besides; 0 for none."""
+
+    def parameters(self, hidden: int, count: int) -> int:
+        """Those of one layer with `count` experts, the router's and the shared expert's gate among them."""
+        gated = 3 * self.shared * hidden + hidden if self.shared else 0
+        return 3 * count * self.intermediate * hidden + self.count * hidden + gated
+
+    def adapted(self, hidden: int) -> int:
+        """Parameters of adapters of rank 1 in one layer. peft adapts a shared expert and its gate; without one the
+        router, and each expert, whose gate and up are one matrix with an adapter of twice the rank."""
+        if self.shared:
+            return 3 * (hidden + self.shared) + hidden + 1
+        each = 2 * (hidden + 2 * self.intermediate) + hidden + self.intermediate
+        return hidden + self.count + self.count * each
+
+
+@dataclass(frozen=True)
 class ModelShape:
-    """A decoder with grouped-query attention and a gated MLP (Llama, Qwen2 and their kin)."""
+    """A decoder with grouped-query attention and gated MLPs, or mixtures of them (Llama, Qwen2 and their kin)."""
 
     layers: int
     hidden: int
@@ -26,6 +57,7 @@ class ModelShape:
     vocabulary: int
     tied: bool
     attention_bias: bool
+    experts: Experts = field(default_factory=Experts)
 
     @property
     def embedding(self) -> int:
@@ -33,22 +65,41 @@ class ModelShape:
         return self.vocabulary * self.hidden
 
     @property
-    def per_layer(self) -> int:
-        """Parameters of one layer."""
+    def attention(self) -> int:
+        """Parameters of one layer's attention and normalisations."""
         q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
         bias = q + 2 * kv if self.attention_bias else 0
-        return self.hidden * (2 * q + 2 * kv) + bias + 3 * self.hidden * self.intermediate + 2 * self.hidden
+        return self.hidden * (2 * q + 2 * kv) + bias + 2 * self.hidden
+
+    @property
+    def per_layer(self) -> int:
+        """Parameters of the largest layer."""
+        mlp = 3 * self.hidden * self.intermediate if self.experts.layers < self.layers else 0
+        mixture = self.experts.parameters(self.hidden, self.experts.count) if self.experts.layers else 0
+        return self.attention + max(mlp, mixture)
 
     @property
     def parameters(self) -> int:
         """All parameters."""
-        return self.layers * self.per_layer + self.hidden + self.embedding * (1 if self.tied else 2)
+        return self._parameters(self.experts.count)
+
+    @property
+    def active_parameters(self) -> int:
+        """Those that one token is multiplied by."""
+        return self._parameters(self.experts.used)
+
+    def _parameters(self, experts: int) -> int:
+        mlps = (self.layers - self.experts.layers) * 3 * self.hidden * self.intermediate
+        mixtures = self.experts.layers * self.experts.parameters(self.hidden, experts) if self.experts.layers else 0
+        inner = self.layers * self.attention + mlps + mixtures
+        return inner + self.hidden + self.embedding * (1 if self.tied else 2)
 
     def lora_parameters(self, rank: int) -> int:
-        """Parameters of adapters of that rank on every linear layer but the vocabulary's."""
+        """Parameters of adapters of that rank on every linear layer but the vocabulary's, as peft makes them."""
         q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
         attention = 2 * (self.hidden + q) + 2 * (self.hidden + kv)
-        return self.layers * rank * (attention + 3 * (self.hidden + self.intermediate))
+        mlps = (self.layers - self.experts.layers) * 3 * (self.hidden + self.intermediate)
+        return rank * (self.layers * attention + mlps + self.experts.layers * self.experts.adapted(self.hidden))
 
     def kv_bytes(self, width: int) -> int:
         """Bytes of keys and values a token, for numbers of `width` bytes."""
@@ -61,7 +112,13 @@ class ModelShape:
         the MLP's gate, up, activation and product.
         """
         q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        return width * (2 * q + 2 * kv + 4 * self.hidden + 4 * self.intermediate) + 8 * self.hidden
+        return width * (2 * q + 2 * kv + 4 * self.hidden + 4 * self.widest) + 8 * self.hidden
+
+    @property
+    def widest(self) -> int:
+        """Intermediate numbers of a token in the widest layer."""
+        mixture = self.experts.used * self.experts.intermediate + self.experts.shared
+        return max(mixture, self.intermediate if self.experts.layers < self.layers else 0)
 
 
 def _qwen(layers: int, hidden: int, intermediate: int, heads: int, kv: int, *, dim: int = 128) -> ModelShape:
@@ -97,7 +154,28 @@ def shape_of_config(config: dict[str, Any]) -> ModelShape:
         head_dim=config.get("head_dim") or config["hidden_size"] // heads,
         vocabulary=config["vocab_size"],
         tied=config.get("tie_word_embeddings", False),
-        attention_bias=config.get("model_type") == "qwen2" or config.get("attention_bias", False),
+        attention_bias=config.get("model_type") in ("qwen2", "qwen2_moe") or config.get("attention_bias", False),
+        experts=_experts_of(config),
+    )
+
+
+def _experts_of(config: dict[str, Any]) -> Experts:
+    """As transformers' configurations name them; those of other kinds (DeepSeek's, whose attention is another, too)
+    raise KeyError."""
+    if "n_routed_experts" in config:
+        raise KeyError("n_routed_experts")
+    count = config.get("num_local_experts") or config.get("num_experts") or 0
+    if not count:
+        return Experts()
+    dense = {*(config.get("mlp_only_layers") or ())}
+    every = config.get("decoder_sparse_step") or 1
+    mixed = [n for n in range(config["num_hidden_layers"]) if n not in dense and (n + 1) % every == 0]
+    return Experts(
+        layers=len(mixed),
+        count=count,
+        used=config["num_experts_per_tok"],
+        intermediate=config.get("moe_intermediate_size") or config["intermediate_size"],
+        shared=config.get("shared_expert_intermediate_size") or 0,
     )
 
 

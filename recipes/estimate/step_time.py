@@ -61,7 +61,7 @@ def estimate_time(experiment: Experiment, shape: ModelShape, *, tokens_per_rollo
     each = longest / 2 if tokens_per_rollout is None else tokens_per_rollout
     generated = min(e.max_response_length, each)
     tokens, width = rollouts * each / ranks, 4 if e.dtype == "float32" else 2
-    work = 2.0 * shape.parameters
+    work = 2.0 * shape.active_parameters
     if e.device == "cuda" and not has_flash_attention(e):
         # Every token's scores with all of its micro-batch, masked or not.
         work += 4 * shape.layers * shape.heads * shape.head_dim * micro_batch_tokens(e)
@@ -75,7 +75,7 @@ def estimate_time(experiment: Experiment, shape: ModelShape, *, tokens_per_rollo
     read = (
         shape.parameters * width / e.tp_size + at_once * each * shape.kv_bytes(width) / e.tp_size
     ) / device.bandwidth
-    step = max(device.decode_step, read, at_once * 2 * shape.parameters / e.tp_size / device.flops)
+    step = max(device.decode_step, read, at_once * 2 * shape.active_parameters / e.tp_size / device.flops)
     workers = 1 if e.device == "cpu" else 8
     return StepTime(
         generate=waves * generated * step + rollouts * device.rollout / workers,
