@@ -37,6 +37,13 @@ def made(tmp_path_factory: pytest.TempPathFactory, small_data: Path, serve: dict
     return folder
 
 
+SERVED, OWN = ("uft-served", "rft-served", "rft-again"), ("rft-own", "uft-own")
+
+
+def peak_of(folder: Path) -> int:
+    return int(json.loads((folder / "summary.json").read_text())["peak_memory_bytes"])
+
+
 def log(folder: Path) -> str:
     return (folder / "log.txt").read_text()
 
@@ -78,5 +85,7 @@ def test_what_is_said_of_a_served_run_is_true(made: Path) -> None:
     own, served = (json.loads((made / name / "summary.json").read_text()) for name in ("rft-own", "rft-again"))
     same = ("algo", "model", "seed", "experiment_hash", "val/acc before", "val/acc last", "val/acc best", "best step")
     assert {name: own[name] for name in same} == {name: served[name] for name in same}
-    assert 0.5 < served["peak_memory_bytes"] / own["peak_memory_bytes"] < 2
+    # Sampled every five seconds at most, so that one run's peak may be missed. A server's client alone has megabytes.
+    peaks = [max(peak_of(made / name) for name in names) for names in (SERVED, OWN)]
+    assert 0.5 < peaks[0] / peaks[1] < 2
     assert list((made / "rft-again" / "tensorboard").iterdir())
