@@ -150,7 +150,7 @@ fi
 # --- steps ------------------------------------------------------------------------------------------------------------
 named_constraint() { # named_constraint LOGFILE: where pip names a constraint: "excludes" or "allows", the requirement, the constraint
   # pip reports the same conflict whether the constraint excludes the version asked for or allows it and no build was found, and
-  # prints our own lists' constraints (-c) like the user's; so the versions are compared here, and ours are left out.
+  # prints our own lists' constraints (-c) like the user's; so the versions are compared here, and ours are skipped.
   local own="$HERE/requirements.txt"
   if [ "$profile" = cuda ]; then own="$HERE/requirements/constraints-cuda.txt"; fi
   "$PY" - "$1" "$own" 2>/dev/null <<'PY' || true

@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--parts", default=",".join(PARTS), help=f"comma-separated: {', '.join(PARTS)}")
     flags.add_argument("--rounds", type=int, default=3, help="turns of every variant")
     flags.add_argument("--steps", type=int, default=12, help="steps of a run")
-    flags.add_argument("--batch_size", type=int, default=16, help="prompts a step")
+    flags.add_argument("--batch_size", type=int, default=16, help="prompts per step")
     flags.add_argument("--n_rollout", type=int, default=4)
     flags.add_argument("--response", type=int, default=64, help="tokens of a response, hint and generation together")
     flags.add_argument("--limit_minutes", type=float, default=30, help="longest run")

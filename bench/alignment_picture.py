@@ -11,9 +11,9 @@ _QUALITIES = {
     "accuracy": "right answers (more is better)",
     "sampled_score": "true score of drawn answers (more)",
     "pairs_ranked": "pairs ranked right (more)",
-    "kl": "KL to the base, nats an answer (less)",
-    "forgetting": "forgetting, nats a token (less)",
-    "instruction_nll": "instructions, nats a token (less)",
+    "kl": "KL to the base, nats per answer (less)",
+    "forgetting": "forgetting, nats per token (less)",
+    "instruction_nll": "instructions, nats per token (less)",
 }
 _COLUMNS = 3
 

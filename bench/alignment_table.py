@@ -59,7 +59,7 @@ def _quality(found: Sequence[dict[str, Any]]) -> Table:
 
 def _online(found: Sequence[dict[str, Any]]) -> Table:
     columns: dict[str, Callable[[list[dict[str, Any]]], str]] = {
-        "seconds a step": lambda rows: _least(rows, "step_seconds", "{:.2f}"),
+        "seconds per step": lambda rows: _least(rows, "step_seconds", "{:.2f}"),
         "training": lambda rows: _least(rows, "training_seconds", "{:.0f} s"),
         "peak memory": lambda rows: _memory(rows),
         "reward": lambda rows: _spread(rows, "sampled_reward", "{:.3f}"),

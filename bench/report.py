@@ -74,7 +74,7 @@ def _phases(by_variant: dict[str, list[dict[str, Any]]]) -> list[str]:
 
 
 def _costs(by_variant: dict[str, list[dict[str, Any]]]) -> list[str]:
-    lines = _head("variant", "CPU seconds a step", "start", "to the end of step 1", "memory of all", "of the trainer")
+    lines = _head("variant", "CPU seconds per step", "start", "to the end of step 1", "memory of all", "of the trainer")
     for name, group in by_variant.items():
         cells = [name, _median([run["cpu_seconds"] for run in group], spread=True)]
         cells += [_median([run[key] for run in group]) for key in ("start_seconds", "first_step_seconds")]

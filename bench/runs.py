@@ -40,7 +40,7 @@ class Size:
     """Prompts."""
 
     n_rollout: int
-    """Rollouts a prompt."""
+    """Rollouts per prompt."""
 
     response: int
     """Tokens of every response, hint and generation together."""

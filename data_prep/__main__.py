@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _prepare(name: str, arguments: Sequence[str] | None) -> int:
-    """Writes the test file of an evaluation set, which says itself what it kept and left out."""
+    """Writes the test file of an evaluation set, which says itself what it kept and skipped."""
     parser = Parser(prog=f"python -m data_prep {name}")
     # As others' commands call it; suppressed, or the default of the word would take the flag's place.
     parser.add_argument("--source", help=argparse.SUPPRESS)

@@ -84,7 +84,7 @@ def prepare_from_uft(
 ) -> tuple[Prepared, tuple[LeftOut, ...], tuple[LeftOut, ...]]:
     """Writes train and test of the folder `source` to out_dir without duplicates and without test problems in train.
 
-    Returns what was written and what was left out of train and of test.
+    Returns what was written and what was skipped of train and of test.
     """
     test = load(source / "test.parquet", drop_duplicates=True)
     train = load(source / "train.parquet", drop_duplicates=True, exclude={key(row) for row in test.rows})
@@ -119,7 +119,7 @@ def add_sources(parser: Parser, what: str, hub: str, copied: str) -> None:
 
 
 def written(options: Namespace, sources: Sources) -> Prepared:
-    """Writes the two files from the source that the flags name; says what was left out, and compares."""
+    """Writes the two files from the source that the flags name; says what was skipped, and compares."""
     left: Sequence[tuple[LeftOut, ...]] = ()
     if options.from_uft is not None:
         prepared, *left = sources.from_uft(options.from_uft, options.out)
@@ -138,9 +138,9 @@ def tell(source: str, left_out: Iterable[LeftOut]) -> None:
     """Prints each row with its reason on stderr, and how many there are of each kind on stdout."""
     listed = list(left_out)
     for row in listed:
-        print(f"{source}: left out row {row.row}: {row.reason}", file=sys.stderr)
+        print(f"{source}: skipped row {row.row}: {row.reason}", file=sys.stderr)
     for kind, number in Counter(row.kind for row in listed).most_common():
-        print(f"{source}: left out {count(number, 'row')}: {kind}")
+        print(f"{source}: skipped {count(number, 'row')}: {kind}")
 
 
 def comparison(ours: Mapping[str, float], theirs: Mapping[str, float]) -> str:

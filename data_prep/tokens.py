@@ -118,7 +118,7 @@ def encode_given(tokenizer: Any, text: str, thought: Opened = "") -> list[int]:
     """Token ids of a hint or of a solution that a response begins with, without an end.
 
     Args:
-        thought: who began the thought; a `<think>` at the beginning of the text is left out then.
+        thought: who began the thought; a `<think>` at the beginning of the text is skipped then.
     """
     text = _without_end(tokenizer, text)
     if thought and text.lstrip().startswith(THINK):

@@ -167,7 +167,7 @@ def main() -> None:
     parser.add_argument("--sources", nargs="*", default=[], help="only rows of these data sources")
     parser.add_argument("--prompt_style", choices=STYLES, default="completion", help="the style --data is written in")
     parser.add_argument("--reward", help="a reward's name or path/to/file.py:function; default: by the data")
-    parser.add_argument("--n_samples", type=int, default=1, help="answers a problem")
+    parser.add_argument("--n_samples", type=int, default=1, help="answers per problem")
     parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--top_p", type=float, default=1.0)
     parser.add_argument("--max_prompt_length", type=int, default=1024)

@@ -40,7 +40,7 @@ class Settings:
     """A reward's name or path.py:function; None goes by data_source."""
 
     n_samples: int
-    """Answers a problem."""
+    """Answers per problem."""
 
     temperature: float
     """0 is greedy."""

@@ -44,7 +44,7 @@ def report(folders: Sequence[Path], out: Path, title: str = "") -> str:
     if not runs:
         raise FileNotFoundError("no run to report on:\n" + "\n".join(f"  {folder} {why}" for folder, why in skipped))
     for folder, why in skipped:
-        print(f"left out: {folder} {why}", file=sys.stderr)
+        print(f"skipped: {folder} {why}", file=sys.stderr)
     places = panels(runs)
     title = title or ", ".join(dict.fromkeys(panel.title for panel in places))
     pictures = draw_all(places, out, title)

@@ -1,4 +1,4 @@
-"""Fading: SFT, then GRPO from a hint that fades evenly; hint tokens the policy doubts are learnt the most."""
+"""Fading: SFT, then GRPO from a hint that fades evenly; hint tokens the policy doubts are learned the most."""
 
 from dataclasses import dataclass, field
 

@@ -51,7 +51,7 @@ def compute_score(
 
     Args:
         reward: a reward's name or a user's "path.py:function", instead of going by data_source. "random" goes by it
-            too, but scores 1 or 0 by chance: what is learnt then owes nothing to being right.
+            too, but scores 1 or 0 by chance: what is learned then owes nothing to being right.
         answer_format: "tags" or "boxed", see recipes' --prompt_style.
         extra_info: its `question` is what was asked; only a user's reward that takes three texts wants it.
 
@@ -80,7 +80,7 @@ def compute_score(
 
 
 LEAST_ACCEPTED = 0.9
-"""Of the data's own solutions, by a reward that knows right from wrong: where fewer are right, nothing is learnt."""
+"""Of the data's own solutions, by a reward that knows right from wrong: where fewer are right, nothing is learned."""
 
 SIGNS = ("reward_error", "timeout")
 """Keys of a verdict that say that there is none."""

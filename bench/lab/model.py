@@ -79,7 +79,7 @@ def hidden(p: Parameters, shape: Shape, ids: torch.Tensor, cache: Cache | None =
 
 
 def hidden_of_one_more(p: Parameters, shape: Shape, ids: torch.Tensor, at: torch.Tensor, cache: Cache) -> torch.Tensor:
-    """Last hidden state of one more token a row, whose keys and values join the cache.
+    """Last hidden state of one more token per row, whose keys and values join the cache.
 
     Args:
         ids: (rows,) the tokens.

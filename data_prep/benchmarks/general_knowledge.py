@@ -39,7 +39,7 @@ class Questions:
 
 
 def prepare(out_dir: Path, source: str | None = None, seed: int = 0) -> Path:
-    """Writes out_dir/test.parquet with the first QUESTIONS usable questions, prints what was left out, returns it.
+    """Writes out_dir/test.parquet with the first QUESTIONS usable questions, prints what was skipped, returns it.
 
     Args:
         source: a local file (parquet, csv, json, jsonl) or folder, or the name of a hub dataset; None is HUB_DATASET.
@@ -54,7 +54,7 @@ def prepare(out_dir: Path, source: str | None = None, seed: int = 0) -> Path:
     write_rows(path, questions.rows)
     print(f"{path}: {len(questions.rows)} questions")
     for reason, count in questions.left_out.items():
-        print(f"left out {count}: {reason}")
+        print(f"skipped {count}: {reason}")
     return path
 
 

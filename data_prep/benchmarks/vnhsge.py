@@ -1,5 +1,5 @@
 """VNHSGE, the Vietnamese high school graduation exams (arXiv 2305.12199), as rows for evaluation; letters, no judge.
-Images and essays cannot be asked as text and are left out with a count.
+Images and essays cannot be asked as text and are skipped with a count.
 
 Example item: {"ID": "MET_Phy_IE_2019_3", "Image_Question": "", "Question": "Câu 3. ...\\nA. 10 mm.\\nB. 4 mm. ...",
 "Choice": "D", "Image_Answer": "", "Explanation": "..."} -> ground truth {"choice": "D", "subject": "Physics",
@@ -45,15 +45,15 @@ class Exams:
     left_out: Mapping[str, int]
 
     def summary(self) -> str:
-        """Lines for the terminal: questions by subject, items left out by reason."""
+        """Lines for the terminal: questions by subject, items skipped by reason."""
         subjects = Counter(row["reward_model"]["ground_truth"]["subject"] for row in self.rows)
         lines = [f"{len(self.rows)} questions: " + ", ".join(f"{n} {name}" for name, n in sorted(subjects.items()))]
-        lines += [f"left out {count}: {reason}" for reason, count in self.left_out.items()]
+        lines += [f"skipped {count}: {reason}" for reason, count in self.left_out.items()]
         return "\n".join(lines)
 
 
 def prepare(out_dir: Path, source: str | None = None, seed: int = 0) -> Path:
-    """Writes out_dir/test.parquet from published files and prints what was kept and left out; returns its path.
+    """Writes out_dir/test.parquet from published files and prints what was kept and skipped; returns its path.
 
     Args:
         source: a copy of the repository, its eval folder, the folder of one subject, or one JSON file.
@@ -120,7 +120,7 @@ def _items(file: Path) -> list[Any]:
 
 
 def _unusable(item: Any, where: str) -> str | None:
-    """Why an item is left out, or None. Raises SourceError if it is not in the published format at all."""
+    """Why an item is skipped, or None. Raises SourceError if it is not in the published format at all."""
     if not isinstance(item, Mapping):
         raise SourceError(f"{where}: must be an object, is {type(item).__name__}")
     for key in _QUESTION_KEYS:

@@ -1,4 +1,4 @@
-"""Wrong steps in a chain's solution: a step misses the right state, and the next one goes on from there."""
+"""Wrong steps in a chain's solution: a step misses the right state, and the next one continues from there."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def generate(n: int, seed: int, split: str, space: Space, exclude: Collection[Ke
 
 def follow(space: Space, start: int, inputs: Sequence[int], wrong: Sequence[int]) -> tuple[int, ...]:
     """The states of a solution with wrong steps: step i misses the right state by wrong[i] (0: right), modulo `states`,
-    and the next one goes on from there."""
+    and the next one continues from there."""
     states = [start]
     for move, miss in zip(inputs, wrong, strict=True):
         states.append((step(space, states[-1], move) + miss) % space.states)

@@ -1,4 +1,4 @@
-"""Chain problems as text: the question of each rule, a line a step, an answer that lists all states.
+"""Chain problems as text: the question of each rule, a line per step, an answer that lists all states.
 
 Example, start 2 and inputs 3, 1 by sums modulo 4: the question ends "state 0: 2\\ninput 1: 3\\ninput 2: 1\\n", the
 solution is "state 1: 1\\n", "state 2: 2\\n", the answer "(1) 1 (2) 2".
@@ -40,7 +40,7 @@ def prompt(problem: Problem) -> str:
 
 
 def lines(states: Sequence[int]) -> list[str]:
-    """The worked solution, a line a step."""
+    """The worked solution, a line per step."""
     return [f"state {number}: {state}\n" for number, state in enumerate(states, start=1)]
 
 

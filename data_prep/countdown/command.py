@@ -15,7 +15,7 @@ from data_prep.imported import Sources, add_sources, written
 
 @one_line
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parses the flags, writes the two files, says what was written and what was left out."""
+    """Parses the flags, writes the two files, says what was written and what was skipped."""
     parser = task_parser("countdown", "countdown", 10_240, 1_024)
     parser.add_argument("--sizes", type=int, nargs="+", default=[3, 4], help="how many numbers a problem has (2 to 6)")
     parser.add_argument("--max-number", type=int, default=99, help="numbers are 1 to this")

@@ -1,5 +1,5 @@
 """Existing countdown data: the UFT repository's parquet files, and number-target lists such as the hub's.
-Both come out in our row format; whatever had to be left out is returned by row and reason, never dropped silently."""
+Both come out in our row format; whatever had to be skipped is returned by row and reason, never dropped silently."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def prepare_from_number_lists(
 ) -> tuple[Prepared, tuple[LeftOut, ...]]:
     """Writes disjoint train and test files with n_train and n_test problems of `source`, in an order drawn from `seed`.
 
-    The test file does not depend on n_train. Returns what was written and the rows of `source` left out on the way.
+    The test file does not depend on n_train. Returns what was written and the rows of `source` skipped on the way.
     Raises ValueError if the source has too few different solvable problems.
     """
     items = load_number_lists(source)

@@ -17,7 +17,7 @@ from data_prep.schema import read_rows
 
 @one_line
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parses the flags, writes the two files, says what was written and what was left out."""
+    """Parses the flags, writes the two files, says what was written and what was skipped."""
     parser = task_parser("kk_logic", "knights-and-knaves", 4_500, 500, "puzzles")
     parser.add_argument(
         "--people", type=int, nargs="+", default=[3, 4, 5, 6, 7], help="how many people a puzzle has (2 to 8)"

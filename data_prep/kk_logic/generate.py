@@ -171,7 +171,7 @@ def _draw_claim(draw: random.Random, speaker: int, people: int) -> Claim:
 
 
 def _draw_leaf(draw: random.Random, speaker: int, people: int) -> Leaf:
-    # Nobody calls themselves a knave: the last of the 2 * people choices, with the speaker put last, is left out.
+    # Nobody calls themselves a knave: the last of the 2 * people choices, with the speaker put last, is skipped.
     choice = int(draw.random() * (2 * people - 1))
     person = (speaker + 1 + choice // 2) % people
     return Leaf(person, choice % 2 == 0)

@@ -1,5 +1,5 @@
 """Existing knights-and-knaves data: the UFT repository's parquet files, and the hub's `K-and-K/knights-and-knaves`.
-Both come out in our row format; whatever had to be left out is returned by row and reason, never dropped silently.
+Both come out in our row format; whatever had to be skipped is returned by row and reason, never dropped silently.
 
 Example item of the hub: {"quiz": "A very special island ...", "names": ["Zoey", "Owen"], "solution": [True, False],
 "statements": "(('lying', 1), ('and', ('telling-truth', 0), ('telling-truth', 1)))", ...}
@@ -117,7 +117,7 @@ def prepare_from_hub(
 ) -> tuple[Prepared, tuple[LeftOut, ...], tuple[LeftOut, ...]]:
     """Writes at most n_train and n_test puzzles of the hub's train and test, each in an order drawn from `seed`.
 
-    Puzzles of the test file are kept out of train. Returns what was written and what was left out of train and of test
+    Puzzles of the test file are kept out of train. Returns what was written and what was skipped of train and of test
     (row: place in the concatenated files, fewest people first).
     """
     test = convert_puzzles(_in_order(load_puzzles(source, "test", people), seed), "test", n_test)

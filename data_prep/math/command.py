@@ -12,7 +12,7 @@ from data_prep.math.convert import HUB_DATASET, LEVELS, prepare
 
 @one_line
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parses the flags, writes the two files, says what was written and what was left out."""
+    """Parses the flags, writes the two files, says what was written and what was skipped."""
     parser = task_parser("math", "MATH", None, 1024)
     parser.add_argument(
         "--source",

@@ -32,7 +32,7 @@ _COLUMNS = ("problem", "solution", "level")
 def convert(
     items: Sequence[Mapping[str, Any]], split: str, levels: Collection[int] = LEVELS, exclude: Collection[str] = ()
 ) -> Imported:
-    """Rows of the asked levels, in the order of `items`; each one left out is named with its reason.
+    """Rows of the asked levels, in the order of `items`; each one skipped is named with its reason.
 
     Left out: malformed items, solutions without a boxed answer or whose answer no response could give (check_gold),
     problems that repeat an earlier one or stand in `exclude` (problem_key), white space aside.
@@ -102,7 +102,7 @@ def prepare(
 
     The n_test test problems come from the source's test split, n_train (None: all) from its train split; a source of
     one file gives both. The test file depends on source, levels, n_test and seed only, and a smaller training set is
-    the beginning of a larger one. Returns what was written and what was left out of train and of test.
+    the beginning of a larger one. Returns what was written and what was skipped of train and of test.
     """
     one_file = Path(source).is_file()
     test_items = load_problems(source, "test")

@@ -1,5 +1,5 @@
 """Command line of the alignment data: `python -m data_prep preference helpsteer2 --out data/helpsteer2`.
-Writes train.parquet and test.parquet and says what was left out."""
+Writes train.parquet and test.parquet and says what was skipped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     written = _write(options, options.out or Path("data", options.name))
     for reason, number in written.left_out.items():
-        print(f"left out {number}: {reason}")
+        print(f"skipped {number}: {reason}")
     print(written)
     return 0
 

@@ -59,7 +59,7 @@ def write_task(
     """Writes folder/train.parquet and folder/test.parquet of helpsteer2, ultrafeedback or ultrachat.
 
     Rows come in an order drawn from `seed`, answers to be compared together; fewer are the beginning of more. What
-    cannot be used (blank or equal answers, values beyond their scale) is left out and counted.
+    cannot be used (blank or equal answers, values beyond their scale) is skipped and counted.
 
     Args:
         source: a copy of the data set, a folder with the hub's files or one file, of whose prompts a tenth are the

@@ -102,7 +102,7 @@ def examine(
         found.problems += [item for item in made if isinstance(item, Problem)]
         found.problems += history.take(number, rows)
         if rows and _ends_open(layout, cells):
-            history.note("end with the user, whose last turn has no answer and is left out", number)
+            history.note("end with the user, whose last turn has no answer and is skipped", number)
         found.rows += rows
         found.numbers += [number] * len(rows)
     for at, first, column in torn_groups(found.rows):

@@ -197,7 +197,7 @@ def _listed(rows: Rows) -> Sequence[Row]:
 
 
 def _groups(rows: Sequence[Row], left_out: Counter[str]) -> list[list[Row]]:
-    """Rows by group, groups in order of their first row; instructions are left out."""
+    """Rows by group, groups in order of their first row; instructions are skipped."""
     found: dict[str, list[Row]] = {}
     for row in rows:
         if row["feedback"] == "instruction":

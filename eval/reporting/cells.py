@@ -20,7 +20,7 @@ class Table:
 
 
 def of_columns(columns: Mapping[str, Sequence[str]], *, keep_empty: bool = False) -> Table:
-    """A table from columns of equal length; columns without any text are left out unless asked for."""
+    """A table from columns of equal length; columns without any text are skipped unless asked for."""
     kept = {name: cells for name, cells in columns.items() if keep_empty or any(cells)}
     return Table(tuple(kept), tuple(zip(*kept.values(), strict=True)))
 

@@ -73,7 +73,7 @@ def page(
     rows = result_rows(panels)
     count = sum(len(group.runs) for panel in panels for group in panel.groups)
     body = [f"<h1>{text(title)}</h1>", f'<p class="soft">{count} run{"s" if count != 1 else ""}</p>']
-    body += [f'<p class="soft">left out: {text(str(folder))} {text(why)}</p>' for folder, why in skipped]
+    body += [f'<p class="soft">skipped: {text(str(folder))} {text(why)}</p>' for folder, why in skipped]
     body += [results_part(rows), _sources(rows)]
     for picture in pictures:
         body.append(f"<h2>{text(picture.heading)}</h2>")

@@ -109,7 +109,7 @@ def points(metrics: Metrics, key: str) -> Points:
 
 
 def find_runs(folders: Iterable[Path]) -> tuple[list[Run], list[tuple[Path, str]]]:
-    """All runs in these folders, each a run or a folder of runs, and the folders left out with the reason."""
+    """All runs in these folders, each a run or a folder of runs, and the folders skipped with the reason."""
     runs: dict[Path, Run] = {}
     skipped: list[tuple[Path, str]] = []
     for folder in folders:
@@ -217,7 +217,7 @@ def _evaluated(folder: Path) -> float | None:
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
-    """The whole lines of a .jsonl file; none if there is no such file, and a line torn by a kill is left out."""
+    """The whole lines of a .jsonl file; none if there is no such file, and a line truncated by a kill is skipped."""
     try:
         text = file.read_text(encoding="utf-8", errors="replace")
     except OSError:

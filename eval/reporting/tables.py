@@ -114,7 +114,7 @@ def _notes(group: Group) -> list[str]:
 
 
 def results_table(rows: Sequence[Row]) -> Table:
-    """The results for people: mean and range over seeds; columns that would be empty in every row are left out."""
+    """The results for people: mean and range over seeds; columns that would be empty in every row are skipped."""
     columns: dict[str, Callable[[Row], str]] = {
         "algorithm": lambda row: row.label,
         "last": lambda row: _cell(row.last),

@@ -43,8 +43,8 @@ QUANTITIES = (
     Quantity("critic/score/mean", "reward of training rollouts", from_zero=True),
     Quantity("uft/score/l=0", "... of those without hint", from_zero=True),
     Quantity("actor/pg_loss", "policy gradient loss"),
-    Quantity("actor/entropy", "entropy, nats a token", from_zero=True),
-    Quantity("actor/kl_loss", "KL to the start (k3), nats a token", from_zero=True),
+    Quantity("actor/entropy", "entropy, nats per token", from_zero=True),
+    Quantity("actor/kl_loss", "KL to the start (k3), nats per token", from_zero=True),
     Quantity("actor/hint_nll", "NLL of hint tokens, nats", from_zero=True, only_with_hints=True),
     Quantity("uft/gen_tokens", "answer length, tokens", from_zero=True),
     Quantity("uft/truncated", "share of answers cut off", from_zero=True),
@@ -65,7 +65,7 @@ def own_quantities(groups: Sequence[Group]) -> list[Quantity]:
     keys = {key for group in groups for run in group.runs for data in run.metrics.values() for key in data}
     own = sorted(key for key in keys - _NOT_OWN if key.startswith(("uft/", "actor/", "due/")))
     own = [key for key in own if not key.startswith(("uft/score/", "actor/perf/"))]
-    return [Quantity("uft/hint_reliance", "hint reliance, nats a token"), *(Quantity(key, key) for key in own)]
+    return [Quantity("uft/hint_reliance", "hint reliance, nats per token"), *(Quantity(key, key) for key in own)]
 
 
 def draw_training(panel: Panel, *, narrow: bool = False) -> Any | None:

@@ -3,10 +3,10 @@
     share ~ U(lo, hi), revealed to all rollouts of the problem; then, by their mean reward r,
     r >= tau:  hi = share, lo = 0        r < tau:  lo = share
 A problem seen for the first time starts from a moving average of all problems' bounds, or from 0 and 1. GRPO on what
-follows; nothing is learnt of the prefix. Read: the paper's abstract, and a third party's code that quotes the rule of
+follows; nothing is learned of the prefix. Read: the paper's abstract, and a third party's code that quotes the rule of
 section 2.1, with lo set back to 0, the average (there kept, not used), and tau .4. hi does not go back to 1 at a
 failure in it, so neither here: a lucky success keeps its bound. That code also reveals nothing in a tenth of the draws
-and keeps lo and hi a step apart; left out. tau .5. A share is one of the solution's texts.
+and keeps lo and hi a step apart; omitted. tau .5. A share is one of the solution's texts.
 """
 
 from dataclasses import dataclass, field

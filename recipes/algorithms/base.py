@@ -224,7 +224,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Rows:
-    """What `loss` sees of a micro-batch: n rows of L response tokens, those without a verdict left out."""
+    """What `loss` sees of a micro-batch: n rows of L response tokens, those without a verdict skipped."""
 
     scores: torch.Tensor
     """(n,)"""

@@ -5,7 +5,7 @@
 gamma 0 and c 1 (Qwen2.5-Math-7B); gamma .25 for Llama-3.1-8B, c .3 for the 1.5B model. Second-hand: definition and
 numbers are a reading of TsinghuaC3I/Unify-Post-Training at ae332f5, where the gate is a count of 8 rollouts, so that it
 changes with their number; here it is a share. Its middle band (LUFFY's loss instead of the likelihood) is off in all of
-its scripts and left out. It clips no ratio: use one update a step (--mini_batch_size equal to --batch_size). KL 0.
+its scripts and omitted. It clips no ratio: use one update per step (--mini_batch_size equal to --batch_size). KL 0.
 Where a question has no solution it is reinforced; one without any verdict is neither.
 """
 
@@ -25,7 +25,7 @@ class Options:
 
 
 def supervised(group: Group, s: Any) -> bool:
-    """Whether a question is learnt from its solution at this step."""
+    """Whether a question is learned from its solution at this step."""
     share = share_right(group)
     return share is not None and share <= s.gate and bool(group.demo.any())
 

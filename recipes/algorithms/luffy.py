@@ -1,12 +1,12 @@
 """LUFFY, learning to reason under off-policy guidance: Yan et al., arXiv 2504.14945 (ElliottYan/LUFFY).
 
-A demonstration joins the rollouts of its prompt and is learnt by a shaped importance weight, without clipping:
+A demonstration joins the rollouts of its prompt and is learned by a shaped importance weight, without clipping:
     A_i = r_i - mean(r) over rollouts and demonstration (score 1), no division by the standard deviation
     L   = -(1 / (N n_max)) [sum_gen min(rho A, clip(rho, ...) A) + sum_demo f(p) A],   f(p) = p / (p + gamma), gamma .1
-with N sequences and a constant n_max tokens. f grows fastest where p is small: rare tokens of the solution are learnt.
+with N sequences and a constant n_max tokens. f grows fastest where p is small: rare tokens of the solution are learned.
 As d(-A f(p)) = A f'(p) p d(-log p), the demonstration's part is a term of shape f'(p) p = gamma p / (p + gamma)^2.
 This file sets KL 0 and entropy .01 (the authors' train.sh has .001: --entropy_coef .001); the paper's 7 + 1 rollouts
-are --n_rollout 7. The paper clips no ratio; PPO's clipping does nothing in a run with one update a step
+are --n_rollout 7. The paper clips no ratio; PPO's clipping does nothing in a run with one update per step
 (--mini_batch_size equal to --batch_size).
 """
 

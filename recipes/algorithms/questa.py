@@ -4,7 +4,7 @@
 Read: abstract and openings of paper and model card (p 50, then 25; hard problems only, 26 thousand of OpenR1). The
 paper goes on to the second stage when the first no longer gains, which needs an eye: here half of T_hint each, and the
 bare question afterwards, which is what validation asks. It augments the problems that its base rarely solves; here all.
-The words around the hint are the framework's. Nothing is learnt of the hint.
+The words around the hint are the framework's. Nothing is learned of the hint.
 """
 
 from dataclasses import dataclass, field

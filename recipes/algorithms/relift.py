@@ -4,7 +4,7 @@
     that holds 128, one supervised update on their solutions (-log pi(y*) per token) empties it.
 Read: the authors' script for 7B models (1a8de98: KL 0, entropy 0, no deviation, buffer 64); 128 and the rest by this
 repository's notes on its trainer. Other than there a question is in the buffer once, oldest first, and leaves it when
-it is solved again; all that wait are learnt together; the buffer is in every checkpoint; no entropy term. There
+it is solved again; all that wait are learned together; the buffer is in every checkpoint; no entropy term. There
 supervision has an optimiser of its own (AdamW, lr 1e-6, as high as reinforcement's); here both share one, its moments
 and its rate. The script clips at .2 and .28, here at --clip_ratio.
 """

@@ -5,7 +5,7 @@
 A token of a right answer that the solution supports counts more, one of a wrong answer that it speaks against too. The
 sign is the reward's; OPSD lets the solution decide it. Read: the paper's abstract, ms-swift's options and defaults
 (advantage_reweight rlsd) and a description of a verl fork's recipe, which agree; schedules of l are off in both and
-left out. The teacher is the policy before the update (in the fork a reference, synchronised now and then).
+omitted. The teacher is the policy before the update (in the fork a reference, synchronised now and then).
 """
 
 from dataclasses import dataclass, field

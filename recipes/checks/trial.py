@@ -69,7 +69,7 @@ def try_hooks(algorithm: Algorithm, s: Any, *, reference: bool, steps: Sequence[
         refuse_odd_metrics("memory_metrics", found)
     if not learns:
         raise ValueError(
-            "weigh masks every token of all groups tried, and no term has a weight: nothing would be learnt"
+            "weigh masks every token of all groups tried, and no term has a weight: nothing would be learned"
         )
 
 
@@ -233,12 +233,12 @@ def _try_loss(loss: Any, groups: list[Group], s: Any) -> None:
     if not torch.allclose(alone, found[0][1:], atol=1e-5):
         raise ValueError("loss makes of a rollout what depends on the others beside it: each must have its own")
     if not found[0].requires_grad:
-        raise ValueError("loss gives losses that do not depend on log_probs: nothing would be learnt")
+        raise ValueError("loss gives losses that do not depend on log_probs: nothing would be learned")
     (gradient,) = torch.autograd.grad(found[0].sum(), log_probs)
     if not bool(gradient.isfinite().all()):
         raise ValueError("loss gives losses whose gradient has values that are no finite numbers")
     if not bool(gradient.any()):
-        raise ValueError("loss gives losses whose gradient is 0 everywhere: nothing would be learnt")
+        raise ValueError("loss gives losses whose gradient is 0 everywhere: nothing would be learned")
 
 
 def refuse_odd_weights(found: Any, group: Group) -> None:

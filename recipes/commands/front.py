@@ -57,7 +57,7 @@ def train(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
     if idle or also or untaken:
         on = f" on {experiment.data}" if any(not takes(experiment.data, name) for name in idle) else ""
         named = ", ".join([*idle, *also, *untaken])
-        print(f"left out of --config, without effect on {experiment.algorithm.name}{on}: {named}")
+        print(f"dropped from --config, without effect on {experiment.algorithm.name}{on}: {named}")
     refuse_without_effect(flags, [experiment])
     folder = steering.folder(experiment.default_name)
     if steering.dry_run:
@@ -170,7 +170,7 @@ def evaluate(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
     """Evaluate --model on everything that --data names; returns the exit code.
 
     Args:
-        from_file: flags that a file gave; what an evaluation has no use for is left out of it.
+        from_file: flags that a file gave; what an evaluation has no use for is excluded from it.
     """
     evaluates = {"overrides", *(name for name, each in catalogue().items() if each.evaluates)}
     idle = [name for name, value in flags.items() if value is not None and name not in evaluates]
@@ -179,7 +179,7 @@ def evaluate(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
     tasks = ["others" if part.harness else part.data for part in parts]
     useless = set.intersection(*(set(foreign(flags, None, task)) for task in tasks)) - {"data_path"}
     if left := [name for name in flags if name in from_file and name in {*idle, *useless}]:
-        print(f"left out of --config, without effect on --eval: {', '.join(left)}")
+        print(f"dropped from --config, without effect on --eval: {', '.join(left)}")
         flags |= dict.fromkeys(left)
     flags |= {"overrides": [each for each in flags.get("overrides") or () if each not in from_file]}
     _refuse(flags, declared(Several), "belongs to --sweep and --reproduce")

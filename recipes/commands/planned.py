@@ -11,7 +11,7 @@ from recipes.run.launch import DONE
 from recipes.run.resume import refuse_other_run
 from recipes.settings.experiment import Experiment, read_experiment
 
-Standing = Literal["finished", "unfinished", "not started"]
+State = Literal["finished", "unfinished", "not started"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Planned:
         return arguments({**self.flags, "out": str(self.folder), "resume": resume})
 
     @property
-    def standing(self) -> Standing:
+    def state(self) -> State:
         """How far it is, by what its folder holds.
 
         Raises:

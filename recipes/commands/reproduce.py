@@ -119,7 +119,7 @@ def listing(table: str, runs: Sequence[TableRun]) -> str:
     found = [final(run.planned.experiment) for run in runs]
     columns: dict[str, Sequence[str]] = {
         "run": [run.planned.name for run in runs],
-        "state": [run.planned.standing for run in runs],
+        "state": [run.planned.state for run in runs],
         "GPUs": [str(run.planned.experiment.n_gpu * run.planned.experiment.nnodes) for run in runs],
         "GPU hours *": [f"{each:.1f}" for each in hours],
         "published **": ["; ".join(map(_shown, entries)) for entries in found],
@@ -131,7 +131,7 @@ def listing(table: str, runs: Sequence[TableRun]) -> str:
     lines += [f"** accuracy on the task trained on, at the end of training: {source}" for source in sources]
     lines += ["", *_published_table(preset, runs), ""]
     lines += [f"note: {note}" for note in preset["notes"]]
-    lines += [f"left out: {reason}" for reason in preset.get("left_out", ())]
+    lines += [f"skipped: {reason}" for reason in preset.get("left_out", ())]
     lines += ["", "commands:", *(f"  python3 run.py {shlex.join(run.planned.arguments())}" for run in runs)]
     lines += ["and of each run, for the published table:"]
     lines += [f"  python3 run.py --eval --model {weights} {preset['evaluation']}"]

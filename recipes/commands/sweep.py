@@ -111,7 +111,7 @@ def distinct(plan: Iterable[Planned]) -> list[Planned]:
             raise ExperimentError(f"--sweep: {each.name} is asked for twice (--algo, --data, --seeds)")
         found[each.name] = each
     for each in found.values():
-        _ = each.standing  # raises for another run's folder
+        _ = each.state  # raises for another run's folder
     return list(found.values())
 
 
@@ -124,7 +124,7 @@ def start(plan: Sequence[Planned], folder: Path, parallel: int) -> int:
     shares = device_shares([each.experiment for each in plan], visible_devices(), parallel)
     # Here, once: runs that start together must not make the same files at the same time.
     for each in plan:
-        if each.standing != "finished":
+        if each.state != "finished":
             datafiles.prepared(each.experiment, ROOT)
     return carry_out(plan, folder, shares=shares, program=[sys.executable, str(ROOT / "run.py")])
 
@@ -153,14 +153,14 @@ def device_shares(experiments: Sequence[Experiment], devices: Sequence[str], par
 
 def listing(plan: Sequence[Planned]) -> str:
     """A line a run with how far it is, and the commands of those that are left."""
-    standings = {each.name: each.standing for each in plan}
-    width = max(map(len, standings))
-    lines = [f"{len(plan)} runs, {sum(each == 'finished' for each in standings.values())} of them finished"]
-    lines += [f"  {name:<{width}}  {standing}" for name, standing in standings.items()]
-    left = [each for each in plan if standings[each.name] != "finished"]
+    states = {each.name: each.state for each in plan}
+    width = max(map(len, states))
+    lines = [f"{len(plan)} runs, {sum(each == 'finished' for each in states.values())} of them finished"]
+    lines += [f"  {name:<{width}}  {state}" for name, state in states.items()]
+    left = [each for each in plan if states[each.name] != "finished"]
     if left:
         lines.append("commands:")
-        resumes = [each.arguments(resume=standings[each.name] == "unfinished") for each in left]
+        resumes = [each.arguments(resume=states[each.name] == "unfinished") for each in left]
         lines += [f"  python3 run.py {shlex.join(words)}" for words in resumes]
     return "\n".join(lines)
 

@@ -77,8 +77,8 @@ def carry_out(
         RunBusyError: when another process is at work on this sweep.
     """
     with hold_run(folder), asked_to_stop() as asked, _one_start(plan, len(shares)):
-        ledger = _opened(folder, plan)
-        waiting = [each for each in plan if ledger[each.name].state != "finished"]
+        entries = _opened(folder, plan)
+        waiting = [each for each in plan if entries[each.name].state != "finished"]
         for left in waiting:
             _let_end(left.folder)
         _say(f"sweep {folder}: {len(plan)} runs, {len(plan) - len(waiting)} finished, {len(shares)} at a time")
@@ -90,8 +90,8 @@ def carry_out(
                 while waiting and free and not asked:
                     planned, place = waiting.pop(0), free.pop(0)
                     running.append(_begin(planned, place, shares[place], folder, program))
-                    ledger[planned.name].state = "running"
-                    _write(folder, ledger)
+                    entries[planned.name].state = "running"
+                    _write(folder, entries)
                 if len(asked) > told:
                     told = len(asked)
                     for each in running:
@@ -103,20 +103,20 @@ def carry_out(
                     if code is not None:
                         running.remove(each)
                         free.append(each.place)
-                        _ended(each, code, ledger[each.planned.name], stopped=bool(asked))
+                        _ended(each, code, entries[each.planned.name], stopped=bool(asked))
                         if _worth_another_try(each, code, tried) and not asked:
                             tried.add(each.planned.name)
                             waiting.append(each.planned)
-                        _write(folder, ledger)
-                        summarise(folder, ledger)
+                        _write(folder, entries)
+                        summarise(folder, entries)
         finally:
             for each in running:
                 each.process.terminate()
-        print(f"\n{summarise(folder, ledger)}\n{_drawn(folder)}", flush=True)
+        print(f"\n{summarise(folder, entries)}\n{_drawn(folder)}", flush=True)
         if asked:
             print("stopped; the same command goes on with what is left", flush=True)
             return 128 + asked[0]
-        return int(any(ledger[each.name].state != "finished" for each in plan))
+        return int(any(entries[each.name].state != "finished" for each in plan))
 
 
 @contextmanager
@@ -137,7 +137,7 @@ def _one_start(plan: Sequence[Planned], at_a_time: int) -> Iterator[None]:
 
 
 def _begin(planned: Planned, place: int, devices: list[str] | None, folder: Path, program: Sequence[str]) -> _Running:
-    resume = planned.standing == "unfinished"
+    resume = planned.state == "unfinished"
     log = folder / LOGS / f"{planned.name}.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
     share = {} if devices is None else {"CUDA_VISIBLE_DEVICES": ",".join(devices[: planned.experiment.n_gpu])}
@@ -189,10 +189,10 @@ def _ended(each: _Running, code: int, entry: Entry, *, stopped: bool) -> None:
     seconds = time.monotonic() - each.began
     entry.seconds = round(entry.seconds + seconds, 1)
     entry.exit_code, entry.reason = code, ""
-    if code == 0 and each.planned.standing == "finished":
+    if code == 0 and each.planned.state == "finished":
         entry.state = "finished"
     elif stopped:
-        entry.state = each.planned.standing
+        entry.state = each.planned.state
     else:
         entry.state, entry.reason = "failed", each.last_line or f"exit code {code}, without a word"
     _say(f"[{each.planned.name}] {entry.state} after {duration(seconds)}")
@@ -209,29 +209,29 @@ def _worth_another_try(each: _Running, code: int, tried: set[str]) -> bool:
 
 def _opened(folder: Path, plan: Sequence[Planned]) -> dict[str, Entry]:
     """What is known of the runs of this plan, and of those that an earlier call planned in the same folder."""
-    ledger = {name: Entry(**entry) for name, entry in read_json(folder / STATE).get("runs", {}).items()}
-    for entry in ledger.values():
+    entries = {name: Entry(**entry) for name, entry in read_json(folder / STATE).get("runs", {}).items()}
+    for entry in entries.values():
         # Whoever ran it was killed.
         if entry.state == "running":
             entry.state = "unfinished"
     for each in plan:
-        before = ledger.get(each.name)
+        before = entries.get(each.name)
         spent = before.seconds if before else 0.0
-        ledger[each.name] = Entry(each.standing, each.arguments(), seconds=spent)
-    _write(folder, ledger)
-    return ledger
+        entries[each.name] = Entry(each.state, each.arguments(), seconds=spent)
+    _write(folder, entries)
+    return entries
 
 
-def _write(folder: Path, ledger: Mapping[str, Entry]) -> None:
-    write_json(folder / STATE, {"time": time.time(), "runs": {name: asdict(entry) for name, entry in ledger.items()}})
+def _write(folder: Path, entries: Mapping[str, Entry]) -> None:
+    write_json(folder / STATE, {"time": time.time(), "runs": {name: asdict(entry) for name, entry in entries.items()}})
 
 
-def summarise(folder: Path, ledger: Mapping[str, Entry]) -> str:
+def summarise(folder: Path, entries: Mapping[str, Entry]) -> str:
     """Write summary.md and summary.csv of all runs in the folder, finished or not; returns the tables as Markdown."""
     rows = result_rows(panels(find_runs([folder])[0]))
     runs = [
         (name, entry.state, duration(entry.seconds) if entry.seconds else "", entry.reason)
-        for name, entry in ledger.items()
+        for name, entry in entries.items()
     ]
     parts = [markdown(results_table(rows)) + f"\n\n{_READING}"] if rows else []
     parts.append(markdown(Table(("run", "state", "time", "reason"), tuple(runs))))

@@ -178,7 +178,7 @@ def _numbers(data: dict[str, Any]) -> dict[str, float | int]:
 
 
 def append_metrics(path: Path, step: int, data: dict[str, Any]) -> None:
-    """Add one line {"step", "time", "data"} to metrics.jsonl; values that are not finite numbers are left out."""
+    """Add one line {"step", "time", "data"} to metrics.jsonl; values that are not finite numbers are skipped."""
     path.parent.mkdir(parents=True, exist_ok=True)
     line = json.dumps({"step": int(step), "time": time.time(), "data": _numbers(data)}) + "\n"
     with path.open("a", encoding="utf-8") as file:
@@ -196,7 +196,7 @@ def replace_metrics(path: Path, step: int, data: dict[str, Any]) -> None:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """All whole lines of metrics.jsonl; a line torn by a kill, or damaged, is left out."""
+    """All whole lines of metrics.jsonl; a line truncated by a kill, or damaged, is skipped."""
     return [row for row in _rows(path) if row is not None]
 
 

@@ -254,7 +254,7 @@ def _prepare_answers(data: str, folder: Path, options: dict[str, Any]) -> None:
 
 
 def batch_size_of(experiment: Experiment) -> int:
-    """Rows a step, of what the experiment trains on."""
+    """Rows per step, of what the experiment trains on."""
     return experiment.alignment.batch_size if experiment.data_kind == "answers" else experiment.batch_size
 
 

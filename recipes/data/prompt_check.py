@@ -21,7 +21,7 @@ _COUNTED = 256
 
 def refuse_long_prompts(experiment: Experiment, files: tuple[Path, ...], tokenizer: Any) -> None:
     """Refuse a run whose training or validation would be left without a prompt of some data source; say which share of
-    the prompts is left out elsewhere.
+    the prompts is skipped elsewhere.
 
     Args:
         tokenizer: encodes the messages' texts; a chat template makes prompts longer still.
@@ -55,5 +55,5 @@ def refuse_long_prompts(experiment: Experiment, files: tuple[Path, ...], tokeniz
         if too_long := sum(len(text) > limit and length(text) > limit for text in drawn):
             print(
                 f"--max_prompt_length {given}: {too_long} of {len(drawn)} prompts looked at in {name} are longer, and "
-                f"are left out"
+                f"are skipped"
             )

@@ -1,4 +1,4 @@
-"""Refuses data, rewards and tokenizers by which the data's own solutions are not right: nothing could be learnt."""
+"""Refuses data, rewards and tokenizers by which the data's own solutions are not right: nothing could be learned."""
 
 from pathlib import Path
 from typing import Any
@@ -123,7 +123,7 @@ def refuse_long(e: Experiment, given: str, what: str, lengths: list[int], most: 
             f"--algo {e.algorithm.name} could learn from none; give more"
         )
     if long:
-        print(f"{given}{long} of {len(lengths)} {what} are longer than {most} tokens, and are not learnt")
+        print(f"{given}{long} of {len(lengths)} {what} are longer than {most} tokens, and are not learned")
 
 
 def refuse_unpaid_solutions(experiment: Experiment, train: Path, tokenizer: StoredTokenizer | None) -> None:

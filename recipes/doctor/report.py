@@ -57,7 +57,7 @@ def normalise(name: str) -> str:
 
 
 def read_pins(path: Path) -> list[Pin]:
-    """Pins of a requirements file and of those it includes with -r; pins for other machine types are left out.
+    """Pins of a requirements file and of those it includes with -r; pins for other machine types are skipped.
     Raises ValueError (file and line named) for anything that is not pinned with ==."""
     pins = []
     direct = True

@@ -47,8 +47,9 @@ def describe_memory(experiment: Experiment) -> str:
         seconds = estimate_time(experiment, shape)
         whose = "two cores" if experiment.device == "cpu" else "an H100 at 40 % of its peak"
         lines.append(
-            f"time:          about {seconds.total:.0f} s a step (generating {seconds.generate:.0f}, log-probabilities "
-            f"{seconds.log_probs:.0f}, updating {seconds.update:.0f}) on {whose}, rollouts half as long as allowed"
+            f"time:          about {seconds.total:.0f} s per step (generating {seconds.generate:.0f}, "
+            f"log-probabilities {seconds.log_probs:.0f}, updating {seconds.update:.0f}) on {whose}, "
+            "rollouts half as long as allowed"
         )
     return "\n".join(lines)
 

@@ -32,7 +32,7 @@ def has_fused_head(experiment: Experiment) -> bool:
 
 def micro_batch_limit(experiment: Experiment) -> int:
     """Tokens a device trains on at once: --tokens_per_micro_batch, and less where this machine's kernels or the model's
-    head take memory for each of them; never less than the longest sequence. What is learnt stays the same."""
+    head take memory for each of them; never less than the longest sequence. What is learned stays the same."""
     e = experiment
     if e.device != "cuda":
         return e.tokens_per_micro_batch

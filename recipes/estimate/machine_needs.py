@@ -62,7 +62,7 @@ def refuse_too_large(experiment: Experiment) -> None:
 def checkpoint_bytes(experiment: Experiment) -> float:
     """Bytes of a checkpoint; 0 where the model's shape is not known, or the stage is not verl's.
 
-    For N parameters of which n are trained: weights 4 (N + adapters) and Adam 8 n, to go on from (the critic's with
+    For N parameters of which n are trained: weights 4 (N + adapters) and Adam 8 n, to resume from (the critic's with
     them), and the Hugging Face folder, 4 N or 2 N.
     """
     e, shape = experiment, known_shape(experiment.model)

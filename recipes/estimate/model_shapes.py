@@ -1,4 +1,4 @@
-"""Sizes of the models that people train here, and what follows from them: parameters and bytes a token.
+"""Sizes of the models that people train here, and what follows from them: parameters and bytes per token.
 
 From the models' published config.json; a model in a folder is read from its own.
 """

@@ -51,7 +51,7 @@ class StepTime:
 def estimate_time(experiment: Experiment, shape: ModelShape, *, tokens_per_rollout: float | None = None) -> StepTime:
     """Seconds of a reinforcement step if every rollout has that many tokens (None: half of what is allowed).
 
-    A forward pass is 2 N operations a token, an update 6 N, and 8 N where activations are computed again. Decoding
+    A forward pass is 2 N operations per token, an update 6 N, and 8 N where activations are computed again. Decoding
     reads all weights once for each token of the longest rollout, or is bound by arithmetic.
     """
     e, device = experiment, DEVICES[experiment.device]

@@ -239,7 +239,7 @@ def key_of(override: str) -> str:
 
 
 def arguments(flags: Mapping[str, Any]) -> list[str]:
-    """Flags by name as the words of a command line; what is not given is left out, overrides come last, after --."""
+    """Flags by name as the words of a command line; what is not given is omitted, overrides come last, after --."""
     known = catalogue(flags.get("algo"))
     words: list[str] = []
     for name, value in flags.items():

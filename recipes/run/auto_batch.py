@@ -1,7 +1,7 @@
 """--auto_batch: find the micro-batch that fits. What ran out of GPU memory is started again with less at once.
 
 Micro-batches are packed by tokens and their gradients summed, so the effective batch, and with it what is learned,
-stays the same; the new attempt goes on from the last checkpoint.
+stays the same; the new attempt resumes from the last checkpoint.
 """
 
 from collections.abc import Callable

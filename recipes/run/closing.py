@@ -88,8 +88,8 @@ def _lines(
     for stage in stages(experiment, run, files) if experiment.early_stopping else ():
         lines += _stopped(stage, experiment.early_stopping, alone=len(experiment.stages) == 1)
     lines += _forgetting(run)
-    learnt_nothing = [row["data"].get("uft/groups_without_variance") for row in read_metrics(run.metrics)]
-    if (known := [share for share in learnt_nothing if share is not None]) and min(known) == 1:
+    learned_nothing = [row["data"].get("uft/groups_without_variance") for row in read_metrics(run.metrics)]
+    if (known := [share for share in learned_nothing if share is not None]) and min(known) == 1:
         lines.append("note           no two answers to a problem ever differed in reward: rewards taught nothing")
     lines.append(f"time           {summary['seconds'] / 60:.1f} min")
     return [*lines, f"serve          {serve_command(experiment, run)}"]

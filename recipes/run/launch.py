@@ -173,7 +173,7 @@ def _launch(
             tell_damage(stage.folder, damaged)
             continue
         if damaged:
-            print(f"{'; '.join(damaged)}; going on from {_beginning(stage)}", flush=True)
+            print(f"{'; '.join(damaged)}; resuming from {_beginning(stage)}", flush=True)
         stage.folder.republish()
         keep_newest(stage.folder.checkpoints, experiment.keep_checkpoints)
         if _is_finished(experiment, stage):

@@ -56,7 +56,7 @@ def batch_arithmetic(experiment: Experiment, files: DataFiles) -> str:
         passes = "over rows that the start will load" if unread else of_rows
         rollouts = f"({e.n_rollout} rollouts + {shown} demonstration)" if shown else f"{e.n_rollout} rollouts"
         lines.append(
-            f"reinforcement: {e.batch_size} prompts x {rollouts} = {sequences} sequences a step, "
+            f"reinforcement: {e.batch_size} prompts x {rollouts} = {sequences} sequences per step, "
             f"{e.batch_size // e.mini_batch_size} update(s) of {e.mini_batch_size * each} on "
             f"{e.n_gpu * e.nnodes} device(s), lr {e.lr:g}"
         )
@@ -177,10 +177,10 @@ def _notes(experiment: Experiment, files: DataFiles) -> list[str]:
         )
     unsolved = unsolved_rows(files) if experiment.data_kind == "problems" and files.train.exists() else 0
     if unsolved and "sft" in experiment.stages:
-        notes.append(f"{unsolved} of {files.n_train} rows have no solution: of these the bare answer is learnt")
+        notes.append(f"{unsolved} of {files.n_train} rows have no solution: of these the bare answer is learned")
     if unsolved and reads_solutions(experiment.algorithm):
         without = (
-            "no hint can be given for them" if experiment.algorithm.uses_hints else "none is shown or learnt there"
+            "no hint can be given for them" if experiment.algorithm.uses_hints else "none is shown or learned there"
         )
         notes.append(f"{unsolved} of {files.n_train} rows have no solution: {without}")
     return notes

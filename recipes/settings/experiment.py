@@ -311,7 +311,7 @@ class Experiment:
     @property
     def hash(self) -> str:
         """Eight hex digits naming this configuration."""
-        # What an older version did not know is left out where it changes nothing, so that runs keep their names.
+        # What an older version did not know is omitted where it changes nothing, so that runs keep their names.
         values = self._telling(Experiment, asdict(self))
         values["alignment"] = self._telling(Alignment, values["alignment"])
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]

@@ -17,7 +17,7 @@ class Task:
     """One line for tables."""
 
     max_prompt_length: int
-    """Longest prompt; a longer one is left out with a word, never cut."""
+    """Longest prompt; a longer one is skipped with a word, never cut."""
 
     max_hint_length: int
     """Longest hint; whole steps are dropped from a longer one."""
@@ -133,7 +133,7 @@ TASKS = {
         ),
         Task(
             name="helpsteer2",
-            title="HelpSteer2: two answers a prompt, rated by people",
+            title="HelpSteer2: two answers per prompt, rated by people",
             max_prompt_length=1024,
             max_hint_length=1024,
             max_response_length=1024,

@@ -62,7 +62,7 @@ def train(plan: TrainingPlan) -> None:
     trainer = build_trainer(plan, examples.rows, order, tokenizer)
     if trainer.accelerator.is_main_process:
         for reason, count in examples.left_out.items():
-            print(f"{count} rows of {plan.train_file} are left out: {reason}")
+            print(f"{count} rows of {plan.train_file} are skipped: {reason}")
         print(f"{plan.method}: {len(examples.rows)} rows, {steps} steps", flush=True)
         for torn in run.checkpoints.glob("checkpoint-*"):
             shutil.rmtree(torn)

@@ -222,5 +222,5 @@ def refuse_long_rows(plan: TrainingPlan, experiment: Experiment, tokenizer: Any)
 
 
 def count_rows(plan: TrainingPlan) -> int:
-    """Rows the method finds in the training file, before any is left out for its length."""
+    """Rows the method finds in the training file, before any is skipped for its length."""
     return len(training_items(plan, read_rows(Path(plan.train_file))))

@@ -72,7 +72,7 @@ class Recording(TrainerCallback):
         metrics = {name: value for name, value in renamed.items() if name.startswith(_PREFIXES)}
         metrics["timing_s/step"] = time.time() - self.started
         metrics["perf/peak_memory_bytes"] = peak_memory_bytes()
-        # One line a step, complete before the step's checkpoint is written: a resumed run misses none.
+        # One line per step, complete before the step's checkpoint is written: a resumed run misses none.
         if step % self.plan.test_freq == 0 or step == self.steps:
             metrics |= self._validate(step)
         self._write(step, metrics)

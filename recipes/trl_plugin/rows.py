@@ -137,7 +137,7 @@ class HeldOut:
 
 
 def load_held_out(plan: TrainingPlan, encode: Encode) -> HeldOut:
-    """The test file's rows, cut to plan.val_size of each kind; longer rows than training takes are left out.
+    """The test file's rows, cut to plan.val_size of each kind; longer rows than training takes are skipped.
 
     Of several validation sets, whose names stand in data_source, each is cut to as many for its own figures.
     """

@@ -16,7 +16,7 @@ from recipes.algorithms.losses.terms import term_sum
 
 TERMS = "uft_terms"
 """Key under which the trainer hands over the terms of a step, as JSON: [[name, coefficient, name of the shape or ""],
-...]. Not as a list: verl would take one for a value a row."""
+...]. Not as a list: verl would take one for a value per row."""
 
 DUE = "uft_due"
 """Key that says that a batch is of solutions to learn (passes.py), not of rollouts."""
@@ -97,7 +97,7 @@ def row_loss(
     """The mean over the optimiser step's rollouts of the losses that an algorithm gives of each, over one micro-batch.
 
     It sees the rows that vote alone: of one without a verdict, no token of which is in the mask, whatever it made would
-    be learnt.
+    be learned.
     The estimator "score" has put a rollout's score on its tokens as their advantage. The factor dp_size undoes FSDP's
     averaging of gradients over ranks.
     """

@@ -25,4 +25,4 @@ def say_what_is_left_out(data: Any, train_dataset: Any, val_dataset: Any) -> Non
         rows = min(rows, most) if most > 0 else rows
         if left_out := rows - len(dataset):
             limit = f"--max_prompt_length {data.max_prompt_length}"
-            print(f"{NOTICE}{left_out} of {rows} {kind} problems are left out: prompts longer than {limit} tokens")
+            print(f"{NOTICE}{left_out} of {rows} {kind} problems are skipped: prompts longer than {limit} tokens")

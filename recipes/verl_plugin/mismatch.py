@@ -25,7 +25,7 @@ def refuse_stale(metrics: Mapping[str, Any]) -> None:
         raise StaleWeights(
             f"the inference engine and the trainer give sampled tokens probabilities that differ by {found:.2f} on "
             f"average (rounding: below {LIMIT:g}): the engine has other weights, or this model runs wrongly in one of "
-            f"the two. Nothing would be learnt from such rollouts. Compare --eval of hf/last with this run's "
+            f"the two. Nothing would be learned from such rollouts. Compare --eval of hf/last with this run's "
             f"validation; where the difference is meant, --rollout_correction token goes on and weighs for it"
         )
 

@@ -16,7 +16,7 @@ def with_penalty(
     """`compute` (verl's advantages) on rm_scores less factor times the soft overlong punishment.
 
     Afterwards rm_scores are the verdicts again, of which metrics are made; token_level_rewards, where verl keeps
-    rewards after a penalty, are what was learnt from.
+    rewards after a penalty, are what was learned from.
 
     Args:
         metrics: gets the mean penalty, and the share of answers inside the buffer.

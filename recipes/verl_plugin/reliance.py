@@ -35,8 +35,8 @@ def reliance(
 ) -> dict[str, float]:
     """uft/hint_reliance (recipes/algorithms/losses/reliance.py) of the step's hinted successes, and of how many.
 
-    A hint in the response is left out of it; of a hint in the question, the question without it takes its place. Empty
-    without a rollout that was given something and is right.
+    A hint in the response is excluded from it; for a hint in the question, the question without it takes its place.
+    Empty without a rollout that was given something and is right.
 
     Args: see recipes/verl_plugin/passes.py.
     """

@@ -24,7 +24,7 @@ def encode_solution(
 class SolutionDataset(Dataset):
     """What verl's SFT trainer asks of `data.custom_cls`: rows of {input_ids, position_ids, loss_mask}, unpadded.
 
-    Rows longer than data.max_length are left out and counted, never cut: a cut row would teach an answer without
+    Rows longer than data.max_length are skipped and counted, never cut: a cut row would teach an answer without
     its end.
     """
 
@@ -43,7 +43,7 @@ class SolutionDataset(Dataset):
                 self.rows.append(sample)
         dropped = len(frame) - len(self.rows)
         if dropped:
-            print(f"{dropped} of {len(frame)} rows of {files} are longer than {config.max_length} tokens: left out")
+            print(f"{dropped} of {len(frame)} rows of {files} are longer than {config.max_length} tokens: skipped")
         if not self.rows:
             raise ValueError(f"no row of {files} fits into {config.max_length} tokens; raise the length limits")
 

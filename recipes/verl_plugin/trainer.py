@@ -272,7 +272,7 @@ class UnifiedTrainer(PPOTrainerSync):
         return due
 
     def _recall(self) -> None:
-        """What the algorithm remembered when the checkpoint that this run goes on from was written."""
+        """What the algorithm remembered when the checkpoint that this run resumes from was written."""
         found = self.config.trainer.resume_from_path
         file = Path(found) / MEMORY if found else None
         if file is not None and file.exists():

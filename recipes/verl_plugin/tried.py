@@ -44,7 +44,7 @@ _LEAST = {
     "ray_kwargs.ray_init.object_store_memory": 80_000_000,
     "reward.num_workers": 1,
 }
-"""Least of what a stage of reinforcement starts; Ray waits for ever for what cannot be."""
+"""Least of what a stage of reinforcement starts; Ray hangs where that cannot be."""
 
 _MOST = {"actor_rollout_ref.rollout.top_p": 1.0, "actor_rollout_ref.rollout.val_kwargs.top_p": 1.0}
 _ABOVE = {"actor_rollout_ref.rollout.top_p": 0.0, "actor_rollout_ref.rollout.repetition_penalty": 0.0}

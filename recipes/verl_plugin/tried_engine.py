@@ -42,7 +42,7 @@ def try_engine(rollout: DictConfig, experiment: Experiment) -> None:
     tokens, texts = int(rollout.max_num_batched_tokens), int(rollout.max_num_seqs)
     longest, needed = rollout.max_model_len, int(rollout.prompt_length) + int(rollout.response_length)
     if tokens < texts:
-        why = f"{tokens} is less than --max_num_seqs {texts}, and vLLM gives every sequence a token a step"
+        why = f"{tokens} is less than --max_num_seqs {texts}, and vLLM gives every sequence a token per step"
         raise refused(f"{place}.max_num_batched_tokens", f"{why}; give more, or fewer sequences")
     if not rollout.enable_chunked_prefill and tokens < (longest or needed):
         why = f"{tokens} is less than max_model_len {longest or needed}, and prompts go through vLLM whole"

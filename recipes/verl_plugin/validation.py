@@ -39,7 +39,7 @@ def parted(infos: Mapping[str, Sequence[Any]], **columns: Sequence[Any]) -> tupl
     """The sampled and the greedy ones of a validation's answers, each as {name of a column: values, "infos": ...}.
 
     Args:
-        infos: what the reward functions report, by key: a value an answer, None where it was not reported.
+        infos: what the reward functions report, by key: a value per answer, None where it was not reported.
         columns: what else there is of every answer.
     """
     count = len(next(iter(columns.values())))
@@ -85,7 +85,7 @@ def answer_means(sources: Sequence[Any], uids: Sequence[Any], infos: Mapping[str
 
     Args:
         sources, uids: of every answer.
-        infos: what the reward functions report, by key: a value an answer, None where it was not reported.
+        infos: what the reward functions report, by key: a value per answer, None where it was not reported.
     """
     found = {}
     for name, values in infos.items():
@@ -108,14 +108,14 @@ def validation_accuracy(
     """val/acc, val/acc/<source>, how many answers they are taken from, and how many had no verdict; of several answers
     to each problem also val/pass@2, @4 ...
 
-    verl's own figures count an answer whose verdict failed as wrong. Here it is left out: a problem's accuracy is the
+    verl's own figures count an answer whose verdict failed as wrong. Here it is skipped: a problem's accuracy is the
     mean over its answers that have a verdict, val/acc/<source> the mean over such problems, val/acc the mean over
     sources. An answer that never came counts as wrong, as in verl's. val/acc is pass@1, never a best of n; the k of
     pass@k go up to the fewest answers that a problem has.
 
     Args:
         sources, uids: of every answer.
-        infos: what the reward functions report, by key: a value an answer, None where it was not reported.
+        infos: what the reward functions report, by key: a value per answer, None where it was not reported.
         asked: how many answers of a problem there should be, by (source, uid).
     """
     if not any(value is not None for value in infos.get("acc", ())):

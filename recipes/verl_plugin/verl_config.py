@@ -298,7 +298,7 @@ def ray_init(experiment: Experiment, run: RunDir, folder: Path | None) -> dict[s
         if folder is not None:
             config["runtime_env"] = {"py_executable": py_executable()}
     else:
-        # With fewer than it asks for, verl waits for ever to place its workers.
+        # With fewer than it asks for, verl hangs while it places its workers.
         config["num_cpus"] = max(os.cpu_count() or 1, ray_cpus(experiment.n_gpu))
     return config
 

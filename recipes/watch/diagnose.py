@@ -38,7 +38,7 @@ class Facts:
     quiet_s: float = 0.0
     dead: Sequence[str] = ()
     gone: Sequence[str] = ()
-    """Processes without which verl waits for ever that were seen to end."""
+    """Processes without which verl hangs that were seen to end."""
     stack: Sequence[str] = ()
     stopped: Sequence[str] = ()
     """Processes that somebody has stopped (SIGSTOP), and nobody has let go on."""
@@ -106,7 +106,7 @@ def position(beat: Heartbeat | None) -> str:
     if beat is None:
         return "while starting, before the first sign of life from the trainer"
     if beat.phase == "starting":
-        # Where it goes on from is not read yet.
+        # Where it resumes from is not read yet.
         return f"while {PHASES[beat.phase]}"
     steps = f"after {beat.step} of {beat.total_steps} steps"
     return steps if beat.phase in ("finished", "failed") else f"{steps}, while {PHASES.get(beat.phase, beat.phase)}"
@@ -117,7 +117,7 @@ def _event(facts: Facts) -> str:
         case "stalled":
             return f"made no progress for {duration(facts.quiet_s)} and was stopped"
         case "lost_worker":
-            return f"lost {_listed(facts.dead)}, without which verl waits for ever, and was stopped"
+            return f"lost {_listed(facts.dead)}, without which verl hangs, and was stopped"
         case "engine_error":
             return f"had an error in a worker, made no progress for {duration(facts.quiet_s)} after it, and was stopped"
         case "incomplete":

@@ -40,7 +40,7 @@ def marked_environment(run_dir: Path) -> dict[str, str]:
 def processes_of(run_dir: Path, roots: Iterable[int] = ()) -> list[psutil.Process]:
     """Every living process of the run, oldest first: those with its mark, the `roots`, and all their descendants.
 
-    Never the caller or one of its ancestors; never a zombie. Processes of other users cannot be read and are left out.
+    Never the caller or one of its ancestors; never a zombie. Processes of other users cannot be read and are skipped.
     """
     mark = f"{MARK}={run_dir.resolve()}".encode()
     parents: dict[int, int] = {}

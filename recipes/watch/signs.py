@@ -14,7 +14,7 @@ Reason = Literal["finished", "failed", "incomplete", "stalled", "lost_worker", "
 EXIT_FAILED = 1
 EXIT_STALLED = 124
 
-#: Processes without which verl waits for ever.
+#: Processes without which verl hangs.
 VITAL = re.compile(r"WorkerDict|vllm|EngineCore|^raylet$|^gcs_server$", re.IGNORECASE)
 #: Other Ray actors. Ray shows a task or an idle worker in lower case or as IDLE, and ends those as it likes.
 ACTOR = re.compile(r"^ray::(?!IDLE|DashboardAgent|RuntimeEnvAgent)[A-Z]\w+")
@@ -131,7 +131,7 @@ class Signs:
         self.settled = {who for who, name in alive.items() if who in self.alive or bearers[_stem(name)] == 1}
         self.alive = dict(alive)
 
-    def hopeless(self, now: float) -> Verdict | None:
+    def reason_to_stop(self, now: float) -> Verdict | None:
         """The reason to end a run whose command still lives, if there is one."""
         quiet = now - self.changed
         if self.beat and self.is_over:

@@ -143,7 +143,7 @@ class _Watch:
                 return Verdict("interrupted", 128 + asked[0])
             if code is not None:
                 return self.signs.ended(code)
-            if verdict := self.signs.hopeless(time.monotonic()):
+            if verdict := self.signs.reason_to_stop(time.monotonic()):
                 return verdict
             if self.lost_origin and not self.signs.is_over:
                 return Verdict("lost_worker", EXIT_FAILED, dead=("the server of imports",))
@@ -250,7 +250,7 @@ class _Watch:
             return self.go_on
         saved = complete_checkpoints(RunDir(self.run_dir).checkpoints)
         if saved:
-            return f"The same command with --resume goes on from the checkpoint of step {saved[-1][0]}."
+            return f"The same command with --resume continues from the checkpoint of step {saved[-1][0]}."
         return "There is no checkpoint yet: the same command with --resume starts from the beginning."
 
     def end_all(self) -> list[psutil.Process]:

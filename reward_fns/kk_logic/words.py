@@ -1,5 +1,5 @@
 """Words of an answer to a knights-and-knaves puzzle: a text becomes tokens such as a person, a role, "not", "the rest".
-Words that say nothing about roles are left out; what is not understood makes the answer unreadable.
+Words that say nothing about roles are skipped; what is not understood makes the answer unreadable.
 
 Example: "(1) Zoey is **not** a knight" -> (COUNT), (NAME, 0), (IS), (NOT), (ROLE, knight).
 """

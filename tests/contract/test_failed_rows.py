@@ -126,7 +126,7 @@ def test_estimators_never_see_a_failed_row(estimator: str, also: str | None, pla
             assert torch.equal(found, expected[voting.index(key)])
 
 
-def test_long_answers_are_penalised_in_what_is_learnt_and_nowhere_else(plane: dict[str, dict[str, Any]]) -> None:
+def test_long_answers_are_penalised_in_what_is_learned_and_nowhere_else(plane: dict[str, dict[str, Any]]) -> None:
     """A penalty of .5 over the last 4 of 10 tokens; the row whose verdict failed has none, nor a part in the means."""
     lengths = dict(zip(KEYS, [6, 8, 10, 10, 7, 9], strict=True))
     for key, score in zip(KEYS, SCORES, strict=True):
@@ -143,9 +143,9 @@ def test_long_answers_are_penalised_in_what_is_learnt_and_nowhere_else(plane: di
     penalised = partial(with_penalty, compute, metrics, longest=10, buffer=4, factor=0.5)
     done = failed_rows.without_failed(given, failed, penalised)
     assert (done.keys, done.fields) == (KEYS, ["advantages"])
-    learnt = [1.0, 0.75, 0.5, 0.0, 0.875, -0.375]
+    learned = [1.0, 0.75, 0.5, 0.0, 0.875, -0.375]
     for name in ("advantages", "token_level_rewards"):
-        assert [plane[key][name].tolist() for key in KEYS] == [[0.0, 0.0, each] for each in learnt]
+        assert [plane[key][name].tolist() for key in KEYS] == [[0.0, 0.0, each] for each in learned]
     assert [float(plane[key]["rm_scores"].sum()) for key in KEYS] == SCORES
     assert metrics == {"uft/overlong_penalty": -1.25 / 5, "uft/overlong_share": 4 / 5}
 

@@ -30,7 +30,7 @@ def test_problems_left_out_are_counted(tmp_path: Path, capsys: pytest.CaptureFix
     train, test = str(tmp_path / "train.parquet"), str(tmp_path / "test.parquet")
     pd.DataFrame({"x": range(20)}).to_parquet(train)
     pd.DataFrame({"x": range(8)}).to_parquet(test)
-    why = "are left out: prompts longer than --max_prompt_length 10 tokens"
+    why = "are skipped: prompts longer than --max_prompt_length 10 tokens"
     assert said(capsys, train, test, left=17) == [f"3 of 20 training problems {why}", f"3 of 8 test problems {why}"]
     # As many as --val_size asks for are all that could be there.
     assert said(capsys, train, test, left=20, val_samples=5) == []

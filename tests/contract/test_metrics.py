@@ -52,7 +52,7 @@ def test_hint_metrics_go_by_the_hint_that_was_given() -> None:
     assert "uft/score/l=1" in hint_metrics([{**record(1, 2, 9), "given": 0.05}], [1.0])
 
 
-def test_groups_without_variance_are_those_that_nothing_can_be_learnt_from() -> None:
+def test_groups_without_variance_are_those_that_nothing_can_be_learned_from() -> None:
     keys = ["1-0_0_0", "1-0_1_0", "1-1_0_0", "1-1_1_0", "1-2_0_0", "1-2_1_0", "1-3_0_0", "1-3_1_0"]
     # All right; one of two; one verdict failed, which leaves one; both failed.
     assert without_variance(keys, [1.0, 1.0, 0.1, 1.0, 0.1, None, None, None]) == 0.75

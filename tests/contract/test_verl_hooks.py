@@ -231,7 +231,7 @@ def test_what_those_checks_hold_on_to() -> None:
 
 
 def test_further_passes_of_the_trainer() -> None:
-    """Rows in a partition of our own, scored or learnt by the worker group that scores and updates rollouts."""
+    """Rows in a partition of our own, scored or learned by the worker group that scores and updates rollouts."""
     import transfer_queue as tq
     from verl.workers.engine_workers import ActorRolloutRefWorker
     from verl.workers.utils.padding import no_padding_2_padding, response_from_nested

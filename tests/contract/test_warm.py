@@ -138,7 +138,7 @@ with shared_server(Path(sys.argv[1]), {"CUDA_VISIBLE_DEVICES": "-1"}) as path:
 
 @pytest.mark.parametrize("how", ["killed", "killed at once", "over"])
 def test_a_server_ends_with_its_parent_and_leaves_nothing(how: str) -> None:
-    """Killed with -9: vLLM's engine, a fork, would end with the server, and the run's others wait for it for ever."""
+    """Killed with -9: vLLM's engine, a fork, would end with the server, and the run's others wait for it forever."""
     place = Path(tempfile.mkdtemp(prefix="uft-", dir="/tmp"))
     (place / "tmp").mkdir()
     env = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(place / "tmp")}

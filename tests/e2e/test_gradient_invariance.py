@@ -47,7 +47,7 @@ def test_gradient_does_not_depend_on_micro_batches_or_ranks(gradients: dict[int,
             )
 
 
-def test_solutions_that_are_due_are_learnt_by_their_likelihood_alone(gradients: dict[int, dict]) -> None:
+def test_solutions_that_are_due_are_learned_by_their_likelihood_alone(gradients: dict[int, dict]) -> None:
     """The same weights as the hint's, without a policy's loss beside them."""
     due, hint = (flat(gradients[1][term, 4]) for term in ("second update", "hint token-mean"))
     assert (0.9 * due - hint).norm() / hint.norm() < 1e-5

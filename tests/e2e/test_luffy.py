@@ -1,4 +1,4 @@
-"""Demonstrations among the rollouts, through verl: two ranks, two updates a step, figures computed again by hand."""
+"""Demonstrations among the rollouts, through verl: two ranks, two updates per step, figures computed again by hand."""
 
 import math
 from collections import defaultdict

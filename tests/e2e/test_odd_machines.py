@@ -1,6 +1,6 @@
 """Real runs on machines as people have them: each ends well, or says in its last words what is wrong with the machine.
 
-What needs a limit, a mount or a control group of its own is left out where the user may not make one.
+What needs a limit, a mount or a control group of its own is skipped where the user may not make one.
 """
 
 import os

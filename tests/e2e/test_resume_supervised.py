@@ -10,7 +10,7 @@ from tests.e2e.support import kill_after, metrics, run, without_times
 
 pytestmark = pytest.mark.e2e
 
-# Nothing is learnt, so that every validation is as good as the first: over after step 3, between two checkpoints.
+# Nothing is learned, so that every validation is as good as the first: over after step 3, between two checkpoints.
 STOPPING = ("--algo", "sft", "--sft_epochs", "1", "--batch_size", "8", "--sft_lr", "1e-30", "--early_stopping", "2")
 OFTEN = ("--test_freq", "1", "--save_freq", "2", "--val_size", "4")
 SFT = ("--algo", "sft", "--sft_epochs", "2", "--batch_size", "16", "--test_freq", "2")

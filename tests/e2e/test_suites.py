@@ -46,7 +46,7 @@ def write_copies(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The folder of one evaluation over all of them, two answers a problem, and what it printed."""
+    """The folder of one evaluation over all of them, two answers per problem, and what it printed."""
     folder = tmp_path_factory.mktemp("suites")
     copies = write_copies(folder / "copies")
     flags = ("--n_samples", "2", "--k", "2", "--max_response_length", "48", "--seed", "3")

@@ -59,7 +59,7 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def _read(page: str, line: str) -> Command:
-    # [--also X] may be left out; of a | b | c ... the first.
+    # [--also X] may be omitted; of a | b | c ... the first.
     line = re.sub(r" \[([^\]]*)\]", r" \1", re.sub(r" \|.*", "", line))
     words = shlex.split(line, comments=True)
     while "=" in words[0]:

@@ -70,7 +70,7 @@ def _embed_by_parts(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast,
 
 @torch.no_grad()
 def _look_for_the_next_number(model: LlamaForCausalLM, settings: TrainSettings) -> None:
-    """The first layer's heads begin by attending to tokens whose number is one more; which of them, is learnt.
+    """The first layer's heads begin by attending to tokens whose number is one more; which of them, is learned.
 
     Without it most of the training goes into finding that a step is looked up by its number.
     """

@@ -1,4 +1,4 @@
-"""Hint reliance: what a hinted success owes to its hint, in nats a token."""
+"""Hint reliance: what a hinted success owes to its hint, in nats per token."""
 
 from __future__ import annotations
 

@@ -54,4 +54,4 @@ def test_every_method_is_a_run_that_run_py_would_start(tmp_path: Path) -> None:
     assert plans["sft-dpo"].experiment.model == str(alignment.BASE)
     assert plans["dpo"].experiment.data == str(data)
     assert (plans["ppo"].experiment.data, plans["ppo"].experiment.T) == ("countdown", 30)
-    assert all(plan.standing == "not started" for plan in plans.values())
+    assert all(plan.state == "not started" for plan in plans.values())

@@ -1,4 +1,4 @@
-"""General knowledge: from the published columns to rows, what is left out, and errors that name row and column."""
+"""General knowledge: from the published columns to rows, what is skipped, and errors that name row and column."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ def test_rows_of_a_local_file(tmp_path: Path, capsys: Any, kind: str) -> None:
     assert {row["data_source"] for row in rows} == {"general_knowledge"}
     printed = capsys.readouterr().out
     assert "3 questions" in printed
-    assert "left out 2: no answer in words" in printed
-    assert "left out 1: no question" in printed
-    assert "left out 1: the same question and answer again" in printed
-    assert "left out 1: the same question with another answer" in printed
+    assert "skipped 2: no answer in words" in printed
+    assert "skipped 1: no question" in printed
+    assert "skipped 1: the same question and answer again" in printed
+    assert "skipped 1: the same question with another answer" in printed
 
 
 def test_a_local_folder_in_the_hubs_layout_gives_the_same_rows(tmp_path: Path) -> None:

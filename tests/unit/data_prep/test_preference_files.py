@@ -56,7 +56,7 @@ def test_every_turn_of_the_assistant_becomes_a_row_with_all_turns_before_it(tmp_
         (turns("a"), "b", 1.0, "instruction"),
     ]
     assert examine(path).noted == {
-        "end with the user, whose last turn has no answer and is left out": [2],
+        "end with the user, whose last turn has no answer and is skipped": [2],
         "repeat an earlier answer": [2],
     }
 

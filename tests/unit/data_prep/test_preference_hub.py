@@ -261,7 +261,7 @@ def test_the_command_says_what_it_wrote_and_left_out(tmp_path: Path, capsys: pyt
     )
     assert main(["helpsteer2", "--source", str(source), "--out", str(tmp_path / "out")]) == 0
     out = capsys.readouterr().out
-    assert "left out 1: column response: empty" in out
+    assert "skipped 1: column response: empty" in out
     assert f"{tmp_path / 'out' / 'train.parquet'}: 1 row," in out
     assert main(["countdown_preference", "--source", "x"]) == 2
     assert "leave out --source" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""VNHSGE: from the published files to rows, what is left out and why, and accuracy by subject."""
+"""VNHSGE: from the published files to rows, what is skipped and why, and accuracy by subject."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_rows_of_a_copy_of_the_repository(repository: Path, tmp_path: Path, 
     ]
     printed = capsys.readouterr().out
     assert "4 questions: 1 CivicEducation, 3 Physics" in printed
-    assert "left out 2: an essay of Literature" in printed
+    assert "skipped 2: an essay of Literature" in printed
 
 
 def test_the_question_is_asked_as_it_is_and_its_own_answer_is_correct(repository: Path) -> None:

@@ -50,7 +50,7 @@ PLANTED = {
     "changes with blanks": [READS + "    return float(response.endswith(f'<answer> {answer} </answer>'))\n"],
 }
 MAY_COME_ALONG = {"executes the answer": {"hangs or dies"}}
-"""Who evaluates a tower of powers may be at it for ever."""
+"""Who evaluates a tower of powers may be at it forever."""
 
 
 @pytest.fixture(autouse=True)

@@ -97,7 +97,7 @@ def test_the_gate_is_a_share_of_the_rollouts_with_a_verdict(
     assert supervised(each, settings(gate=gate)) is expected
 
 
-def test_a_question_below_the_gate_is_learnt_from_its_solution_alone() -> None:
+def test_a_question_below_the_gate_is_learned_from_its_solution_alone() -> None:
     found = weigh("hpt", group([0.0, 0.1], demo=3))
     assert found.advantage is not None
     assert found.mask is not None

@@ -1,4 +1,4 @@
-"""The UFT advantage: hand-computed group normalisation, zero where nothing may be learnt."""
+"""The UFT advantage: hand-computed group normalisation, zero where nothing may be learned."""
 
 import math
 

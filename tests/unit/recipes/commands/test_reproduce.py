@@ -147,7 +147,7 @@ def test_gpu_hours_follow_from_their_formula() -> None:
     shape = known_shape(e.model)
     assert shape is not None
     step = estimate_time(e, shape)
-    # 21 validations of 1,024 problems beside 256 x 4 rollouts a step.
+    # 21 validations of 1,024 problems beside 256 x 4 rollouts per step.
     by_hand = 2 * (500 * (step.generate + step.log_probs + step.update + 10) + 21 * step.generate + 180) / 3600
     assert gpu_hours(e, {}) == pytest.approx(by_hand)
     assert 3 < by_hand < 10

@@ -68,7 +68,7 @@ def test_an_unfinished_run_goes_on_and_a_finished_one_rests(quick: Path) -> None
     bench = Bench(quick, "--algo", "sft,uft,rft")
     bench.does("uft-countdown-s0", "fail")
     bench.carry_out()
-    assert [each.standing for each in bench.plan] == ["finished", "unfinished", "finished"]
+    assert [each.state for each in bench.plan] == ["finished", "unfinished", "finished"]
     shown = listing(bench.plan)
     assert shown.startswith("3 runs, 2 of them finished\n")
     assert shown.count("python3 run.py") == 1
@@ -110,7 +110,7 @@ def test_more_steps_for_a_finished_sweep_make_it_unfinished(quick: Path) -> None
     bench = Bench(quick, "--algo", "uft", "--T", "6")
     bench.carry_out()
     longer = planned_sweep(flags("--algo", "uft", "--T", "9", "--T_hint", "6", "--out", str(bench.folder)))[1]
-    assert [each.standing for each in longer] == ["unfinished"]
+    assert [each.state for each in longer] == ["unfinished"]
 
 
 def until(condition: Callable[[], object], seconds: float = 300.0) -> None:

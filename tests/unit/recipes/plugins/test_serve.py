@@ -114,7 +114,7 @@ def test_a_system_that_died_while_it_waited_is_replaced_without_a_word(server: P
     second = made(server, where, "one")
     assert (first[0], second[0]) == (0, 0)
     assert first[1] != second[1]
-    # One that dies over its start is not tried for ever.
+    # One that dies over its start is not tried forever.
     assert made(server, where, "die before")[0] == 1
 
 

@@ -49,7 +49,7 @@ def test_a_dry_run_shows_the_arithmetic_and_the_configuration_and_writes_nothing
     shown = algorithms()[algo].demonstrations
     rows = "(4 rollouts + 1 demonstration) = 1280" if shown else "4 rollouts = 1024"
     arithmetic = {
-        "rl": f"256 prompts x {rows} sequences a step, 4 update(s) of {320 if shown else 256} on 2 device(s)",
+        "rl": f"256 prompts x {rows} sequences per step, 4 update(s) of {320 if shown else 256} on 2 device(s)",
         "sft": "10240 rows / 256 a step x 5 epochs = 200 steps",
         "alignment": "16 a step = 2 x 4 micro-batches x 2 device(s), 2 epochs",
     }

@@ -226,7 +226,7 @@ def test_a_cpu_has_neither_kernel() -> None:
 @pytest.mark.parametrize(
     ("model", "flags", "each", "whole"),
     [
-        # 16 bytes a parameter, twice and once more while one is written, and hf/best.
+        # 16 bytes per parameter, twice and once more while one is written, and hf/best.
         ("Qwen/Qwen2.5-1.5B", {}, 16, 52),
         ("Qwen/Qwen2.5-7B", {"keep_checkpoints": 1}, 16, 36),
         ("Qwen/Qwen2.5-7B", {"hf_dtype": "bfloat16"}, 14, 44),

@@ -1,4 +1,4 @@
-"""What --eval's --data means: tasks, lists, suites; what is left out, and where local copies lie."""
+"""What --eval's --data means: tasks, lists, suites; what is skipped, and where local copies lie."""
 
 from pathlib import Path
 

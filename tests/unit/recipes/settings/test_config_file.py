@@ -50,7 +50,7 @@ def test_under_another_algorithm_the_rest_of_the_file_counts(tmp_path: Path, dry
     given = file(tmp_path, algo="uft", T=12, T_hint=6, batch_size=16)
     code, said, _ = dry("--config", given, "--algo", "sft")
     assert code == 0
-    assert "left out of --config, without effect on sft: T, T_hint" in said
+    assert "dropped from --config, without effect on sft: T, T_hint" in said
     assert "4096 rows / 16 a step" in said
     assert dry("--config", given, "--algo", "sft", "--T_hint", "3")[0] == 2, "typed, it is still refused"
 
@@ -219,7 +219,7 @@ def test_what_is_nothing_to_another_algorithm_or_task_is_left_out(
     monkeypatch.chdir(ROOT)
     code, said, why = dry("--config", file(tmp_path, **given), *words)
     assert code == 0, why
-    assert ("left out of --config, without effect on" in said) == bool(left)
+    assert ("dropped from --config, without effect on" in said) == bool(left)
     assert left in said
     if "3e-4" in words:
         assert "lr 0.0003" in said
@@ -281,7 +281,7 @@ def test_overrides_that_another_algorithm_cannot_take_are_left_out(tmp_path: Pat
     given = file(tmp_path, algo="uft", overrides=own)
     code, said, _ = dry("--config", given, "--algo", "sft")
     assert code == 0
-    assert f"left out of --config, without effect on sft: {own[0]}\n" in said
+    assert f"dropped from --config, without effect on sft: {own[0]}\n" in said
     code, said, _ = dry("--config", given, "--algo", "dpo", "--data", "countdown_preference")
     assert code == 0
     assert f"without effect on dpo: {', '.join(own)}\n" in said

@@ -60,8 +60,8 @@ def test_a_ci_log_gets_plain_lines_for_the_start_steps_and_validations(monkeypat
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_notice_of_the_trainer_is_shown_while_it_starts(terminal: bool) -> None:
-    lines = ["x", f"(TaskRunner pid=7) {NOTICE}12 of 4096 training problems are left out"]
-    assert "note: 12 of 4096 training problems are left out" in shown([], terminal=terminal, lines=lines)
+    lines = ["x", f"(TaskRunner pid=7) {NOTICE}12 of 4096 training problems are skipped"]
+    assert "note: 12 of 4096 training problems are skipped" in shown([], terminal=terminal, lines=lines)
 
 
 def test_a_fast_run_does_not_flood_a_ci_log_but_shows_its_last_step() -> None:

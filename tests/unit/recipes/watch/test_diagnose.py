@@ -172,7 +172,7 @@ def test_a_failed_weight_sync_is_known_by_its_frames() -> None:
 
 
 def test_a_weight_sync_that_failed_in_the_engine_ends_with_the_engine_s_words() -> None:
-    """The trainer's end waits for ever meanwhile; the exception stands in the lines of vLLM's worker."""
+    """The trainer's end hangs meanwhile; the exception stands in the lines of vLLM's worker."""
     who = "(Worker pid=9) "
     log = "\n".join(
         who + line
@@ -338,7 +338,7 @@ def test_a_stall_says_where_it_waits() -> None:
 
 def test_a_lost_worker_is_named() -> None:
     facts = Facts("uft", "lost_worker", LOG, None, BEAT, quiet_s=25.0, dead=("ray::WorkerDict", "ray::WorkerDict"))
-    assert "lost ray::WorkerDict, without which verl waits for ever, and was stopped" in diagnose("", facts)
+    assert "lost ray::WorkerDict, without which verl hangs, and was stopped" in diagnose("", facts)
 
 
 def test_a_run_that_never_got_going() -> None:

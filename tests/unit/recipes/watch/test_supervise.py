@@ -64,7 +64,7 @@ def test_the_way_back_is_named_when_there_is_a_checkpoint(run_dir: Path) -> None
     saved = run_dir / "checkpoints" / "global_step_3"
     saved.mkdir(parents=True)
     (saved / "complete.json").write_text('{"step": 3}')
-    assert "--resume goes on from the checkpoint of step 3" in watch(run_dir, "sys.exit(1)").paragraph
+    assert "--resume continues from the checkpoint of step 3" in watch(run_dir, "sys.exit(1)").paragraph
 
 
 def test_a_kill_is_reported_the_way_shells_do(run_dir: Path) -> None:

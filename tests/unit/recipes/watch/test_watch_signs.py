@@ -33,8 +33,8 @@ def test_a_helper_s_death_gets_as_long_as_a_phase_has_taken() -> None:
     for now in (404.0, 406.0):
         signs.see_processes({1: "ray::AgentLoopWorker.run", 2: "ray::IDLE", 3: "ray::WorkerDict"}, now)
     signs.see_processes({3: "ray::WorkerDict"}, 410.0)
-    assert signs.hopeless(410.0 + 440) is None
-    verdict = signs.hopeless(410.0 + 460)
+    assert signs.reason_to_stop(410.0 + 440) is None
+    verdict = signs.reason_to_stop(410.0 + 460)
     assert verdict
     assert (verdict.reason, verdict.dead) == ("lost_worker", ("ray::AgentLoopWorker",))
 
@@ -49,8 +49,8 @@ def test_a_phase_hangs_by_its_own_pace(seconds: float, stall_s: float, limit: fl
         signs.see_heartbeat(Heartbeat(step, 9, "rollout", now), now)
         now += seconds
     signs.see_heartbeat(Heartbeat(3, 9, "rollout", now), now)
-    assert signs.hopeless(now + limit - 1) is None
-    verdict = signs.hopeless(now + limit + 1)
+    assert signs.reason_to_stop(now + limit - 1) is None
+    verdict = signs.reason_to_stop(now + limit + 1)
     assert verdict
     assert (verdict.reason, verdict.exit_code) == ("stalled", 124)
 
@@ -60,10 +60,10 @@ def test_a_phase_that_is_new_or_one_long_evaluation_has_no_pace() -> None:
     for problems in range(50):  # answers of an evaluation come in: the last may take far longer than the others
         now = float(problems)
         signs.see_heartbeat(Heartbeat(0, 1, "validating", now, {"problems": float(problems)}), now)
-    assert signs.hopeless(now + 1700) is None
+    assert signs.reason_to_stop(now + 1700) is None
     signs.see_heartbeat(Heartbeat(1, 9, "update", now), now)
     signs.see_heartbeat(Heartbeat(1, 9, "saving", now + 1), now + 1)
-    assert signs.hopeless(now + 1700) is None
+    assert signs.reason_to_stop(now + 1700) is None
 
 
 def test_a_phase_that_was_always_over_before_anybody_looked_hangs_by_the_others_pace() -> None:
@@ -72,12 +72,12 @@ def test_a_phase_that_was_always_over_before_anybody_looked_hangs_by_the_others_
         signs.see_heartbeat(Heartbeat(step, 9, "rollout", now), now)
         now += 30.0
     signs.see_heartbeat(Heartbeat(4, 9, "update", now), now)
-    assert signs.hopeless(now + 179) is None
-    verdict = signs.hopeless(now + 181)
+    assert signs.reason_to_stop(now + 179) is None
+    verdict = signs.reason_to_stop(now + 181)
     assert verdict
     assert verdict.reason == "stalled"
     signs.see_heartbeat(Heartbeat(4, 9, "saving", now + 1), now + 1)
-    assert signs.hopeless(now + 1700) is None, "a checkpoint may be the first, and take as long as it takes"
+    assert signs.reason_to_stop(now + 1700) is None, "a checkpoint may be the first, and take as long as it takes"
 
 
 def test_a_vital_worker_s_death_does_not() -> None:
@@ -87,8 +87,8 @@ def test_a_vital_worker_s_death_does_not() -> None:
     for now in (404.0, 406.0):
         signs.see_processes({3: "ray::WorkerDict.update"}, now)
     signs.see_processes({}, 410.0)
-    assert signs.hopeless(429.0) is None
-    assert signs.hopeless(431.0)
+    assert signs.reason_to_stop(429.0) is None
+    assert signs.reason_to_stop(431.0)
 
 
 def test_a_vital_worker_s_death_outlives_the_next_phase_but_not_two_steps() -> None:
@@ -99,24 +99,24 @@ def test_a_vital_worker_s_death_outlives_the_next_phase_but_not_two_steps() -> N
         signs.see_processes({3: "VLLM::EngineCore"}, now)
     signs.see_processes({}, 108.0)
     signs.see_heartbeat(Heartbeat(1, 9, "update", 110.0), 110.0)
-    assert signs.hopeless(129.0) is None
-    verdict = signs.hopeless(131.0)
+    assert signs.reason_to_stop(129.0) is None
+    verdict = signs.reason_to_stop(131.0)
     assert verdict
     assert (verdict.reason, verdict.dead) == ("lost_worker", ("VLLM::EngineCore",))
     signs.see_heartbeat(Heartbeat(2, 9, "rollout", 132.0), 132.0)
-    assert signs.hopeless(153.0)
+    assert signs.reason_to_stop(153.0)
     signs.see_heartbeat(Heartbeat(3, 9, "rollout", 154.0), 154.0)
-    assert signs.hopeless(300.0) is None, "whatever died, the run does without it"
+    assert signs.reason_to_stop(300.0) is None, "whatever died, the run does without it"
 
 
 def test_the_start_has_its_own_limit() -> None:
     signs = Signs(Limits(), stall_s=60, changed=0.0)
-    assert signs.hopeless(599.0) is None
-    assert signs.hopeless(601.0)
+    assert signs.reason_to_stop(599.0) is None
+    assert signs.reason_to_stop(601.0)
     signs.see_heartbeat(Heartbeat(0, 9, "starting", 0.0), 601.0)
-    assert signs.hopeless(1200.0) is None
+    assert signs.reason_to_stop(1200.0) is None
     signs.see_heartbeat(Heartbeat(0, 9, "rollout", 0.0), 1200.0)
-    assert signs.hopeless(1262.0)
+    assert signs.reason_to_stop(1262.0)
 
 
 def test_a_forked_child_that_bears_an_actors_title_for_a_moment_is_no_death() -> None:
@@ -126,9 +126,9 @@ def test_a_forked_child_that_bears_an_actors_title_for_a_moment_is_no_death() ->
     signs.see_processes({actor: "ray::TaskRunner.run"}, 1.0)
     signs.see_processes({actor: "ray::TaskRunner.run", child: "ray::TaskRunner.run"}, 3.0)
     signs.see_processes({actor: "ray::TaskRunner.run"}, 5.0)
-    assert signs.hopeless(500.0) is None
+    assert signs.reason_to_stop(500.0) is None
     signs.see_processes({}, 501.0)
-    verdict = signs.hopeless(600.0)
+    verdict = signs.reason_to_stop(600.0)
     assert verdict is not None
     assert verdict.dead == ("ray::TaskRunner",)
 
@@ -137,6 +137,6 @@ def test_an_engine_that_dies_before_the_second_look_is_missed() -> None:
     signs = Signs(limits=Limits(), stall_s=600, changed=0.0)
     signs.see_processes({"loop": "ray::TaskRunner.run", "engine": "VLLM::EngineCore"}, 1.0)
     signs.see_processes({"loop": "ray::TaskRunner.run"}, 1.5)
-    verdict = signs.hopeless(22.0)
+    verdict = signs.reason_to_stop(22.0)
     assert verdict is not None
     assert verdict.dead == ("VLLM::EngineCore",)
