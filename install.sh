@@ -344,8 +344,10 @@ install_stack() {
     local index=()
     if [ -n "$torch_index" ] && [ -z "$wheelhouse" ]; then index=(--extra-index-url "$torch_index"); fi
     list_of cuda
-    # other builds of torch, and what other machine types bring along, are not in it
+    # The list with hashes is closed, and pip as venv of 3.11 and 3.12 brings it refuses pydantic[email] beside the pydantic
+    # of such a list. Other builds of torch, and what other machine types bring along, are not in it.
     if [ -n "$torch_index" ] || [ "$(uname -m)" != x86_64 ]; then list=(-r "$HERE/requirements/cuda.txt"); fi
+    if [ "${list[0]}" = --require-hashes ]; then list=(--no-deps "${list[@]}"); fi
     step "torch, vLLM, verl and what they need (several GB)" "${pip[@]}" "${verb[@]}" ${index[@]+"${index[@]}"} "${list[@]}"
   fi
   if [ "$dev" = 1 ]; then

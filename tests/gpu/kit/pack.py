@@ -2,15 +2,19 @@
 
     python -m tests.gpu.kit.pack --python python3.12 --out .gpu
 
-Leaves files part-00, part-01, ... of at most --part_mib in --out; join.sh makes an importable folder of them there.
+Every file must have a hash that requirements/locked-*.txt lists. Leaves files part-00, part-01, ... of at most
+--part_mib in --out; join.sh makes an importable folder of them there.
 """
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from recipes.doctor.report import normalise
 
 ROOT = Path(__file__).resolve().parents[3]
 REQUIREMENTS = ROOT / "requirements"
@@ -49,11 +53,31 @@ def pinned(file: Path) -> dict[str, str]:
     return {line.split("==")[0]: line for line in lines if "==" in line and not line.startswith("#")}
 
 
-def fetch(python: str, wanted: list[str], site: Path) -> None:
-    """The packages alone, for that interpreter, into `site`: by uv where it is on the path (it is quicker), or pip."""
+def locked(wanted: list[str]) -> str:
+    """The lines of requirements/locked-*.txt for these pins: with the hashes of their files."""
+    entries = {}
+    for name in ("cuda", "dev"):
+        for entry in re.split(r"\n(?=\S)", (REQUIREMENTS / f"locked-{name}.txt").read_text()):
+            entries[entry.split(" ")[0]] = entry.strip()
+    keys = ["==".join((normalise(pin.split("==")[0]), pin.split("==")[1])) for pin in wanted]
+    if missing := sorted(set(keys) - entries.keys()):
+        raise SystemExit(f"pack: no hash of {', '.join(missing)}; write the lists anew: python requirements/lock.py")
+    return "\n".join(entries[key] for key in keys) + "\n"
+
+
+def fetch(python: str, lines: str, site: Path) -> None:
+    """Those packages alone, for that interpreter, into `site`: by uv where it is there (it is quicker), or pip."""
     uv = shutil.which("uv")
     install = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install", "--no-compile"]
-    subprocess.run([*install, "--quiet", "--no-deps", "--target", str(site), *wanted], check=True)
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write(lines)
+        file.flush()
+        command = [*install, "--quiet", "--no-deps", "--require-hashes", "--target", str(site), "-r", file.name]
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        differs = re.search("hash", done.stderr, re.IGNORECASE)
+        why = "a file is not the one that was locked" if differs else "not everything could be fetched"
+        raise SystemExit(f"{done.stderr.strip()}\npack: {why}; nothing was packed")
 
 
 def strip(site: Path) -> None:
@@ -91,7 +115,7 @@ def main(arguments: list[str]) -> int:
     vllm = pinned(REQUIREMENTS / "cuda.txt")["vllm"]
     with tempfile.TemporaryDirectory(prefix="kit-") as scratch:
         site = given.site or Path(scratch) / "site"
-        fetch(given.python, [*wanted, vllm], site)
+        fetch(given.python, locked([*wanted, vllm]), site)
         strip(site)
         parts = split(site, given.out, given.part_mib)
     total = sum(part.stat().st_size for part in parts) / 2**20

@@ -53,9 +53,11 @@ def test_nothing_of_the_repository_is_kept_out_of_an_image() -> None:
 
 @pytest.fixture
 def submitted(tmp_path: Path) -> Any:
-    """Runs the Slurm script on two nodes that are not there; returns the commands that srun was given."""
+    """Runs the Slurm script on two nodes that are not there; Ray has one more each time it is asked, up to `nodes`.
+    Returns the commands that srun was given."""
     asked = tmp_path / "asked"
-    note = f'echo "$RAY_ADDRESS $*" >> {asked}; echo 10.0.0.1'
+    nodes = f"*ray.nodes*) n=$(grep -c ray.nodes {asked}); echo $((n < NODES ? n : NODES)) ;;"
+    note = f'echo "$RAY_ADDRESS $*" >> {asked}; case "$*" in {nodes} *) echo 10.0.0.1 ;; esac'
     for name, does in {"scontrol": "echo one; echo two", "sleep": ":", "srun": note}.items():
         (tmp_path / "bin").mkdir(exist_ok=True)
         (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{does}\n")
@@ -66,11 +68,13 @@ def submitted(tmp_path: Path) -> Any:
     slurm |= {"GPUS_ON_NODE": "8", "CPUS_PER_TASK": "64"}
     variables = {f"SLURM_{name}": value for name, value in slurm.items()}
 
-    def submit(*flags: str) -> list[str]:
+    def submit(*flags: str, nodes: int = 2, fails: str = "") -> list[str]:
         asked.unlink(missing_ok=True)
+        variables.update(NODES=str(nodes), RAY_WAIT_S="1" if fails else "50")
         path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
         script = ["bash", str(EXAMPLES / "slurm/train.sbatch"), *flags]
-        subprocess.run(script, env={"PATH": path, **variables}, check=True, capture_output=True, timeout=60)
+        done = subprocess.run(script, env={"PATH": path, **variables}, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, fails in done.stderr) == (bool(fails), True), done.stderr
         return asked.read_text().splitlines()
 
     return submit
@@ -88,6 +92,16 @@ def test_a_slurm_job_is_one_ray_cluster_and_goes_on_in_the_folder_of_its_configu
     # Its name has the hash of its settings (test_experiment.py), and --resume refuses any other run.
     assert found["resume"]
     assert not found.get("out")
+
+
+def test_a_slurm_job_trains_when_ray_has_all_nodes_and_ends_when_one_stays_away(submitted: Any) -> None:
+    marks = ("--head", "ray.nodes", "--address", "run.py")
+    order = [mark for line in submitted(*MAIN_JOB) for mark in marks if mark in line]
+    # The two that go on beside the script may be noted a little later.
+    assert sorted(order) == ["--address", "--head", "ray.nodes", "ray.nodes", "run.py"]
+    assert [mark for mark in order if mark in ("ray.nodes", "run.py")][-1] == "run.py"
+    asked = submitted(*MAIN_JOB, nodes=1, fails="Ray has 1 of 2 nodes after 1 s (RAY_WAIT_S)")
+    assert not [line for line in asked if "run.py" in line]
 
 
 def test_kuberay_starts_the_pinned_ray_with_as_many_gpus_as_the_run_asks_for() -> None:

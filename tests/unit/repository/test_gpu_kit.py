@@ -1,9 +1,12 @@
 """The kit for a GPU machine without a network: what travels, the parts, the plan, and stages that run what they say."""
 
 import ast
+import hashlib
+import os
 import shlex
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from run import parser
 from tests import ROOT
 from tests.gpu.kit import plan
 from tests.gpu.kit.hour import TESTS, main, run_stage, stages
-from tests.gpu.kit.pack import pins, split, strip
+from tests.gpu.kit.pack import REQUIREMENTS, fetch, locked, pinned, pins, split, strip
 from tests.gpu.kit.rehearse import summary, under_site
 from tests.gpu.kit.site_imports import top_level
 
@@ -25,6 +28,34 @@ def test_what_travels_is_pinned_and_leaves_the_machines_torch_alone() -> None:
     assert {"verl", "ray", "transformers", "xgrammar", "pytest"} <= set(names)
     assert not {"torch", "triton", "wandb"} & set(names)
     assert all("==" in pin for pin in pins())
+
+
+def test_every_package_that_travels_has_its_hashes() -> None:
+    wanted = [*pins(), pinned(REQUIREMENTS / "cuda.txt")["vllm"]]
+    entries = locked(wanted).replace("\\\n", "").splitlines()
+    assert len(entries) == len(wanted)
+    assert all("--hash=sha256:" in entry for entry in entries)
+    with pytest.raises(SystemExit, match=r"no hash of ray==0\.1"):
+        locked(["ray==0.1"])
+
+
+def test_a_file_with_another_hash_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheel = tmp_path / "small-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("small.py", "")
+        archive.writestr("small-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: small\nVersion: 1.0\n")
+        archive.writestr("small-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr("small-1.0.dist-info/RECORD", "")
+    for name, value in {"CONFIG_FILE": os.devnull, "NO_INDEX": "1", "FIND_LINKS": str(tmp_path)}.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    right = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    fetch(sys.executable, f"small==1.0 --hash=sha256:{right}\n", tmp_path / "right")
+    assert (tmp_path / "right/small.py").exists()
+    with pytest.raises(SystemExit, match="Got +" + right) as refused:
+        fetch(sys.executable, f"small==1.0 --hash=sha256:{'0' * 64}\n", tmp_path / "wrong")
+    assert str(refused.value).endswith("pack: a file is not the one that was locked; nothing was packed")
+    assert not (tmp_path / "wrong").exists()
 
 
 def test_parts_joined_are_the_site_without_what_is_not_needed(tmp_path: Path) -> None:
