@@ -13,6 +13,8 @@ from data_prep.schema import COLUMNS
 # Two of these make a file one of rows in the training format; a simple file may have one of them for its own use.
 _TRAINING_FORMAT = {"hint", "data_source", "ability", "reward_model", "extra_info"}
 
+_OWN_TRUTHS = ("countdown", "kk_logic")
+
 COUNTDOWN_NEEDS = (
     "the countdown reward needs the numbers, e.g. [44, 19, 35], the target 98 and the answer 44 + (19 + 35)"
 )
@@ -21,7 +23,8 @@ KK_LOGIC_NEEDS = 'the kk_logic reward needs {"names": ["Zoey", "Ava"], "solution
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Which columns hold what. kind: "schema" (rows in the training format, ours or UFT's) or "simple".
+    """Which columns hold what. kind: "schema" (rows in the training format, ours or UFT's), "verl" (rows as verl reads
+    them, with neither solution nor answer but the ground truth) or "simple".
 
     question: one column, or two whose texts are joined.
     """
@@ -37,6 +40,8 @@ class Layout:
     def __str__(self) -> str:
         if self.kind == "schema":
             return "rows in the training format"
+        if self.kind == "verl":
+            return "rows in verl's format: question from column prompt, answer from column reward_model, no solutions"
         parts = {"question": " + ".join(self.question), "solution": self.solution, "answer": self.answer}
         parts |= {"numbers": self.numbers, "target": self.target, "ground truth": self.ground_truth}
         return ", ".join(f"{part} from column {column}" for part, column in parts.items() if column)
@@ -54,6 +59,12 @@ def understand(columns: Sequence[str], reward: str | None, given: Columns) -> tu
         return next((named[alias] for alias in aliases if alias in named), None)
 
     if len(_TRAINING_FORMAT & named.keys()) > 1:
+        if (
+            {"prompt", "reward_model"} <= {*columns}
+            and not {"hint", "answer"} & {*columns}
+            and reward not in _OWN_TRUTHS
+        ):
+            return Layout("verl", ("prompt",), answer="reward_model"), []
         missing = [column for column in COLUMNS if column not in columns]
         fix = f"add it: rows in the training format need {', '.join(COLUMNS)} (the file has {has})"
         return Layout("schema"), [Problem("this column is missing", fix, column=column) for column in missing]

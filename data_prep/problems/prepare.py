@@ -55,7 +55,9 @@ def examine(path: Place, reward: str | None, columns: Columns | None = None) -> 
         found.problems += more
         if "system" in by_role(source.columns, columns) and layout.kind == "simple":
             source.notes.append("the column system is not used: problems are put by --prompt_style")
-        if layout.kind == "simple" and name is None:
+        if layout.kind == "verl":
+            source.notes.append("questions are put by --prompt_style, and keep what they say of how to answer")
+        if layout.kind != "schema" and name is None:
             name = found.reward = "math"
         for number, cells in source.rows if not more else ():
             made = make_row(layout, number, cells, name)

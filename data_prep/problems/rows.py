@@ -3,15 +3,17 @@ Example: {"problem": "What is 2 + 2?", "cot": "2 + 2 = 4.", "answer": 4} under t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from data_prep.faults import Problem
+from data_prep.faults import Problem, shown
 from data_prep.files.cells import BadCell, bad_cell, cell_text, checked_text
 from data_prep.problems.cells import bare_answer, countdown_truth, kk_logic_truth, reasoning_of, split_marked_answer
 from data_prep.problems.layout import Layout
 from data_prep.prompt_styles import Question, completion_prompt, read_completion
 from data_prep.schema import Row, SchemaError, build_row, normalise_row
+
+_OF_VERL = Layout("simple", ("prompt",), answer="reward_model")
 
 # What the prompt shows as the form of an answer.
 EXAMPLES = {
@@ -31,8 +33,12 @@ def make_row(layout: Layout, number: int, cells: Mapping[str, Any], source: str 
     try:
         if layout.kind == "schema":
             row = _schema_row(cells, source, bad)
+        elif layout.kind == "verl":
+            row = _simple_row(_OF_VERL, _verl_cells(cells), source or "math", bad)
         else:
             row = _simple_row(layout, cells, source or "math", bad)
+    except BadCell as cell:
+        bad, row = [cell], None
     except RecursionError:
         return [Problem("nested too deeply", "write plain texts and short lists", number)]
     if row is None or bad:
@@ -56,6 +62,18 @@ def _schema_row(cells: Mapping[str, Any], source: str | None, bad: list[BadCell]
     if source is not None:
         row["data_source"] = source
     return row
+
+
+def _verl_cells(cells: Mapping[str, Any]) -> dict[str, Any]:
+    """Question and answer of a row as verl reads it: what the user says in `prompt`, and reward_model.ground_truth."""
+    prompt, judged = cells.get("prompt"), cells.get("reward_model")
+    if not isinstance(judged, Mapping) or not isinstance(judged.get("ground_truth"), str | int | float):
+        raise BadCell("no answer", 'write {"ground_truth": "72"}', "reward_model", shown(judged))
+    turns = [turn for turn in prompt if isinstance(turn, Mapping)] if isinstance(prompt, Sequence) else []
+    turns = [turn for turn in turns if turn.get("role") != "system"]
+    if len(turns) != 1 or turns[0].get("role") != "user":
+        raise BadCell("not one question", 'write [{"role": "user", "content": "..."}]', "prompt", shown(prompt))
+    return {"prompt": turns[0].get("content"), "reward_model": judged["ground_truth"]}
 
 
 def _simple_row(layout: Layout, cells: Mapping[str, Any], source: str, bad: list[BadCell]) -> Row | None:

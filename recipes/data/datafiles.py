@@ -316,7 +316,8 @@ def _checked_rows(file: Path, experiment: Experiment) -> int:
     if missing:
         raise ExperimentError(
             f"{file}: no column {missing[0]!r}; --algo {experiment.algo} needs {', '.join(required)} "
-            f"(found: {', '.join(table.schema_arrow.names)})"
+            f"(found: {', '.join(table.schema_arrow.names)}); `python3 -m data_prep validate train.parquet --test "
+            f"test.parquet --out FOLDER` makes a folder that has them"
         )
     return int(table.metadata.num_rows)
 

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from data_prep.files.columns import ROLES, by_role, read_columns
 from data_prep.preference import local
 from data_prep.preference.local import looks_like_answers
 from data_prep.problems import prepare as custom
+from data_prep.prompt_styles import read_completion
 
 ASKED = {"role": "user", "content": "hi"}
 BRIEF = {"role": "system", "content": "be brief"}
@@ -142,3 +145,47 @@ def test_the_check_of_a_file_takes_them_too(tmp_path: Path, capsys: pytest.Captu
     assert validate_cli.main([str(file), "--columns", "question=q,answer=a"]) == 0
     assert "question from column q, answer from column a" in capsys.readouterr().out
     assert validate_cli.main([str(file), "--columns", "question:q"]) == 1
+
+
+VERL: dict[str, Any] = {
+    "data_source": "openai/gsm8k",
+    "prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is 30 + 6?"}],
+    "ability": "math",
+    "reward_model": {"style": "rule", "ground_truth": "36"},
+    "extra_info": {"index": 0, "split": "train"},
+}
+
+
+def test_rows_as_verl_reads_them_are_questions_with_answers(tmp_path: Path) -> None:
+    file = tmp_path / "verl.parquet"
+    parquet.write_table(pa.Table.from_pylist([VERL]), file)
+    found = custom.examine(file, None)
+    assert not found.problems
+    assert str(found.layout).startswith("rows in verl's format")
+    first = found.rows[0]
+    assert (first["hint"], first["reward_model"]["ground_truth"]) == ([], {"target": "36"})
+    assert first["answer"].endswith("<answer> 36 </answer>")
+    question = read_completion(first["prompt"][0]["content"])
+    assert question is not None
+    assert question.text.strip() == "What is 30 + 6?"
+    # What has a solution and an answer of its own keeps them.
+    assert custom.examine(file, "countdown").problems[0].column == "hint"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "column", "said"),
+    [
+        ({"reward_model": {"style": "model"}}, "reward_model", "no answer"),
+        ({"reward_model": {"ground_truth": {"target": 3}}}, "reward_model", "no answer"),
+        ({"prompt": [*VERL["prompt"], {"role": "assistant", "content": "36"}]}, "prompt", "not one question"),
+        ({"prompt": []}, "prompt", "not one question"),
+        ({"prompt": "What is 30 + 6?"}, "prompt", "not one question"),
+    ],
+)
+def test_a_row_of_verls_that_is_no_question_with_an_answer_is_named(
+    wrong: dict[str, Any], column: str, said: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "verl.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in (VERL, {**VERL, **wrong})))
+    [problem] = custom.examine(file, None).problems
+    assert (problem.row, problem.column, problem.what) == (2, column, said)
