@@ -39,8 +39,11 @@ def parser(algo: str | None = None) -> argparse.ArgumentParser:
 
 def main(arguments: list[str]) -> int:
     """Run what the command line says; returns the exit code."""
+    from recipes.watch.signals import stopping
+
     try:
-        return _answered(arguments)
+        with stopping():
+            return _answered(arguments)
     except KeyboardInterrupt as stop:
         return _told_to_stop(getattr(stop, "number", signal.SIGINT))
     except ModuleNotFoundError as error:
@@ -65,11 +68,9 @@ def _told_to_stop(number: int) -> int:
 def _answered(arguments: list[str]) -> int:
     from recipes.common.errors import ExperimentError
     from recipes.watch.processes import RunBusyError
-    from recipes.watch.signals import stopping
 
     try:
-        with stopping():
-            code = _main(*_split(arguments))
+        code = _main(*_split(arguments))
         sys.stdout.flush()
         return code
     except (ExperimentError, RunBusyError) as error:

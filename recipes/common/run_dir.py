@@ -216,9 +216,10 @@ def _row(line: str) -> dict[str, Any] | None:
         row = json.loads(line)
     except json.JSONDecodeError:
         return None
-    if isinstance(row, dict) and isinstance(row.get("step"), int) and isinstance(row.get("data"), dict):
-        return {"time": 0.0, **row}
-    return None
+    if not (isinstance(row, dict) and isinstance(row.get("step"), int) and isinstance(row.get("data"), dict)):
+        return None
+    time_ = row.setdefault("time", 0.0)
+    return row if all(_number(value) is not None for value in (time_, *row["data"].values())) else None
 
 
 def trim_metrics(path: Path, last_step: int) -> None:

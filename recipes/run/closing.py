@@ -1,6 +1,5 @@
 """What stands at the end of a finished run: summary.json, the model cards, and the lines that say what came of it."""
 
-import json
 import shlex
 import sys
 from collections.abc import Mapping
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.evaluate import RESULTS
-from recipes.common.run_dir import RunDir, publish, read_metrics, write_json
+from recipes.common.run_dir import RunDir, publish, read_json, read_metrics, write_json
 from recipes.data.datafiles import DataFiles
 from recipes.run.build_stages import stages
 from recipes.run.model_card import write_cards
@@ -65,7 +64,7 @@ def validations(run: RunDir) -> Validations:
     before = points[0][1] if points else None
     base = run.path / "eval/base/results.json"
     if base.exists():
-        before = json.loads(base.read_text())["mean_over_sources_unweighted"]["accuracy"]
+        before = (read_json(base).get("mean_over_sources_unweighted") or {}).get("accuracy", before)
     return Validations(before, points[-1] if points else None, best, len(points))
 
 
@@ -125,10 +124,9 @@ def _asked(experiment: Experiment, run: RunDir, files: DataFiles, step: int) -> 
 
 
 def _forgetting(run: RunDir) -> list[str]:
-    measured = run.path / OWN_TEXTS / RESULTS
-    if not measured.exists():
+    forgot = read_json(run.path / OWN_TEXTS / RESULTS)
+    if not {"written", "nats", "texts"} <= forgot.keys():
         return []
-    forgot = json.loads(measured.read_text(encoding="utf-8"))
     texts = "it wrote itself" if forgot["written"] else "like those it was pre-trained on"
     return [f"forgetting     {forgot['nats']:+.3f} nats a token on {forgot['texts']} texts of the base, {texts}"]
 

@@ -23,6 +23,7 @@ from recipes.common.run_dir import (
     checkpoint_step,
     damaged_lines,
     keep_newest,
+    read_json,
     read_metrics,
     write_json,
     write_text,
@@ -165,11 +166,12 @@ def _launch(
     if auto_batch:
         experiment = fitting(experiment, run, files, stall_minutes)
     count_killed(run)
-    for number, stage in enumerate(stages(experiment, run, files)):
+    every = stages(experiment, run, files)
+    for number, stage in enumerate(every):
         # A trainer that outlived its supervisor would write on.
         end_leftovers_held(stage.folder.path)
         damaged = stage.folder.tidy()
-        if (stage.folder.path / DONE).exists():
+        if _is_done(stage):
             tell_damage(stage.folder, damaged)
             continue
         if damaged:
@@ -179,6 +181,10 @@ def _launch(
         if _is_finished(experiment, stage):
             write_json(stage.folder.path / DONE, {"time": time.time(), "seconds": 0.0})
             continue
+        # What was measured after it is of other weights, or its lines go with those of the steps that are made again.
+        for later in every[number + 1 :] if not stage.result else ():
+            if later.result:
+                (later.folder.path / DONE).unlink(missing_ok=True)
         begin(run, stage.folder.path)
         if auto_batch:
             attempt = partial(_attempt, run, files, number, stall_minutes)
@@ -194,6 +200,11 @@ def _launch(
             return outcome.exit_code
     finish(experiment, run, files, given)
     return 0
+
+
+def _is_done(stage: Stage) -> bool:
+    done = (stage.folder.path / DONE).exists()
+    return done and (not stage.result or bool(read_json(stage.folder.path / stage.result)))
 
 
 def tell_damage(run: RunDir, damaged: list[str]) -> None:
@@ -330,6 +341,11 @@ def dry_run(experiment: Experiment, out: Path, *, resume: bool = False, full: bo
         planned = training_plan(experiment, run, files) if experiment.stages == ("alignment",) else None
     if lacking := _lacking(experiment):
         described += f"\ndevices:       not enough here to start it: {lacking}"
+    else:
+        try:
+            refuse_small_disk(experiment, run.path)
+        except ExperimentError as error:
+            described += f"\ndisk:          not enough here to start it: {error}"
     if not full:
         where = short(run.path)
         return f"{described}\nfolder:        {where}  (--dry_run full: environment, commands, verl's configuration)"

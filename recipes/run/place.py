@@ -11,6 +11,7 @@ from recipes.common.errors import ExperimentError
 from recipes.estimate.machine_needs import checkpoint_bytes, disk_bytes
 from recipes.estimate.memory import GB
 from recipes.settings.experiment import Experiment
+from recipes.watch.signals import undisturbed
 
 OF_THE_REPOSITORY = (
     *(".ci", ".git", ".github", ".venv", "bench", "data", "data_prep", "docs", "eval", "examples", "models", "recipes"),
@@ -23,6 +24,10 @@ def refuse_place(folder: Path) -> None:
     """Raise ExperimentError for a folder that nothing may be written into."""
     place = Path(os.path.abspath(folder))
     real = Path(os.path.realpath(folder))
+    try:
+        place.resolve()
+    except (OSError, RuntimeError):
+        raise ExperimentError(f"--out {folder}: links that lead in a circle; choose another folder") from None
     if real == ROOT or (real.is_relative_to(ROOT) and real.relative_to(ROOT).parts[0] in OF_THE_REPOSITORY):
         raise ExperimentError(f"--out {folder}: a part of this repository; choose a folder under out/, or elsewhere")
     if real == Path(real.anchor):
@@ -38,34 +43,40 @@ def refuse_unwritable(folder: Path) -> None:
     """`refuse_place`, and for a folder that cannot be made or written: it is tried, and what was made is removed."""
     refuse_place(folder)
     place, made = Path(os.path.abspath(folder)), []
-    try:
-        missing = [each for each in (place, *place.parents) if not each.exists()]
-        for each in reversed(missing):
-            each.mkdir(exist_ok=True)
-            made.append(each)
-        with tempfile.TemporaryDirectory(dir=place):
-            pass
-    except OSError as error:
-        raise cannot_write(folder, error) from None
-    finally:
-        for each in reversed(made):
-            with suppress(OSError):
-                each.rmdir()
+    with undisturbed():
+        try:
+            missing = [each for each in (place, *place.parents) if not each.exists()]
+            for each in reversed(missing):
+                each.mkdir(exist_ok=True)
+                made.append(each)
+            with tempfile.TemporaryDirectory(dir=place):
+                pass
+        except OSError as error:
+            raise cannot_write(folder, error) from None
+        finally:
+            for each in reversed(made):
+                with suppress(OSError):
+                    each.rmdir()
 
 
 def refuse_small_disk(experiment: Experiment, folder: Path) -> None:
     """Raise ExperimentError where the checkpoints of a run will not fit beside what is there already."""
-    whole, free = disk_bytes(experiment), shutil.disk_usage(folder).free
+    disk = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    whole, free = disk_bytes(experiment), shutil.disk_usage(disk).free
     if whole <= free:
         return
     there = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     if whole > free + there:
         kept = experiment.keep_checkpoints
         raise ExperimentError(
-            f"--out {folder}: {free / GB:.0f} GB are free there, and this run's checkpoints take up to "
-            f"{whole / GB:.0f} GB ({checkpoint_bytes(experiment) / GB:.0f} GB each, --keep_checkpoints {kept} and one "
-            f"being written): free some, name another disk, keep fewer, or publish half as large: --hf_dtype bfloat16"
+            f"--out {folder}: {_size(free)} are free there, and this run's checkpoints take up to {_size(whole)} "
+            f"({_size(checkpoint_bytes(experiment))} each, --keep_checkpoints {kept} and one being written): free "
+            f"some, name another disk, keep fewer, or publish half as large: --hf_dtype bfloat16"
         )
+
+
+def _size(count: float) -> str:
+    return f"{count / GB:.0f} GB" if count >= GB else f"{count / 1e6:.0f} MB"
 
 
 def cannot_write(folder: Path, error: OSError) -> ExperimentError:

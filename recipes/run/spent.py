@@ -47,8 +47,8 @@ def count_killed(run: RunDir) -> None:
     if not file.exists():
         return
     left = read_json(file)
-    began = left.get("time", 0.0)
-    signs = [Path(left.get("folder", "")) / name for name in (HEARTBEAT, LOG)] if began else []
+    began = number if isinstance(number := left.get("time"), int | float) else 0.0
+    signs = [Path(str(left.get("folder", ""))) / name for name in (HEARTBEAT, LOG)] if began else []
     last = max((sign.stat().st_mtime for sign in signs if sign.exists()), default=began)
     count(run, max(0.0, last - began), 0)
 
@@ -56,8 +56,10 @@ def count_killed(run: RunDir) -> None:
 def spent(run: RunDir) -> Spent:
     """All legs that were counted so far."""
     for file in (run.path / SPENT, run.summary):
-        if "seconds" in (found := read_json(file)):
-            return Spent(found["seconds"], found.get("peak_memory_bytes"))
+        found = read_json(file)
+        seconds, peak = found.get("seconds"), found.get("peak_memory_bytes")
+        if isinstance(seconds, int | float):
+            return Spent(seconds, peak if isinstance(peak, int) else None)
     return Spent()
 
 

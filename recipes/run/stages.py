@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from data_prep.schema import content_hash
+from eval.evaluate import RESULTS
 from eval.models import Weights, find_model
 from eval.problems import Settings
 from recipes.common.loopback import alone, side_by_side
@@ -91,6 +92,9 @@ class Stage:
 
     may_fail: bool = False
     """Whether the run is finished without it: what only measures."""
+
+    result: str = ""
+    """Of what measures: the JSON file in its folder without which it is not finished."""
 
     go_on: str = ""
     """How the command goes on that was stopped in it; by its checkpoints, if nothing is said."""
@@ -211,7 +215,7 @@ def own_texts_stage(experiment: Experiment, run: RunDir, step: int) -> Stage:
 
     command = ["-m", "recipes.run.own_texts_stage", str(file)]
     title = "measuring what was forgotten"
-    return Stage(title, folder, command, 1, "loading the model", prepare, may_fail=True)
+    return Stage(title, folder, command, 1, "loading the model", prepare, may_fail=True, result=RESULTS)
 
 
 def last_step(run: RunDir, planned: int) -> int:
@@ -253,7 +257,7 @@ def _evaluation(
         write_json(folder.path / EVALUATE_FILE, given)
 
     command = ["-m", "recipes.run.evaluate_stage", str(folder.path / EVALUATE_FILE)]
-    return Stage(f"evaluating {what}", folder, command, 1, "loading the model into vLLM", prepare)
+    return Stage(f"evaluating {what}", folder, command, 1, "loading the model into vLLM", prepare, result=RESULTS)
 
 
 def run_stage(experiment: Experiment, stage: Stage, stall_minutes: float) -> Outcome:

@@ -369,7 +369,8 @@ def from_yaml(text: str) -> Experiment:
     odd = values.keys() ^ declared(Experiment).keys() or values["alignment"].keys() ^ declared(Alignment).keys()
     if odd:
         raise ExperimentError(
-            f"experiment.yaml was written by another version of this repository (differs in: {', '.join(sorted(odd))})"
+            f"experiment.yaml is damaged, or was written by another version of this repository (differs in: "
+            f"{', '.join(sorted(odd))})"
         )
     restored: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
     restored["alignment"] = Alignment(**values["alignment"])

@@ -8,12 +8,18 @@ from recipes.settings.experiment import Experiment
 
 _VALUE = re.compile(
     r"\bhf_[A-Za-z0-9]{20,}|\bsk-[A-Za-z0-9_-]{20,}|\bgh[pousr]_[A-Za-z0-9]{30,}|\bAKIA[0-9A-Z]{16}\b"
-    r"|://[^/\s:@]*:[^/\s:@]+@"
+    r"|://[^/\s:@]*:[^/\s:@]+@|\bBearer\s+\S+"
 )
-"""Tokens of Hugging Face, OpenAI and those like it, GitHub and AWS; a password in an address."""
+"""Tokens of Hugging Face, OpenAI and those like it, GitHub and AWS; a password in an address, a token of a header."""
 
-_NAME = re.compile(r"(^|[._])(api_?key|access_?key|(auth|access|hf|bearer)_token|token|secret(_\w+)?|password)$", re.I)
-"""Last part of the name of an override that takes one."""
+_NAME = re.compile(
+    r"(^|[._])((api|access|private|wandb)_?key|(auth|access|hf|bearer)_token|token|secret(_\w+)?|credentials?"
+    r"|pass(word|wd|phrase)|pwd)$",
+    re.I,
+)
+"""Last part of the name of what takes one: an override, or an entry of a mapping in its value."""
+
+_ENTRY = re.compile(r"[{,]\s*['\"]?([\w.]+)['\"]?\s*:\s*([^,}]*)")
 
 
 def refuse_secrets(experiment: Experiment) -> None:
@@ -22,7 +28,8 @@ def refuse_secrets(experiment: Experiment) -> None:
     found = [where for where, text in settings.items() if _VALUE.search(text)]
     for override in experiment.overrides:
         name, _, value = override.partition("=")
-        named = _NAME.search(name.lstrip("+~")) and value.strip("'\" ") not in ("", "null", "None")
+        entries = [(name.lstrip("+~"), value), *_ENTRY.findall(value)]
+        named = any(_NAME.search(key) and held.strip("'\" ") not in ("", "null", "None") for key, held in entries)
         found += [f"-- {name}"] if named or _VALUE.search(override) else []
     if found:
         raise ExperimentError(

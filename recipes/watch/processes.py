@@ -15,6 +15,8 @@ from pathlib import Path
 
 import psutil
 
+from recipes.watch.signals import undisturbed
+
 MARK = "UFT_RUN_DIR"
 LOCK_NAME = "run.lock"
 _PR_SET_CHILD_SUBREAPER = 36
@@ -128,33 +130,40 @@ def hold_run(run_dir: Path) -> Iterator[None]:
     if own in _held:
         yield
         return
-    new = not run_dir.exists()
-    run_dir.mkdir(parents=True, exist_ok=True)
-    path = run_dir / LOCK_NAME
+    path, descriptor, new = run_dir / LOCK_NAME, None, not run_dir.exists()
+    try:
+        with undisturbed():
+            run_dir.mkdir(parents=True, exist_ok=True)
+            descriptor = _locked(path)
+            _held.add(own)
+        yield
+    finally:
+        if descriptor is not None:
+            _held.discard(own)
+            path.unlink(missing_ok=True)
+            os.close(descriptor)
+        if new:
+            with suppress(OSError):
+                run_dir.rmdir()
+
+
+def _locked(path: Path) -> int:
+    """A descriptor of a run's lock, which says who holds it."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         if holder := _held_by_another(descriptor):
             os.close(descriptor)
-            raise RunBusyError(f"{holder} is already at work in {run_dir}. {_BUSY_HELP}")
+            raise RunBusyError(f"{holder} is already at work in {path.parent}. {_BUSY_HELP}")
         # The last holder may have removed the file between our opening and our locking of it.
         with suppress(FileNotFoundError):
             if os.fstat(descriptor).st_ino == path.stat().st_ino:
                 break
         os.close(descriptor)
-    try:
-        me = psutil.Process()
-        os.ftruncate(descriptor, 0)
-        note = {"pid": me.pid, "start_time": me.create_time(), "host": socket.gethostname()}
-        os.pwrite(descriptor, json.dumps(note).encode(), 0)
-        _held.add(own)
-        yield
-    finally:
-        _held.discard(own)
-        path.unlink(missing_ok=True)
-        os.close(descriptor)
-        if new:
-            with suppress(OSError):
-                run_dir.rmdir()
+    me = psutil.Process()
+    os.ftruncate(descriptor, 0)
+    note = {"pid": me.pid, "start_time": me.create_time(), "host": socket.gethostname()}
+    os.pwrite(descriptor, json.dumps(note).encode(), 0)
+    return descriptor
 
 
 @contextmanager

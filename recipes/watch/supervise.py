@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -104,7 +104,8 @@ def supervise(
     if asked and outcome.reason == "finished":
         # Too late for this command, not for what comes after it.
         signal.raise_signal(asked[0])
-    return outcome
+    # A command goes on after some failures, but not then.
+    return replace(outcome, reason="interrupted", exit_code=128 + asked[0]) if asked else outcome
 
 
 class _Watch:

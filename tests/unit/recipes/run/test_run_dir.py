@@ -36,12 +36,14 @@ def test_metrics_are_numbers_only_and_survive_damaged_lines(tmp_path: Path) -> N
     file = tmp_path / "metrics.jsonl"
     append_metrics(file, 1, {"a": np.float32(0.5), "b": float("nan"), "c": "text", "d": True, "e": 3})
     append_metrics(file, 2, {"a": 1.0})
-    damaged = b'{"step": 3}\n[1]\n\xff\xfe\n{"step": "4", "data": {}}\n{"step": 5, "da'
+    damaged = (
+        b'{"step": 3}\n[1]\n\xff\xfe\n{"step": "4", "data": {}}\n{"step": 4, "data": {"val/acc": "x"}}\n{"step": 5, "da'
+    )
     file.write_bytes(file.read_bytes() + damaged)
     rows = read_metrics(file)
     assert [row["step"] for row in rows] == [1, 2]
     assert rows[0]["data"] == {"a": 0.5, "e": 3}
-    assert damaged_lines(file) == [3, 4, 5, 6, 7]
+    assert damaged_lines(file) == [3, 4, 5, 6, 7, 8]
 
 
 def test_resuming_drops_the_lines_after_the_checkpoint(tmp_path: Path) -> None:

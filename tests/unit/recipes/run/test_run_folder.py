@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,11 @@ def test_a_refused_command_changes_nothing_of_a_living_run(resume: bool, folder:
         assert contents(run.path) == before
 
 
-@pytest.mark.parametrize("place", ["a file", "below a file"])
+@pytest.mark.parametrize("place", ["file", "file/run", "circle", "circle/run"])
 def test_an_out_that_cannot_be_a_folder_is_one_clear_line(place: str, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    out = tmp_path / "file" if place == "a file" else tmp_path / "file/run"
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    out = tmp_path / place
     with pytest.raises(ExperimentError, match=f"--out {out}: "):
         launch(experiment(folder), out, resume=False, stall_minutes=1)
     assert (tmp_path / "file").read_text() == "mine"
@@ -178,6 +180,31 @@ def test_what_is_damaged_of_a_finished_run_is_said(
     assert "metrics.jsonl: cannot be read in line 3, which" in said
     assert "the checkpoint of step 4 is damaged (actor/huggingface/config.json has 1 of 2 bytes)" in said
     assert "is finished and not made again" in said
+
+
+def test_what_was_measured_is_measured_again_where_it_is_damaged_or_of_steps_that_are_made_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+
+    def made(_: Any, stage: Any, *__: Any) -> Outcome:
+        begun.append(stage.folder.path.name)
+        write_text(stage.folder.path / "results.json", '{"nats": 0.1, "texts": 2, "written": true}')
+        return Outcome(0, "finished", "", 1.0, 1)
+
+    monkeypatch.setattr("recipes.run.launch.run_stage", made)
+    run, e = RunDir(tmp_path / "run"), experiment(folder)
+    finished_on_disk(run, e)
+    go = partial(launch, e, run.path, resume=True, stall_minutes=1)
+    assert (go(), begun) == (0, ["own_texts"])
+    assert (go(), begun) == (0, ["own_texts"])
+    for damage in ("{", "[]", ""):
+        (run.path / "eval/own_texts/results.json").write_text(damage)
+        (run.path / "spent.json").write_text('{"seconds": "x"}')
+        assert (go(), begun.pop()) == (0, "own_texts")
+    (run.path / DONE).unlink()
+    (run.checkpoints / f"global_step_{e.T}/complete.json").unlink()
+    assert (go(), begun) == (0, ["own_texts", "run", "own_texts"])
 
 
 @pytest.mark.parametrize("left", ["", "[]", '{"train": "0a'])

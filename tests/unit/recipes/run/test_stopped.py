@@ -102,5 +102,7 @@ def test_a_signal_that_comes_as_a_stage_ends_stops_what_follows(
     with pytest.raises(Stopped), stopping():
         watch(tmp_path, "beat(4, 'finished')")
     with stopping():
-        # What failed is said first, and ends the command by itself.
-        assert watch(tmp_path, "beat(2); sys.exit(7)").reason == "failed"
+        # What failed is said, and nothing is begun after it.
+        outcome = watch(tmp_path, "beat(2); sys.exit(7)")
+    assert (outcome.reason, outcome.exit_code) == ("interrupted", 128 + signal.SIGTERM)
+    assert "failed (exit code 7)" in outcome.paragraph

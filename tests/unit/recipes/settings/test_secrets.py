@@ -22,6 +22,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "+reward.judge.api_key=anything",
         "+trainer.hf_token='short'",
         "++x.password=geheim",
+        "+trainer.passwd=geheim",
+        "+trainer.credential=geheim",
+        "+trainer.wandb_key=" + "0a" * 20,
+        "+trainer.a={api_key: geheim}",
+        "+trainer.headers={'x': 1, 'Authorization': 'Bearer geheim'}",
     ],
 )
 def test_a_secret_among_the_overrides_is_refused_and_not_repeated(override: str, folder: Path) -> None:
@@ -43,6 +48,7 @@ def test_a_secret_in_another_setting_is_refused(folder: Path) -> None:
         "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=4096",
         "actor_rollout_ref.rollout.max_num_batched_tokens=8192",
         "+x.password=null",
+        "+x.a={password: null, key: geheim}",
         "trainer.wandb_proxy=http://proxy:8080",
         "trainer.project_name=task-of-mine",
     ],
