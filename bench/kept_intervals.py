@@ -1,8 +1,8 @@
 """The intervals of results/countdown_cpu from what is committed of its runs; their answers by problem were not kept.
 
-    python -m bench.kept_intervals          rewrites table.md, table.csv, pairs.md and two parts of index.html
+    python -m bench.kept_intervals          rewrites table.md, table.csv and pairs.md
 
-kept.json holds the right answers of each run (from index.html), and intervals by the bootstrap of earlier reports: of
+kept.json holds the right answers of each run, and intervals by the bootstrap of earlier reports: of
 problems for the differences, of seeds and problems for the accuracies. The latter stand in for ones of problems alone,
 which makes the accuracies' intervals a little too wide. A report of a new sweep needs none of this.
 """
@@ -16,7 +16,6 @@ from typing import Any
 from eval.intervals import Interval, over_both, p_value, spread
 from eval.report import comparisons
 from eval.reporting.cells import markdown
-from eval.reporting.page import pairs_part, results_part
 from eval.reporting.pairs import Pair
 from eval.reporting.tables import BESIDE, Row, comma_separated, results_table
 from recipes.common.run_dir import write_text
@@ -70,11 +69,6 @@ def main(folder: Path = FOLDER) -> None:
     write_text(folder / "table.md", markdown(results_table(rows)) + "\n")
     write_text(folder / "table.csv", comma_separated(rows))
     write_text(folder / "pairs.md", comparisons(pairs) + "\n")
-    page = (folder / "index.html").read_text(encoding="utf-8")
-    for part in (results_part(rows), pairs_part(pairs)):
-        start = page.index(part[: part.index("</h2>")])
-        page = page[:start] + part + page[page.index("\n<h2>", start) :]
-    write_text(folder / "index.html", page)
 
 
 if __name__ == "__main__":

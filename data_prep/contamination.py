@@ -185,7 +185,7 @@ def _entries(path: Path) -> list[_Entry]:
 
 def describe(report: Report) -> str:
     """The report for people: counts by file and reason, the first rows of each, one fact a line."""
-    lines = [f"train: {report.train} ({count(report.rows[report.train], 'row')})"]
+    lines = [f"train: {report.train} ({count(report.rows[report.train], 'row')}; rows are named from 0)"]
     for path in report.rows:
         repeats = [repeat for repeat in report.repeats if repeat.file == path]
         if repeats:
@@ -207,7 +207,7 @@ def raise_if_overlap(report: Report, allow: bool) -> None:
         return
     shown = [f"  {match.evaluation} {_line(match)}" for match in report.matches[:_SHOWN]]
     raise ContaminationError(
-        f"{report.train} holds {len(report.matches)} questions of the evaluation data:\n"
+        f"{report.train} holds {len(report.matches)} questions of the evaluation data (rows from 0):\n"
         + "\n".join(shown + _further(len(report.matches)))
         + "\ntake those rows out of the train file, or accept results on seen questions with --allow_overlap"
     )

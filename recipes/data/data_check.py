@@ -102,8 +102,8 @@ def _check_answers(experiment: Experiment, files: DataFiles) -> None:
     if common and not experiment.allow_overlap:
         number, at = common[0]
         raise ExperimentError(
-            f"{len(common)} rows of {files.train} begin like rows of {files.test}; first: row {number} like row {at}. "
-            f"Take them out, or add --allow_overlap"
+            f"{len(common)} rows of {files.train} begin like rows of {files.test}; first: row {number} like row {at}, "
+            f"from 0. Take them out, or add --allow_overlap"
         )
 
 

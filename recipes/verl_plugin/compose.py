@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import GrammarParseError, InterpolationResolutionError, OmegaConfBaseException
 
 from data_prep.prompt_styles import PLAIN_TEMPLATE, STYLES
 from data_prep.tokens import chat_template
@@ -75,6 +75,9 @@ def _apply(config: DictConfig, override: str) -> None:
         OmegaConf.select(config, key)  # resolves what it refers to
     except ExperimentError:
         raise
+    except (InterpolationResolutionError, GrammarParseError) as error:
+        why = str(error).partition("\n")[0]
+        raise ExperimentError(f"override {key!r} after --: {text!r}: {why}") from None
     except (OmegaConfBaseException, AttributeError, TypeError, ValueError, LookupError):
         others = [each for each in _keys(config) if each != key]
         raise ExperimentError(

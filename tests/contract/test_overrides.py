@@ -163,6 +163,7 @@ def test_what_flags_decide_is_no_setting_of_verls(override: str) -> None:
         ("uft", "algorithm.gamma=0.9", "has no effect: this algorithm trains no critic"),
         ("uft", "trainer.balance_batch=False trainer.balance_batch=True", "is given twice, with False and True"),
         ("uft", "--T=5", "flags of run.py stand before the --"),
+        ("uft", "trainer.project_name=${nothere}", "'${nothere}': Interpolation key 'nothere' not found"),
         ("sft", "trainer.total_training_steps=4", "of supervised stages --epochs"),
         ("sft", "actor_rollout_ref.rollout.top_p=0.9", "verl has no such setting in a stage of this run"),
     ],
