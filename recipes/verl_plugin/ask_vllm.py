@@ -11,7 +11,11 @@ import sys
 def main() -> None:
     """Make the configuration; no model is loaded."""
     from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.platforms import current_platform
 
+    if not current_platform.device_type:  # the build for CUDA on a login node: there it refuses every engine
+        print()
+        return
     try:
         AsyncEngineArgs(**json.load(sys.stdin)).create_engine_config()
     except Exception as error:

@@ -1,5 +1,6 @@
 """Overrides that only verl or vLLM would refuse, long after the start, are refused before it, in one line."""
 
+import io
 from typing import Any
 
 import pytest
@@ -67,6 +68,10 @@ def tried(*overrides: str, algo: str = "uft", **flags: Any) -> None:
     ],
 )
 def test_what_verl_or_vllm_would_refuse(override: str, said: str) -> None:
+    from vllm.platforms import current_platform
+
+    if said.startswith("vLLM does not take them") and not current_platform.device_type:
+        pytest.skip("this vLLM has no device here")
     with pytest.raises(ExperimentError, match=said) as refused:
         tried(override)
     assert "\n" not in str(refused.value)
@@ -86,6 +91,26 @@ def test_what_verl_or_vllm_would_refuse(override: str, said: str) -> None:
 )
 def test_what_speed_and_memory_depend_on_may_change(overrides: tuple[str, ...]) -> None:
     tried(*overrides)
+
+
+def test_a_vllm_without_a_device_is_not_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the CUDA stack's on a login node, where --dry_run is to go on."""
+    import vllm.platforms
+    from vllm.platforms.interface import UnspecifiedPlatform
+
+    from recipes.verl_plugin import ask_vllm
+
+    asked = '{"model": "models/tiny-countdown", "dtype": "int3"}'
+    told = []
+    for platform in (vllm.platforms.current_platform, UnspecifiedPlatform()):
+        monkeypatch.setattr(vllm.platforms, "_current_platform", platform)
+        monkeypatch.setattr("sys.stdin", io.StringIO(asked))
+        ask_vllm.main()
+        told.append(capsys.readouterr().out.strip())
+    assert told[1] == ""
+    assert "int3" in told[0] or not vllm.platforms.current_platform.device_type
 
 
 def test_the_other_stages_and_models_are_tried_too() -> None:

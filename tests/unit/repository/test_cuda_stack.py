@@ -14,7 +14,7 @@ REPORT = """<testsuites><testsuite>
 <testcase classname="tests.unit.test_a" name="test_b[1]"/>
 <testcase classname="tests.unit.test_a" name="test_c"><failure message="no"/></testcase>
 <testcase classname="tests.unit.test_a" name="test_d"><error message="no"/></testcase>
-<testcase classname="tests.unit.test_a" name="test_e"><skipped message="no data"/></testcase>
+<testcase classname="tests.unit.test_a" name="test_e"><skipped message="the data is not at /x/y"/></testcase>
 </testsuite></testsuites>"""
 PRINTED = "words of vLLM\nengine ok      1x80gb tiny\nengine FAILED  h100x2 Qwen2.5-0.5B: ValueError: a: b\n"
 
@@ -25,7 +25,7 @@ def test_failures_and_refusals_are_named_in_the_status(tmp_path: Path) -> None:
         "1 passed, 2 failed, 1 skipped.",
         "* failed: `tests/unit/test_a.py::test_c`",
         "* failed: `tests/unit/test_a.py::test_d`",
-        "* skipped, 1: no data",
+        "* skipped, 1: the data is not here",
     ]
     assert told_engines(PRINTED) == [
         "1 of 2 configurations are as their profile says: 1x80gb tiny.",

@@ -31,7 +31,7 @@ def label(response: str, ground_truth: Any) -> str:
 
 def test_every_labelled_trial_is_judged_as_its_label_says() -> None:
     assert len(TRIALS) >= 100
-    assert {label for label, count in Counter(trial["label"] for trial in TRIALS).items() if count >= 20} == {
+    assert {name for name, count in Counter(trial["label"] for trial in TRIALS).items() if count >= 20} == {
         "correct",
         "wrong",
         "unreadable",
