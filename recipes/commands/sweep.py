@@ -17,6 +17,7 @@ from recipes.commands.planned import Planned
 from recipes.common.errors import ExperimentError
 from recipes.common.listed import listed
 from recipes.common.machine import gpu_count, visible_devices
+from recipes.common.run_dir import RunDir
 from recipes.data import datafiles
 from recipes.flags.effect import refuse_without_effect, with_effect
 from recipes.flags.resolve import default_profile
@@ -73,8 +74,11 @@ def planned_sweep(flags: Mapping[str, Any]) -> tuple[Path, list[Planned]]:
 
 def sweep_folder(flags: Mapping[str, Any], name: str) -> Path:
     """--out, or a folder of that name under out/; from where we are, if it is below."""
-    folder = Path(flags["out"] or ROOT / "out" / (name + (f"-{flags['idx']}" if flags["idx"] else ""))).resolve()
+    folder = Path(flags["out"] or ROOT / "out" / (name + (f"-{flags['idx']}" if flags["idx"] else "")))
     refuse_unwritable(folder)
+    folder = folder.resolve()
+    if RunDir(folder).experiment.exists():
+        raise ExperimentError(f"{folder} already holds a run of its own; give --out another folder")
     return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 

@@ -171,6 +171,9 @@ def _launch(
         # A trainer that outlived its supervisor would write on.
         end_leftovers_held(stage.folder.path)
         damaged = stage.folder.tidy()
+        if lines := damaged_lines(stage.folder.metrics):
+            named = ", ".join(map(str, lines))
+            print(f"{short(stage.folder.metrics)}: line {named} cannot be read and is skipped", flush=True)
         if _is_done(stage):
             tell_damage(stage.folder, damaged)
             continue
@@ -209,9 +212,6 @@ def _is_done(stage: Stage) -> bool:
 
 def tell_damage(run: RunDir, damaged: list[str]) -> None:
     """Say of a finished stage what of it is damaged: it is not made again."""
-    if lines := damaged_lines(run.metrics):
-        named = ", ".join(map(str, lines))
-        print(f"{short(run.metrics)}: cannot be read in line {named}, which reports leave out", flush=True)
     if damaged:
         print(
             f"{'; '.join(damaged)}; {short(run.path)} is finished and not made again, but what was published of that "

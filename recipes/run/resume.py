@@ -68,7 +68,11 @@ def check_folder(run: RunDir, experiment: Experiment, resume: bool) -> None:
 def refuse_unknown_run(run: RunDir) -> None:
     """Raise ExperimentError for a folder with the records of a run of which nothing says what run it is."""
     found = [path for path in (run.checkpoints, run.hf, run.metrics) if path.exists()]
-    if found and not run.experiment.exists():
+    if run.experiment.exists():
+        return
+    if inside := next((parent for parent in run.path.absolute().parents if RunDir(parent).experiment.exists()), None):
+        raise ExperimentError(f"{run.path} is inside {inside}, which holds a run; give --out another folder")
+    if found:
         raise ExperimentError(
             f"{run.path} holds {' and '.join(path.name for path in found)} but no {run.experiment.name}, without which "
             f"nobody knows of what run they are; put it back, or give --out another folder"

@@ -3,8 +3,11 @@
 Its fields declare the settings of training and their flags (recipes/settings/declare.py).
 """
 
+import dataclasses
 import hashlib
 import json
+import types
+import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -359,10 +362,10 @@ def from_yaml(text: str) -> Experiment:
         values = None
     if not isinstance(values, dict) or not isinstance(values.get("alignment", {}), dict):
         raise ExperimentError("experiment.yaml is damaged: it holds no settings; start anew in another --out")
-    numbers = {"schema", *(name for name, each in declared(Experiment).items() if each.kind in (int, float))}
-    for name in numbers & values.keys():
-        if not isinstance(values[name], int | float | None):
-            raise ExperimentError(f"experiment.yaml is damaged: {name} {values[name]!r} is no number")
+    for name, hint in {"schema": int, **typing.get_type_hints(Experiment)}.items():
+        if name in values and not _fits(values[name], hint):
+            what = "no number" if hint in (int, float) else "nothing it can be"
+            raise ExperimentError(f"experiment.yaml is damaged: {name} {values[name]!r} is {what}")
     if values.get("schema", 1) > SCHEMA:
         raise ExperimentError("experiment.yaml was written by a newer version of this repository; use that one")
     values = as_of_today(values)
@@ -375,6 +378,17 @@ def from_yaml(text: str) -> Experiment:
     restored: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
     restored["alignment"] = Alignment(**values["alignment"])
     return Experiment(**restored)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether what YAML gave may stand in a field of that type."""
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if typing.get_origin(hint) is Literal:
+        return value in kinds or value in typing.get_args(hint)
+    found = tuple(dict if dataclasses.is_dataclass(each) else typing.get_origin(each) or each for each in kinds)
+    found += (int,) if float in found else ()
+    found += (list,) if tuple in found else ()
+    return isinstance(value, found) and (bool in found or not isinstance(value, bool))
 
 
 def read_experiment(file: Path) -> Experiment:

@@ -138,13 +138,14 @@ def hold_run(run_dir: Path) -> Iterator[None]:
             _held.add(own)
         yield
     finally:
-        if descriptor is not None:
-            _held.discard(own)
-            path.unlink(missing_ok=True)
-            os.close(descriptor)
-        if new:
-            with suppress(OSError):
-                run_dir.rmdir()
+        with undisturbed():
+            if descriptor is not None:
+                _held.discard(own)
+                path.unlink(missing_ok=True)
+                os.close(descriptor)
+            if new:
+                with suppress(OSError):
+                    run_dir.rmdir()
 
 
 def _locked(path: Path) -> int:

@@ -132,7 +132,7 @@ class _Watch:
         self.peak_bytes = 0
         self.next_scan = self.next_memory = 0.0
         self.oom_before = oom_kills()
-        self.lost_origin = False
+        self.lost_origin, self.origin_ran = False, self.began
 
     def run(self, console: Console) -> Verdict:
         """Watch until the command ends, or until there is a reason to end it."""
@@ -164,7 +164,7 @@ class _Watch:
             # While starting, verl gives processes up as soon as they are there: look more often.
             self.next_scan = now + (self.limits.scan_s if beat else self.limits.poll_s)
             members = self.members()
-            self.lost_origin = not all(map(is_living, self.origin))
+            self.lost_origin = not all(map(is_living, self.origin)) or self._origin_stopped(now)
             if self.helpers and self.signs.beat:
                 members += processes_of(self.helpers)
             self.signs.see_processes(titles(members), now)
@@ -173,6 +173,12 @@ class _Watch:
                 self.peak_bytes = max(self.peak_bytes, memory_of([*members, *self.origin]))
                 # Counting the pages of large processes holds them up: spend no more than a fiftieth of the time on it.
                 self.next_memory = now + max(self.limits.memory_s, 50 * (time.thread_time() - busy))
+
+    def _origin_stopped(self, now: float) -> bool:
+        """Whether no process can be forked any more: what needs one would wait for it."""
+        if not any(map(is_stopped, self.origin)):
+            self.origin_ran = now
+        return now - self.origin_ran > self.limits.vital_death_s
 
     def members(self) -> list[psutil.Process]:
         """The living processes of the run."""
@@ -229,11 +235,13 @@ class _Watch:
     def _without_origin(self, title: str) -> str:
         """What there is to say where the process is gone that all of the run were forked from: the rest follows."""
         gone = [each for each in self.origin if not is_living(each)]
-        if not gone:
+        if not gone and not self.lost_origin:
             return ""
+        how = "It was killed, by somebody or by the system for want of memory (dmesg)."
         return (
-            f"{title} lost the process that all others are forked from (pid {gone[0].pid}, recipes.verl_plugin.warm), "
-            f"{position(self.signs.beat)}. It was killed, by somebody or by the system for want of memory (dmesg)."
+            f"{title} lost the process that all others are forked from (pid {self.origin[0].pid}, "
+            f"recipes.verl_plugin.warm), {position(self.signs.beat)}. "
+            f"{how if gone else 'A signal (SIGSTOP) has stopped it.'}"
         )
 
     def _telling_log(self, code: int | None) -> str:

@@ -164,6 +164,34 @@ def test_records_of_nobody_knows_what_run_are_neither_deleted_nor_adopted(
     assert contents(tmp_path) == before
 
 
+@pytest.mark.parametrize(
+    "line", ["T:", "data: 5", "data: [1]", "schema:", "n_rollout: true", "lr: fast", "dtype: int3", "logger: 3"]
+)
+def test_a_damaged_experiment_is_one_clear_line(line: str, folder: Path, tmp_path: Path) -> None:
+    run, e = RunDir(tmp_path / "run"), experiment(folder)
+    finished_on_disk(run, e)
+    lines = run.experiment.read_text().splitlines()
+    name = line.partition(":")[0]
+    at = next(at for at, each in enumerate(lines) if each.startswith(f"{name}:"))
+    end = next(end for end in range(at + 1, len(lines)) if not lines[end].startswith((" ", "-")))
+    write_text(run.experiment, "\n".join([*lines[:at], line, *lines[end:]]))
+    with pytest.raises(ExperimentError, match=f"experiment.yaml is damaged: {name} "):
+        launch(e, run.path, resume=True, stall_minutes=1)
+
+
+def test_no_run_or_sweep_settles_in_the_folder_of_a_run(folder: Path, tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    finished_on_disk(run, experiment(folder))
+    before = contents(tmp_path)
+    with pytest.raises(ExperimentError, match=r"is inside .*/run, which holds a run"):
+        launch(experiment(folder), run.path / "eval/mine", resume=False, stall_minutes=1)
+    done = front_door(
+        "--profile", "cpu", "--sweep", "--algo", "rft,uft", "--data", str(folder), "--out", str(run.path), "--dry_run"
+    )
+    assert (done.returncode, "already holds a run of its own" in done.stderr) == (2, True), done.stderr
+    assert contents(tmp_path) == before
+
+
 def test_what_is_damaged_of_a_finished_run_is_said(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -177,7 +205,7 @@ def test_what_is_damaged_of_a_finished_run_is_said(
         capsys.readouterr()
         assert launch(e, run.path, resume=True, stall_minutes=1) == 0
     said = capsys.readouterr().out
-    assert "metrics.jsonl: cannot be read in line 3, which" in said
+    assert "metrics.jsonl: line 3 cannot be read and is skipped" in said
     assert "the checkpoint of step 4 is damaged (actor/huggingface/config.json has 1 of 2 bytes)" in said
     assert "is finished and not made again" in said
 

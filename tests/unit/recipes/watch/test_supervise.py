@@ -281,20 +281,25 @@ def test_helpers_of_a_run_are_watched_and_outlive_it(run_dir: Path, tmp_path_fac
             each.wait()
 
 
-def test_the_end_of_what_all_are_forked_from_is_noticed_at_the_next_look(run_dir: Path) -> None:
+@pytest.mark.parametrize(
+    ("by", "why"), [("SIGKILL", "It was killed"), ("SIGSTOP", "A signal (SIGSTOP) has stopped it")]
+)
+def test_the_end_of_what_all_are_forked_from_is_noticed_at_the_next_look(run_dir: Path, by: str, why: str) -> None:
     origin = subprocess.Popen(["sleep", "60"])
     code = f"""
     import signal
     for step in range(3):
         beat(step)
-    os.kill({origin.pid}, signal.SIGKILL)
+    os.kill({origin.pid}, signal.{by})
     time.sleep(60)
     """
     began = time.monotonic()
     outcome = supervise(
         trainer(code), {}, run_dir, stall_minutes=5, total_steps=4, title="uft", limits=FAST, forked_from=origin.pid
     )
+    origin.kill()
     origin.wait()
     assert time.monotonic() - began < 20
     assert (outcome.exit_code, outcome.reason) == (1, "lost_worker")
     assert f"lost the process that all others are forked from (pid {origin.pid}" in outcome.paragraph
+    assert why in outcome.paragraph
