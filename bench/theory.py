@@ -1,11 +1,11 @@
-"""`python3 -m bench.theory`: the UFT paper's search tree, leaves explored until half of the answers are right, in seconds.
+"""`python3 -m bench.theory`: the UFT paper's search tree, leaves explored until pass@1 is one half.
 
 A tree of height H with B branches and one right leaf (Liu et al., arXiv 2505.16984, section 4); algorithm 2 in tables:
 
     l steps are given;  A~(s_h, a) = Q~(s_h, a) - sum_a pi Q~,  Q~ the reward of one more rollout from each (s_h, a)
     theta(s_h) <- (theta(s_h) + eta A~) / (1 + eta beta), h >= l;   theta(s_h) += eta beta (e_{a*} - pi), h < l
-Off the right path every reward is the same, hence A~ = 0 and the policy stays uniform: only the H tables of the path are
-kept, and the others are drawn from exactly. Theorem 4.2: without hints some problem needs B^H / 4 leaves. Theorem 4.3:
+Off the right path every reward is the same, hence A~ = 0 and the policy stays uniform: only the H tables of the path
+are kept, and what leaves it is lost. Theorem 4.2: without hints some problem needs B^H / 4 leaves. Theorem 4.3:
 with hints of uniform length O(B H^5 (log B)^2 / Delta^2) are enough, Delta the gap between the two rewards.
 """
 

@@ -64,7 +64,7 @@ def _rank(cell: Cell) -> int:
 
 def cells() -> list[Cell]:
     """All 63 cells: first those with real runs, then those whose base is embedded, then the others."""
-    grid = [Cell(*each) for each in product((5, 10, 15, 20), (0.25, 0.4, 0.55, 0.75, 0.9), (0.0, 0.1, 0.3))]
+    grid = [Cell(*each) for each in product((6, 10, 15, 20), (0.25, 0.4, 0.55, 0.75, 0.9), (0.0, 0.1, 0.3))]
     grid += [Cell(10, 0.4, 0.1, count / PROBLEMS) for count in (64, 256, 1024)]
     return sorted(grid, key=lambda cell: (_rank(cell), grid.index(cell)))
 
@@ -96,4 +96,6 @@ def flags_of(cell: Cell, seed: int) -> list[str]:
         "seeds": seed,
     }
     at_default = {"demonstration_noise": 0.0, "demonstrations": 1.0}
-    return [text for name, value in given.items() if at_default.get(name) != value for text in (f"--{name}", f"{value}")]
+    return [
+        text for name, value in given.items() if at_default.get(name) != value for text in (f"--{name}", f"{value}")
+    ]

@@ -200,8 +200,8 @@ _HTML = Template(
 auto;max-width:70rem;padding:0 1rem}table{border-collapse:collapse;font-size:13px}td,th{padding:.15rem .6rem;text-align:
 left;border-bottom:1px solid #8885}svg{max-width:100%;height:auto}div{overflow-x:auto}</style>
 <h1>Where does each method win?</h1>
-<p>Drawn from results/study/scan.csv (the lab, exploration) and results/chain_cpu/validations.csv (the real loop). How to
-read it: docs/study.md.</p>
+<p>Drawn from results/study/scan.csv (the lab, exploration) and results/chain_cpu/validations.csv (the real loop). How
+to read it: docs/study.md.</p>
 {% for title, part in parts %}<h2>{{ title }}</h2>{{ part }}
 {% if loop.first %}{{ map }}{% endif %}{% endfor %}</html>
 """,
@@ -211,7 +211,9 @@ read it: docs/study.md.</p>
 
 def drawn(lab: Found, real: Found) -> str:
     """What stands between the marks of docs/study.md."""
-    parts = [f"## {title}\n\n{part if isinstance(part, str) else markdown(part)}" for title, part in sections(lab, real)]
+    parts = [
+        f"## {title}\n\n{part if isinstance(part, str) else markdown(part)}" for title, part in sections(lab, real)
+    ]
     return "\n\n".join([parts[0], "![map](../results/study/map.png)", *parts[1:]])
 
 
