@@ -30,15 +30,19 @@ class Scored:
 
 def score(p: Parameters, shape: Shape, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]) -> Scored:
     """What the model makes of responses to prompts, at temperature 1."""
-    found = []
+    found, width = [], max(map(len, responses))
     for prompt, response in zip(_chunks(prompts), _chunks(responses), strict=True):
         ids = [torch.tensor([*a, *b]) for a, b in zip(prompt, response, strict=True)]
         states = hidden(p, shape, pad_sequence(ids, batch_first=True))
-        for row, (a, b) in enumerate(zip(prompt, response, strict=True)):
-            # The state before a token is what it is drawn from.
-            every = logits(p, states[row, len(a) - 1 : len(a) + len(b) - 1]).log_softmax(-1)
-            found.append((every.gather(-1, torch.tensor(b).unsqueeze(-1))[:, 0], -(every.exp() * every).sum(-1)))
-    return Scored(*(pad_sequence(list(each), batch_first=True) for each in zip(*found, strict=True)))
+        begins, lengths = (torch.tensor(list(map(len, each))).unsqueeze(-1) for each in (prompt, response))
+        place = torch.arange(width)
+        row, column = (place < lengths).nonzero(as_tuple=True)
+        # The state before a token is what it is drawn from.
+        every = logits(p, states[row, begins[row, 0] + column - 1]).log_softmax(-1)
+        chosen = every.gather(-1, torch.tensor([token for each in response for token in each]).unsqueeze(-1))[:, 0]
+        empty = every.new_zeros(len(response), width)
+        found.append([empty.index_put((row, column), each) for each in (chosen, -(every.exp() * every).sum(-1))])
+    return Scored(*(torch.cat(each) for each in zip(*found, strict=True)))
 
 
 def _chunks(rows: Sequence[Sequence[int]]) -> list[Sequence[Sequence[int]]]:

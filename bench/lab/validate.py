@@ -24,7 +24,7 @@ def validate(
     for kind in dict.fromkeys(kinds):
         count = kinds.count(kind)
         rows = [row for row in test for _ in range(count)]
-        starts = [start_of(lab, row, {"pieces": 0}) for row in rows]
+        starts = [start for row in test for start in [start_of(lab, row, {"pieces": 0})] * count]
         seed = sampling_seed(e.seed, step, "lab validation", 0)
         made = roll(lab, weights, rows, starts, temperature=kind, seed=seed)
         found += [(place // count, one, kind == 0) for place, one in enumerate(made)]

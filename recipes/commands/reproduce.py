@@ -4,6 +4,8 @@ python3 run.py --reproduce uft_table --dry_run lists runs, GPU hours and command
 """
 
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -12,6 +14,7 @@ from typing import Any
 
 from eval.published import Published, beside, published
 from eval.reporting.cells import Table, of_columns
+from recipes import ROOT
 from recipes.commands.front import spread
 from recipes.commands.planned import Planned
 from recipes.commands.sweep import (
@@ -33,6 +36,8 @@ from recipes.settings.experiment import Experiment
 from recipes.settings.presets import TABLES
 
 _CHOOSING = ("algo", "data", "model")
+_NAMES = ("row", "trained_on", "cell")
+"""What a group of runs has beside flags."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +58,25 @@ def reproduce(table: str, flags: dict[str, Any]) -> int:
     Raises:
         ExperimentError: before anything starts, for an unknown table, what is not in it, or what a run refuses.
     """
+    if flags["part"] is not None and "scan" not in TABLES.get(table, {}):
+        raise ExperimentError(f"--part {flags['part']}: --reproduce {table} has no parts; study has")
+    if flags["part"] == "scan":
+        return _scan(table, flags)
     folder, runs = runs_of(table, flags)
     parallel = parallel_of(flags)
     if flags["dry_run"]:
         print(listing(table, runs))
         return 0
     return start([run.planned for run in runs], folder, parallel)
+
+
+def _scan(table: str, flags: Mapping[str, Any]) -> int:
+    """Make the runs of a study's scan that its file lacks, or list them, in a process of their own."""
+    for name in (*_CHOOSING, "seeds"):
+        if flags[name] is not None:
+            raise ExperimentError(f"--{name}: the scan makes all of its runs, in the order of its own list")
+    listed_only = ["--dry_run"] * bool(flags["dry_run"])
+    return subprocess.run([sys.executable, "-m", *TABLES[table]["scan"], *listed_only], cwd=ROOT).returncode
 
 
 def runs_of(table: str, flags: Mapping[str, Any]) -> tuple[Path, list[TableRun]]:
@@ -71,17 +89,18 @@ def runs_of(table: str, flags: Mapping[str, Any]) -> tuple[Path, list[TableRun]]
     given = {
         name: value
         for name, value in flags.items()
-        if name not in (*OF_SWEEP, *_CHOOSING) and value is not None and value is not False
+        if name not in (*OF_SWEEP, *_CHOOSING, "part") and value is not None and value is not False
     }
     chosen = _chosen(table, list(_expanded(TABLES[table])), flags)
     every = [{**each, "seed": seed} for seed in seeds_of(flags) for each in chosen]
-    own = [{name: value for name, value in each.items() if name not in ("row", "trained_on")} for each in every]
+    own = [{name: value for name, value in each.items() if name not in _NAMES} for each in every]
     shared = spread([{**dict.fromkeys(flags), **each, **given, "seed": each["seed"]} for each in own], experiment_of)
     runs = []
     for each, of_run in zip(every, shared, strict=True):
         row = each.get("row", each["algo"])
-        trained_on = each.get("trained_on", TABLES[table]["published"]["trained_on"])
-        name = f"{row}-{each['data']}-{Path(each['model']).name}-s{each['seed']}"
+        trained_on = each.get("trained_on", TABLES[table].get("published", {}).get("trained_on", each["data"]))
+        cell = f"-{each['cell']}" if "cell" in each else ""
+        name = f"{row}-{each['data']}-{Path(each['model']).name}{cell}-s{each['seed']}"
         runs.append(TableRun(planned(folder, of_run, name), row, trained_on))
     distinct(run.planned for run in runs)
     refuse_without_effect(given, [run.planned.experiment for run in runs])
@@ -129,11 +148,11 @@ def listing(table: str, runs: Sequence[TableRun]) -> str:
     lines = [preset["title"], "", *_aligned(of_columns(columns))]
     lines += [f"{len(runs)} runs, about {sum(hours):.0f} GPU hours *", "", f"* {ASSUMPTIONS}"]
     lines += [f"** accuracy on the task trained on, at the end of training: {source}" for source in sources]
-    lines += ["", *_published_table(preset, runs), ""]
+    lines += ["", *(_published_table(preset, runs) if "published" in preset else ()), ""]
     lines += [f"note: {note}" for note in preset["notes"]]
     lines += [f"skipped: {reason}" for reason in preset.get("left_out", ())]
     lines += ["", "commands:", *(f"  python3 run.py {shlex.join(run.planned.arguments())}" for run in runs)]
-    lines += ["and of each run, for the published table:"]
+    lines += ["and of each run:"]
     lines += [f"  python3 run.py --eval --model {weights} {preset['evaluation']}"]
     return "\n".join(lines)
 

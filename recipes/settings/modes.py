@@ -57,7 +57,10 @@ class Mode:
     """A run for each --algo a,b x --data c,d x --seeds 0,1,2."""
 
     reproduce: str | None = setting(_SEVERAL, None, metavar="TABLE")
-    """The runs of a published table (listed below)."""
+    """The runs of a published table or of our study (listed below)."""
+
+    part: str | None = setting(_SEVERAL, None, choices=("real", "scan"))
+    """Of --reproduce study: its runs through the real loop (the default), or the fast lab's scan (exploration)."""
 
     pipeline: str | None = setting(_SEVERAL, None, metavar="STAGES")
     """Stages in one command, each from the weights of the one before: sft,dpo,grpo, a file.yaml, or framework."""

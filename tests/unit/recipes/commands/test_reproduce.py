@@ -42,7 +42,8 @@ def test_every_command_parses_and_means_the_listed_run(table: str) -> None:
         _, experiment = plan_training(flags(*own))
         assert experiment == each.planned.experiment
         refuse_without_effect(each.planned.flags, [experiment])
-        assert experiment.device == "cuda"
+        # The study has a part for two cores; published tables are of GPUs.
+        assert experiment.device == ("cpu" if table == "study" else "cuda")
 
 
 def test_the_uft_table_is_five_models_on_three_tasks_with_five_algorithms() -> None:

@@ -1,0 +1,101 @@
+"""What the scan asks: cells of depth, the base's competence and the quality of solutions, methods, and one compute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Final
+
+from recipes import ROOT
+
+CORE: Final = ("uft", "uft_adaptive", "rft", "sft_rft", "r3", "sft", "adaback", "dft")
+"""Made first in every cell: those that the paired statement is about, and supervision alone."""
+
+OTHERS: Final = (
+    *("stage", "max_rl", "dr_grpo", "luffy", "chord_mu", "chord_phi", "hpt"),
+    *("relift", "prefix_rft", "srft", "rlsd", "opsd", "sdpo"),
+)
+STEPS: Final = 40
+SEEDS: Final = range(5)
+PROBLEMS: Final = 4096
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """depth: steps of a chain. q: probability with which the base follows the rule (a step is right with
+    q + (1 - q) / 4). noise: probability that a step of a solution is wrong. solved: share of problems with one."""
+
+    depth: int
+    q: float
+    noise: float
+    solved: float = 1.0
+
+    @property
+    def title(self) -> str:
+        """How tables call it."""
+        few = "" if self.solved == 1 else f", {round(self.solved * PROBLEMS)} solutions"
+        return f"depth {self.depth}, q {self.q:g}, {self.noise:.0%} wrong{few}"
+
+    @property
+    def base(self) -> Path:
+        """The base model's folder: an embedded one, or where the scan builds it."""
+        name = f"tiny-chain-q{round(100 * self.q)}"
+        embedded = ROOT / "models" / name
+        return embedded if embedded.exists() else ROOT / "out/study/bases" / name
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the lab."""
+
+    cell: Cell
+    algo: str
+    seed: int
+
+
+REAL: Final = (Cell(10, 0.4, 0.1), Cell(10, 0.75, 0.0), Cell(10, 0.4, 0.3), Cell(10, 0.4, 0.0))
+"""The cells that results/chain_cpu has real runs of."""
+
+
+def _rank(cell: Cell) -> int:
+    return REAL.index(cell) if cell in REAL else len(REAL) + (cell.q not in (0.4, 0.75))
+
+
+def cells() -> list[Cell]:
+    """All 63 cells: first those with real runs, then those whose base is embedded, then the others."""
+    grid = [Cell(*each) for each in product((6, 10, 15, 20), (0.25, 0.4, 0.55, 0.75, 0.9), (0.0, 0.1, 0.3))]
+    grid += [Cell(10, 0.4, 0.1, count / PROBLEMS) for count in (64, 256, 1024)]
+    return sorted(grid, key=lambda cell: (_rank(cell), grid.index(cell)))
+
+
+def runs() -> list[Run]:
+    """All runs in the order in which they are made: what is stopped early has seeds of two cells, not one of many."""
+    first = [Run(cell, algo, seed) for seed in SEEDS[:3] for cell in REAL[:2] for algo in CORE]
+    rest = [
+        Run(cell, algo, seed) for seed in SEEDS for methods in (CORE, OTHERS) for cell in cells() for algo in methods
+    ]
+    return list(dict.fromkeys(first + rest))
+
+
+def flags_of(cell: Cell, seed: int) -> list[str]:
+    """Flags of a sweep over all methods of a cell."""
+    given = {
+        "algo": ",".join((*CORE, *OTHERS)),
+        "data": "chain",
+        "model": cell.base,
+        "depth": cell.depth,
+        "n_train": PROBLEMS,
+        "demonstration_noise": cell.noise,
+        "demonstrations": cell.solved,
+        "T": STEPS,
+        "T_hint": round(0.6 * STEPS),
+        "test_freq": STEPS // 4,
+        "val_samples": 4,
+        "val_size": 64,
+        "seeds": seed,
+    }
+    at_default = {"demonstration_noise": 0.0, "demonstrations": 1.0}
+    return [
+        text for name, value in given.items() if at_default.get(name) != value for text in (f"--{name}", f"{value}")
+    ]

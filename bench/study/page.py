@@ -1,0 +1,236 @@
+"""`python3 -m bench.study.page`: docs/study.md, results/study/index.html and map.png, from committed figures alone.
+
+Figures of the lab come from results/study/scan.csv, those of real runs from results/chain_cpu/validations.csv; the two
+are never in one table. What people wrote into docs/study.md outside the marks stays.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Final
+
+from jinja2 import Template
+
+from bench.study.cells import REAL, Cell
+from bench.study.scan import FILE
+from eval.intervals import spread, t_interval
+from eval.reporting.cells import Table, html, markdown, text
+from eval.reporting.style import close, house_style, png, svg, write_bytes
+from recipes import ROOT
+from recipes.common.run_dir import write_text
+
+REAL_FILE: Final = ROOT / "results/chain_cpu/validations.csv"
+PAGE: Final = ROOT / "docs/study.md"
+OUT: Final = ROOT / "results/study"
+BEGIN, END = "<!-- drawn by bench.study.page -->", "<!-- end of what is drawn -->"
+OURS: Final = ("uft", "uft_adaptive")
+
+# What the end of a sweep's name in results/chain_cpu says of its cell.
+_SWEEPS: Final = {"q75": REAL[1], "10": REAL[0], "30": REAL[2], "0": REAL[3]}
+
+
+@dataclass(frozen=True)
+class Point:
+    """A validation: shares of right answers, sampled and greedy; tokens generated and trained on until then."""
+
+    accuracy: float
+    greedy: float | None = None
+    generated: int | None = None
+    trained: int | None = None
+
+
+Runs = dict[int, dict[int, Point]]
+"""By seed, validations by step."""
+Found = dict[Cell, dict[str, Runs]]
+"""By cell and method."""
+
+
+def of_lab(file: Path = FILE) -> Found:
+    """The scan's figures."""
+    found: Found = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
+    with file.open(encoding="utf-8", newline="") as lines:
+        for r in csv.DictReader(lines):
+            cell = Cell(int(r["depth"]), float(r["q"]), float(r["noise"]), float(r["solved"]))
+            point = Point(float(r["accuracy"]), float(r["greedy"]), int(r["generated"]), int(r["trained"]))
+            found[cell][r["algo"]][int(r["seed"])][int(r["step"])] = point
+    return found
+
+
+def of_real(file: Path = REAL_FILE) -> Found:
+    """The real runs' figures; those of methods that see no solution stand in the cell they were run beside."""
+    found: Found = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
+    with file.open(encoding="utf-8", newline="") as lines:
+        for r in csv.DictReader(lines):
+            ends = re.search(r"(q75|\d+)$", r["sweep"])
+            algo, seed = r["run"].split("-chain-s")
+            cell = _SWEEPS[ends[0]] if ends else REAL[0]
+            found[cell][algo][int(seed)][int(r["step"])] = Point(float(r["val/acc"]))
+    return found
+
+
+def last(runs: Runs) -> dict[int, float]:
+    """By seed, the accuracy at the end."""
+    return {seed: of[max(of)].accuracy for seed, of in runs.items()}
+
+
+def ranked(methods: Mapping[str, Runs]) -> list[tuple[str, str]]:
+    """(method, standing) from the best mean on: "best"; "tie" where the paired difference to it has 0 in its 95 % over
+    seeds; "behind"; "?" where fewer than two seeds are shared, which settles nothing."""
+    order = sorted(methods, key=lambda algo: (-fmean(last(methods[algo]).values()), algo))
+    best, found = last(methods[order[0]]), [(order[0], "best")]
+    for algo in order[1:]:
+        mine = last(methods[algo])
+        of_seeds = spread([best[seed] - mine[seed] for seed in sorted(best.keys() & mine.keys())])
+        behind = of_seeds is not None and t_interval(of_seeds).low > 0
+        found.append((algo, "?" if of_seeds is None else "behind" if behind else "tie"))
+    return found
+
+
+def table(methods: Mapping[str, Runs]) -> Table:
+    """Of one cell: methods from the best on, with the mean over seeds at every validation, range and costs."""
+    steps = sorted({step for runs in methods.values() for of in runs.values() for step in of})
+    steps = [step for step in steps if step <= 80]
+    costs = any(p.trained is not None for runs in methods.values() for of in runs.values() for p in of.values())
+    head = ("method", "standing", "seeds", *map(str, steps), "last", "lowest to highest", "95 % over seeds")
+    rows = []
+    for algo, standing in ranked(methods):
+        runs, ends = methods[algo], list(last(methods[algo]).values())
+        of_seeds = spread(ends)
+        shown = t_interval(of_seeds) if of_seeds else None
+        row = [algo, standing, str(len(runs))]
+        for step in steps:
+            there = [of[step].accuracy for of in runs.values() if step in of]
+            row.append(f"{fmean(there):.3f}" if len(there) == len(runs) else "")
+        row += [f"{fmean(ends):.3f}", f"{min(ends):.3f} to {max(ends):.3f}"]
+        row.append(f"{max(shown.low, 0):.3f} to {min(shown.high, 1):.3f}" if shown else "")
+        if costs:
+            points = [of[max(of)] for of in runs.values()]
+            row += [f"{fmean(p.generated or 0 for p in points) / 1000:.0f} k", _thousands(points)]
+        rows.append(tuple(row))
+    return Table((*head, "generated", "trained on") if costs else head, tuple(rows))
+
+
+def _thousands(points: list[Point]) -> str:
+    return f"{fmean(point.trained or 0 for point in points) / 1000:.0f} k"
+
+
+def worst(found: Found) -> str:
+    """The cell where one of our methods ends furthest below the best mean, in a sentence."""
+    gaps = []
+    for cell, methods in found.items():
+        means = {algo: fmean(last(runs).values()) for algo, runs in methods.items()}
+        best = max(means, key=lambda algo: means[algo])
+        gaps += [(means[best] - means[algo], algo, cell, best, means) for algo in OURS if algo in means]
+    if not gaps:
+        return "no run of our methods"
+    gap, algo, cell, best, means = max(gaps, key=lambda each: each[0])
+    fewest = min(len(found[cell][each]) for each in (algo, best))
+    return (
+        f"{algo} at {cell.title}: {means[algo]:.3f}, {100 * gap:.1f} points below {best} ({means[best]:.3f}; "
+        f"{fewest} seed{'s' * (fewest > 1)})"
+    )
+
+
+def beside(lab: Found, real: Found) -> Table:
+    """Means over seeds of lab and real runs at the same steps, of methods whose settings do not depend on the number of
+    steps; with whether the lab's mean lies between the lowest and the highest real seed."""
+    rows = []
+    for cell in REAL[:2]:
+        for algo in ("r3", "rft", "adaback", "uft_adaptive", "sft_rft"):
+            mine, theirs = lab.get(cell, {}).get(algo, {}), real.get(cell, {}).get(algo, {})
+            steps = [set.intersection(*map(set, runs.values())) for runs in (mine, theirs) if runs]
+            for step in sorted(set.intersection(*steps) - {0}) if len(steps) == 2 else ():
+                a, b = ([of[step].accuracy for of in runs.values()] for runs in (mine, theirs))
+                within = min(b) <= fmean(a) <= max(b)
+                names = [cell.title, algo, str(step), f"{fmean(a):.3f} ({len(a)})", f"{min(a):.3f} to {max(a):.3f}"]
+                overlap = min(a) <= max(b) and min(b) <= max(a)
+                verdict = "within" if within else "bands overlap" if overlap else "apart"
+                rows.append((*names, f"{fmean(b):.3f} ({len(b)})", f"{min(b):.3f} to {max(b):.3f}", verdict))
+    head = ("cell", "method", "step", "lab: mean (seeds)", "range", "real: mean (seeds)", "range", "the lab is")
+    return Table(head, tuple(rows))
+
+
+def picture(lab: Found, real: Found) -> tuple[bytes, str]:
+    """The map as PNG and SVG: methods by cells, mean accuracy at the end, a ring around the best and its ties."""
+    with house_style():
+        import matplotlib.pyplot as plt
+
+        algos = sorted({algo for found in (lab, real) for methods in found.values() for algo in methods})
+        figure, axes = plt.subplots(1, 2, figsize=(11, 0.3 * len(algos) + 2.6), sharey=True)
+        panels = {"the lab (exploration), after 40 steps": lab, "the real loop, after 80 steps (q .75: 60)": real}
+        for axis, (title, found) in zip(axes, panels.items(), strict=True):
+            for x, (_, methods) in enumerate(sorted(found.items())):
+                for algo, standing in ranked(methods):
+                    value, y = fmean(last(methods[algo]).values()), algos.index(algo)
+                    axis.scatter(x, y, c=[value], vmin=0, vmax=1, cmap="viridis", marker="s", s=330)
+                    mark = {"best": "best ", "tie": "= ", "?": "? "}.get(standing, "")
+                    axis.text(x + 0.14, y, f"{mark}{value:.2f}", va="center", fontsize=8)
+            names = [cell.title.replace(", ", "\n") for cell in sorted(found)]
+            axis.set(title=title, xlim=(-0.4, len(names) - 0.1), xticks=range(len(names)))
+            axis.set_xticklabels(names, fontsize=7)
+            axis.set_yticks(range(len(algos)), algos)
+            axis.grid(False)
+        figure.tight_layout()
+        drawn = png(figure), svg(figure, "accuracy by method and cell, in the lab and in the real loop")
+        close(figure)
+    return drawn
+
+
+def sections(lab: Found, real: Found) -> list[tuple[str, Table | str]]:
+    """What both pages show, in order: titles with a table or words."""
+    count = [sum(len(runs) for methods in found.values() for runs in methods.values()) for found in (lab, real)]
+    parts: list[tuple[str, Table | str]] = [
+        ("Our own worst cells", f"Real loop: {worst(real)}.\n\nLab (exploration): {worst(lab)}."),
+        ("How much there is", f"{count[1]} real runs in {len(real)} cells; {count[0]} runs of the lab in {len(lab)}."),
+    ]
+    parts += [(f"Real loop: {cell.title}", table(methods)) for cell, methods in sorted(real.items())]
+    parts += [(f"LAB, exploration: {cell.title}", table(methods)) for cell, methods in sorted(lab.items())]
+    return [*parts, ("The lab beside the real loop", beside(lab, real))]
+
+
+_HTML = Template(
+    """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Where does each method win?</title><style>:root{color-scheme:light dark}body{font:15px/1.5 system-ui;margin:2rem
+auto;max-width:70rem;padding:0 1rem}table{border-collapse:collapse;font-size:13px}td,th{padding:.15rem .6rem;text-align:
+left;border-bottom:1px solid #8885}svg{max-width:100%;height:auto}div{overflow-x:auto}</style>
+<h1>Where does each method win?</h1>
+<p>Drawn from results/study/scan.csv (the lab, exploration) and results/chain_cpu/validations.csv (the real loop). How
+to read it: docs/study.md.</p>
+{% for title, part in parts %}<h2>{{ title }}</h2>{{ part }}
+{% if loop.first %}{{ map }}{% endif %}{% endfor %}</html>
+""",
+    autoescape=False,
+)
+
+
+def drawn(lab: Found, real: Found) -> str:
+    """What stands between the marks of docs/study.md."""
+    parts = [
+        f"## {title}\n\n{part if isinstance(part, str) else markdown(part)}" for title, part in sections(lab, real)
+    ]
+    return "\n\n".join([parts[0], "![map](../results/study/map.png)", *parts[1:]])
+
+
+def main() -> None:
+    """Draws everything anew."""
+    lab, real = of_lab(), of_real()
+    page = PAGE.read_text(encoding="utf-8")
+    before, after = page.partition(BEGIN)[0], page.partition(END)[2]
+    write_text(PAGE, f"{before}{BEGIN}\n\n{drawn(lab, real).rstrip()}\n\n{END}{after}")
+    as_png, as_svg = picture(lab, real)
+    parts = [
+        (text(title), f"<p>{text(part)}</p>" if isinstance(part, str) else html(part))
+        for title, part in sections(lab, real)
+    ]
+    write_bytes(OUT / "map.png", as_png)
+    write_text(OUT / "index.html", _HTML.render(parts=parts, map=as_svg))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""`python3 -m bench.study.scan [--until HH:MM] [--dry_run]`: the runs of the scan, in the lab, that its file lacks.
+
+EXPLORATION (bench/lab). A finished run is one append to results/study/scan.csv, a line a validation; a run that was
+stopped leaves nothing and is made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from bench.study.cells import Cell, Run, flags_of, runs
+from recipes import ROOT
+
+FILE: Final = ROOT / "results/study/scan.csv"
+HEAD: Final = (
+    *("depth", "q", "noise", "solved", "algo", "seed", "step"),
+    *("accuracy", "greedy", "generated", "trained", "seconds"),
+)
+
+
+def made(file: Path = FILE) -> set[Run]:
+    """The runs that the file has."""
+    if not file.exists():
+        return set()
+    with file.open(encoding="utf-8", newline="") as lines:
+        return {
+            Run(Cell(int(r["depth"]), float(r["q"]), float(r["noise"]), float(r["solved"])), r["algo"], int(r["seed"]))
+            for r in csv.DictReader(lines)
+        }
+
+
+def append(rows: Sequence[Sequence[Any]], file: Path = FILE) -> None:
+    """Add a run's lines by one write, so that no reader and no crash sees a part of it."""
+    text = "".join(",".join(map(str, row)) + "\n" for row in ([] if file.exists() else [HEAD]) + list(rows))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    target = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(target, text.encode())
+    finally:
+        os.close(target)
+
+
+@lru_cache(maxsize=1)
+def _plans(cell: Cell, seed: int) -> dict[str, Any]:
+    """Experiments of all methods of a cell, by method."""
+    from recipes.commands.sweep import planned_sweep
+    from recipes.flags.parser import read
+
+    flags = {**read(flags_of(cell, seed), []).flags}
+    for name in ("config", "visible_devices", "eval", "sweep", "reproduce", "pipeline"):
+        flags.pop(name)
+    return {each.experiment.algorithm.name: each.experiment for each in planned_sweep(flags)[1]}
+
+
+def make(run: Run) -> list[list[Any]]:
+    """Make a run; its lines."""
+    from transformers import AutoTokenizer
+
+    from bench.lab import model, train
+    from bench.lab.data import rows_of
+    from bench.lab.rollouts import Lab
+    from recipes.common.run_dir import RunDir, read_metrics
+
+    cell = run.cell
+    experiment = _plans(cell, run.seed)[run.algo]
+    shape, parameters = model.load(Path(experiment.model))
+    lab = Lab(experiment, AutoTokenizer.from_pretrained(experiment.model), shape)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        problems = rows_of(experiment, folder / "data")
+        began = time.monotonic()
+        train.run(lab, parameters, *problems, folder)
+        seconds = round(time.monotonic() - began, 1)
+        first = [line["data"] for line in read_metrics(RunDir(folder / "sft").metrics)]
+        before = max((each.get("lab/trained", 0) for each in first), default=0)
+        rows, generated, trained = [], 0.0, 0.0
+        for line in read_metrics(RunDir(folder).metrics):
+            of = line["data"]
+            generated, trained = of.get("lab/generated", generated), of.get("lab/trained", trained)
+            if "val/acc" in of:
+                numbers = [round(of["val/acc"], 4), round(of["val/greedy"], 4), int(generated), int(before + trained)]
+                about = [cell.depth, cell.q, cell.noise, cell.solved, run.algo, run.seed, line["step"]]
+                rows.append([*about, *numbers, seconds])
+        return rows
+
+
+def build_base(cell: Cell) -> None:
+    """Make the base of a cell (two minutes), where there is none."""
+    from data_prep.chain.base.__main__ import build
+    from data_prep.chain.base.texts import TextSettings
+    from data_prep.chain.base.train import TrainSettings
+
+    if not cell.base.exists():
+        cell.base.parent.mkdir(parents=True, exist_ok=True)
+        build(cell.base, 0, TrainSettings(), TextSettings(cell.q))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make what is missing until a time of day; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python3 -m bench.study.scan", description=__doc__)
+    parser.add_argument("--until", metavar="HH:MM", help="start no run after this time of day")
+    parser.add_argument("--dry_run", action="store_true", help="list the runs")
+    options = parser.parse_args(arguments)
+    have = made()
+    left = [run for run in runs() if run not in have]
+    if options.dry_run:
+        print(*(f"{run.cell.title}: {run.algo}, seed {run.seed}" for run in left), sep="\n")
+        print(f"{len(runs())} runs in the lab, {len(have)} made, {len(left)} left")
+        return 0
+    import torch
+
+    # A run is too small for two cores: give each a process of its own.
+    torch.set_num_threads(1)
+    for run in left:
+        if options.until and f"{datetime.now():%H:%M}" >= options.until:
+            return 0
+        build_base(run.cell)
+        append(make(run))
+        print(run, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""`python3 -m bench.theory`: the UFT paper's search tree, leaves explored until pass@1 is one half.
+
+A tree of height H with B branches and one right leaf (Liu et al., arXiv 2505.16984, section 4); algorithm 2 in tables:
+
+    l steps are given;  A~(s_h, a) = Q~(s_h, a) - sum_a pi Q~,  Q~ the reward of one more rollout from each (s_h, a)
+    theta(s_h) <- (theta(s_h) + eta A~) / (1 + eta beta), h >= l;   theta(s_h) += eta beta (e_{a*} - pi), h < l
+Off the right path every reward is the same, hence A~ = 0 and the policy stays uniform: only the H tables of the path
+are kept, and what leaves it is lost. Theorem 4.2: without hints some problem needs B^H / 4 leaves. Theorem 4.3:
+with hints of uniform length O(B H^5 (log B)^2 / Delta^2) are enough, Delta the gap between the two rewards.
+"""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from eval.reporting.style import HINT_LENGTHS, close, house_style, legend_below, png, write_bytes
+from recipes import ROOT
+from recipes.common.run_dir import write_json
+
+Method = Literal["rft", "hints only", "uft", "adaptive"]
+METHODS: Final[tuple[Method, ...]] = ("rft", "hints only", "uft", "adaptive")
+TREES: Final = tuple((2, height) for height in range(4, 16, 2)) + tuple((4, height) for height in range(3, 8))
+RIGHT, WRONG, ETA, BETA, LIMIT = 1.0, 0.1, 1.0, 0.01, 2_000_000
+OUT: Final = ROOT / "results/study"
+
+
+def leaves(method: Method, branches: int, height: int, seed: int) -> int:
+    """Leaves explored until pass@1 is one half; LIMIT where that takes longer."""
+    rng = np.random.default_rng([METHODS.index(method), branches, height, seed])
+    theta, explored = np.zeros((height, branches)), 0
+    success = np.full(height + 1, 0.5)
+    while explored < LIMIT:
+        policy = softmax(theta)
+        # onward[h]: how likely the right leaf is from the path's state h.
+        onward = np.append(np.cumprod(policy[::-1, 0])[::-1], 1.0)
+        if onward[0] >= 0.5:
+            return explored
+        given = hint_length(method, height, success, rng)
+        followed = given + int(np.minimum.accumulate(rng.random(height - given) < policy[given:, 0]).sum())
+        explored += 1 + branches * (height - given)
+        if method == "adaptive":
+            success[given] += 0.2 * (float(followed == height) - success[given])
+        for at in range(given, min(followed + 1, height)):
+            reward = np.full(branches, WRONG)
+            if rng.random() < onward[at + 1]:
+                reward[0] = RIGHT
+            theta[at] = updated(theta[at], reward, policy[at])
+        if method in ("uft", "adaptive"):
+            theta[:given] += ETA * BETA * (np.eye(branches)[0] - policy[:given])
+    return explored
+
+
+def hint_length(method: Method, height: int, success: np.ndarray, rng: np.random.Generator) -> int:
+    """0; uniform from 0 to H; or, adaptive, by exp(-|success - 1/2| / .1) of a running success by length."""
+    if method == "rft":
+        return 0
+    if method != "adaptive":
+        return int(rng.integers(height + 1))
+    likely = np.exp(-abs(success[:height] - 0.5) / 0.1) + 0.01
+    return int(rng.choice(height, p=likely / likely.sum()))
+
+
+def updated(theta: np.ndarray, reward: np.ndarray, policy: np.ndarray) -> np.ndarray:
+    """(B,) logits of a visited state after one step, from (B,) rewards of its actions; the reference is uniform."""
+    return np.asarray((theta + ETA * (reward - policy @ reward)) / (1 + ETA * BETA))
+
+
+def softmax(theta: np.ndarray) -> np.ndarray:
+    """(H, B) probabilities."""
+    likely = np.exp(theta - theta.max(-1, keepdims=True))
+    return np.asarray(likely / likely.sum(-1, keepdims=True))
+
+
+def lower_bound(branches: int, height: int) -> float:
+    """Theorem 4.2, for methods without hints."""
+    return branches**height / 4
+
+
+def upper_order(branches: int, height: int) -> float:
+    """Theorem 4.3's order, without its constant."""
+    return float(branches * height**5 * np.log(branches) ** 2 / (RIGHT - WRONG) ** 2)
+
+
+def measured(seeds: int, trees: tuple[tuple[int, int], ...] = TREES) -> list[dict[str, Any]]:
+    """Of every tree the bounds, and of every method median, lowest and highest number of leaves."""
+    found = []
+    for branches, height in trees:
+        row: dict[str, Any] = {"B": branches, "H": height, "B^H/4": lower_bound(branches, height)}
+        row["order of theorem 4.3"] = round(upper_order(branches, height))
+        for method in METHODS:
+            every = [leaves(method, branches, height, seed) for seed in range(seeds)]
+            row[method] = {"median": statistics.median(every), "lowest": min(every), "highest": max(every)}
+        found.append(row)
+    return found
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Leaves over height, one panel a number of branches, both axes of leaves logarithmic."""
+    with house_style():
+        import matplotlib.pyplot as plt
+
+        widths = sorted({row["B"] for row in rows})
+        figure, axes = plt.subplots(1, len(widths), figsize=(9, 3.6), sharey=True, squeeze=False)
+        for axis, branches in zip(axes[0], widths, strict=True):
+            of = [row for row in rows if row["B"] == branches]
+            height = [row["H"] for row in of]
+            for method, colour in zip(METHODS, HINT_LENGTHS, strict=False):
+                axis.plot(height, [row[method]["median"] for row in of], label=method, color=colour, marker="o")
+                low, high = ([row[method][end] for row in of] for end in ("lowest", "highest"))
+                axis.fill_between(height, low, high, color=colour, alpha=0.15)
+            axis.plot(height, [row["B^H/4"] for row in of], "k--", label="lower bound without hints, B^H/4")
+            axis.set(yscale="log", xlabel="height H", title=f"{branches} branches")
+        # Powers as the house style has no mathematics in texts.
+        axes[0][0].yaxis.set_major_formatter("{x:,.0f}")
+        axes[0][0].set_ylabel("leaves until pass@1 is 1/2")
+        handles, labels = axes[0][0].get_legend_handles_labels()
+        legend_below(figure, dict(zip(labels, handles, strict=True)))
+        write_bytes(path, png(figure))
+        close(figure)
+
+
+def main() -> None:
+    """Replaces results/study/theory.json and theory.png."""
+    rows = measured(seeds=11)
+    write_json(OUT / "theory.json", {"eta": ETA, "beta": BETA, "rewards": [RIGHT, WRONG], "seeds": 11, "trees": rows})
+    draw(rows, OUT / "theory.png")
+
+
+if __name__ == "__main__":
+    main()

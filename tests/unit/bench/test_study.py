@@ -1,0 +1,90 @@
+"""The study's scan and page: runs are counted once, and pages are a function of committed figures."""
+
+from pathlib import Path
+
+import pytest
+
+from bench.study import page, scan
+from bench.study.cells import REAL, Cell, Run, cells, runs
+from bench.study.page import Point, beside, drawn, of_lab, of_real, picture, ranked, table, worst
+from recipes.common.errors import ExperimentError
+
+
+def of(*ends: float) -> page.Runs:
+    """Runs that begin at 0 and end at these, by seed."""
+    return {seed: {0: Point(0.0), 40: Point(end)} for seed, end in enumerate(ends)}
+
+
+def test_the_scan_lists_every_run_once_and_real_cells_first() -> None:
+    every = runs()
+    assert len(every) == len(set(every)) == len(cells()) * 21 * 5
+    assert len(cells()) == 63
+    assert {run.cell for run in every[:48]} == set(REAL[:2])
+    assert {run.seed for run in every[:48]} == {0, 1, 2}
+
+
+def test_a_run_is_in_the_file_once_its_lines_are(tmp_path: Path) -> None:
+    file = tmp_path / "scan.csv"
+    assert scan.made(file) == set()
+    for seed in (0, 1):
+        scan.append([[10, 0.4, 0.1, 1.0, "uft", seed, step, 0.5, 1.0, 7, 9, 3.2] for step in (0, 40)], file)
+    assert scan.made(file) == {Run(REAL[0], "uft", seed) for seed in (0, 1)}
+    assert file.read_text().count("depth") == 1
+    assert of_lab(file)[REAL[0]]["uft"][1][40] == Point(0.5, 1.0, 7, 9)
+
+
+def test_ties_are_ties_and_one_seed_settles_nothing() -> None:
+    methods = {"a": of(0.9, 0.92, 0.91), "b": of(0.89, 0.93, 0.9), "c": of(0.5, 0.52, 0.51), "d": of(0.8)}
+    assert ranked(methods) == [("a", "best"), ("b", "tie"), ("d", "?"), ("c", "behind")]
+
+
+def test_the_worst_cell_of_ours_is_the_largest_gap() -> None:
+    found = {Cell(10, 0.4, 0.1): {"uft": of(0.9), "dft": of(1.0)}, Cell(6, 0.4, 0.1): {"uft": of(0.5), "rft": of(0.8)}}
+    assert worst(found).startswith("uft at depth 6, q 0.4, 10% wrong: 0.500, 30.0 points below rft (0.800; 1 seed")
+
+
+def test_a_table_has_means_ranges_and_costs() -> None:
+    runs_ = {seed: {0: Point(0.0, 1.0, 0, 0), 40: Point(end, 1.0, 4000, 9000)} for seed, end in enumerate((0.4, 0.6))}
+    row = table({"uft": runs_}).rows[0]
+    assert row == ("uft", "best", "2", "0.000", "0.500", "0.500", "0.400 to 0.600", "0.000 to 1.000", "4 k", "9 k")
+
+
+def test_the_lab_beside_the_real_loop_says_where_it_is_apart() -> None:
+    def at_20(*values: float) -> page.Runs:
+        return {seed: {20: Point(value)} for seed, value in enumerate(values)}
+
+    real = {REAL[0]: {"r3": at_20(0.4, 0.6), "rft": at_20(0.0, 0.0), "adaback": at_20(0.4, 0.5)}}
+    lab = {REAL[0]: {"r3": at_20(0.5), "rft": at_20(0.3), "adaback": at_20(0.45, 0.7)}}
+    assert [row[-1] for row in beside(lab, real).rows] == ["within", "apart", "bands overlap"]
+
+
+def test_the_committed_page_is_redrawn_to_the_digit() -> None:
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert text.partition(page.BEGIN)[2].partition(page.END)[0].strip() == drawn(of_lab(), of_real()).strip()
+
+
+def test_a_subset_of_the_figures_gives_the_same_rows(tmp_path: Path) -> None:
+    lines = scan.FILE.read_text(encoding="utf-8").splitlines()
+    subset = tmp_path / "scan.csv"
+    subset.write_text("\n".join([lines[0], *(line for line in lines if ",uft," in line or ",rft," in line)]) + "\n")
+    whole = {row[0]: row for row in table(of_lab()[REAL[0]]).rows}
+    # Standings are to the best of what is there; all else is a method's own.
+    for row in table(of_lab(subset)[REAL[0]]).rows:
+        assert [cell for cell in row if cell != row[1]] == [cell for cell in whole[row[0]] if cell != whole[row[0]][1]]
+
+
+def test_the_picture_is_the_same_each_time() -> None:
+    few = {
+        cell: {algo: methods[algo] for algo in ("uft", "rft")} for cell, methods in of_real().items() if cell == REAL[0]
+    }
+    assert picture(few, few) == picture(few, few)
+
+
+def test_only_the_study_has_parts() -> None:
+    from recipes.commands.reproduce import reproduce
+
+    with pytest.raises(ExperimentError, match="no parts"):
+        reproduce("uft_table", {"part": "scan"})
+    given = {"part": "scan", "algo": "uft", "data": None, "model": None, "seeds": None, "dry_run": "short"}
+    with pytest.raises(ExperimentError, match="--algo"):
+        reproduce("study", given)
