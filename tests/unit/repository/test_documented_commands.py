@@ -34,7 +34,10 @@ NEEDS_A_COPY = {"--from-hub", "--from-uft", "--source", "--from", "data/others/t
 """Words of commands that need what is not here, or more than some seconds: of these the flags are held to --help."""
 LACKING = ("lm-evaluation-harness, which runs this suite, is not installed", "--data vnhsge: is on no data hub")
 """What runs may be refused for: their reader has it, the tests do not."""
-WITHOUT_FLAGS = ("bench.kept_intervals", "recipes.flags.help_text", "recipes.verl_plugin.serve", "tests")
+WITHOUT_FLAGS = (
+    *("bench.kept_intervals", "bench.study.page", "bench.theory"),
+    *("recipes.flags.help_text", "recipes.verl_plugin.serve", "tests"),
+)
 
 
 @pytest.fixture(scope="module")
