@@ -70,7 +70,8 @@ def refuse_unknown_run(run: RunDir) -> None:
     found = [path for path in (run.checkpoints, run.hf, run.metrics) if path.exists()]
     if run.experiment.exists():
         return
-    if inside := next((parent for parent in run.path.absolute().parents if RunDir(parent).experiment.exists()), None):
+    above = [RunDir(parent) for parent in run.path.absolute().parents]
+    if inside := next((each.path for each in above if each.experiment.exists() and each.metrics.exists()), None):
         raise ExperimentError(f"{run.path} is inside {inside}, which holds a run; give --out another folder")
     if found:
         raise ExperimentError(

@@ -34,7 +34,7 @@ OTHERS = {
         "cpus-per-task",
         "job-name",
     ),  # sbatch, pip
-    *("pid", "native"),  # py-spy
+    *("pid", "native", "check"),  # py-spy, ruff
     *("head", "address", "port", "block", "num-gpus"),  # ray start
 }
 
