@@ -59,9 +59,13 @@ def main(arguments: list[str]) -> int:
 
 
 def _told_to_stop(number: int) -> int:
-    how = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+    from recipes.watch.signals import name_of_signal
+
     with contextlib.suppress(OSError):  # of a terminal that is gone
-        print(f"run.py: stopped by {how}; what was begun goes on by the same command with --resume", file=sys.stderr)
+        print(
+            f"run.py: stopped by {name_of_signal(number)}; what was begun goes on by the same command with --resume",
+            file=sys.stderr,
+        )
     return 128 + number
 
 

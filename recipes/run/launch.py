@@ -175,7 +175,7 @@ def _launch(
             named = ", ".join(map(str, lines))
             print(f"{short(stage.folder.metrics)}: line {named} cannot be read and is skipped", flush=True)
         if _is_done(stage):
-            tell_damage(stage.folder, damaged)
+            _tell_damage(stage.folder, damaged)
             continue
         if damaged:
             print(f"{'; '.join(damaged)}; resuming from {_beginning(stage)}", flush=True)
@@ -210,7 +210,7 @@ def _is_done(stage: Stage) -> bool:
     return done and (not stage.result or bool(read_json(stage.folder.path / stage.result)))
 
 
-def tell_damage(run: RunDir, damaged: list[str]) -> None:
+def _tell_damage(run: RunDir, damaged: list[str]) -> None:
     """Say of a finished stage what of it is damaged: it is not made again."""
     if damaged:
         print(
