@@ -3,7 +3,6 @@
 import os
 import shutil
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 from recipes import ROOT
@@ -40,23 +39,16 @@ def refuse_place(folder: Path) -> None:
 
 
 def refuse_unwritable(folder: Path) -> None:
-    """`refuse_place`, and for a folder that cannot be made or written: it is tried, and what was made is removed."""
+    """`refuse_place`, and for a folder that cannot be made or written: it is tried in one that no other run knows."""
     refuse_place(folder)
-    place, made = Path(os.path.abspath(folder)), []
+    place = Path(os.path.abspath(folder))
+    there = next(each for each in (place, *place.parents) if os.path.lexists(each))
     with undisturbed():
         try:
-            missing = [each for each in (place, *place.parents) if not each.exists()]
-            for each in reversed(missing):
-                each.mkdir(exist_ok=True)
-                made.append(each)
-            with tempfile.TemporaryDirectory(dir=place):
-                pass
+            with tempfile.TemporaryDirectory(dir=there) as trial:
+                Path(trial, place.relative_to(there)).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(folder, error) from None
-        finally:
-            for each in reversed(made):
-                with suppress(OSError):
-                    each.rmdir()
 
 
 def refuse_small_disk(experiment: Experiment, folder: Path) -> None:

@@ -15,6 +15,7 @@ from recipes.common.errors import ExperimentError
 from recipes.common.run_dir import RunDir, write_text
 from recipes.data.datafiles import locate
 from recipes.run.launch import DONE, dry_run, launch
+from recipes.run.place import refuse_unwritable
 from recipes.run.resume import record_data
 from recipes.settings.experiment import to_yaml
 from recipes.watch.processes import RunBusyError, hold_run
@@ -69,6 +70,24 @@ def test_an_out_that_cannot_be_a_folder_is_one_clear_line(place: str, folder: Pa
     with pytest.raises(ExperimentError, match=f"--out {out}: "):
         launch(experiment(folder), out, resume=False, stall_minutes=1)
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_commands_side_by_side_try_their_folders_without_noticing_each_other(tmp_path: Path) -> None:
+    """Each tries whether its folder can be made, also where none of the folders above it exists yet."""
+    code = (
+        "from recipes.run.place import refuse_unwritable\nfrom pathlib import Path\n"
+        f"for _ in range(2000):\n    refuse_unwritable(Path({str(tmp_path)!r}, 'out', 'study', 'run'))"
+    )
+    pipes: Any = {"stderr": subprocess.PIPE, "text": True, "cwd": ROOT}
+    others = [subprocess.Popen([sys.executable, "-c", code], **pipes) for _ in range(3)]
+    assert [(other.communicate()[1], other.returncode) for other in others] == [("", 0)] * 3
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_link_to_nowhere_is_no_place(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    with pytest.raises(ExperimentError, match="link: No such file or directory"):
+        refuse_unwritable(tmp_path / "link")
 
 
 def test_a_run_whose_last_checkpoint_is_whole_is_finished_without_a_start(
