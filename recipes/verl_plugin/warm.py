@@ -98,15 +98,18 @@ def _serve(listener: socket.socket, parent: int) -> None:
     # By way of what the imported libraries left to do: some made temporary folders.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     try:
-        _answer(listener, ended, clients, parent)
+        _answer(listener, (ended, woken), clients, parent)
     finally:
         # Signals that come while it ends would be told to nobody.
         signal.set_wakeup_fd(-1)
     _end(clients)
 
 
-def _answer(listener: socket.socket, ended: socket.socket, clients: dict[int, socket.socket], parent: int) -> None:
+def _answer(
+    listener: socket.socket, pair: tuple[socket.socket, socket.socket], clients: dict[int, socket.socket], parent: int
+) -> None:
     later = list(LATER)
+    ended, woken = pair
     while os.getppid() == parent:
         _tell_of_ends(clients)
         ready = select.select([listener, ended], [], [], 0 if later else _CHECK_SECONDS)[0]
@@ -114,6 +117,8 @@ def _answer(listener: socket.socket, ended: socket.socket, clients: dict[int, so
             # Whoever needs it says what is wrong with it; the workers there are need their server.
             with suppress(Exception):
                 _import([later.pop(0)])
+            # Some that are imported run an event loop, which leaves none.
+            signal.set_wakeup_fd(woken.fileno())
         if ended in ready:
             ended.recv(4096)
         if listener not in ready:
@@ -124,8 +129,8 @@ def _answer(listener: socket.socket, ended: socket.socket, clients: dict[int, so
             connection.close()
             continue
         if (child := os.fork()) == 0:
-            os.close(signal.set_wakeup_fd(-1))
-            for other in (listener, ended, *clients.values()):
+            signal.set_wakeup_fd(-1)
+            for other in (listener, *pair, *clients.values()):
                 other.close()
             _become(connection, json.loads(message), files)
         for file in files:
