@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import json
+import math
 import os
 import select
 import signal
@@ -250,11 +251,24 @@ class Pool:
 
 @lru_cache(maxsize=1)
 def shared_pool() -> Pool:
-    """The pool of this process, closed at its end. REWARD_WORKERS, REWARD_SECONDS and REWARD_MEMORY_MB set it up."""
+    """The pool of this process, closed at its end. REWARD_WORKERS, REWARD_SECONDS and REWARD_MEMORY_MB set it up.
+
+    Raises:
+        ValueError: names the variable whose value is no number above 0.
+    """
     pool = Pool(
-        workers=int(os.environ.get("REWARD_WORKERS", "2")),
-        seconds=float(os.environ.get("REWARD_SECONDS", "5")),
-        memory_mb=int(os.environ.get("REWARD_MEMORY_MB", "4096")),
+        workers=int(_of_environment("REWARD_WORKERS", 2)),
+        seconds=_of_environment("REWARD_SECONDS", 5),
+        memory_mb=int(_of_environment("REWARD_MEMORY_MB", 4096)),
     )
     atexit.register(pool.close)
     return pool
+
+
+def _of_environment(name: str, usual: int) -> float:
+    said = os.environ.get(name, str(usual))
+    with contextlib.suppress(ValueError):
+        if 0 < (value := float(said)) < math.inf and (name == "REWARD_SECONDS" or value.is_integer()):
+            return value
+    kind = "a number" if name == "REWARD_SECONDS" else "a whole number"
+    raise ValueError(f"{name}={said} in the environment: must be {kind} above 0, such as {usual}")

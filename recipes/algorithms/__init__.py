@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from functools import cache, wraps
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 from recipes.algorithms import base
@@ -201,12 +201,20 @@ def name_of_shape(shape: Shape, file: str) -> str:
     """What `find_shape` finds it by in another process. `file`: the algorithm's, where it is a user's own.
 
     Raises:
-        AlgorithmFileError: for a function made inside another one: no other process can find it.
+        AlgorithmFileError: for what no other process can find: no function, one made inside another, or another one
+            than its file has under that name.
     """
+    if not isinstance(shape, FunctionType):
+        raise AlgorithmFileError(f"the shape {shape!r} of a term must be a function of its file, written with def")
     module, name = shape.__module__, shape.__qualname__
     if "<" in name or "." in name:
         raise AlgorithmFileError(
             f"the shape {name} of a term must be a function of its file, not one made inside another"
+        )
+    if getattr(sys.modules.get(module), name, None) is not shape:
+        raise AlgorithmFileError(
+            f"the shape of a term calls itself {name}, which is something else in its file: no other process could "
+            f"find it; write it with def under a name of its own"
         )
     return f"{Path(file).resolve()}:{name}" if module.startswith("uft_algorithm_") else f"{module}:{name}"
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from recipes.algorithms.base import Algorithm, At, Group, Hint, Json, Kept
-from recipes.common.values import not_negative
+from recipes.common.values import a_share
 
 RATE = 0.05
 
@@ -23,7 +23,7 @@ RATE = 0.05
 @dataclass(frozen=True)
 class Options:
     success_reward: float = field(
-        default=0.5, metadata={"help": "mean reward from which on less is revealed", "check": not_negative}
+        default=0.5, metadata={"help": "mean reward from which on less is revealed", "check": a_share}
     )
 
 

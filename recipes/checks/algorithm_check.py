@@ -28,7 +28,7 @@ from recipes.algorithms import (
     time_limit,
 )
 from recipes.algorithms.base import Demonstration, LossNorm, Method, Need, bare
-from recipes.algorithms.hints.cut import draw_plans
+from recipes.algorithms.hints.cut import draw_plans, odd_wrap
 from recipes.algorithms.hints.schedule import MAX_SEGMENTS
 from recipes.common.errors import ExperimentError, nearest
 from recipes.common.values import amiss, refuse_odd_metrics
@@ -112,8 +112,11 @@ def _faults(a: Algorithm, file: str) -> Iterator[str]:
         yield f"needs={a.needs!r}: must be a frozenset of {', '.join(get_args(Need))}, such as frozenset({{'group'}})"
     if a.loss_norm not in get_args(LossNorm):
         yield f"loss_norm={a.loss_norm!r}: must be one of {', '.join(get_args(LossNorm))}"
-    if not isinstance(a.hints_in_prompt, bool):
-        yield f"hints_in_prompt={a.hints_in_prompt!r}: must be True or False"
+    for name in ("hints_in_prompt", "policy_gradient"):
+        if not isinstance(getattr(a, name), bool):
+            yield f"{name}={getattr(a, name)!r}: must be True or False"
+    if fault := odd_wrap(a.wrap):
+        yield fault
     if type(a.demonstrations) is not int or a.demonstrations < 0:
         yield f"demonstrations={a.demonstrations!r}: must be a whole number from 0"
     for name, of_alignment in _OWN_NUMBERS.items():
@@ -146,16 +149,17 @@ def _odd_hooks(a: Algorithm, file: str) -> Iterator[str]:
             signature.bind(*takes)
         except TypeError:
             yield f"{name}{signature}: is called as {wanted}"
-    if a.supervised is not None:
+    if a.supervised is not None and "sft" in a.stages:
         try:
             name_of_shape(a.supervised, file)
         except AlgorithmFileError as error:
             yield f"supervised: {error}"
-        except AttributeError:
-            yield f"supervised={a.supervised!r}: must be a function of its file"
 
 
-_OF_RL = ("needs", "rollout", "weigh", "context", "remember", "loss", "demonstrations", "hints_in_prompt", "loss_norm")
+_OF_RL = (
+    *("needs", "rollout", "weigh", "context", "remember", "loss", "demonstrations", "hints_in_prompt", "loss_norm"),
+    *("policy_gradient", "wrap", "metrics", "memory_metrics"),
+)
 
 
 def _idle_fields(a: Algorithm) -> Iterator[str]:

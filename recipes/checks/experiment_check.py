@@ -7,13 +7,12 @@ from pathlib import Path
 from data_prep.prompt_styles import STYLES
 from eval.models import find_model
 from recipes.algorithms import algorithms
-from recipes.algorithms.base import forget
 from recipes.checks.algorithm_check import told, try_draws
 from recipes.common.errors import ExperimentError, nearest
 from recipes.common.values import wrong
 from recipes.estimate.model_shapes import config_of, known_shape
 from recipes.settings.alignment import Alignment
-from recipes.settings.applies import clock
+from recipes.settings.applies import by_variance, clock
 from recipes.settings.data_sets import absolute, sets_of, several
 from recipes.settings.declare import declared, options_of
 from recipes.settings.experiment import Experiment
@@ -86,13 +85,9 @@ def check(experiment: Experiment) -> None:
         raise ExperimentError(
             f"--rollout_correction_clip {clip:g}: nothing is corrected; add --rollout_correction token"
         )
-    if e.dynamic_sampling and e.algorithm.remember is not forget:
-        raise ExperimentError(
-            f"--dynamic_sampling with --algo {e.algo}: it remembers how each prompt went, and would not hear of those "
-            f"that are replaced; leave it out"
-        )
     rounds = declared(Experiment)["dynamic_sampling_rounds"].default
-    if not e.dynamic_sampling and e.dynamic_sampling_rounds != rounds:
+    varied = by_variance(e.algorithm, e.stages)
+    if varied and not e.dynamic_sampling and e.dynamic_sampling_rounds != rounds:
         raise ExperimentError(
             f"--dynamic_sampling_rounds {e.dynamic_sampling_rounds}: no prompt is replaced; add --dynamic_sampling"
         )
@@ -172,6 +167,11 @@ def refuse_training(experiment: Experiment) -> None:
         raise ExperimentError(
             f"--val_data {e.val_data}: is what --data trains on; leave it out, which holds a part of it back, or "
             f"name others"
+        )
+    if not e.demonstrations:
+        raise ExperimentError(
+            f"--demonstrations 0: no problem would keep its solution, and --algo {e.algo} learns from them; give more "
+            f"than 0, or train without: --algo rft"
         )
     rows = e.data_options.get("n_train") if e.data_kind == "problems" else None
     if rows is None:

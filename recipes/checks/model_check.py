@@ -7,6 +7,7 @@ from recipes.common.errors import ExperimentError
 from recipes.data.stored_template import stored_template
 from recipes.estimate.model_shapes import config_of
 from recipes.settings.experiment import Experiment
+from recipes.settings.tasks import validated_on
 
 # Families whose configurations in transformers have no num_key_value_heads, which verl reads as it builds a model.
 # tests/contract/test_models_verl_takes.py holds each to transformers.
@@ -18,6 +19,7 @@ HEADS_ON_CPU = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 """Sizes of attention heads that vLLM computes on a CPU; the same test compares them with vLLM's."""
 
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
+_GENERATES = ("ForCausalLM", "ForConditionalGeneration", "LMHeadModel")
 _STRETCHED = ("yarn", "linear", "dynamic")
 
 
@@ -43,8 +45,16 @@ def refuse_model(experiment: Experiment, *, trains: bool = True) -> None:
             f"--model {e.model}: verl cannot train models of the kind {kind} (their configuration has no "
             f"num_key_value_heads); use one of Llama's or Qwen's kin"
         )
+    named = [str(each) for each in config.get("architectures") or ()]
+    if config.get("is_encoder_decoder") or (named and not any(each.endswith(_GENERATES) for each in named)):
+        raise ExperimentError(
+            f"--model {e.model}: {', '.join(named) or kind} is no decoder that goes on with a text (...ForCausalLM); "
+            f"use one of Llama's or Qwen's kin"
+        )
     generates = "rl" in e.stages or not trains
-    if generates and e.device == "cpu" and (size := _head_size(decoder)) is not None and size not in HEADS_ON_CPU:
+    # Supervised stages are evaluated before and after, by vLLM; trainings on answers where they have problems for it.
+    evaluated = generates or e.data_kind == "problems" or validated_on(e.data, e.stages) is not None
+    if evaluated and e.device == "cpu" and (size := _head_size(decoder)) is not None and size not in HEADS_ON_CPU:
         raise ExperimentError(
             f"--model {e.model}: attention heads of size {size}, which vLLM cannot compute on a CPU "
             f"({', '.join(map(str, HEADS_ON_CPU))})"

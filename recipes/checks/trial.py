@@ -225,6 +225,8 @@ def _try_loss(loss: Any, groups: list[Group], s: Any) -> None:
     found = _asked("loss", loss, log_probs, rows, s)
     if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], Mapping)):
         raise ValueError(f"loss gives {_short(found)}: must be (losses, metrics), losses one number a rollout")
+    if taken := [name for name in found[1] if name in TAKEN_TERMS]:
+        raise ValueError(f"loss: a metric named {taken[0]!r}: verl logs actor/{taken[0]} itself; call it otherwise")
     for name, values in {"losses": found[0], **found[1]}.items():
         _refuse_odd_tensor(f"loss: {name}", values, (n,), learns=True)
     # A micro-batch holds what rows fit into it: a mean over its rows would depend on the machine.
@@ -258,9 +260,14 @@ def refuse_odd_weights(found: Any, group: Group) -> None:
     if not isinstance(found.terms, tuple) or not all(isinstance(term, Term) for term in found.terms):
         raise ValueError(f"weigh: terms={_short(found.terms)}: must be a tuple of Term(...), such as (Term(...),)")
     for term in found.terms:
-        _refuse_odd_tensor(f"weigh: weights of the term {term.name!r}", term.weights, shape)
-        if term.over is not None:
-            _refuse_odd_tensor(f"weigh: over of the term {term.name!r}", term.over, shape)
+        for name, values in {"weights": term.weights, **({} if term.over is None else {"over": term.over})}.items():
+            what = f"weigh: {name} of the term {term.name!r}"
+            _refuse_odd_tensor(what, values, shape)
+            # Counted, they would make N depend on the longest of the rollouts.
+            if bool((values[group.ok] != 0)[~(group.given | group.gen | group.demo)[group.ok]].any()):
+                raise ValueError(
+                    f"{what} are not 0 where a rollout has no token: multiply by group.gen, group.given or group.demo"
+                )
         if isinstance(term.coef, bool) or not isinstance(term.coef, int | float) or not math.isfinite(term.coef):
             wrap = ", the same for all prompts: write float(...), or put it into the weights"
             raise ValueError(
@@ -295,7 +302,7 @@ def _refuse_odd_tensor(what: str, values: Any, shape: tuple[int, ...], *, learns
 def _kept(algorithm: Algorithm, group: Group, past: Any, common: Any, s: Any) -> tuple[Any, Any]:
     """What is remembered, as it comes back from a checkpoint."""
     found = _asked("remember", algorithm.remember, group, past, common, s)
-    if not isinstance(found, tuple) or len(found) != 3 or isinstance(found[2], str):
+    if not (isinstance(found, tuple) and len(found) == 3 and isinstance(found[2], tuple | list)):
         raise ValueError(f"remember gives {_short(found)}: must be (past, common, keys of what is due)")
     if odd := [key for key in found[2] if key != KEY]:
         raise ValueError(f"remember: {_short(odd[0])} is due, which is the key of no prompt it was given")

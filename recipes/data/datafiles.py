@@ -113,7 +113,7 @@ def prepare(experiment: Experiment, files: DataFiles, root: Path) -> None:
 
 
 def _about(experiment: Experiment, error: Exception) -> ExperimentError:
-    if str(error).startswith("--"):  # by one of several data sets, of its own
+    if str(error).startswith(("--", "REWARD_")):  # by one of several data sets, or the environment, of its own
         return ExperimentError(str(error))
     tests = several(experiment.val_data, "val_data") if experiment.val_data else []
     of_test = next((each for each in tests if str(error).startswith((each, str(Path(each).resolve())))), None)

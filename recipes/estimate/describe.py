@@ -1,8 +1,9 @@
 """The estimates of memory and time as --dry_run prints them."""
 
+from recipes.common.machine import main_memory
 from recipes.estimate.kernels import has_flash_attention, has_fused_head, micro_batch_limit
 from recipes.estimate.memory import GB, Memory, estimate_memory
-from recipes.estimate.model_shapes import known_shape
+from recipes.estimate.model_shapes import config_of, known_shape
 from recipes.estimate.step_time import estimate_time
 from recipes.settings.experiment import Experiment
 
@@ -11,10 +12,12 @@ def describe_memory(experiment: Experiment) -> str:
     """Both estimates as lines of --dry_run, with a warning where they do not fit the device."""
     shape = known_shape(experiment.model)
     if shape is None:
-        return (
-            "memory:        unknown: the shape of this model is not in recipes/estimate/model_shapes.py, and it is "
-            "not a folder with a config.json"
+        why = (
+            "it is not a folder with a config.json"
+            if config_of(experiment.model) is None
+            else "its config.json is of a kind that is not read"
         )
+        return f"memory:        unknown: the shape of this model is not in recipes/estimate/model_shapes.py, and {why}"
     found = estimate_memory(experiment, shape)
     parts = {
         "weights": found.weights,
@@ -39,9 +42,10 @@ def describe_memory(experiment: Experiment) -> str:
             f"               generating {found.generating / GB:6.1f}  engine {found.engine / GB:.1f} with room for "
             f"{found.kv_tokens:,} tokens of keys and values"
         )
-    if found.limit:
-        lines.append(f"               of         {found.limit / GB:6.1f}  {_verdict(experiment, found)}")
-    if experiment.device == "cuda":
+    if limit := found.limit or float(main_memory() or 0):
+        whose = "" if found.limit else ", if every sequence is as long as allowed"
+        lines.append(f"               of         {limit / GB:6.1f}  {_verdict(experiment, found, limit)}{whose}")
+    if experiment.device == "cuda" and experiment.stages != ("alignment",):
         lines.append(f"               {_kernels(experiment)}")
     if "rl" in experiment.stages:
         seconds = estimate_time(experiment, shape)
@@ -49,20 +53,38 @@ def describe_memory(experiment: Experiment) -> str:
         lines.append(
             f"time:          about {seconds.total:.0f} s per step (generating {seconds.generate:.0f}, "
             f"log-probabilities {seconds.log_probs:.0f}, updating {seconds.update:.0f}) on {whose}, "
-            "rollouts half as long as allowed"
+            f"rollouts half as long as allowed; {experiment.T} steps {_long(experiment.T * seconds.total)}"
         )
     return "\n".join(lines)
 
 
-def _verdict(e: Experiment, found: Memory) -> str:
-    if found.peak <= found.limit:
-        return "fits"
-    if found.updating > found.limit:
-        less = "--micro_batch_size" if e.stages == ("alignment",) else "--tokens_per_micro_batch"
-        return f"does NOT fit while updating: lower {less}" + ", or train adapters with --lora_rank 32" * (
-            not e.lora_rank
-        )
-    return "does NOT fit while generating: lower --rollout_memory, or use more devices"
+def _verdict(e: Experiment, found: Memory, limit: float) -> str:
+    if found.peak > limit and found.updating < found.peak and e.device == "cuda":
+        return "does NOT fit while generating: lower --rollout_memory, or use more devices"
+    if found.peak > limit:
+        return f"does NOT fit{' while updating' * (e.device == 'cuda')}: {_less(e, found, limit)}"
+    longest = e.prompt_length + e.response_length
+    if e.device == "cuda" and "rl" in e.stages and found.kv_tokens < longest:
+        return f"does NOT fit: a sequence may have {longest:,} tokens; raise --rollout_memory or --tp_size"
+    return "fits"
+
+
+def _less(e: Experiment, found: Memory, limit: float) -> str:
+    """What would make it fit."""
+    alignment = e.stages == ("alignment",)
+    adapters = "" if e.lora_rank else "train adapters (--lora_rank 32)"
+    bits = "--load_in_4bit" if alignment and e.device == "cuda" and not e.alignment.bits else ""
+    shorter = "--micro_batch_size" if alignment else "--tokens_per_micro_batch"
+    lower = "" if found.updating - found.activations - found.head > limit else f"lower {shorter}"
+    if lower and e.device == "cpu":
+        lower += " or the lengths"
+    return ", or ".join(filter(None, (lower, adapters, bits, "" if lower else "a smaller model or more devices")))
+
+
+def _long(seconds: float) -> str:
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.0f} hours" if seconds < 48 * 3600 else f"{seconds / 86400:.0f} days"
 
 
 def _kernels(e: Experiment) -> str:

@@ -25,9 +25,9 @@ def has_fused_head(experiment: Experiment) -> bool:
     """Whether log-probabilities and entropy are computed in pieces, so that logits of a micro-batch never exist.
 
     On a GPU a vocabulary of 150,000 makes them the largest array by far; and without flash-attention verl's own way
-    takes one kernel launch a token.
+    takes one kernel launch a token. TRL keeps logits whole.
     """
-    return experiment.device == "cuda" and _plain_head(experiment.model)
+    return experiment.device == "cuda" and experiment.stages != ("alignment",) and _plain_head(experiment.model)
 
 
 def micro_batch_limit(experiment: Experiment) -> int:

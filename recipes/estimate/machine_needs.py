@@ -4,7 +4,7 @@ import os
 
 from recipes.common.errors import ExperimentError
 from recipes.common.machine import gpu_count, main_memory
-from recipes.estimate.memory import GB
+from recipes.estimate.memory import GB, estimate_memory, shards
 from recipes.estimate.model_shapes import known_shape
 from recipes.settings.experiment import Experiment
 from recipes.settings.profiles import profile_named
@@ -40,7 +40,7 @@ def held_bytes(experiment: Experiment) -> float:
     held = width * shape.parameters + 4 * adapters + 12 * (adapters or shape.parameters)
     if e.device == "cpu":
         return held + (4 * shape.parameters if "rl" in e.stages else 0)
-    return held / (e.n_gpu * e.nnodes)
+    return held / shards(e)
 
 
 def refuse_too_large(experiment: Experiment) -> None:
@@ -49,6 +49,7 @@ def refuse_too_large(experiment: Experiment) -> None:
     on_cpu = e.device == "cpu"
     there = float(main_memory() or 0) if on_cpu else profile_named(e.profile).memory_gb * GB
     if not 0 < there < held:
+        _refuse_no_cache(e)
         return
     less = "" if e.lora_rank else ", train adapters (--lora_rank 32)"
     where = "this machine has" if on_cpu else f"a device of --profile {e.profile} has"
@@ -56,6 +57,17 @@ def refuse_too_large(experiment: Experiment) -> None:
     raise ExperimentError(
         f"--model {e.model}: does not fit: its weights and what training them takes are {held / GB:.0f} GB, before any "
         f"activation, and {where} {there / GB:.0f} GB. Take a smaller model{less}, or {more}"
+    )
+
+
+def _refuse_no_cache(e: Experiment) -> None:
+    """Of the engine: without room for a single token vLLM ends a minute after the start."""
+    shape = known_shape(e.model)
+    if e.device != "cuda" or "rl" not in e.stages or shape is None or estimate_memory(e, shape).kv_tokens:
+        return
+    raise ExperimentError(
+        f"--rollout_memory {e.rollout_memory:g}: the engine's part of a device of --profile {e.profile} holds the "
+        f"weights of {e.model} and no token; give more of it, or more devices to a copy (--tp_size)"
     )
 
 

@@ -84,13 +84,14 @@ class Memory:
 def estimate_memory(experiment: Experiment, shape: ModelShape) -> Memory:
     """Memory of a device, in the stage that takes the most.
 
-    weights 4 N / ranks, gradients 4 n / ranks, Adam 8 n / ranks bytes (float32; N all and n trained parameters);
+    weights 4 N / ranks, gradients 4 n / ranks, Adam 8 n / ranks bytes (float32; N all and n trained parameters; TRL
+    shards none of it where adapters are trained);
     a critic as much again; the reference 4 N / ranks where it stays on the device and is not the policy without its
     adapter; activations with checkpointing: tokens * (layers * hidden * 2 + one layer's), else tokens * layers * one
     layer's.
     """
     e = experiment
-    ranks, width = e.n_gpu * e.nnodes, 4 if e.dtype == "float32" else 2
+    ranks, width = shards(e), 4 if e.dtype == "float32" else 2
     on_cpu = e.device == "cpu"
     trained = shape.lora_parameters(e.lora_rank) if e.lora_rank else shape.parameters
     vocabulary_matrices = shape.embedding * (1 if shape.tied else 2)
@@ -128,6 +129,12 @@ def estimate_memory(experiment: Experiment, shape: ModelShape) -> Memory:
         evaluating=0.0 if not on_cpu or generates else _CPU_EVALUATION + 8 * shape.parameters,
         limit=limit,
     )
+
+
+def shards(experiment: Experiment) -> int:
+    """Over how many devices weights, gradients and moments are spread: TRL has a whole model on each with adapters."""
+    e = experiment
+    return 1 if e.stages == ("alignment",) and e.lora_rank else e.n_gpu * e.nnodes
 
 
 def compares(experiment: Experiment) -> bool:

@@ -69,7 +69,7 @@ def estimate_time(experiment: Experiment, shape: ModelShape, *, tokens_per_rollo
     references = int(compares(e))
     cache = estimate_memory(e, shape).kv_tokens
     at_once = rollouts * e.tp_size / ranks
-    if cache:
+    if e.device == "cuda":
         at_once = max(1.0, min(at_once, e.max_num_seqs, cache / each))
     waves = rollouts * e.tp_size / ranks / at_once
     read = (

@@ -7,6 +7,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from recipes.algorithms import Algorithm
+from recipes.algorithms.base import forget
 
 Stages = tuple[str, ...]
 Applies = Callable[[Algorithm, Stages], bool]
@@ -60,10 +61,11 @@ def by_score(algorithm: Algorithm, stages: Stages) -> bool:
 
 
 def by_variance(algorithm: Algorithm, stages: Stages) -> bool:
-    """reinforcement stages that compare rollouts and learn nothing else from a prompt but a hint's likelihood"""
+    """reinforcement stages that compare rollouts, remember none, and learn nothing else but a hint's likelihood"""
     weigh = algorithm.weigh
     besides = algorithm.demonstrations > 0 or (mentions(weigh, "rescored") and not mentions(weigh, "scores"))
-    return ppo(algorithm, stages) and algorithm.compares_rollouts and not besides
+    # What remembers how each prompt went would not hear of those that are replaced.
+    return ppo(algorithm, stages) and algorithm.compares_rollouts and algorithm.remember is forget and not besides
 
 
 def critic(algorithm: Algorithm, stages: Stages) -> bool:

@@ -104,7 +104,7 @@ class Experiment:
     sft_epochs: int = setting("supervised learning", From.MACHINE, applies=supervised, check=at_least(1))
     """Passes over the training file in supervised stages; for sft the same as --epochs."""
 
-    critic_lr: float = setting("reinforcement", From.MACHINE, applies=critic, check=a_share)
+    critic_lr: float = setting("reinforcement", From.MACHINE, applies=critic, check=a_rate)
     """Learning rate of the critic."""
 
     kl_coef: float = setting("reinforcement", 0.001, applies=ppo, check=not_negative)

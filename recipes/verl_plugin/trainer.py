@@ -40,7 +40,7 @@ from recipes.verl_plugin.reward_watch import EXAMPLES, RewardFailure, RewardLimi
 from recipes.verl_plugin.rollout_log import StepRollouts, digest, write_rollouts
 from recipes.verl_plugin.validation import cut_off, parted, sampled_and_greedy, validation_accuracy, without_truncated
 from recipes.verl_plugin.verl_config import POLL_SECONDS
-from recipes.verl_plugin.weighing import read_groups, restore_masks, weigh
+from recipes.verl_plugin.weighing import read_groups, restore_masks, token_mean, weigh
 from recipes.watch.heartbeat import NOTICE
 
 MEMORY = "memory.json"
@@ -150,6 +150,13 @@ class UnifiedTrainer(PPOTrainerSync):
         if self._algorithm.loss is not None:
             return partial(row_loss, self.config.uft.algorithm, self._settings)
         return partial(actor_loss, omega_conf_to_dataclass(self.config.actor_rollout_ref.actor))
+
+    def _compute_old_log_prob(self, batch: Any, metrics: dict[str, Any]) -> Any:
+        batch = super()._compute_old_log_prob(batch, metrics)
+        # verl aggregates this metric as the loss: divided by a constant length it could be compared with no other run.
+        if "actor/entropy" in metrics and self.config.actor_rollout_ref.actor.loss_agg_mode != "token-mean":
+            metrics["actor/entropy"] = token_mean(batch, "entropy")
+        return batch
 
     def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
         settings, compute = self.config.uft, partial(super()._compute_advantage, metrics=metrics)

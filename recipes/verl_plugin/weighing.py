@@ -137,6 +137,13 @@ def read_groups(
     return rows, groups
 
 
+def token_mean(batch: Any, name: str) -> float:
+    """The mean of a column over generated tokens."""
+    data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=[name, "response_mask"])
+    values, mask = (torch.cat(data[each].unbind()).float() for each in (name, "response_mask"))
+    return float((values * mask).sum() / mask.sum().clamp(min=1))
+
+
 def _pad(row: torch.Tensor, width: int) -> torch.Tensor:
     return torch.nn.functional.pad(row, (0, width - len(row)))
 

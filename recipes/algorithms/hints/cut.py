@@ -76,8 +76,20 @@ def _odd_hint(plan: Hint, algorithm: Algorithm) -> Iterator[str]:
         yield f"a Hint with where={plan.where!r}: must be 'response' or 'prompt'"
     if plan.where == "prompt" and not algorithm.hints_in_prompt:
         yield f"a Hint with where={plan.where!r}: set hints_in_prompt=True"
-    if not isinstance(plan.wrap, str) or not {"{question}", "{hint}"} <= {*_PLACES.findall(plan.wrap)}:
-        yield f"a Hint with wrap={plan.wrap!r}: must be a text with {{question}} and {{hint}} in it"
+    if fault := odd_wrap(plan.wrap):
+        yield f"a Hint with {fault}"
+    if plan.where == "prompt" and len(plan.wrap) > len(algorithm.wrap):
+        yield (
+            f"a Hint with a wrap of {len(plan.wrap)} characters, the algorithm's has {len(algorithm.wrap)}: prompts "
+            "are measured by the latter; write wrap= of the longest into ALGORITHM"
+        )
+
+
+def odd_wrap(wrap: Any) -> str:
+    """What is wrong with the text a hint stands in; empty if nothing is."""
+    if isinstance(wrap, str) and {"{question}", "{hint}"} <= {*_PLACES.findall(wrap)}:
+        return ""
+    return f"wrap={wrap!r}: must be a text with {{question}} and {{hint}} in it"
 
 
 def hint_length(plan: Plan, n_segments: int) -> int:

@@ -2,6 +2,7 @@
 
 import random
 import re
+from functools import partial, wraps
 from typing import Any
 
 import pytest
@@ -32,11 +33,19 @@ def test_every_built_in_algorithm_stands_the_trial(name: str, reference: bool) -
 
 
 def ones(group: Any) -> torch.Tensor:
-    return torch.ones_like(group.old)
+    return (group.given | group.gen | group.demo).float()
 
 
 def total(p: torch.Tensor) -> torch.Tensor:
     return p.sum()
+
+
+SQUARE = partial(pow, exp=2)
+
+
+@wraps(total)
+def renamed(p: torch.Tensor) -> torch.Tensor:
+    return p
 
 
 def centred(p: torch.Tensor) -> torch.Tensor:
@@ -83,6 +92,23 @@ ODD = {
         "must be elementwise",
     ),
     "no number": (weighing(lambda g: Weights(ones(g) / 0)), "advantage has values that are no finite numbers"),
+    "a weight on padding": (
+        weighing(lambda g: Weights(terms=(Term(torch.ones_like(g.old), "a"),))),
+        "weights of the term 'a' are not 0 where a rollout has no token",
+    ),
+    "padding that is counted": (
+        weighing(lambda g: Weights(terms=(Term(ones(g), "a", over=torch.ones_like(g.old)),))),
+        "over of the term 'a' are not 0 where a rollout has no token",
+    ),
+    "a shape that is no function": (
+        weighing(lambda g: Weights(terms=(Term(ones(g), "a", shape=SQUARE),))),
+        "must be a function of its file, written with def",
+    ),
+    "a shape of another's name": (
+        weighing(lambda g: Weights(terms=(Term(ones(g), "a", shape=renamed),))),
+        "the shape of a term calls itself total, which is something else in its file",
+    ),
+    "nothing is due, as None": ({"remember": lambda g, past, common, s: (past, common, None)}, "remember gives (None"),
     "a term where there is a hint": (
         {
             "weigh": lambda g, s: Weights(terms=(Term(ones(g), "a"),)) if g.given.any() else Weights(),

@@ -41,7 +41,7 @@ LATER = {
     ),
     "a weight that is none": (
         "weigh(group, s)",
-        "w = group.old * 0 + (float('nan') if group.step > 10 else 1)\n    return Weights(terms=(Term(w, 'mine'),))",
+        "w = group.gen * (float('nan') if group.step > 10 else 1)\n    return Weights(terms=(Term(w, 'mine'),))",
         "no finite numbers",
     ),
     "another term": (

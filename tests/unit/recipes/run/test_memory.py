@@ -4,12 +4,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from bench.estimates import CASES, Case, estimated
 from recipes.common.errors import ExperimentError
-from recipes.estimate import kernels, machine_needs
+from recipes.estimate import describe, kernels, machine_needs
 from recipes.estimate.describe import describe_memory
 from recipes.estimate.kernels import has_flash_attention, has_fused_head, micro_batch_limit
 from recipes.estimate.machine_needs import (
@@ -26,12 +27,14 @@ from recipes.estimate.step_time import estimate_time
 from recipes.flags.resolve import build_experiment
 from recipes.run import place
 from recipes.settings.experiment import Experiment
-from recipes.settings.profiles import PROFILES
+from recipes.settings.profiles import profile_named
 from tests import ROOT
+
+PAIRS: dict[str, Any] = {"algo": "dpo", "data": "countdown_preference"}
 
 
 def on(profile: str, **flags: object) -> Experiment:
-    return build_experiment(dict(flags), PROFILES[profile])
+    return build_experiment(dict(flags), profile_named(profile))
 
 
 @pytest.fixture
@@ -101,7 +104,7 @@ def test_what_a_profile_is_for_fits_it(
 
 
 def test_what_does_not_fit_is_said_with_the_flag_to_change(packed: None) -> None:
-    assert "does NOT fit while updating: lower --tokens_per_micro_batch" in describe_memory(
+    assert "does NOT fit while updating: train adapters (--lora_rank 32)" in describe_memory(
         on("1x80gb", model="Qwen/Qwen2.5-7B")
     )
     assert "does NOT fit while generating: lower --rollout_memory" in describe_memory(
@@ -362,8 +365,8 @@ def test_the_decoder_of_a_model_that_also_sees_is_read() -> None:
 @pytest.mark.parametrize(
     ("algo", "rank", "said"),
     [
-        ("rft", 0, "lower --tokens_per_micro_batch, or train adapters with --lora_rank 32"),
-        ("dpo", 8, "lower --micro_batch_size"),
+        ("rft", 0, "updating: train adapters (--lora_rank 32), or a smaller model or more devices"),
+        ("dpo", 8, "updating: lower --micro_batch_size, or --load_in_4bit"),
     ],
 )
 def test_what_does_not_fit_is_told_what_helps(algo: str, rank: int, said: str) -> None:
@@ -372,3 +375,43 @@ def test_what_does_not_fit_is_told_what_helps(algo: str, rank: int, said: str) -
     e = on("1x80gb", algo=algo, data=data, model="Qwen/Qwen2.5-7B", lora_rank=rank, **sizes)
     line = next(line for line in describe_memory(e).splitlines() if "does NOT fit while updating" in line)
     assert line.endswith(said)
+
+
+def test_an_engine_without_room_for_a_token_is_refused_and_with_little_told() -> None:
+    """vLLM ends a minute after the start where its part of a device holds nothing beside the weights."""
+    with pytest.raises(ExperimentError, match=r"--rollout_memory 0.45: the engine's part .* no token.*--tp_size"):
+        refuse_too_large(on("4x24gb", model="Qwen/Qwen2.5-7B", lora_rank=32))
+    refuse_too_large(on("4x24gb", model="Qwen/Qwen2.5-7B", lora_rank=32, tp_size=4))
+    little = on("1x80gb", rollout_memory=0.0576)
+    refuse_too_large(little)
+    tokens = estimate_memory(little, SHAPES["Qwen2.5-1.5B"]).kv_tokens
+    assert 0 < tokens < little.prompt_length + little.response_length
+    assert "does NOT fit: a sequence may have" in describe_memory(little)
+    seconds = [
+        estimate_time(on("1x80gb", rollout_memory=part), SHAPES["Qwen2.5-1.5B"]).generate for part in (0.05, 0.5)
+    ]
+    assert seconds[0] > 10 * seconds[1]
+
+
+def test_trl_shards_no_adapters_and_keeps_logits() -> None:
+    one, four = (on(name, **PAIRS, model="Qwen/Qwen2.5-7B", lora_rank=32) for name in ("1x24gb", "4x24gb"))
+    shape = SHAPES["Qwen2.5-7B"]
+    assert estimate_memory(one, shape).weights == estimate_memory(four, shape).weights > 15e9
+    assert held_bytes(one) == held_bytes(four)
+    logits = estimate_memory(on("1x80gb", **PAIRS), SHAPES["Qwen2.5-1.5B"]).head
+    assert logits >= micro_batch_tokens(on("1x80gb", **PAIRS)) * 151_936 * 2 * 3
+    assert "packed" not in describe_memory(four)
+
+
+def test_on_the_cpu_the_memory_of_the_machine_is_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(describe, "main_memory", lambda: 25e9)
+    assert "of           25.0  fits, if every sequence is as long as allowed" in describe_memory(on("cpu"))
+    large = describe_memory(on("cpu", model="Qwen/Qwen2.5-0.5B"))
+    assert "of           25.0  does NOT fit: lower --tokens_per_micro_batch or the lengths, or train adapters" in large
+    assert "days" in large
+
+
+def test_a_critic_fits_beside_the_policy_by_default() -> None:
+    assert "NOT" not in describe_memory(on("1x80gb", algo="ppo"))
+    assert on("1x80gb", algo="ppo").rollout_memory == pytest.approx(0.6 * on("1x80gb").rollout_memory)
+    assert on("1x80gb", algo="ppo", rollout_memory=0.5).rollout_memory == 0.5
