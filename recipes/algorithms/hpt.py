@@ -6,7 +6,9 @@ gamma 0 and c 1 (Qwen2.5-Math-7B); gamma .25 for Llama-3.1-8B, c .3 for the 1.5B
 numbers are a reading of TsinghuaC3I/Unify-Post-Training at ae332f5, where the gate is a count of 8 rollouts, so that it
 changes with their number; here it is a share. Its middle band (LUFFY's loss instead of the likelihood) is off in all of
 its scripts and omitted. It clips no ratio: use one update per step (--mini_batch_size equal to --batch_size). KL 0.
-Where a question has no solution it is reinforced; one without any verdict is neither.
+Where a question has no solution it is reinforced; one without any verdict is neither. Other than there N counts all
+rows, demonstrations and dropped rollouts too, so that a step's reinforcement weighs less the more questions are
+supervised; and gradients are clipped at verl's 1, there at 80 with lr 5e-6 (-- actor_rollout_ref.actor.grad_clip=80).
 """
 
 from dataclasses import dataclass, field

@@ -5,9 +5,9 @@ A demonstration joins the rollouts of its prompt and is learned by a shaped impo
     L   = -(1 / (N n_max)) [sum_gen min(rho A, clip(rho, ...) A) + sum_demo f(p) A],   f(p) = p / (p + gamma), gamma .1
 with N sequences and a constant n_max tokens. f grows fastest where p is small: rare tokens of the solution are learned.
 As d(-A f(p)) = A f'(p) p d(-log p), the demonstration's part is a term of shape f'(p) p = gamma p / (p + gamma)^2.
-This file sets KL 0 and entropy .01 (the authors' train.sh has .001: --entropy_coef .001); the paper's 7 + 1 rollouts
-are --n_rollout 7. The paper clips no ratio; PPO's clipping does nothing in a run with one update per step
-(--mini_batch_size equal to --batch_size).
+This file sets KL 0 and entropy .01 (the authors' train.sh has .001: --entropy_coef .001), whose term is divided by
+N n_max as well; the paper's 7 + 1 rollouts are --n_rollout 7. The paper clips no ratio; PPO's clipping does nothing in
+a run with one update per step (--mini_batch_size equal to --batch_size).
 """
 
 from __future__ import annotations

@@ -5,8 +5,9 @@
     L   = -(1 / (N n_max)) sum min(rho A, clip(rho, 1 - eps, 1 + eps) A)
 Other than in uft a prefix is trained by its reward, not by its likelihood. Read: ZeroYuHuang/prefix_rft (e0b6f43):
 schedules (U is its Beta(1, 1)) and advantages; the 20 % are in the names of its runs, taken there over a micro-batch,
-here per row. It cuts at any token, here between the solution's texts, and leaves the prefix unclipped; --T_hint is when
-low arrives, prefixes go on after it. --rollout_correction leaves prefixes at 1. KL 0.
+here per row. It cuts at any token and leaves the prefix's ratio unclipped; here cuts lie between the solution's texts,
+and the prefix is clipped like the rest. --T_hint is when low arrives, prefixes go on after it. With --entropy_coef the
+bonus covers the trained prefix tokens too. --rollout_correction leaves prefixes at 1. KL 0.
 """
 
 import math
