@@ -27,6 +27,7 @@ class Validations:
     before: float | None
     last: tuple[int, float] | None
     best: tuple[int, float] | None
+    """After the start: of these there are weights."""
     count: int
 
 
@@ -45,8 +46,9 @@ def finish(experiment: Experiment, run: RunDir, files: DataFiles, given: Mapping
         "val/acc before": found.before,
         "val/acc last": found.last[1] if found.last else None,
         "val/acc best": found.best[1] if found.best else None,
-        "best step": found.best[0] if found.best else None,
+        "best step": read_json(run.hf / "best.json").get("step"),
         "last step": max((row["step"] for row in read_metrics(run.metrics)), default=None),
+        **held_out(experiment, run),
         "seconds": round(cost.seconds, 1),
         "peak_memory_bytes": cost.peak_memory_bytes,
         **tokens(run),
@@ -60,7 +62,7 @@ def validations(run: RunDir) -> Validations:
     """What the validations of a run found; the evaluation of the base counts where there was one."""
     rows = read_metrics(run.metrics)
     points = sorted((row["step"], row["data"]["val/acc"]) for row in rows if "val/acc" in row["data"])
-    best = max(points, key=lambda point: point[1], default=None)
+    best = max((point for point in points if point[0] > 0), key=lambda point: point[1], default=None)
     before = points[0][1] if points else None
     base = run.path / "eval/base/results.json"
     if base.exists():
@@ -68,22 +70,45 @@ def validations(run: RunDir) -> Validations:
     return Validations(before, points[-1] if points else None, best, len(points))
 
 
+HELD_OUT = {"val/loss": "loss", "val/pairs/accuracy": "pairs in order", "val/rewards/accuracy": "rewards in order"}
+"""What a training on answers measures on those held back, by its name in metrics.jsonl."""
+
+
+def held_out(experiment: Experiment, run: RunDir) -> dict[str, float]:
+    """First and last of HELD_OUT, as summary.json has them; nothing of trainings on problems."""
+    rows = read_metrics(run.metrics) if experiment.stages == ("alignment",) else []
+    found: dict[str, float] = {}
+    for name in HELD_OUT:
+        if values := [row["data"][name] for row in rows if name in row["data"]]:
+            found |= {f"{name} before": values[0], f"{name} last": values[-1]}
+    return found
+
+
 def _lines(
     experiment: Experiment, run: RunDir, files: DataFiles, found: Validations, summary: Mapping[str, Any]
 ) -> list[str]:
     also = {"best step": run.hf / "best", "adapter": run.hf / "adapter"}
+    if not (run.hf / "best.json").exists():  # a copy of the last
+        del also["best step"]
     named = ", ".join(f"{name}: {short(path)}" for name, path in also.items() if path.exists())
     lines = [f"\nweights        {short(run.hf / 'last')}" + (f"  ({named})" if named else "")]
     kept = [run.metrics, *(run.path / name for name in TRACKER_FILES if (run.path / name).exists())]
     lines.append(f"metrics        {', '.join(map(short, kept))}")
-    answers_in = next((path for path in (run.validation, run.path / "eval") if path.exists()), None)
+    evaluated = run.path / "eval" if any(run.path.glob("eval/*/items.jsonl")) else None
+    answers_in = run.validation if run.validation.exists() else evaluated
     lines += [] if answers_in is None else [f"answers        {short(answers_in)}"]
     if found.last and found.best and found.before is not None:
         problems, how = _asked(experiment, run, files, found.last[0])
-        lines.append(
-            f"accuracy       {found.before:.1%} before, {found.last[1]:.1%} after  ({problems} problems, {how}; the "
-            f"highest of {found.count} validations on them is {found.best[1]:.1%} at step {found.best[0]})"
-        )
+        highest = f"the highest of {found.count} validations on them is {found.best[1]:.1%} at step {found.best[0]}"
+        if found.best[1] <= found.before:
+            highest = f"no validation after the start was above it; the highest is {found.best[1]:.1%}"
+        gain = f"{found.before:.1%} before, {found.last[1]:.1%} after"
+        lines.append(f"accuracy       {gain}  ({problems} problems, {how}; {highest})")
+    measured = {label: name for name, label in HELD_OUT.items() if f"{name} last" in summary}
+    if measured:
+        both = ((label, summary[f"{name} before"], summary[f"{name} last"]) for label, name in measured.items())
+        said = ", ".join(f"{label} {first:.3f} before, {last:.3f} after" for label, first, last in both)
+        lines.append(f"held out       {said}")
     for stage in stages(experiment, run, files) if experiment.early_stopping else ():
         lines += _stopped(stage, experiment.early_stopping, alone=len(experiment.stages) == 1)
     lines += _forgetting(run)

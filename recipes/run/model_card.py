@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep.schema import content_hash
-from recipes.common.run_dir import RunDir, read_metrics, write_text
+from recipes.common.run_dir import RunDir, read_json, read_metrics, write_text
 from recipes.common.training_record import read_record
 from recipes.common.values import as_text
 from recipes.data.datafiles import DataFiles
@@ -89,11 +89,13 @@ def model_card(
         model_name=title,
         eval_results=_results(e, summary),
     )
-    best = f"Step {summary['best step']} of the run, its best on the test problems. " if kind == "best" else ""
-    adapter = "The LoRA adapter alone; its base is named above. " if kind == "adapter" else ""
+    step = read_json(run.hf / "best.json").get("step")
+    of_best = "The last step of the run. " if step is None else f"Step {step}: the best of those saved, by accuracy. "
+    best = of_best if kind == "best" else ""
+    adapter = "The LoRA adapter alone; its base is named in the table. " if kind == "adapter" else ""
     facts = {
-        "base model": _short(base),
-        "started from": "" if base == e.model else _short(e.model),
+        "base model": _model(base),
+        "started from": "" if base == e.model else _model(e.model),
         "algorithm": f"`{about.name}`: {about.title}",
         "paper": re.sub(r"arXiv (\d{4}\.\d{5})", r"[arXiv \1](https://arxiv.org/abs/\1)", about.paper),
         "data": _data(e, files),
@@ -125,6 +127,11 @@ def _short(model: str) -> str:
     """A hub name as it is; of a folder the end, which is no secret of the machine's."""
     path = Path(model)
     return "/".join(path.parts[-3:]) if path.is_absolute() else model
+
+
+def _model(model: str) -> str:
+    """A hub name, or one of this repository's, as it is; of another folder the name, for others have no such folder."""
+    return f"{Path(model).name} (a local folder)" if Path(model).is_absolute() else model
 
 
 def _data(experiment: Experiment, files: DataFiles) -> str:
@@ -176,6 +183,8 @@ def _settings(experiment: Experiment) -> dict[str, str]:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={of}" for name, of in value.items())
     return f"{value:g}" if isinstance(value, float) else _short(as_text(value))
 
 

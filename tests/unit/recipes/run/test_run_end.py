@@ -2,20 +2,21 @@
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from recipes import ROOT
-from recipes.common.run_dir import RunDir, append_metrics, write_json, write_text
+from recipes.common.run_dir import RunDir, append_metrics, read_json, write_json, write_text
 from recipes.data.datafiles import locate, prepared
 from recipes.flags.resolve import build_experiment
-from recipes.run.closing import serve_command
+from recipes.run.closing import finish, serve_command
 from recipes.run.model_card import command, model_card
 from recipes.run.spent import UNDER_WAY, Spent, begin, count, count_killed, spent, tokens
 from recipes.settings.experiment import Experiment
 from recipes.settings.profiles import PROFILES
-from tests.helpers.front_checks import experiment, small_folder
+from tests.helpers.front_checks import experiment, finished_on_disk, small_folder
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +110,50 @@ def test_a_card_names_what_the_weights_were_made_of(algo: str, folder: Path, tmp
     assert ("| epochs |" in text) == answers
     assert ("| sft_loss_coef |" in text) == (algo == "uft")
     assert ("| beta |" in text) == (algo in ("dpo", "una_sft", "una_online"))
+
+
+def test_where_the_base_is_not_beaten_the_best_is_that_of_the_weights(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, e = RunDir(tmp_path / "run"), experiment(folder, T=4, test_freq=2, own_texts=0)
+    finished_on_disk(run, e)
+    write_text(run.metrics, "")
+    for step, value in ((0, 0.7), (2, 0.6), (4, 0.5)):
+        append_metrics(run.metrics, step, {"val/acc": value})
+    (run.hf / "best").mkdir(parents=True)
+    write_json(run.hf / "best.json", {"step": 2, "val/acc": 0.6})
+    finish(e, run, prepared(e, ROOT), {"algo": "uft"})
+    said = capsys.readouterr().out
+    assert "no validation after the start was above it; the highest is 60.0%" in said
+    assert f"best step: {run.hf / 'best'}" in said
+    summary = read_json(run.summary)
+    assert (summary["best step"], summary["val/acc best"], summary["val/acc before"]) == (2, 0.6, 0.7)
+    assert "Step 2: the best of those saved" in (run.hf / "best/README.md").read_text()
+    assert "Step 0" not in (run.hf / "best/README.md").read_text()
+
+
+def test_a_training_on_answers_says_what_it_measured_on_those_held_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    e = build_experiment({"algo": "dpo", "data": "countdown_preference"}, PROFILES["cpu"])
+    run = RunDir(tmp_path / "run")
+    (run.path / "eval/own_texts").mkdir(parents=True)  # no answers to problems
+    for step, loss, right in ((0, 0.693, 0.5), (8, 0.41, 0.9)):
+        append_metrics(run.metrics, step, {"val/loss": loss, "val/pairs/accuracy": right})
+    finish(e, run, locate(e, ROOT), {"algo": "dpo"})
+    said = capsys.readouterr().out
+    assert "held out       loss 0.693 before, 0.410 after, pairs in order 0.500 before, 0.900 after" in said
+    assert "answers  " not in said
+    assert read_json(run.summary)["val/pairs/accuracy last"] == 0.9
+
+
+def test_a_card_names_nothing_of_this_machine(folder: Path, tmp_path: Path) -> None:
+    columns = {"columns": {"question": "Frage", "answer": "Ergebnis"}}
+    e = replace(experiment(folder), model="/home/me/models/mine", data_options=columns)
+    text = str(model_card(e, RunDir(tmp_path), prepared(experiment(folder), ROOT), SUMMARY, {}, kind="adapter"))
+    assert "| base model | mine (a local folder) |" in text
+    assert "its base is named in the table" in text
+    assert "columns question=Frage, answer=Ergebnis" in text
 
 
 def test_the_command_of_a_card_is_the_one_without_where_it_wrote() -> None:
