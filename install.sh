@@ -76,9 +76,27 @@ if [ -n "$wheelhouse" ] && [ -n "$make_wheelhouse" ]; then wrong_use "--wheelhou
 if [ -n "$wheelhouse" ] && [ ! -d "$wheelhouse" ]; then wrong_use "--wheelhouse: no folder '$wheelhouse'"; fi
 if [ -n "$wheelhouse" ]; then wheelhouse="$(cd "$wheelhouse" && pwd)"; fi
 
+broken_driver() { # broken_driver STATUS WORDS: of an nvidia-smi that lists no GPU
+  local words
+  words="$(printf '%s' "$2" | tr -s '[:space:]' ' ')"
+  if [ "$1" = 124 ]; then words="no answer within 60 s"; fi
+  die "nvidia-smi lists no GPU (it says: ${words:-nothing}; exit code $1): nothing was fetched" \
+    "fix the NVIDIA driver until nvidia-smi -L lists the cards; where there is none to use: --profile cpu"
+}
 if [ -z "$profile" ]; then
   profile=cpu
-  if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q '^GPU'; then profile=cuda; fi
+  shopt -s nullglob
+  devices=(/dev/nvidia[0-9]*)
+  shopt -u nullglob
+  if command -v nvidia-smi >/dev/null 2>&1; then
+    # Read whole: a reader that leaves at the first GPU ends nvidia-smi by SIGPIPE, and pipefail takes that for a failure
+    status=0
+    listed="$(timeout 60 nvidia-smi -L 2>&1)" || status=$?
+    if [[ $'\n'"$listed" == *$'\nGPU '* ]]; then profile=cuda; else broken_driver "$status" "$listed"; fi
+  elif [ "${#devices[@]}" != 0 ]; then
+    die "there is a GPU (${devices[0]}) and no nvidia-smi on PATH: nothing was fetched" \
+      "install the NVIDIA driver's tools ($MIN_DRIVER or newer); or name the stack: --profile cuda, --profile cpu"
+  fi
   say "Profile: $profile (detected; --profile overrides)"
 else
   say "Profile: $profile"
@@ -96,7 +114,7 @@ case "$profile $torch_index" in
   cuda*/cu1[0-2]*) wrong_use "--torch-index $torch_index: vLLM's build is of CUDA 13, and a torch of CUDA 12 beside it does not load; name an index of cu13 builds" ;;
 esac
 if [ "$(uname -s)" != Linux ]; then
-  die "vLLM and verl run on Linux only, this is $(uname -s)" "use a Linux machine or container, or WSL2 on Windows"
+  die "vLLM and verl run on Linux only, this is $(uname -s)" "use a Linux machine or container; on Windows WSL2, where the cpu stack alone runs everything"
 fi
 
 # --- the environment --------------------------------------------------------------------------------------------------
@@ -105,18 +123,33 @@ python_fits() { # Python 3.11 or 3.12 that can make an environment; a pyenv shim
 }
 python_version() { "$1" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null || echo "none that starts"; }
 
+version_fits() { case "$1" in 3.11.* | 3.12.*) ;; *) return 1 ;; esac; }
+apt_of() { # apt_of VERSION: what Debian and Ubuntu call all that is needed of that Python; vLLM compiles with headers and compiler
+  local python="python${1%.*}"
+  printf 'apt install %s-venv %s-dev build-essential' "$python" "$python"
+}
+
 choose_base_python() {
+  local name version
   if [ -n "$base_python" ]; then
-    python_fits "$base_python" || die "--python $base_python: need Python 3.11 or 3.12 with venv, this is $(python_version "$base_python")" \
-      "name another one"
-    return
+    if python_fits "$base_python"; then return; fi
+    version="$(python_version "$base_python")"
+    if version_fits "$version"; then
+      die "--python $base_python: Python $version without its venv module (ensurepip)" "Debian/Ubuntu: $(apt_of "$version"); or name another one"
+    fi
+    die "--python $base_python: need Python 3.11 or 3.12 with venv, this is $version" "name another one"
   fi
-  local name
   for name in python3.11 python3.12 python3 python; do
     if command -v "$name" >/dev/null 2>&1 && python_fits "$name"; then base_python="$name"; return; fi
   done
+  for name in python3 python3.12 python3.11 python; do
+    version="$(python_version "$name")"
+    if version_fits "$version"; then
+      die "$name is Python $version without its venv module (ensurepip)" "install it (Debian/Ubuntu: $(apt_of "$version")), then run this again"
+    fi
+  done
   die "no Python 3.11 or 3.12 (with its venv module) on PATH; python3 is $(python_version python3)" \
-    "install one (Debian/Ubuntu: apt install python3.11 python3.11-venv; conda: conda create -n uft python=3.11), then run this again"
+    "install one (Debian/Ubuntu: apt install python3.11 python3.11-venv python3.11-dev build-essential; conda: conda create -n uft python=3.11), then run this again"
 }
 
 active_env=""
@@ -146,6 +179,19 @@ fi
 if [ "$new_env" = 0 ] && ! "$PY" -c 'import os, sys; sys.exit(not os.path.samefile(sys.prefix, sys.argv[1]))' "$env_dir"; then
   die "$PY belongs to another environment, $("$PY" -c 'import sys; print(sys.prefix)'), and would install there" "$leave"
 fi
+
+warn_of_missing_compiler() { # before gigabytes are fetched; a compiler can come later, so it stops nothing
+  local python="$PY" lacks=()
+  if [ "$new_env" = 1 ]; then python="$base_python"; fi
+  if ! command -v gcc >/dev/null 2>&1 && ! command -v clang >/dev/null 2>&1 && ! command -v cc >/dev/null 2>&1; then lacks+=("C compiler"); fi
+  if ! "$python" -c 'import os, sys, sysconfig; sys.exit(not os.path.isfile(os.path.join(sysconfig.get_paths()["include"], "Python.h")))'; then
+    lacks+=("Python.h")
+  fi
+  if [ "${#lacks[@]}" != 0 ]; then
+    say "Warning: no $(IFS=,; printf '%s' "${lacks[*]}" | sed 's/,/ and no /') here, and vLLM compiles with them as it starts: $(apt_of "$(python_version "$python")" | sed 's/ [^ ]*-venv//')"
+  fi
+}
+if [ "$profile" = cuda ] && [ -z "$make_wheelhouse" ]; then warn_of_missing_compiler; fi
 
 # --- steps ------------------------------------------------------------------------------------------------------------
 named_constraint() { # named_constraint LOGFILE: where pip names a constraint: "excludes" or "allows", the requirement, the constraint

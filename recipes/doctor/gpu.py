@@ -16,6 +16,10 @@ SECONDS = 600
 MIN_CAPABILITY = (8, 0)
 """Of a card that computes in bfloat16 (Ampere, 2020)."""
 
+NOT_INITIALISED = "system not yet initialized"
+FABRIC = "Fabric Manager is not running (systemctl status nvidia-fabricmanager), or not of the driver's version"
+"""CUDA's error 802 on machines whose GPUs are joined by NVSwitch."""
+
 HEADERS = "apt install build-essential python3.{0}-dev"
 
 TRIAL = """
@@ -62,20 +66,22 @@ def needs(machine: Machine, trial: bool = True) -> list[Need]:
     found = [_compiler(), _headers()]
     if not machine.gpus:
         return [*found, Need("GPU", "a driver's", "cannot be checked here: nvidia-smi lists none")]
-    found += [_driver(driver) for driver in sorted({gpu.driver for gpu in machine.gpus})]
-    # A driver that is too old, or no compiler: the trial would only fail of that once more.
-    if trial and not any(need.trouble for need in found):
-        found.append(_trial())
-    return found
+    # Without a compiler the trial would only fail of that once more.
+    tried = [_trial()] if trial and not any(need.trouble for need in found) else []
+    works = bool(tried) and not tried[0].trouble
+    return [*found, *(_driver(driver, works) for driver in sorted({gpu.driver for gpu in machine.gpus})), *tried]
 
 
-def _driver(version: str) -> Need:
+def _driver(version: str, works: bool) -> Need:
+    """works: a trial on the cards succeeded, as it does with an old driver where cuda-compat is loaded."""
     major = version.split(".")[0]
     old = major.isdigit() and int(major) < MIN_DRIVER
     trouble = (
         f"too old for CUDA 13: install driver {MIN_DRIVER} or newer (on a data-centre card the package "
         f"cuda-compat-13-0 does, with its folder in LD_LIBRARY_PATH)"
     )
+    if old and works:
+        return Need("NVIDIA driver", f">={MIN_DRIVER}", f"{version}, with cuda-compat")
     return Need("NVIDIA driver", f">={MIN_DRIVER}", version, trouble if old else "")
 
 
@@ -105,5 +111,5 @@ def _trial() -> Need:
     said = [line for line in (done.stdout if not done.returncode else done.stderr).splitlines() if line.strip()]
     last = " ".join((said or [f"Python ended with status {done.returncode}"])[-1].split())[:300]
     if done.returncode:
-        return Need("GPU", "computes", "-", last)
+        return Need("GPU", "computes", "-", f"{last}: {FABRIC}" if NOT_INITIALISED in done.stderr else last)
     return Need("GPU", "computes", last.removeprefix("works: "))

@@ -15,6 +15,8 @@ MIN_RAM = 8 * GIB
 """The whole CPU loop (trainer, vLLM, Ray) with a tiny model peaks at 7.4 GiB."""
 MIN_SHM = 1 * GIB
 """Weights travel from the trainer to vLLM, and objects between Ray workers, through /dev/shm."""
+MIN_SHM_GPU = 8 * GIB
+"""The same where there is a GPU: models and batches are of another size there."""
 MIN_DISK = 10 * GIB
 MIN_DRIVER = 580
 """First driver of CUDA 13, which the pinned torch of the cuda stack is built for."""
@@ -41,6 +43,8 @@ class Machine:
     shm: int | None
     architecture: str
     cpu_flags: frozenset[str]
+    wsl: bool = False
+    """Linux inside Windows."""
 
 
 def parse_gpus(csv: str) -> tuple[Gpu, ...]:
@@ -103,6 +107,7 @@ def look(root: Path) -> Machine:
         shm=_disk("/dev/shm", total=True),
         architecture=platform.machine(),
         cpu_flags=_cpu_flags(),
+        wsl="microsoft" in platform.release().lower(),
     )
 
 
@@ -127,10 +132,16 @@ def hindrances(machine: Machine, stack: str) -> list[str]:
         )
     if machine.ram is not None and machine.ram < MIN_RAM:
         found.append(f"{gib(machine.ram)} of memory; a run takes about {gib(MIN_RAM)}: expect it to be killed")
-    if machine.shm is not None and machine.shm < MIN_SHM:
+    if stack == "cuda" and machine.wsl:
         found.append(
-            f"/dev/shm is {gib(machine.shm)}; weights and Ray objects pass through it, give it 1 GiB or more "
-            "(docker run --shm-size=8g, or mount -o remount,size=8g /dev/shm)"
+            "this is WSL2, which has no CUDA IPC: reinforcement stages fail as the first weights go to vLLM; train "
+            "under Linux itself, or use the cpu stack"
+        )
+    shm = MIN_SHM_GPU if machine.gpus else MIN_SHM
+    if machine.shm is not None and machine.shm < shm:
+        found.append(
+            f"/dev/shm is {gib(machine.shm)}; weights and Ray objects pass through it, give it {shm // GIB} GiB or "
+            "more (docker run --shm-size=8g, or mount -o remount,size=8g /dev/shm)"
         )
     if machine.disk_free is not None and machine.disk_free < MIN_DISK:
         found.append(f"{gib(machine.disk_free)} of free disk; checkpoints and models want {gib(MIN_DISK)} or more")

@@ -118,6 +118,15 @@ CAUSES: tuple[Cause, ...] = (
         in_log=True,
     ),
     _cause(
+        "fabric",
+        r"Error 802\b|system not yet initialized|CUDA_ERROR_SYSTEM_NOT_READY|cudaErrorSystemNotReady",
+        "The GPUs of this machine are joined by NVSwitch, and Fabric Manager has not set that up: it is not running, "
+        "or not of the driver's version. Look at systemctl status nvidia-fabricmanager, install the version that "
+        "nvidia-smi names as the driver's, start it (in a container: on the host), and see whether "
+        "python3 -m recipes.doctor now ends well.",
+        in_log=True,
+    ),
+    _cause(
         "collective",
         r"Watchdog caught collective operation timeout|\bnccl\w*Error|NCCL (error|WARN|timeout)"
         r"|DistBackendError|DistStoreError|gloo[^\n]*(timed? ?out|Connection (closed|reset))"

@@ -1,6 +1,5 @@
 """What a GPU machine must have before a run: printed, with exit code 1 where something is missing."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +8,12 @@ from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+
+from recipes.doctor.machine import GIB, MIN_SHM_GPU, look
+
+ROOT = Path(__file__).resolve().parents[3]
+MIN_CORES = 7
+"""Processors that verl asks Ray for with one GPU: with fewer a run waits for ever."""
 
 MODULES = (
     "vllm.v1.worker.gpu_worker",
@@ -26,13 +31,23 @@ MODULES = (
 
 
 def machine() -> str:
-    """The card, its driver, the cores, shared memory and the compiler."""
+    """The card, its driver, the cores, shared memory and the compiler; RuntimeError names what is too little."""
     card = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version,compute_cap", "--format=csv,noheader"]
     listed = subprocess.run(card, capture_output=True, text=True, check=True).stdout.strip()
-    shared = shutil.disk_usage("/dev/shm").total / 2**30
-    compiler = shutil.which("gcc") or shutil.which("clang") or "no C compiler"
+    here = look(ROOT)
+    shared = here.shm or 0
+    compiler = shutil.which("gcc") or shutil.which("clang") or shutil.which("cc")
     header = Path(sysconfig.get_paths()["include"]) / "Python.h"
-    return f"{listed}; {os.cpu_count()} cores; /dev/shm {shared:.0f} GiB; {compiler}; Python.h {header.exists()}"
+    found = f"{listed}; {here.cores} cores; /dev/shm {shared / GIB:.1f} GiB; {compiler or 'no C compiler'}; {header}"
+    lacks = {
+        f"{MIN_CORES} cores": here.cores >= MIN_CORES,
+        f"{MIN_SHM_GPU // GIB} GiB of /dev/shm (docker run --shm-size=16g)": shared >= MIN_SHM_GPU,
+        "a C compiler (apt install build-essential)": compiler is not None,
+        f"{header} (apt install python3.{sys.version_info.minor}-dev)": header.is_file(),
+    }
+    if missing := [name for name, there in lacks.items() if not there]:
+        raise RuntimeError(f"a run needs {', '.join(missing)}. Found: {found}")
+    return found
 
 
 def product() -> str:

@@ -4,13 +4,15 @@
 
 Stages joined by + run side by side; each run then has a small cache of its own, so that none counts another's memory.
 A stage that fails stops no other one. What is there after every stage lies in --out/hour.tar.gz and summary.json, so
-that a command which is ended at a time limit loses the stage it was in and nothing else.
+that a command which is ended at a time limit loses the stage it was in and nothing else. The next command adds its
+stages there; a stage that is named again starts anew, and its line and files replace the former ones.
 """
 
 import argparse
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -24,7 +26,6 @@ from recipes.watch.processes import end_processes
 
 ROOT = Path(__file__).resolve().parents[3]
 WORK = Path("/tmp/uft-hour")
-EASY = WORK / "easy"
 TINY = ROOT / "models/tiny-countdown"
 LINES = 12
 # tests/gpu, a part for each command of ten minutes.
@@ -49,11 +50,25 @@ UNTIED = (
 )
 # The README's main job in the sizes of the cpu profile.
 MAIN = "--T 30 --T_hint 18 --batch_size 32 --mini_batch_size 32 --lr 5e-4 --test_freq 5 --max_hint_length 64"
-# A pre-trained model (KIT_BASE names its folder), several methods beside each other.
+# A cell: several methods beside each other, of flags only those that apply to a method. The study's first
+# (bench/study/cells.py) in the sizes of the cpu profile, for which there are runs of the CPU and the lab to compare.
 CELL = (
-    "--T 60 --T_hint 36 --batch_size 64 --mini_batch_size 64 --n_rollout 8 --lr 1e-5 --test_freq 10 --save_freq 60 "
-    "--max_hint_length 256 --max_response_length 256 --sft_lr 5e-5 --sft_epochs 2 --max_prompt_length 320"
+    "--data chain --depth 10 --n_train 4096 --T 40 --test_freq 10 --save_freq 40 --val_samples 4 --val_size 64 "
+    "--batch_size 32 --mini_batch_size 32 --lr 5e-4 --max_prompt_length 128 --max_response_length 64"
 )
+METHODS = {
+    "uft": "--T_hint 24 --demonstration_noise 0.1 --max_hint_length 64",
+    "rft": "",
+    "sft_rft": "--demonstration_noise 0.1 --sft_lr 1e-3 --sft_epochs 1",
+}
+# In its place a pre-trained model on problems of countdown, where KIT_BASE names its folder.
+BASE_CELL = (
+    "--T 60 --test_freq 10 --save_freq 60 --batch_size 64 --mini_batch_size 64 --n_rollout 8 --lr 1e-5 "
+    "--max_prompt_length 320 --max_response_length 256"
+)
+BASE_METHODS = {"uft": "--T_hint 36 --max_hint_length 256", "rft": "", "sft_rft": "--sft_lr 5e-5 --sft_epochs 2"}
+# Of each stage the folders in WORK that it makes, where that is not one of its own name.
+MADE = {"data": ("easy",), "untied": ("untied", "untied-run")}
 BENCH = "--parts runs --rounds 1 --steps 8 --batch_size 64 --response 512"
 DATA = {"n_train": 4096, "n_test": 256, "seed": 0, "sizes": [3], "max_number": 30, "operators": "+-"}
 
@@ -70,29 +85,41 @@ def stages(profile: str) -> dict[str, list[str]]:
     """Commands by stage."""
     chosen = f"--profile {profile}"
     qwen = "tiny" if profile == "cpu" else "Qwen2.5-0.5B"
-    base = Path(os.environ.get("KIT_BASE", TINY))
+    easy = WORK / "easy"
     pytest = "python -m pytest tests/gpu -q -p no:cacheprovider --durations=0 -k"
-    bench = f"python -m bench {chosen} --out {WORK}/bench --model {qwen}"
+    bench = f"python -m bench {chosen} --model {qwen} --out {WORK}"
     random_model = f"from bench.inputs import random_model; random_model({qwen!r}, Path('{WORK}/{qwen}'))"
     untied = f"from tests.e2e.support import wide_model; wide_model(Path('{WORK}/untied'), tied=False)"
-    easy = f"from data_prep import countdown; countdown.prepare(Path('{EASY}'), **{DATA})"
-    cell = f"{chosen} {CELL} --data {EASY}"
+    problems = f"from data_prep.countdown.generate import prepare; prepare(Path('{easy}'), **{DATA})"
+    main_job = f"{chosen} {MAIN} --max_response_length 64 --data {easy}"
+    given_base = os.environ.get("KIT_BASE")
+    base = Path(given_base or ROOT / "models/tiny-chain-q40")
+    cell = f"{chosen} {BASE_CELL} --data {easy}" if given_base else f"{chosen} {CELL}"
+    methods = BASE_METHODS if given_base else METHODS
     return {
         "check": ["python -m tests.gpu.kit.check"],
-        "data": [_python(easy)],
+        "data": [_python(problems)],
         "smoke": [_python(random_model), _run("smoke", "uft", WORK / qwen, f"{chosen} {SMOKE}")],
         "untied": [_python(untied), _run("untied-run", "uft", WORK / "untied", f"{chosen} {UNTIED}")],
-        "main": [_run("main", "uft", TINY, f"{chosen} {MAIN} --max_response_length 64 --data {EASY}")],
+        "main": [_run("main", "uft", TINY, main_job)],
         **{name: [f"{pytest} '{chosen_tests}'"] for name, chosen_tests in TESTS.items()},
-        "bench": [f"{bench} {BENCH}"],
-        "head": [f"{bench} --parts memory"],
-        **{f"cell_{algo}": [_run(f"cell_{algo}", algo, base, cell)] for algo in ("uft", "rft", "sft_rft")},
+        "bench": [f"{bench}/bench {BENCH}"],
+        **{f"cell_{algo}": [_run(f"cell_{algo}", algo, base, f"{cell} {own}")] for algo, own in methods.items()},
+        # Trainer and engine in bfloat16: how far they are apart, and whether weighing by that changes what is learnt.
+        **{
+            f"mismatch_{way}": [_run(f"mismatch_{way}", "uft", TINY, f"{main_job} --rollout_correction {way}")]
+            for way in ("none", "token")
+        },
+        "head": [f"{bench}/head --parts memory"],
     }
 
 
 def run_stage(name: str, commands: list[str], out: Path, seconds: float) -> dict[str, object]:
-    """Run a stage's commands into out/<name>.log within that time; what is left of it is ended, with descendants."""
+    """Run a stage's commands into out/<name>.log within that time; what is left of it is ended, with descendants.
+    What an earlier attempt left is removed first: a run refuses the folder of another."""
     started, code = time.monotonic(), 0
+    for folder in MADE.get(name, (name,)):
+        shutil.rmtree(WORK / folder, ignore_errors=True)
     with (out / f"{name}.log").open("a", encoding="utf-8") as log:
         for command in commands:
             log.write(f"$ {command}\n")
@@ -115,10 +142,22 @@ def keep(out: Path) -> None:
     with tarfile.open(new, "w:gz") as archive:
         for log in sorted(out.glob("*.log")):
             archive.add(log, log.name)
-        for pattern in ("*/metrics.jsonl", "*/log.txt", "*/rollouts/*.jsonl", "*/*.yaml", "*/*.json", "bench/*"):
+        of_runs = ("*/metrics.jsonl", "*/log.txt", "*/rollouts/*.jsonl", "*/*.yaml", "*/*.json")
+        for pattern in (*of_runs, "bench/*", "head/*"):
             for file in sorted(WORK.glob(pattern)):
                 archive.add(file, str(file.relative_to(WORK)))
     new.rename(out / "hour.tar.gz")
+
+
+def note(out: Path, done: list[dict[str, object]]) -> None:
+    """Add stages to summary.json, in place of earlier attempts at them."""
+    file = out / "summary.json"
+    stages_now = {stage["stage"] for stage in done}
+    earlier = json.loads(file.read_text()) if file.exists() else []
+    kept = [stage for stage in earlier if stage["stage"] not in stages_now]
+    new = out / "summary.json.new"
+    new.write_text(json.dumps([*kept, *done], indent=1) + "\n")
+    new.rename(file)
 
 
 def main(arguments: list[str]) -> int:
@@ -148,7 +187,7 @@ def main(arguments: list[str]) -> int:
             log = (given.out / f"{stage['stage']}.log").read_text(errors="replace").splitlines(keepends=True)
             print(json.dumps(stage), "".join(log[-LINES:]), sep="\n", flush=True)
         done += found
-        (given.out / "summary.json").write_text(json.dumps(done, indent=1) + "\n")
+        note(given.out, found)
         keep(given.out)
     return int(any(stage["exit_code"] for stage in done))
 

@@ -3,10 +3,11 @@
     python -m tests.gpu.kit.pack --python python3.12 --out .gpu
 
 Every file must have a hash that requirements/locked-*.txt lists. Leaves files part-00, part-01, ... of at most
---part_mib in --out; join.sh makes an importable folder of them there.
+--part_mib in --out, and their number and hashes in the file manifest; join.sh makes an importable folder of them there.
 """
 
 import argparse
+import hashlib
 import re
 import shutil
 import subprocess
@@ -90,14 +91,30 @@ def strip(site: Path) -> None:
 
 
 def split(site: Path, out: Path, part_mib: int) -> list[Path]:
-    """`site` as part-00, part-01, ... in `out`: one compressed archive, cut."""
+    """`site` as part-00, part-01, ... in `out`, one compressed archive, cut; and their manifest, for join.sh."""
     out.mkdir(parents=True, exist_ok=True)
-    for old in out.glob("part-*"):
-        old.unlink()
+    for old in (*out.glob("part-*"), out / "manifest"):
+        old.unlink(missing_ok=True)
     # Blocks, so that xz unpacks on several cores.
     command = "tar -C {0} -cf - . | xz -T0 -6 --block-size=32MiB | split -b {1}M -d - {2}/part-"
     subprocess.run(["bash", "-o", "pipefail", "-c", command.format(site, part_mib, out)], check=True)
-    return sorted(out.glob("part-*"))
+    parts = sorted(out.glob("part-*"))
+    hashes = [f"{hashlib.sha256(part.read_bytes()).hexdigest()}  {part.name}\n" for part in parts]
+    (out / "manifest").write_text("".join([f"{len(parts)} parts\n", *hashes]))
+    return parts
+
+
+def check_python(python: str) -> None:
+    """End with a line where that is no interpreter."""
+    try:
+        done = subprocess.run([python, "-c", "print(1 + 1)"], capture_output=True, text=True, check=False)
+        works = done.stdout.strip() == "2"
+    except OSError:
+        works = False
+    if not works:
+        raise SystemExit(
+            f"pack: --python {python}: no Python starts by that name; name one of the GPU machine's version"
+        )
 
 
 def main(arguments: list[str]) -> int:
@@ -111,6 +128,7 @@ def main(arguments: list[str]) -> int:
     )
     flags.add_argument("--part_mib", type=int, default=54)
     given = flags.parse_args(arguments)
+    check_python(given.python)
     wanted = [pin for pin in pins() if pin.split("==")[0] not in given.without.split(",")]
     vllm = pinned(REQUIREMENTS / "cuda.txt")["vllm"]
     with tempfile.TemporaryDirectory(prefix="kit-") as scratch:

@@ -24,6 +24,8 @@ STAGES = [
     (8, "tests_resume"),
     (9, "tests_runners"),
     (9, "bench"),
+    (9, "cell_uft+cell_rft+cell_sft_rft"),
+    (6, "mismatch_none+mismatch_token"),
     (4, "head"),
 ]
 """Minutes, and what one command runs of hour.py, most important first."""

@@ -17,6 +17,8 @@ from tests.gpu.kit.pack import pinned
 
 EXAMPLES = ROOT / "examples"
 DOCKERFILE = (EXAMPLES / "containers/Dockerfile").read_text()
+# As `hostname -I` may list them.
+ADDRESSES = "127.0.1.1 fe80::1 10.0.0.1 10.0.0.2"
 MAIN_JOB = ("--algo", "uft", "--data", "math", "--model", "Qwen/Qwen2.5-7B")
 
 
@@ -57,7 +59,7 @@ def submitted(tmp_path: Path) -> Any:
     Returns the commands that srun was given."""
     asked = tmp_path / "asked"
     nodes = f"*ray.nodes*) n=$(grep -c ray.nodes {asked}); echo $((n < NODES ? n : NODES)) ;;"
-    note = f'echo "$RAY_ADDRESS $*" >> {asked}; case "$*" in {nodes} *) echo 10.0.0.1 ;; esac'
+    note = f'echo "$RAY_ADDRESS $*" >> {asked}; case "$*" in {nodes} *) echo $ADDRESSES ;; esac'
     for name, does in {"scontrol": "echo one; echo two", "sleep": ":", "srun": note}.items():
         (tmp_path / "bin").mkdir(exist_ok=True)
         (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{does}\n")
@@ -68,9 +70,9 @@ def submitted(tmp_path: Path) -> Any:
     slurm |= {"GPUS_ON_NODE": "8", "CPUS_PER_TASK": "64"}
     variables = {f"SLURM_{name}": value for name, value in slurm.items()}
 
-    def submit(*flags: str, nodes: int = 2, fails: str = "") -> list[str]:
+    def submit(*flags: str, nodes: int = 2, fails: str = "", addresses: str = ADDRESSES) -> list[str]:
         asked.unlink(missing_ok=True)
-        variables.update(NODES=str(nodes), RAY_WAIT_S="1" if fails else "50")
+        variables.update(NODES=str(nodes), ADDRESSES=addresses, RAY_WAIT_S="1" if fails else "50")
         path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
         script = ["bash", str(EXAMPLES / "slurm/train.sbatch"), *flags]
         done = subprocess.run(script, env={"PATH": path, **variables}, capture_output=True, text=True, timeout=60)
@@ -102,6 +104,82 @@ def test_a_slurm_job_trains_when_ray_has_all_nodes_and_ends_when_one_stays_away(
     assert [mark for mark in order if mark in ("ray.nodes", "run.py")][-1] == "run.py"
     asked = submitted(*MAIN_JOB, nodes=1, fails="Ray has 1 of 2 nodes after 1 s (RAY_WAIT_S)")
     assert not [line for line in asked if "run.py" in line]
+
+
+def test_a_slurm_job_ends_where_other_nodes_cannot_reach_its_first(submitted: Any) -> None:
+    for none in ("127.0.1.1 fe80::1", ""):
+        asked = submitted(*MAIN_JOB, addresses=none, fails="one has no IPv4 address but its loopback")
+        assert len(asked) == 1
+
+
+def written_by_a_run(started_in: Path) -> set[str]:
+    """The folders of the repository that a run started elsewhere says it writes to."""
+    command = [sys.executable, str(ROOT / "run.py"), "--algo", "uft", "--data", "countdown", "--dry_run"]
+    said = subprocess.run(command, cwd=started_in, capture_output=True, text=True, check=True).stdout
+    named = re.findall(r"^(?:folder|data): +(\S+)", said, re.MULTILINE)
+    assert len(named) == 2, said
+    # Paths are shown from where the command was given, if they lie below.
+    return {Path(os.path.normpath(started_in / each)).relative_to(ROOT).parts[0] for each in named}
+
+
+def test_kuberay_mounts_the_claim_where_a_run_writes(tmp_path: Path) -> None:
+    job, claim = yaml.safe_load_all((EXAMPLES / "kuberay/train.yaml").read_text())
+    (work,) = re.findall(r"^WORKDIR (\S+)$", DOCKERFILE, re.MULTILINE)
+    assert f"python {work}/run.py " in job["spec"]["entrypoint"]
+    cluster = job["spec"]["rayClusterSpec"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        pod = group["template"]["spec"]
+        (container,) = pod["containers"]
+        (shared,) = [each["name"] for each in pod["volumes"] if "persistentVolumeClaim" in each]
+        mounted = {each["mountPath"]: each["subPath"] for each in container["volumeMounts"] if each["name"] == shared}
+        assert {(f"{work}/{name}", name) for name in written_by_a_run(tmp_path)} <= mounted.items()
+        (cache,) = [each["value"] for each in container["env"] if each["name"] == "HF_HOME"]
+        assert cache in mounted
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+
+
+def test_skypilot_links_the_bucket_where_a_run_writes(tmp_path: Path) -> None:
+    task = yaml.safe_load((EXAMPLES / "skypilot/train.yaml").read_text())
+    (bucket,) = task["file_mounts"]
+    results, work = tmp_path / "results", tmp_path / "work"
+    for name in ("conda", "python"):
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / name).write_text(f'#!/bin/sh\necho "$PWD {name} $*"\n')
+        (tmp_path / "bin" / name).chmod(0o755)
+    work.mkdir()
+    variables = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "FLAGS": "--algo uft --data math"}
+
+    def run() -> subprocess.CompletedProcess[str]:
+        script = task["run"].replace(bucket, str(results))
+        command = ["bash", "-c", script]
+        return subprocess.run(command, cwd=work, env=variables, capture_output=True, text=True, check=False)
+
+    # A managed job is run again on the same machine, too.
+    for _ in range(2):
+        assert f"{work} python run.py --n_gpu" in run().stdout
+        assert {each.name: each.readlink() for each in work.iterdir()} == {
+            name: results / name for name in written_by_a_run(tmp_path)
+        }
+        assert all((results / name).is_dir() for name in ("out", "data"))
+    (work / "out").unlink()
+    (work / "out").mkdir()
+    done = run()
+    assert done.returncode == 1
+    assert "run.py" not in done.stdout
+
+
+def test_what_kuberay_asks_of_its_image_and_cluster_is_there_and_in_the_docs() -> None:
+    # Its probes of Ray's health are wget's.
+    assert "wget" in re.findall(r"apt-get install -y --no-install-recommends (.+?) \\", DOCKERFILE)[0].split()
+    text = (EXAMPLES / "kuberay/train.yaml").read_text()
+    commands = re.findall(r"^# +(kubectl .+)$", text, re.MULTILINE)
+    assert [command.split()[1] for command in commands] == ["create", "apply"]
+    documented = (ROOT / "docs/clusters.md").read_text().splitlines()
+    assert [line for line in documented if line.startswith("kubectl ")] == commands
+    job, _ = yaml.safe_load_all(text)
+    (container,) = job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"]
+    (source,) = container["envFrom"]
+    assert f"configmap {source['configMapRef']['name']} --from-literal=FLAGS=" in commands[0]
 
 
 def test_kuberay_starts_the_pinned_ray_with_as_many_gpus_as_the_run_asks_for() -> None:

@@ -1,5 +1,6 @@
 """The doctor's table of versions, and what it says of a machine."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,17 @@ def test_hindrances_of_a_poor_machine_and_none_of_a_good_one() -> None:
     assert "lists no GPU" in " ".join(hindrances(good, "cuda"))
 
 
+def test_a_gpu_needs_more_shared_memory_and_a_linux_with_cuda_ipc() -> None:
+    machine = with_driver("580.65.06")
+    assert hindrances(machine, "cuda") == []
+    (small,) = hindrances(replace(machine, shm=4 * GIB), "cuda")
+    assert "give it 8 GiB or more" in small
+    assert hindrances(replace(machine, gpus=(), shm=1 * GIB), "cpu") == []
+    (windows,) = hindrances(replace(machine, wsl=True), "cuda")
+    assert windows.startswith("this is WSL2, which has no CUDA IPC")
+    assert hindrances(replace(machine, gpus=(), wsl=True), "cpu") == []
+
+
 def with_driver(*versions: str) -> Machine:
     gpus = tuple(Gpu("NVIDIA H100", 80 * GIB, version) for version in versions)
     return Machine(8, 64 * GIB, gpus, 100 * GIB, 8 * GIB, "x86_64", frozenset({"avx2"}))
@@ -116,11 +128,18 @@ def test_a_machine_with_a_card_is_tried_on_it(tried: list[int]) -> None:
     assert tried == [1]
 
 
-def test_an_old_driver_is_named_and_the_card_not_tried(tried: list[int]) -> None:
-    found = {need.found: need.trouble for need in gpu.needs(with_driver("580.65.06", "550.54.14"))}
-    assert "install driver 580" in found["550.54.14"]
-    assert found["580.65.06"] == ""
-    assert not tried
+def test_an_old_driver_is_trouble_where_the_cards_do_not_compute(
+    tried: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With cuda-compat they do."""
+    machine = with_driver("580.65.06", "550.54.14")
+    assert [need.trouble for need in gpu.needs(machine)] == [""] * 5
+    assert tried == [1]
+    unknown = {need.found: need.trouble for need in gpu.needs(machine, trial=False)}
+    monkeypatch.setattr(gpu, "_trial", lambda: gpu.Need("GPU", "computes", "-", "the driver is too old"))
+    for found in (unknown, {need.found: need.trouble for need in gpu.needs(machine)}):
+        assert "install driver 580" in found["550.54.14"]
+        assert found["580.65.06"] == ""
 
 
 @pytest.mark.parametrize("machine", [with_driver("580.65.06"), with_driver()], ids=["with a GPU", "without"])
@@ -149,6 +168,8 @@ def test_the_trial_tells_what_torch_says(monkeypatch: pytest.MonkeyPatch) -> Non
     assert gpu._trial() == gpu.Need("GPU", "computes", "capability 9.0")
     monkeypatch.setattr(gpu, "TRIAL", "raise RuntimeError('driver on your system\\nis too old')")
     assert gpu._trial().trouble.endswith("is too old")
+    monkeypatch.setattr(gpu, "TRIAL", "raise RuntimeError('Error 802: system not yet initialized')")
+    assert "systemctl status nvidia-fabricmanager" in gpu._trial().trouble
 
 
 def test_what_only_the_machine_lacks_has_an_exit_code_of_its_own(

@@ -205,8 +205,95 @@ def test_cuda_is_detected_by_a_listed_gpu(active_env: dict[str, str], tmp_path: 
         assert "requirements/cuda.txt" in shown
         assert "--no-deps" not in shown
     assert "flash-attn==" in done.stdout
-    fake_command(tmp_path / "bin", "nvidia-smi", "echo 'No devices were found'; exit 6")
-    assert "Profile: cpu" in install("--dry-run", **found).stdout
+
+
+def test_cuda_is_detected_however_many_gpus_are_listed(active_env: dict[str, str], tmp_path: Path) -> None:
+    lines = 'for i in 0 1 2 3 4 5 6 7; do echo "GPU $i: NVIDIA H100 80GB HBM3 (UUID: GPU-$i)"; sleep 0.05; done'
+    fake_command(tmp_path / "bin", "nvidia-smi", f'case "$1" in -L) {lines} ;; *) echo 580.65.06 ;; esac')
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    assert "Profile: cuda (detected" in install("--dry-run", **active_env, PATH=path).stdout
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("echo 'No devices were found'; exit 6", "it says: No devices were found; exit code 6"),
+        (
+            "echo 'NVIDIA-SMI has failed:\n no driver' >&2; exit 9",
+            "it says: NVIDIA-SMI has failed: no driver; exit code 9",
+        ),
+        ("exit 0", "it says: nothing; exit code 0"),
+    ],
+)
+def test_a_driver_that_lists_no_gpu_stops_the_detection(
+    active_env: dict[str, str], tmp_path: Path, body: str, said: str
+) -> None:
+    found = {**active_env, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    fake_command(tmp_path / "bin", "nvidia-smi", body)
+    done = install("--dry-run", **found)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "fix the NVIDIA driver" in done.stderr
+    assert "--profile cpu" in done.stderr
+    assert "+ " not in done.stdout
+    for profile in ("cpu", "cuda"):
+        assert install("--dry-run", "--profile", profile, **found).returncode == 0
+
+
+def test_a_gpu_without_nvidia_smi_stops_the_detection(active_env: dict[str, str], tmp_path: Path) -> None:
+    script = copy_script(tmp_path)
+    # /dev belongs to root
+    script.write_text(script.read_text().replace("(/dev/nvidia", f"({tmp_path}/nvidia"))
+    script.write_text(script.read_text().replace("command -v nvidia-smi", "command -v no-nvidia-smi"))
+    assert "Profile: cpu (detected" in install("--dry-run", script=script, **active_env).stdout
+    (tmp_path / "nvidia0").touch()
+    done = install("--dry-run", script=script, **active_env)
+    assert done.returncode == 1
+    assert f"there is a GPU ({tmp_path}/nvidia0) and no nvidia-smi" in done.stderr
+    assert "Profile: cpu" in install("--dry-run", "--profile", "cpu", script=script, **active_env).stdout
+
+
+@pytest.mark.parametrize(
+    ("version", "advice"),
+    [
+        ("3.12.3", "apt install python3.12-venv python3.12-dev build-essential)"),
+        ("3.11.2", "apt install python3.11-venv python3.11-dev build-essential)"),
+        ("3.13.1", "apt install python3.11 python3.11-venv python3.11-dev build-essential;"),
+    ],
+)
+def test_a_python_without_venv_is_completed_and_another_one_replaced(tmp_path: Path, version: str, advice: str) -> None:
+    for name in ("python3", "python", "python3.11", "python3.12"):
+        says = f"echo {version}" if name == "python3" else "exit 1"
+        fake_command(tmp_path / "bin", name, f'case "$2" in *ensurepip*) exit 1 ;; *) {says} ;; esac')
+    done = install("--profile", "cpu", script=copy_script(tmp_path), PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    assert done.returncode == 1
+    assert advice in done.stderr
+
+
+@pytest.mark.parametrize("lacks", ["C compiler", "Python.h", ""])
+def test_what_vllm_compiles_with_is_missed_before_anything_is_fetched(
+    active_env: dict[str, str], tmp_path: Path, lacks: str
+) -> None:
+    env = Path(active_env["VIRTUAL_ENV"])
+    for name in ("bash", "dirname", "uname", "sed", "grep", "awk", "sort", "head", "timeout", "paste"):
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / name).symlink_to(
+            f"/usr/bin/{name}" if Path(f"/usr/bin/{name}").exists() else f"/bin/{name}"
+        )
+    if lacks != "C compiler":
+        fake_command(tmp_path / "bin", "cc", ":")
+    answer = "exit 1" if lacks == "Python.h" else "exit 0"
+    fake_command(
+        env / "bin", "python", f'case "$2" in *Python.h*) {answer} ;; *) exec {env}/bin/real-python "$@" ;; esac'
+    )
+    done = install("--profile", "cuda", "--dry-run", **active_env, PATH=str(tmp_path / "bin"))
+    assert done.returncode == 0, done.stderr
+    warned = f"Warning: no {lacks} here"
+    first = done.stdout.partition("\n+ ")[0]
+    assert (warned in first) if lacks else ("Warning" not in done.stdout)
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    assert not lacks or f"apt install python{version}-dev build-essential" in first
+    assert "Warning" not in install("--profile", "cpu", "--dry-run", **active_env, PATH=str(tmp_path / "bin")).stdout
 
 
 def test_an_environment_with_another_python_is_refused(tmp_path: Path) -> None:

@@ -152,6 +152,10 @@ def test_a_paragraph_says_what_happened_where_why_and_what_to_do() -> None:
             "torch.distributed.DistBackendError: NCCL error: transport/nvls.cc:254 Cuda failure 401",
             "NCCL_NVLS_ENABLE=0",
         ),
+        (
+            "RuntimeError: Unexpected error from cudaGetDeviceCount(). Error 802: system not yet initialized",
+            "systemctl status nvidia-fabricmanager",
+        ),
         ("ValueError: Total available GPUs 1 is less than total desired GPUs 8", "--n_gpu"),
     ],
 )
