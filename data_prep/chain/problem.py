@@ -38,15 +38,15 @@ class Space:
 
     def __post_init__(self) -> None:
         if self.rule not in RULES:
-            raise ValueError(f"rule must be one of {', '.join(RULES)}, got {self.rule!r}")
+            raise ValueError(f"--rule {self.rule}: must be one of {', '.join(RULES)}")
         if not 2 <= self.states <= MOST_STATES:
-            raise ValueError(f"states must be from 2 to {MOST_STATES}, got {self.states}")
+            raise ValueError(f"--states {self.states}: must be from 2 to {MOST_STATES}")
         if self.rule == "parity" and self.states & (self.states - 1):
-            raise ValueError(f"states must be a power of two for the rule parity, got {self.states}")
+            raise ValueError(f"--states {self.states}: must be a power of two for --rule parity")
         if not 1 <= self.depth <= MOST_STEPS:
-            raise ValueError(f"depth must be from 1 to {MOST_STEPS}, got {self.depth}")
+            raise ValueError(f"--depth {self.depth}: must be from 1 to {MOST_STEPS}")
         if self.table and self.rule != "table":
-            raise ValueError(f"table {self.table}: only the rule table has one, not {self.rule}")
+            raise ValueError(f"--table {self.table}: only --rule table has one, not {self.rule}")
 
     @property
     def size(self) -> int:

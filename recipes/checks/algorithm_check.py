@@ -176,7 +176,9 @@ def _idle_fields(a: Algorithm) -> Iterator[str]:
         takes_beta = name == "beta" and a.loss is not None
         if stages and not {*stages} & {*a.stages} and not takes_beta:
             yield f"{name}: has no effect with stages={a.stages!r}; it belongs to a stage {stages[0]!r}"
-    if a.loss is not None and (idle := [name for name in ("weigh", "loss_norm") if name in given]):
+    if a.loss is not None and (
+        idle := [name for name in ("weigh", "loss_norm", "context", "demonstrations") if name in given]
+    ):
         yield f"{idle[0]}: has no effect beside loss, which stands in the place of PPO's loss and all terms; give one"
 
 

@@ -112,6 +112,8 @@ def _group(plans: list[Plan], s: Any, step: int, reference: bool, algorithm: Alg
 
 def _weighed(algorithm: Algorithm, group: Group, s: Any) -> Weights:
     found: Weights = _asked("weigh", algorithm.weigh, group, s, fits=partial(refuse_odd_weights, group=group))
+    if not algorithm.policy_gradient and found.advantage is not None and bool(found.advantage.any()):
+        raise ValueError("weigh gives an advantage, but policy_gradient=False says that there is none; leave one out")
     for term in found.terms:
         if term.shape is not None:
             try_shape(term.shape, f"weigh: shape of the term {term.name!r}")

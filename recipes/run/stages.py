@@ -175,7 +175,8 @@ def evaluation_stage(
     def record() -> dict[str, Any]:
         return {"run": str(owner.path), "step": last_step(owner, 0) if step is None else step}
 
-    return _evaluation(experiment, folder, test, whole, Weights(model), sampling, f"the {name} model", record)
+    stage = _evaluation(experiment, folder, test, whole, Weights(model), sampling, f"the {name} model", record)
+    return replace(stage, go_on="The same command with --resume begins with this evaluation; what was trained is kept.")
 
 
 def part_stage(
@@ -215,7 +216,8 @@ def own_texts_stage(experiment: Experiment, run: RunDir, step: int) -> Stage:
 
     command = ["-m", "recipes.run.own_texts_stage", str(file)]
     title = "measuring what was forgotten"
-    return Stage(title, folder, command, 1, "loading the model", prepare, may_fail=True, result=RESULTS)
+    go_on = "The training is complete, and so are its weights: the same command with --resume measures this again."
+    return Stage(title, folder, command, 1, "loading the model", prepare, may_fail=True, result=RESULTS, go_on=go_on)
 
 
 def last_step(run: RunDir, planned: int) -> int:

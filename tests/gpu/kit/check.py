@@ -13,7 +13,7 @@ from recipes.doctor.machine import GIB, MIN_SHM_GPU, look
 
 ROOT = Path(__file__).resolve().parents[3]
 MIN_CORES = 7
-"""Processors that verl asks Ray for with one GPU: with fewer a run waits for ever."""
+"""Processors that verl asks Ray for with one GPU: with fewer a run hangs."""
 
 MODULES = (
     "vllm.v1.worker.gpu_worker",

@@ -105,7 +105,7 @@ def stages(profile: str) -> dict[str, list[str]]:
         **{name: [f"{pytest} '{chosen_tests}'"] for name, chosen_tests in TESTS.items()},
         "bench": [f"{bench}/bench {BENCH}"],
         **{f"cell_{algo}": [_run(f"cell_{algo}", algo, base, f"{cell} {own}")] for algo, own in methods.items()},
-        # Trainer and engine in bfloat16: how far they are apart, and whether weighing by that changes what is learnt.
+        # Trainer and engine in bfloat16: how far they are apart, and whether weighing by that changes what is learned.
         **{
             f"mismatch_{way}": [_run(f"mismatch_{way}", "uft", TINY, f"{main_job} --rollout_correction {way}")]
             for way in ("none", "token")

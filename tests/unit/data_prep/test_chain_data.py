@@ -142,7 +142,7 @@ def test_the_command_line_says_what_it_wrote_and_what_is_wrong(
     assert main(["--out", str(tmp_path), "--n-train", "30", "--n-test", "10", "--depth", "5"]) == 0
     assert capsys.readouterr().out.startswith(f"{tmp_path / 'train.parquet'}: 30 rows, content sha256 ")
     assert main(["--out", str(tmp_path), "--states", "1"]) == 2
-    assert "error: states must be from 2 to 100, got 1" in capsys.readouterr().err
+    assert "error: --states 1: must be from 2 to 100" in capsys.readouterr().err
 
 
 def test_flags_of_the_generator_reach_the_experiment() -> None:
@@ -170,7 +170,7 @@ def test_flags_of_the_generator_reach_the_experiment() -> None:
         ({"data": "math", "n_train": 5}, "--n_train: has no effect on --data math"),
         ({"data": "chain", "depth": 2}, "asked for 4352 problems, but of depth 2 with 4 states there are 64"),
         ({"data": "chain", "test_depths": [10]}, "test_depths must be different numbers other than depth 10"),
-        ({"data": "chain", "rule": "product"}, "rule must be one of sum, table, parity"),
+        ({"data": "chain", "rule": "product"}, "--rule product: must be one of sum, table, parity"),
         ({"data": "countdown", "sizes": [9]}, "sizes must be different numbers from 2 to 6"),
         ({"data": "kk_logic", "people": [1]}, "people must be different numbers from 2 to"),
     ],

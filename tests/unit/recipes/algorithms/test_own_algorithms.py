@@ -403,6 +403,10 @@ def test_a_loop_that_catches_exceptions_is_ended_too(tmp_path: Path, monkeypatch
     [
         (field(stages="('sft',)", rollout="lambda at, s, rng: Bare()", needs="frozenset()"), "rollout: has no effect"),
         (field(stages="('alignment',)", method="'dpo'", needs="frozenset({'critic'})"), "needs: has no effect with"),
+        (
+            field(loss="lambda p, r, s: (p.sum(-1), {})", context="lambda i, g, s: None"),
+            "context: has no effect beside loss",
+        ),
         (field(supervised="abs"), "supervised: has no effect with stages=('rl',); it belongs to a stage 'sft'"),
         (
             field(loss="lambda p, rows, s: (p.sum(-1), {})", weigh="lambda g, s: None"),

@@ -98,7 +98,7 @@ BAD = {
     "--algo nosuch.py": "--algo nosuch.py: no such file",
     "--depth 5": "--depth: has no effect on --data countdown; it is an option of chain",
     "--data chain --n_test 0": "--n_test 0: must be at least 1",
-    "--data chain --states 6 --rule parity": "states must be a power of two for the rule parity",
+    "--data chain --states 6 --rule parity": "--states 6: must be a power of two for --rule parity",
     "--algo rft --demonstrations .3": "--demonstrations 0.3: has no effect on --algo rft",
     "--algo rft --hints sham": "--hints sham: has no effect on --algo rft",
     "--algo sft --temperature .5": "--temperature 0.5: has no effect on --algo sft; it applies to reinforcement",
