@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -39,9 +40,9 @@ def made(file: Path = FILE) -> set[Run]:
         }
 
 
-def append(rows: Sequence[Sequence[Any]], file: Path = FILE) -> None:
+def append(rows: Sequence[Sequence[Any]], file: Path = FILE, head: Sequence[str] = HEAD) -> None:
     """Add a run's lines by one write, so that no reader and no crash sees a part of it."""
-    text = "".join(",".join(map(str, row)) + "\n" for row in ([] if file.exists() else [HEAD]) + list(rows))
+    text = "".join(",".join(map(str, row)) + "\n" for row in ([] if file.exists() else [head]) + list(rows))
     file.parent.mkdir(parents=True, exist_ok=True)
     target = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
@@ -62,8 +63,8 @@ def _plans(cell: Cell, seed: int) -> dict[str, Any]:
     return {each.experiment.algorithm.name: each.experiment for each in planned_sweep(flags)[1]}
 
 
-def make(run: Run) -> list[list[Any]]:
-    """Make a run; its lines."""
+def make(run: Run, **changes: Any) -> list[list[Any]]:
+    """Make a run, its settings changed so; its lines."""
     from transformers import AutoTokenizer
 
     from bench.lab import model, train
@@ -72,7 +73,7 @@ def make(run: Run) -> list[list[Any]]:
     from recipes.common.run_dir import RunDir, read_metrics
 
     cell = run.cell
-    experiment = _plans(cell, run.seed)[run.algo]
+    experiment = replace(_plans(cell, run.seed)[run.algo], **changes)
     shape, parameters = model.load(Path(experiment.model))
     lab = Lab(experiment, AutoTokenizer.from_pretrained(experiment.model), shape)
     with tempfile.TemporaryDirectory() as scratch:
