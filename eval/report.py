@@ -54,18 +54,27 @@ def report(folders: Sequence[Path], out: Path, title: str = "") -> str:
         "table.md": markdown(results_table(rows)),
         "timing.md": markdown(timing_table(places)),
         "cost.md": markdown(cost_table(places)),
-        "pairs.md": comparisons(pairs),
     }
+    if pairs:
+        tables["pairs.md"] = comparisons(pairs)
+    else:
+        (out / "pairs.md").unlink(missing_ok=True)  # of an earlier report here
     for name, content in tables.items():
         write_text(out / name, content + "\n")
     write_text(out / "table.csv", comma_separated(rows))
     write_text(out / "index.html", page(title, places, pairs, pictures, skipped))
-    return "\n\n".join(tables.values())
+    return "\n\n".join([*tables.values(), *([] if pairs else [_NOTHING_COMPARED])])
 
 
 def comparisons(pairs: Sequence[Pair]) -> str:
     """The comparisons as Markdown, and how to read them."""
-    return markdown(pairs_table(pairs)) + (f"\n\n{reading(pairs)}" if pairs else "")
+    return f"{markdown(pairs_table(pairs))}\n\n{reading(pairs)}"
+
+
+_NOTHING_COMPARED = (
+    "Nothing is compared (no pairs.md): that takes two groups of finished runs of one task, with their last answers to "
+    "the same problems in validation/."
+)
 
 
 def draw_all(places: Sequence[Panel], out: Path, title: str) -> list[Picture]:

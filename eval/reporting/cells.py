@@ -19,9 +19,9 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-def of_columns(columns: Mapping[str, Sequence[str]], *, keep_empty: bool = False) -> Table:
-    """A table from columns of equal length; columns without any text are skipped unless asked for."""
-    kept = {name: cells for name, cells in columns.items() if keep_empty or any(cells)}
+def of_columns(columns: Mapping[str, Sequence[str]]) -> Table:
+    """A table from columns of equal length; columns without any text are skipped."""
+    kept = {name: cells for name, cells in columns.items() if any(cells)}
     return Table(tuple(kept), tuple(zip(*kept.values(), strict=True)))
 
 

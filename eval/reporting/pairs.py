@@ -97,7 +97,7 @@ def pairs_table(pairs: Sequence[Pair]) -> Table:
         "p, Holm": [_p(each) for each in corrected],
         "test": [pair.test for pair in pairs],
     }
-    return of_columns(columns, keep_empty=not pairs)
+    return of_columns(columns)
 
 
 def reading(pairs: Sequence[Pair]) -> str:

@@ -1,5 +1,6 @@
 """What a run will do, in numbers: batch arithmetic, hint schedule, memory. Printed by --dry_run and at start."""
 
+import textwrap
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pyarrow.parquet as parquet
 
 from data_prep.prompt_styles import STYLES, Question, read_completion
+from data_prep.tokens import THINK
 from eval.models import find_model
 from recipes import ROOT
 from recipes.algorithms.base import Demonstration, forget
@@ -16,6 +18,7 @@ from recipes.checks.algorithm_check import told
 from recipes.data.data_check import unsolved_rows
 from recipes.data.datafiles import DataFiles
 from recipes.data.demonstrations import taught
+from recipes.data.shown_prompt import shown_prompt
 from recipes.data.stored_tokenizer import is_here
 from recipes.estimate.describe import describe_memory
 from recipes.estimate.kernels import micro_batch_limit
@@ -141,17 +144,33 @@ def prompt_style(experiment: Experiment, files: DataFiles) -> str:
         first = next(parquet.ParquetFile(files.test).iter_batches(1, columns=["prompt"])).to_pylist()[0]
         text = "".join(message["content"] for message in first["prompt"])
         question = read_completion(text) or question
-    text = "".join(message["content"] for message in style.messages(question))
-    if style.chat:
-        text = f"<the model's chat template>{text}<the assistant's turn>{style.starts}"
-        text += "\n(a chat template that opens the thought itself: nothing after it)"
+    text = shown_prompt(experiment.model, style.messages(question), chat=style.chat)
+    opens = style.chat and text.rstrip().endswith(THINK)
+    text += "" if opens else style.starts
     where = "<answer> </answer>" if style.answer_format == "tags" else "\\boxed{}"
-    lines = "\n".join(f"               | {_cut(line)}" for line in text.split("\n"))
-    return f"prompt style:  {style.name}: {style.title}; the reward reads the answer from {where}\n{lines}"
+    lines = f"prompt style:  {style.name}: {style.title}; the reward reads the answer from {where}\n{_lines(text)}"
+    return lines + f"\n{_INDENT}(this chat template opens the thought itself: nothing after it)" * opens
 
 
-def _cut(line: str, width: int = 110) -> str:
-    return line if len(line) <= width else f"{line[: width // 2]} ... {line[5 - width // 2 :]}"
+def first_prompt(experiment: Experiment, files: DataFiles) -> str:
+    """The first prompt of a training on answers, as the model gets it; nothing before there are rows."""
+    if not files.train.exists():
+        return ""
+    first = next(parquet.ParquetFile(files.train).iter_batches(1, columns=["prompt"])).to_pylist()[0]
+    chat = experiment.prompt_style == "chat"
+    text = shown_prompt(experiment.model, first["prompt"], chat=chat)
+    how = "in the model's chat template" if chat else "plain text"
+    return f"first prompt:  {how}; the answer follows\n{_lines(text)}"
+
+
+_INDENT = " " * 15
+
+
+def _lines(text: str, width: int = 110) -> str:
+    """A text letter for letter: each of its lines behind a |, what does not fit into one below it."""
+    keep: Any = {"replace_whitespace": False, "drop_whitespace": False, "expand_tabs": False}
+    wrapped = [textwrap.wrap(line, width, break_on_hyphens=False, **keep) or [""] for line in text.split("\n")]
+    return "\n".join(f"{_INDENT}{' ' if at else '|'} {part}" for parts in wrapped for at, part in enumerate(parts))
 
 
 def _notes(experiment: Experiment, files: DataFiles) -> list[str]:
@@ -207,7 +226,8 @@ def describe(experiment: Experiment, files: DataFiles) -> str:
         whose = "another problem's" if how.whose == "sham" else "its own"
         parts.append(f"solutions:     of {how.share:.0%} of the problems, {how.noise:.0%} of steps wrong, each {whose}")
     if experiment.stages == ("alignment",):
-        return "\n".join([*parts, alignment_arithmetic(experiment, files), describe_memory(experiment)])
+        shown = [alignment_arithmetic(experiment, files), describe_memory(experiment)]
+        return "\n".join([*parts, *filter(None, [first_prompt(experiment, files)]), *shown])
     parts += [prompt_style(experiment, files), batch_arithmetic(experiment, files)]
     if "rl" in experiment.stages:
         parts += [hint_schedule(experiment)]

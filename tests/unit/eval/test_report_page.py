@@ -72,9 +72,13 @@ def many_runs(root: Path) -> Path:
 
 def test_report_writes_everything_and_nothing_is_fetched(tmp_path: Path) -> None:
     out = tmp_path / "report"
-    report([many_runs(tmp_path / "runs")], out, "Three <tasks> & more")
+    out.mkdir()
+    (out / "pairs.md").write_text("of an earlier report")
+    said = report([many_runs(tmp_path / "runs")], out, "Three <tasks> & more")
+    assert said.endswith("with their last answers to the same problems in validation/."), "one run is unfinished"
+    assert "| compared |" not in said
     assert sorted(file.name for file in out.iterdir()) == [
-        *("cost.md", "cost_countdown.png", "curves.png", "hints_countdown.png", "index.html", "pairs.md"),
+        *("cost.md", "cost_countdown.png", "curves.png", "hints_countdown.png", "index.html"),
         *("table.csv", "table.md", "timing.md", "training_countdown.png"),
     ]
     for picture in out.glob("*.png"):
