@@ -4,6 +4,7 @@
 import argparse
 import contextlib
 import errno
+import importlib.util
 import os
 import signal
 import sys
@@ -13,15 +14,28 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent
 VENV_PYTHON = ROOT / ".venv/bin/python"
+NEEDED = ("pyarrow", "yaml", "torch", "transformers", "vllm", "verl")
+"""Packages of which an environment that somebody else made is likely to lack one."""
+
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR}
 
 
 def enter_environment() -> None:
-    """Go on inside the .venv that install.sh made, so that nobody has to activate it; an active environment stays."""
-    if "VIRTUAL_ENV" in os.environ or not VENV_PYTHON.exists():
+    """Go on inside the .venv that install.sh made, so that nobody has to activate it; an active environment stays,
+    unless what this needs is not in it."""
+    if not VENV_PYTHON.exists() or Path(sys.prefix).resolve() == VENV_PYTHON.parents[1].resolve():
         return
-    if Path(sys.prefix).resolve() != VENV_PYTHON.parents[1].resolve():
-        os.execv(VENV_PYTHON, [str(VENV_PYTHON), *getattr(sys, "orig_argv", ["", *sys.argv])[1:]])
+    if "VIRTUAL_ENV" in os.environ:
+        missing = next((name for name in NEEDED if importlib.util.find_spec(name) is None), None)
+        if missing is None:
+            return
+        print(
+            f"the active environment {sys.prefix} has no package {missing}: this goes on in {VENV_PYTHON.parents[1]}",
+            file=sys.stderr,
+            flush=True,
+        )
+        os.environ["VIRTUAL_ENV"] = str(VENV_PYTHON.parents[1])
+    os.execv(VENV_PYTHON, [str(VENV_PYTHON), *getattr(sys, "orig_argv", ["", *sys.argv])[1:]])
 
 
 def enter_environment_of_module() -> None:
@@ -51,7 +65,9 @@ def main(arguments: list[str]) -> int:
         missing = (error.name or "").partition(".")[0]
         if not missing or (ROOT / missing).exists():
             raise
-        where = f"the environment {sys.prefix}, which ./install.sh did not finish"
+        where = f"the environment {sys.prefix}"
+        if Path(sys.prefix).resolve() == VENV_PYTHON.parents[1].resolve():
+            where += ", which ./install.sh did not finish"
         if not VENV_PYTHON.exists() and "VIRTUAL_ENV" not in os.environ:
             where = f"{sys.executable}, as nothing is installed here yet"
         print(f"run.py: the package {missing} is missing in {where}. Run ./install.sh (again)", file=sys.stderr)

@@ -118,6 +118,15 @@ def chosen_weights(weights: Weights) -> str:
     return f"{what} (the last, step {step}{other})"
 
 
+def short_title(weights: Weights) -> str:
+    """A name for people: of a run's weights its folder and their step, else the last part of the path."""
+    place = Path(weights.adapter or weights.path)
+    step = _step(place)
+    if place.parent.name != "hf" or step is None:
+        return place.name
+    return f"{place.resolve().parents[1].name}, step {step},"
+
+
 def _step(weights: Path) -> int | None:
     """The training step of published weights; None where nothing says so."""
     file = weights.with_name(f"{weights.name}.json")

@@ -1,7 +1,8 @@
 """A reward by a reward model: a Hugging Face sequence classifier with one output, whose sigmoid is the reward.
 
     REWARD_MODEL=Skywork/Skywork-Reward-V2-Qwen3-0.6B REWARD_SECONDS=60 REWARD_MEMORY_MB=16384 \\
-        python3 run.py --algo una_online --data questions.jsonl --reward examples/custom/reward_model.py:reward
+        python3 run.py --algo una_online --data examples/custom/questions.jsonl \\
+        --reward examples/custom/reward_model.py:reward
 Each of the REWARD_WORKERS processes loads the model once, onto the CPU unless REWARD_DEVICE says otherwise.
 """
 
@@ -15,7 +16,11 @@ GRADED = True
 
 
 # Here and not in the function: loading has two minutes, an answer REWARD_SECONDS.
-_NAME = os.environ["REWARD_MODEL"]
+_NAME = os.environ.get("REWARD_MODEL", "")
+if not _NAME:
+    raise ValueError(
+        "REWARD_MODEL is not set; give it before the command, such as REWARD_MODEL=Skywork/Skywork-Reward-V2-Qwen3-0.6B"
+    )
 _TOKENIZER = AutoTokenizer.from_pretrained(_NAME)
 _MODEL = AutoModelForSequenceClassification.from_pretrained(_NAME, num_labels=1)
 _MODEL.to(os.environ.get("REWARD_DEVICE", "cpu")).eval()

@@ -1,7 +1,9 @@
 """What run.py's modes do with its flags: train, or only evaluate. Flags are values by field name; None is not given."""
 
+import io
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from recipes.checks.experiment_check import refuse_training
 from recipes.commands import evaluation
 from recipes.common.errors import ExperimentError
 from recipes.common.machine import gpu_count
+from recipes.common.numbered import counted
 from recipes.common.run_dir import RunDir
 from recipes.common.training_record import TrainingRecord, model_name, read_record
 from recipes.data import datafiles
@@ -152,7 +155,10 @@ def fit_batch(experiment: Experiment, flags: Mapping[str, Any], steering: Steeri
         return experiment
     if steering.dry_run and datafiles.has_many_rows(experiment):  # it would read them twice
         return experiment
-    with datafiles.made(experiment, ROOT, keep=not steering.dry_run) as files:
+    with ExitStack() as held:
+        if steering.dry_run:  # what making them says, the plan's own making says
+            held.enter_context(redirect_stdout(io.StringIO()))
+        files = held.enter_context(datafiles.made(experiment, ROOT, keep=not steering.dry_run))
         if files.generate is not None:
             return experiment
         answers = experiment.data_kind == "answers"
@@ -162,7 +168,8 @@ def fit_batch(experiment: Experiment, flags: Mapping[str, Any], steering: Steeri
     size = rows // ranks * ranks
     if rows >= usual or size < 1:
         return experiment
-    print(f"--batch_size {size}: {experiment.data} has {rows} examples to train on, fewer than the usual {usual}")
+    there = counted(rows, "example")
+    print(f"--batch_size {size}: {experiment.data} has {there} to train on, fewer than the usual {usual}")
     return build_experiment({**flags, "batch_size": size}, steering.profile)
 
 

@@ -96,8 +96,12 @@ class _Parser(argparse.ArgumentParser):
     takes: Callable[[Setting], bool]
     """Whether a setting has an effect on one of the algorithms asked for."""
 
+    words: Sequence[str] = ()
+    """What is being read, flags and their values joined by =."""
+
     def parse_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
-        return super().parse_args(spelled(args or [], self.settings), namespace)
+        self.words = spelled(args or [], self.settings)
+        return super().parse_args(self.words, namespace)
 
     def error(self, message: str) -> NoReturn:
         odd = message.removeprefix("unrecognized arguments: ")
@@ -112,12 +116,23 @@ class _Parser(argparse.ArgumentParser):
             names = [f"--{name}" for name in ELSEWHERE.get(canonical(flag.lstrip("-")), "").split()]
             if elsewhere := next((name for name in names if here.get(name)), None):
                 known = f"; here it is {elsewhere}."
-            what = f"{flag}: no such flag{known}" if odd.startswith("-") else f"{odd}: belongs to no flag{_meant(odd)}"
+            stray = self._listed(odd) or _meant(odd)
+            what = f"{flag}: no such flag{known}" if odd.startswith("-") else f"{odd}: belongs to no flag{stray}"
             message = f"{what} All of them: run.py --help"
         if re.search(r"(^|')\+*\w+(\.\w+)+=", odd):
             message += "; settings of verl are given at the end, after --"
         print(f"run.py: {message}", file=sys.stderr)
         sys.exit(2)
+
+    def _listed(self, odd: str) -> str:
+        """How to write several values, where words follow a flag that takes a list of them; empty elsewhere."""
+        words = odd.split(" ")
+        at = next((at for at, word in enumerate(self.words) if word == words[0]), 0)
+        flag, equals, value = self.words[at - 1].partition("=") if at else ("", "", "")
+        setting = by_name(self.settings).get(canonical(flag[2:])) if equals else None
+        if setting is None or "," not in str(setting.metavar) or any(word.startswith("-") for word in words):
+            return ""
+        return f"; several are written {flag} {','.join([value, *words])}."
 
 
 def parser(

@@ -15,6 +15,8 @@ from recipes.algorithms.base import Demonstration, forget
 from recipes.algorithms.hints.cut import draw_plans, hint_length
 from recipes.algorithms.hints.schedule import MAX_SEGMENTS
 from recipes.checks.algorithm_check import told
+from recipes.common.numbered import counted
+from recipes.common.run_dir import RunDir
 from recipes.data.data_check import unsolved_rows
 from recipes.data.datafiles import DataFiles
 from recipes.data.demonstrations import taught
@@ -23,10 +25,12 @@ from recipes.data.stored_tokenizer import is_here
 from recipes.estimate.describe import describe_memory
 from recipes.estimate.kernels import micro_batch_limit
 from recipes.estimate.machine_needs import describe_disk, few_cores
+from recipes.run.build_stages import training_plan
 from recipes.settings.applies import clock, mentions, reads_solutions
 from recipes.settings.experiment import Experiment
 from recipes.settings.hook_settings import hook_settings
 from recipes.settings.tasks import validated_on
+from recipes.trl_plugin.plan import TrainingPlan, count_rows
 from recipes.verl_plugin.verl_config import samples_dynamically
 
 MODELS = ROOT / "models"
@@ -40,14 +44,14 @@ def batch_arithmetic(experiment: Experiment, files: DataFiles) -> str:
     unread = files.generate is not None and not files.n_train
     sampled = f" ({e.val_samples} answers each, temperature {e.temperature:g})" if e.val_samples else ""
     size = e.val_size if e.val_size > 0 else files.n_test
-    tested = min(size, files.n_test or size) or "all"
-    validated = f"validation on {tested} rows{sampled}"
+    tested = min(size, files.n_test or size)
+    validated = f"validation on {counted(tested, 'row') if tested else 'all rows'}{sampled}"
     if "sft" in e.stages:
         rows = taught(e, files).n_train
         per_epoch = rows // e.batch_size
         lines.append(
-            f"supervised:    {rows} rows / {e.batch_size} a step x {e.sft_epochs} epochs = "
-            f"{per_epoch * e.sft_epochs} steps, lr {e.sft_lr:g} (10 % warm-up, cosine)"
+            f"supervised:    {counted(rows, 'row')} / {e.batch_size} a step x {e.sft_epochs} epochs = "
+            f"{counted(per_epoch * e.sft_epochs, 'step')}, lr {e.sft_lr:g} (10 % warm-up, cosine)"
         )
     if e.stages == ("sft",):
         lines.append(f"               {validated} before and after")
@@ -55,7 +59,7 @@ def batch_arithmetic(experiment: Experiment, files: DataFiles) -> str:
         shown = e.algorithm.demonstrations
         each = e.n_rollout + shown
         sequences = e.batch_size * each
-        of_rows = f"= {e.T * e.batch_size / max(files.n_train, 1):.1f} passes over {files.n_train} rows"
+        of_rows = f"= {e.T * e.batch_size / max(files.n_train, 1):.1f} passes over {counted(files.n_train, 'row')}"
         passes = "over rows that the start will load" if unread else of_rows
         rollouts = f"({e.n_rollout} rollouts + {shown} demonstration)" if shown else f"{e.n_rollout} rollouts"
         lines.append(
@@ -64,7 +68,7 @@ def batch_arithmetic(experiment: Experiment, files: DataFiles) -> str:
             f"{e.n_gpu * e.nnodes} device(s), lr {e.lr:g}"
         )
         lines.append(
-            f"               {e.T} steps {passes}; {validated} every {e.test_freq} steps, "
+            f"               {counted(e.T, 'step')} {passes}; {validated} every {e.test_freq} steps, "
             f"checkpoint every {e.save_freq}"
         )
         if samples_dynamically(e):
@@ -85,18 +89,31 @@ def alignment_arithmetic(experiment: Experiment, files: DataFiles) -> str:
     a, devices = experiment.alignment, experiment.n_gpu * experiment.nnodes
     feedback = f", {a.feedback} feedback" if experiment.method == "una" else ""
     loss = f", {a.una_loss} loss" if experiment.method == "una" and a.feedback != "pairwise" else ""
-    rows = f"{files.n_train} rows of answers" if files.n_train else "answers that the start will load"
+    planned = training_plan(experiment, RunDir(ROOT), files)
+    unit = "pair" if planned.pairwise else "answer"
+    rows = _rows_of_answers(planned, files, unit)
     beta = "" if experiment.method == "sft" else f", beta {a.beta:g}"
     lines = [f"alignment:     {experiment.method}{feedback}{loss}{beta}, on {rows}"]
     if a.sft_ratio:
         lines.append(f"               {a.sft_ratio:g} instruction rows for each alignment row, as score 1")
     micro, accumulated = a.micro_batch_size, a.batch_size // (a.micro_batch_size * devices)
     lines.append(
-        f"               {a.batch_size} a step = {micro} x {accumulated} micro-batches x {devices} "
+        f"               {counted(a.batch_size, unit)} a step = {micro} x {accumulated} micro-batches x {devices} "
         f"device(s), {a.epochs:g} epochs, lr {a.lr:g} "
         f"({100 * a.warmup_ratio:g} % warm-up, {a.lr_schedule}), at most {a.max_length} tokens"
     )
     return "\n".join([*lines, *_adapter(experiment)])
+
+
+def _rows_of_answers(planned: TrainingPlan, files: DataFiles, unit: str) -> str:
+    """How many examples the method finds, and of how many answers."""
+    if not files.n_train:
+        return "answers that the start will load"
+    answers = counted(files.n_train, "answer")
+    if not files.train.exists():
+        return f"pairs of {answers}" if planned.pairwise else answers
+    found = counted(count_rows(planned), unit)
+    return found if found == answers else f"{found} (of {answers} in all)"
 
 
 def _adapter(experiment: Experiment) -> list[str]:

@@ -12,7 +12,7 @@ import yaml
 
 from data_prep.schema import content_hash
 from eval.evaluate import RESULTS
-from eval.models import Weights, find_model
+from eval.models import Weights, find_model, short_title
 from eval.problems import Settings
 from recipes.common.loopback import alone, side_by_side
 from recipes.common.machine import allow_open_files
@@ -183,7 +183,7 @@ def part_stage(
     experiment: Experiment, folder: RunDir, files: DataFiles, part: Part, weights: Weights, sampling: Sampling
 ) -> Stage:
     """One part of --eval, in a folder of its own; nothing of it enters the records of a run."""
-    title = f"{Path(weights.path).name} on {part.name}"
+    title = f"{short_title(weights)} on {part.name}"
     nowhere = {"run": None, "step": None}
     stage = _evaluation(experiment, folder, lambda: files.test, part, weights, sampling, title, lambda: nowhere)
     return replace(stage, go_on=_GO_ON)

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from recipes.common.machine import address_limit
+from recipes.common.numbered import counted
 from recipes.common.run_dir import RunDir, complete_checkpoints
 from recipes.watch.console import Console
 from recipes.watch.diagnose import Facts, diagnose, explains, full_disks, position
@@ -202,7 +203,7 @@ class _Watch:
         match verdict.reason:
             case "finished":
                 steps, peak = beat.step if beat else 0, self.peak_bytes / 2**30
-                text = f"{title} finished {steps} steps in {duration(seconds)}; peak memory {peak:.1f} GiB."
+                text = f"{title} finished {counted(steps, 'step')} in {duration(seconds)}; peak memory {peak:.1f} GiB."
                 if code is None:
                     text += " Its processes did not end by themselves and were ended."
             case "interrupted":

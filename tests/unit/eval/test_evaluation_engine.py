@@ -12,7 +12,16 @@ from unittest.mock import MagicMock
 import pytest
 
 from eval.generate import GREEDY, generate, sample_seed
-from eval.models import ADAPTER_CONFIG, ENGINE_RANKS, ModelError, Weights, chosen_weights, published_name, resolve_model
+from eval.models import (
+    ADAPTER_CONFIG,
+    ENGINE_RANKS,
+    ModelError,
+    Weights,
+    chosen_weights,
+    published_name,
+    resolve_model,
+    short_title,
+)
 from eval.problems import Problem
 
 
@@ -190,6 +199,8 @@ def test_of_a_run_the_last_weights_are_evaluated_and_named(tmp_path: Path) -> No
     assert "step 20, picked by its accuracy on the validation problems, where it is too high" in chosen_weights(best)
     same = resolve_model(str(trained(tmp_path / "same", 30, 30)))
     assert chosen_weights(same) == f"{tmp_path / 'same/hf/last'} (the last, step 30)"
+    assert short_title(same) == "same, step 30,"
+    assert short_title(Weights("org/some-model")) == "some-model"
 
 
 def test_other_weights_are_named_as_they_are(tmp_path: Path) -> None:

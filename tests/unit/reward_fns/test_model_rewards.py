@@ -93,6 +93,19 @@ def test_a_judge_without_a_verdict_is_a_failure_and_no_zero(judge: tuple[str, Se
         score(judge[0], "It is 13.", {"target": "42"}, "What is it?")
 
 
+@pytest.mark.parametrize(
+    ("file", "missing"), [("judge_reward.py", "JUDGE_ENDPOINT"), ("reward_model.py", "REWARD_MODEL")]
+)
+def test_a_variable_that_is_missing_is_named(
+    file: str, missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUDGE_MODEL", "judge-1")
+    monkeypatch.delenv(missing, raising=False)
+    spec = f"{shutil.copy(EXAMPLES / file, tmp_path)}:reward"
+    with pytest.raises(CustomRewardError, match=f"{missing} is not set; give it before the command, such as"):
+        score(spec, "It is 42.", {"target": "42"}, "What is it?")
+
+
 def test_a_reward_model_gives_the_sigmoid_of_its_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import AutoConfig, AutoTokenizer, LlamaForSequenceClassification
 

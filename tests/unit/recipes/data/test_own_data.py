@@ -24,13 +24,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_folder(tmp_path_factory.mktemp("data") / "countdown")
 
 
+def test_a_dry_run_says_once_what_a_mixture_is_made_of(tmp_path: Path) -> None:
+    lines = (EXAMPLES / "questions.jsonl").read_text().splitlines()
+    for name, rows in (("a", lines[:9]), ("b", lines[3:])):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(rows))
+    mixed = f"{tmp_path}/a.jsonl:0.7,{tmp_path}/b.jsonl:0.3"
+    done = front_door("--profile", "cpu", "--data", mixed, "--allow_overlap", "--dry_run")
+    assert done.returncode == 0, done.stderr
+    assert "fewer than the usual 32" in done.stdout
+    assert done.stdout.count("mixture of ") == 2, "one line a file"
+
+
 @pytest.mark.parametrize(
     ("flags", "rows"),
     [
         (("--algo", "uft", "--data", "examples/custom/questions.jsonl"), "10 rows"),
         (("--algo", "sft", "--data", "examples/custom/questions.jsonl"), "10 rows"),
-        (("--algo", "dpo", "--data", "examples/custom/preferences.jsonl"), "27 rows of answers"),
-        (("--algo", "una", "--data", "examples/custom/preferences.jsonl"), "27 rows of answers"),
+        (("--algo", "dpo", "--data", "examples/custom/preferences.jsonl"), "11 pairs (of 27 answers in all)"),
+        (("--algo", "una", "--data", "examples/custom/preferences.jsonl"), "22 answers (of 27 answers in all)"),
     ],
 )
 def test_the_examples_train_with_the_readmes_command(flags: tuple[str, ...], rows: str) -> None:

@@ -50,6 +50,8 @@ BAD = {
     "--n_rolout=8": "--n_rolout: no such flag; did you mean '--n_rollout'?",
     "extra words": "extra words: belongs to no flag.",
     "--T 1 --T_h 1": "--T_h: no such flag",
+    "--eval --skip gpqa ifeval": "ifeval: belongs to no flag; several are written --skip gpqa,ifeval.",
+    "--seeds 0 1 2": "1 2: belongs to no flag; several are written --seeds 0,1,2.",
     "--logger mlflow": "--logger mlflow: the package mlflow is not installed: ",
     "--reward examples/custom/judge_reward.py:nosuch": "judge_reward.py has no function 'nosuch'",
     "--sft_loss_coef nan": "--sft_loss_coef nan: must be a finite number",

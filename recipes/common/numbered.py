@@ -1,0 +1,6 @@
+"""Numbers with what they count."""
+
+
+def counted(number: int, one: str) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{number} {one}" if number == 1 else f"{number} {one}s"
