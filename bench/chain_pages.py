@@ -83,7 +83,7 @@ def section(names: list[str], known: dict[str, list[Curve]]) -> str:
         f"Per cent of sampled answers without a hint that are right, means of {len(known[names[0]])} seeds; at the",
         f"last step, lowest to highest: {', '.join(ends)}.",
         "Ten steps per problem, a base that gets each right a little more than half of the time, solutions with a",
-        "tenth of their steps wrong:",
+        "tenth of their steps wrong. rft stays at 0 by the entropy bonus; with `--entropy_coef 0` it ends at 97.4:",
         "[results/chain_cpu](../../results/chain_cpu/README.md) has the commands, intervals and what else was run.",
         "",
         *(f"![{name} on chain](on_chain/{name}.svg)" for name in names),

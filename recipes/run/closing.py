@@ -114,7 +114,12 @@ def _lines(
     lines += _forgetting(run)
     learned_nothing = [row["data"].get("uft/groups_without_variance") for row in read_metrics(run.metrics)]
     if (known := [share for share in learned_nothing if share is not None]) and min(known) == 1:
-        lines.append("note           no two answers to a problem ever differed in reward: rewards taught nothing")
+        bonus = "; the entropy bonus still moved the weights (--entropy_coef 0 does not)" * (
+            experiment.entropy_coef > 0
+        )
+        lines.append(
+            f"note           no two answers to a problem ever differed in reward: rewards taught nothing{bonus}"
+        )
     lines.append(f"time           {summary['seconds'] / 60:.1f} min")
     return [*lines, f"serve          {serve_command(experiment, run)}"]
 

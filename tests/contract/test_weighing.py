@@ -118,8 +118,8 @@ def test_every_row_gets_every_column_and_failures_and_padding_get_zeros(plane: d
         assert [len(plane[key][name]) for key in KEYS] == [4, 3, 5, 2, 1]
         assert not plane["1-0_1_0"][name].any()
         assert not plane["padx_0_0"][name].any()
-    # 5 + 5 tokens of the rows with a verdict in a prompt of width 5, 2 of the other prompt.
-    assert plane["1-1_0_0"][term_column(0)].tolist() == pytest.approx([1 / 12] * 2)
+    # 4 and 5 tokens of the rows with a verdict of one prompt, 2 of the other; padding is none.
+    assert plane["1-1_0_0"][term_column(0)].tolist() == pytest.approx([1 / 11] * 2)
 
 
 def test_what_the_engine_did_not_draw_keeps_its_weight_whatever_verls_correction_says(
@@ -134,9 +134,9 @@ def test_what_the_engine_did_not_draw_keeps_its_weight_whatever_verls_correction
     weigh(everything, "uft", S, corrected, *groups(), updates=1, votes=4)
     found = [plane[key][CORRECTION].tolist() for key in KEYS]
     assert found == [[1, 1, 0.5, 2], [1] * 3, [1] * 5, [0.25, 1], [0]]
-    # A term on generated tokens is corrected as PPO's loss is: 12 tokens, as in the test before.
-    assert plane["1-0_0_0"][term_column(0)].tolist() == pytest.approx([1 / 12, 1 / 12, 0.5 / 12, 2 / 12])
-    assert plane["1-0_2_0"][term_column(0)].tolist() == pytest.approx([1 / 12] * 5)
+    # A term on generated tokens is corrected as PPO's loss is: 11 tokens, as in the test before.
+    assert plane["1-0_0_0"][term_column(0)].tolist() == pytest.approx([1 / 11, 1 / 11, 0.5 / 11, 2 / 11])
+    assert plane["1-0_2_0"][term_column(0)].tolist() == pytest.approx([1 / 11] * 5)
 
 
 def test_weights_of_a_term_that_come_from_rewards_move_their_rows(plane: dict[str, dict[str, Any]]) -> None:
@@ -182,7 +182,7 @@ def test_rewards_in_terms_are_declared(algo: str, expected: dict[str, bool]) -> 
 
 
 def all_of(group: Group) -> Term:
-    return Term(torch.ones_like(group.old), "all", coef=0.5)
+    return Term((group.given | group.gen | group.demo).float(), "all", coef=0.5)
 
 
 def test_a_term_without_weights_is_not_sent(plane: dict[str, dict[str, Any]]) -> None:

@@ -1,12 +1,15 @@
 """The study's scan and page: runs are counted once, and pages are a function of committed figures."""
 
+from itertools import product
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
-from bench.study import page, scan
+from bench.study import entropy, page, scan
 from bench.study.cells import REAL, Cell, Run, cells, runs
 from bench.study.page import Point, beside, drawn, of_lab, of_real, picture, ranked, table, worst
+from recipes import ROOT
 from recipes.common.errors import ExperimentError
 
 
@@ -78,6 +81,19 @@ def test_the_picture_is_the_same_each_time() -> None:
         cell: {algo: methods[algo] for algo in ("uft", "rft")} for cell, methods in of_real().items() if cell == REAL[0]
     }
     assert picture(few, few) == picture(few, few)
+
+
+def test_the_page_tells_what_the_entropy_bonus_does_as_it_is_recorded() -> None:
+    runs = entropy.curves()
+    seeds = sorted({seed for _, _, seed in runs})
+    assert len(seeds) >= 4
+    text = (ROOT / "docs/study.md").read_text(encoding="utf-8")
+    for algo, coef in product(entropy.ALGOS, entropy.COEFS):
+        ends = [runs[algo, coef, seed][40] for seed in seeds]
+        cells = [f"{fmean(runs[algo, coef, seed][step] for seed in seeds):.3f}" for step in (0, 20)]
+        last = f"{fmean(ends):.3f} ({min(ends):.3f} to {max(ends):.3f})"
+        row = " | ".join([f"| lab, {algo}", f"{coef:g}", str(len(seeds)), *cells, last])
+        assert row.replace("0.", ".") in text
 
 
 def test_only_the_study_has_parts() -> None:
