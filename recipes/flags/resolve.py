@@ -78,7 +78,7 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
         "data": data,
         "data_kind": kind,
         "profile": profile.name,
-        "T_hint": _hint_horizon(profile, given.get("T", profile.T)),
+        "T_hint": min(profile.T_hint, given.get("T", profile.T)),
         "batch_size": batch_size,
         "mini_batch_size": mini_batch_size,
         "test_freq": test_freq,
@@ -128,14 +128,6 @@ def _columns(words: Sequence[str]) -> dict[str, str]:
         return read_columns(words)
     except CustomDataError as error:
         raise ExperimentError(str(error)) from None
-
-
-def _hint_horizon(profile: Profile, T: int) -> int:
-    """The share of a run's steps that have hints in the profile, for shorter runs too.
-
-    A longer one keeps the profile's number, by which a finished run can be extended.
-    """
-    return min(profile.T_hint, max(1, round(T * profile.T_hint / profile.T)))
 
 
 def task_of(where: str) -> Task:

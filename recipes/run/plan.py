@@ -150,6 +150,8 @@ def hint_schedule(experiment: Experiment, draws: int = 200) -> str:
         return "hints:         none"
     weight = f"; weight of their log-likelihood {e.sft_loss_coef:g} ({e.hint_nll_agg})" if e.sft_loss_coef else ""
     until = f"T_hint {e.T_hint}" if clock(e.algorithm, e.stages) else "all along"
+    if clock(e.algorithm, e.stages) and e.T_hint >= e.T:
+        until += ": until the last step (a smaller --T_hint leaves the last ones without)"
     return "\n".join([f"hints:         {until}{weight}", *rows])
 
 

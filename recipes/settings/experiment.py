@@ -78,7 +78,7 @@ class Experiment:
     """Reinforcement steps."""
 
     T_hint: int = setting("hints", applies=clock, check=not_negative)
-    """Step after which no rollout starts from a hint (chord_mu, prefix_rft: its schedule ends); .6 of a shorter --T."""
+    """Step after which no rollout starts from a hint (chord_mu, prefix_rft: its schedule ends); at most --T."""
 
     n_rollout: int = setting("reinforcement", From.MACHINE, applies=rl, check=at_least(1), aliases=("n_rollouts",))
     """Rollouts per prompt."""

@@ -114,7 +114,7 @@ def test_a_slurm_job_ends_where_other_nodes_cannot_reach_its_first(submitted: An
 
 def written_by_a_run(started_in: Path) -> set[str]:
     """The folders of the repository that a run started elsewhere says it writes to."""
-    command = [sys.executable, str(ROOT / "run.py"), "--algo", "uft", "--data", "countdown", "--dry_run"]
+    command = [sys.executable, str(ROOT / "run.py"), "--idx", "elsewhere", "--dry_run"]
     said = subprocess.run(command, cwd=started_in, capture_output=True, text=True, check=True).stdout
     named = re.findall(r"^(?:folder|data): +(\S+)", said, re.MULTILINE)
     assert len(named) == 2, said

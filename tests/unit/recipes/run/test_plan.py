@@ -10,7 +10,7 @@ import pytest
 from data_prep.schema import read_rows
 from recipes import ROOT
 from recipes.data.datafiles import locate
-from recipes.run.plan import prompt_style
+from recipes.run.plan import hint_schedule, prompt_style
 from tests.helpers.front_checks import EXAMPLES, experiment, front_door, small_folder
 
 CHATML = (
@@ -68,3 +68,8 @@ def test_a_training_on_answers_shows_a_prompt() -> None:
     done = front_door("--profile", "cpu", "--algo", "dpo", "--data", str(EXAMPLES / "preferences.jsonl"), "--dry_run")
     assert "first prompt:  " in done.stdout
     assert "| What is the capital of Australia?" in done.stdout
+
+
+@pytest.mark.parametrize(("flags", "said"), [({"T": 10}, True), ({"T": 10, "T_hint": 6}, False), ({"T": 30}, False)])
+def test_hints_until_the_last_step_are_said(flags: dict[str, int], said: bool, folder: Path) -> None:
+    assert ("until the last step" in hint_schedule(experiment(folder, **flags))) == said
