@@ -10,7 +10,9 @@ import pytest
 from data_prep.schema import read_rows
 from recipes import ROOT
 from recipes.data.datafiles import locate
+from recipes.flags.resolve import build_experiment
 from recipes.run.plan import hint_schedule, prompt_style
+from recipes.settings.profiles import PROFILES
 from tests.helpers.front_checks import EXAMPLES, experiment, front_door, small_folder
 
 CHATML = (
@@ -71,5 +73,5 @@ def test_a_training_on_answers_shows_a_prompt() -> None:
 
 
 @pytest.mark.parametrize(("flags", "said"), [({"T": 10}, True), ({"T": 10, "T_hint": 6}, False), ({"T": 30}, False)])
-def test_hints_until_the_last_step_are_said(flags: dict[str, int], said: bool, folder: Path) -> None:
-    assert ("until the last step" in hint_schedule(experiment(folder, **flags))) == said
+def test_hints_until_the_last_step_are_said(flags: dict[str, int], said: bool) -> None:
+    assert ("until the last step" in hint_schedule(build_experiment(dict(flags), PROFILES["cpu"]))) == said
