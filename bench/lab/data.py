@@ -11,10 +11,15 @@ from recipes.data.demonstrations import demonstrated
 from recipes.settings.experiment import Experiment
 
 
-def rows_of(experiment: Experiment, folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """(training rows, test rows), as recipes/run/launch.py has them made; copies of a run's own go into `folder`."""
+def rows_of(experiment: Experiment, folder: Path, *, check: bool = True) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """(training rows, test rows), as recipes/run/launch.py has them made; copies of a run's own go into `folder`.
+
+    Args:
+        check: whether to look for faults of the data (seconds), which a scan has done for another method.
+    """
     files = datafiles.prepared(experiment, ROOT)
-    data_check.check_training(experiment, files, fetch=True)
+    if check:
+        data_check.check_training(experiment, files, fetch=True)
     files = datafiles.styled(experiment, files, folder)
     files = datafiles.narrowed(experiment, files, folder)
     files = demonstrated(experiment, files, folder)

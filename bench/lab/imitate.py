@@ -14,7 +14,7 @@ from bench.lab.model import Parameters
 from bench.lab.optimise import DECAY, descend
 from bench.lab.rollouts import Lab
 from bench.lab.validate import validate
-from data_prep.tokens import closed, encode_question, opened
+from data_prep.tokens import closed, opened
 from recipes.common.records import Records
 from recipes.common.run_dir import RunDir
 
@@ -54,4 +54,4 @@ def imitate(lab: Lab, weights: Parameters, rows: Sequence[Row], folder: RunDir, 
 def solution_tokens(lab: Lab, row: Row) -> tuple[list[int], list[int]]:
     messages = list(row["prompt"])
     thought = opened(lab.tokenizer, messages, **lab.template)
-    return encode_question(lab.tokenizer, messages, **lab.template), closed(lab.tokenizer, row["answer"], thought)
+    return lab.encode(messages), closed(lab.tokenizer, row["answer"], thought)

@@ -18,7 +18,6 @@ from bench.lab.optimise import DECAY, descend
 from bench.lab.rollouts import Lab, Rollout, Start, roll, start_of
 from bench.lab.validate import validate
 from data_prep.schema import solution_of
-from data_prep.tokens import encode_question
 from recipes.algorithms.base import Bare, Group, Plan, forget
 from recipes.algorithms.hints.cut import memory_key
 from recipes.algorithms.hints.schedule import sampling_seed
@@ -149,7 +148,7 @@ class Reinforcement:
         for place in range(len(rollouts)):
             messages = context(place, group, self.s)
             if messages is not None:
-                asked[place] = encode_question(self.lab.tokenizer, messages, **self.lab.template)
+                asked[place] = self.lab.encode(messages)
         value = group.old.clone()
         if asked:
             with torch.no_grad():

@@ -3,9 +3,10 @@ has it, for a whole batch at once."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -30,10 +31,21 @@ class Lab:
     tokenizer: PreTrainedTokenizerBase
     shape: Shape
 
-    @property
+    @cached_property
     def template(self) -> dict[str, Any]:
         """What prompts are rendered with."""
         return {"chat_template": chat_template(STYLES[self.experiment.prompt_style], self.tokenizer)}
+
+    @cached_property
+    def _encoded(self) -> dict[str, list[int]]:
+        return {}
+
+    def encode(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Token ids of a prompt; each prompt is rendered and encoded once per run."""
+        key = json.dumps(messages)
+        if key not in self._encoded:
+            self._encoded[key] = encode_question(self.tokenizer, messages, **self.template)
+        return self._encoded[key]
 
 
 @dataclass(frozen=True)
@@ -70,17 +82,14 @@ def start_of(lab: Lab, row: Mapping[str, Any], plan: Mapping[str, Any]) -> Start
     """
     e, messages, hint = lab.experiment, list(row["prompt"]), list(row["hint"])
 
-    def encode(messages: Sequence[Mapping[str, Any]]) -> list[int]:
-        return encode_question(lab.tokenizer, messages, **lab.template)
-
-    prompt, answer = encode(messages), row.get("answer") or "".join(hint)
+    prompt, answer = lab.encode(messages), row.get("answer") or "".join(hint)
     thought = opened(lab.tokenizer, messages, **lab.template)
     if plan.get("demonstration"):
         solution = closed(lab.tokenizer, answer, thought) if answer else []
         return Start(prompt, solution, whole=True) if 0 < len(solution) <= e.response_length else Start(prompt, [])
     if "wrap" in plan:
         for pieces in range(plan["pieces"], 0, -1):
-            shown = encode(with_hint(messages, STYLES[e.prompt_style], "".join(hint[:pieces]), plan["wrap"]))
+            shown = lab.encode(with_hint(messages, STYLES[e.prompt_style], "".join(hint[:pieces]), plan["wrap"]))
             if len(shown) <= e.prompt_length:
                 return Start(shown, [])
         return Start(prompt, [])

@@ -29,6 +29,10 @@ HEAD: Final = (
 )
 
 
+_CHECKED: Final[set[Cell]] = set()
+"""Cells whose data has been checked by this process."""
+
+
 def made(file: Path = FILE) -> set[Run]:
     """The runs that the file has."""
     if not file.exists():
@@ -78,7 +82,8 @@ def make(run: Run, **changes: Any) -> list[list[Any]]:
     lab = Lab(experiment, AutoTokenizer.from_pretrained(experiment.model), shape)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        problems = rows_of(experiment, folder / "data")
+        problems = rows_of(experiment, folder / "data", check=cell not in _CHECKED)
+        _CHECKED.add(cell)
         began = time.monotonic()
         train.run(lab, parameters, *problems, folder)
         seconds = round(time.monotonic() - began, 1)
