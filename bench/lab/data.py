@@ -11,7 +11,9 @@ from recipes.data.demonstrations import demonstrated
 from recipes.settings.experiment import Experiment
 
 
-def rows_of(experiment: Experiment, folder: Path, *, check: bool = True) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def rows_of(
+    experiment: Experiment, folder: Path, *, check: bool = True
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """(training rows, test rows), as recipes/run/launch.py has them made; copies of a run's own go into `folder`.
 
     Args:

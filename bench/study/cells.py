@@ -16,6 +16,9 @@ OTHERS: Final = (
     *("stage", "max_rl", "dr_grpo", "luffy", "chord_mu", "chord_phi", "hpt"),
     *("relift", "prefix_rft", "srft", "rlsd", "opsd", "sdpo"),
 )
+SEE_NO_SOLUTION: Final = ("rft", "max_rl", "dr_grpo", "sdpo")
+"""Cells that differ in their solutions are one to these."""
+
 STEPS: Final = 40
 SEEDS: Final = range(5)
 PROBLEMS: Final = 4096
@@ -67,7 +70,7 @@ def _rank(cell: Cell) -> int:
 
 
 def cells() -> list[Cell]:
-    """All 63 cells: first those of FIRST, then those with real runs, then those whose base is embedded, then the others."""
+    """All 63 cells: FIRST, then those with real runs, then those whose base is embedded, then the others."""
     grid = [Cell(*each) for each in product((6, 10, 15, 20), (0.25, 0.4, 0.55, 0.75, 0.9), (0.0, 0.1, 0.3))]
     grid += [Cell(10, 0.4, 0.1, count / PROBLEMS) for count in (64, 256, 1024)]
     return sorted(grid, key=lambda cell: (_rank(cell), grid.index(cell)))

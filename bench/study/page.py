@@ -1,7 +1,8 @@
 """`python3 -m bench.study.page`: docs/study.md, results/study/index.html and map.png, from committed figures alone.
 
-Figures of the lab come from results/study/scan.csv, those of real runs from results/chain_cpu/validations.csv; the two
-are never in one table. What people wrote into docs/study.md outside the marks stays.
+Figures of the lab come from results/study (scan.csv, twins.csv), those of real runs from
+results/chain_cpu/validations.csv; no ranking mixes the two. What people wrote into
+docs/study.md outside the marks stays.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from typing import Final
 
 from jinja2 import Template
 
-from bench.study.cells import REAL, Cell
+from bench.study import twins
+from bench.study.cells import FIRST, REAL, Cell
 from bench.study.scan import FILE
-from eval.intervals import spread, t_interval
+from eval.intervals import spread, spread_apart, t_interval
 from eval.reporting.cells import Table, html, markdown, text
 from eval.reporting.style import close, house_style, png, svg, write_bytes
 from recipes import ROOT
@@ -32,7 +34,7 @@ BEGIN, END = "<!-- drawn by bench.study.page -->", "<!-- end of what is drawn --
 OURS: Final = ("uft", "uft_adaptive")
 
 # What the end of a sweep's name in results/chain_cpu says of its cell.
-_SWEEPS: Final = {"q75": REAL[1], "10": REAL[0], "30": REAL[2], "0": REAL[3]}
+_SWEEPS: Final = {"q75": REAL[1], "15": FIRST[0], "10": REAL[0], "30": REAL[2], "0": REAL[3]}
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,21 @@ def of_real(file: Path = REAL_FILE) -> Found:
             cell = _SWEEPS[ends[0]] if ends else REAL[0]
             found[cell][algo][int(seed)][int(r["step"])] = Point(float(r["val/acc"]))
     return found
+
+
+@dataclass(frozen=True)
+class Figures:
+    """All that the page is drawn from."""
+
+    lab: Found
+    real: Found
+    twins: Found
+    """Runs of the lab with the settings of real ones."""
+
+
+def committed() -> Figures:
+    """What the repository has."""
+    return Figures(of_lab(), of_real(), of_lab(twins.FILE))
 
 
 def last(runs: Runs) -> dict[int, float]:
@@ -138,21 +155,28 @@ def worst(found: Found) -> str:
 
 
 def beside(lab: Found, real: Found) -> Table:
-    """Means over seeds of lab and real runs at the same steps, of methods whose settings do not depend on the number of
-    steps; with whether the lab's mean lies between the lowest and the highest real seed."""
+    """Lab and real runs of the same settings at the same steps; the lab is apart where Welch's 95 % interval of the
+    difference leaves out 0. One in twenty is by chance alone."""
     rows = []
-    for cell in REAL[:2]:
-        for algo in ("r3", "rft", "adaback", "uft_adaptive", "sft_rft"):
-            mine, theirs = lab.get(cell, {}).get(algo, {}), real.get(cell, {}).get(algo, {})
+    for cell, methods in sorted(lab.items()):
+        for algo, mine in methods.items():
+            theirs = real.get(cell, {}).get(algo, {})
             steps = [set.intersection(*map(set, runs.values())) for runs in (mine, theirs) if runs]
-            for step in sorted(set.intersection(*steps) - {0}) if len(steps) == 2 else ():
+            for step in sorted(set.intersection(*steps)) if len(steps) == 2 else ():
                 a, b = ([of[step].accuracy for of in runs.values()] for runs in (mine, theirs))
-                within = min(b) <= fmean(a) <= max(b)
-                names = [cell.title, algo, str(step), f"{fmean(a):.3f} ({len(a)})", f"{min(a):.3f} to {max(a):.3f}"]
-                overlap = min(a) <= max(b) and min(b) <= max(a)
-                verdict = "within" if within else "bands overlap" if overlap else "apart"
-                rows.append((*names, f"{fmean(b):.3f} ({len(b)})", f"{min(b):.3f} to {max(b):.3f}", verdict))
-    head = ("cell", "method", "step", "lab: mean (seeds)", "range", "real: mean (seeds)", "range", "the lab is")
+                apart = spread_apart(a, b)
+                if apart is None:
+                    continue
+                found = t_interval(apart)
+                rows.append(
+                    (
+                        *(cell.title, algo, str(step)),
+                        *(f"{fmean(each):.3f} ({len(each)})" for each in (a, b)),
+                        f"{found.low:+.3f} to {found.high:+.3f}",
+                        "within" if found.low <= 0 <= found.high else "apart",
+                    )
+                )
+    head = ("cell", "method", "step", "lab: mean (seeds)", "real: mean (seeds)", "difference, 95 %", "the lab is")
     return Table(head, tuple(rows))
 
 
@@ -162,7 +186,9 @@ def picture(lab: Found, real: Found) -> tuple[bytes, str]:
         import matplotlib.pyplot as plt
 
         algos = sorted({algo for found in (lab, real) for methods in found.values() for algo in methods})
-        figure, axes = plt.subplots(1, 2, figsize=(11, 0.3 * len(algos) + 2.6), sharey=True)
+        figure, axes = plt.subplots(
+            1, 2, figsize=(3 + 1.1 * (len(lab) + len(real)), 0.3 * len(algos) + 2.6), sharey=True
+        )
         panels = {"the lab (exploration), after 40 steps": lab, "the real loop, after 80 steps (q .75: 60)": real}
         for axis, (title, found) in zip(axes, panels.items(), strict=True):
             for x, (_, methods) in enumerate(sorted(found.items())):
@@ -171,7 +197,8 @@ def picture(lab: Found, real: Found) -> tuple[bytes, str]:
                     axis.scatter(x, y, c=[value], vmin=0, vmax=1, cmap="viridis", marker="s", s=330)
                     mark = {"best": "best ", "tie": "= ", "?": "? "}.get(standing, "")
                     axis.text(x + 0.14, y, f"{mark}{value:.2f}", va="center", fontsize=8)
-            names = [cell.title.replace(", ", "\n") for cell in sorted(found)]
+            bonus = [_bonus(cell) if found is real else "" for cell in sorted(found)]
+            names = [f"{cell.title}{more}".replace(", ", "\n") for cell, more in zip(sorted(found), bonus, strict=True)]
             axis.set(title=title, xlim=(-0.4, len(names) - 0.1), xticks=range(len(names)))
             axis.set_xticklabels(names, fontsize=7)
             axis.set_yticks(range(len(algos)), algos)
@@ -182,16 +209,21 @@ def picture(lab: Found, real: Found) -> tuple[bytes, str]:
     return drawn
 
 
-def sections(lab: Found, real: Found) -> list[tuple[str, Table | str]]:
+def sections(figures: Figures) -> list[tuple[str, Table | str]]:
     """What both pages show, in order: titles with a table or words."""
+    lab, real = figures.lab, figures.real
     count = [sum(len(runs) for methods in found.values() for runs in methods.values()) for found in (lab, real)]
     parts: list[tuple[str, Table | str]] = [
         ("Our own worst cells", f"Real loop: {worst(real)}.\n\nLab (exploration): {worst(lab)}."),
         ("How much there is", f"{count[1]} real runs in {len(real)} cells; {count[0]} runs of the lab in {len(lab)}."),
     ]
-    parts += [(f"Real loop: {cell.title}", table(methods)) for cell, methods in sorted(real.items())]
+    parts += [(f"Real loop: {cell.title}{_bonus(cell)}", table(methods)) for cell, methods in sorted(real.items())]
     parts += [(f"LAB, exploration: {cell.title}", table(methods)) for cell, methods in sorted(lab.items())]
-    return [*parts, ("The lab beside the real loop", beside(lab, real))]
+    return [*parts, ("The lab beside the real loop, same settings", beside(figures.twins, real))]
+
+
+def _bonus(cell: Cell) -> str:
+    return ", entropy bonus .001" if cell in REAL else ""
 
 
 _HTML = Template(
@@ -200,8 +232,8 @@ _HTML = Template(
 auto;max-width:70rem;padding:0 1rem}table{border-collapse:collapse;font-size:13px}td,th{padding:.15rem .6rem;text-align:
 left;border-bottom:1px solid #8885}svg{max-width:100%;height:auto}div{overflow-x:auto}</style>
 <h1>Where does each method win?</h1>
-<p>Drawn from results/study/scan.csv (the lab, exploration) and results/chain_cpu/validations.csv (the real loop). How
-to read it: docs/study.md.</p>
+<p>Drawn from results/study (the lab, exploration) and results/chain_cpu/validations.csv (the real loop). How to
+read it: docs/study.md.</p>
 {% for title, part in parts %}<h2>{{ title }}</h2>{{ part }}
 {% if loop.first %}{{ map }}{% endif %}{% endfor %}</html>
 """,
@@ -209,24 +241,22 @@ to read it: docs/study.md.</p>
 )
 
 
-def drawn(lab: Found, real: Found) -> str:
+def drawn(figures: Figures) -> str:
     """What stands between the marks of docs/study.md."""
-    parts = [
-        f"## {title}\n\n{part if isinstance(part, str) else markdown(part)}" for title, part in sections(lab, real)
-    ]
+    parts = [f"## {title}\n\n{part if isinstance(part, str) else markdown(part)}" for title, part in sections(figures)]
     return "\n\n".join([parts[0], "![map](../results/study/map.png)", *parts[1:]])
 
 
 def main() -> None:
     """Draws everything anew."""
-    lab, real = of_lab(), of_real()
+    figures = committed()
     page = PAGE.read_text(encoding="utf-8")
     before, after = page.partition(BEGIN)[0], page.partition(END)[2]
-    write_text(PAGE, f"{before}{BEGIN}\n\n{drawn(lab, real).rstrip()}\n\n{END}{after}")
-    as_png, as_svg = picture(lab, real)
+    write_text(PAGE, f"{before}{BEGIN}\n\n{drawn(figures).rstrip()}\n\n{END}{after}")
+    as_png, as_svg = picture(figures.lab, figures.real)
     parts = [
         (text(title), f"<p>{text(part)}</p>" if isinstance(part, str) else html(part))
-        for title, part in sections(lab, real)
+        for title, part in sections(figures)
     ]
     write_bytes(OUT / "map.png", as_png)
     write_text(OUT / "index.html", _HTML.render(parts=parts, map=as_svg))

@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
-from bench.study.cells import Cell, Run, flags_of, runs
+from bench.study.cells import SEE_NO_SOLUTION, Cell, Run, flags_of, runs
 from recipes import ROOT
 
 FILE: Final = ROOT / "results/study/scan.csv"
@@ -42,6 +43,19 @@ def made(file: Path = FILE) -> set[Run]:
             Run(Cell(int(r["depth"]), float(r["q"]), float(r["noise"]), float(r["solved"])), r["algo"], int(r["seed"]))
             for r in csv.DictReader(lines)
         }
+
+
+def shared(run: Run, file: Path = FILE) -> list[list[Any]]:
+    """The lines of the same run with other solutions, where its method sees none; its seconds are that run's."""
+    if run.algo not in SEE_NO_SOLUTION or not file.exists():
+        return []
+    with file.open(encoding="utf-8", newline="") as lines:
+        for _, same in groupby(csv.DictReader(lines), lambda r: (r["noise"], r["solved"], r["algo"], r["seed"])):
+            rows = list(same)
+            of = (int(rows[0]["depth"]), float(rows[0]["q"]), rows[0]["algo"], int(rows[0]["seed"]))
+            if of == (run.cell.depth, run.cell.q, run.algo, run.seed):
+                return [[*of[:2], run.cell.noise, run.cell.solved, *list(row.values())[4:]] for row in rows]
+    return []
 
 
 def append(rows: Sequence[Sequence[Any]], file: Path = FILE, head: Sequence[str] = HEAD) -> None:
@@ -131,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.until and f"{datetime.now():%H:%M}" >= options.until:
             return 0
         build_base(run.cell)
-        append(make(run))
+        append(shared(run) or make(run))
         print(run, flush=True)
     return 0
 

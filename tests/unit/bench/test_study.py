@@ -7,10 +7,12 @@ from statistics import fmean
 import pytest
 
 from bench.study import entropy, page, scan
-from bench.study.cells import REAL, Cell, Run, cells, runs
-from bench.study.page import Point, beside, drawn, of_lab, of_real, picture, ranked, table, worst
+from bench.study.cells import CORE, FIRST, OTHERS, REAL, SEE_NO_SOLUTION, Cell, Run, cells, runs
+from bench.study.page import Point, beside, committed, drawn, of_lab, of_real, picture, ranked, table, worst
 from recipes import ROOT
+from recipes.algorithms import algorithms
 from recipes.common.errors import ExperimentError
+from recipes.settings.applies import solutions
 
 
 def of(*ends: float) -> page.Runs:
@@ -18,12 +20,12 @@ def of(*ends: float) -> page.Runs:
     return {seed: {0: Point(0.0), 40: Point(end)} for seed, end in enumerate(ends)}
 
 
-def test_the_scan_lists_every_run_once_and_real_cells_first() -> None:
+def test_the_scan_lists_every_run_once_and_the_separating_cells_first() -> None:
     every = runs()
     assert len(every) == len(set(every)) == len(cells()) * 21 * 5
     assert len(cells()) == 63
-    assert {run.cell for run in every[:48]} == set(REAL[:2])
-    assert {run.seed for run in every[:48]} == {0, 1, 2}
+    assert {run.cell for run in every[:126]} == {*FIRST}
+    assert {run.seed for run in every[:126]} == {0, 1, 2}
 
 
 def test_a_run_is_in_the_file_once_its_lines_are(tmp_path: Path) -> None:
@@ -34,6 +36,22 @@ def test_a_run_is_in_the_file_once_its_lines_are(tmp_path: Path) -> None:
     assert scan.made(file) == {Run(REAL[0], "uft", seed) for seed in (0, 1)}
     assert file.read_text().count("depth") == 1
     assert of_lab(file)[REAL[0]]["uft"][1][40] == Point(0.5, 1.0, 7, 9)
+
+
+def test_a_run_that_sees_no_solution_is_made_once_for_all_of_them(tmp_path: Path) -> None:
+    file = tmp_path / "scan.csv"
+    for algo, seed in product(("uft", "rft"), (0, 1)):
+        scan.append([[10, 0.4, 0.1, 1.0, algo, seed, step, 0.25 * seed, 1.0, 7, 9, 3.2] for step in (0, 40)], file)
+    noisier = Cell(10, 0.4, 0.3, 0.25)
+    found = scan.shared(Run(noisier, "rft", 1), file)
+    assert [[str(value) for value in row] for row in found] == [
+        ["10", "0.4", "0.3", "0.25", "rft", "1", step, "0.25", "1.0", "7", "9", "3.2"] for step in ("0", "40")
+    ]
+    for other in (Run(noisier, "uft", 1), Run(noisier, "rft", 2), Run(Cell(6, 0.4, 0.3), "rft", 1)):
+        assert scan.shared(other, file) == []
+    known = algorithms()
+    scanned = {*CORE, *OTHERS}
+    assert {name for name in scanned if not solutions(known[name], known[name].stages)} == {*SEE_NO_SOLUTION}
 
 
 def test_ties_are_ties_and_one_seed_settles_nothing() -> None:
@@ -56,14 +74,21 @@ def test_the_lab_beside_the_real_loop_says_where_it_is_apart() -> None:
     def at_20(*values: float) -> page.Runs:
         return {seed: {20: Point(value)} for seed, value in enumerate(values)}
 
-    real = {REAL[0]: {"r3": at_20(0.4, 0.6), "rft": at_20(0.0, 0.0), "adaback": at_20(0.4, 0.5)}}
-    lab = {REAL[0]: {"r3": at_20(0.5), "rft": at_20(0.3), "adaback": at_20(0.45, 0.7)}}
-    assert [row[-1] for row in beside(lab, real).rows] == ["within", "apart", "bands overlap"]
+    real = {REAL[0]: {"r3": at_20(0.4, 0.6), "rft": at_20(0.0, 0.0), "adaback": at_20(0.40, 0.42)}}
+    lab = {
+        REAL[0]: {"r3": at_20(0.5, 0.7), "rft": at_20(0.0, 0.0), "adaback": at_20(0.80, 0.82), "sft": at_20(1.0, 1.0)}
+    }
+    assert [(row[1], *row[-2:]) for row in beside(lab, real).rows] == [
+        # Welch: .1 +- 12.706 * sqrt(2 * .1^2)
+        ("r3", "-1.697 to +1.897", "within"),
+        ("rft", "+0.000 to +0.000", "within"),
+        ("adaback", "+0.220 to +0.580", "apart"),
+    ]
 
 
 def test_the_committed_page_is_redrawn_to_the_digit() -> None:
     text = page.PAGE.read_text(encoding="utf-8")
-    assert text.partition(page.BEGIN)[2].partition(page.END)[0].strip() == drawn(of_lab(), of_real()).strip()
+    assert text.partition(page.BEGIN)[2].partition(page.END)[0].strip() == drawn(committed()).strip()
 
 
 def test_a_subset_of_the_figures_gives_the_same_rows(tmp_path: Path) -> None:
