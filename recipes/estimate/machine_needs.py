@@ -1,9 +1,7 @@
 """What a run asks of the machine besides its GPUs: processors, and room for its checkpoints."""
 
-import os
-
 from recipes.common.errors import ExperimentError
-from recipes.common.machine import gpu_count, main_memory
+from recipes.common.machine import cores, gpu_count, gpu_memory_gb, main_memory
 from recipes.estimate.memory import GB, estimate_memory, shards
 from recipes.estimate.model_shapes import known_shape
 from recipes.settings.experiment import Experiment
@@ -17,12 +15,27 @@ def ray_cpus(n_gpu: int) -> int:
 
 def few_cores(experiment: Experiment) -> str | None:
     """What to say of a machine whose GPUs have fewer cores beside them than a run keeps busy; None elsewhere."""
-    e, cores = experiment, os.cpu_count() or 1
-    if e.device != "cuda" or "rl" not in e.stages or cores >= ray_cpus(e.n_gpu) or gpu_count() < e.n_gpu:
+    e, there = experiment, cores()
+    if e.device != "cuda" or "rl" not in e.stages or there >= ray_cpus(e.n_gpu) or gpu_count() < e.n_gpu:
         return None
     return (
-        f"{cores} cores for {e.n_gpu} GPU(s), where up to {ray_cpus(e.n_gpu)} processes are busy at once: rollouts and "
+        f"{there} cores for {e.n_gpu} GPU(s), where up to {ray_cpus(e.n_gpu)} processes are busy at once: rollouts and "
         f"rewards will wait for each other"
+    )
+
+
+def small_cards(experiment: Experiment) -> str | None:
+    """What to say of a machine whose GPUs have less memory than the profile's; None elsewhere."""
+    e, wanted = experiment, profile_named(experiment.profile).memory_gb
+    if e.device != "cuda" or gpu_count() < e.n_gpu:
+        return None
+    here = gpu_memory_gb()
+    # With error correction some have a hundredth less than they are sold with.
+    if here is None or here > 0.97 * wanted:
+        return None
+    return (
+        f"the smallest GPU here has {here:.0f} GB, and --profile {e.profile} is for {wanted:.0f} GB: what fits by the "
+        f"figures below may not fit here"
     )
 
 
