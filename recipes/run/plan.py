@@ -244,9 +244,9 @@ def describe(experiment: Experiment, files: DataFiles) -> str:
         whose = "another problem's" if how.whose == "sham" else "its own"
         parts.append(f"solutions:     of {how.share:.0%} of the problems, {how.noise:.0%} of steps wrong, each {whose}")
     if experiment.stages == ("alignment",):
-        shown = [alignment_arithmetic(experiment, files), describe_memory(experiment)]
-        return "\n".join([*parts, *filter(None, [first_prompt(experiment, files)]), *shown])
-    parts += [prompt_style(experiment, files), batch_arithmetic(experiment, files)]
+        parts += [*filter(None, [first_prompt(experiment, files)]), alignment_arithmetic(experiment, files)]
+    else:
+        parts += [prompt_style(experiment, files), batch_arithmetic(experiment, files)]
     if "rl" in experiment.stages:
         parts += [hint_schedule(experiment)]
     return "\n".join([*parts, describe_memory(experiment), *filter(None, [describe_disk(experiment)])])

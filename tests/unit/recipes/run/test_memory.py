@@ -290,6 +290,17 @@ def test_adapters_leave_the_moments_of_their_own(packed: None) -> None:
     assert disk_bytes(on("1x80gb", model="owner/new-model-9B")) == 0
 
 
+@pytest.mark.parametrize(("rank", "profile"), [(0, "h100x8"), (32, "1x80gb")])
+def test_a_training_on_answers_says_what_it_takes_of_the_disk(rank: int, profile: str) -> None:
+    """TRL's checkpoints hold what is trained and its moments; hf/last is whole, as it is computed with."""
+    e, shape = on(profile, **PAIRS, model="Qwen/Qwen2.5-7B", lora_rank=rank), SHAPES["Qwen2.5-7B"]
+    each = 12 * (shape.lora_parameters(rank) if rank else shape.parameters)
+    assert checkpoint_bytes(e) == each
+    assert disk_bytes(e) == 3 * each + 2 * shape.parameters
+    assert f"up to {disk_bytes(e) / GB:.0f} GB" in str(describe_disk(e))
+    assert str(describe_disk(e)).endswith("and hf/last")
+
+
 def test_a_disk_that_checkpoints_will_not_fit_is_refused_before_the_first_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,6 +310,9 @@ def test_a_disk_that_checkpoints_will_not_fit_is_refused_before_the_first_step(
         ExperimentError, match=r"300 GB are free there.*up to 396 GB \(122 GB each.*--hf_dtype bfloat16"
     ):
         place.refuse_small_disk(e, tmp_path)
+    pairs = on("h100x8", **PAIRS, model="Qwen/Qwen2.5-7B", keep_checkpoints=3)
+    with pytest.raises(ExperimentError, match=r"up to 381 GB \(91 GB each.*or keep fewer$"):
+        place.refuse_small_disk(pairs, tmp_path)
     # What an interrupted run left makes room for what replaces it.
     with (tmp_path / "old").open("wb") as file:
         file.truncate(int(97 * GB))
