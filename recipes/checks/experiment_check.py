@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from data_prep.prompt_styles import STYLES
-from eval.models import find_model
+from eval.models import ENGINE_RANKS, find_model
 from recipes.algorithms import algorithms
 from recipes.checks.algorithm_check import told, try_draws
 from recipes.common.errors import ExperimentError, nearest
@@ -75,10 +75,11 @@ def check(experiment: Experiment) -> None:
     if ranks % e.tp_size:
         raise ExperimentError(f"--tp_size {e.tp_size} does not divide the {ranks} devices")
     shape = known_shape(e.model) if e.tp_size > 1 else None
-    if shape is not None and shape.heads % e.tp_size:
+    if shape is not None and (uneven := shape.uneven(e.tp_size)):
+        fitting = [size for size in range(1, ranks + 1) if ranks % size == 0 and not shape.uneven(size)]
         raise ExperimentError(
-            f"--tp_size {e.tp_size}: vLLM shares out the {shape.heads} attention heads of {e.model} evenly. "
-            f"Nearest: --tp_size {_divisor(math.gcd(shape.heads, ranks), e.tp_size)}."
+            f"--tp_size {e.tp_size}: vLLM shares out the {uneven} of {e.model} evenly. "
+            f"Nearest: --tp_size {min(fitting, key=lambda size: abs(size - e.tp_size))}."
         )
     clip = e.rollout_correction_clip
     if e.rollout_correction == "none" and clip != declared(Experiment)["rollout_correction_clip"].default:
@@ -115,6 +116,8 @@ def check(experiment: Experiment) -> None:
         )
     if "rl" in e.stages and e.temperature == 0:
         raise ExperimentError("--temperature 0: the rollouts of a prompt would all be the same; use more than 0")
+    if e.lora_rank > ENGINE_RANKS[-1] and "rl" in e.stages:
+        raise ExperimentError(f"--lora_rank {e.lora_rank}: vLLM takes adapters of rank {ENGINE_RANKS[-1]} at most")
     if e.lora_rank and not e.alignment.lora_alpha:
         raise ExperimentError("--lora_alpha 0: an adapter of scale 0 changes nothing; leave it out (twice --lora_rank)")
     if e.alignment.bits:

@@ -5,7 +5,7 @@ from typing import Any
 from data_prep.prompt_styles import STYLES
 from recipes.common.errors import ExperimentError
 from recipes.data.stored_template import stored_template
-from recipes.estimate.model_shapes import config_of
+from recipes.estimate.model_shapes import config_of, decoder_of
 from recipes.settings.experiment import Experiment
 from recipes.settings.tasks import validated_on
 
@@ -38,14 +38,15 @@ def refuse_model(experiment: Experiment, *, trains: bool = True) -> None:
             raise ExperimentError(f"--model {e.model}: {error}") from None
     if config is None:
         return
-    kind, decoder = str(config.get("model_type", "")), {**config, **(config.get("text_config") or {})}
+    kind, decoder = str(config.get("model_type", "")), decoder_of(config)
     on_verl = bool({"rl", "sft"} & {*e.stages})
     if trains and on_verl and kind in NOT_VERLS:
         raise ExperimentError(
             f"--model {e.model}: verl cannot train models of the kind {kind} (their configuration has no "
             f"num_key_value_heads); use one of Llama's or Qwen's kin"
         )
-    named = [str(each) for each in config.get("architectures") or ()]
+    named = config.get("architectures") or []
+    named = [named] if isinstance(named, str) else [str(each) for each in named]
     if config.get("is_encoder_decoder") or (named and not any(each.endswith(_GENERATES) for each in named)):
         raise ExperimentError(
             f"--model {e.model}: {', '.join(named) or kind} is no decoder that goes on with a text (...ForCausalLM); "
@@ -80,16 +81,18 @@ def refuse_model(experiment: Experiment, *, trains: bool = True) -> None:
 
 def positions(config: dict[str, Any]) -> int | None:
     """Tokens that a sequence of a model may have, stretched as its configuration says; None where nothing limits it."""
-    decoder = {**config, **(config.get("text_config") or {})}
+    decoder = decoder_of(config)
     limit = next((decoder[name] for name in _POSITIONS if isinstance(decoder.get(name), int)), None)
     rope = decoder.get("rope_scaling") or decoder.get("rope_parameters") or {}
     if limit is None or (rope.get("rope_type") or rope.get("type")) not in _STRETCHED:
         return limit
-    return int(rope.get("original_max_position_embeddings", limit) * rope.get("factor", 1))
+    of, factor = rope.get("original_max_position_embeddings") or limit, rope.get("factor") or 1
+    # What is no number is transformers' to refuse.
+    return int(of * factor) if isinstance(of, int) and isinstance(factor, int | float) else limit
 
 
 def _head_size(decoder: dict[str, Any]) -> int | None:
-    if size := decoder.get("head_dim"):
-        return int(size)
-    heads, hidden = decoder.get("num_attention_heads"), decoder.get("hidden_size")
-    return hidden // heads if heads and hidden else None
+    size, heads, hidden = (decoder.get(name) for name in ("head_dim", "num_attention_heads", "hidden_size"))
+    if isinstance(size, int) and size > 0:
+        return size
+    return hidden // heads if isinstance(heads, int) and isinstance(hidden, int) and heads > 0 else None

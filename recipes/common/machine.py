@@ -9,6 +9,7 @@ from itertools import takewhile
 from pathlib import Path
 
 DEVICES = Path("/dev")
+CGROUPS = Path("/sys/fs/cgroup")
 OPEN_FILES = 65_535
 
 
@@ -47,14 +48,18 @@ def _listed() -> list[str]:
 
 
 def _is_there(device: str, listed: list[str]) -> bool:
-    if device.isdigit():
-        return int(device) < len(listed)
-    # A name is a UUID or the beginning of one; parts of a GPU (MIG), and GPUs without the driver's tools, are not
-    # listed by name, and believed.
+    # Parts of a GPU (MIG), and GPUs without the driver's tools, are not listed by name, and believed.
     named = any("UUID: " in line for line in listed)
-    if device.startswith("GPU-") and named:
-        return any(f"UUID: {device}" in line for line in listed)
+    if device.isdigit() or (device.startswith("GPU-") and named):
+        return _place(device, listed) is not None
     return device.startswith(("GPU-", "MIG-")) and bool(listed)
+
+
+def _place(device: str, listed: list[str]) -> int | None:
+    """Which of the GPUs a number, a UUID or the beginning of one means; None for none of them."""
+    if device.isdigit():
+        return int(device) if int(device) < len(listed) else None
+    return next((place for place, line in enumerate(listed) if f"UUID: {device}" in line), None)
 
 
 def allow_open_files() -> None:
@@ -72,15 +77,19 @@ def flash_attention_installed() -> bool:
 
 
 def gpu_memory_gb() -> float | None:
-    """Memory of the smallest GPU of this machine in GB (10^9 bytes); None where it cannot be told."""
+    """Memory of the smallest GPU that a process started now would see, in GB (10^9 bytes); None where it cannot be
+    told. A card for a screen, or one that is hidden, counts no more than CUDA would count it."""
     if shutil.which("nvidia-smi") is None:
         return None
     command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
     try:
-        listed = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-        return min((float(line) for line in listed.stdout.split()), default=0.0) * 2**20 / 1e9 or None
-    except (OSError, ValueError, subprocess.TimeoutExpired):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
         return None
+    mib, listed = done.stdout.splitlines(), _listed()
+    seen = {_place(device, listed) for device in visible_devices()}
+    sizes = [int(size) for place, size in enumerate(mib) if seen <= {None} or place in seen if size.strip().isdigit()]
+    return min(sizes) * 2**20 / 1e9 if sizes else None
 
 
 def address_limit() -> int | None:
@@ -93,14 +102,27 @@ def main_memory() -> int | None:
     """Bytes of main memory that this process may use; None where it cannot be told."""
     lines = _read("/proc/meminfo").splitlines()
     sizes = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemTotal:")]
-    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        text = _read(limit).strip()
-        if text.isdigit():
-            sizes.append(int(text))
-    return min(sizes, default=None)
+    limits = _limits("memory.max") + _limits("memory.limit_in_bytes", "memory")
+    return min(sizes + [int(limit) for limit in limits if limit.isdigit()], default=None)
 
 
-def _read(path: str) -> str:
+def cores() -> int:
+    """Processors that this process may use: a container or a job of a scheduler has fewer than its machine."""
+    quotas = [limit.split() for limit in _limits("cpu.max")]
+    shares = [int(each[0]) // int(each[1]) for each in quotas if len(each) == 2 and each[0].isdigit()]
+    return max(1, min([os.cpu_count() or 1, len(os.sched_getaffinity(0)), *shares]))
+
+
+def _limits(name: str, controller: str = "") -> list[str]:
+    """What a file says in the control groups of this process: the outermost, which is all that a container sees, and
+    those below it, such as that of a job under Slurm. `controller`: of their first version, with a tree for each."""
+    groups = (line.split(":", 2) for line in _read("/proc/self/cgroup").splitlines())
+    own = [Path(path.lstrip("/")) for _, of, path in groups if controller in of.split(",")]
+    folders = {Path(), *own, *(above for path in own for above in path.parents)}
+    return [_read(CGROUPS / controller / folder / name).strip() for folder in folders]
+
+
+def _read(path: str | Path) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
     except OSError:

@@ -1,6 +1,7 @@
 """What a run on a GPU needs of the machine besides packages: driver, compiler, a card that computes. Rows of the table.
 Standard library only: what needs torch is tried in a process of its own."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -86,9 +87,12 @@ def _driver(version: str, works: bool) -> Need:
 
 
 def _compiler() -> Need:
-    there = shutil.which("gcc") or shutil.which("clang") or shutil.which("cc")
-    # Triton compiles a small launcher with it as vLLM starts.
+    # Triton compiles a small launcher with it as vLLM starts, and looks for it so.
+    named = os.environ.get("CC")
+    there = shutil.which(named) if named else shutil.which("gcc") or shutil.which("clang")
     trouble = f"vLLM compiles with it as it starts: {HEADERS.format(sys.version_info.minor)}"
+    if named:
+        trouble = f"CC is {named}, which is not here: unset it, or name one that is"
     return Need("C compiler", "gcc or clang", there or "-", "" if there else trouble)
 
 

@@ -1,14 +1,13 @@
 """What this machine has (cores, memory, GPUs, disk) and what stands in the way of training on it.
 Standard library only: it has to work where nothing is installed yet."""
 
-import os
 import platform
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from recipes.common.machine import main_memory
+from recipes.common.machine import cores, main_memory
 
 GIB = 1024**3
 MIN_RAM = 8 * GIB
@@ -74,14 +73,6 @@ def _read(path: str) -> str:
         return ""
 
 
-def _cores() -> int:
-    cores = len(os.sched_getaffinity(0))
-    quota, _, period = _read("/sys/fs/cgroup/cpu.max").strip().partition(" ")
-    if quota.isdigit() and period.isdigit():
-        cores = min(cores, max(1, int(quota) // int(period)))
-    return cores
-
-
 def _cpu_flags() -> frozenset[str]:
     for line in _read("/proc/cpuinfo").splitlines():
         if line.startswith("flags"):
@@ -100,7 +91,7 @@ def _disk(path: str, total: bool = False) -> int | None:
 def look(root: Path) -> Machine:
     """This machine; free disk is that of the filesystem holding `root`."""
     return Machine(
-        cores=_cores(),
+        cores=cores(),
         ram=main_memory(),
         gpus=find_gpus(),
         disk_free=_disk(str(root)),

@@ -1,9 +1,7 @@
 """What a run asks of the machine besides its GPUs: processors, and room for its checkpoints."""
 
-import os
-
 from recipes.common.errors import ExperimentError
-from recipes.common.machine import gpu_count, main_memory
+from recipes.common.machine import cores, gpu_count, gpu_memory_gb, main_memory
 from recipes.estimate.memory import GB, estimate_memory, shards
 from recipes.estimate.model_shapes import known_shape
 from recipes.settings.experiment import Experiment
@@ -17,12 +15,27 @@ def ray_cpus(n_gpu: int) -> int:
 
 def few_cores(experiment: Experiment) -> str | None:
     """What to say of a machine whose GPUs have fewer cores beside them than a run keeps busy; None elsewhere."""
-    e, cores = experiment, os.cpu_count() or 1
-    if e.device != "cuda" or "rl" not in e.stages or cores >= ray_cpus(e.n_gpu) or gpu_count() < e.n_gpu:
+    e, there = experiment, cores()
+    if e.device != "cuda" or "rl" not in e.stages or there >= ray_cpus(e.n_gpu) or gpu_count() < e.n_gpu:
         return None
     return (
-        f"{cores} cores for {e.n_gpu} GPU(s), where up to {ray_cpus(e.n_gpu)} processes are busy at once: rollouts and "
+        f"{there} cores for {e.n_gpu} GPU(s), where up to {ray_cpus(e.n_gpu)} processes are busy at once: rollouts and "
         f"rewards will wait for each other"
+    )
+
+
+def small_cards(experiment: Experiment) -> str | None:
+    """What to say of a machine whose GPUs have less memory than the profile's; None elsewhere."""
+    e, wanted = experiment, profile_named(experiment.profile).memory_gb
+    if e.device != "cuda" or gpu_count() < e.n_gpu:
+        return None
+    here = gpu_memory_gb()
+    # With error correction some have a hundredth less than they are sold with.
+    if here is None or here > 0.97 * wanted:
+        return None
+    return (
+        f"the smallest GPU here has {here:.0f} GB, and --profile {e.profile} is for {wanted:.0f} GB: what fits by the "
+        f"figures below may not fit here"
     )
 
 
@@ -72,32 +85,33 @@ def _refuse_no_cache(e: Experiment) -> None:
 
 
 def checkpoint_bytes(experiment: Experiment) -> float:
-    """Bytes of a checkpoint; 0 where the model's shape is not known, or the stage is not verl's.
+    """Bytes of a checkpoint; 0 where the model's shape is not known.
 
     For N parameters of which n are trained: weights 4 (N + adapters) and Adam 8 n, to resume from (the critic's with
-    them), and the Hugging Face folder, 4 N or 2 N.
+    them), and the Hugging Face folder, 4 N or 2 N. TRL's has what is trained and its moments alone, 12 n.
     """
     e, shape = experiment, known_shape(experiment.model)
-    if shape is None or not {"sft", "rl"} & {*e.stages}:
+    if shape is None:
         return 0.0
     adapters = shape.lora_parameters(e.lora_rank) if e.lora_rank else 0
+    if e.stages == ("alignment",):
+        return 12.0 * (adapters or shape.parameters)
     trained = 4 * (shape.parameters + adapters) + 8 * (adapters or shape.parameters)
     return trained * (2 if "critic" in e.algorithm.needs else 1) + published_bytes(e)
 
 
 def published_bytes(experiment: Experiment) -> float:
     """Bytes of the Hugging Face folder of a step."""
-    shape = known_shape(experiment.model)
-    width = 2 if experiment.hf_dtype == "bfloat16" else 4
-    return 0.0 if shape is None else float(width * shape.parameters)
+    e, shape = experiment, known_shape(experiment.model)
+    dtype = e.dtype if e.stages == ("alignment",) else e.hf_dtype
+    return 0.0 if shape is None else float((2 if dtype == "bfloat16" else 4) * shape.parameters)
 
 
 def disk_bytes(experiment: Experiment) -> float:
-    """The most that a run's folder holds at once: the checkpoints that are kept, one that is being written, hf/best (a
-    copy where its checkpoint is gone; hf/last never is), for each stage."""
+    """The most that a run's folder holds at once, for each stage: the checkpoints that are kept, one that is being
+    written, and a copy of the weights (hf/best where its checkpoint is gone; hf/last of a training on answers)."""
     e, each = experiment, checkpoint_bytes(experiment)
-    stages = len({"sft", "rl"} & {*e.stages})
-    return stages * ((e.keep_checkpoints + 1) * each + published_bytes(e)) if each else 0.0
+    return len(e.stages) * ((e.keep_checkpoints + 1) * each + published_bytes(e)) if each else 0.0
 
 
 def describe_disk(experiment: Experiment) -> str | None:
@@ -105,8 +119,8 @@ def describe_disk(experiment: Experiment) -> str | None:
     whole = disk_bytes(experiment)
     if whole < GB:
         return None
-    kept = experiment.keep_checkpoints
+    kept, copy = experiment.keep_checkpoints, "hf/last" if experiment.stages == ("alignment",) else "hf/best"
     return (
         f"disk:          up to {whole / GB:.0f} GB in the run's folder: checkpoints of "
-        f"{checkpoint_bytes(experiment) / GB:.0f} GB, {kept} kept and one being written, and hf/best"
+        f"{checkpoint_bytes(experiment) / GB:.0f} GB, {kept} kept and one being written, and {copy}"
     )

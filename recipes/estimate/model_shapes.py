@@ -114,6 +114,20 @@ class ModelShape:
         q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
         return width * (2 * q + 2 * kv + 4 * self.hidden + 4 * self.widest) + 8 * self.hidden
 
+    def uneven_heads(self, ranks: int) -> str:
+        """Which attention heads so many ranks cannot share evenly; empty where they can. Those of keys and values may
+        also be fewer than the ranks, each of which then has one that others have too."""
+        if self.heads % ranks:
+            return f"{self.heads} attention heads"
+        return f"{self.kv_heads} heads of keys and values" if self.kv_heads % ranks and ranks % self.kv_heads else ""
+
+    def uneven(self, ranks: int) -> str:
+        """As `uneven_heads`, of everything that tensor parallelism shares out."""
+        plain = self.intermediate if self.experts.layers < self.layers else 0
+        widths = (plain, self.experts.intermediate, self.experts.shared)
+        cut = next((width for width in widths if width % ranks), None)
+        return self.uneven_heads(ranks) or (f"{cut:,} columns of an MLP" if cut else "")
+
     @property
     def widest(self) -> int:
         """Intermediate numbers of a token in the widest layer."""
@@ -142,21 +156,36 @@ SHAPES: dict[str, ModelShape] = {
 
 
 def shape_of_config(config: dict[str, Any]) -> ModelShape:
-    """The shape that a config.json describes. Raises KeyError when it describes another kind of model."""
-    config = {**config, **(config.get("text_config") or {})}  # of models that also see
-    heads = config["num_attention_heads"]
+    """The shape that a config.json describes. Raises KeyError when it describes another kind of model, or none."""
+    config = decoder_of(config)
+    heads, hidden = (_size(config, name) for name in ("num_attention_heads", "hidden_size"))
     return ModelShape(
-        layers=config["num_hidden_layers"],
-        hidden=config["hidden_size"],
-        intermediate=config["intermediate_size"],
+        layers=_size(config, "num_hidden_layers"),
+        hidden=hidden,
+        intermediate=_size(config, "intermediate_size"),
         heads=heads,
-        kv_heads=config.get("num_key_value_heads", heads),
-        head_dim=config.get("head_dim") or config["hidden_size"] // heads,
-        vocabulary=config["vocab_size"],
+        kv_heads=_size(config, "num_key_value_heads", heads),
+        head_dim=_size(config, "head_dim", hidden // heads),
+        vocabulary=_size(config, "vocab_size"),
         tied=config.get("tie_word_embeddings", False),
         attention_bias=config.get("model_type") in ("qwen2", "qwen2_moe") or config.get("attention_bias", False),
         experts=_experts_of(config),
     )
+
+
+def decoder_of(config: dict[str, Any]) -> dict[str, Any]:
+    """A model's configuration; of one that also sees that of its decoder."""
+    nested = config.get("text_config")
+    return {**config, **nested} if isinstance(nested, dict) else config
+
+
+def _size(config: dict[str, Any], name: str, default: int | None = None) -> int:
+    """A whole number above 0, or the default where there is none; anything else (a list with one for each layer, too)
+    raises KeyError."""
+    found = default if config.get(name) is None else config[name]
+    if not isinstance(found, int) or found < 1:
+        raise KeyError(name)
+    return found
 
 
 def _experts_of(config: dict[str, Any]) -> Experts:
@@ -164,17 +193,16 @@ def _experts_of(config: dict[str, Any]) -> Experts:
     raise KeyError."""
     if "n_routed_experts" in config:
         raise KeyError("n_routed_experts")
-    count = config.get("num_local_experts") or config.get("num_experts") or 0
-    if not count:
+    if not (config.get("num_local_experts") or config.get("num_experts")):
         return Experts()
     dense = {*(config.get("mlp_only_layers") or ())}
-    every = config.get("decoder_sparse_step") or 1
+    every = _size(config, "decoder_sparse_step", 1)
     mixed = [n for n in range(config["num_hidden_layers"]) if n not in dense and (n + 1) % every == 0]
     return Experts(
         layers=len(mixed),
-        count=count,
-        used=config["num_experts_per_tok"],
-        intermediate=config.get("moe_intermediate_size") or config["intermediate_size"],
+        count=_size(config, "num_local_experts" if config.get("num_local_experts") else "num_experts"),
+        used=_size(config, "num_experts_per_tok"),
+        intermediate=_size(config, "moe_intermediate_size", _size(config, "intermediate_size")),
         shared=config.get("shared_expert_intermediate_size") or 0,
     )
 

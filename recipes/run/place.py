@@ -60,10 +60,11 @@ def refuse_small_disk(experiment: Experiment, folder: Path) -> None:
     there = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     if whole > free + there:
         kept = experiment.keep_checkpoints
+        half = experiment.hf_dtype == "float32" and experiment.stages != ("alignment",)
         raise ExperimentError(
             f"--out {folder}: {_size(free)} are free there, and this run's checkpoints take up to {_size(whole)} "
             f"({_size(checkpoint_bytes(experiment))} each, --keep_checkpoints {kept} and one being written): free "
-            f"some, name another disk, keep fewer, or publish half as large: --hf_dtype bfloat16"
+            f"some, name another disk, or keep fewer{', or publish half as large: --hf_dtype bfloat16' * half}"
         )
 
 

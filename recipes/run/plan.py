@@ -24,7 +24,7 @@ from recipes.data.shown_prompt import shown_prompt
 from recipes.data.stored_tokenizer import is_here
 from recipes.estimate.describe import describe_memory
 from recipes.estimate.kernels import micro_batch_limit
-from recipes.estimate.machine_needs import describe_disk, few_cores
+from recipes.estimate.machine_needs import describe_disk, few_cores, small_cards
 from recipes.run.build_stages import training_plan
 from recipes.settings.applies import clock, mentions, reads_solutions
 from recipes.settings.experiment import Experiment
@@ -197,8 +197,7 @@ def _notes(experiment: Experiment, files: DataFiles) -> list[str]:
     notes = []
     if experiment.reward is not None:
         notes.append(f"rewards are those of --reward {experiment.reward}")
-    if (few := few_cores(experiment)) is not None:
-        notes.append(few)
+    notes += filter(None, (few_cores(experiment), small_cards(experiment)))
     if not is_here(experiment.model, fetch=False):
         notes.append(f"{experiment.model} is not on this machine: whether there is such a model, the start will see")
     place = Path(find_model(experiment.model)).resolve()
@@ -245,9 +244,9 @@ def describe(experiment: Experiment, files: DataFiles) -> str:
         whose = "another problem's" if how.whose == "sham" else "its own"
         parts.append(f"solutions:     of {how.share:.0%} of the problems, {how.noise:.0%} of steps wrong, each {whose}")
     if experiment.stages == ("alignment",):
-        shown = [alignment_arithmetic(experiment, files), describe_memory(experiment)]
-        return "\n".join([*parts, *filter(None, [first_prompt(experiment, files)]), *shown])
-    parts += [prompt_style(experiment, files), batch_arithmetic(experiment, files)]
+        parts += [*filter(None, [first_prompt(experiment, files)]), alignment_arithmetic(experiment, files)]
+    else:
+        parts += [prompt_style(experiment, files), batch_arithmetic(experiment, files)]
     if "rl" in experiment.stages:
         parts += [hint_schedule(experiment)]
     return "\n".join([*parts, describe_memory(experiment), *filter(None, [describe_disk(experiment)])])

@@ -144,7 +144,7 @@ def split_overrides(experiment: Experiment) -> dict[str, tuple[str, ...]]:
         _refuse_other_sampling(configs[REINFORCEMENT])
         _refuse_asynchronous(configs[REINFORCEMENT])
     for base, config in configs.items():
-        _refuse_ulysses(base, config)
+        _refuse_ulysses(base, config, experiment.n_gpu * experiment.nnodes)
     return {base: tuple(overrides) for base, overrides in taken.items()}
 
 
@@ -209,25 +209,27 @@ def _refuse_asynchronous(config: DictConfig) -> None:
         )
 
 
-def _refuse_ulysses(base: str, config: DictConfig) -> None:
-    """Raise ExperimentError where sequences would be shared out over ranks by an attention that verl does not patch."""
-    model, engine = (
-        (config.model, config.engine)
-        if base == SUPERVISED
-        else (config.actor_rollout_ref.model, config.actor_rollout_ref.actor.fsdp_config)
-    )
-    size = int(engine.ulysses_sequence_parallel_size)
-    if size > 1 and model.override_config.attn_implementation != "flash_attention_2":
-        raise ExperimentError(
-            f"override 'ulysses_sequence_parallel_size' after --: {size} ranks share a sequence by flash-attention "
-            f"alone, and each would attend to its own part only without it: ./install.sh --flash-attn"
-        )
+def _refuse_ulysses(base: str, config: DictConfig, devices: int) -> None:
+    """Raise ExperimentError where sequences would be shared out over ranks by an attention that verl does not patch, or
+    over a number of ranks that does not fit devices or heads. The policy, reference and critic each have the setting,
+    some of them twice."""
+    model = config.model if base == SUPERVISED else config.actor_rollout_ref.model
     shape = known_shape(model.path)
-    if shape is not None and shape.heads % size:
-        raise ExperimentError(
-            f"override 'ulysses_sequence_parallel_size' after --: {size} ranks cannot share the {shape.heads} "
-            f"attention heads of {model.path} evenly"
-        )
+    for key in (each for each in _keys(config) if each.endswith("ulysses_sequence_parallel_size")):
+        size = int(OmegaConf.select(config, key))
+        if size == 1:
+            continue
+        if size < 1 or devices % size:
+            raise ExperimentError(f"override {key!r} after --: {size} does not divide the {devices} devices")
+        if model.override_config.attn_implementation != "flash_attention_2":
+            raise ExperimentError(
+                f"override {key!r} after --: {size} ranks share a sequence by flash-attention alone, and each would "
+                f"attend to its own part only without it: ./install.sh --flash-attn"
+            )
+        if shape is not None and (uneven := shape.uneven_heads(size)):
+            raise ExperimentError(
+                f"override {key!r} after --: {size} ranks cannot share the {uneven} of {model.path} evenly"
+            )
 
 
 def refuse_broken_flash_attention() -> None:

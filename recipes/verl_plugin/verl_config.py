@@ -11,6 +11,7 @@ from typing import Any
 from data_prep.prompt_styles import PLAIN_TEMPLATE, STYLES
 from recipes import ROOT
 from recipes.algorithms.hints.schedule import sampling_seed
+from recipes.common.machine import cores
 from recipes.common.run_dir import RunDir, checkpoint_step
 from recipes.estimate.kernels import has_flash_attention, has_fused_head, micro_batch_limit
 from recipes.estimate.machine_needs import ray_cpus
@@ -31,6 +32,10 @@ AGENT_LOOP = "hinted"
 
 OWN_SAMPLER = {"path": "pkg://recipes.verl_plugin.dynamic_sampling", "name": "VariedGroups"}
 """Where verl finds the sampler of --dynamic_sampling."""
+
+MOST_IN_A_GRAPH = 1024
+"""Sequences decoded by one CUDA graph at most: larger batches compute for longer than kernels take to launch, and each
+graph costs seconds of the start and memory."""
 
 # Seconds between two looks of the replay buffer for finished rollouts; verl's 2 s would be most of a small run's step.
 POLL_SECONDS = 0.05
@@ -100,6 +105,8 @@ def rl_config(
         "prompt_length": e.prompt_length,
         "max_model_len": e.prompt_length + e.response_length,
         "max_num_seqs": e.max_num_seqs,
+        # verl's 8,192; with less than a token for each sequence vLLM does not start.
+        "max_num_batched_tokens": max(8192, e.max_num_seqs),
         "seed": engine_seed(e, resume_from),
         "enforce_eager": on_cpu,
         "free_cache_engine": not on_cpu,
@@ -119,10 +126,10 @@ def rl_config(
         rollout["enable_chunked_prefill"] = False
         # In the engine's own process: beside it, the two wait for each other by spinning on both cores.
         rollout["engine_kwargs"]["vllm"]["distributed_executor_backend"] = "uni" if e.tp_size == 1 else "mp"
-        rollout["max_num_batched_tokens"] = max(8192, e.prompt_length + e.response_length)
+        rollout["max_num_batched_tokens"] = max(rollout["max_num_batched_tokens"], e.prompt_length + e.response_length)
         rollout["checkpoint_engine"] = {"update_weights_bucket_megabytes": 64}  # more for large weights: compose.py
     else:
-        rollout["cudagraph_capture_sizes"] = graph_sizes(e.max_num_seqs)
+        rollout["cudagraph_capture_sizes"] = graph_sizes(min(e.max_num_seqs, MOST_IN_A_GRAPH))
         if e.lora_rank:
             rollout["load_format"] = "safetensors"
     return {
@@ -219,7 +226,7 @@ def engine_seed(experiment: Experiment, resume_from: Path | None) -> int:
 
 def worker_count(experiment: Experiment) -> int:
     """Processes of rollouts, and as many of rewards."""
-    return 1 if experiment.device == "cpu" else max(1, min(8, os.cpu_count() or 1))
+    return 1 if experiment.device == "cpu" else min(8, cores())
 
 
 def samples_dynamically(experiment: Experiment) -> bool:
@@ -299,7 +306,7 @@ def ray_init(experiment: Experiment, run: RunDir, folder: Path | None) -> dict[s
             config["runtime_env"] = {"py_executable": py_executable()}
     else:
         # With fewer than it asks for, verl hangs while it places its workers.
-        config["num_cpus"] = max(os.cpu_count() or 1, ray_cpus(experiment.n_gpu))
+        config["num_cpus"] = max(cores(), ray_cpus(experiment.n_gpu))
     return config
 
 

@@ -1,6 +1,7 @@
 """The configuration we lay over verl's: valid for every profile, algorithm and task; typos get a suggestion."""
 
 import os
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from recipes.flags.resolve import build_experiment
 from recipes.settings.experiment import Experiment
 from recipes.settings.profiles import PROFILES
 from recipes.settings.tasks import TASKS
+from recipes.verl_plugin import verl_config
 from recipes.verl_plugin.compose import split_overrides
 from recipes.verl_plugin.verl_config import graph_sizes, rl_config, sft_config
 from tests import ROOT
@@ -184,24 +186,52 @@ def test_a_7b_model_may_be_shared_by_engines_and_sequences_by_ranks(
     assert config.model.use_remove_padding
 
 
-def test_a_7b_models_28_heads_are_not_shared_by_8(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("model", "n_gpu", "size", "engine", "trainer"),
+    [
+        (SEVEN_B, 8, 8, "28 attention heads", "28 attention heads"),
+        (SEVEN_B, 7, 7, "4 heads of keys and values", "4 heads of keys and values"),
+        ("Qwen/Qwen2.5-1.5B", 3, 3, "2 heads of keys and values", "2 heads of keys and values"),
+        ("Qwen/Qwen2.5-0.5B", 14, 14, "4,864 columns of an MLP", None),
+        (SEVEN_B, 8, 3, "--tp_size 3 does not divide the 8 devices", "3 does not divide the 8 devices"),
+        (SEVEN_B, 8, 4, None, None),
+    ],
+)
+def test_what_ranks_cannot_share_is_refused(
+    model: str, n_gpu: int, size: int, engine: str | None, trainer: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """vLLM and verl would say so after the model was loaded."""
+    monkeypatch.setattr(kernels, "flash_attention_installed", lambda: True)
+    given = (f"actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size={size}",)
+    with pytest.raises(ExperimentError, match=engine) if engine else nullcontext():
+        build_experiment({"model": model, "n_gpu": n_gpu, "tp_size": size}, PROFILES["h100x8"])
+    with pytest.raises(ExperimentError, match=trainer) if trainer else nullcontext():
+        split_overrides(build_experiment({"model": model, "n_gpu": n_gpu, "overrides": given}, PROFILES["h100x8"]))
+
+
+def test_the_nearest_size_that_ranks_can_share_is_named() -> None:
     with pytest.raises(ExperimentError, match=r"28 attention heads of Qwen/Qwen2.5-7B evenly. Nearest: --tp_size 4"):
         build_experiment({"model": SEVEN_B, "tp_size": 8}, PROFILES["h100x8"])
-    monkeypatch.setattr(kernels, "flash_attention_installed", lambda: True)
-    given = ("actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size=8",)
-    with pytest.raises(ExperimentError, match="8 ranks cannot share the 28 attention heads"):
-        split_overrides(build_experiment({"model": SEVEN_B, "overrides": given}, PROFILES["h100x8"]))
 
 
-def test_ulysses_without_flash_attention_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("algo", "key"),
+    [
+        ("uft", "actor_rollout_ref.actor.fsdp_config"),
+        ("uft", "actor_rollout_ref.actor"),
+        ("uft", "actor_rollout_ref.ref.fsdp_config"),
+        ("ppo", "critic"),
+        ("ppo", "critic.fsdp"),
+        ("sft", "engine"),
+    ],
+)
+def test_ulysses_without_flash_attention_is_refused(algo: str, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """verl patches flash-attention alone: with another one, each rank would attend to its part of a sequence only."""
     monkeypatch.setattr(kernels, "flash_attention_installed", lambda: False)
-    for algo, place in (("uft", "actor_rollout_ref.actor.fsdp_config"), ("sft", "engine")):
-        given = (f"{place}.ulysses_sequence_parallel_size=2",)
-        e = build_experiment({"algo": algo, "model": SEVEN_B, "overrides": given}, PROFILES["h100x8"])
-        with pytest.raises(ExperimentError, match=r"attend to its own part.*--flash-attn"):
-            split_overrides(e)
+    given = (f"{key}.ulysses_sequence_parallel_size=2",)
+    e = build_experiment({"algo": algo, "model": SEVEN_B, "overrides": given}, PROFILES["h100x8"])
+    with pytest.raises(ExperimentError, match=r"attend to its own part.*--flash-attn"):
+        split_overrides(e)
 
 
 @pytest.mark.parametrize("mode", ["colocate_async", "separate_async"])
@@ -248,8 +278,10 @@ def test_verl_hands_the_sizes_of_graphs_to_vllm() -> None:
 
     from verl.workers.rollout.vllm_rollout.vllm_async_server import vLLMHttpServer
 
-    config = reinforcement(build_experiment({"model": "Qwen/Qwen2.5-1.5B"}, PROFILES["1x80gb"]))
-    assert config.actor_rollout_ref.rollout.cudagraph_capture_sizes[-1] == 1024
+    for sequences, largest, tokens in ((512, 512, 8192), (1024, 1024, 8192), (20000, 1024, 20000)):
+        flags = {"model": "Qwen/Qwen2.5-1.5B", "max_num_seqs": sequences}
+        rollout = reinforcement(build_experiment(flags, PROFILES["1x80gb"])).actor_rollout_ref.rollout
+        assert (rollout.cudagraph_capture_sizes[-1], rollout.max_num_batched_tokens) == (largest, tokens)
     assert 'compilation_config["cudagraph_capture_sizes"]' in inspect.getsource(vLLMHttpServer.launch_server)
 
 
@@ -257,7 +289,7 @@ def test_verl_hands_the_sizes_of_graphs_to_vllm() -> None:
 def test_ray_counts_the_processors_that_verl_asks_for(
     cores: int, n_gpu: int, cpus: int, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(verl_config, "cores", lambda: cores)
     config = reinforcement(build_experiment({"n_gpu": n_gpu}, PROFILES["h100x8"]))
     assert config.ray_kwargs.ray_init.num_cpus == cpus
     assert config.actor_rollout_ref.rollout.agent.num_workers == config.reward.num_workers == workers

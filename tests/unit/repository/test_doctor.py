@@ -114,6 +114,7 @@ def with_driver(*versions: str) -> Machine:
 def tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
     """A machine with compiler and headers, and how often a card was tried there."""
     (tmp_path / "Python.h").touch()
+    monkeypatch.delenv("CC", raising=False)
     monkeypatch.setattr(gpu.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
     monkeypatch.setattr(gpu.shutil, "which", lambda name: f"/usr/bin/{name}")
     tried: list[int] = []
@@ -152,6 +153,29 @@ def test_a_compiler_and_headers_are_needed_wherever_the_stack_will_run(
     assert "apt install build-essential python3." in found["C compiler"]
     assert "apt install build-essential python3." in found["Python.h"]
     assert not tried
+
+
+@pytest.mark.parametrize(
+    ("named", "there", "trouble"),
+    [
+        (None, ["gcc"], ""),
+        (None, ["clang"], ""),
+        # Triton knows no other by name.
+        (None, ["cc"], "apt install build-essential"),
+        ("cc", ["cc"], ""),
+        ("/opt/gcc", ["gcc"], "CC is /opt/gcc, which is not here"),
+    ],
+)
+def test_the_compiler_is_the_one_that_triton_takes(
+    named: str | None, there: list[str], trouble: str, tried: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu.shutil, "which", lambda name: name if name in there else None)
+    monkeypatch.delenv("CC", raising=False)
+    if named is not None:
+        monkeypatch.setenv("CC", named)
+    found = {need.name: need.trouble for need in gpu.needs(with_driver())}["C compiler"]
+    assert trouble in found
+    assert bool(trouble) is bool(found)
 
 
 def test_without_a_gpu_nothing_is_wrong_that_cannot_be_checked(tried: list[int]) -> None:

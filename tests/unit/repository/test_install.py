@@ -281,7 +281,7 @@ def test_what_vllm_compiles_with_is_missed_before_anything_is_fetched(
             f"/usr/bin/{name}" if Path(f"/usr/bin/{name}").exists() else f"/bin/{name}"
         )
     if lacks != "C compiler":
-        fake_command(tmp_path / "bin", "cc", ":")
+        fake_command(tmp_path / "bin", "gcc", ":")
     answer = "exit 1" if lacks == "Python.h" else "exit 0"
     fake_command(
         env / "bin", "python", f'case "$2" in *Python.h*) {answer} ;; *) exec {env}/bin/real-python "$@" ;; esac'

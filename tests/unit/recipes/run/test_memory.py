@@ -20,6 +20,7 @@ from recipes.estimate.machine_needs import (
     few_cores,
     held_bytes,
     refuse_too_large,
+    small_cards,
 )
 from recipes.estimate.memory import GB, estimate_memory, micro_batch_tokens
 from recipes.estimate.model_shapes import SHAPES, known_shape, shape_of_config
@@ -252,7 +253,7 @@ def test_a_machine_with_few_cores_is_told(
     cores: int, gpus: int, n_gpu: int, said: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three for each GPU and four more; of a machine that a dry run is not made on, nothing is known."""
-    monkeypatch.setattr(machine_needs.os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(machine_needs, "cores", lambda: cores)
     monkeypatch.setattr(machine_needs, "gpu_count", lambda: gpus)
     found = few_cores(on("h100x8", n_gpu=n_gpu))
     assert (found is not None) is said
@@ -260,11 +261,44 @@ def test_a_machine_with_few_cores_is_told(
     assert few_cores(on("cpu")) is None
 
 
+@pytest.mark.parametrize(
+    ("profile", "gpus", "memory_gb", "said"),
+    [
+        ("h100x8", 8, 42.9, "the smallest GPU here has 43 GB, and --profile h100x8 is for 80 GB"),
+        ("1x24gb", 1, 12.9, "the smallest GPU here has 13 GB, and --profile 1x24gb is for 24 GB"),
+        ("1x48gb", 1, 47.8, None),
+        ("1x24gb", 1, 25.8, None),
+        ("1x24gb", 1, None, None),
+        # Not the machine that this run is for.
+        ("h100x8", 1, 12.9, None),
+        ("cpu", 1, 12.9, None),
+    ],
+)
+def test_cards_with_less_memory_than_the_profiles_are_told(
+    profile: str, gpus: int, memory_gb: float | None, said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine_needs, "gpu_count", lambda: gpus)
+    monkeypatch.setattr(machine_needs, "gpu_memory_gb", lambda: memory_gb)
+    found = small_cards(on(profile))
+    assert found is None if said is None else str(found).startswith(said)
+
+
 def test_adapters_leave_the_moments_of_their_own(packed: None) -> None:
     e, shape = on("1x24gb"), SHAPES["Qwen2.5-1.5B"]
     assert checkpoint_bytes(e) == 8 * shape.parameters + 12 * shape.lora_parameters(32)
     assert describe_disk(on("cpu", model=str(ROOT / "models/tiny-countdown"))) is None
     assert disk_bytes(on("1x80gb", model="owner/new-model-9B")) == 0
+
+
+@pytest.mark.parametrize(("rank", "profile"), [(0, "h100x8"), (32, "1x80gb")])
+def test_a_training_on_answers_says_what_it_takes_of_the_disk(rank: int, profile: str) -> None:
+    """TRL's checkpoints hold what is trained and its moments; hf/last is whole, as it is computed with."""
+    e, shape = on(profile, **PAIRS, model="Qwen/Qwen2.5-7B", lora_rank=rank), SHAPES["Qwen2.5-7B"]
+    each = 12 * (shape.lora_parameters(rank) if rank else shape.parameters)
+    assert checkpoint_bytes(e) == each
+    assert disk_bytes(e) == 3 * each + 2 * shape.parameters
+    assert f"up to {disk_bytes(e) / GB:.0f} GB" in str(describe_disk(e))
+    assert str(describe_disk(e)).endswith("and hf/last")
 
 
 def test_a_disk_that_checkpoints_will_not_fit_is_refused_before_the_first_step(
@@ -276,6 +310,9 @@ def test_a_disk_that_checkpoints_will_not_fit_is_refused_before_the_first_step(
         ExperimentError, match=r"300 GB are free there.*up to 396 GB \(122 GB each.*--hf_dtype bfloat16"
     ):
         place.refuse_small_disk(e, tmp_path)
+    pairs = on("h100x8", **PAIRS, model="Qwen/Qwen2.5-7B", keep_checkpoints=3)
+    with pytest.raises(ExperimentError, match=r"up to 381 GB \(91 GB each.*or keep fewer$"):
+        place.refuse_small_disk(pairs, tmp_path)
     # What an interrupted run left makes room for what replaces it.
     with (tmp_path / "old").open("wb") as file:
         file.truncate(int(97 * GB))
@@ -355,6 +392,30 @@ def test_a_model_that_cannot_fit_is_refused_with_the_numbers(monkeypatch: pytest
         on("1x80gb", model="owner/unknown"),
     ):
         refuse_too_large(e)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"num_attention_heads": 0},
+        {"num_hidden_layers": "24"},
+        {"hidden_size": -5},
+        {"hidden_size": float("inf")},
+        {"intermediate_size": [16384, 8192]},
+        {"vocab_size": None},
+        {"num_local_experts": "8", "num_experts_per_tok": 2},
+    ],
+)
+def test_a_shape_that_is_none_is_not_known(
+    odd: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    in_the_cache(monkeypatch, tmp_path, "owner/odd", model_type="llama", **{**OF_8B, **odd})
+    assert "unknown: the shape of this model" in describe_memory(on("1x80gb", model="owner/odd"))
+
+
+def test_what_a_configuration_leaves_open_is_as_transformers_takes_it() -> None:
+    open_ = {**OF_8B, "num_key_value_heads": None, "head_dim": None}
+    assert shape_of_config(open_) == shape_of_config({**OF_8B, "num_key_value_heads": 32, "head_dim": 128})
 
 
 def test_the_decoder_of_a_model_that_also_sees_is_read() -> None:

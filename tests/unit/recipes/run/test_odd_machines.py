@@ -14,7 +14,7 @@ import pytest
 import run
 from eval.models import find_model
 from recipes.common.errors import ExperimentError
-from recipes.common.machine import allow_open_files, visible_devices
+from recipes.common.machine import allow_open_files, cores, gpu_memory_gb, main_memory, visible_devices
 from recipes.common.run_dir import RunDir
 from recipes.flags.resolve import build_experiment
 from recipes.run import stages
@@ -112,6 +112,55 @@ def test_devices_are_those_that_cuda_shows(
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
     assert visible_devices() == found
+
+
+@pytest.mark.parametrize(
+    ("variable", "memory", "found"),
+    [
+        (None, ["81920", "4096"], 4.29),
+        # A card for a screen, hidden; one that shares the host's memory.
+        ("0", ["81920", "4096"], 85.9),
+        ("GPU-2c", ["4096", "81920"], 85.9),
+        (None, ["81920", "[N/A]"], 85.9),
+        ("MIG-7e", ["81920", "40960"], 42.9),
+        (None, ["[N/A]", "[N/A]"], None),
+    ],
+)
+def test_the_memory_is_that_of_the_cards_that_cuda_shows(
+    variable: str | None, memory: list[str], found: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = "".join(f"GPU {number}: A100 (UUID: GPU-{name})\\n" for number, name in enumerate(["0a1b", "2c3d"]))
+    said = f"#!/bin/sh\n[ $1 = -L ] && printf '{listed}' || printf '%s\\n' {' '.join(map(repr, memory))}\n"
+    (tmp_path / "nvidia-smi").write_text(said)
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
+    there = gpu_memory_gb()
+    assert there is None if found is None else there == pytest.approx(found, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "memory", "processors"),
+    [
+        ("", {}, 64, 64),
+        # A container sees its own limits alone, at the top; a job under Slurm has them below.
+        ("0::/\n", {"memory.max": f"{8 << 30}\n", "cpu.max": "400000 100000\n"}, 8, 4),
+        ("0::/job_7/step_0\n", {"job_7/memory.max": f"{8 << 30}\n", "job_7/step_0/memory.max": "max\n"}, 8, 64),
+        ("5:memory:/job_7\n1:name=systemd:/\n", {"memory/job_7/memory.limit_in_bytes": f"{8 << 30}\n"}, 8, 64),
+        ("0::/a\n", {"cpu.max": "max 100000\n", "a/cpu.max": "50000 100000\n"}, 64, 1),
+    ],
+)
+def test_a_process_has_what_its_control_groups_leave_it(
+    groups: str, files: dict[str, str], memory: int, processors: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = {"/proc/meminfo": f"MemTotal: {64 << 20} kB\n", "/proc/self/cgroup": groups}
+    machine |= {f"/sys/fs/cgroup/{name}": text for name, text in files.items()}
+    monkeypatch.setattr("recipes.common.machine._read", lambda path: machine.get(str(path), ""))
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(64))
+    assert (main_memory(), cores()) == (memory << 30, processors)
 
 
 def test_a_driver_without_its_tools_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,6 +78,7 @@ def test_each_algorithm_brings_its_own_weight_of_the_hint(algo: str, coef: float
         ),
         ({"n_gpu": 3, "mini_batch_size": 64}, "256 sequences, which 3 devices cannot share evenly"),
         ({"n_gpu": 2, "tp_size": 4}, "--tp_size 4 does not divide the 2 devices"),
+        ({"lora_rank": 513}, "--lora_rank 513: vLLM takes adapters of rank 512 at most"),
         ({"n_rollout": 1}, "--n_rollout 1: advantages compare"),
         ({"n_rollout": 0}, "--n_rollout 0: must be at least 1"),
         ({"max_hint_length": 4}, "--max_hint_length 4: too short"),
