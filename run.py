@@ -2,14 +2,17 @@
 """Front door: `python run.py --algo uft --data countdown`. Parses flags, prints, delegates."""
 
 import argparse
+import atexit
 import contextlib
 import errno
 import importlib.util
 import os
+import select
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent
@@ -42,6 +45,31 @@ def enter_environment_of_module() -> None:
     """`enter_environment` of `python3 -m`: packages call it when they are imported to find the module that is run."""
     if sys.argv[:1] == ["-m"]:
         enter_environment()
+        let_reader_leave()
+
+
+def let_reader_leave() -> None:
+    """Whoever reads this process's output may have had enough (| head): no reason for a traceback, nor for one at the
+    exit's flush."""
+    usual = sys.excepthook
+
+    def untold(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not (issubclass(kind, BrokenPipeError) and reader_left()):
+            usual(kind, error, trace)
+
+    sys.excepthook = untold
+    atexit.register(reader_left)
+
+
+def reader_left() -> bool:
+    """Whether nobody reads this process's output any more; then what is left of it goes nowhere."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # of an output that is none, or is closed
+        output = select.poll()
+        output.register(sys.stdout.fileno(), 0)
+        if any(event & select.POLLERR for _, event in output.poll(0)):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return True
+    return False
 
 
 def parser(algo: str | None = None) -> argparse.ArgumentParser:
@@ -97,8 +125,8 @@ def _answered(arguments: list[str]) -> int:
         print(f"run.py: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        # Whoever read our output has had enough (| head): no reason for a traceback, nor for one at the exit's flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not reader_left():
+            raise
         return 1
     except MemoryError:
         print("run.py: no memory is left for this command: raise its limit (ulimit -v), end others", file=sys.stderr)

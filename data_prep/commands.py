@@ -40,6 +40,8 @@ def one_line(main: Callable[[Sequence[str] | None], int]) -> Callable[[Sequence[
     def command(arguments: Sequence[str] | None = None) -> int:
         try:
             return main(arguments)
+        except BrokenPipeError:
+            raise  # of who reads the output, and no file's (run.py, let_reader_leave)
         except (ValueError, OSError) as error:
             where = getattr(error, "filename", None)
             print(f"error: {f'{where}: {error.strerror}' if where else error}", file=sys.stderr)  # type: ignore[union-attr]

@@ -4,9 +4,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-HUB = "huggingface_hub"
-"""The hub's client, with a line about every attempt."""
-
 
 @contextmanager
 def hushed(name: str) -> Iterator[None]:

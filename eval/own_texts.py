@@ -5,6 +5,7 @@ pre-trained on), or it writes them itself, from nothing but the token a text beg
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,13 @@ _BATCH = 32
 
 Row = tuple[list[int], list[int]]
 """Token ids of a prompt, and of what follows it."""
+
+More = Callable[[int], None]
+"""Told how many texts are done after the last call."""
+
+
+def _untold(texts: int) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -42,8 +50,20 @@ class Forgetting:
         return self.trained - self.base
 
 
-def measure(base: str, trained: str, *, count: int, seed: int, device: str, dtype: str) -> Forgetting:
+def measure(
+    base: str,
+    trained: str,
+    *,
+    count: int,
+    seed: int,
+    device: str,
+    dtype: str,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Forgetting:
     """Compare two folders (or hub names) of weights, one in memory at a time, on `count` texts.
+
+    Args:
+        progress: told how many texts of how many were written or read so far, each once by each model that does.
 
     Raises:
         ValueError: for a file of texts with a line that is none.
@@ -55,10 +75,20 @@ def measure(base: str, trained: str, *, count: int, seed: int, device: str, dtyp
 
     tokenizer, model = AutoTokenizer.from_pretrained(base), load(base)
     stored = Path(base) / FILE
-    rows = read(stored, tokenizer, count) if stored.exists() else write(model, tokenizer, count, seed)
-    before = nll(model, rows)
+    written = not stored.exists()
+    kept = [] if written else read(stored, tokenizer, count)
+    total, done = 3 * count if written else 2 * len(kept), 0
+
+    def more(texts: int) -> None:
+        nonlocal done
+        done += texts
+        progress(done, total)
+
+    more(0)
+    rows = write(model, tokenizer, count, seed, more) if written else kept
+    before = nll(model, rows, more)
     del model
-    return Forgetting(before, nll(load(trained), rows), len(rows), not stored.exists())
+    return Forgetting(before, nll(load(trained), rows, more), len(rows), written)
 
 
 def read(file: Path, tokenizer: Any, count: int) -> list[Row]:
@@ -79,7 +109,7 @@ def read(file: Path, tokenizer: Any, count: int) -> list[Row]:
 
 
 @torch.no_grad()
-def write(model: Any, tokenizer: Any, count: int, seed: int) -> list[Row]:
+def write(model: Any, tokenizer: Any, count: int, seed: int, more: More = _untold) -> list[Row]:
     """Texts that a model samples at temperature 1 behind the token that texts begin with."""
     from transformers import GenerationConfig
 
@@ -96,11 +126,12 @@ def write(model: Any, tokenizer: Any, count: int, seed: int) -> list[Row]:
         drawn = model.generate(begun, attention_mask=torch.ones_like(begun), generation_config=how)
         for text in drawn[:, 1:].tolist():
             rows.append(([start], text[: text.index(end) + 1] if end in text else text))
+        more(len(begun))
     return rows
 
 
 @torch.no_grad()
-def log_probs(model: Any, rows: list[Row], batch: int = _BATCH) -> torch.Tensor:
+def log_probs(model: Any, rows: list[Row], batch: int = _BATCH, more: More = _untold) -> torch.Tensor:
     """log pi(completion | prompt) of each row in nats, (rows,), float64."""
     found = []
     for start in range(0, len(rows), batch):
@@ -115,9 +146,10 @@ def log_probs(model: Any, rows: list[Row], batch: int = _BATCH) -> torch.Tensor:
         logits = model(input_ids=ids).logits[:, :-1].float()
         chosen = -torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
         found.append((chosen.view_as(mask).double() * mask).sum(-1).cpu())
+        more(len(part))
     return torch.cat(found)
 
 
-def nll(model: Any, rows: list[Row]) -> float:
+def nll(model: Any, rows: list[Row], more: More = _untold) -> float:
     """Mean -log pi of a completion's token."""
-    return float(-log_probs(model, rows).sum() / sum(len(answer) for _, answer in rows))
+    return float(-log_probs(model, rows, more=more).sum() / sum(len(answer) for _, answer in rows))

@@ -4,6 +4,7 @@ Example: 72.0 where pandas filled gaps is the text "72"; {"a": 1} is no text, an
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data_prep.faults import shorten, shown
@@ -28,6 +29,14 @@ def bad_cell(error: SchemaError, page: str) -> BadCell:
     if rest.startswith("got "):
         return BadCell(what, f"see {page} for the row format", column, shorten(rest[4:]))
     return BadCell(what, rest, column)
+
+
+def refuse_foreign(used: Sequence[str], cells: Mapping[str, Any]) -> None:
+    """BadCell for a row that holds something, but nothing in the columns `used` by the file's other rows."""
+    has = [column for column, value in cells.items() if value not in (None, "")]
+    if used and has and not {*used} & {*has}:
+        fix = f"give it what the file's other rows have ({', '.join(used)}), or delete it"
+        raise BadCell("a row of another kind", fix, None, f"the row has {', '.join(has)}")
 
 
 def cell_text(column: str, value: Any, optional: bool = False) -> str:

@@ -10,9 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from data_prep.asking_hub import asking_hub
 from data_prep.faults import CustomDataError
 from data_prep.files.source import TABLE, Source
-from data_prep.hushed import HUB, hushed
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _load(wanted: HubSet, *, streaming: bool) -> Iterable[Mapping[str, Any]]:
 def _told(what: str) -> Iterator[None]:
     """What `datasets` raises, as one line."""
     try:
-        with hushed(HUB):
+        with asking_hub(f"data set {what}"):
             yield
     except Exception as error:  # many kinds: offline, no such data set, part or split
         why = " ".join(str(error).split())[:300] or type(error).__name__

@@ -12,8 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from data_prep.asking_hub import asking_hub
 from data_prep.files.parquet import read_parquet
-from data_prep.hushed import HUB, hushed
 
 ENDINGS = (".parquet", ".jsonl", ".jsonl.gz", ".json", ".csv")
 
@@ -74,7 +74,7 @@ def _from_hub(name: str, split: str, config: str | None) -> Any:
     from datasets import load_dataset  # takes seconds to import, and only this function needs it
 
     try:
-        with hushed(HUB):
+        with asking_hub(f"data set {name}"):
             return load_dataset(name, config, split=split)
     except Exception as error:  # the hub's client raises many kinds: offline, no such dataset, no such split
         raise ValueError(

@@ -15,9 +15,12 @@ from data_prep.preference.schema import COLUMNS
 PAIR, COMPLETION, OUTPUT, MESSAGES, ROWS = "pair", "completion", "output", "messages", "rows"
 _TELLS = {PAIR: ("chosen", "rejected"), COMPLETION: ("completion",), OUTPUT: ("output",), MESSAGES: ("messages",)}
 _USES = {
-    PAIR: ("system", "prompt", "chosen", "rejected", "chosen_score", "rejected_score"),
+    PAIR: (
+        *("system", "prompt", "messages", "instruction", "input", "history"),
+        *("chosen", "rejected", "chosen_score", "rejected_score"),
+    ),
     COMPLETION: ("system", "prompt", "completion", "label", "score"),
-    OUTPUT: ("system", "instruction", "input", "output"),
+    OUTPUT: ("system", "instruction", "input", "history", "output"),
     MESSAGES: ("system", "messages"),
 }
 _TITLES = {
@@ -27,17 +30,19 @@ _TITLES = {
     MESSAGES: "conversations to learn from",
     ROWS: "rows in the alignment format",
 }
-# The second names: of the hub's binarized UltraFeedback, of ShareGPT's files, of Orca's pairs.
+# The second names: of the hub's binarized UltraFeedback, of the files of ShareGPT and LLaMA-Factory, of Orca's pairs.
 _NAMES = {
     "chosen_score": ("chosen_score", "score_chosen"),
     "rejected_score": ("rejected_score", "score_rejected"),
     "messages": ("messages", "conversations"),
     "prompt": ("prompt", "question"),
+    "label": ("label", "kto_tag"),
 }
 
 LAYOUTS = (
-    "prompt, chosen and rejected; prompt, completion and label (or score); messages (ShareGPT's conversations); prompt "
-    "and completion; instruction, input and output; beside them a system prompt: system"
+    "prompt (or instruction and input, or conversations), chosen and rejected; prompt, completion and label (or "
+    "score); messages (ShareGPT's conversations); prompt and completion; instruction, input and output; beside them a "
+    "system prompt: system"
 )
 
 
@@ -55,6 +60,11 @@ class Layout:
                 return kind
         return self.kinds[0]
 
+    def used(self, kinds: Sequence[str]) -> list[str]:
+        """The columns that rows laid out in one of these ways may have."""
+        parts = dict.fromkeys(part for kind in kinds for part in _USES.get(kind, ()) if part in self.columns)
+        return [self.columns[part] for part in parts]
+
     @property
     def scores(self) -> list[str]:
         """The columns of scores."""
@@ -63,7 +73,7 @@ class Layout:
     def __str__(self) -> str:
         parts = []
         for kind in self.kinds:
-            used = ", ".join(self.columns[part] for part in _USES.get(kind, ()) if part in self.columns)
+            used = ", ".join(self.used([kind]))
             parts.append(_TITLES[kind] + (f" ({used})" if used else ""))
         return "; or ".join(parts)
 
@@ -94,6 +104,10 @@ def understand(columns: Sequence[str], given: Columns) -> tuple[Layout, list[Pro
     found = {
         part: named[name] for part, names in aliases.items() if (name := next((n for n in names if n in named), ""))
     }
+    judged = None
+    if "messages" in found and "completion" not in found and "label" in found:
+        # What is judged is the last answer of a conversation.
+        found["completion"] = judged = found.pop("messages")
     kinds = tuple(kind for kind, tells in _TELLS.items() if any(part in found for part in tells))
     problems: list[Problem] = []
 
@@ -108,7 +122,7 @@ def understand(columns: Sequence[str], given: Columns) -> tuple[Layout, list[Pro
         for part, other in (("chosen_score", "rejected_score"), ("rejected_score", "chosen_score")):
             demand(part in found or other not in found, f"there is a column {other}, but none named {part}", "add it")
     if COMPLETION in kinds:
-        demand("prompt" in found, "no column for the prompt", "name it prompt")
+        demand("prompt" in found or judged is not None, "no column for the prompt", "name it prompt")
         both = "label" in found and "score" in found
         demand(not both, "both a label and a score are given", "delete the column that should not count, or rename it")
     else:

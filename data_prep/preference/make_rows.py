@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from data_prep.faults import Problem, shorten
-from data_prep.files.cells import BadCell, bad_cell, checked_text
+from data_prep.faults import Problem, shorten, shown
+from data_prep.files.cells import BadCell, bad_cell, checked_text, refuse_foreign
 from data_prep.preference.cells import BadCells, all_of, label_of, messages_in, number_of, text_of
 from data_prep.preference.layout import COMPLETION, MESSAGES, OUTPUT, PAIR, Layout
 from data_prep.preference.schema import Row, normalise_row
@@ -41,6 +41,7 @@ def make_rows(layout: Layout, number: int, cells: dict[str, Any], scale: Scale) 
     """The alignment rows of row `number`, index and split still to be set; or its problems."""
     makers = {PAIR: pair_rows, COMPLETION: _completion, OUTPUT: _output, MESSAGES: _conversation}
     try:
+        refuse_foreign(layout.used(layout.kinds), cells)
         maker = makers.get(layout.kind_of(cells))
         if maker is None:
             return [_whole_row(cells)]
@@ -144,12 +145,7 @@ def _completion(parts: Parts, number: int, scale: Scale) -> list[Row]:
 
 
 def _output(parts: Parts, number: int, scale: Scale) -> list[Row]:
-    *asked, output = all_of(
-        lambda: text_of(*parts["instruction"]),
-        lambda: text_of(*parts["input"], optional=True) if "input" in parts else "",
-        lambda: text_of(*parts["output"]),
-    )
-    prompt: list[Message] = [{"role": "user", "content": "\n".join(part for part in asked if part)}]
+    prompt, output = all_of(lambda: _instruction(parts), lambda: text_of(*parts["output"]))
     return [new_row(prompt, output, 1.0, "instruction", f"instruction-{number}")]
 
 
@@ -193,14 +189,48 @@ def _answered(parts: Parts, part: str) -> tuple[list[Message], str]:
             raise BadCell("the turn before the answer is not the user's", "fix the turns", column)
         _same_prompt(parts, prompt, column)
         return prompt, messages[-1]["content"]
-    if "prompt" not in parts:
-        fix = "add a column prompt, or write whole conversations as lists of messages"
-        raise BadCell("an answer without its prompt", fix, column)
+    read = _prompt_of(parts)
+    if read is None:
+        fix = f"add a column prompt, or write {part} as a whole conversation, a list of messages"
+        has = ", ".join(each for each, _ in parts.values())
+        raise BadCell("an answer without its prompt", fix, None, f"the row has {has}")
     prompt, answer = all_of(
-        lambda: _prompt(*parts["prompt"]),
+        read,
         lambda: text_of(column, value) if messages is None else messages[0]["content"],
     )
     return prompt, answer
+
+
+def _prompt_of(parts: Parts) -> Callable[[], list[Message]] | None:
+    """Reads what the answers of a row are to: the prompt, or as in LLaMA-Factory's files a conversation up to them, or
+    an instruction and its input; None where there is none of these."""
+    if "prompt" in parts:
+        return partial(_prompt, *parts["prompt"])
+    if parts.get("messages", ("", None))[1] is not None:
+        return partial(_prompt, *parts["messages"])
+    return partial(_instruction, parts) if "instruction" in parts else None
+
+
+def _instruction(parts: Parts) -> list[Message]:
+    """A row's instruction with its input, behind what was said before (history: pairs of an instruction and an
+    answer)."""
+    *asked, before = all_of(
+        lambda: text_of(*parts["instruction"]),
+        lambda: text_of(*parts["input"], optional=True) if "input" in parts else "",
+        lambda: _history(*parts["history"]) if "history" in parts else [],
+    )
+    return [*before, {"role": "user", "content": "\n".join(part for part in asked if part)}]
+
+
+def _history(column: str, value: Any) -> list[Message]:
+    pairs = value or []
+    if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+        raise BadCell("no list of pairs", 'write [["an instruction", "its answer"], ...]', column, shown(value))
+    return [
+        {"role": role, "content": text_of(column, text)}
+        for pair in pairs
+        for role, text in zip(("user", "assistant"), pair, strict=True)
+    ]
 
 
 def _prompt(column: str, value: Any) -> list[Message]:

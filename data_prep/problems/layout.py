@@ -18,6 +18,10 @@ _OWN_TRUTHS = ("countdown", "kk_logic")
 COUNTDOWN_NEEDS = (
     "the countdown reward needs the numbers, e.g. [44, 19, 35], the target 98 and the answer 44 + (19 + 35)"
 )
+EXPECTED = (
+    f"name them {' or '.join(QUESTION)}, and {' or '.join(ANSWER)}, or say --columns question=COLUMN,answer=COLUMN; "
+    "answers to learn from stand under messages; prompt, completion; prompt, chosen, rejected (docs/alignment_data.md)"
+)
 KK_LOGIC_NEEDS = 'the kk_logic reward needs {"names": ["Zoey", "Ava"], "solution": [true, false]}, true for a knight'
 
 
@@ -72,6 +76,8 @@ def understand(columns: Sequence[str], reward: str | None, given: Columns) -> tu
     both = tuple(named[name] for name in ("instruction", "input") if name in named)
     questions = (question,) if question else both
     problems: list[Problem] = []
+    if not questions and first(ANSWER) is None and reward not in _OWN_TRUTHS:
+        return Layout("simple"), [Problem("no column of questions or answers", EXPECTED, detail=f"the file has {has}")]
     if not questions and reward != "countdown":
         problems.append(_missing("question", QUESTION, has, "or instruction and input"))
     solution = first(SOLUTION)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data_prep.faults import Problem, shown
-from data_prep.files.cells import BadCell, bad_cell, cell_text, checked_text
+from data_prep.files.cells import BadCell, bad_cell, cell_text, checked_text, refuse_foreign
 from data_prep.problems.cells import bare_answer, countdown_truth, kk_logic_truth, reasoning_of, split_marked_answer
 from data_prep.problems.layout import Layout
 from data_prep.prompt_styles import Question, completion_prompt, read_completion
@@ -31,6 +31,7 @@ def make_row(layout: Layout, number: int, cells: Mapping[str, Any], source: str 
     """
     bad: list[BadCell] = []
     try:
+        _refuse_foreign(layout, cells)
         if layout.kind == "schema":
             row = _schema_row(cells, source, bad)
         elif layout.kind == "verl":
@@ -44,6 +45,12 @@ def make_row(layout: Layout, number: int, cells: Mapping[str, Any], source: str 
     if row is None or bad:
         return [Problem(cell.what, cell.fix, number, cell.column, cell.detail) for cell in bad]
     return row
+
+
+def _refuse_foreign(layout: Layout, cells: Mapping[str, Any]) -> None:
+    """BadCell for a row that holds something, but nothing in the columns that the file's other rows have."""
+    used = [*layout.question, layout.solution, layout.answer, layout.numbers, layout.target, layout.ground_truth]
+    refuse_foreign([column for column in used if column], cells)
 
 
 def _schema_row(cells: Mapping[str, Any], source: str | None, bad: list[BadCell]) -> Row | None:

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from eval.published import Published, beside
 from eval.reporting.groups import Group, Panel
 from eval.reporting.read_runs import Points, Run
-from eval.reporting.style import BASE_COLOUR, colour, dashes, legend_below
+from eval.reporting.style import BASE_COLOUR, across_steps, colour, dashes, legend_below
 
 _COLUMNS = 3
 NARROW = 4.6
@@ -93,7 +93,8 @@ def draw_accuracy(axes: Any, panel: Panel) -> dict[str, Any]:
         _mark(axes, entry, colour(algo), last_step, number)
     if published:
         handles["published"] = Line2D([], [], color=BASE_COLOUR, **_DIAMOND)
-    axes.set(xlabel="reinforcement step", ylabel=f"accuracy, {how_drawn(panel.groups)}, no hint", ylim=(0, None))
+    across_steps(axes)
+    axes.set(ylabel=f"accuracy, {how_drawn(panel.groups)}, no hint", ylim=(0, None))
     axes.set_xlim(0, (last_step or 1) * (1.06 if published else 1.01))
     return handles
 
@@ -172,6 +173,7 @@ def hinted(group: Group) -> bool:
 def draw_hint_share(axes: Any, panel: Panel) -> dict[str, Any]:
     """Part of the solutions that was given, over steps, of the algorithms that give any; the legend's entries."""
     drawn = {g.label: draw_group(axes, g, "uft/hint_frac", line) for g, line in styled(panel.groups) if hinted(g)}
-    axes.set(xlabel="reinforcement step", ylabel="part of the solution given", ylim=(0, 1.03), xlim=(0, None))
+    across_steps(axes)
+    axes.set(ylabel="part of the solution given", ylim=(0, 1.03))
     axes.set_title("hints")
     return {label: line for label, line in drawn.items() if line is not None}

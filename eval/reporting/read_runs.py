@@ -7,6 +7,7 @@ Folder: out/uft-countdown/ with experiment.yaml, metrics.jsonl, validation/30.js
 from __future__ import annotations
 
 import json
+import re
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -21,6 +22,7 @@ from recipes.common.run_dir import RunDir, read_metrics
 from recipes.settings.experiment import as_of_today
 
 _DEEPEST = 4
+_TAG = re.compile(r"<\|[^<|>]*\|>|</?s>|<bos>|<eos>")
 
 Metrics = Mapping[int, Mapping[str, float]]
 Points = tuple[list[int], list[float]]
@@ -262,6 +264,8 @@ def verdicts(run: Run) -> dict[tuple[str, int], float]:
         prompt, acc = answer.get("input"), answer.get("acc")
         if not isinstance(prompt, str) or not isinstance(acc, (int, float)):
             return {}
+        # Earlier runs kept prompts without the tokens that are marked as special.
+        prompt = _TAG.sub("", prompt)
         samples[prompt, seen[prompt] // each].append(float(acc))
         seen[prompt] += 1
     # The answers to one problem are no independent problems: an interval over them would be too narrow.

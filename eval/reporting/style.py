@@ -70,6 +70,12 @@ def colour(algo: str) -> str:
     return _OTHERS[sum(algo.encode()) % len(_OTHERS)]
 
 
+def across_steps(axes: Any, kind: str = "reinforcement") -> None:
+    """Steps from left to right, with ticks at whole ones."""
+    axes.set(xlabel=f"{kind} step", xlim=(0, None))
+    axes.xaxis.get_major_locator().set_params(integer=True)
+
+
 def dashes(number: int) -> Any:
     """The line of an algorithm's number-th setting."""
     return _DASHES[number % len(_DASHES)]

@@ -11,7 +11,7 @@ from typing import Any
 from eval.reporting.curves import draw_hint_share, draw_seeds, grid_of, hinted, styled
 from eval.reporting.groups import Group, Panel
 from eval.reporting.read_runs import Points, Run, points
-from eval.reporting.style import HINT_LENGTHS, colour, legend_below
+from eval.reporting.style import HINT_LENGTHS, across_steps, colour, legend_below
 from recipes.common.values import TAKEN_METRICS, TAKEN_TERMS
 
 _COLUMNS = 3
@@ -86,15 +86,15 @@ def draw_training(panel: Panel, *, narrow: bool = False) -> Any | None:
             if drawn is not None:
                 handles[group.label] = drawn
         axes.set_title(quantity.title)
-        axes.set_xlim(0, None)
+        across_steps(axes, "supervised" if quantity.supervised else "reinforcement")
         if quantity.from_zero:
             axes.set_ylim(min(0, axes.get_ylim()[0]), None)
             # A curve at zero all the way would otherwise get a scale of its own around it.
             if max(_values(panel.groups, quantity)) <= 0:
                 axes.set_ylim(0, 1)
         axes.ticklabel_format(axis="y", style="sci", scilimits=(-4, 5))
-        if number + columns >= len(present):
-            axes.set_xlabel("supervised step" if quantity.supervised else "reinforcement step")
+        if number + columns < len(present):
+            axes.set_xlabel("")
     legend_below(figure, handles)
     return figure
 
@@ -118,7 +118,8 @@ def draw_hints(panel: Panel, *, share: bool = True, narrow: bool = False) -> Any
         handles |= _reward_by_length(axes, group)
         seeds = f", {group.seeds} seeds" if group.seeds > 1 else ""
         axes.set_title(f"{group.label}{seeds}: reward by hint length")
-        axes.set(xlabel="reinforcement step", ylim=(0, 1.03), xlim=(0, None))
+        across_steps(axes)
+        axes.set_ylim(0, 1.03)
     ordered = [_length_name(length) for length in range(len(HINT_LENGTHS))]
     legend_below(figure, {name: handles[name] for name in ordered if name in handles})
     return figure

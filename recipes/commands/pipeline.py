@@ -23,7 +23,7 @@ from recipes.flags.effect import refuse_foreign, refuse_without_effect
 from recipes.flags.parser import STAGE_FILES, catalogue
 from recipes.flags.resolve import default_profile, kept_style, task_of
 from recipes.run.hub import refuse_push
-from recipes.run.launch import DONE, dry_run, launch, refuse_as_started, refuse_missing_devices, taken
+from recipes.run.launch import dry_run, is_finished, launch, refuse_as_started, refuse_missing_devices, taken
 from recipes.run.place import refuse_place, refuse_unwritable
 from recipes.run.resume import nothing_begun, refuse_unknown_run
 from recipes.settings.data_sets import sets_of, several
@@ -145,7 +145,7 @@ def _train(
     *,
     last: bool,
 ) -> int:
-    if (place.path / DONE).exists() and place.summary.exists():
+    if is_finished(place):
         print(f"{step.name} is finished", flush=True)
         return 0
     print(f"--- {step.name}", flush=True)

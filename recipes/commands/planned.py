@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from recipes.common.run_dir import RunDir
 from recipes.flags.parser import arguments
-from recipes.run.launch import DONE
+from recipes.run.launch import is_finished
 from recipes.run.resume import refuse_other_run
 from recipes.settings.experiment import Experiment, read_experiment
 
@@ -46,5 +46,5 @@ class Planned:
             return "not started"
         saved = read_experiment(run.experiment)
         refuse_other_run(run, saved, self.experiment)
-        whole = run.summary.exists() and (run.path / DONE).exists() and saved.T == self.experiment.T
+        whole = is_finished(run) and saved.T == self.experiment.T
         return "finished" if whole else "unfinished"

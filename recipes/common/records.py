@@ -8,7 +8,10 @@ from typing import Any
 from recipes.common.run_dir import RunDir, append_metrics, replace_metrics, trim_metrics, write_json
 
 # What the console may show of a step (recipes/watch/shown.py), and of the last validation, with the step it is of.
-OF_STEP = ("problems", "of", "uft/score/l=0", "uft/hint_frac", "critic/score/mean", "train/loss", "rewards/accuracy")
+OF_STEP = (
+    *("problems", "texts", "of", "uft/score/l=0", "uft/hint_frac", "critic/score/mean", "train/loss"),
+    "rewards/accuracy",
+)
 OF_VALIDATION = ("val/acc", "val/loss", "val/rewards/accuracy")
 VALIDATED = "val/step"
 

@@ -2,12 +2,18 @@
 importing transformers takes seconds and --dry_run has to answer at once."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
+from data_prep.asking_hub import asking_hub
 from eval.models import find_model
 
 _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
+# A hub that did not answer is not asked for the next file at once: every wait takes half a minute.
+_ASK_AGAIN_S = 60.0
+_unanswered_until = [0.0]
 
 
 class StoredTokenizer:
@@ -70,13 +76,20 @@ def find_file(model: str, name: str, *, fetch: bool = False) -> Path | None:
     if folder.is_dir():
         return folder / name if (folder / name).is_file() else None
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
         found = try_to_load_from_cache(model, name)
         if isinstance(found, str):
             return Path(found)
-        return Path(hf_hub_download(model, name)) if fetch else None
-    except (OSError, ValueError):  # no such model or file, or no way to it: the run's own process will say so
+        if not fetch or time.monotonic() < _unanswered_until[0]:
+            return None
+        with asking_hub(f"{name} of {model}"):
+            return Path(hf_hub_download(model, name))
+    except LocalEntryNotFoundError:  # no way to the hub
+        _unanswered_until[0] = time.monotonic() + _ASK_AGAIN_S
+        return None
+    except (OSError, ValueError):  # no such model or file: the run's own process will say so
         return None
 
 

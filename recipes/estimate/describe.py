@@ -34,7 +34,8 @@ def describe_memory(experiment: Experiment) -> str:
     place = "all processes" if experiment.device == "cpu" else "a device"
     listed = ", ".join(f"{name} {size / GB:.1f}" for name, size in parts.items() if size >= 0.05 * GB)
     lines = [
-        f"memory:        estimates for {place}, in GB ({shape.parameters / GB:.3g} B parameters); not measurements",
+        f"memory:        estimates for {place}, in GB ({shape.parameters / GB:.3g} B parameters): at most, with every "
+        "sequence as long as allowed",
         f"               updating   {found.updating / GB:6.1f}  {listed}",
     ]
     if found.limit and "rl" in experiment.stages:
@@ -43,8 +44,7 @@ def describe_memory(experiment: Experiment) -> str:
             f"{found.kv_tokens:,} tokens of keys and values"
         )
     if limit := found.limit or float(main_memory() or 0):
-        whose = "" if found.limit else ", if every sequence is as long as allowed"
-        lines.append(f"               of         {limit / GB:6.1f}  {_verdict(experiment, found, limit)}{whose}")
+        lines.append(f"               of         {limit / GB:6.1f}  {_verdict(experiment, found, limit)}")
     if experiment.device == "cuda" and experiment.stages != ("alignment",):
         lines.append(f"               {_kernels(experiment)}")
     if "rl" in experiment.stages:

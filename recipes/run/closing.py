@@ -31,8 +31,30 @@ class Validations:
     count: int
 
 
+MEASURING = "measuring"
+"""In summary.json while what only measures is still to come: its folder."""
+
+
+def is_summarised(run: RunDir) -> bool:
+    """Whether a run has come to its very end."""
+    found = read_json(run.summary)
+    return bool(found) and MEASURING not in found
+
+
 def finish(experiment: Experiment, run: RunDir, files: DataFiles, given: Mapping[str, Any] | None) -> None:
     """Write summary.json and the model cards, and print where everything is and how much was gained."""
+    summary = write_results(experiment, run, files, given)
+    print("\n".join(_lines(experiment, run, files, validations(run), summary)), flush=True)
+
+
+def write_results(
+    experiment: Experiment, run: RunDir, files: DataFiles, given: Mapping[str, Any] | None, *, measuring: str = ""
+) -> dict[str, Any]:
+    """Write summary.json and the model cards of a run that is trained; returns the summary.
+
+    Args:
+        measuring: the folder of what is measured next, without which the run is not yet finished.
+    """
     if experiment.stages == ("sft",):
         publish(run.hf / "last", run.hf / "best")
     found = validations(run)
@@ -52,10 +74,11 @@ def finish(experiment: Experiment, run: RunDir, files: DataFiles, given: Mapping
         "seconds": round(cost.seconds, 1),
         "peak_memory_bytes": cost.peak_memory_bytes,
         **tokens(run),
+        **({MEASURING: measuring} if measuring else {}),
     }
     write_json(run.summary, summary)
     write_cards(experiment, run, files, summary, given or {})
-    print("\n".join(_lines(experiment, run, files, found, summary)), flush=True)
+    return summary
 
 
 def validations(run: RunDir) -> Validations:

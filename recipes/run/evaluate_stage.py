@@ -12,7 +12,8 @@ from eval.metrics import summarise
 from eval.problems import Settings
 from recipes.common.records import Records
 from recipes.common.run_dir import RunDir, replace_metrics
-from recipes.verl_plugin.validation import of_greedy
+from recipes.verl_plugin.validation import cut_off, of_greedy
+from recipes.watch.heartbeat import NOTICE
 from reward_fns import has_failed
 
 
@@ -51,6 +52,8 @@ def main() -> None:
 
     evaluate(settings, folder, **{name: given[name] for name in ("device", "gpu_memory", "ks")}, progress=progress)
     found = validation_metrics(*(whole_lines(folder / name) for name in (ITEMS, GREEDY_ITEMS)))
+    if (line := cut_off(found, settings.max_response_length)) is not None:
+        print(f"{NOTICE}{line}", flush=True)
     step = given["step"]
     if step is not None:
         replace_metrics(RunDir(Path(given["run"])).metrics, step, found)

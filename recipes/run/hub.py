@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from data_prep.asking_hub import asking_hub
 from recipes.common.errors import ExperimentError
 from recipes.common.run_dir import RunDir
 
@@ -32,11 +33,12 @@ def refuse_push(name: str, *, make: bool = False) -> None:
         raise ExperimentError(f"--push_to_hub {name}: needs a token that may write in the environment variable {TOKEN}")
     api = _api(token)
     try:
-        api.whoami()
-        if make:
-            # Of a repository that is somebody else's this says only that it exists.
-            api.create_repo(name, private=True, exist_ok=True)
-            api.auth_check(name, write=True)
+        with asking_hub(f"may {name} be written?"):
+            api.whoami()
+            if make:
+                # Of a repository that is somebody else's this says only that it exists.
+                api.create_repo(name, private=True, exist_ok=True)
+                api.auth_check(name, write=True)
     except HfHubHTTPError as error:
         raise ExperimentError(f"--push_to_hub {name}: {_reason(error)}") from None
     except Exception as error:  # whatever its HTTP client raises where there is no network
@@ -52,11 +54,12 @@ def push(run: RunDir, name: str) -> str:
     api, weights = _api(os.environ.get(TOKEN)), run.hf / "last"
     message = f"{run.path.name}: weights of the last step"
     try:
-        done = api.upload_folder(repo_id=name, folder_path=weights, commit_message=message)
-        if (run.hf / "adapter").is_dir():
-            api.upload_folder(
-                repo_id=name, folder_path=run.hf / "adapter", path_in_repo="adapter", commit_message=message
-            )
+        with asking_hub(f"uploading {run.path.name}"):
+            done = api.upload_folder(repo_id=name, folder_path=weights, commit_message=message)
+            if (run.hf / "adapter").is_dir():
+                api.upload_folder(
+                    repo_id=name, folder_path=run.hf / "adapter", path_in_repo="adapter", commit_message=message
+                )
     except Exception as error:  # of the hub, of its HTTP client, of the network: the way out is the same
         raise ExperimentError(
             f"--push_to_hub {name}: {_first(error)}; the run is finished, its weights are in {weights}: the same "

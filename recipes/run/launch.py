@@ -36,7 +36,7 @@ from recipes.estimate.machine_needs import refuse_too_large
 from recipes.flags.config_file import record
 from recipes.run.auto_batch import fitting, run_fitting
 from recipes.run.build_stages import refuse_idle_patience, stages, training_plan
-from recipes.run.closing import finish, short
+from recipes.run.closing import finish, is_summarised, short, write_results
 from recipes.run.hub import push, refuse_push
 from recipes.run.place import cannot_write, refuse_place, refuse_small_disk
 from recipes.run.plan import describe
@@ -188,6 +188,9 @@ def _launch(
         for later in every[number + 1 :] if not stage.result else ():
             if later.result:
                 (later.folder.path / DONE).unlink(missing_ok=True)
+        if stage.may_fail:
+            # All training is done by now, and who stops what only measures loses nothing of it.
+            write_results(experiment, run, files, given, measuring=str(stage.folder.path.relative_to(run.path)))
         begin(run, stage.folder.path)
         if auto_batch:
             attempt = partial(_attempt, run, files, number, stall_minutes)
@@ -203,6 +206,11 @@ def _launch(
             return outcome.exit_code
     finish(experiment, run, files, given)
     return 0
+
+
+def is_finished(run: RunDir) -> bool:
+    """Whether nothing of a run is left to do."""
+    return (run.path / DONE).exists() and is_summarised(run)
 
 
 def _is_done(stage: Stage) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep.schema import content_hash
+from eval.models import find_model
 from recipes.common.run_dir import RunDir, read_json, read_metrics, write_text
 from recipes.common.training_record import read_record
 from recipes.common.values import as_text
@@ -79,8 +80,9 @@ def model_card(
 
     e = experiment
     about, base = e.algorithm, _base(e.model)
-    hub = None if Path(base).exists() or base.count("/") != 1 else base
-    title = f"{Path(base).name} after {about.name}"
+    hub = base if _is_hub_name(base) else None
+    of = f"LoRA adapter of {Path(base).name}" if kind == "adapter" else Path(base).name
+    title = f"{of} after {about.name}"
     data = ModelCardData(
         base_model=hub,
         library_name="peft" if kind == "adapter" else "transformers",
@@ -115,6 +117,20 @@ def command(given: Mapping[str, Any]) -> str:
     """The command line of a run; where it wrote and whether it went on is nobody else's matter."""
     flags = {name: value for name, value in given.items() if name not in ("out", "idx", "resume", "push_to_hub")}
     return shlex.join(["python3", "run.py", *arguments(flags)])
+
+
+def _is_hub_name(model: str) -> bool:
+    """Whether it names a model of the hub, which refuses a card whose base_model is anything else."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    if Path(find_model(model)).exists():
+        return False
+    try:
+        validate_repo_id(model)
+    except HFValidationError:
+        return False
+    return True
 
 
 def _base(model: str) -> str:

@@ -18,9 +18,14 @@ def main() -> None:
     file = Path(sys.argv[1])
     folder, given = file.parent, json.loads(file.read_text(encoding="utf-8"))
     records = Records(folder, total_steps=1)
-    records.phase("validating", 0)
-    found = measure(**given["measured"])
+
+    def progress(done: int, total: int) -> None:
+        records.headline({"texts": done, "of": total})
+        records.phase("validating", 0)
+
+    found = measure(**given["measured"], progress=progress)
     write_json(folder / RESULTS, {**asdict(found), "nats": found.nats})
+    records.headline({})
     replace_metrics(RunDir(Path(given["run"])).metrics, given["step"], {METRIC: found.nats})
     records.phase("finished", 1)
 

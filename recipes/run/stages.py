@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from data_prep.own_texts import FILE
 from data_prep.schema import content_hash
 from eval.evaluate import RESULTS
 from eval.models import Weights, find_model, short_title
@@ -33,6 +34,7 @@ from recipes.watch.supervise import START_HINT, Outcome, supervise
 VERL_FILE = "verl.yaml"
 EVALUATE_FILE = "evaluate.json"
 OWN_TEXTS = "eval/own_texts"
+LEAVE_OUT = "(--own_texts 0 leaves this out)"
 
 RL_MODULE = ["-m", "recipes.verl_plugin.main"]
 
@@ -216,8 +218,13 @@ def own_texts_stage(experiment: Experiment, run: RunDir, step: int) -> Stage:
 
     command = ["-m", "recipes.run.own_texts_stage", str(file)]
     title = "measuring what was forgotten"
-    go_on = "The training is complete, and so are its weights: the same command with --resume measures this again."
-    return Stage(title, folder, command, 1, "loading the model", prepare, may_fail=True, result=RESULTS, go_on=go_on)
+    of_base = "" if (Path(absolute(e.model)) / FILE).exists() else "written and "
+    starting = f"{e.own_texts} texts of the base, {of_base}read by it and by what was trained {LEAVE_OUT}"
+    go_on = (
+        f"The training is complete: weights, summary and model card are in {run.path}. The same command with --resume "
+        f"measures this again, and with --resume --own_texts 0 does without."
+    )
+    return Stage(title, folder, command, 1, starting, prepare, may_fail=True, result=RESULTS, go_on=go_on)
 
 
 def last_step(run: RunDir, planned: int) -> int:

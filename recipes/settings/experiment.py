@@ -166,7 +166,7 @@ class Experiment:
     """Steps between checkpoints; a multiple of --test_freq, which is its default."""
 
     val_size: int = setting(_RECORDS, -1, check=at_least(1, "all of the test file"), evaluates=True)
-    """Validation problems; -1 is all of the test file."""
+    """Validation problems, the same of a test file in all runs, stages and evaluations, whatever --seed; -1 is all."""
 
     keep_checkpoints: int = setting(_RECORDS, 2, check=at_least(1), may_change=True)
     """Checkpoints kept on disk (weights of the best step are kept besides)."""

@@ -20,7 +20,7 @@ from verl.utils.rollout_trace import rollout_trace_attr
 from verl.workers.rollout.llm_server import LLMServerClient
 
 from recipes.verl_plugin.shared_puts import share_puts
-from recipes.verl_plugin.validation import GREEDY, TRUNCATED
+from recipes.verl_plugin.validation import GREEDY, SEEN, TRUNCATED
 from recipes.verl_plugin.verl_config import AGENT_LOOP
 
 WorkerTQ: Any = agent_loop_tq.AgentLoopWorkerTQ.__ray_metadata__.modified_class
@@ -67,8 +67,9 @@ class RolloutWorker(WorkerTQ):
             if "greedy" in output.extra_fields["uft"]:
                 output.extra_fields.setdefault("reward_extra_info", {})[GREEDY] = 1
             if trajectory["validate"]:
-                cut = output.extra_fields["uft"]["truncated"]
-                output.extra_fields.setdefault("reward_extra_info", {})[TRUNCATED] = cut
+                told = output.extra_fields.setdefault("reward_extra_info", {})
+                told[TRUNCATED] = output.extra_fields["uft"]["truncated"]
+                told[SEEN] = self.tokenizer.decode(output.prompt_ids)
             # Distillation and a reward model among the trainer's own workers ask for more of the row.
             if self.reward_loop_worker_handles is not None and not self.distillation_enabled:
                 row = {name: row[name] for name in STORED if name in row}

@@ -38,7 +38,14 @@ from recipes.verl_plugin.reliance import reliance
 from recipes.verl_plugin.reward_signal import moved_by_reward
 from recipes.verl_plugin.reward_watch import EXAMPLES, RewardFailure, RewardLimits, RewardWatch, failure, nothing_scored
 from recipes.verl_plugin.rollout_log import StepRollouts, digest, write_rollouts
-from recipes.verl_plugin.validation import cut_off, parted, sampled_and_greedy, validation_accuracy, without_truncated
+from recipes.verl_plugin.validation import (
+    SEEN,
+    cut_off,
+    parted,
+    sampled_and_greedy,
+    validation_accuracy,
+    without_truncated,
+)
 from recipes.verl_plugin.verl_config import POLL_SECONDS
 from recipes.verl_plugin.weighing import read_groups, restore_masks, token_mean, weigh
 from recipes.watch.heartbeat import NOTICE
@@ -308,6 +315,9 @@ class UnifiedTrainer(PPOTrainerSync):
     def _dump_generations(
         self, inputs: Any, outputs: Any, gts: Any, scores: Any, reward_extra_infos_dict: Any, dump_path: Any
     ) -> None:
+        # Of an agent loop of the user's own only verl's copy is known.
+        seen = reward_extra_infos_dict.pop(SEEN, inputs)
+        inputs = [own if prompt is None else prompt for own, prompt in zip(inputs, seen, strict=True)]
         parts = parted(reward_extra_infos_dict, inputs=inputs, outputs=outputs, gts=gts, scores=scores)
         for part, folder in zip(parts, (Path(dump_path), Path(dump_path) / "greedy"), strict=True):
             if part["inputs"]:

@@ -16,16 +16,19 @@ nothing else of an answer."""
 TRUNCATED = "truncated"
 """Among the same: whether an answer was cut off at --max_response_length."""
 
+SEEN = "uft_prompt"
+"""Among the same: the prompt as the model saw it; verl's own copy lacks the tokens that are marked as special."""
+
 
 def without_truncated(infos: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Sequence[Any]], dict[str, float]]:
     """What reward functions report, and of all answers val/truncated, the share that was cut off."""
-    rest = dict(infos)
+    rest = {name: values for name, values in infos.items() if name != SEEN}
     known = [float(each) for each in rest.pop(TRUNCATED, ()) if each is not None]
     return rest, {"val/truncated": fmean(known)} if known else {}
 
 
 def cut_off(metrics: Mapping[str, float], longest: int) -> str | None:
-    """A line for the reader of the first validation; None where hardly an answer was cut off."""
+    """A line for who reads a run's first validation, or an evaluation; None where hardly an answer was cut off."""
     share = metrics.get("val/truncated", 0.0)
     if share < 0.005:
         return None

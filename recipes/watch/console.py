@@ -18,7 +18,7 @@ from rich.text import Text
 
 from recipes.watch.heartbeat import NOTICE, PHASES, Heartbeat
 from recipes.watch.pace import Pace, duration
-from recipes.watch.shown import of_step, of_validation
+from recipes.watch.shown import counted, of_step, of_validation
 
 #: Seconds between two plain lines for finished steps.
 PLAIN_INTERVAL_S = 5.0
@@ -125,9 +125,15 @@ class Console:
         if first:
             self._plain_step = beat.step
         last = beat.step >= beat.total_steps
+        due = time.monotonic() - self._plain_at >= PLAIN_INTERVAL_S
+        if counted(beat.metrics):
+            if due:
+                self._plain_at = time.monotonic()
+                self.say("  " + "  ".join(part for part in (*of_step(beat.metrics), self._pace_text(beat)) if part))
+            return
         if beat.total_steps == 1 and not of_step(beat.metrics):
             return  # an evaluation, whose result has a line already
-        if beat.step > self._plain_step and (last or time.monotonic() - self._plain_at >= PLAIN_INTERVAL_S):
+        if beat.step > self._plain_step and (last or due):
             self._plain_step, self._plain_at = beat.step, time.monotonic()
             step = f"step {beat.step}/{beat.total_steps}"
             told = [step, self._pace_text(beat), ", ".join([*of_step(beat.metrics), *of_validation(beat.metrics)])]
@@ -141,6 +147,8 @@ class Console:
             self.say(f"  validation: {text}")
 
     def _pace_text(self, beat: Heartbeat) -> str:
+        if (left := self._pace.counted_left(beat)) is not None:
+            return f"{duration(left)} left"
         seconds, remaining = self._pace.step_seconds, self._pace.remaining(beat)
         if seconds is None or beat.step >= beat.total_steps:
             return ""
@@ -152,11 +160,11 @@ class Console:
             doing = MILESTONES[self._milestone][1] if self._milestone >= 0 else self._start_hint
             elapsed = duration(time.monotonic() - self._began)
             return _row([self._spinner, Text(self._title, style="bold"), Text(f"{doing} ... {elapsed}")])
-        total = beat.total_steps or self._total
+        done, total = counted(beat.metrics) or (beat.step, beat.total_steps or self._total)
         parts = [
             Part(Text(self._title, style="bold"), 5),
-            Part(ProgressBar(total=max(1, total), completed=beat.step, width=BAR), 6, BAR),
-            Part(Text(f"{beat.step}/{total}", style="cyan"), 0),
+            Part(ProgressBar(total=max(1, total), completed=done, width=BAR), 6, BAR),
+            Part(Text(f"{done:.0f}/{total:.0f}", style="cyan"), 0),
             Part(Text(PHASES.get(beat.phase, beat.phase)), 4),
             Part(Text(self._pace_text(beat), style="magenta"), 1),
             *(Part(Text(text, style="green"), 2) for text in of_step(beat.metrics)),

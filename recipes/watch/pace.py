@@ -4,6 +4,7 @@ import statistics
 from collections import deque
 
 from recipes.watch.heartbeat import Heartbeat
+from recipes.watch.shown import counted
 
 STEPS = 20
 """Steps, and validations, that an estimate looks back on."""
@@ -30,10 +31,13 @@ class Pace:
         self._first: float | None = None
         self._steps: deque[float] = deque(maxlen=STEPS)
         self._pauses: deque[float] = deque(maxlen=STEPS)
+        self._counted_from: tuple[float, float] | None = None
 
     def add(self, beat: Heartbeat) -> None:
         """Take note of a heartbeat; several steps between two of them share the time evenly."""
         last, self._last = self._last, beat
+        if self._counted_from is None and (count := counted(beat.metrics)):
+            self._counted_from = beat.time, count[0]
         if last is None:
             return
         passed = beat.time - last.time
@@ -67,6 +71,14 @@ class Pace:
         steps = statistics.median(self._steps) * max(0, beat.total_steps - beat.step)
         pause = statistics.median(self._pauses) if self._pauses else 0.0
         return steps + pause * _validations_left(beat)
+
+    def counted_left(self, beat: Heartbeat) -> float | None:
+        """Estimated seconds until all of what is counted within a step is done; None before the first are."""
+        count = counted(beat.metrics)
+        if count is None or self._counted_from is None:
+            return None
+        (began, before), (done, total) = self._counted_from, count
+        return (beat.time - began) * (total - done) / (done - before) if before < done < total else None
 
 
 def _validations_left(beat: Heartbeat) -> int:

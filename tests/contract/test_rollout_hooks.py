@@ -61,15 +61,18 @@ def test_another_agent_loop_goes_verls_way(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("validate", [True, False])
-def test_an_answer_of_a_validation_says_whether_it_was_cut_off(validate: bool) -> None:
+def test_an_answer_of_a_validation_says_whether_it_was_cut_off_and_what_the_model_saw(validate: bool) -> None:
     from recipes.verl_plugin.rollout_worker import AGENT_LOOP, RolloutWorker
+    from recipes.verl_plugin.validation import SEEN
 
     class Loop:
         async def run(self, sampling_params: Any, **row: Any) -> Any:
-            return SimpleNamespace(extra_fields={"uft": {"truncated": 1}, "reward_extra_info": {"acc": 0.0}})
+            told = {"uft": {"truncated": 1}, "reward_extra_info": {"acc": 0.0}}
+            return SimpleNamespace(extra_fields=told, prompt_ids=[7, 8])
 
     class Worker(RolloutWorker):
         reward_loop_worker_handles, _loop = None, Loop()  # type: ignore[assignment]
+        tokenizer = SimpleNamespace(decode=str)
 
         async def _compute_score(self, outputs: Any, kwargs: Any) -> None:
             pass
@@ -79,7 +82,7 @@ def test_an_answer_of_a_validation_says_whether_it_was_cut_off(validate: bool) -
 
     trajectory = {"step": 0, "sample_index": 0, "rollout_n": 0, "validate": validate}
     run = object.__new__(Worker)._run_agent_loop({}, trajectory, agent_name=AGENT_LOOP, trace=False)
-    assert asyncio.run(run) == {"acc": 0.0, **({"truncated": 1} if validate else {})}
+    assert asyncio.run(run) == {"acc": 0.0, **({"truncated": 1, SEEN: "[7, 8]"} if validate else {})}
 
 
 def test_the_trainer_reads_no_column_of_the_data_that_is_not_stored() -> None:

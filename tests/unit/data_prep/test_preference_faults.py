@@ -19,6 +19,23 @@ from tests.helpers.preference_checks import CHAT, LABEL, PAIR, SCORE, SCORED_PAI
     [
         (PAIR, {**PAIR, "chosen": " "}, "row 2, column chosen: empty; put the chosen there or delete the row"),
         (PAIR, {**PAIR, "prompt": None}, "row 2, column prompt: empty"),
+        (
+            PAIR,
+            {"text": "t"},
+            "1 problem in 1 row (row = line of the file, the first is 1)\n"
+            "  row 2: a row of another kind (the row has text); give it what the file's other rows have (prompt, "
+            "chosen, rejected), or delete it",
+        ),
+        (
+            {"chosen": turns("p", "good"), "rejected": turns("p", "bad")},
+            {"chosen": "good", "rejected": "bad"},
+            "row 2: an answer without its prompt (the row has chosen, rejected); add a column prompt",
+        ),
+        (
+            {"instruction": "i", "output": "o"},
+            {"instruction": "i", "output": "o", "history": "before"},
+            "row 2, column history: no list of pairs ('before'); write [[",
+        ),
         (PAIR, {"prompt": "p", "chosen": "x"}, "row 2, column rejected: empty"),
         (PAIR, {**PAIR, "rejected": " good\n"}, "row 2, column rejected: chosen and rejected are the same ('good')"),
         (PAIR, {**PAIR, "chosen": {"text": "x"}}, "row 2, column chosen: a dict, not one text"),
@@ -51,7 +68,7 @@ from tests.helpers.preference_checks import CHAT, LABEL, PAIR, SCORE, SCORED_PAI
         (
             {"chosen": turns("a", "x"), "rejected": turns("a", "y")},
             {"chosen": "x", "rejected": turns("a", "y")},
-            "row 2, column chosen: an answer without its prompt; add a column prompt",
+            "row 2: an answer without its prompt (the row has chosen, rejected); add a column prompt",
         ),
         (SCORED_PAIR, {**SCORED_PAIR, "chosen_score": None}, "row 2, column chosen_score: empty"),
         (SCORED_PAIR, {**SCORED_PAIR, "chosen_score": 0.05}, "the chosen answer has the lower score (0.05 and 0.1)"),

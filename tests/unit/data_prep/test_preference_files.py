@@ -96,6 +96,40 @@ def test_scores_on_another_scale_are_never_guessed(tmp_path: Path) -> None:
     assert "there are no scores; leave out --score-min" in examine(file_of(tmp_path, [PAIR]), 1, 5).complaint()
 
 
+ASKED = {"from": "human", "value": "q"}
+BETTER, WORSE = ({"from": "gpt", "value": text} for text in ("good", "bad"))
+
+
+@pytest.mark.parametrize(
+    ("row", "asked", "feedback"),
+    [
+        # LLaMA-Factory's: pairs, the older pairs, judged conversations, instructions with what was said before.
+        ({"conversations": [ASKED], "chosen": BETTER, "rejected": WORSE}, turns("q"), "pairwise"),
+        (
+            {"conversations": [ASKED], "system": "s", "chosen": BETTER, "rejected": WORSE},
+            [{"role": "system", "content": "s"}, *turns("q")],
+            "pairwise",
+        ),
+        ({"instruction": "q", "input": "", "chosen": "good", "rejected": "bad"}, turns("q"), "pairwise"),
+        ({"instruction": "q", "input": "i", "chosen": "good", "rejected": "bad"}, turns("q\ni"), "pairwise"),
+        ({"conversations": [ASKED, BETTER], "kto_tag": True}, turns("q"), "binary"),
+        ({"messages": turns("q", "good"), "label": "good"}, turns("q"), "binary"),
+        ({"instruction": "q", "output": "good", "history": [["a", "b"]]}, turns("a", "b", "q"), "instruction"),
+        ({"instruction": "q", "output": "good", "history": None}, turns("q"), "instruction"),
+        # TRL's, with and without a prompt of its own.
+        ({"prompt": turns("q"), "chosen": [turns("q", "good")[1]], "rejected": "bad"}, turns("q"), "pairwise"),
+        ({"chosen": turns("q", "good"), "rejected": turns("q", "bad")}, turns("q"), "pairwise"),
+        ({"prompt": turns("q"), "completion": [turns("q", "good")[1]]}, turns("q"), "instruction"),
+        ({"prompt": "q", "completion": "good", "label": True}, turns("q"), "binary"),
+    ],
+)
+def test_the_files_of_other_trainers_are_read(tmp_path: Path, row: Any, asked: Any, feedback: str) -> None:
+    found = examine(file_of(tmp_path, [row]))
+    assert found.problems == []
+    first = found.rows[0]
+    assert (first["prompt"], first["completion"], first["feedback"]) == (asked, "good", feedback)
+
+
 def test_oddities_between_rows_are_noted_with_their_rows(tmp_path: Path) -> None:
     rows = [
         SCORED_PAIR,

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
+import sys
 from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +16,12 @@ from hypothesis import strategies as st
 
 from eval.intervals import bootstrap
 from eval.metrics import error_of, powers_of_two, summarise
+from eval.problems import Settings
+from recipes.run import evaluate_stage
 from recipes.run.evaluate_stage import validation_metrics
 from recipes.verl_plugin.validation import (
     GREEDY,
+    SEEN,
     TRUNCATED,
     cut_off,
     parted,
@@ -22,6 +29,7 @@ from recipes.verl_plugin.validation import (
     validation_accuracy,
     without_truncated,
 )
+from recipes.watch.heartbeat import NOTICE
 
 
 def test_powers_of_two() -> None:
@@ -224,7 +232,7 @@ def test_a_stage_that_evaluates_names_the_greedy_accuracy_as_training_does() -> 
 
 
 def test_the_first_validation_says_how_many_answers_were_cut_off() -> None:
-    infos = {"acc": [1.0, 0.0, 0.0, 0.0], TRUNCATED: [0, 1, 1, None]}
+    infos = {"acc": [1.0, 0.0, 0.0, 0.0], TRUNCATED: [0, 1, 1, None], SEEN: ["<s>q"] * 4}
     rest, found = without_truncated(infos)
     assert rest == {"acc": infos["acc"]}
     assert found == {"val/truncated": pytest.approx(2 / 3)}
@@ -232,3 +240,20 @@ def test_the_first_validation_says_how_many_answers_were_cut_off() -> None:
     assert without_truncated({"acc": [1.0]}) == ({"acc": [1.0]}, {})
     assert cut_off({}, 64) is None
     assert cut_off({"val/truncated": 0.001}, 64) is None
+
+
+def test_every_evaluation_says_so_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = dict.fromkeys((each.name for each in fields(Settings)), "") | {"max_response_length": 32}
+    given = {"settings": settings, "device": "cpu", "gpu_memory": 0.1, "ks": None, "run": None, "step": None}
+    (tmp_path / "evaluate.json").write_text(json.dumps(given))
+
+    def evaluated(_: Settings, out: Path, **__: Any) -> None:
+        lines = [item(0, 0, 1.0), item(1, 0, 0.0, truncated=True)]
+        (out / "items.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    monkeypatch.setattr(evaluate_stage, "evaluate", evaluated)
+    monkeypatch.setattr(sys, "argv", ["evaluate_stage", str(tmp_path / "evaluate.json")])
+    evaluate_stage.main()
+    assert f"{NOTICE}50% of the model's answers are cut off at --max_response_length 32" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from data_prep.tiny_base.chains import ChainSettings, own_texts
 from eval.own_texts import Forgetting, log_probs, measure, nll, read
 from recipes.common.run_dir import RunDir, read_metrics, write_json
 from recipes.run import own_texts_stage
+from recipes.watch.heartbeat import read_heartbeat
 from tests import ROOT
 
 COUNTDOWN = ROOT / "models/tiny-countdown"
@@ -58,7 +60,9 @@ def test_forgetting_is_what_the_texts_became_less_likely_by(tmp_path: Path) -> N
 
 def test_a_base_without_stored_texts_writes_them_and_the_same_ones_again(tmp_path: Path) -> None:
     base = shutil.copytree(COUNTDOWN, tmp_path / "base", ignore=shutil.ignore_patterns(FILE))
-    found = measure(str(base), str(base), count=8, **HOW)
+    told: list[tuple[int, int]] = []
+    found = measure(str(base), str(base), count=8, **HOW, progress=lambda *at: told.append(at))
+    assert told == [(0, 24), (8, 24), (16, 24), (24, 24)]  # written, read by both
     assert found == measure(str(base), str(base), count=8, **HOW)
     assert (found.nats, found.texts, found.written) == (0, 8, True)
     assert found != measure(str(base), str(base), count=8, **{**HOW, "seed": 1})
@@ -97,8 +101,12 @@ def test_the_stage_adds_its_figure_to_the_last_step(tmp_path: Path, monkeypatch:
     write_json(folder / "own_texts.json", given)
     seen = []
 
-    def measured(base: str, trained: str, **how: object) -> Forgetting:
+    def measured(base: str, trained: str, *, progress: Callable[[int, int], None], **how: object) -> Forgetting:
         seen.append((base, trained, how))
+        progress(2, 6)
+        beat = read_heartbeat(folder)
+        assert beat is not None
+        assert beat.metrics == {"texts": 2, "of": 6}
         return Forgetting(0.5, 0.75, 3, True)
 
     monkeypatch.setattr(own_texts_stage, "measure", measured)

@@ -89,6 +89,14 @@ def test_the_same_question_twice_is_two_problems(tmp_path: Path) -> None:
     assert verdicts(load(run)) == {("same", 0): 1.0, ("same", 1): 0.0}
 
 
+def test_a_problem_is_the_same_with_the_special_tokens_of_its_prompt_and_without(tmp_path: Path) -> None:
+    """Earlier runs kept none of them, and are still compared with later ones problem by problem."""
+    run = write_run(tmp_path / "run", settings_of("rft"), [1, 1], of=2)
+    for text in ("user\nsame", "<|im_start|>user\nsame<|im_end|>"):
+        write_text(run / "validation" / "5.jsonl", lines([row | {"input": text} for row in answers(1, 2)]))
+        assert verdicts(load(run)) == {("user\nsame", 0): 1.0, ("user\nsame", 1): 0.0}
+
+
 def test_several_answers_to_a_problem_are_one_observation_of_it(tmp_path: Path) -> None:
     """Else four answers each would count as four times the problems, and the interval be half as wide as it is."""
     run = write_run(tmp_path / "run", {**settings_of("rft"), "val_samples": 2}, [3, 3], of=6)

@@ -213,6 +213,18 @@ def test_seeds_that_share_no_step_still_show(tmp_path: Path) -> None:
     close(draw_curves(panels(find_runs([tmp_path])[0]), "t"))
 
 
+def test_steps_are_ticked_where_they_are_whole(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", settings_of("uft", T=3), [2, 4], hints=True)
+    append_metrics(run / "metrics.jsonl", 3, {"train/loss": 0.5, "actor/entropy": 0.5})
+    panel = panels([load(run)])[0]
+    for figure in (draw_curves([panel], "t"), draw_training(panel), draw_hints(panel)):
+        assert figure is not None
+        for axes in (each for each in figure.axes if each.get_visible()):
+            axes.set_xlim(0, 3.03)
+            assert [tick for tick in axes.get_xticks() if tick % 1] == []
+        close(figure)
+
+
 def test_pictures_of_what_was_not_recorded_are_not_drawn(tmp_path: Path) -> None:
     (panel,) = panels([load(write_run(tmp_path / "run", settings_of("rft"), [2]))])
     assert draw_training(panel) is None

@@ -1,6 +1,7 @@
 """Data of one's own: a batch that its rows fill, one split for all, and a --dry_run that tells the truth of it."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -155,17 +156,27 @@ def test_a_dry_run_judges_a_few_rows_of_what_is_not_generated_yet(tmp_path: Path
     assert "a hint alone" in done.stderr
 
 
-def test_a_reader_that_has_seen_enough_ends_the_command_quietly(tmp_path: Path) -> None:
-    for flags in (f"--dry_run full --out {tmp_path}/run", "--help"):
-        done = subprocess.run(
-            ["bash", "-c", f"{sys.executable} run.py --profile cpu {flags} | head -1"],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=ROOT,
-        )
-        assert done.stdout
-        assert done.stderr == ""
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "run.py --profile cpu --dry_run full --out {}/run",
+        "run.py --help",
+        "-m data_prep --help",
+        "-m data_prep validate examples/custom/questions.jsonl",
+        "-m bench.lab --help",
+        "-m recipes.doctor --help",
+    ],
+)
+def test_a_reader_that_has_seen_enough_ends_the_command_quietly(command: str, buffered: bool, tmp_path: Path) -> None:
+    """As with | head, which here is gone before the first line."""
+    reader, output = os.pipe()
+    os.close(reader)
+    env = os.environ | ({} if buffered else {"PYTHONUNBUFFERED": "1"})
+    words = [sys.executable, *command.format(tmp_path).split()]
+    done = subprocess.run(words, stdout=output, stderr=subprocess.PIPE, env=env, text=True, check=False, cwd=ROOT)
+    os.close(output)
+    assert done.stderr == ""
 
 
 def test_a_local_copy_of_a_tasks_data_is_read_by_a_dry_run(tmp_path: Path) -> None:

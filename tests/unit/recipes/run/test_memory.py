@@ -466,7 +466,7 @@ def test_trl_shards_no_adapters_and_keeps_logits() -> None:
 
 def test_on_the_cpu_the_memory_of_the_machine_is_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(describe, "main_memory", lambda: 25e9)
-    assert "of           25.0  fits, if every sequence is as long as allowed" in describe_memory(on("cpu"))
+    assert "of           25.0  fits" in describe_memory(on("cpu"))
     large = describe_memory(on("cpu", model="Qwen/Qwen2.5-0.5B"))
     assert "of           25.0  does NOT fit: lower --tokens_per_micro_batch or the lengths, or train adapters" in large
     assert "days" in large

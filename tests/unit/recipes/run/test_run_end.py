@@ -151,9 +151,31 @@ def test_a_card_names_nothing_of_this_machine(folder: Path, tmp_path: Path) -> N
     columns = {"columns": {"question": "Frage", "answer": "Ergebnis"}}
     e = replace(experiment(folder), model="/home/me/models/mine", data_options=columns)
     text = str(model_card(e, RunDir(tmp_path), prepared(experiment(folder), ROOT), SUMMARY, {}, kind="adapter"))
+    assert "# LoRA adapter of mine after uft\n" in text
     assert "| base model | mine (a local folder) |" in text
     assert "its base is named in the table" in text
     assert "columns question=Frage, answer=Ergebnis" in text
+
+
+@pytest.mark.parametrize(
+    ("model", "named"),
+    [
+        ("Qwen/Qwen2.5-0.5B", True),
+        ("gpt2", True),
+        ("models/tiny-countdown", False),  # of this repository, from wherever the command is given
+        ("/home/me/models/mine", False),
+        ("../mine", False),
+        ("out/mine/hf/last", False),
+    ],
+)
+def test_a_card_names_the_base_to_the_hub_only_where_it_is_there(
+    model: str, named: bool, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    e, files = replace(experiment(folder), model=model), prepared(experiment(folder), ROOT)
+    monkeypatch.chdir(tmp_path)
+    card = model_card(e, RunDir(tmp_path), files, SUMMARY, {}, kind="last")
+    assert card.data.base_model == (model if named else None)
+    assert ("base_model:" in str(card)) == named
 
 
 def test_the_command_of_a_card_is_the_one_without_where_it_wrote() -> None:

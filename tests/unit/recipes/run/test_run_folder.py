@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 import pyarrow.parquet as parquet
 import pytest
 
+from recipes.commands.planned import Planned
 from recipes.common.errors import ExperimentError
-from recipes.common.run_dir import RunDir, write_text
+from recipes.common.run_dir import RunDir, read_json, write_text
 from recipes.data.datafiles import locate
 from recipes.run.launch import DONE, dry_run, launch
 from recipes.run.place import refuse_unwritable
@@ -252,6 +254,29 @@ def test_what_was_measured_is_measured_again_where_it_is_damaged_or_of_steps_tha
     (run.path / DONE).unlink()
     (run.checkpoints / f"global_step_{e.T}/complete.json").unlink()
     assert (go(), begun) == (0, ["own_texts", "run", "own_texts"])
+
+
+def test_who_stops_what_only_measures_loses_nothing_of_the_training(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, e = RunDir(tmp_path / "run"), experiment(folder)
+    planned = Planned("it", run.path, e, {})
+    codes = [1, 0]
+
+    def stopped(_: Any, stage: Any, *__: Any) -> Outcome:
+        assert "128 texts of the base, read by it and by what was trained (--own_texts 0" in stage.starting
+        assert "--resume --own_texts 0 does without" in stage.go_on
+        assert (run.hf / "last/README.md").exists()
+        assert read_json(run.summary)["last step"] == e.T
+        assert planned.state == "unfinished"
+        return Outcome(codes.pop(0), "interrupted", "", 1.0, 1)
+
+    monkeypatch.setattr("recipes.run.launch.run_stage", stopped)
+    finished_on_disk(run, e)
+    go = partial(launch, out=run.path, resume=True, stall_minutes=1)
+    assert (go(e), planned.state) == (1, "unfinished")
+    assert (go(replace(e, own_texts=0)), codes) == (0, [0])  # left out
+    assert (planned.state, "measuring" in read_json(run.summary)) == ("finished", False)
 
 
 @pytest.mark.parametrize("left", ["", "[]", '{"train": "0a'])

@@ -195,6 +195,7 @@ def line(screen: str) -> str:
         ({"uft/score/l=0": 0.25, "critic/score/mean": 0.25, "uft/hint_frac": 0.0}, ["reward 0.25"], []),
         ({"train/loss": 0.6931, "val/loss": 0.55, "val/step": 4}, ["loss 0.693"], ["val loss 0.55 (step 4)"]),
         ({"problems": 32, "of": 256}, ["32 of 256 problems"], []),
+        ({"texts": 32, "of": 256}, ["32 of 256 texts"], []),
         ({"val/acc": 0.5}, [], []),
     ],
 )
@@ -211,6 +212,22 @@ def test_an_evaluation_says_its_result_once() -> None:
     text = shown([*states, Heartbeat(1, 1, "finished", 3.0, found)], terminal=False)
     assert text.count("acc 25.0% (step 4)") == 1
     assert "step 1/1" not in text
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_takes_one_step_counts_within_it_and_says_how_long_it_takes(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recipes.watch.console.PLAIN_INTERVAL_S", 0.0)
+    counts = [(0, 1.0), (64, 11.0), (128, 21.0)]
+    states = [Heartbeat(0, 1, "validating", at, {"texts": done, "of": 256}) for done, at in counts]
+    text = shown([*states, Heartbeat(1, 1, "finished", 50.0)], terminal=terminal)
+    assert "0 of 256 texts" in text
+    if terminal:
+        assert "64/256" in text
+        assert "30 s left" in text
+    else:
+        assert "  64 of 256 texts  30 s left\n  128 of 256 texts  20 s left\n" in text
 
 
 def test_a_heartbeat_holds_nothing_of_an_earlier_step_but_its_validation(tmp_path: Path) -> None:
