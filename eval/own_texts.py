@@ -121,12 +121,26 @@ def write(model: Any, tokenizer: Any, count: int, seed: int, more: More = _untol
     )
     torch.manual_seed(seed)
     rows: list[Row] = []
+    told = 0
+
+    def tell(now: int) -> None:
+        nonlocal told
+        more(now - told)
+        told = now
+
+    def token(ids: torch.Tensor, _: Any, **__: Any) -> torch.Tensor:
+        """Asked after every token whether a generation stops: counts the texts as they grow."""
+        tell(len(rows) + len(ids) * (ids.shape[1] - 1) // LONGEST)
+        return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+
     while len(rows) < count:
         begun = torch.full((min(_BATCH, count - len(rows)), 1), start, device=model.device)
-        drawn = model.generate(begun, attention_mask=torch.ones_like(begun), generation_config=how)
+        drawn = model.generate(
+            begun, attention_mask=torch.ones_like(begun), generation_config=how, stopping_criteria=[token]
+        )
         for text in drawn[:, 1:].tolist():
             rows.append(([start], text[: text.index(end) + 1] if end in text else text))
-        more(len(begun))
+        tell(len(rows))
     return rows
 
 
