@@ -62,11 +62,17 @@ def _verdict(e: Experiment, found: Memory, limit: float) -> str:
     if found.peak > limit and found.updating < found.peak and e.device == "cuda":
         return "does NOT fit while generating: lower --rollout_memory, or use more devices"
     if found.peak > limit:
-        return f"does NOT fit{' while updating' * (e.device == 'cuda')}: {_less(e, found, limit)}"
+        at_worst = " where sequences are as long as allowed" if e.device == "cpu" and _by_length(found, limit) else ""
+        return f"does NOT fit{' while updating' * (e.device == 'cuda')}{at_worst}: {_less(e, found, limit)}"
     longest = e.prompt_length + e.response_length
     if e.device == "cuda" and "rl" in e.stages and found.kv_tokens < longest:
         return f"does NOT fit: a sequence may have {longest:,} tokens; raise --rollout_memory or --tp_size"
     return "fits"
+
+
+def _by_length(found: Memory, limit: float) -> bool:
+    """Whether it is the length of sequences alone that a device has no room for."""
+    return found.updating - found.activations - found.head <= limit
 
 
 def _less(e: Experiment, found: Memory, limit: float) -> str:
@@ -75,7 +81,7 @@ def _less(e: Experiment, found: Memory, limit: float) -> str:
     adapters = "" if e.lora_rank else "train adapters (--lora_rank 32)"
     bits = "--load_in_4bit" if alignment and e.device == "cuda" and not e.alignment.bits else ""
     shorter = "--micro_batch_size" if alignment else "--tokens_per_micro_batch"
-    lower = "" if found.updating - found.activations - found.head > limit else f"lower {shorter}"
+    lower = f"lower {shorter}" if _by_length(found, limit) else ""
     if lower and e.device == "cpu":
         lower += " or the lengths"
     return ", or ".join(filter(None, (lower, adapters, bits, "" if lower else "a smaller model or more devices")))

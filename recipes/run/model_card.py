@@ -114,9 +114,16 @@ def model_card(
 
 
 def command(given: Mapping[str, Any]) -> str:
-    """The command line of a run; where it wrote and whether it went on is nobody else's matter."""
-    flags = {name: value for name, value in given.items() if name not in ("out", "idx", "resume", "push_to_hub")}
+    """The command line of a run, without where it wrote and whether it went on; of files and folders elsewhere on the
+    machine, the names."""
+    kept = {name: value for name, value in given.items() if name not in ("out", "idx", "resume", "push_to_hub")}
+    flags = {name: _named(value) if isinstance(value, str) else value for name, value in kept.items()}
     return shlex.join(["python3", "run.py", *arguments(flags)])
+
+
+def _named(text: str) -> str:
+    """A flag's text, every path in it that begins at the root (or at the home folder) reduced to its last part."""
+    return re.sub(r"(?:(?<=[,=])|^)[/~][^,]*", lambda path: Path(path[0]).name, text)
 
 
 def _is_hub_name(model: str) -> bool:

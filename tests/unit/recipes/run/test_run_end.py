@@ -188,6 +188,17 @@ def test_the_command_of_a_card_is_the_one_without_where_it_wrote() -> None:
         "logger": ("a", "b"),
     }
     assert command({**given, "overrides": ("a.b=1",)}) == ("python3 run.py --algo uft --lr 1e-05 --logger a,b -- a.b=1")
+    elsewhere = {
+        "model": "/home/me/models/mine",
+        "data": "/home/me/q.jsonl:0.7,countdown:0.3",
+        "reward": "~/rewards/mine.py:score",
+    }
+    named = "python3 run.py --model mine --data q.jsonl:0.7,countdown:0.3 --reward mine.py:score"
+    assert command(elsewhere) == named
+    within = {"model": "models/tiny-countdown", "data": "org/name:train,examples/custom/questions.jsonl"}
+    assert command(within) == (
+        "python3 run.py --model models/tiny-countdown --data org/name:train,examples/custom/questions.jsonl"
+    )
 
 
 def test_the_serving_line_is_right_for_the_machine(folder: Path, tmp_path: Path) -> None:
