@@ -94,6 +94,12 @@ def legend_below(figure: Any, handles: dict[str, Any]) -> None:
     figure.legend([handles[name] for name in names], names, loc="lower center", ncols=columns, handlelength=2.4)
 
 
+def save(figure: Any, path: Path) -> None:
+    """Writes the figure as a PNG file and closes it."""
+    write_bytes(path, png(figure))
+    plt.close(figure)
+
+
 def png(figure: Any) -> bytes:
     """The figure as a picture on white."""
     buffer = BytesIO()
