@@ -23,7 +23,7 @@ from reward_fns.registry import (
     reward_for,
     told_when_slow,
 )
-from reward_fns.verdict import SCORE_UNREADABLE, reason
+from reward_fns.verdict import reason
 from run import enter_environment_of_module
 
 enter_environment_of_module()
@@ -64,20 +64,23 @@ def compute_score(
     try:
         verdict = judge(solution_str, unpacked(ground_truth))
     except LimitReached as limit:
-        return _result(SCORE_UNREADABLE, pred=str(limit), timeout=1.0)
+        return {**_NO_VERDICT, "timeout": 1.0, "pred": str(limit)}
     except Exception as error:  # one bad row must not end a run; it is counted and shown instead
         message = reason(error)
         _warn_once(reward or data_source, message)
-        return _result(SCORE_UNREADABLE, pred=message, reward_error=1.0)
-    return _result(
-        verdict.score,
-        acc=float(verdict.correct),
-        format=float(verdict.readable),
-        parse_fail=float(not verdict.readable),
-        partial=1.0 if verdict.correct else verdict.partial,
-        pred=verdict.pred,
-    )
+        return {**_NO_VERDICT, "reward_error": 1.0, "pred": message}
+    return {
+        **_NO_VERDICT,
+        "score": verdict.score,
+        "acc": float(verdict.correct),
+        "format": float(verdict.readable),
+        "parse_fail": float(not verdict.readable),
+        "partial": 1.0 if verdict.correct else verdict.partial,
+        "pred": verdict.pred,
+    }
 
+
+_NO_VERDICT = dict.fromkeys(("score", "acc", "format", "parse_fail", "partial", "reward_error", "timeout"), 0.0)
 
 LEAST_ACCEPTED = 0.9
 """Of the data's own solutions, by a reward that knows right from wrong: where fewer are right, nothing is learned."""
@@ -95,28 +98,6 @@ def _coin(response: str, ground_truth: Any) -> bool:
     """Heads for half of all answers to a problem, the same in every process."""
     told = f"{response}|{ground_truth}".encode("utf-8", "backslashreplace")
     return hashlib.blake2b(told, digest_size=1).digest()[0] < 128
-
-
-def _result(
-    score: float,
-    pred: str,
-    acc: float = 0.0,
-    format: float = 0.0,
-    parse_fail: float = 0.0,
-    partial: float = 0.0,
-    reward_error: float = 0.0,
-    timeout: float = 0.0,
-) -> dict[str, float | str]:
-    return {
-        "score": score,
-        "acc": acc,
-        "format": format,
-        "parse_fail": parse_fail,
-        "partial": partial,
-        "reward_error": reward_error,
-        "timeout": timeout,
-        "pred": pred,
-    }
 
 
 @lru_cache(maxsize=256)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reward_fns.answer_tags import list_verdict
-from reward_fns.verdict import Verdict, shown
+from reward_fns.verdict import Verdict, listed, shown
 
 MOST_STATES = 1_000
 _MAX_CHARS = 32 * MOST_STATES
@@ -97,11 +97,8 @@ def read_ground_truth(ground_truth: Any) -> tuple[tuple[int, ...], int]:
     """(solution, start) of a chain ground truth; ValueError says which part is wrong and what it held."""
     if not isinstance(ground_truth, Mapping):
         raise ValueError(f"chain ground truth must be {{solution, start, ...}}, got {shown(ground_truth)}")
-    listed: Any = ground_truth.get("solution")
-    listed = listed.tolist() if hasattr(listed, "tolist") else listed
-    if not isinstance(listed, list | tuple) or not 1 <= len(listed) <= MOST_STATES:
-        raise ValueError(f"chain ground truth 'solution' must be a list of 1 to {MOST_STATES}, got {shown(listed)}")
-    return tuple(_state(state, "solution") for state in listed), _state(ground_truth.get("start"), "start")
+    solution = listed("chain", ground_truth, "solution", MOST_STATES)
+    return tuple(_state(state, "solution") for state in solution), _state(ground_truth.get("start"), "start")
 
 
 def _state(value: Any, key: str) -> int:

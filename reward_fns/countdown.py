@@ -13,7 +13,7 @@ from typing import Any
 
 from reward_fns.answer_tags import read_answer
 from reward_fns.expression import Expression, read_expression
-from reward_fns.verdict import Verdict, shown
+from reward_fns.verdict import Verdict, listed, shown
 
 
 def score(response: str, ground_truth: Any) -> Verdict:
@@ -56,13 +56,9 @@ def read_ground_truth(ground_truth: Any) -> tuple[list[int], int]:
     for key in ("numbers", "target"):
         if ground_truth.get(key) is None:
             raise ValueError(f"countdown ground truth lacks {key!r}: {shown(ground_truth)}")
-    listed = ground_truth["numbers"]
-    listed = listed.tolist() if hasattr(listed, "tolist") else listed
-    if not isinstance(listed, list | tuple) or not listed:
-        raise ValueError(f"countdown ground truth 'numbers' must be a non-empty list, got {shown(listed)}")
-    numbers = sorted(_whole_number(number, "numbers") for number in listed)
+    numbers = sorted(_whole_number(number, "numbers") for number in listed("countdown", ground_truth, "numbers"))
     if numbers[0] < 0:
-        raise ValueError(f"countdown ground truth 'numbers' must not be negative, got {shown(listed)}")
+        raise ValueError(f"countdown ground truth 'numbers' must not be negative, got {shown(numbers)}")
     return numbers, _whole_number(ground_truth["target"], "target")
 
 

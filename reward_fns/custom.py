@@ -80,10 +80,7 @@ def score(spec: str, response: str, ground_truth: Any, question: str = "", data_
     Raises CustomRewardError (a ValueError) if the function raises or returns anything but a number in [0, 1], a truth
     value, or a dict with a "score"; of what else is in it the finite numbers are kept.
     """
-    function = load(spec)
-    call = _call(function, response, answer_text(ground_truth), question)
-    if written_for_verl(function):
-        call = _verl_call(function, response, _plain(ground_truth), question, data_source)
+    call = _call(load(spec), response, _plain(ground_truth), question, data_source)
     assert call is not None  # or it would not have been loaded
     try:
         value = call()
@@ -174,11 +171,10 @@ def _load(path: Path, changed_ns: int, name: str, spec: str) -> tuple[UserReward
         raise CustomRewardError(f"{spec}: {path.name} has no function {name!r}; it has {', '.join(own) or 'none'}")
     if not callable(function) or any(map(inspect.iscoroutinefunction, (function, type(function).__call__))):
         raise CustomRewardError(f"{spec}: {name!r} must be a plain function {name}(response, answer)")
-    of_verl = written_for_verl(function)
-    if (_verl_call(function, "", "", "", "") if of_verl else _call(function, "", "", "")) is None:
+    if _call(function, "", "", "", "") is None:
         raise CustomRewardError(
             f"{spec}: must take two or three texts, {name}(response, answer) or {name}(response, answer, question), "
-            f"or what verl gives, ({', '.join(VERL_PARAMETERS)}), but it is {_signature(function, name)}"
+            f"or what verl gives, ({', '.join(VERL_PARAMETERS)}), but it is {name}{_signature(function) or ''}"
         )
     graded = getattr(module, "GRADED", False)
     if not isinstance(graded, bool):
@@ -186,51 +182,38 @@ def _load(path: Path, changed_ns: int, name: str, spec: str) -> tuple[UserReward
     return cast(UserReward, function), graded
 
 
-def _call(function: Callable[..., Any], response: str, answer: str, question: str) -> Callable[[], Any] | None:
-    """The call of a function, with the question where it has no default for a third text or calls one so; None where it
-    cannot be called."""
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
+def _call(
+    function: UserReward, response: str, ground_truth: Any, question: str, data_source: str
+) -> Callable[[], Any] | None:
+    """The call of a user's function; None if it cannot be called with what there is.
+
+    One with verl's parameters `solution_str` and `ground_truth` gets what verl gives. Any other gets the response and
+    the answer as text, and the question if it has a parameter of that name or needs a third text.
+    """
+    signature = _signature(function)
+    if signature is None:
         return None
-    asked = {"question": question} if "question" in signature.parameters else {}
-    for texts, named in (((response, answer), asked), ((response, answer), {}), ((response, answer, question), {})):
-        try:
-            signature.bind(*texts, **named)
-        except TypeError:
-            continue
-        return partial(function, *texts, **named)
+    parameters = signature.parameters
+    ways: list[tuple[tuple[str, ...], dict[str, Any]]]
+    if parameters.keys() >= {"solution_str", "ground_truth"}:
+        values = (data_source, response, ground_truth, {"question": question})
+        every = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
+        ways = [((), {n: value for n, value in zip(VERL_PARAMETERS, values, strict=True) if every or n in parameters})]
+    else:
+        texts = (response, answer_text(ground_truth))
+        asked = {"question": question} if "question" in parameters else {}
+        ways = [(texts, asked), (texts, {}), ((*texts, question), {})]
+    for given, named in ways:
+        with contextlib.suppress(TypeError):
+            signature.bind(*given, **named)
+            return partial(function, *given, **named)
     return None
 
 
-def written_for_verl(function: Callable[..., Any]) -> bool:
-    """Whether a function has the parameters by which verl calls a custom reward function."""
-    try:
-        return inspect.signature(function).parameters.keys() >= {"solution_str", "ground_truth"}
-    except (TypeError, ValueError):
-        return False
-
-
-def _verl_call(
-    function: Callable[..., Any], response: str, ground_truth: Any, question: str, data_source: str
-) -> Callable[[], Any] | None:
-    """The call of a function that is written for verl; None where it wants more than verl gives."""
-    values = (data_source, response, ground_truth, {"question": question})
-    parameters = inspect.signature(function).parameters
-    every = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
-    named = {n: value for n, value in zip(VERL_PARAMETERS, values, strict=True) if every or n in parameters}
-    try:
-        inspect.signature(function).bind(**named)
-    except TypeError:
-        return None
-    return partial(function, **named)
-
-
-def _signature(function: Callable[..., Any], name: str) -> str:
-    try:
-        return f"{name}{inspect.signature(function)}"
-    except (TypeError, ValueError):
-        return name
+def _signature(function: UserReward) -> inspect.Signature | None:
+    with contextlib.suppress(TypeError, ValueError):
+        return inspect.signature(function)
+    return None
 
 
 def _told(error: BaseException, path: Path) -> str:

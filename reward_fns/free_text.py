@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from reward_fns.answer_tags import answer_texts, read_answer
-from reward_fns.verdict import Verdict, shown
+from reward_fns.verdict import Verdict, listed, shown
 
 _LONGEST = 4_000
 # Of an answer with fewer key words than this, all must be there and nothing else may be.
@@ -82,17 +82,14 @@ def read_ground_truth(ground_truth: Any) -> tuple[list[str], str]:
     """(answers, question or "") of an open-answer ground truth; ValueError says what is wrong with it."""
     if not isinstance(ground_truth, Mapping):
         raise ValueError(f"open-answer ground truth must be {{answers: texts}}, got {shown(ground_truth)}")
-    answers: Any = ground_truth.get("answers")
-    answers = answers.tolist() if hasattr(answers, "tolist") else answers
-    if not isinstance(answers, Sequence) or isinstance(answers, str) or not answers:
-        raise ValueError(f"open-answer ground truth 'answers' must be a non-empty list, got {shown(answers)}")
+    answers = listed("open-answer", ground_truth, "answers")
     for answer in answers:
         if not isinstance(answer, str) or normalise(answer) is None:
             raise ValueError(f"open-answer ground truth 'answers' must hold texts with words, got {shown(answer)}")
     question = ground_truth.get("question")
     if question is not None and not isinstance(question, str):
         raise ValueError(f"open-answer ground truth 'question' must be text, got {shown(question)}")
-    return list(answers), question or ""
+    return answers, question or ""
 
 
 def normalise(text: str) -> str | None:

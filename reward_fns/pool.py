@@ -67,10 +67,7 @@ class _Worker:
 
     def load(self, function: str) -> None:
         """Begins to import what `function` needs, without waiting for it."""
-        assert self.process.stdin is not None
-        with contextlib.suppress(OSError):
-            self.process.stdin.write(_line({"function": function, "import_seconds": IMPORT_SECONDS}))
-            self.process.stdin.flush()
+        if self._send({"function": function, "import_seconds": IMPORT_SECONDS}):
             self._loading = function
 
     def call(self, function: str, args: Sequence[Any], seconds: float, cpu_seconds: float = 0.0) -> Outcome:
@@ -84,10 +81,10 @@ class _Worker:
         allowed = seconds + _GRACE_SECONDS + (0.0 if function in self.loaded else IMPORT_SECONDS)
         limits = {"seconds": seconds, "cpu_seconds": cpu_seconds, "import_seconds": IMPORT_SECONDS}
         try:
-            request = _line({"function": function, "args": list(args), **limits})
+            sent = self._send({"function": function, "args": list(args), **limits})
         except (TypeError, ValueError) as error:
             return Outcome("error", None, f"arguments that JSON cannot hold: {error}"[:500], 0.0)
-        reply = self._exchange(request, started + allowed)
+        reply = self._reply(started + allowed) if sent else None
         took = time.monotonic() - started
         if reply is None:
             self.kill()
@@ -104,15 +101,15 @@ class _Worker:
             return Outcome("memory", None, "the reward used up its memory", took)
         return Outcome("error", None, reply["error"], took)
 
-    def _exchange(self, request: bytes, deadline: float) -> dict[str, Any] | None:
-        """Sends a line and reads one; None if the process ended or the deadline passed first."""
+    def _send(self, request: dict[str, Any]) -> bool:
+        """Whether the request could be sent. Raises TypeError or ValueError for one that JSON cannot hold."""
         assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(request)
+        line = json.dumps(request).encode() + b"\n"
+        with contextlib.suppress(OSError):
+            self.process.stdin.write(line)
             self.process.stdin.flush()
-        except OSError:
-            return None
-        return self._reply(deadline)
+            return True
+        return False
 
     def _reply(self, deadline: float) -> dict[str, Any] | None:
         """The next line of the worker; None if it ended or the deadline passed first."""
@@ -149,10 +146,6 @@ class _Worker:
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
-
-
-def _line(request: dict[str, Any]) -> bytes:
-    return json.dumps(request).encode() + b"\n"
 
 
 class Pool:

@@ -3,11 +3,9 @@ Kept apart from the dispatch so that tasks can import it without a cycle."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-SCORE_CORRECT = 1.0
-SCORE_READABLE = 0.1
-SCORE_UNREADABLE = 0.0
+from typing import Any
 
 
 class Told(Exception):
@@ -28,6 +26,16 @@ def shown(value: object) -> str:
     return text if len(text) <= 120 else text[:117] + "..."
 
 
+def listed(task: str, ground_truth: Mapping[str, Any], key: str, most: int | None = None) -> list[Any]:
+    """The list under `key` of a ground truth, also from a numpy array; ValueError if it is none, empty or too long."""
+    values: Any = ground_truth.get(key)
+    values = values.tolist() if hasattr(values, "tolist") else values
+    if not isinstance(values, list | tuple) or not 1 <= len(values) <= (most or len(values)):
+        kind = f"a list of 1 to {most}" if most else "a non-empty list"
+        raise ValueError(f"{task} ground truth {key!r} must be {kind}, got {shown(values)}")
+    return list(values)
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """correct: the answer is right. readable: an answer was given in the asked form. pred: the text that was read.
@@ -43,6 +51,4 @@ class Verdict:
     @property
     def score(self) -> float:
         """The reward: 1.0 correct, 0.1 readable but wrong, 0.0 not readable."""
-        if self.correct:
-            return SCORE_CORRECT
-        return SCORE_READABLE if self.readable else SCORE_UNREADABLE
+        return 1.0 if self.correct else 0.1 if self.readable else 0.0

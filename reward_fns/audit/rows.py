@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +91,7 @@ def _numbers(
 
 def _targets(rows: list[AuditRow]) -> list[AuditRow]:
     """The same rows with the ground truth of our own files."""
-    return [
-        AuditRow(r.question, r.hint, r.answer, {"target": r.truth}, r.form, r.source, r.answer_format) for r in rows
-    ]
+    return [replace(row, truth={"target": row.truth}) for row in rows]
 
 
 def _roles(names: list[str], knights: list[bool]) -> str:

@@ -212,7 +212,7 @@ class _Reader:
             self.at += 1
         if kind != Kind.ROLE:
             if kind == Kind.NAME and negated:  # "neither Zoey nor Owen is a knight"
-                self._neither()
+                self._deny(self._names())
             elif kind == Kind.NAME:
                 self._subject_first(only)
             elif negated or only:
@@ -274,9 +274,6 @@ class _Reader:
         if self.word is None or not self.denied or starts_predicate(self.tokens, self.at):
             raise _Unreadable
         self._say(people, self.word, denied=True)
-
-    def _neither(self) -> None:
-        self._deny(self._names())
 
     def _deny(self, people: Sequence[int]) -> None:
         while self._kind(self.at) in COPULA:

@@ -14,7 +14,7 @@ from typing import Any
 from reward_fns.answer_tags import list_verdict
 from reward_fns.kk_logic.reader import Roles, read_roles
 from reward_fns.kk_logic.words import is_word_of_answers
-from reward_fns.verdict import Verdict, shown
+from reward_fns.verdict import Verdict, listed, shown
 
 MOST_PEOPLE = 100
 
@@ -38,8 +38,10 @@ def read_ground_truth(ground_truth: Any) -> tuple[dict[str, int], tuple[bool, ..
     """(casefolded name -> position, solution) of a kk_logic ground truth; ValueError says which part is wrong."""
     if not isinstance(ground_truth, Mapping):
         raise ValueError(f"kk_logic ground truth must be {{names, solution, ...}}, got {shown(ground_truth)}")
-    names = _listed(ground_truth, "names")
-    solution = _listed(ground_truth, "solution")
+    for key in ("names", "solution"):
+        if ground_truth.get(key) is None:
+            raise ValueError(f"kk_logic ground truth lacks {key!r}: {shown(ground_truth)}")
+    names, solution = (listed("kk_logic", ground_truth, key, MOST_PEOPLE) for key in ("names", "solution"))
     if len(names) != len(solution):
         raise ValueError(f"kk_logic ground truth has {len(names)} 'names' but {len(solution)} in 'solution'")
     people: dict[str, int] = {}
@@ -56,13 +58,3 @@ def read_ground_truth(ground_truth: Any) -> tuple[dict[str, int], tuple[bool, ..
         if not isinstance(role, bool):
             raise ValueError(f"kk_logic ground truth 'solution' must hold true and false, got {shown(role)}")
     return people, tuple(solution)
-
-
-def _listed(ground_truth: Mapping[str, Any], key: str) -> list[Any]:
-    listed = ground_truth.get(key)
-    if listed is None:
-        raise ValueError(f"kk_logic ground truth lacks {key!r}: {shown(ground_truth)}")
-    listed = listed.tolist() if hasattr(listed, "tolist") else listed
-    if not isinstance(listed, list | tuple) or not 1 <= len(listed) <= MOST_PEOPLE:
-        raise ValueError(f"kk_logic ground truth {key!r} must be a list of 1 to {MOST_PEOPLE}, got {shown(listed)}")
-    return list(listed)

@@ -144,17 +144,8 @@ _TOKEN = re.compile(
 _BOUNDARY = re.compile(r"([,.;:()!\n]|\b(?:because|since)\b)", re.IGNORECASE)
 _ABOUT_ROLES = frozenset(
     (
-        Kind.NAME,
-        Kind.ROLE,
-        Kind.NOT,
-        Kind.ALL,
-        Kind.BOTH,
-        Kind.REST,
-        Kind.NOBODY,
-        Kind.NONE,
-        Kind.EXCEPT,
-        Kind.ONLY,
-        Kind.SAME,
+        *(Kind.NAME, Kind.ROLE, Kind.NOT, Kind.ALL, Kind.BOTH, Kind.REST),
+        *(Kind.NOBODY, Kind.NONE, Kind.EXCEPT, Kind.ONLY, Kind.SAME),
     )
 )
 

@@ -6,13 +6,13 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from reward_fns.math.expression import Node, Unreadable
+from reward_fns.math.expression import Node
 from reward_fns.math.forms import Group, Shape, split
 from reward_fns.math.quantity import Quantity, read_expression
 from reward_fns.math.same_value import Settled, agrees, all_of, same_quantity
+from reward_fns.math.sets import combined
 from reward_fns.math.shape import shape
 from reward_fns.math.units import MONEY, is_short, unit_words
-from reward_fns.math.value import evaluate
 
 _FENCE = r"(?:\([^()]*,[^()]*\)|\\langle(?:(?!\\[lr]angle)[^()])*,(?:(?!\\[lr]angle)[^()])*\\rangle)"
 _TERM = rf"\s*([+-]?)\s*([^()+\-,<>=]*?)\s*\*?\s*({_FENCE})\s*"
@@ -99,7 +99,7 @@ def _sum(terms: list[Node], work: str) -> Quantity:
     return Quantity(total, work)
 
 
-def _of_sets(work: str, signs: list[str]) -> Group | None:
+def _of_sets(work: str, signs: list[str]) -> Shape | None:
     parts = split(work, _SET_SIGN)
     if len(parts) != 2 or len(signs) != 1:
         return None
@@ -111,26 +111,10 @@ def _of_sets(work: str, signs: list[str]) -> Group | None:
             "setminus": [each for each in a if not _among(each, b)],
         }[signs[0]]
         return Group("set", tuple(kept), work)
-    return _of_intervals(shape(parts[0]), shape(parts[1]), signs[0])
-
-
-def _of_intervals(a: Shape, b: Shape, sign: str) -> Group | None:
-    """The union or intersection of two intervals that overlap."""
-    known = [each for each in (a, b) if isinstance(each, Group) and each.kind == "fence" and len(each.items) == 2]
-    try:
-        ends = [[float(evaluate(end.node, {})) for end in _quantities(each)] for each in known]
-    except (Unreadable, TypeError, OverflowError):
+    intervals = [each for each in map(shape, parts) if isinstance(each, Group) and each.kind == "fence"]
+    if signs[0] == "setminus" or [len(each.items) for each in intervals] != [2, 2]:
         return None
-    if sign == "setminus" or len(known) < 2:
-        return None
-    gap = max(low for low, _ in ends) - min(high for _, high in ends)
-    if gap > 0 or (gap == 0 and sign == "cap"):
-        return None
-    lows = sorted(range(2), key=lambda at: (ends[at][0], known[at].fences[0] == "("))
-    highs = sorted(range(2), key=lambda at: (ends[at][1], known[at].fences[1] == "]"))
-    low, high = (lows[0], highs[1]) if sign == "cup" else (lows[1], highs[0])
-    fences = known[low].fences[0] + known[high].fences[1]
-    return Group("fence", (known[low].items[0], known[high].items[1]), "", fences)
+    return combined(intervals, "", union=signs[0] == "cup")
 
 
 def _is_interval(group: Group) -> bool:

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from reward_fns.math.forms import Claim, Equation, Group, Shape, Text, split
 from reward_fns.math.quantity import Quantity, read_quantity
-from reward_fns.math.text import NAME, canonical
+from reward_fns.math.text import NAME, canonical, depths
 
 _EQUALS = re.compile(r"=|\\approx(?![A-Za-z])|\\equiv(?![A-Za-z])")
 _LEFT_SIDE = re.compile(rf"{NAME}(?:\({NAME}(?:,{NAME})*\)\s*)?|\s*(?:\\angle|\\triangle)[A-Z ]+|\s*[A-Z]{{2,4}}\s*")
@@ -81,11 +81,8 @@ def _is_name(side: str) -> bool:
     if not applied:
         return False
     inside = applied["of"] or applied["in"] or ""
-    depth = 0
-    for sign in inside:
-        depth += (sign == "(") - (sign == ")")
-        if depth < 0:
-            return False
+    if min(depths(inside, "(", ")"), default=0) < 0:
+        return False
     return not re.search(rf"(?<![A-Za-z\\]){re.escape(applied['letter'])}(?![A-Za-z(])", inside)
 
 

@@ -4,6 +4,7 @@ Example: "\frac{3 \sqrt{2}}{2} + i" or "2x(x - 1)"; length and depth are bounded
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -28,6 +29,14 @@ _TOKEN = re.compile(
 )
 _WORDS = re.compile("|".join(sorted(FUNCTIONS | {"pi"}, key=len, reverse=True)) + "|[A-Za-z]")
 _REPEATING = re.compile(r"(\d{0,20})\.(\d{0,20})\\overline\s*\{?(\d{1,20})\}?")
+
+
+def nodes(node: Node) -> Iterator[Node]:
+    """The node and all nodes below it."""
+    yield node
+    for part in node[1:]:
+        if isinstance(part, tuple):
+            yield from nodes(part)
 
 
 class Unreadable(Exception):

@@ -31,29 +31,8 @@ _RATE = re.compile(r"\\frac\{d[a-z]\}\{d[a-z]\}")
 _PROSE = re.compile(r"(?<![\\A-Za-z{])[a-z]{4,}(?![A-Za-z])")
 _COMMAND = re.compile(r"\\[A-Za-z]+|\\text\s*\{[^{}]*\}|'|!!")
 # Commands that write a value and ask for no work.
-_NOTATION = frozenset(
-    [
-        r"\frac",
-        r"\sqrt",
-        r"\pi",
-        r"\infty",
-        r"\text",
-        r"\deg",
-        r"\pm",
-        r"\le",
-        r"\ge",
-        r"\ne",
-        r"\cup",
-        r"\emptyset",
-        r"\mathbb",
-        r"\in",
-        *(rf"\{sign}" for sign in CURRENCIES),
-        r"\langle",
-        r"\rangle",
-        r"\begin",
-        r"\end",
-    ]
-)
+_NAMES_OF_NOTATION = "frac sqrt pi infty text deg pm le ge ne cup emptyset mathbb in langle rangle begin end"
+_NOTATION = frozenset("\\" + name for name in (*_NAMES_OF_NOTATION.split(), *CURRENCIES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,14 +178,7 @@ def _factor_is_needed(a: Group, g: Group) -> bool:
     if a.factor is None or a.factor == g.factor:
         return True
     entries = [item for row in g.items if isinstance(row, Group) for item in row.items] or list(g.items)
-    fractions = [not (is_whole(item.node) and _is_whole(item)) for item in entries if isinstance(item, Quantity)]
-    return any(fractions)
-
-
-def _is_whole(quantity: Quantity) -> bool:
-    from reward_fns.math.value import evaluate
-
-    return bool(evaluate(quantity.node, {}).denominator == 1)
+    return any(not is_whole(item.node) for item in entries if isinstance(item, Quantity))
 
 
 def _entries(group: Group) -> tuple[Shape, ...]:

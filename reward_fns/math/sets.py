@@ -79,18 +79,25 @@ def is_in_reals(text: str) -> bool:
 def intersection(items: tuple[Shape, ...], text: str) -> Shape | None:
     """What two inequalities with "and" between them leave: x > 1 and x < 2 is (1, 2); None if they are no intervals."""
     known = [item for item in items if isinstance(item, Group) and item.kind == "fence" and not item.text]
-    if len(known) != 2 or len(items) != 2:
-        return None
+    return combined(known, text, union=False) if len(known) == len(items) == 2 else None
+
+
+def combined(pair: list[Group], text: str, *, union: bool) -> Shape | None:
+    """The intersection of two intervals, or the union if they overlap.
+
+    None if the ends cannot be ordered, if the intervals meet in one point at most, and for a union with a gap; EMPTY
+    for an intersection with a gap.
+    """
     try:
-        ends = [[_place(end) for end in group.items] for group in known]
-        low = max((0, 1), key=lambda at: (ends[at][0], known[at].fences[0] == "("))
-        high = min((0, 1), key=lambda at: (ends[at][1], known[at].fences[1] == "]"))
-        if ends[low][0] >= ends[high][1]:
-            return EMPTY if ends[low][0] > ends[high][1] else None
+        ends = [[_place(end) for end in each.items] for each in pair]
     except (Unreadable, TypeError, OverflowError):
         return None
-    fences = known[low].fences[0] + known[high].fences[1]
-    return Group("fence", (known[low].items[0], known[high].items[1]), text, fences)
+    lows = sorted((0, 1), key=lambda at: (ends[at][0], pair[at].fences[0] == "("))
+    highs = sorted((0, 1), key=lambda at: (ends[at][1], pair[at].fences[1] == "]"))
+    if (low := ends[lows[1]][0]) >= (high := ends[highs[0]][1]) and not (union and low == high):
+        return EMPTY if low > high and not union else None
+    first, last = (pair[lows[0]], pair[highs[1]]) if union else (pair[lows[1]], pair[highs[0]])
+    return Group("fence", (first.items[0], last.items[1]), text, first.fences[0] + last.fences[1])
 
 
 def _place(end: Shape) -> float:

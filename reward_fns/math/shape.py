@@ -4,7 +4,9 @@ Example: "x = 2 \text{ or } x = 3" is a list of two equations; "[0, \infty)" is 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 
 from reward_fns.math.claim import read_equation
 from reward_fns.math.expression import Node, Unreadable
@@ -52,29 +54,8 @@ _ARTICLE = re.compile(r"^(?:\\text\s*\{)?\s*(?:(?:it|this|that)\s+is\s+)?(?:an?|
 _ARROW = re.compile(
     r"\\(?:Rightarrow|Longrightarrow|implies|iff|Leftrightarrow|Longleftrightarrow|rightarrow)(?![A-Za-z])|, so(?= )"
 )
-_BASES = dict(
-    zip(
-        [
-            "two",
-            "three",
-            "four",
-            "five",
-            "six",
-            "seven",
-            "eight",
-            "nine",
-            "ten",
-            "eleven",
-            "twelve",
-            "thirteen",
-            "fourteen",
-            "fifteen",
-            "sixteen",
-        ],
-        range(2, 17),
-        strict=True,
-    )
-)
+_BASE_NAMES = "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+_BASES = {name: base for base, name in enumerate(_BASE_NAMES.split(), start=2)}
 
 
 def labelled(text: str) -> tuple[str, str] | None:
@@ -127,7 +108,7 @@ def shape(text: str) -> Shape:
         return Text(text, words=True)
     if in_base := _in_a_base(text):
         return in_base
-    for read in (_derived, _matrix, _list, _braced, _union, _set, _equation, _plus_minus, _ratio, read_quantity):
+    for read in _READERS:
         found = read(text)
         if found is not None:
             return found
@@ -298,14 +279,6 @@ def _union(text: str) -> Shape | None:
     return Group("union", tuple(shape(part) for part in parts), text) if 1 < len(parts) <= MAX_ITEMS else None
 
 
-def _set(text: str) -> Shape | None:
-    return read_set(text, shape)
-
-
-def _equation(text: str) -> Shape | None:
-    return read_equation(text, shape)
-
-
 def _plus_minus(text: str) -> Shape | None:
     if text.count(r"\pm") != 1:
         return None
@@ -318,7 +291,13 @@ def _ratio(text: str) -> Shape | None:
         return None
     parts = split(text, _COLON)
     if len(parts) == 2 and re.fullmatch(NAME, parts[0]) and re.search(r"\d", parts[1]):
-        return _equation("=".join(parts))  # x: 3
+        return read_equation("=".join(parts), shape)  # x: 3
     items = [read_quantity(part.strip()) for part in parts] if 1 < len(parts) <= 4 else []
     known = tuple(item for item in items if item is not None)
     return Group("ratio", known, text) if known and len(known) == len(parts) else None
+
+
+_READERS: tuple[Callable[[str], Shape | None], ...] = (
+    *(_derived, _matrix, _list, _braced, _union, partial(read_set, shape=shape), partial(read_equation, shape=shape)),
+    *(_plus_minus, _ratio, read_quantity),
+)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import lru_cache
+from itertools import accumulate
 
 from reward_fns.math.style import unstyled
 from reward_fns.math.units import MONEY
@@ -268,32 +269,25 @@ _BUILDS = re.compile(rf"{NAME}(?:\\in[^|:<>]*)?(?:\||:|\\mid(?![A-Za-z]))")
 
 def _is_wrapped(inner: str) -> bool:
     """Whether braces round this are redundant: they close each other, and hold no set such as {1, 2}."""
-    if _BUILDS.match(inner):
+    if _BUILDS.match(inner) or any(sign == "," and not depth for sign, depth in zip(inner, depths(inner), strict=True)):
         return False
-    depth = 0
-    for sign in inner:
-        depth += (sign in "([{") - (sign in ")]}")
-        if sign == "," and depth == 0:
-            return False
     return bool(inner.strip()) and balanced(inner)
+
+
+def depths(text: str, opening: str = "([{", closing: str = ")]}") -> list[int]:
+    """How many brackets are open after each sign of the text; a bracket of any kind closes any other."""
+    return list(accumulate((sign in opening) - (sign in closing) for sign in text))
 
 
 def balanced(text: str) -> bool:
     """Whether every brace of `text` has its partner, escaped ones aside."""
-    depth = 0
-    for sign in re.sub(r"\\.", "", text):
-        depth += (sign == "{") - (sign == "}")
-        if depth < 0:
-            return False
-    return depth == 0
+    found = depths(re.sub(r"\\.", "", text), "{", "}")
+    return not found or (min(found) >= 0 and found[-1] == 0)
 
 
 def explosive(text: str) -> bool:
     """Whether symbolic verification of the text is refused: a tower of powers, a huge factorial, deep brackets."""
-    depth = deepest = 0
-    for sign in text:
-        depth += (sign in "([{") - (sign in ")]}")
-        deepest = max(deepest, depth)
+    deepest = max(depths(text), default=0)
     return len(text) > _MAX_SYMBOLIC_CHARS or deepest > _MAX_SYMBOLIC_DEPTH or bool(_BOMB.search(text))
 
 

@@ -46,20 +46,9 @@ _MEASURES = frozenset((
     "sterling", "euro", "yen", "rupee", RADIAN, "kn", "kj", "kw", "kpa", "khz", "mhz", "ghz",
 ))
 # fmt: on
-_SHORT = (
-    _MEASURES
-    | _NAMES.keys()
-    | {"rpm", "Hz", "J", "N", "W", "V", "L", "K", "mL", "Pa", "kN", "kJ", "kW", "kPa", "kHz", "MHz", "GHz"}
-) - {
-    "n",
-    "j",
-    "w",
-    "v",
-    "pa",
-    "hz",
-    "degc",
-    "degf",
-}  # fmt: skip
+_IN_CAPITALS = frozenset(("n", "j", "w", "v", "pa", "hz", "degc", "degf"))
+_SHORT = (_MEASURES - _IN_CAPITALS) | (_NAMES.keys() - _IN_CAPITALS)
+_SHORT |= {"rpm", "Hz", "J", "N", "W", "V", "L", "K", "mL", "Pa", "kN", "kJ", "kW", "kPa", "kHz", "MHz", "GHz"}
 _POWER = re.compile(r"\^\{?(-?\d)\}?")
 _WORD = re.compile(r"[^\W\d_]+\.?(?:\^\{?-?\d\}?)?|/|\S")
 

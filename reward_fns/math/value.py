@@ -12,7 +12,7 @@ from typing import Any
 
 from mpmath.ctx_mp import MPContext  # type: ignore[import-untyped]
 
-from reward_fns.math.expression import Node, Unreadable
+from reward_fns.math.expression import Node, Unreadable, nodes
 
 # A Fraction, or a real or complex number of mpmath.
 Value = Any
@@ -31,9 +31,7 @@ _MPMATH_NAMES = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "lg": "lo
 
 def variables(node: Node) -> frozenset[str]:
     """The names of the variables in the tree."""
-    if node[0] == "var":
-        return frozenset((node[1],))
-    return frozenset().union(*(variables(part) for part in node[1:] if isinstance(part, tuple)))
+    return frozenset(part[1] for part in nodes(node) if part[0] == "var")
 
 
 class _PerThread(threading.local):

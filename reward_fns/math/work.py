@@ -8,17 +8,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from reward_fns.math.expression import Node, Unreadable
-from reward_fns.math.operators import (
-    COMPLEX,
-    HYPERBOLIC,
-    KIND_OF,
-    LOGARITHM,
-    PIECE,
-    POWER_OF_E,
-    ROOT,
-    TRIGONOMETRY,
-)
+from reward_fns.math.expression import Node, Unreadable, nodes
+from reward_fns.math.operators import COMPLEX, HYPERBOLIC, KIND_OF, LOGARITHM, PIECE, POWER_OF_E, ROOT, TRIGONOMETRY
 from reward_fns.math.value import evaluate, variables
 
 Kinds = frozenset[str]
@@ -49,14 +40,10 @@ def _kind_of_power(base: Node, exponent: Node) -> str | None:
     if base == ("const", "e"):
         return POWER_OF_E
     if variables(exponent):
-        return _LETTERS_ABOVE if _has_quotient(exponent) else None
+        return _LETTERS_ABOVE if any(part[0] == "/" for part in nodes(exponent)) else None
     if not is_whole(exponent):
         return ROOT
     return COMPLEX if _is_complex(base) else None
-
-
-def _has_quotient(node: Node) -> bool:
-    return node[0] == "/" or any(_has_quotient(part) for part in node[1:] if isinstance(part, tuple))
 
 
 def _is_complex_work(node: Node) -> bool:
@@ -67,7 +54,7 @@ def _is_complex_work(node: Node) -> bool:
 
 
 def _is_complex(node: Node) -> bool:
-    return node == ("const", "i") or any(_is_complex(part) for part in node[1:] if isinstance(part, tuple))
+    return ("const", "i") in nodes(node)
 
 
 def worked_out(a: Node, g: Node) -> bool:
@@ -88,21 +75,13 @@ def _allowed(g: Node) -> Kinds:
         kinds |= {POWER_OF_E}
         if ROOT in kinds or PIECE in kinds or _LETTERS_ABOVE in kinds:
             kinds |= {ROOT, PIECE}
-        if _has_e(g):
+        if any(part == ("const", "e") or part[:2] == ("call", "exp") for part in nodes(g)):
             kinds |= {TRIGONOMETRY, HYPERBOLIC}
     if TRIGONOMETRY in kinds or HYPERBOLIC in kinds:
         kinds |= IRRATIONAL
     if LOGARITHM in kinds or HYPERBOLIC in kinds:
         kinds |= {POWER_OF_E, ROOT}
     return kinds
-
-
-def _has_e(node: Node) -> bool:
-    return (
-        node == ("const", "e")
-        or node[:2] == ("call", "exp")
-        or any(_has_e(part) for part in node[1:] if isinstance(part, tuple))
-    )
 
 
 def is_rational(node: Node) -> bool:

@@ -201,24 +201,7 @@ def _unreadable(draw: random.Random) -> Trial:
 
 def _noise(draw: random.Random) -> Trial:
     """Pieces in any order; only that it ends and raises nothing is known."""
-    pieces = (
-        "<answer>",
-        "</answer>",
-        "</think>",
-        "(",
-        ")",
-        "{",
-        "}",
-        "\\frac",
-        "$",
-        "=",
-        "+",
-        "-",
-        "*",
-        "/",
-        " ",
-        "\n",
-    )
+    pieces = ("<answer>", "</answer>", "</think>", *"(){}", "\\frac", *"$=+-*/ \n")
     text = "".join(
         draw.choice(pieces) if draw.random() < 0.7 else chr(draw.choice((draw.randrange(128), draw.randrange(0x11000))))
         for _ in range(draw.randint(0, 200))
