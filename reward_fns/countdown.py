@@ -19,8 +19,8 @@ from reward_fns.verdict import Verdict, listed, shown
 def score(response: str, ground_truth: Any) -> Verdict:
     """Judges one response (generation only, no prompt) against {"numbers": whole numbers, "target": whole number}.
 
-    Numbers may be a list, tuple or numpy array; the target may also be a string of digits. No response raises;
-    a ground truth of another shape raises ValueError.
+    Numbers may be a list, tuple or numpy array; the target may also be a string of digits. No response raises; a
+    malformed ground truth raises ValueError.
     """
     numbers, target = read_ground_truth(ground_truth)
     reading = read_answer(response, _read)
@@ -29,7 +29,7 @@ def score(response: str, ground_truth: Any) -> Verdict:
 
 
 def _read(text: str) -> Expression | None:
-    """The expression in an answer block, out of its bold or code type and without a sentence's full stop."""
+    """The expression in an answer block, without bold or code marks and a full stop at its end."""
     text = text.removesuffix(".")
     for mark in ("```", "`", "**", "__"):
         if len(text) > 2 * len(mark) and text.startswith(mark) and text.endswith(mark):
@@ -38,7 +38,7 @@ def _read(text: str) -> Expression | None:
 
 
 def read_value(text: str) -> Fraction | None:
-    """The value of the expression in an answer block; None if it holds none, or one that divides by zero."""
+    """The value of the expression in an answer block; None if there is none, or it divides by zero."""
     expression = _read(text)
     return None if expression is None else expression.value()
 
@@ -50,7 +50,7 @@ def _solves(expression: Expression, numbers: list[int], target: int) -> bool:
 
 
 def read_ground_truth(ground_truth: Any) -> tuple[list[int], int]:
-    """(sorted numbers, target) of a countdown ground truth; ValueError says which part is wrong and what it held."""
+    """(sorted numbers, target) of a countdown ground truth; ValueError says which part is wrong and what it was."""
     if not isinstance(ground_truth, Mapping):
         raise ValueError(f"countdown ground truth must be {{numbers, target}}, got {shown(ground_truth)}")
     for key in ("numbers", "target"):
@@ -65,7 +65,7 @@ def read_ground_truth(ground_truth: Any) -> tuple[list[int], int]:
 def _whole_number(value: Any, key: str) -> int:
     if type(value) is int:
         return value
-    # UFT's mixed evaluation file keeps the targets of all its tasks as text.
+    # UFT's mixed evaluation file stores the targets of all tasks as text.
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
         return int(value)
     if not isinstance(value, bool):

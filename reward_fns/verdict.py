@@ -1,5 +1,5 @@
-"""What a reward function says about one response; every task returns this, and `compute_score` turns it into numbers.
-Kept apart from the dispatch so that tasks can import it without a cycle."""
+"""The verdict of a reward function on one response; every task returns it, and `compute_score` turns it into numbers.
+Separate from the dispatch so that tasks can import it without a cycle."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Any
 
 
 class Told(Exception):
-    """An error whose text is written for people: its class adds nothing."""
+    """An error whose text is written for users: its class adds nothing."""
 
 
 def reason(error: BaseException) -> str:
-    """An error in one text, with the name of its kind where it is somebody else's."""
+    """The error as a text, with the name of its class unless it is a Told."""
     return (str(error) if isinstance(error, Told) else f"{type(error).__name__}: {error}")[:500]
 
 
 def shown(value: object) -> str:
-    """A value as Python writes it, cut."""
+    """The repr of a value, shortened."""
     try:
         text = repr(value)
-    except Exception:  # of a user's class, or a number of more digits than Python writes
+    except Exception:  # from a user's class, or for a number with more digits than Python prints
         text = f"a value of type {type(value).__name__}"
     return text if len(text) <= 120 else text[:117] + "..."
 
 
 def listed(task: str, ground_truth: Mapping[str, Any], key: str, most: int | None = None) -> list[Any]:
-    """The list under `key` of a ground truth, also from a numpy array; ValueError if it is none, empty or too long."""
+    """The list or array under `key` of a ground truth; ValueError if it is not a list, empty or too long."""
     values: Any = ground_truth.get(key)
     values = values.tolist() if hasattr(values, "tolist") else values
     if not isinstance(values, list | tuple) or not 1 <= len(values) <= (most or len(values)):
@@ -38,9 +38,9 @@ def listed(task: str, ground_truth: Mapping[str, Any], key: str, most: int | Non
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """correct: the answer is right. readable: an answer was given in the asked form. pred: the text that was read.
+    """correct: the answer is right. readable: there is an answer in the requested form. pred: the text as read.
 
-    partial: the right share of the answer (people identified, for example); a metric, never part of the reward.
+    partial: the correct share of the answer (e.g. people identified); a metric, never part of the reward.
     """
 
     correct: bool

@@ -1,5 +1,5 @@
 """Knights-and-knaves reward: does the answer in the tags give every person the right role?
-1.0 if it does, 0.1 if it gives everyone one role but not all are right, 0.0 if it does not.
+1.0 if it does, 0.1 if it gives everyone a role but not all are correct, 0.0 otherwise.
 
 Example: names ["Zoey", "Owen"], solution [False, True], response "... </think>\\n<answer> (1) Zoey is a knave
 (2) Owen is a knight </answer>".
@@ -22,8 +22,8 @@ MOST_PEOPLE = 100
 def score(response: str, ground_truth: Any) -> Verdict:
     """Judges one response (generation only, no prompt) against {"names": texts, "solution": booleans, True: knight}.
 
-    `partial` is the share of people whose role is given and right, also where others are missing; 0.0 if the answer
-    contradicts itself or cannot be read. No response raises; a malformed ground truth raises ValueError.
+    `partial` is the share of people with the correct role, even if others are missing; 0.0 if the answer contradicts
+    itself or cannot be read. No response raises; a malformed ground truth raises ValueError.
     """
     people, solution = read_ground_truth(ground_truth)
 

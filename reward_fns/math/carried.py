@@ -1,5 +1,5 @@
-r"""What work comes to that is no expression: sums of vectors, dot products, operations on finite sets and intervals,
-money and units beside every number. Example: (1,2)+(3,5) is (4,7), so "(1,2)+(3,5) = (4,6)" contradicts itself."""
+r"""The result of work that is not an expression: sums of vectors, dot products, operations on sets and intervals,
+numbers with money signs and units. Example: (1,2)+(3,5) is (4,7), so "(1,2)+(3,5) = (4,6)" contradicts itself."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _UNIT = re.compile(
 
 
 def contradicts(work: str, value: Shape) -> Settled:
-    """Whether such work comes to something else than the value; None where it is none of these."""
+    """Whether the result of such work differs from the value; None for any other work."""
     found = _carried(work, value)
     if isinstance(found, Quantity) and isinstance(value, Quantity):
         return _not(agrees(found, value))
@@ -68,7 +68,7 @@ def _carried(work: str, value: Shape) -> Shape | None:
 
 
 def _bare(work: str) -> Quantity | None:
-    """The work without what stands beside its numbers: $5 + $8.50, 30% of 30, 6 cm + 6 cm."""
+    """The work without the signs and units of its numbers: $5 + $8.50, 30% of 30, 6 cm + 6 cm."""
     plain = _PER_CENT.sub(r"(\1/100) * ", _MONEY.sub(" ", work))
     units = {unit for found in _UNIT.findall(plain) for unit in unit_words(found)}
     if units and is_short([*units]):
@@ -122,7 +122,7 @@ def _is_interval(group: Group) -> bool:
 
 
 def _set(text: str) -> list[Quantity] | None:
-    """The different members of a finite set of quantities."""
+    """The distinct members of a finite set of quantities."""
     found = shape(text.strip())
     if not isinstance(found, Group) or found.kind != "set":
         return None
