@@ -11,7 +11,7 @@ import math
 import random
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain, combinations_with_replacement, islice
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from data_prep.countdown.solver import (
 )
 from data_prep.prompt_styles import Question, completion_prompt
 from data_prep.schema import Row, build_row
-from data_prep.split import Prepared, write_distinct
+from data_prep.split import Prepared, write_generated
 
 QUESTION = (
     "Using the numbers {numbers}, create an equation that equals {target}. You can use basic arithmetic operations "
@@ -217,8 +217,5 @@ def prepare(
     """
     space = Space(tuple(sizes), max_number, targets, operators)
     space.check_size(n_train + n_test)
-    test = generate(n_test, seed, "test", space, exclude)
-    train = generate(n_train, seed, "train", space, {*exclude, *(problem.key for problem in test)})
-    train_rows = [to_row(problem, index, "train") for index, problem in enumerate(train)]
-    test_rows = [to_row(problem, index, "test") for index, problem in enumerate(test)]
-    return write_distinct(out_dir, train_rows, test_rows, row_key, "problem")
+    drawn = partial(generate, seed=seed, space=space)
+    return write_generated(out_dir, (n_train, n_test), drawn, to_row, row_key, "problem", exclude)

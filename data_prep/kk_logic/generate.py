@@ -11,6 +11,7 @@ import math
 import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from data_prep.kk_logic.hints import listing, reasoning, solution_lines
@@ -31,7 +32,7 @@ from data_prep.kk_logic.puzzle import (
 )
 from data_prep.prompt_styles import Question, completion_prompt
 from data_prep.schema import Row, build_row
-from data_prep.split import Prepared, write_distinct
+from data_prep.split import Prepared, write_generated
 
 DATA_SOURCE = "kk_logic"
 EXAMPLE = "(1) Zoey is a knight\n(2) Oliver is a knight\n(3)..."
@@ -237,8 +238,5 @@ def prepare(
     """
     space = Space(tuple(people))
     space.check_size(n_train + n_test)
-    test = generate(n_test, seed, "test", space, exclude)
-    train = generate(n_train, seed, "train", space, {*exclude, *(problem.key for problem in test)})
-    train_rows = [to_row(problem, index, "train") for index, problem in enumerate(train)]
-    test_rows = [to_row(problem, index, "test") for index, problem in enumerate(test)]
-    return write_distinct(out_dir, train_rows, test_rows, row_key, "puzzle")
+    drawn = partial(generate, seed=seed, space=space)
+    return write_generated(out_dir, (n_train, n_test), drawn, to_row, row_key, "puzzle", exclude)

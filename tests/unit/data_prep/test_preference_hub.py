@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_prep.files.cells import BadCell
-from data_prep.preference.command import main
 from data_prep.preference.hub import IN_TEST, helpsteer2_prompt, write_task
 from data_prep.preference.schema import Row, read_rows
 from data_prep.preference.views import pairs
+from data_prep.task_commands import preference as main
 
 USER, ASSISTANT = "user", "assistant"
 

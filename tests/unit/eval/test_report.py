@@ -291,7 +291,7 @@ def test_runs_are_found_in_folders_of_runs_and_others_are_named(tmp_path: Path) 
     runs, skipped = find_runs(given)
     assert [run.name for run in runs] == ["seed_0", "seed_1"]
     assert {folder.name: why for folder, why in skipped} == {
-        "empty": "holds no run (no experiment.yaml)",
+        "empty": "has no run (no experiment.yaml)",
         "gone": "is not a folder",
         "broken": "its experiment.yaml cannot be read (ParserError)",
         "evaluation": "is an evaluation, not a training run",

@@ -298,9 +298,9 @@ def test_command_names_what_it_left_out(
     monkeypatch.setattr("sys.argv", ["report", str(run), str(empty), "--out", str(out)])
     main()
     said = capsys.readouterr()
-    assert f"skipped: {empty} holds no run" in said.err
+    assert f"skipped: {empty} has no run" in said.err
     assert "| rft | 1 |" in said.out
-    assert "holds no run (no experiment.yaml)" in (out / "index.html").read_text()
+    assert "has no run (no experiment.yaml)" in (out / "index.html").read_text()
     monkeypatch.setattr("sys.argv", ["report", str(empty), "--out", str(tmp_path / "none")])
     with pytest.raises(SystemExit, match="no run to report on"):
         main()
