@@ -1,16 +1,16 @@
-"""A logger that says nothing but errors for a while."""
+"""Silences a logger temporarily, except for errors."""
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 HUB = "huggingface_hub"
-"""The hub's client, with a line about every attempt."""
+"""The hub's client, which logs every attempt."""
 
 
 @contextmanager
 def hushed(name: str) -> Iterator[None]:
-    """Without the warnings of that logger: what is wrong becomes part of a message of ours, and no line besides."""
+    """Suppresses the warnings of that logger: our own message says what is wrong."""
     logger = logging.getLogger(name)
     before = logger.level
     logger.setLevel(logging.ERROR)

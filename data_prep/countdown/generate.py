@@ -212,7 +212,7 @@ def prepare(
 ) -> Prepared:
     """Writes out_dir/train.parquet and out_dir/test.parquet with disjoint, duplicate-free problems.
 
-    The test file does not depend on n_train. `exclude` keeps further problems out of both files.
+    The test file does not depend on n_train. exclude: problems that may be in neither file.
     """
     space = Space(tuple(sizes), max_number, targets, operators)
     space.check_size(n_train + n_test)
