@@ -132,7 +132,7 @@ def mentioned(claim: Claim) -> list[int]:
 
 @cache
 def everything(people: int) -> int:
-    """The set of all 2**people assignments: in assignment m, which is bit m, person p is a knight iff bit p of m is 1."""
+    """The set of all 2**people assignments: bit m is the one in which person p is a knight iff bit p of m is 1."""
     return (1 << (1 << people)) - 1
 
 

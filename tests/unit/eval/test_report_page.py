@@ -104,7 +104,7 @@ def test_the_page_says_what_an_interval_over_few_seeds_is_worth(tmp_path: Path) 
     report([tmp_path / "runs"], tmp_path / "report", "t")
     for name in ("index.html", "pairs.md"):
         content = (tmp_path / "report" / name).read_text(encoding="utf-8")
-        assert f"{OVER_BOTH[3][0]} to {OVER_BOTH[3][1]} % (3 seeds) of comparisons, where 5 % is nominal" in content
+        assert f"{OVER_BOTH[3][0]} to {OVER_BOTH[3][1]} % (3 seeds) of comparisons; 5 % is nominal" in content
         assert f"over seeds alone does in {shown(OVER_SEEDS, {3})}" in content
         assert "(5 seeds)" not in content
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
