@@ -196,7 +196,8 @@ def test_of_a_run_the_last_weights_are_evaluated_and_named(tmp_path: Path) -> No
     )
     best = resolve_model(str(run / "hf/best"))
     assert best == Weights(str(run / "hf/best"))
-    assert "step 20, picked by its accuracy on the validation problems, which is therefore too high" in chosen_weights(best)
+    said = "step 20, picked by its accuracy on the validation problems, which is therefore too high"
+    assert said in chosen_weights(best)
     same = resolve_model(str(trained(tmp_path / "same", 30, 30)))
     assert chosen_weights(same) == f"{tmp_path / 'same/hf/last'} (the last, step 30)"
     assert short_title(same) == "same, step 30,"
