@@ -10,9 +10,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, TypedDict, TypeVar
-
-import pyarrow as pa
+from typing import Literal, TypedDict, TypeVar
 
 from data_prep.preference.schema import Row
 from data_prep.schema import Message
@@ -50,8 +48,6 @@ class Instruction(TypedDict):
     completion: str
 
 
-# A list of Row, or a pyarrow table of the same columns (which has no types to check).
-Rows = Sequence[Row] | Any
 T = TypeVar("T")
 
 
@@ -63,14 +59,14 @@ class View(list[T]):
         self.left_out: dict[str, int] = {reason: count for reason, count in left_out.items() if count}
 
 
-def pairs(rows: Rows) -> View[Pair]:
+def pairs(rows: Sequence[Row]) -> View[Pair]:
     """The best and the worst completion of each group (the first if there are ties), in order of the groups.
 
     Always chosen_score > rejected_score. Groups without two different completions of different score give no pair.
     """
     left_out: Counter[str] = Counter()
     found: list[Pair] = []
-    for group in _groups(_listed(rows), left_out):
+    for group in _groups(rows, left_out):
         extremes = _extremes(group)
         if extremes is None:
             left_out[NO_CONTRAST] += len(group)
@@ -89,7 +85,7 @@ def pairs(rows: Rows) -> View[Pair]:
     return View(found, left_out)
 
 
-def binary(rows: Rows) -> View[Labelled]:
+def binary(rows: Sequence[Row]) -> View[Labelled]:
     """Completions that are good (True) or bad (False).
 
     Rows with binary feedback keep their label; in any other group the best is good and the worst bad. A row alone in
@@ -97,7 +93,7 @@ def binary(rows: Rows) -> View[Labelled]:
     """
     left_out: Counter[str] = Counter()
     found: list[Labelled] = []
-    for group in _groups(_listed(rows), left_out):
+    for group in _groups(rows, left_out):
         if group[0]["feedback"] == "binary" or len(group) == 1:
             labels = [(row, row["score"] > 0.5) for row in group]
         elif (extremes := _extremes(group)) is not None:
@@ -111,7 +107,7 @@ def binary(rows: Rows) -> View[Labelled]:
     return View(found, left_out)
 
 
-def scored(rows: Rows) -> View[Scored]:
+def scored(rows: Sequence[Row]) -> View[Scored]:
     """Completions with their scores, in order; binary feedback counts as scores 1 and 0.
 
     Raises:
@@ -119,7 +115,7 @@ def scored(rows: Rows) -> View[Scored]:
     """
     left_out: Counter[str] = Counter()
     found: list[Scored] = []
-    for number, row in enumerate(_listed(rows)):
+    for number, row in enumerate(rows):
         if row["feedback"] == "pairwise":
             raise ValueError(
                 f"row {number}, column feedback: pairwise, so no score is known, only which answer is the better one; "
@@ -132,17 +128,20 @@ def scored(rows: Rows) -> View[Scored]:
     return View(found, left_out)
 
 
-def instructions(rows: Rows) -> View[Instruction]:
+def instructions(rows: Sequence[Row]) -> View[Instruction]:
     """The rows with feedback "instruction", in order."""
-    listed = _listed(rows)
     found: list[Instruction] = [
-        {"prompt": row["prompt"], "completion": row["completion"]} for row in listed if row["feedback"] == "instruction"
+        {"prompt": row["prompt"], "completion": row["completion"]} for row in rows if row["feedback"] == "instruction"
     ]
-    return View(found, Counter({NO_INSTRUCTION: len(listed) - len(found)}))
+    return View(found, Counter({NO_INSTRUCTION: len(rows) - len(found)}))
 
 
 def mixed(
-    alignment: Rows, instruction: Rows, ratio: float, seed: int, feedback: Literal["score", "binary"] = "score"
+    alignment: Sequence[Row],
+    instruction: Sequence[Row],
+    ratio: float,
+    seed: int,
+    feedback: Literal["score", "binary"] = "score",
 ) -> View[Scored]:
     """Wang et al.'s mixture (arXiv 2410.21438): alignment data by score, and instructions as answers with score 1.
 
@@ -189,11 +188,6 @@ def mixed(
 
 def _count(ratio: float, number: int) -> int:
     return math.floor(ratio * number + 0.5)
-
-
-def _listed(rows: Rows) -> Sequence[Row]:
-    listed: Sequence[Row] = rows.to_pylist() if isinstance(rows, pa.Table) else rows
-    return listed
 
 
 def _groups(rows: Sequence[Row], left_out: Counter[str]) -> list[list[Row]]:
