@@ -1,4 +1,4 @@
-"""What runs cost and what rewards get wrong, measured; each module a command line of its own."""
+"""Measurements of what runs cost and what rewards get wrong; each module has its own command line."""
 
 from run import enter_environment_of_module
 

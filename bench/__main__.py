@@ -3,8 +3,8 @@
     python -m bench --rounds 3                             the embedded model's shape (the only one for a CPU)
     python -m bench --model Qwen2.5-0.5B --profile h100x2  random weights of a real shape
 
-Writes bench.json, table.md and bench.png into --out. Every run is a real one; variants take turns, so that whatever
-else the machine does falls on all of them alike.
+Writes bench.json, table.md and bench.png to --out. Every run is a real one; variants are interleaved, so that other
+load on the machine affects all of them alike.
 """
 
 import argparse
@@ -13,13 +13,10 @@ import os
 import sys
 import tempfile
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 
 PARTS = ("runs", "scaling", "memory")
 
@@ -28,14 +25,14 @@ def parser() -> argparse.ArgumentParser:
     """The flags."""
     flags = argparse.ArgumentParser(prog="python -m bench", description=__doc__.split("\n\n")[0])
     flags.add_argument("--model", default="tiny", help="tiny, or a name of recipes/estimate/model_shapes.py")
-    flags.add_argument("--profile", help="hardware profile; default: by the machine")
+    flags.add_argument("--profile", help="hardware profile; default: detected")
     flags.add_argument("--parts", default=",".join(PARTS), help=f"comma-separated: {', '.join(PARTS)}")
-    flags.add_argument("--rounds", type=int, default=3, help="turns of every variant")
-    flags.add_argument("--steps", type=int, default=12, help="steps of a run")
+    flags.add_argument("--rounds", type=int, default=3, help="runs of every variant")
+    flags.add_argument("--steps", type=int, default=12, help="steps per run")
     flags.add_argument("--batch_size", type=int, default=16, help="prompts per step")
     flags.add_argument("--n_rollout", type=int, default=4)
-    flags.add_argument("--response", type=int, default=64, help="tokens of a response, hint and generation together")
-    flags.add_argument("--limit_minutes", type=float, default=30, help="longest run")
+    flags.add_argument("--response", type=int, default=64, help="tokens per response, hint and generation together")
+    flags.add_argument("--limit_minutes", type=float, default=30, help="time limit per run")
     flags.add_argument("--out", type=Path, default=Path("results/bench"))
     return flags
 
@@ -50,7 +47,7 @@ def main(arguments: list[str]) -> int:
     from recipes.flags.resolve import default_profile
 
     if not arguments:
-        # It computes for long, on every core: nobody who only looks at it wants that.
+        # A benchmark keeps every core busy for a long time: it has to be asked for.
         parser().print_help(sys.stderr)
         return 2
     flags = parser().parse_args(arguments)
@@ -97,9 +94,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _sizes(size: Any) -> list[Any]:
-    """The size with one of its dimensions halved and doubled."""
-    from dataclasses import replace
-
+    """The size, and it with each dimension halved and doubled."""
     changes = [
         {name: round(getattr(size, name) * by)} for name in ("batch", "response", "n_rollout") for by in (0.5, 2)
     ]
@@ -111,12 +106,8 @@ def _device(device: str) -> str:
         import torch
 
         return str(torch.cuda.get_device_name(0))
-    model = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if "model name" in line
-    ]
-    return model[0] if model else "CPU"
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if "model name" in line), "CPU")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""`python -m bench.alignment`: every alignment method on the synthetic set, from the same base, measured alike.
+"""`python -m bench.alignment`: every alignment method on the synthetic set, from the same base, measured the same way.
 
     python -m bench.alignment --seeds 0,1,2 --out out/alignment --results results/alignment_cpu
 
-makes the runs that are not finished, measures every model once, and writes the table. Each run is one of run.py;
-`sft -> dpo` and `sft -> una` start from the weights of the seed's sft run, which is their reference too. ppo and
-una_online draw their own answers and are given the verifier's reward.
+does the runs that are not finished, measures every model once, and writes the table. Each run is a run of run.py;
+`sft -> dpo` and `sft -> una` start from the weights of the seed's sft run, which is also their reference. ppo and
+una_online sample their own answers and get the verifier's reward.
 """
 
 import argparse
@@ -18,9 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-
 ROOT = Path(__file__).resolve().parents[1]
 BASE = ROOT / "models/tiny-countdown"
 SFT = "sft"
@@ -29,7 +26,7 @@ MEASURED = "measured.json"
 
 @dataclass(frozen=True)
 class Method:
-    """A row of the table: flags of run.py, and whether it starts from the sft run."""
+    """A row of the table: its flags of run.py, and whether it starts from the sft run."""
 
     name: str
     folder: str
@@ -60,14 +57,16 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--methods", help=f"comma-separated folders: {', '.join(each.folder for each in METHODS)}")
     flags.add_argument("--n_train", type=int, default=1024, help="problems of the synthetic set")
     flags.add_argument("--T", type=int, default=30, help="steps of ppo and una_online")
-    flags.add_argument("--parallel", type=int, default=1, help="runs at a time; their seconds then say little")
+    flags.add_argument(
+        "--parallel", type=int, default=1, help="runs at a time; with several, their seconds mean little"
+    )
     flags.add_argument("--out", type=Path, default=Path("out/alignment"))
     flags.add_argument("--results", type=Path, help="folder for table.md and results.json; default --out")
     return flags
 
 
 def main(arguments: list[str]) -> int:
-    """Make the runs, measure their models, write the table; returns the exit code."""
+    """Do the runs, measure their models, write the table; returns the exit code."""
     from bench.alignment_table import write
     from recipes.commands.sweep import distinct, start
 
@@ -80,7 +79,7 @@ def main(arguments: list[str]) -> int:
     seeds = [int(seed) for seed in options.seeds.split(",")]
     methods = [known[name] for name in wanted]
     data = _data(options.out, options.n_train)
-    # The second round starts from weights that the first one makes.
+    # The second round starts from weights that the first one trains.
     for after_sft in (False, True):
         plan = distinct(
             _planned(each, seed, options, data) for seed in seeds for each in methods if each.after_sft == after_sft
@@ -94,7 +93,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _data(out: Path, n_train: int) -> Path:
-    """The synthetic set as a folder of answers: as a task of run.py it would be evaluated in every single run."""
+    """The synthetic set as a folder of preference data: as a task of run.py it would be evaluated in every run."""
     from data_prep.preference.toy import write_toy
 
     folder = out / "data"
@@ -114,7 +113,7 @@ def _planned(method: Method, seed: int, options: argparse.Namespace, data: Path)
     model = options.out / "runs" / f"{SFT}-s{seed}" / "hf/last" if method.after_sft else BASE
     flags: dict[str, Any] = {"profile": "cpu", "model": str(model.resolve()), "seed": seed, **method.flags}
     if method.online:
-        # Nothing else tells a run's cost from its validations: they are left to its beginning and end.
+        # Validate only at the beginning and the end, so that the run's cost is that of training.
         flags |= {"data": "countdown", "T": options.T, "test_freq": options.T, "save_freq": options.T}
     else:
         flags |= {"data": str(data), "prompt_style": "completion", "test_freq": 50}
@@ -127,7 +126,7 @@ def _planned(method: Method, seed: int, options: argparse.Namespace, data: Path)
 def _measured(
     methods: list[Method], seeds: list[int], options: argparse.Namespace, data: Path
 ) -> Iterator[dict[str, Any]]:
-    """A dictionary a run, the base first; a model is measured once."""
+    """A dictionary per run, the base first; each model is measured once."""
     from bench.alignment_measure import cost, measure
     from recipes.common.run_dir import write_json
 

@@ -1,4 +1,4 @@
-"""What became of a model by alignment on the synthetic set, by the same yardstick for every method."""
+"""How alignment on the synthetic set changed a model, measured the same way for every method."""
 
 import json
 import statistics
@@ -29,36 +29,36 @@ class Measured:
     """One model. Nats are natural-logarithm units."""
 
     accuracy: float
-    """Share of held-out problems whose greedy answer is right: the true reward without its part for the format."""
+    """Share of held-out problems whose greedy answer is correct."""
 
     sampled_score: float
-    """Mean true score, 0 to 1, of answers drawn at temperature 1: what the scored rows were labelled with."""
+    """Mean true score, 0 to 1, of answers sampled at temperature 1: the label of the scored rows."""
 
     sampled_reward: float
-    """Mean reward of the same answers as ppo and una_online see it: 1 right, 0.1 readable, 0 not."""
+    """Mean reward of the same answers as ppo and una_online see it: 1 correct, 0.1 readable, 0 unreadable."""
 
     kl: float
-    """KL(pi || base) of an answer in nats: mean of log pi - log base over answers drawn from pi."""
+    """KL(pi || base) per answer in nats: mean of log pi - log base over answers sampled from pi."""
 
     kl_error: float
     """Standard error of `kl`."""
 
     pairs_ranked: float
-    """Share of the test file's pairs whose better answer has gained more over the base (a tie is half)."""
+    """Share of the test file's pairs whose better answer gained more over the base (a tie counts half)."""
 
     forgetting: float
-    """Nats a token by which texts of the base's own training distribution became less likely."""
+    """Nats per token by which texts from the base's own training distribution became less likely."""
 
     instruction_nll: float
-    """Nats a token of held-out worked solutions with four numbers."""
+    """Nats per token of held-out worked solutions with four numbers."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run took."""
+    """What a run cost."""
 
     training_seconds: float
-    """In training steps alone: no start-up, no validation."""
+    """In training steps only: no start-up, no validation."""
 
     step_seconds: float
     """Median step after the second."""
@@ -67,10 +67,10 @@ class Cost:
     """From start to end."""
 
     peak_memory_bytes: int
-    """Of all its processes together."""
+    """Sum over its processes."""
 
     def after(self, earlier: "Cost") -> "Cost":
-        """Of two runs one after the other; the step is the second's."""
+        """The cost of two consecutive runs; step_seconds is the second's."""
         return Cost(
             self.training_seconds + earlier.training_seconds,
             self.step_seconds,
@@ -80,7 +80,7 @@ class Cost:
 
 
 def cost(folder: Path) -> Cost:
-    """From the records of a finished run."""
+    """The cost of a finished run, from its records."""
     summary = json.loads(RunDir(folder).summary.read_text(encoding="utf-8"))
     steps = {row["step"]: row["data"].get("timing_s/step") for row in read_metrics(RunDir(folder).metrics)}
     taken = {step: seconds for step, seconds in steps.items() if seconds is not None}
@@ -89,7 +89,7 @@ def cost(folder: Path) -> Cost:
 
 
 def measure(model: Path, base: Path, data: Path) -> Measured:
-    """Measure a folder of weights; the same problems, texts and random numbers for every model."""
+    """Measure a folder of weights, with the same problems, texts and random numbers for every model."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     torch.set_num_threads(1)
@@ -102,21 +102,20 @@ def measure(model: Path, base: Path, data: Path) -> Measured:
     torch.manual_seed(0)
     drawn = complete(policy, prompts.repeat(SAMPLES, 1), 1.0, 64)
     sampled = _judge(tokenizer, drawn, problems * SAMPLES)
-    rows = [
-        ([*map(int, p)], _until_end(answer, policy.config.eos_token_id))
-        for p, answer in zip(prompts.repeat(SAMPLES, 1), drawn, strict=True)
-    ]
+    answers = [_until_end(answer, policy.config.eos_token_id) for answer in drawn]
+    rows = list(zip(prompts.repeat(SAMPLES, 1).tolist(), answers, strict=True))
     ratios = log_probs(policy, rows) - log_probs(reference, rows)
 
+    def encode(asked: str, answer: str) -> Row:
+        return tokenizer.encode(asked), [*tokenizer.encode(answer), tokenizer.eos_token_id]
+
     held_out = read_rows(data / "test.parquet")
-    encode = _encoder(tokenizer)
-    compared = [
-        (encode(each["prompt"][0]["content"], each["chosen"]), encode(each["prompt"][0]["content"], each["rejected"]))
-        for each in pairs(held_out)
-    ]
-    better, worse = ([pair[side] for pair in compared] for side in (0, 1))
-    gained = [log_probs(policy, side) - log_probs(reference, side) for side in (better, worse)]
-    ahead = gained[0] - gained[1]
+    compared: list[Any] = pairs(held_out)
+    better, worse = (
+        [encode(pair["prompt"][0]["content"], pair[side]) for pair in compared] for side in ("chosen", "rejected")
+    )
+    ahead = log_probs(policy, better) - log_probs(reference, better)
+    ahead -= log_probs(policy, worse) - log_probs(reference, worse)
     own = [encode(*text) for text in own_texts(ChainSettings(), OWN_TEXTS, "bench.alignment")]
     lessons = [encode(each["prompt"][0]["content"], each["completion"]) for each in instructions(held_out)]
     return Measured(
@@ -142,13 +141,6 @@ def _judge(tokenizer: Any, answers: torch.Tensor, problems: list[Any]) -> list[t
 
 
 def _until_end(answer: torch.Tensor, eos: int) -> list[int]:
-    """The tokens that were drawn: up to and with the first end token."""
+    """The sampled tokens, up to and including the first end token."""
     tokens = answer.tolist()
     return tokens[: tokens.index(eos) + 1] if eos in tokens else tokens
-
-
-def _encoder(tokenizer: Any) -> Any:
-    def encode(asked: str, answer: str) -> Row:
-        return tokenizer.encode(asked), [*tokenizer.encode(answer), tokenizer.eos_token_id]
-
-    return encode

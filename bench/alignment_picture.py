@@ -1,11 +1,11 @@
-"""alignment.png of `python -m bench.alignment`: the table's qualities as points, every seed one, beside the base."""
+"""alignment.png of `python -m bench.alignment`: the table's qualities as points, one per seed, next to the base."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from eval.reporting.style import BASE_COLOUR, close, colour, house_style, png, write_bytes
+from eval.reporting.style import BASE_COLOUR, colour, house_style, save
 
 _QUALITIES = {
     "accuracy": "right answers (more is better)",
@@ -19,7 +19,7 @@ _COLUMNS = 3
 
 
 def draw(found: Sequence[dict[str, Any]], file: Path) -> None:
-    """Replace the picture of these measurements, a dictionary a run."""
+    """Write the picture of these measurements, a dictionary per run."""
     import matplotlib.pyplot as plt
 
     methods = list(dict.fromkeys(row["method"] for row in found if row["seed"] is not None))
@@ -47,5 +47,4 @@ def draw(found: Sequence[dict[str, Any]], file: Path) -> None:
             ha="left",
             fontsize=12,
         )
-        write_bytes(file, png(figure))
-        close(figure)
+        save(figure, file)

@@ -13,6 +13,8 @@ from recipes.common.run_dir import write_json, write_text
 
 _ONLINE = ("ppo", "una_online")
 
+Runs = list[dict[str, Any]]
+Columns = dict[str, Callable[[Runs], str]]
 _READING = """\
 Mean over seeds; +- is the standard deviation over seeds, of runs and data order, not of problems. **right**: greedy
 answers to 256 held-out problems that are right. **score**, **reward**: 1,024 answers drawn at temperature 1, by the
@@ -25,7 +27,7 @@ least of the seeds: other work on the machine only adds to them."""
 
 
 def write(found: Sequence[dict[str, Any]], out: Path, command: str) -> None:
-    """Replace the three files in `out`."""
+    """Write the three files to `out`."""
     names = ("torch", "trl", "transformers", "verl", "vllm")
     installed = {name: version(name) for name in names}
     about = {"command": command, "cores": os.cpu_count(), "versions": installed}
@@ -41,7 +43,7 @@ def write(found: Sequence[dict[str, Any]], out: Path, command: str) -> None:
 
 
 def _quality(found: Sequence[dict[str, Any]]) -> Table:
-    columns: dict[str, Callable[[list[dict[str, Any]]], str]] = {
+    columns: Columns = {
         "seeds": lambda rows: str(len(rows)) if rows[0]["seed"] is not None else "",
         "right": lambda rows: _spread(rows, "accuracy", "{:.1%}"),
         "score": lambda rows: _spread(rows, "sampled_score", "{:.3f}"),
@@ -52,39 +54,39 @@ def _quality(found: Sequence[dict[str, Any]]) -> Table:
         "instructions": lambda rows: _spread(rows, "instruction_nll", "{:.3f}"),
         "training": lambda rows: _least(rows, "training_seconds", "{:.0f} s"),
         "all": lambda rows: _least(rows, "seconds", "{:.0f} s"),
-        "peak memory": lambda rows: _memory(rows),
+        "peak memory": _memory,
     }
     return _table(found, columns)
 
 
 def _online(found: Sequence[dict[str, Any]]) -> Table:
-    columns: dict[str, Callable[[list[dict[str, Any]]], str]] = {
+    columns: Columns = {
         "seconds per step": lambda rows: _least(rows, "step_seconds", "{:.2f}"),
         "training": lambda rows: _least(rows, "training_seconds", "{:.0f} s"),
-        "peak memory": lambda rows: _memory(rows),
+        "peak memory": _memory,
         "reward": lambda rows: _spread(rows, "sampled_reward", "{:.3f}"),
         "KL": lambda rows: _spread(rows, "kl", "{:.2f}"),
     }
     return _table([row for row in found if row["method"] in _ONLINE], columns)
 
 
-def _table(found: Sequence[dict[str, Any]], columns: dict[str, Callable[[list[dict[str, Any]]], str]]) -> Table:
-    by_method: dict[str, list[dict[str, Any]]] = {}
+def _table(found: Sequence[dict[str, Any]], columns: Columns) -> Table:
+    by_method: dict[str, Runs] = {}
     for row in found:
         by_method.setdefault(row["method"], []).append(row)
     rows = tuple((name, *(cell(group) for cell in columns.values())) for name, group in by_method.items())
     return Table(("method", *columns), rows)
 
 
-def _spread(rows: list[dict[str, Any]], key: str, form: str) -> str:
+def _spread(rows: Runs, key: str, form: str) -> str:
     values = [row[key] for row in rows]
     mean = form.format(fmean(values))
     return f"{mean} +- {form.format(stdev(values)).rstrip('%')}" if len(values) > 1 else mean
 
 
-def _least(rows: list[dict[str, Any]], key: str, form: str) -> str:
+def _least(rows: Runs, key: str, form: str) -> str:
     return form.format(min(row[key] for row in rows)) if key in rows[0] else ""
 
 
-def _memory(rows: list[dict[str, Any]]) -> str:
+def _memory(rows: Runs) -> str:
     return f"{max(row['peak_memory_bytes'] for row in rows) / 2**30:.2f} GiB" if "peak_memory_bytes" in rows[0] else ""

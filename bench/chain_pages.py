@@ -1,17 +1,14 @@
 """`python -m bench.chain_pages`: the curve on chain in every algorithm's page, from results/chain_cpu/validations.csv.
 
-A page gets a table and a picture between two markers, behind all that is written there by hand. The cell: a tenth of
-the solutions' steps wrong, three seeds, sampled accuracy without a hint.
+Each page gets a table and a picture between two markers, after the hand-written part. Setting: a tenth of the
+solutions' steps wrong, three seeds, sampled accuracy without a hint.
 """
 
 import csv
 import re
-import sys
 from collections import defaultdict
 from pathlib import Path
 from statistics import fmean
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from recipes.algorithms import algorithms
 
@@ -31,7 +28,7 @@ _WIDE, _HIGH, _LEFT, _TOP = 360, 150, 34, 10
 
 
 def curves(source: Path = SOURCE) -> dict[str, list[Curve]]:
-    """Per algorithm a curve a seed. A supervised first stage ends at step 0 of the second."""
+    """The curves of each algorithm, one per seed. A supervised first stage ends at step 0 of the second."""
     found: dict[str, dict[str, Curve]] = defaultdict(dict)
     with source.open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -67,7 +64,7 @@ def picture(name: str, known: dict[str, list[Curve]]) -> str:
 
 
 def section(names: list[str], known: dict[str, list[Curve]]) -> str:
-    """What stands between the markers of a page of these algorithms."""
+    """What goes between the markers of the page of these algorithms."""
     shown = [*names, *(other for other in COMPARED if other not in names)]
     parts = [BEGIN, "## On chain", ""]
     for steps in sorted({tuple(sorted(known[name][0])) for name in shown}, key=len, reverse=True):
@@ -94,12 +91,12 @@ def section(names: list[str], known: dict[str, list[Curve]]) -> str:
 
 
 def named_in(page: str) -> list[str]:
-    """Algorithms whose command a page has."""
+    """The algorithms whose command a page shows."""
     return [name for name in algorithms() if re.search(rf"^python3 run\.py --algo {name}(?!\w)", page, re.MULTILINE)]
 
 
 def with_section(page: str, known: dict[str, list[Curve]]) -> str:
-    """A page with its section as it should be: none where nothing was run."""
+    """The page with its section up to date: none where nothing was run."""
     names = [name for name in named_in(page) if name in known]
     by_hand = page.partition(BEGIN)[0].rstrip() + "\n"
     return by_hand + ("\n" + section(names, known) if names else "")
@@ -137,7 +134,7 @@ def _label(name: str, run: Curve, last: int, colour: str, *, first: bool = False
 
 
 def main() -> None:
-    """Writes pages and pictures anew."""
+    """Rewrite pages and pictures."""
     known = curves()
     PICTURES.mkdir(exist_ok=True)
     for name in known:

@@ -1,11 +1,11 @@
-"""`python -m bench.cpu_hooks`: what verl and vLLM do on a CPU beside what is put in its place, in turns.
+"""`python -m bench.cpu_hooks`: verl and vLLM on a CPU, as they are and with our replacements, interleaved.
 
     python -m bench.cpu_hooks [--rounds 20] [--out results/cpu_hooks.json]
 
-sampling: a token of each of 128 seeded rows, by vLLM's sampler and by `vllm_cpu.sample_seeded`. log_probs: forward and
-backward through the log-probabilities of 6,016 tokens, by verl's row-by-row way and by `log_probs.py`; with the large
-tensors' pages given back to the system (glibc's way) and kept (the environment of a run). Median milliseconds; 1,259
-entries in the vocabulary, as the embedded model has.
+sampling: one token for each of 128 seeded rows, by vLLM's sampler and by `vllm_cpu.sample_seeded`. log_probs: forward
+and backward pass through the log-probabilities of 6,016 tokens, row by row as verl does it and by `log_probs.py`; with
+the pages of large tensors returned to the system (glibc's default) and kept (the environment of a run). Median
+milliseconds; a vocabulary of 1,259 entries, like the embedded model's.
 """
 
 import argparse
@@ -16,14 +16,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-
 KEPT = ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_")
 
 
 def log_probs_elsewhere(rounds: int, variables: Mapping[str, str]) -> dict[str, float]:
-    """`hook_cost.log_probs` in a process of its own: glibc reads its variables when a process starts."""
+    """`hook_cost.log_probs` in a separate process: glibc reads its variables when a process starts."""
     plain = {name: value for name, value in os.environ.items() if name not in KEPT}
     command = [sys.executable, "-m", "bench.cpu_hooks", "--child", "--rounds", str(rounds)]
     done = subprocess.run(command, env=plain | dict(variables), check=True, capture_output=True, text=True)

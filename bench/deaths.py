@@ -1,4 +1,4 @@
-"""`python -m bench.deaths`: real runs on the CPU of which a process is killed or stopped; when and how each has ended.
+"""`python -m bench.deaths`: kills or stops a process of real runs on the CPU; reports when and how each run ended.
 
     python -m bench.deaths [--only "kill engine,stop worker update"] [--out results/deaths_cpu.json]
 
@@ -19,10 +19,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import psutil
 
+from eval.reporting.cells import Table, markdown
 from recipes import ROOT
 from recipes.common.run_dir import read_json, write_json
 from recipes.verl_plugin.environment import CPU, python_path
@@ -51,7 +50,7 @@ FLAGS = (
 
 @dataclass(frozen=True)
 class Trial:
-    """What is done to a run; `how` is kill or stop."""
+    """What is done to which process of a run, and when; `how` is kill or stop."""
 
     how: str
     victim: str
@@ -62,7 +61,7 @@ class Trial:
 
 
 def trials() -> Iterator[Trial]:
-    """Every process killed at every moment, the quick ones first; and stopped where it works."""
+    """Every process killed at every moment, and stopped while it is working."""
     for victim in VICTIMS:
         for moment in MOMENTS:
             yield Trial("kill", victim, moment)
@@ -74,7 +73,7 @@ def trials() -> Iterator[Trial]:
 
 
 def carry_out(trial: Trial, out: Path) -> dict[str, Any]:
-    """Make a run, do it, wait for the end."""
+    """Start a run, do it, wait for the end."""
     command = [sys.executable, str(ROOT / "run.py"), *FLAGS, "--out", str(out)]
     front = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     victim = _victim_at(trial, out, front)
@@ -94,7 +93,7 @@ def carry_out(trial: Trial, out: Path) -> dict[str, Any]:
 
 
 def _victim_at(trial: Trial, out: Path, front: subprocess.Popen[str]) -> psutil.Process:
-    """The process, at the moment."""
+    """The process, as soon as the moment has come."""
     found: psutil.Process | None = None
     while front.poll() is None:
         beat = read_heartbeat(out)
@@ -115,22 +114,20 @@ def _named(pattern: str, out: Path) -> psutil.Process | None:
 
 
 def table(found: list[dict[str, Any]]) -> str:
-    """A line for each process and what was done to it; seconds until the command had ended, by moment."""
-    lines = [f"| | {' | '.join(MOMENTS)} |", "|---" * (len(MOMENTS) + 1) + "|"]
-    for how, victim in dict.fromkeys((row["how"], row["victim"]) for row in found):
-        rows = {row["moment"]: row for row in found if (row["how"], row["victim"]) == (how, victim)}
-        cells = [
-            f"{rows[each]['seconds']:.0f} s, {rows[each]['exit code']}" if each in rows else "" for each in MOMENTS
-        ]
-        lines.append(f"| {how} {victim} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    """A row per process and what was done to it: seconds until the command ended and its exit code, by moment."""
+    rows: dict[str, dict[str, str]] = {}
+    for row in found:
+        ended = f"{row['seconds']:.0f} s, {row['exit code']}"
+        rows.setdefault(f"{row['how']} {row['victim']}", {})[row["moment"]] = ended
+    cells = tuple((name, *(of.get(moment, "") for moment in MOMENTS)) for name, of in rows.items())
+    return markdown(Table(("", *MOMENTS), cells))
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="trials whose names begin like these, comma-separated")
-    parser.add_argument("--out", type=Path, help="a file that results are added to")
+    parser.add_argument("--only", default="", help="only trials whose names start with one of these, comma-separated")
+    parser.add_argument("--out", type=Path, help="file to add the results to")
     arguments = parser.parse_args()
     wanted = [each for each in trials() if str(each).startswith(tuple(arguments.only.split(",")))]
     found: list[dict[str, Any]] = read_json(arguments.out).get("trials", []) if arguments.out else []

@@ -1,7 +1,7 @@
-"""`python -m bench.estimates --out results/estimates_cpu`: memory as --dry_run estimates it, beside what runs take.
+"""`python -m bench.estimates --out results/estimates_cpu`: memory as estimated by --dry_run, and as used by real runs.
 
-Each run is a real one of two steps, of random weights in published shapes; its processes are looked at twice a second.
-Finished runs are kept in --out/runs, so that the command goes on where it was stopped.
+Each run does two steps with random weights of a published shape; its processes are sampled twice per second. Results
+already in --out are kept, so that the command resumes where it was stopped.
 """
 
 import argparse
@@ -14,15 +14,13 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from bench.inputs import ROOT, random_model
-from recipes.common.run_dir import write_json
+from eval.reporting.cells import Table, markdown
+from recipes.common.run_dir import write_json, write_text
 from recipes.watch.processes import end_processes, memory_of, processes_of
 
 TINY, MIDDLE = "models/tiny-countdown", "HuggingFaceTB/SmolLM2-135M"
-# Lengths are those of the texts (random weights write until they are stopped), so that the estimate is held against
-# what it counts: rollouts as long as allowed.
+# Random weights write until they are stopped, so rollouts are as long as allowed, which is what the estimate assumes.
 _LENGTHS = "--max_prompt_length 16 --max_response_length 64"
 _RL = (
     f"--data countdown --T 2 --test_freq 2 --val_size 8 --own_texts 0 --max_parse_fail_rate 1 --n_rollout 4 {_LENGTHS}"
@@ -33,7 +31,7 @@ _ANSWERS = "--data countdown_preference --n_train 16 --test_freq 2 --val_size 8 
 
 @dataclass(frozen=True)
 class Case:
-    """A run to be measured."""
+    """A run to measure."""
 
     name: str
     model: str
@@ -58,7 +56,7 @@ CASES = (
 
 @dataclass(frozen=True)
 class Measured:
-    """What all processes of a run held together at most, in bytes, and how long it took."""
+    """The peak memory of all processes of a run together, in bytes, and how long it took."""
 
     command: str
     peak: int
@@ -66,7 +64,7 @@ class Measured:
 
 
 def measure(case: Case, folder: Path, out: Path) -> Measured:
-    """Run a case to its end. Raises RuntimeError with the end of its log where it fails."""
+    """Run a case to its end. Raises RuntimeError with the end of its log if it fails."""
     model = case.model if case.model == TINY else str(random_model(case.model.partition("/")[2], folder / "random"))
     command = [sys.executable, *shlex.split(case.command)[1:], "--out", str(out)]
     command[command.index(case.model)] = model
@@ -88,7 +86,7 @@ def measure(case: Case, folder: Path, out: Path) -> Measured:
 
 
 def estimated(case: Case) -> float:
-    """The peak, in bytes, that --dry_run of a case is about."""
+    """The peak, in bytes, that --dry_run of a case reports."""
     from recipes.commands.front import plan_training
     from recipes.estimate.memory import estimate_memory
     from recipes.estimate.model_shapes import known_shape
@@ -101,35 +99,32 @@ def estimated(case: Case) -> float:
 
 
 def table(found: list[Measured]) -> str:
-    """Markdown."""
+    """Markdown, a row per run."""
     known = {case.command: case for case in CASES}
-    lines = ["| run | model | estimate, GB | measured, GB | error | seconds |", "|---|---|---|---|---|---|"]
+    rows = []
     for each in found:
         case = known[each.command]
         expected = estimated(case)
-        numbers = f"{expected / 1e9:.1f} | {each.peak / 1e9:.1f} | {expected / each.peak - 1:+.0%} | {each.seconds:.0f}"
-        lines.append(f"| {case.name} | {case.model} | {numbers} |")
-    return "\n".join(lines) + "\n"
+        sizes = (f"{expected / 1e9:.1f}", f"{each.peak / 1e9:.1f}", f"{expected / each.peak - 1:+.0%}")
+        rows.append((case.name, case.model, *sizes, f"{each.seconds:.0f}"))
+    return markdown(Table(("run", "model", "estimate, GB", "measured, GB", "error", "seconds"), tuple(rows))) + "\n"
 
 
 def main(arguments: list[str]) -> None:
-    """Measures what is not measured yet, and writes measured.json and table.md."""
+    """Measure what has not been measured yet, and write measured.json and table.md."""
     parser = argparse.ArgumentParser(prog="python -m bench.estimates", description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--work", type=Path, default=Path("out/estimates"), help="folder of models and runs")
+    parser.add_argument("--work", type=Path, default=Path("out/estimates"), help="folder for models and runs")
     options = parser.parse_args(arguments)
     file, work = options.out / "measured.json", options.work.resolve()
     known = {each["command"]: each for each in json.loads(file.read_text())} if file.exists() else {}
     found = []
     for number, case in enumerate(CASES):
-        out = work / f"runs/{number}"
-        found_before = known.get(case.command)
-        each = Measured(**found_before) if found_before else measure(case, work / "models", out)
-        found.append(each)
-        options.out.mkdir(parents=True, exist_ok=True)
+        earlier = known.get(case.command)
+        found.append(Measured(**earlier) if earlier else measure(case, work / "models", work / f"runs/{number}"))
         write_json(file, [asdict(one) for one in found])
         print(table(found[-1:]), flush=True)
-    (options.out / "table.md").write_text(table(found), encoding="utf-8")
+    write_text(options.out / "table.md", table(found))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""How often do two equal algorithms seem to differ? The statistics of reports, and those not taken, on simulated runs.
+"""How often do two equal algorithms seem to differ? The statistics of reports, and rejected ones, on simulated runs.
 
-    python -m bench.false_positives          writes rates.json and table.md into results/false_positives (minutes)
+    python -m bench.false_positives          writes rates.json and table.md to results/false_positives (minutes)
 
-An answer of run r to problem j is right when  ease_j + bent_j + luck_r + noise > 0, all normal. The two algorithms have
-the same distribution: runs differ by luck (its size is given as the deviation of a run's accuracy), and where the
-algorithms are said to favour different problems each has a bent of its own. Interval: 95 %, of their difference.
+Run r answers problem j correctly if  ease_j + bent_j + luck_r + noise > 0, all normal. The two algorithms have the same
+distribution: runs differ by luck (given as the standard deviation of a run's accuracy), and where the algorithms favour
+different problems each has its own bent. Intervals: 95 %, of the difference.
 """
 
 import argparse
@@ -31,13 +31,13 @@ Runs = np.ndarray
 
 @dataclass(frozen=True)
 class Setting:
-    """What is simulated."""
+    """What to simulate."""
 
     seeds: int
     problems: int
     accuracy: float
     luck: float
-    """Standard deviation of a run's accuracy over seeds, problems being given."""
+    """Standard deviation of a run's accuracy over seeds, on fixed problems."""
     favours: bool
     """Whether the algorithms favour different problems."""
 
@@ -69,7 +69,7 @@ def simulate(rng: np.random.Generator, setting: Setting) -> tuple[Runs, Runs]:
 
 
 def both(a: Runs, b: Runs, _: np.random.Generator) -> bool:
-    """Seeds by t and problems, as in reports."""
+    """Over seeds (Student's t) and problems, as in reports."""
     problems = of_differences((a - b).mean(0).tolist(), resamples=_RESAMPLES)
     return _leaves_out(over_both(spread((a - b).mean(1).tolist()), problems))
 
@@ -82,7 +82,7 @@ def t_alone(a: Runs, b: Runs, _: np.random.Generator) -> bool:
 
 
 def one_seed(a: Runs, b: Runs, _: np.random.Generator) -> bool:
-    """The first seed of either, over problems."""
+    """The first seed of each, over problems."""
     return _leaves_out(of_differences((a[0] - b[0]).tolist(), resamples=_RESAMPLES))
 
 
@@ -121,13 +121,13 @@ METHODS: dict[str, Callable[[Runs, Runs, np.random.Generator], bool]] = {
 
 
 def accuracy_missed(a: Runs, setting: Setting) -> bool:
-    """Does the interval of an algorithm's own accuracy, as in the table of results, miss the true one?"""
+    """Whether the interval of an algorithm's own accuracy, as in the results table, misses the true accuracy."""
     found = over_both(spread(a.mean(1).tolist()), over_problems(a.mean(0).tolist(), resamples=_RESAMPLES))
     return not found.low <= setting.accuracy <= found.high
 
 
 def rates(setting: Setting, trials: int, seed: int) -> dict[str, float]:
-    """Share of trials in which each method finds a difference, and in which an accuracy's interval misses."""
+    """The share of trials in which each method finds a difference, and in which an accuracy's interval misses."""
     rng = np.random.default_rng([seed, *(round(1000 * each) for each in asdict(setting).values())])
     found = dict.fromkeys((*METHODS, MISSED), 0)
     for _ in range(trials):
@@ -163,13 +163,15 @@ def _outside(means: np.ndarray) -> bool:
 def main() -> None:
     """Simulate every setting and write the rates."""
     flags = argparse.ArgumentParser(prog="python -m bench.false_positives", description=__doc__)
-    flags.add_argument("--trials", type=int, default=2000, help="of each setting: a rate of 5 %% is known to 1 point")
+    flags.add_argument(
+        "--trials", type=int, default=2000, help="per setting; 2000 give a rate of 5 %% to within 1 point"
+    )
     flags.add_argument("--seed", type=int, default=0)
     flags.add_argument("--out", type=Path, default=OUT)
     given = flags.parse_args()
     results = []
     for setting in SETTINGS:
-        results.append({**asdict(setting), **rates(setting, given.trials, given.seed)})
+        results.append(asdict(setting) | rates(setting, given.trials, given.seed))
         print(results[-1], flush=True)
         write_json(given.out / "rates.json", {"trials": given.trials, "seed": given.seed, "rates": results})
         write_text(given.out / "table.md", table(results) + "\n")

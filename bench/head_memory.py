@@ -1,11 +1,11 @@
-"""Memory of the last layer with and without the hint's log-likelihood: ours, and the UFT repository's way.
+"""Memory of the last layer with and without the hint's log-likelihood, computed our way and the UFT repository's.
 
-The UFT repository takes logits of the whole prompt to score the hint in it, beside those of the response. Here the hint
-is a part of the response, whose logits GRPO computes anyway. One process a way, on random hidden states:
+The UFT repository computes logits of the whole prompt to score the hint in it, in addition to those of the response.
+Here the hint is part of the response, whose logits GRPO computes anyway. One process per way, on random hidden states:
 
     grpo            logits of the response                      the policy loss
     ours            the same logits                             the policy loss and the hint's log-likelihood
-    prompt logits   logits of the response, and of the prompt   the same loss, the hint read off the prompt's logits
+    prompt logits   logits of the response, and of the prompt   the same loss, the hint from the prompt's logits
 """
 
 import json
@@ -20,7 +20,7 @@ WAYS = ("grpo", "ours", "prompt logits")
 
 
 def measure(model: str, *, rows: int, prompt: int, hint: int, response: int, device: str) -> dict[str, Any]:
-    """Peak bytes of a forward and backward pass of the head, by way.
+    """Peak bytes of a forward and backward pass of the head, for each way.
 
     Args:
         prompt: tokens before the hint.
@@ -31,13 +31,8 @@ def measure(model: str, *, rows: int, prompt: int, hint: int, response: int, dev
     found: dict[str, Any] = {**sizes, "vocabulary": shape.vocabulary, "hidden": shape.hidden, "device": device}
     for way in WAYS:
         asked = json.dumps({**sizes, "way": way, "vocabulary": shape.vocabulary, "hidden": shape.hidden})
-        done = subprocess.run(
-            [sys.executable, "-m", "bench.head_memory", asked, device],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=ROOT,
-        )
+        command = [sys.executable, "-m", "bench.head_memory", asked, device]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
         if done.returncode:
             raise RuntimeError(done.stderr[-2000:])
         found[way] = int(done.stdout.split()[-1])
@@ -45,14 +40,14 @@ def measure(model: str, *, rows: int, prompt: int, hint: int, response: int, dev
 
 
 def _pass(asked: dict[str, Any], device: str) -> int:
-    """Bytes that one forward and backward pass adds at its peak."""
+    """Bytes that a forward and backward pass adds at its peak."""
     import torch
 
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     rows, prompt, hint, response = (asked[name] for name in ("rows", "prompt", "hint", "response"))
     torch.manual_seed(0)
     head = torch.randn(asked["vocabulary"], asked["hidden"], device=device, dtype=dtype, requires_grad=True)
-    # In the UFT repository's layout the hint stands at the end of the prompt, and the response is generated alone.
+    # In the UFT repository's layout the hint is at the end of the prompt, and the response is generated text only.
     before, after = (prompt, response) if asked["way"] != "prompt logits" else (prompt + hint, response - hint)
     states = torch.randn(rows, before + after, asked["hidden"], device=device, dtype=dtype, requires_grad=True)
     labels = torch.randint(0, asked["vocabulary"], (rows, before + after), device=device)

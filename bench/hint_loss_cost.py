@@ -1,9 +1,9 @@
-"""What the hint's log-likelihood costs: verl's plain GRPO update and ours on the same batch, in turns, in one process.
+"""The cost of the hint's log-likelihood: verl's plain GRPO update and ours on the same batch, interleaved.
 
     python -m bench.hint_loss_cost [--model FOLDER] [--rounds 15] [--out results/hint_loss_cost.json]
-Both use verl's FSDP2 engine, the same rows (prompt, hint, generated tokens) and the same micro-batches; only the loss
-function differs. Prints median seconds of an update, their ratio with the spread of the rounds, and the most bytes that
-tensors made during an update hold at once.
+Both use verl's FSDP2 engine in one process, the same rows (prompt, hint, generated tokens) and the same micro-batches;
+only the loss function differs. Prints the median seconds per update, their ratio with its spread over rounds, and the
+peak bytes of tensors created during an update.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from recipes.verl_plugin.environment import environment
 
 
 def main() -> None:
-    """Command line; starts itself again in the environment of a run."""
+    """Command line; restarts itself in the environment of a run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="models/tiny-countdown")
     parser.add_argument("--rows", type=int, default=128)

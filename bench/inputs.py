@@ -1,6 +1,6 @@
-"""What the benchmark runs on: random weights of a real shape, and problems whose texts have exact numbers of tokens.
+"""Inputs of the benchmark: random weights of a real shape, and problems with texts of an exact number of tokens.
 
-Nothing is downloaded: the tokenizer is the embedded one, its vocabulary filled up to the model's with unused entries.
+Nothing is downloaded: the tokenizer is the embedded one, its vocabulary padded to the model's with unused entries.
 """
 
 import json
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 EMBEDDED = ROOT / "models/tiny-countdown"
 TINY = "tiny"
 SEGMENTS = 5
-# One token of the embedded tokenizer, also after another one.
+# One token of the embedded tokenizer, even when repeated.
 _FILLER = "1"
 
 
@@ -30,7 +30,7 @@ def shape_of(name: str) -> ModelShape:
 
 
 def random_model(name: str, folder: Path) -> Path:
-    """A folder with random weights (float32, seed 0) of that shape and a tokenizer of the same vocabulary."""
+    """The folder, with random weights (float32, seed 0) of that shape and a tokenizer of the same vocabulary."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -43,7 +43,7 @@ def random_model(name: str, folder: Path) -> Path:
 
 
 def described_model(name: str, folder: Path) -> Any:
-    """The configuration of such a model, written with its tokenizer into a folder that has no weights yet."""
+    """The configuration of such a model, written with its tokenizer to a folder that has no weights yet."""
     from transformers import AutoTokenizer, LlamaConfig, Qwen2Config
 
     folder.mkdir(parents=True, exist_ok=True)

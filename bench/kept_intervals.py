@@ -1,10 +1,10 @@
-"""The intervals of results/countdown_cpu from what is committed of its runs; their answers by problem were not kept.
+"""The intervals of results/countdown_cpu from the committed summary of its runs: answers by problem were not kept.
 
     python -m bench.kept_intervals          rewrites table.md, table.csv and pairs.md
 
-kept.json holds the right answers of each run, and intervals by the bootstrap of earlier reports: of
-problems for the differences, of seeds and problems for the accuracies. The latter stand in for ones of problems alone,
-which makes the accuracies' intervals a little too wide. A report of a new sweep needs none of this.
+kept.json holds the number of correct answers of each run, and bootstrap intervals of earlier reports: over problems for
+the differences, over seeds and problems for the accuracies. The latter replace intervals over problems alone, which
+makes the accuracies' intervals a little too wide. Reports of new sweeps do not need this.
 """
 
 import json
@@ -24,7 +24,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "results/countdown_cpu"
 
 
 def rows_of(kept: dict[str, Any]) -> list[Row]:
-    """The table of results."""
+    """The rows of the results table."""
     rows = []
     for label, of in kept["algorithms"].items():
         last = [right / kept["problems"] for right in of["right"]]
@@ -49,7 +49,7 @@ def rows_of(kept: dict[str, Any]) -> list[Row]:
 
 
 def pairs_of(kept: dict[str, Any]) -> list[Pair]:
-    """Every two algorithms, the later one minus the earlier one."""
+    """Every pair of algorithms, the later minus the earlier."""
     pairs = []
     for a, b in combinations(kept["algorithms"], 2):
         right = (kept["algorithms"][each]["right"] for each in (b, a))

@@ -1,30 +1,34 @@
-"""`python -m bench.math_rewards`: our mathematics reward beside plain math-verify, on the same answers, cold caches.
+"""`python -m bench.math_rewards`: our mathematics reward and plain math-verify on the same answers, with cold caches.
 
     python -m bench.math_rewards [--n 3000] [--out results/math_rewards.json]
 
-Answers: the labelled trials and `n` random ones, of known verdict, as `reward_fns selftest` and `fuzz` use them. Plain
-math-verify is given the text in the answer tags, with its default settings and its own limits of 5 seconds.
+Answers: the labelled trials and `n` random answers of known verdict, as in `reward_fns selftest` and `fuzz`. Plain
+math-verify gets the text in the answer tags, with its default settings and its own limit of 5 seconds.
 """
 
 import argparse
 import logging
 import random
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
+from eval.reporting.cells import Table, markdown
+from recipes.common.run_dir import write_json
+from reward_fns import compute_score, pool
+from reward_fns.answer_tags import answer_texts
+from reward_fns.trials.fuzz_math import sample
+from reward_fns.trials.selftest import labelled
 
 THREADS = 16
 
 
 @dataclass(frozen=True)
 class Timing:
-    """How a way of judging did. Milliseconds are of single answers, as a waiting rollout sees them."""
+    """The result of one way of judging. Milliseconds are latencies of single answers, as a rollout sees them."""
 
     way: str
     answers: int
@@ -33,25 +37,21 @@ class Timing:
     p99_ms: float
     slowest_ms: float
     refused_correct: int
-    """Correct answers that were not called so."""
+    """Correct answers judged incorrect."""
     accepted_wrong: int
-    """Others that were."""
+    """Incorrect answers judged correct."""
 
 
 def plain_math_verify(response: str, gold: str) -> bool:
-    """The library alone, on the text in the answer tags, which it would otherwise have to find among the reasoning."""
+    """The library alone, on the text in the answer tags, which it would otherwise have to find in the reasoning."""
     from math_verify import parse, verify
-
-    from reward_fns.answer_tags import answer_texts
 
     texts = answer_texts(response)
     return bool(texts) and bool(verify(parse(f"${gold}$"), parse(f"${texts[-1]}$")))
 
 
 def ours(response: str, gold: str) -> bool:
-    """As a run scores it."""
-    from reward_fns import compute_score
-
+    """The reward of a run."""
     return compute_score("math", response, {"target": gold})["acc"] == 1.0
 
 
@@ -65,10 +65,10 @@ def timed(
         verdict = judge(answer[0], answer[1])
         return time.perf_counter() - before, verdict
 
-    # Loading the verifier is the start of a run's, not an answer's: each worker is asked something symbolic first.
+    # Loading the verifier belongs to the start of a run: every worker gets a symbolic question first.
     slow = [(f"<answer> \\int {n} x\\,dx </answer>", f"\\frac{{{n} x^2}}{{2}}", True) for n in range(3, 3 + threads)]
     with ThreadPoolExecutor(threads) as pool:
-        # math-verify's own time limits work in the main thread only.
+        # math-verify's own time limits only work in the main thread.
         each_of = map if threads == 1 else pool.map
         list(each_of(one, slow))
         started = time.perf_counter()
@@ -89,24 +89,15 @@ def timed(
 
 
 def drawn(n: int) -> list[tuple[str, str, bool]]:
-    """The labelled answers of mathematics and `n` random ones, each once."""
-    from reward_fns.trials.fuzz_math import sample
-    from reward_fns.trials.selftest import labelled
-
+    """The labelled mathematics answers and `n` random ones, each once."""
     draw = random.Random("bench.math_rewards")
     trials = [trial for trial in [*labelled("math"), *(sample(draw) for _ in range(n))] if trial.label != "any"]
     found = {(trial.response, trial.ground_truth["target"]): trial.label == "correct" for trial in trials}
     return [(response, gold, correct) for (response, gold), correct in found.items()]
 
 
-def main() -> int:
+def main() -> None:
     """Measure, print, write."""
-    from importlib.metadata import version
-
-    from eval.reporting.cells import Table, markdown
-    from recipes.common.run_dir import write_json
-    from reward_fns import pool
-
     flags = argparse.ArgumentParser(prog="python -m bench.math_rewards", description=(__doc__ or "").split("\n\n")[0])
     flags.add_argument("--n", type=int, default=3000, help="random answers")
     flags.add_argument("--out", type=Path, default=Path("results/math_rewards.json"))
@@ -137,8 +128,7 @@ def main() -> int:
         for each in found
     )
     print(markdown(Table(head, rows)))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

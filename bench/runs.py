@@ -1,16 +1,16 @@
-"""Real training runs to be measured: verl's own GRPO, our rft and uft on the same model, data, lengths and settings.
+"""Real training runs to measure: verl's own GRPO, our rft and uft on the same model, data, lengths and settings.
 
-Every sequence has exactly the same number of tokens (the engine ignores the end token), so what differs is the
-algorithm alone: uft's hints take the place of generated tokens.
+Every sequence has exactly the same number of tokens (the engine ignores the end token), so that only the algorithm
+differs: uft's hints take the place of generated tokens.
 """
 
-import json
 import os
 import statistics
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +18,23 @@ import psutil
 import yaml
 
 from bench.inputs import ROOT, problems
-from recipes.common.run_dir import RunDir
+from eval.reporting.tables import PHASES
+from recipes.common.run_dir import RunDir, read_metrics
 from recipes.flags.resolve import build_experiment
 from recipes.settings.profiles import PROFILES
 from recipes.verl_plugin.environment import environment
 from recipes.verl_plugin.verl_config import rl_config
 from recipes.watch.processes import end_processes, marked_environment, memory_of, processes_of
 
-# Of tokens; a Qwen2 model splits the text finer than the embedded one does (566 tokens against 9).
+# In tokens; Qwen2's tokenizer splits the text more finely than the embedded one (566 tokens versus 9).
 PROMPT = 768
-PHASES = ("gen", "old_log_prob", "ref", "adv", "update_actor", "update_weights", "step")
-# Steps that warm caches and compilers; the last one saves and validates.
+# Steps that warm caches and compilers; the last step, which saves and validates, is not measured either.
 WARM_UP = 2
 
 
 @dataclass(frozen=True)
 class Size:
-    """What a step does."""
+    """The size of a step."""
 
     batch: int
     """Prompts."""
@@ -46,7 +46,7 @@ class Size:
     """Tokens of every response, hint and generation together."""
 
     steps: int
-    """Optimiser steps; those before WARM_UP and the last are not measured."""
+    """Optimiser steps; the first WARM_UP and the last are not measured."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Variant:
     """An algorithm of ours, or "verl" for verl's own trainer."""
 
     hint_fraction: float = 0.0
-    """Length of the solutions in parts of the response; half of it is given on average over a run of uft."""
+    """Length of the solutions as a share of the response; on average over a run, uft gives half of it."""
 
 
 VARIANTS = (
@@ -71,7 +71,7 @@ VARIANTS = (
 
 @dataclass(frozen=True)
 class Measured:
-    """What was seen of one run. Seconds are medians over its measured steps."""
+    """Measurements of one run. Seconds are medians over its measured steps."""
 
     variant: str
     size: Size
@@ -79,10 +79,10 @@ class Measured:
     """By phase."""
 
     steps: list[float]
-    """Seconds of every measured step."""
+    """Seconds of each measured step."""
 
     cpu_seconds: float | None
-    """Processor time of all its processes a measured step; less moved by other programs than the clock."""
+    """CPU time of all its processes per measured step; less sensitive to other programs than wall-clock time."""
 
     start_seconds: float
     """From the start of the process to the end of the first validation."""
@@ -91,20 +91,20 @@ class Measured:
     """From the start of the process to the end of the first step."""
 
     peak_host_gib: float
-    """Most main memory all processes of the run held together."""
+    """Peak main memory of all processes of the run together."""
 
     peak_training_gib: float
-    """Most memory the training process held: allocated on the device, or on the CPU resident."""
+    """Peak memory of the training process: allocated on the device, or resident on the CPU."""
 
     tokens: float
-    """Tokens trained on a step: prompts and responses of all rollouts."""
+    """Tokens trained on per step: prompts and responses of all rollouts."""
 
     hint_tokens: float
-    """Mean hint tokens a rollout over the measured steps."""
+    """Mean hint tokens per rollout over the measured steps."""
 
 
 def measure(variant: Variant, size: Size, *, profile: str, model: Path, folder: Path, limit_s: float) -> Measured:
-    """Train once and measure. Raises RuntimeError with the end of the log when the run fails."""
+    """Train once and measure. Raises RuntimeError with the end of the log if the run fails."""
     hint_tokens = int(variant.hint_fraction * size.response)
     data = problems(folder.parent / f"data-{hint_tokens}", n_train=max(64, size.batch), hint_tokens=hint_tokens or 20)
     flags = _flags(variant, size, model, data, hint_tokens)
@@ -134,7 +134,7 @@ def _flags(variant: Variant, size: Size, model: Path, data: Path, hint_tokens: i
         "test_freq": size.steps,
         "save_freq": size.steps,
         "log_rollouts": 0,
-        # Random weights answer nothing; that is no failure here.
+        # Random weights give no readable answers; that is not a failure here.
         "max_parse_fail_rate": 1.0,
         **({"T_hint": size.steps, "max_hint_length": max(16, hint_tokens)} if variant.algo == "uft" else {}),
     }
@@ -149,7 +149,7 @@ def _overrides(size: Size) -> list[str]:
 
 
 def _stock(flags: dict[str, Any], profile: str, folder: Path, size: Size) -> tuple[list[str], dict[str, str], Path]:
-    """Command, environment and metrics file of verl's own trainer with the settings our rft would have."""
+    """Command, environment and metrics file of verl's own trainer with the settings of our rft."""
     experiment = build_experiment(flags, PROFILES[profile])
     values = rl_config(
         experiment,
@@ -177,16 +177,16 @@ def _stock(flags: dict[str, Any], profile: str, folder: Path, size: Size) -> tup
 
 @dataclass
 class _Watched:
-    """What only the outside sees: times, processor seconds and memory."""
+    """What is observed from outside: the time and the processes' CPU seconds at the end of each step, and memory."""
 
     started: float
-    at: list[tuple[int, float, float]] | None = None
+    at: dict[int, tuple[float, float]] = field(default_factory=dict)
     peak_bytes: int = 0
 
 
 def _watch(command: list[str], env: dict[str, str], folder: Path, metrics: Path, limit_s: float) -> _Watched:
-    """Run a command to its end, noting the clock and the processor time of all its processes after every step."""
-    watched, seen = _Watched(time.time(), at=[]), 0
+    """Run a command to its end, recording wall-clock and CPU time of all its processes after every step."""
+    watched = _Watched(time.time())
     with (folder / "bench.log").open("wb") as log:
         process = subprocess.Popen(
             command, env={**os.environ, **env}, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
@@ -195,11 +195,9 @@ def _watch(command: list[str], env: dict[str, str], folder: Path, metrics: Path,
         try:
             while process.poll() is None:
                 time.sleep(0.25)
-                lines = _steps(metrics)
-                if len(lines) > seen:
-                    seen = len(lines)
-                    members = processes_of(folder, {process.pid})
-                    watched.at.append((lines[-1], time.time(), _cpu_seconds(members)))  # type: ignore[union-attr]
+                step = max(_rows(metrics), default=None)
+                if step is not None and step not in watched.at:
+                    watched.at[step] = time.time(), _cpu_seconds(processes_of(folder, {process.pid}))
                 if time.time() > next_memory:
                     next_memory = time.time() + 5
                     watched.peak_bytes = max(watched.peak_bytes, memory_of(processes_of(folder, {process.pid})))
@@ -220,19 +218,10 @@ def _watch(command: list[str], env: dict[str, str], folder: Path, metrics: Path,
 
 
 def _rows(metrics: Path) -> dict[int, dict[str, float]]:
-    rows: dict[int, dict[str, float]] = {}
-    if metrics.exists():
-        for line in metrics.read_text(encoding="utf-8").splitlines():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            rows.setdefault(int(row["step"]), {}).update(row["data"])
+    rows: dict[int, dict[str, float]] = defaultdict(dict)
+    for row in read_metrics(metrics):
+        rows[row["step"]].update(row["data"])
     return rows
-
-
-def _steps(metrics: Path) -> list[int]:
-    return sorted(_rows(metrics))
 
 
 def _cpu_seconds(members: list[psutil.Process]) -> float:
@@ -254,7 +243,7 @@ def _measured(variant: Variant, size: Size, metrics: Path, watched: _Watched) ->
         for phase in PHASES
         if all(f"timing_s/{phase}" in row for row in kept)
     }
-    marks = {step: (clock, cpu) for step, clock, cpu in watched.at or []}
+    marks = watched.at
     cpu = None
     if WARM_UP in marks and size.steps - 1 in marks:
         cpu = (marks[size.steps - 1][1] - marks[WARM_UP][1]) / (size.steps - 1 - WARM_UP)

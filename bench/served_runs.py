@@ -1,13 +1,14 @@
-"""`python -m bench.served_runs`: what a run of two steps on the CPU takes with a start of its own, and without.
+"""`python -m bench.served_runs`: what a run of two steps on the CPU takes with its own start, and on a server.
 
     python -m bench.served_runs [--rounds 2] [--out results/served_runs.json] [-- FLAGS OF run.py]
 
-Own starts and runs of a server (recipes/verl_plugin/serve.py) take turns; both fork from a server of imports, as the
-runs of a sweep do. Seconds of the whole command, and of processor time of everything it had at work.
+Own starts and served runs (recipes/verl_plugin/serve.py) are interleaved; both fork from a server of imports, as the
+runs of a sweep do. Seconds of the whole command, and CPU seconds of all processes involved.
 """
 
 import argparse
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -15,8 +16,6 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import psutil
 
@@ -28,26 +27,11 @@ from recipes.verl_plugin.serve_client import SERVE
 from recipes.verl_plugin.warm_client import shared_server
 from recipes.watch.scratch import short_folder
 
-FLAGS = [
-    "--algo",
-    "uft",
-    "--T",
-    "2",
-    "--T_hint",
-    "2",
-    "--seed",
-    "5",
-    "--test_freq",
-    "2",
-    "--batch_size",
-    "8",
-    "--val_size",
-    "16",
-]
+FLAGS = shlex.split("--algo uft --T 2 --T_hint 2 --seed 5 --test_freq 2 --batch_size 8 --val_size 16")
 
 
 class Processor:
-    """Processor seconds of all that this process has started, those that have ended since included."""
+    """CPU seconds of all processes that this one has started, including those that have ended."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[int, float], float] = {}
@@ -91,7 +75,7 @@ def main() -> None:
             env = os.environ if kind == "own start" else {**os.environ, SERVE: str(server)}
             subprocess.run([*command, *flags], check=True, env=env, stdout=subprocess.DEVNULL)
             seconds = {"seconds": time.monotonic() - began, "processor seconds": processor.seconds() - spent}
-            if number:  # The first one of all waits for the server of imports.
+            if number:  # the very first run waits for the server of imports
                 found[kind].append(seconds | {"load of the machine": os.getloadavg()[0]})
                 print(kind, {name: round(value, 1) for name, value in found[kind][-1].items()}, flush=True)
     for kind, rows in found.items():

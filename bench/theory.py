@@ -1,12 +1,12 @@
-"""`python3 -m bench.theory`: the UFT paper's search tree, leaves explored until pass@1 is one half.
+"""`python3 -m bench.theory`: leaves of the UFT paper's search tree that are explored until pass@1 is one half.
 
-A tree of height H with B branches and one right leaf (Liu et al., arXiv 2505.16984, section 4); algorithm 2 in tables:
+A tree of height H with B branches and one right leaf (Liu et al., arXiv 2505.16984, section 4); tabular algorithm 2:
 
     l steps are given;  A~(s_h, a) = Q~(s_h, a) - sum_a pi Q~,  Q~ the reward of one more rollout from each (s_h, a)
     theta(s_h) <- (theta(s_h) + eta A~) / (1 + eta beta), h >= l;   theta(s_h) += eta beta (e_{a*} - pi), h < l
-Off the right path every reward is the same, hence A~ = 0 and the policy stays uniform: only the H tables of the path
-are kept, and what leaves it is lost. Theorem 4.2: without hints some problem needs B^H / 4 leaves. Theorem 4.3:
-with hints of uniform length O(B H^5 (log B)^2 / Delta^2) are enough, Delta the gap between the two rewards.
+Off the right path all rewards are equal, hence A~ = 0 and the policy stays uniform: only the H tables of the path are
+stored, and a rollout that leaves it fails. Theorem 4.2: without hints some problem needs B^H / 4 leaves. Theorem 4.3:
+with hints of uniform length O(B H^5 (log B)^2 / Delta^2) suffice, Delta being the gap between the two rewards.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from eval.reporting.style import HINT_LENGTHS, close, house_style, legend_below, png, write_bytes
+from eval.reporting.style import HINT_LENGTHS, house_style, legend_below, save
 from recipes import ROOT
 from recipes.common.run_dir import write_json
 
@@ -29,13 +29,13 @@ OUT: Final = ROOT / "results/study"
 
 
 def leaves(method: Method, branches: int, height: int, seed: int) -> int:
-    """Leaves explored until pass@1 is one half; LIMIT where that takes longer."""
+    """Leaves explored until pass@1 is one half, at most LIMIT."""
     rng = np.random.default_rng([METHODS.index(method), branches, height, seed])
     theta, explored = np.zeros((height, branches)), 0
     success = np.full(height + 1, 0.5)
     while explored < LIMIT:
         policy = softmax(theta)
-        # onward[h]: how likely the right leaf is from the path's state h.
+        # onward[h]: the probability of the right leaf from the path's state h.
         onward = np.append(np.cumprod(policy[::-1, 0])[::-1], 1.0)
         if onward[0] >= 0.5:
             return explored
@@ -86,7 +86,7 @@ def upper_order(branches: int, height: int) -> float:
 
 
 def measured(seeds: int, trees: tuple[tuple[int, int], ...] = TREES) -> list[dict[str, Any]]:
-    """Of every tree the bounds, and of every method median, lowest and highest number of leaves."""
+    """For each tree the bounds, and for each method the median, lowest and highest number of leaves."""
     found = []
     for branches, height in trees:
         row: dict[str, Any] = {"B": branches, "H": height, "B^H/4": lower_bound(branches, height)}
@@ -99,7 +99,7 @@ def measured(seeds: int, trees: tuple[tuple[int, int], ...] = TREES) -> list[dic
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Leaves over height, one panel a number of branches, both axes of leaves logarithmic."""
+    """Leaves over height, one panel per number of branches, leaves on a logarithmic axis."""
     with house_style():
         import matplotlib.pyplot as plt
 
@@ -114,17 +114,16 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
                 axis.fill_between(height, low, high, color=colour, alpha=0.15)
             axis.plot(height, [row["B^H/4"] for row in of], "k--", label="lower bound without hints, B^H/4")
             axis.set(yscale="log", xlabel="height H", title=f"{branches} branches")
-        # Powers as the house style has no mathematics in texts.
+        # The house style turns mathtext off, so powers of ten are written out.
         axes[0][0].yaxis.set_major_formatter("{x:,.0f}")
         axes[0][0].set_ylabel("leaves until pass@1 is 1/2")
         handles, labels = axes[0][0].get_legend_handles_labels()
         legend_below(figure, dict(zip(labels, handles, strict=True)))
-        write_bytes(path, png(figure))
-        close(figure)
+        save(figure, path)
 
 
 def main() -> None:
-    """Replaces results/study/theory.json and theory.png."""
+    """Write results/study/theory.json and theory.png."""
     rows = measured(seeds=11)
     write_json(OUT / "theory.json", {"eta": ETA, "beta": BETA, "rewards": [RIGHT, WRONG], "seeds": 11, "trees": rows})
     draw(rows, OUT / "theory.png")

@@ -1,5 +1,5 @@
 """`python -m data_prep` lists the commands: check your own data, look for overlaps, prepare a task's data.
-Each says more with --help, e.g. `python -m data_prep countdown --help`."""
+Each has --help, e.g. `python -m data_prep countdown --help`."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from data_prep.faults import meant
 from data_prep.tasks import prepare
 
 COMMANDS = {
-    "validate FILE": ("validate", "check your own problems, preferences or instructions; convert them"),
-    "overlap TRAIN EVAL ...": ("contamination", "find questions that a train file shares with evaluation files"),
-    "countdown": ("countdown.command", "combine numbers with + - * / to reach a target; generated or imported"),
-    "kk_logic": ("kk_logic.command", "who is a knight and who is a knave? generated or imported"),
-    "chain": ("chain.command", "start at a state, apply inputs one after another; generated"),
-    "math": ("math.command", "MATH, levels 3 to 5, from the hub or a local copy"),
-    "others": ("benchmarks.command", "the evaluation suites GSM8K, AIME, AMC, MATH-500, Minerva, OlympiadBench"),
+    "validate FILE": ("validate.main", "check your own problems, preferences or instructions; convert them"),
+    "overlap TRAIN EVAL ...": ("contamination.main", "find questions that a train file shares with evaluation files"),
+    "countdown": ("task_commands.countdown", "combine numbers with + - * / to reach a target; generated or imported"),
+    "kk_logic": ("task_commands.kk_logic", "who is a knight and who is a knave? generated or imported"),
+    "chain": ("task_commands.chain", "start at a state, apply inputs one after another; generated"),
+    "math": ("task_commands.math", "MATH, levels 3 to 5, from the hub or a local copy"),
+    "others": ("task_commands.others", "the evaluation suites GSM8K, AIME, AMC, MATH-500, Minerva, OlympiadBench"),
     "vnhsge SOURCE": ("", "Vietnamese graduation exams for evaluation, from a copy of their repository"),
-    "vnhsge_table RESULTS": ("benchmarks.vnhsge", "accuracy by subject of an evaluation on them"),
+    "vnhsge_table RESULTS": ("benchmarks.vnhsge.main", "accuracy by subject of an evaluation on them"),
     "general_knowledge": ("", "open questions for evaluation, from the hub or a local copy"),
-    "preference NAME": ("preference.command", "alignment data: synthetic, HelpSteer2, UltraFeedback, UltraChat"),
+    "preference NAME": ("task_commands.preference", "alignment data: synthetic, HelpSteer2, UltraFeedback, UltraChat"),
 }
-"""By how a command is called: the module of its own command line ("": it is `_prepare`), and what it does."""
+"""By usage: the function of the command line ("": it is `_prepare`), and what the command does."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs a command; anything else shows what there is (code 2 unless asked for)."""
+    """Runs a command; for anything else lists the commands (code 2 unless requested)."""
     asked, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
-    modules = {usage.partition(" ")[0]: module for usage, (module, _) in COMMANDS.items()}
-    if asked in modules:
-        module = modules[asked]
-        command = import_module(f"data_prep.{module}").main if module else partial(_prepare, asked)
+    functions = {usage.partition(" ")[0]: function for usage, (function, _) in COMMANDS.items()}
+    if asked in functions:
+        module, _, name = functions[asked].rpartition(".")
+        command = getattr(import_module(f"data_prep.{module}"), name) if module else partial(_prepare, asked)
         return one_line(command)(rest)
     helps = asked in ("-h", "--help")
     if not helps:
-        print(f"error: there is no command {asked!r}{meant(asked, modules)} Choose one of these:", file=sys.stderr)
+        print(f"error: there is no command {asked!r}{meant(asked, functions)} Choose one of these:", file=sys.stderr)
     width = max(map(len, COMMANDS))
     for usage, (_, about) in COMMANDS.items():
         print(f"python3 -m data_prep {usage:<{width}}  {about}", file=sys.stdout if helps else sys.stderr)
@@ -48,9 +48,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _prepare(name: str, arguments: Sequence[str] | None) -> int:
-    """Writes the test file of an evaluation set, which says itself what it kept and skipped."""
+    """Writes the test file of an evaluation set, whose `prepare` prints what it kept and skipped."""
     parser = Parser(prog=f"python -m data_prep {name}")
-    # As others' commands call it; suppressed, or the default of the word would take the flag's place.
+    # A flag as in the other commands; suppressed, or the default of the positional would override it.
     parser.add_argument("--source", help=argparse.SUPPRESS)
     parser.add_argument("source", nargs="?", default=argparse.SUPPRESS, help="a local copy, or a name on the hub")
     parser.add_argument("--out", type=folder, default=Path("data", name), help="folder for test.parquet")

@@ -1,5 +1,4 @@
-"""The command lines of this package: words of a flag joined by - as here, or by _ as in those of run.py, and one line
-for a mistake."""
+"""The command lines of this package: words of a flag are joined by - (or _ as in run.py), and an error is one line."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ from data_prep.faults import meant
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that takes _ for -, and says in one line what was probably meant."""
+    """An ArgumentParser that accepts _ for -, and suggests in one line what was probably meant."""
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         words = [*(sys.argv[1:] if args is None else args)]
@@ -34,7 +33,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def one_line(main: Callable[[Sequence[str] | None], int]) -> Callable[[Sequence[str] | None], int]:
-    """A command that says in one line, with code 2, which file or value keeps it from its work."""
+    """Makes a command report in one line, with code 2, which file or value is the problem."""
 
     @functools.wraps(main)
     def command(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +50,7 @@ def one_line(main: Callable[[Sequence[str] | None], int]) -> Callable[[Sequence[
 
 
 def folder(text: str) -> Path:
-    """A folder to write to: one that is there, or that can be made."""
+    """A folder to write to: one that exists or can be created."""
     path = Path(text)
     there = next(place for place in (path, *path.parents) if place.exists())
     if not there.is_dir():
@@ -60,30 +59,30 @@ def folder(text: str) -> Path:
 
 
 def whole(least: int) -> Callable[[str], int]:
-    """Whole numbers from `least` on."""
+    """Integers from `least`."""
 
     def read(text: str) -> int:
         if (number := int(text)) < least:
             raise argparse.ArgumentTypeError(f"{number}: must be at least {least}")
         return number
 
-    read.__name__ = "int"  # as the message about other texts calls it
+    read.__name__ = "int"  # for argparse's message about other texts
     return read
 
 
 def share(text: str) -> float:
-    """A share that leaves something on both sides."""
+    """A share strictly between 0 and 1."""
     if not 0.0 < (value := float(text)) < 1.0:
         raise argparse.ArgumentTypeError(f"{text}: must be between 0 and 1, such as 0.1")
     return value
 
 
 def task_parser(task: str, title: str, n_train: int | None, n_test: int, what: str = "problems") -> Parser:
-    """The command line of a task, with the flags that all of them have. n_train: None for all there are."""
+    """The command line of a task, with the flags that all tasks have. n_train: None for all there are."""
     parser = Parser(prog=f"python -m data_prep {task}", description=f"Prepare {title} data.")
     parser.add_argument("--out", type=folder, default=Path("data", task), help="folder for train and test.parquet")
     for part, name, n in (("train", "training", n_train), ("test", "test", n_test)):
         usual = "all" if n is None else n
         parser.add_argument(f"--n-{part}", type=whole(1), default=n, help=f"number of {name} {what} (default {usual})")
-    parser.add_argument("--seed", type=whole(0), default=0, help="of what is drawn")
+    parser.add_argument("--seed", type=whole(0), default=0, help="random seed")
     return parser

@@ -1,4 +1,4 @@
-"""Finds the questions that a train file shares with evaluation files, and repetitions inside one file.
+"""Finds questions that a train file shares with evaluation files, and repetitions within a file.
 Example: countdown [44, 19, 35] -> 98 in train.parquet and [19, 35, 44] -> 98 in test.parquet are the same question."""
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ _SHOWN = 5
 _TELLING_CHARS = 80
 
 _TRANSLATE = str.maketrans({**dict.fromkeys("‐‑‒–—―−", "-"), "×": "*", "·": "*", "⋅": "*", "÷": "/", "’": "'"})
-# LaTeX that changes how a formula looks, not what it says.
+# LaTeX that changes the look of a formula, not its meaning.
 _SPACING = re.compile(r"\\(?:[,;:! ()\[\]]|quad\b|qquad\b|left\b|right\b|displaystyle\b|,)|\{,\}|[~$\"'`“”„‘«»?]")
 _FRACTION = re.compile(r"\\[dt]frac\b")
-# Signs between figures or symbols carry meaning (12/3 is not 123, 1.5 is not 15); only prose punctuation goes.
+# Characters between digits or symbols are significant (12/3 is not 123, 1.5 is not 15); prose punctuation is removed.
 _HYPHEN = re.compile(r"(?<=[^\W\d_]{2})-(?=[^\W\d_]{2})")
 _STOPS = re.compile(r"[.,:](?!\s*\d)|(?<!\d)[,:]|(?<![\d)\]])(?<!\b[a-z])!|;")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
 class ContaminationError(ValueError):
-    """Training would use questions of an evaluation file; the message names rows and the way out."""
+    """Training would use questions of an evaluation file; the message names the rows and the fix."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One row of an evaluation file whose question is also in the train file, in `train_rows` (from 0)."""
+    """A row of an evaluation file whose question is also in the train file, in `train_rows` (from 0)."""
 
     evaluation: Path
     row: int
@@ -64,7 +64,7 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found. rows: number of rows by file. same_files: evaluation files that hold exactly the train rows."""
+    """The findings. rows: number of rows by file. same_files: evaluation files identical to the train file."""
 
     train: Path
     rows: Mapping[Path, int]
@@ -82,7 +82,7 @@ class _Entry:
 
 
 def normalise(text: str) -> str:
-    """`text` as compared: NFKC, lower case, without spaces, prose punctuation and LaTeX spacing."""
+    """`text` for comparisons: NFKC, lower case, without spaces, prose punctuation and LaTeX spacing."""
     text = unicodedata.normalize("NFKC", text.translate(_TRANSLATE)).lower()
     text = _FRACTION.sub(r"\\frac", _SPACING.sub(" ", text))
     text = _STOPS.sub(" ", _THOUSANDS.sub("", _HYPHEN.sub("", text)))
@@ -90,17 +90,17 @@ def normalise(text: str) -> str:
 
 
 def question_text(prompt: Sequence[Mapping[str, Any]]) -> str:
-    """The question of a row's prompt: what the completion style wraps, or the last user message as it is."""
+    """The question in a row's prompt: inside the frame of the completion style, or the last user message as it is."""
     content = next((str(message["content"]) for message in reversed(prompt) if message["role"] == "user"), "")
     question = read_completion(content)
     return content if question is None else question.text
 
 
 def question_key(row: Mapping[str, Any]) -> str:
-    """The identity of a row's question, as text: rows with equal keys ask the same.
+    """A key that is equal for rows with the same question.
 
-    Countdown problems are their numbers in any order and target; logic puzzles their people and statements; chains
-    their rule, start and inputs; all other questions their normalised text.
+    Countdown problems are identified by their numbers in any order and target; logic puzzles by people and statements;
+    chains by rule, start and inputs; all other questions by their normalised text.
     """
     return _identity(row["reward_model"]["ground_truth"], question_text(row["prompt"]))[0]
 
@@ -171,7 +171,7 @@ def _entries(path: Path) -> list[_Entry]:
             question = question_text(row["prompt"])
             key, same_key = _identity(row["reward_model"]["ground_truth"], question)
             worked = "".join(row["hint"] or ()).strip()
-            # Chains with different inputs may go through the same states.
+            # Chains with different inputs may have the same states.
             telling = len(worked) >= _TELLING_CHARS and same_key != SAME_INPUTS
             solution = row["answer"].strip() if telling else None
         except (TypeError, KeyError, ValueError, AttributeError) as error:
@@ -184,7 +184,7 @@ def _entries(path: Path) -> list[_Entry]:
 
 
 def describe(report: Report) -> str:
-    """The report for people: counts by file and reason, the first rows of each, one fact a line."""
+    """The report as text: counts by file and reason, and the first rows of each."""
     lines = [f"train: {report.train} ({count(report.rows[report.train], 'row')}; rows are named from 0)"]
     for path in report.rows:
         repeats = [repeat for repeat in report.repeats if repeat.file == path]
@@ -202,14 +202,14 @@ def describe(report: Report) -> str:
 
 
 def raise_if_overlap(report: Report, allow: bool) -> None:
-    """ContaminationError if the train file holds a question of an evaluation file, unless `allow`."""
+    """ContaminationError if the train file has a question of an evaluation file, unless `allow`."""
     if allow or not report.matches:
         return
     shown = [f"  {match.evaluation} {_line(match)}" for match in report.matches[:_SHOWN]]
     raise ContaminationError(
         f"{report.train} holds {len(report.matches)} questions of the evaluation data (rows from 0):\n"
         + "\n".join(shown + _further(len(report.matches)))
-        + "\ntake those rows out of the train file, or accept results on seen questions with --allow_overlap"
+        + "\nremove those rows from the train file, or accept results on seen questions with --allow_overlap"
     )
 
 
@@ -230,8 +230,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser(
         prog="python -m data_prep overlap", description="Which questions do a train file and evaluation files share?"
     )
-    parser.add_argument("train", type=Path, metavar="TRAIN", help="parquet file that is trained on")
-    parser.add_argument("evaluations", type=Path, nargs="+", metavar="EVAL", help="parquet files that are evaluated on")
+    parser.add_argument("train", type=Path, metavar="TRAIN", help="parquet file to train on")
+    parser.add_argument("evaluations", type=Path, nargs="+", metavar="EVAL", help="parquet files to evaluate on")
     options = parser.parse_args(arguments)
     report = overlaps(options.train, options.evaluations)
     print(describe(report))

@@ -1,5 +1,5 @@
 """Fewer and worse solutions for any task: which problems keep theirs, which steps are wrong, whose solution is shown.
-Every draw is a function of the seed and of the question, whatever the prompt style: the share .1 is a part of .3."""
+Every random choice depends only on the seed and the question, not the prompt style; the share .1 is a subset of .3."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _OTHER_ROLE = {"knight": "knave", "knave": "knight"}
 
 @dataclass(frozen=True)
 class Demonstrations:
-    """share: of problems that keep a solution. noise: probability that a step of one is wrong. whose: "sham" puts
-    another problem's solution in the place of each."""
+    """share: of problems that keep their solution. noise: probability that a step is wrong. whose: "sham" replaces each
+    solution by that of another problem."""
 
     share: float = 1.0
     noise: float = 0.0
@@ -40,13 +40,13 @@ class Demonstrations:
 
     @property
     def changes(self) -> bool:
-        """Whether anything differs from the data as they are."""
+        """Whether this changes the data at all."""
         return self != Demonstrations()
 
 
 @dataclass(frozen=True)
 class Count:
-    """Of rows with a solution, and of steps in them."""
+    """Numbers of rows, of rows with a solution, and of steps in them."""
 
     problems: int
     solved: int
@@ -59,13 +59,13 @@ class Count:
 
 
 def rewritten(rows: Sequence[Mapping[str, Any]], how: Demonstrations, seed: int) -> tuple[list[dict[str, Any]], Count]:
-    """The rows with the solutions that `how` leaves them: one without has an empty hint and an empty answer.
+    """The rows with their solutions changed by `how`; one without a solution has an empty hint and an empty answer.
 
-    Prompts and ground truths stay. A sham solution is that of another question, of the same source if it has one;
-    wrong steps are put into the solution that is shown.
+    Prompts and ground truths do not change. A sham solution belongs to another question, if possible of the same
+    source; wrong steps are introduced into the solution that is shown.
 
     Raises:
-        ValueError: for sham solutions where all questions are the same.
+        ValueError: for sham solutions if all questions are the same.
     """
     asked = [question_text(row["prompt"]) for row in rows]
     solved_rows = [number for number, row in enumerate(rows) if row.get("hint") or row.get("answer")]
@@ -88,7 +88,7 @@ def rewritten(rows: Sequence[Mapping[str, Any]], how: Demonstrations, seed: int)
         found.append({**row, "hint": hint, "answer": answer})
         solved, steps = solved + 1, steps + len(hint)
         wrong += sum(
-            # A chain's wrong step may come upon the right state again; a text without anything to change stays.
+            # A chain's wrong step may reach the correct state again; a text with nothing to change stays as it is.
             miss and (is_chain(shown) or step != before)
             for miss, step, before in zip(misses, hint, shown.get("hint") or [], strict=True)
         )
@@ -96,21 +96,21 @@ def rewritten(rows: Sequence[Mapping[str, Any]], how: Demonstrations, seed: int)
 
 
 def place(seed: int, what: str, question: str) -> float:
-    """Where a question stands in [0, 1): the same in every process, whatever other questions there are."""
+    """A hash of a question in [0, 1): the same in every process, independent of other questions."""
     digest = hashlib.blake2b(f"{seed}|{what}|{question}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 
 
 def _others(rows: Sequence[int], sources: Sequence[str], asked: Sequence[str], seed: int) -> dict[int, int]:
-    """For each of these rows one with another question: the next in an order by hash, in its source if there is one
-    there; itself where all questions are the same."""
+    """For each of these rows, one with another question: the next in an order by hash, from the same source if
+    possible; the row itself if all questions are the same."""
     order = sorted(rows, key=lambda row: (place(seed, "sham", asked[row]), row))
     by_source: dict[str, list[int]] = {}
     for row in order:
         by_source.setdefault(sources[row], []).append(row)
     found: dict[int, int] = {}
     for each in (*by_source.values(), order):
-        # Equal questions have one place in the order: they stand together, and the next other one follows them.
+        # Equal questions are adjacent in the order, followed by the next different one.
         starts = [at for at, row in enumerate(each) if asked[row] != asked[each[at - 1]]]
         for start, end in zip(starts, [*starts[1:], starts[0]], strict=True) if starts else ():
             stop = end if end > start else len(each) + end
@@ -122,7 +122,7 @@ def _others(rows: Sequence[int], sources: Sequence[str], asked: Sequence[str], s
 def _with_wrong_steps(
     row: Mapping[str, Any], misses: Sequence[bool], donor: Sequence[str], draw: random.Random
 ) -> tuple[list[str], str]:
-    """(hint, answer) with wrong steps, from which the solution goes on as far as a text can."""
+    """(hint, answer) with wrong steps, from which the solution continues as far as a text can."""
     if is_chain(row):
         return chain_with_wrong_steps(row, misses, draw)
     return wrong_text(row["hint"], row["answer"], misses, donor, draw)
@@ -131,10 +131,10 @@ def _with_wrong_steps(
 def wrong_text(
     hint: Sequence[str], answer: str, misses: Sequence[bool], donor: Sequence[str], draw: random.Random
 ) -> tuple[list[str], str]:
-    """Any solution with wrong steps: in one, a knight is called a knave (or the reverse), else its last number is
-    another of as many digits, which later steps and the answer take over; a step without either is `donor`'s.
+    """Any solution with wrong steps: a knight becomes a knave (or the reverse), else the step's last number becomes
+    another with as many digits, also in later steps and the answer; a step without either is replaced by `donor`'s.
 
-    A final answer that the reasoning ends with stays what it ends with.
+    If the reasoning ends with the final answer, it still does.
     """
     reasoning = "".join(hint)
     final = answer[len(reasoning) :].removeprefix(ANSWER_OPENS).removesuffix(ANSWER_CLOSES)
@@ -165,7 +165,7 @@ def _replaced(text: str, taken: Mapping[str, str]) -> str:
 
 
 def _wrong_step(right: str, step: str, instead: str, taken: dict[str, str], draw: random.Random) -> str:
-    """`step`, which is `right` with the numbers of earlier wrong steps in it, made wrong."""
+    """`step` (the correct step `right` with the numbers of earlier wrong steps), made wrong."""
     role = _ROLE.search(step)
     if role is not None:
         return step[: role.start()] + _OTHER_ROLE[role[0]] + step[role.end() :]
@@ -174,7 +174,7 @@ def _wrong_step(right: str, step: str, instead: str, taken: dict[str, str], draw
         return instead
     last = numbers[-1]
     low, high = (0, 9) if len(last[0]) == 1 else (10 ** (len(last[0]) - 1), 10 ** len(last[0]) - 1)
-    # Nor back to the number that stands in the right one.
+    # Not back to the number in the correct step either.
     avoided = {int(last[0]), *(int(found[0]) for found in [*_NUMBER.finditer(right)][-1:])}
     other = low + int(draw.random() * (high - low + 1 - len([each for each in avoided if low <= each <= high])))
     for each in sorted(avoided):

@@ -1,4 +1,4 @@
-"""What is wrong with a user's data file, for people: gathered, grouped by kind, each with its row, column and fix.
+"""Errors in a user's data file: collected, grouped by kind, each with its row, column and fix.
 Example: "row 17, column answer: empty; put the final answer there or delete the row"."""
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ _ROWS_NAMED = 8
 
 
 class CustomDataError(ValueError):
-    """A user's data file that cannot be used; the message lists what is wrong, where, and the fix."""
+    """A user's data file that cannot be used; the message lists the errors with row and fix."""
 
 
 class OneQuestionError(CustomDataError):
-    """No share and no seed can split a file of one question."""
+    """A file with a single question, which cannot be split."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong. what: its kind, the same for all rows that share it. fix: what to do about it.
+    """One error. what: its kind, the same for all rows with it. fix: what to do about it.
 
-    row: as the user counts, None for the file as a whole. detail: what this row holds, if that helps.
+    row: as the user counts, None for the entire file. detail: the content of this row, if that helps.
     """
 
     what: str
@@ -41,7 +41,7 @@ class Problem:
 
 
 def listing(path: Path, problems: Sequence[Problem], counting: str = "") -> str:
-    """All problems of a file as text, grouped: the first five of a kind, then how many more there are.
+    """All problems of a file as text, grouped by kind: the first five, then the number of others.
 
     counting: how rows are counted in this kind of file, e.g. "row = line of the file, the first is 1".
     """
@@ -63,15 +63,15 @@ def count(number: int, noun: str) -> str:
 
 
 def meant(word: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown word: '; did you mean X?' when a known one is close, else '.'."""
+    """The end of a sentence about an unknown word: '; did you mean X?' if a known one is similar, else '.'."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {close[0]}?" if close else "."
 
 
 def shown(value: object, length: int = 80) -> str:
-    """`value` as Python writes it, cut to `length` characters."""
+    """The repr of `value`, shortened to `length` characters."""
     if isinstance(value, str | bytes):
-        value = value[:length]  # writing out an enormous text takes long
+        value = value[:length]  # the repr of an enormous text takes long
     try:
         return shorten(repr(value), length)
     except RecursionError:
@@ -79,22 +79,22 @@ def shown(value: object, length: int = 80) -> str:
 
 
 def shorten(text: str, length: int = 80) -> str:
-    """`text` cut to `length` characters."""
+    """`text` shortened to `length` characters."""
     return text if len(text) <= length else text[: length - 3] + "..."
 
 
 def unsplit(split: Callable[[], object], by_file: bool) -> list[str]:
-    """A note where a file does not fall into a training and a test part, which only matters where it is trained on.
+    """A note if a file cannot be split into a training and a test part, which only matters for training.
 
     Raises:
-        CustomDataError: where no draw can split it, or a test file was given (`by_file`) that does not go with it.
+        CustomDataError: if no seed can split it, or it conflicts with a given test file (`by_file`).
     """
     try:
         split()
     except CustomDataError as error:
         if by_file or isinstance(error, OneQuestionError):
             raise
-        return [f"  note: to train on it, it has to be split: {error}"]
+        return [f"  note: training on it requires a split: {error}"]
     return []
 
 
@@ -106,5 +106,5 @@ def quantiles(values: Sequence[int]) -> str:
 
 
 def named(numbers: Sequence[int]) -> str:
-    """The first rows of a list of row numbers, in words."""
+    """The first of these row numbers, in words."""
     return "row " + ", ".join(map(str, numbers[:_ROWS_NAMED])) + (", ..." if len(numbers) > _ROWS_NAMED else "")

@@ -1,4 +1,4 @@
-"""A logger that says nothing but errors for a while."""
+"""Silences a logger temporarily, except for errors."""
 
 import logging
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def hushed(name: str) -> Iterator[None]:
-    """Without the warnings of that logger: what is wrong becomes part of a message of ours, and no line besides."""
+    """Suppresses the warnings of that logger: our own message says what is wrong."""
     logger = logging.getLogger(name)
     before = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Existing data of a task in our format: no row of the source is dropped without its reason; ours beside theirs."""
+"""Imports existing data of a task into our format: every skipped row has a reason. Compares our data with others'."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A row of the source that is not in the result. row: its number there. reason: duplicate, unsolvable, ..."""
+    """A skipped row of the source. row: its number there. reason: duplicate, unsolvable, ..."""
 
     row: int
     reason: str
 
     @property
     def kind(self) -> str:
-        """The reason without what is this row's own: what rows are counted by."""
+        """The reason without details of this row, for counting."""
         return self.reason.split(" of ")[0].split(":")[0]
 
 
 @dataclass(frozen=True)
 class Imported:
-    """The rows that could be used, and the others."""
+    """The usable rows, and the skipped ones."""
 
     rows: tuple[Row, ...]
     left_out: tuple[LeftOut, ...]
@@ -50,13 +50,14 @@ def read_all(
     unread: str = "",
     excluded: str = EXCLUDED,
 ) -> Imported:
-    """Rows made of numbered items, in order, until there are `limit` of them.
+    """Rows made from numbered items, in order, until there are `limit` of them.
 
-    Left out, with the reason: what `read` refuses, problems in `exclude`, and (unless `repeats`) repetitions.
+    Items that `read` rejects, problems in `exclude`, and (unless `repeats`) repetitions are skipped with the reason.
 
     Args:
-        read: (a problem's identity, what makes the row of a given index); both raise ValueError with the reason.
-        unread: stands before the reasons of `read`.
+        read: gives (a problem's identity, a function that makes the row with a given index); both may raise ValueError
+            with the reason to skip the item.
+        unread: prefix of the reasons from `read`.
     """
     rows: list[Row] = []
     left_out: list[LeftOut] = []
@@ -93,7 +94,7 @@ def prepare_from_uft(
 
 @dataclass(frozen=True)
 class Sources:
-    """Where a task's rows may come from. generated: takes the problems to keep out; the others say what they left."""
+    """Where a task's rows may come from. generated: takes the problems to exclude; the others return skipped rows."""
 
     generated: Callable[[set[Any]], Prepared]
     from_uft: Callable[[Path, Path], tuple[Prepared, tuple[LeftOut, ...], tuple[LeftOut, ...]]]
@@ -105,7 +106,7 @@ class Sources:
 def add_sources(parser: Parser, what: str, hub: str, copied: str) -> None:
     """The flags that `written` reads."""
     parser.add_argument(
-        "--exclude", type=Path, nargs="+", default=[], metavar="PARQUET", help=f"keep the {what} of these files out"
+        "--exclude", type=Path, nargs="+", default=[], metavar="PARQUET", help=f"exclude the {what} of these files"
     )
     parser.add_argument(
         "--compare", type=Path, metavar="PARQUET", help="print our train file's profile beside this one's"
@@ -119,7 +120,7 @@ def add_sources(parser: Parser, what: str, hub: str, copied: str) -> None:
 
 
 def written(options: Namespace, sources: Sources) -> Prepared:
-    """Writes the two files from the source that the flags name; says what was skipped, and compares."""
+    """Writes the two files from the source given by the flags; prints what was skipped, and the comparison."""
     left: Sequence[tuple[LeftOut, ...]] = ()
     if options.from_uft is not None:
         prepared, *left = sources.from_uft(options.from_uft, options.out)
@@ -135,7 +136,7 @@ def written(options: Namespace, sources: Sources) -> Prepared:
 
 
 def tell(source: str, left_out: Iterable[LeftOut]) -> None:
-    """Prints each row with its reason on stderr, and how many there are of each kind on stdout."""
+    """Prints each skipped row with its reason to stderr, and their number by kind to stdout."""
     listed = list(left_out)
     for row in listed:
         print(f"{source}: skipped row {row.row}: {row.reason}", file=sys.stderr)
@@ -144,7 +145,7 @@ def tell(source: str, left_out: Iterable[LeftOut]) -> None:
 
 
 def comparison(ours: Mapping[str, float], theirs: Mapping[str, float]) -> str:
-    """Two profiles of data as a markdown table, one feature a line; shares in per cent, means as they are."""
+    """Two profiles of data as a markdown table, one feature per row; shares in percent, means as they are."""
     lines = ["| feature | ours | theirs |", "|---|---|---|"]
     for name in dict.fromkeys([*theirs, *ours]):
         a, b = (_shown(name, table.get(name, 0.0)) for table in (ours, theirs))

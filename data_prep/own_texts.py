@@ -1,4 +1,4 @@
-"""Texts that a base was made to write, beside its weights: what eval/own_texts.py measures forgetting by."""
+"""Texts like those a base was trained on, stored next to its weights: eval/own_texts.py measures forgetting on them."""
 
 import json
 from collections.abc import Iterable
@@ -9,6 +9,6 @@ COUNT = 128
 
 
 def write_own_texts(folder: Path, texts: Iterable[tuple[str, str]]) -> None:
-    """One line a text, {"prompt", "completion"}; the completion is without its end token."""
+    """One line per text, {"prompt", "completion"}; the completion has no end token."""
     lines = [json.dumps({"prompt": asked, "completion": answer}) + "\n" for asked, answer in texts]
     (folder / FILE).write_text("".join(lines), encoding="utf-8")

@@ -1,7 +1,7 @@
-"""How a question is put to a model: UFT's completion prompt for base models, chat templates, Dr.GRPO's prompts.
+"""Prompt formats: UFT's completion prompt for base models, chat templates, Dr.GRPO's prompts.
 
-Rows on disk carry the completion style, as the published files do; `read_completion` finds question and example in it
-again, and `restyle` makes the row of another style from them.
+Rows on disk are in the completion style, like the published files; `read_completion` extracts question and example,
+from which `restyle` makes a row in another style.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ _AFTER_EXAMPLE = " </answer>."
 ASSISTANT_STARTS = "Let me solve this step by step.\n<think> "
 _CLOSING = _AFTER_EXAMPLE + "\nAssistant: " + ASSISTANT_STARTS
 
-# Every form the mathematics reward reads begins so: \boxed{7}, \boxed {7}, \boxed 7, \fbox{7}, \framebox{7}.
+# The beginning of every box that the mathematics reward reads: \boxed{7}, \boxed {7}, \boxed 7, \fbox{7}, \framebox{7}.
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)")
 
-# Base models are prompted with plain text: the content of the message, after the tokenizer's own first token if it
-# begins texts with one (Llama's models need theirs); else without.
+# Base models are prompted with plain text: the content of the message, after the beginning-of-text token if the
+# tokenizer adds one (Llama's models need it).
 WITHOUT_BOS = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 PLAIN_TEMPLATE = "{{ bos_token or '' }}" + WITHOUT_BOS
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked, and how an answer looks: (1 + 2) / 3 for countdown, 12 for mathematics."""
+    """The question, and an example of the form of an answer: (1 + 2) / 3 for countdown, 12 for mathematics."""
 
     text: str
     example: str
@@ -46,8 +46,8 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class PromptStyle:
-    """A way to ask. answer_format: where the reward looks for the final answer. chat: the model's own chat template is
-    put around the messages, and the assistant's turn begins with `starts`. pattern: the text of the one message."""
+    """A prompt format. answer_format: where the reward looks for the final answer. chat: uses the model's own chat
+    template, and the assistant's turn begins with `starts`. pattern: the text of the single message."""
 
     name: str
     title: str
@@ -63,7 +63,7 @@ class PromptStyle:
         return [{"role": "user", "content": text}]
 
     def read(self, text: str) -> Question | None:
-        """The question of a prompt in this style, or None if `text` is not one."""
+        """The question in a prompt of this style, or None if `text` is not one."""
         opening, _, rest = self.pattern.partition("{question}")
         between, shown, closing = rest.partition("{example}")
         if not shown:
@@ -75,10 +75,10 @@ class PromptStyle:
         return Question(text[len(opening) : at], text[at + len(between) : end])
 
     def template(self, own_template: str | Mapping[str, str] | None) -> str:
-        """The chat template to use, given the tokenizer's own one (of several, the one called "default").
+        """The chat template to use, given the tokenizer's own (if there are several, the one called "default").
 
         Raises:
-            ValueError: when the style needs a chat template and the model has none.
+            ValueError: if the style needs a chat template and the model has none.
         """
         if not self.chat:
             return PLAIN_TEMPLATE
@@ -92,7 +92,7 @@ class PromptStyle:
 
 
 def default_template(own_template: str | Mapping[str, str] | None) -> str | None:
-    """The chat template of a tokenizer's conversations: some have named ones for tools or retrieval besides."""
+    """The default chat template of a tokenizer: some also have named ones for tools or retrieval."""
     return own_template.get("default") if isinstance(own_template, Mapping) else own_template
 
 
@@ -145,33 +145,33 @@ STYLES = {
 
 
 def completion_prompt(question: Question) -> str:
-    """The prompt of the UFT paper for base models: one text that ends where the model's thought begins."""
+    """The prompt of the UFT paper for base models: a text that ends where the model's thought begins."""
     return STYLES["completion"].messages(question)[0]["content"]
 
 
 def read_completion(prompt: str) -> Question | None:
-    """The question of a completion prompt, or None if `prompt` is not one."""
+    """The question in a completion prompt, or None if `prompt` is not one."""
     return STYLES["completion"].read(prompt)
 
 
 def question_text(messages: Sequence[Mapping[str, Any]]) -> str:
-    """What the last message asks, without the frame of its prompt style."""
+    """The question in the last message, without the frame of its prompt style."""
     last = str(messages[-1]["content"]) if len(messages) else ""
-    # The last style has no frame: it reads every text.
+    # The last style has no frame and matches every text.
     return next(question.text for style in STYLES.values() if (question := style.read(last)) is not None)
 
 
 def with_hint(messages: Sequence[Mapping[str, Any]], style: PromptStyle, hint: str, wrap: str) -> list[Message]:
-    """The prompt with a hint in its last question, inside the frame of its style.
+    """The prompt with a hint added to its last question, inside the frame of its style.
 
     Args:
-        wrap: how the two stand together, with {question} and {hint} in it.
+        wrap: how to combine the two, with {question} and {hint}.
     """
     *before, last = messages
     text = str(last["content"])
     question = style.read(text)
     parts = {"question": text if question is None else question.text, "hint": hint}
-    # At once: the question may hold the word {hint}.
+    # In one pass: the question may contain the word {hint}.
     wrapped = re.sub(r"\{(question|hint)\}", lambda found: parts[found[1]], wrap)
     framed = wrapped if question is None else style.messages(Question(wrapped, question.example))[-1]["content"]
     turns = [*before, {**last, "content": framed}]
@@ -181,10 +181,10 @@ def with_hint(messages: Sequence[Mapping[str, Any]], style: PromptStyle, hint: s
 def restyle(row: Row, style: PromptStyle, where: str) -> Row:
     """The row with its prompt, and the end of its solution, in another style.
 
-    Where the answer is read from a box, the hint ends before the first one; the solution keeps it.
+    If the answer is read from a box, the hint ends before the first one; the solution keeps it.
 
     Raises:
-        SchemaError: if the row's prompt is not in the completion style, so that its question cannot be told apart.
+        SchemaError: if the row's prompt is not in the completion style, so that its question cannot be found.
     """
     question = read_completion("".join(message["content"] for message in row["prompt"]))
     if question is None:
@@ -198,7 +198,7 @@ def restyle(row: Row, style: PromptStyle, where: str) -> Row:
     if style.answer_format == "boxed":
         hint = _before_the_first_box(hint)
         end = answer[len(reasoning) :]
-        # A user's solution may have its box after the reasoning, and no tags.
+        # A user's solution may have its box after the reasoning and no tags.
         if end.startswith(ANSWER_OPENS) and end.endswith(ANSWER_CLOSES):
             final = end[len(ANSWER_OPENS) : -len(ANSWER_CLOSES)]
             boxed = "\\boxed{" in reasoning
@@ -207,9 +207,9 @@ def restyle(row: Row, style: PromptStyle, where: str) -> Row:
 
 
 def _before_the_first_box(hint: Sequence[str]) -> list[str]:
-    """The segments that end before the first box begins; none if the first segment holds it."""
-    # The first box and not the last: an earlier one may hold the answer too. In the joined text, since a box may begin
-    # in one segment and end in the next: given its beginning, a model would only have to close it.
+    """The segments that end before the first box begins; none if it is in the first segment."""
+    # The first box, since an earlier one may also contain the answer. Searched in the joined text, since a box may
+    # start in one segment and end in the next: given its beginning, a model would only have to close it.
     box = _BOX.search("".join(hint))
     if box is None:
         return list(hint)
@@ -217,6 +217,6 @@ def _before_the_first_box(hint: Sequence[str]) -> list[str]:
 
 
 def restyle_file(source: Path, target: Path, style: PromptStyle) -> None:
-    """Writes `source` in another style to `target`; the file appears whole or not at all."""
+    """Writes `source` in another style to `target`, atomically."""
     rows = read_rows(source)
     write_rows(target, [restyle(row, style, f"{source}, row {number}") for number, row in enumerate(rows)])

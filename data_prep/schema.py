@@ -1,5 +1,5 @@
-"""The one row format of all training and evaluation data: build, validate, write and read it as parquet.
-verl's own RL columns plus `hint` (the solution in segments) and `answer` (the whole solution text).
+"""The row format of all training and evaluation data: build, validate, write and read it as parquet.
+verl's own RL columns plus `hint` (the solution in segments) and `answer` (the complete solution text).
 
 Example row (countdown):
     prompt        [{"role": "user", "content": "A conversation between User and Assistant. ... <think> "}]
@@ -58,11 +58,11 @@ COLUMNS = tuple(Row.__annotations__)
 
 _PACKED = "packed_ground_truth"
 IN_SET = "@"
-"""Between a row's data_source and the validation set it belongs to: math@hard is judged as math and counted apart."""
+"""Separates a row's data_source from its validation set: math@hard is judged as math and reported separately."""
 
 
 class SchemaError(ValueError):
-    """A row that breaks the format; the message names file, row and column."""
+    """A row that violates the format; the message names file, row and column."""
 
 
 def build_row(
@@ -76,7 +76,7 @@ def build_row(
     index: int,
     split: str,
 ) -> Row:
-    """A row from its parts: `prompt` is the whole completion prompt, `final_answer` the text inside the answer tags."""
+    """A row from its parts: `prompt` is the complete prompt, `final_answer` the text inside the answer tags."""
     return {
         "prompt": [{"role": "user", "content": prompt}],
         "hint": list(hint),
@@ -89,7 +89,7 @@ def build_row(
 
 
 def validate_row(row: Mapping[str, Any], where: str) -> None:
-    """Raises SchemaError unless `row` has all columns in the right form. `where` names file and row for the message."""
+    """Raises SchemaError unless `row` has all columns in the right form. where: file and row, for the message."""
     demand_columns(row, COLUMNS, where)
     for column in ("answer", "data_source", "ability"):
         demand(isinstance(row[column], str), where, column, "must be text", row[column])
@@ -99,7 +99,7 @@ def validate_row(row: Mapping[str, Any], where: str) -> None:
     )
     reasoning = "".join(hint)
     for tag in _HINT_FORBIDS:
-        # A hint that ends the thought would hand the answer to the model.
+        # A hint that ends the thought would give the answer away.
         demand(tag not in reasoning, where, "hint", f"must not contain {tag}", reasoning)
     answer = row["answer"]
     end = answer[len(reasoning) :]
@@ -124,7 +124,7 @@ def validate_row(row: Mapping[str, Any], where: str) -> None:
 
 
 def demand_columns(row: Mapping[str, Any], columns: Sequence[str], where: str) -> None:
-    """Raises SchemaError unless `row` has all columns, and those of every format in the right form."""
+    """Raises SchemaError unless `row` has all columns, with those shared by all formats in the right form."""
     for column in columns:
         if row.get(column) is None:
             raise SchemaError(f"{where}, column {column}: missing or null; every row needs {', '.join(columns)}")
@@ -138,7 +138,7 @@ def demand_columns(row: Mapping[str, Any], columns: Sequence[str], where: str) -
 
 
 def demand(condition: bool, where: str, column: str, rule: str, value: Any) -> None:
-    """Raises SchemaError, with the value at fault, unless the condition holds."""
+    """Raises SchemaError with the value unless the condition holds."""
     if not condition:
         shown = repr(value)
         shown = shown if len(shown) <= 200 else shown[:197] + "..."
@@ -146,8 +146,8 @@ def demand(condition: bool, where: str, column: str, rule: str, value: Any) -> N
 
 
 def packed(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with their ground truths as JSON texts, where those are not of one kind: a parquet column has one type,
-    and would give every problem the keys of all tasks."""
+    """The rows with their ground truths as JSON texts if they differ in type: a parquet column has one type, and would
+    give every problem the keys of all tasks."""
     truths = [plain(row["reward_model"]["ground_truth"]) for row in rows]
     kinds = {tuple((key, type(value)) for key, value in sorted(_items(truth))) for truth in truths}
     if len(kinds) == 1:
@@ -164,7 +164,7 @@ def _items(truth: Any) -> Iterable[tuple[str, Any]]:
 
 
 def unpacked(ground_truth: Any) -> Any:
-    """A ground truth as it was before `packed`."""
+    """The ground truth before `packed`."""
     is_packed = isinstance(ground_truth, str) and ground_truth.startswith(f'{{"{_PACKED}": ')
     return json.loads(ground_truth)[_PACKED] if is_packed else ground_truth
 
@@ -181,14 +181,14 @@ def plain(value: Any) -> Any:
 
 
 def normalise_row(row: Mapping[str, Any], where: str) -> Row:
-    """The schema columns of `row` as plain lists and numbers (other columns are dropped), validated."""
+    """The schema columns of `row` as plain lists and numbers, validated; other columns are dropped."""
     normal = {column: plain(row.get(column)) for column in COLUMNS}
     validate_row(normal, where)
     return cast(Row, normal)
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Validates the rows and writes them to `path` as parquet; the file appears whole or not at all."""
+    """Validates the rows and writes them to `path` as parquet, atomically."""
     import pyarrow as pa
 
     listed = [normalise_row(row, f"{path}, row {number}") for number, row in enumerate(rows)]
@@ -204,12 +204,12 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def numbered(rows: Sequence[Mapping[str, Any]], split: str) -> list[dict[str, Any]]:
-    """The rows of a file, numbered from 0."""
+    """The rows, numbered from 0."""
     return [{**row, "extra_info": {"index": index, "split": split}} for index, row in enumerate(rows)]
 
 
 def write_table(path: Path, table: pa.Table) -> None:
-    """Writes a parquet file that appears whole or not at all."""
+    """Writes a parquet file atomically."""
     import pyarrow.parquet as pq
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -227,7 +227,7 @@ def write_table(path: Path, table: pa.Table) -> None:
 def _arrow_schema(rows: list[Row]) -> pa.Schema:
     import pyarrow as pa
 
-    # Spelled out because inference types a column of empty lists as null, which no reader of the file expects.
+    # Explicit, because a column of empty lists would be inferred as null, which no reader expects.
     truth = pa.infer_type([row["reward_model"]["ground_truth"] for row in rows])
     text = pa.string()
     return pa.schema(
@@ -244,13 +244,13 @@ def _arrow_schema(rows: list[Row]) -> pa.Schema:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """All rows of a parquet file in this format; further columns are ignored. SchemaError names the first bad row."""
+    """All rows of a parquet file in this format; other columns are ignored. SchemaError names the first bad row."""
     rows = read_columns(path, COLUMNS)
     return [normalise_row(row, f"{path}, row {number}") for number, row in enumerate(rows)]
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
-    """These columns of a parquet file; SchemaError if it is none or lacks one."""
+    """These columns of a parquet file; SchemaError if it is not one or lacks a column."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -270,7 +270,7 @@ def read_columns(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def content_hash(path: Path) -> str:
-    """SHA-256 (hex) of what a parquet file says: all rows in order, all columns, whatever wrote or packed it."""
+    """SHA-256 (hex) of the content of a parquet file: all rows in order, all columns, whatever its encoding."""
     import pyarrow.parquet as pq
 
     digest = hashlib.sha256()
@@ -283,6 +283,6 @@ def content_hash(path: Path) -> str:
 
 
 def solution_of(row: Mapping[str, Any]) -> str:
-    """The whole solution of a row; empty where it has none, and its answer is the bare result."""
+    """The complete solution of a row; empty if it has none and its answer is just the result."""
     texts = row.get("hint")
     return str(row.get("answer") or "".join(texts)) if texts is not None and len(texts) else ""

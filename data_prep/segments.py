@@ -1,11 +1,11 @@
-r"""Cuts the text of a worked solution into segments that a hint may end after: sentences and lines, formulas whole.
+r"""Splits the text of a worked solution into segments after which a hint may end: sentences and lines, not formulas.
 Example: "Let $x=1.5$. Then\n$$y=3.$$So $y=3$." -> "Let $x=1.5$. ", "Then\n", "$$y=3.$$So $y=3$."."""
 
 from __future__ import annotations
 
 import re
 
-# What must stay in one piece. An opening sign without its closing one is an ordinary sign.
+# What must stay in one piece. An opening sign without its closing one is an ordinary character.
 _WHOLE = re.compile(
     r"\\begin\s*\{(?P<name>[A-Za-z]+\*?)\}.*?\\end\s*\{(?P=name)\}"
     r"|\[asy\].*?\[/asy\]"
@@ -16,7 +16,7 @@ _WHOLE = re.compile(
     re.DOTALL,
 )
 _ENDS = re.compile(r"(?:[.?]|(?<!\d)!)[\"')\]’”]*[ \t]|\n")
-# A full stop after these is part of the word; so is one after a lone capital letter (a person's initial).
+# A full stop after these is part of the word, also after a single capital letter (an initial).
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(])(?:e\.g|i\.e|etc|cf|vs|resp|approx|Dr|Mr|Mrs|Ms|St|Fig|fig|Eq|eq|No|no|Thm|Prop|Ex|[B-HJ-Z])$"
 )
@@ -25,8 +25,8 @@ _ABBREVIATION = re.compile(
 def segments(text: str) -> list[str]:
     """The segments in order: none is empty, and joined they are exactly `text`.
 
-    A segment ends after a line break, or after the blank that follows a sentence's end. Nothing inside a formula, an
-    environment or a drawing ends one, nor do decimals, factorials and abbreviations.
+    A segment ends after a line break, or after the space that follows a sentence, but never inside a formula, an
+    environment or a drawing, or after decimals, factorials and abbreviations.
     """
     whole = [match.span() for match in _WHOLE.finditer(text)]
     pieces: list[str] = []

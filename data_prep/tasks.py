@@ -1,4 +1,4 @@
-"""The tasks by name, as --data takes it: the module whose `prepare` writes the files of each."""
+"""The tasks by name, as in --data, and the modules whose `prepare` writes their files."""
 
 from importlib import import_module
 from pathlib import Path
@@ -16,5 +16,5 @@ PREPARED_IN = {
 
 
 def prepare(task: str, folder: Path, **options: Any) -> None:
-    """Write the files of a task into `folder`; what options there are, its `prepare` says."""
+    """Write the files of a task to `folder`; the options are those of its `prepare`."""
     import_module(f"data_prep.{PREPARED_IN[task]}").prepare(folder, **options)

@@ -1,9 +1,9 @@
-"""Where text becomes tokens and tokens become text: questions, given solutions and responses, for training, alignment
-rows, evaluation and reward workers alike.
+"""Encoding and decoding of questions, given solutions and responses, for training, alignment rows, evaluation and
+reward workers alike.
 
     prompt    the template's control tokens are tokens; the same characters in a question are text
-    given     a hint or a solution: answer tags are tokens, what frames a text is not
-    response  answer tags stay, also where the tokenizer marks them as special; what frames a text is dropped
+    given     a hint or a solution: answer tags are tokens, framing tokens are text
+    response  answer tags are kept, even if the tokenizer marks them as special; framing tokens are dropped
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ THINK, THINK_END = "<think>", "</think>"
 TAGS = (THINK, THINK_END, "<answer>", "</answer>")
 
 Opened = Literal["", "prompt", "template"]
-"""Who began the thought that a response goes on with: nobody, the prompt's own text, the template's assistant turn."""
+"""Who opened the thought that a response continues: nobody, the prompt's own text, the template's assistant turn."""
 
 _FRAMING = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
-# Not in any text of a person: from a plane for private use, and numbered.
+# Does not occur in human text: characters from a private use plane, and a number.
 _SHIELD = re.compile("\U0010fffa(\\d+)\U0010fffb")
 
 
 @dataclass(frozen=True)
 class _Control:
-    """The tokens of a tokenizer that are no text."""
+    """The tokens of a tokenizer that are not text."""
 
     ends: frozenset[int]
     """Any of them ends a response."""
 
     framing: frozenset[int]
-    """`ends`, and what else stands around a text: the beginning, padding. No part of what a response says."""
+    """`ends` and other framing tokens: beginning of text, padding. Not part of a response's text."""
 
     closing: frozenset[int]
     closing_texts: tuple[str, ...]
-    """What is taken off the end of an answer before the end token is put there."""
+    """What is removed from the end of an answer before the end token is added."""
 
     framing_texts: re.Pattern[str] | None
     all_texts: re.Pattern[str] | None
-    """What a question must not contain as tokens: special tokens, answer tags among them, and those of the template."""
+    """What a question must not contain as tokens: special tokens, including answer tags, and those of the template."""
 
 
 _known: WeakKeyDictionary[Any, tuple[Any, _Control]] = WeakKeyDictionary()
@@ -53,10 +53,10 @@ _opens: WeakKeyDictionary[Any, dict[str, bool]] = WeakKeyDictionary()
 
 
 def chat_template(style: PromptStyle, tokenizer: Any) -> str:
-    """What prompts of a style are rendered with. A template that opens the thought itself gets no second `<think>`.
+    """The template for prompts of a style. If it opens the thought itself, no second `<think>` is added.
 
     Raises:
-        ValueError: when the style needs a chat template and the model has none.
+        ValueError: if the style needs a chat template and the model has none.
     """
     if not style.chat:
         return plain_template(tokenizer)
@@ -65,7 +65,7 @@ def chat_template(style: PromptStyle, tokenizer: Any) -> str:
 
 
 def plain_template(tokenizer: Any) -> str:
-    """What plain text is rendered with: a tokenizer may have a first token (SmolLM2) and begin no text with it."""
+    """The template for plain text: a tokenizer may have a beginning-of-text token without adding it (SmolLM2)."""
     first = tokenizer("a", add_special_tokens=True)["input_ids"][:1]
     return PLAIN_TEMPLATE if first == [tokenizer.bos_token_id] else WITHOUT_BOS
 
@@ -74,7 +74,7 @@ def opens_thought(tokenizer: Any, **template: Any) -> bool:
     """Whether the assistant's turn begins inside a thought.
 
     Args:
-        template: arguments of `apply_chat_template`, as `chat_template`.
+        template: arguments of `apply_chat_template`, such as `chat_template`.
     """
     key = json.dumps(template, sort_keys=True, default=str) + str(getattr(tokenizer, "chat_template", None))
     known = _opens.setdefault(tokenizer, {})
@@ -84,7 +84,7 @@ def opens_thought(tokenizer: Any, **template: Any) -> bool:
 
 
 def opened(tokenizer: Any, messages: Sequence[Mapping[str, Any]], **template: Any) -> Opened:
-    """Who began the thought that the response to these messages goes on with."""
+    """Who opened the thought that the response to these messages continues."""
     if opens_thought(tokenizer, **template):
         return "template"
     return "prompt" if str(messages[-1]["content"]).rstrip().endswith(THINK) else ""
@@ -93,8 +93,8 @@ def opened(tokenizer: Any, messages: Sequence[Mapping[str, Any]], **template: An
 def encode_question(tokenizer: Any, messages: Sequence[Mapping[str, Any]], **template: Any) -> list[int]:
     """Token ids of a prompt, up to where the response begins.
 
-    Control tokens that a question spells out are encoded as text; so are those that frame a text (beginning, end) in
-    any other message. All else is as `apply_chat_template` has it.
+    Control tokens spelled out in a question are encoded as text, and so are framing tokens (beginning, end) in any
+    other message. Everything else is as in `apply_chat_template`.
     """
     control = _control(tokenizer)
     shielded: list[str] = []
@@ -108,17 +108,17 @@ def encode_question(tokenizer: Any, messages: Sequence[Mapping[str, Any]], **tem
     if not shielded:
         return _ids(tokenizer, text)
     ids: list[int] = []
-    # Odd pieces are numbers of what was shielded.
+    # Odd pieces are indices into `shielded`.
     for at, piece in enumerate(_SHIELD.split(text)):
         ids += _as_text(tokenizer, shielded[int(piece)]) if at % 2 else _ids(tokenizer, piece)
     return ids
 
 
 def encode_given(tokenizer: Any, text: str, thought: Opened = "") -> list[int]:
-    """Token ids of a hint or of a solution that a response begins with, without an end.
+    """Token ids of a hint or solution at the beginning of a response, without an end token.
 
     Args:
-        thought: who began the thought; a `<think>` at the beginning of the text is skipped then.
+        thought: who opened the thought; if somebody did, a `<think>` at the beginning of the text is skipped.
     """
     text = _without_end(tokenizer, text)
     if thought and text.lstrip().startswith(THINK):
@@ -131,9 +131,9 @@ def encode_given(tokenizer: Any, text: str, thought: Opened = "") -> list[int]:
 
 
 def closed(tokenizer: Any, text: str, thought: Opened = "") -> list[int]:
-    """Token ids of a whole answer with the token that ends it, once, whether or not the text has it.
+    """Token ids of a complete answer with exactly one end token, whether or not the text has one.
 
-    Where the template began a thought and the text has none, the thought is ended first.
+    If the template opened a thought and the text has none, the thought is closed first.
 
     Raises:
         ValueError: for a tokenizer without an end token.
@@ -150,14 +150,14 @@ def closed(tokenizer: Any, text: str, thought: Opened = "") -> list[int]:
 
 
 def decode_response(tokenizer: Any, ids: Iterable[int]) -> str:
-    """What a response says: its text with every tag, without the tokens that frame a text."""
+    """The text of a response, with all tags but without framing tokens."""
     framing = _control(tokenizer).framing
     text: str = tokenizer.decode([i for i in map(int, ids) if i not in framing], skip_special_tokens=False)
     return text
 
 
 def end_tokens(tokenizer: Any) -> frozenset[int]:
-    """Any of these tokens ends a response: the tokenizer's, the template's, those of the generation settings."""
+    """The tokens that end a response: the tokenizer's, the template's, those of the generation settings."""
     return _control(tokenizer).ends
 
 
@@ -166,8 +166,8 @@ _ASSISTANT = {"role": "assistant", "content": "\U0010fffa"}
 
 
 def _control(tokenizer: Any) -> _Control:
-    # Not its size: the tokenizers library counts by copying the vocabulary, 86 ms of 150,000 tokens, and this is asked
-    # several times a rollout.
+    # Not including its size: the tokenizers library copies the vocabulary to count it, 86 ms for 150,000 tokens, and
+    # this is called several times per rollout.
     state = (tokenizer.eos_token_id, str(getattr(tokenizer, "chat_template", None)))
     known = _known.get(tokenizer)
     if known is None or known[0] != state:
@@ -177,9 +177,9 @@ def _control(tokenizer: Any) -> _Control:
 
 def _find_control(tokenizer: Any, added: Mapping[int, Any]) -> _Control:
     texts = {i: str(token.content) for i, token in added.items()}
-    # Runs of blanks are added tokens of some tokenizers.
+    # In some tokenizers runs of spaces are added tokens.
     written = {i: text for i, text in texts.items() if not text.isspace()}
-    # Somebody may end responses with an answer tag: it is a part of what the response says.
+    # Responses may end with an answer tag, which is then part of their text.
     said = {i for i, text in texts.items() if text in TAGS}
     ends: set[Any] = {tokenizer.eos_token_id, *_generation_ends(tokenizer)}
     after = _probe(tokenizer, [_USER, _ASSISTANT], False).partition("\U0010fffa")[2].lstrip()
@@ -199,18 +199,18 @@ def _find_control(tokenizer: Any, added: Mapping[int, Any]) -> _Control:
 
 
 def _probe(tokenizer: Any, messages: list[dict[str, str]], generates: bool, **template: Any) -> str:
-    """What a template makes of messages; nothing where there is none, or it will not have them."""
+    """The messages rendered by a template; empty if there is none, or it rejects them."""
     if not (template.get("chat_template") or getattr(tokenizer, "chat_template", None)):
         return ""
     try:
         text: str = tokenizer.apply_chat_template(messages, add_generation_prompt=generates, tokenize=False, **template)
-    except Exception:  # whatever a template raises: some refuse conversations of one turn, or without a system message
+    except Exception:  # whatever a template raises: some reject conversations of one turn, or without a system message
         return ""
     return text
 
 
 def _generation_ends(tokenizer: Any) -> set[int]:
-    """The end tokens of the generation settings beside a tokenizer, which inference engines stop at too."""
+    """The end tokens of the generation settings next to a tokenizer, at which inference engines also stop."""
     folder = getattr(tokenizer, "name_or_path", None) or ""
     file: Any = Path(folder) / "generation_config.json"
     if folder and not Path(folder).is_dir():
@@ -242,7 +242,7 @@ def _shielded(message: Mapping[str, Any], control: _Control, shield: Any) -> Any
 
 
 def _question_in(text: str) -> tuple[int, int]:
-    """Where the question of a prompt begins and ends, inside the frame of its style."""
+    """Where the question in a prompt begins and ends, inside the frame of its style."""
     for style in STYLES.values():
         question = style.read(text)
         if question is not None:
@@ -252,7 +252,7 @@ def _question_in(text: str) -> tuple[int, int]:
 
 
 def _without_end(tokenizer: Any, text: str) -> str:
-    """The text without the end tokens that are spelled out at its end."""
+    """The text without end tokens spelled out at its end."""
     ends = _control(tokenizer).closing_texts
     while ends and (bare := text.rstrip()).endswith(ends):
         text = next(bare[: -len(end)] for end in ends if bare.endswith(end))
@@ -268,7 +268,7 @@ def _as_text(tokenizer: Any, token: str) -> list[int]:
     """The characters of a control token, without the token."""
     added = getattr(tokenizer, "added_tokens_decoder", {})
     ids: list[int] = tokenizer(token, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-    # Tokens that a template uses need not be marked as special: then they are cut apart.
+    # A template's tokens need not be marked as special: then they are cut in two.
     return _ids(tokenizer, token[:1]) + _ids(tokenizer, token[1:]) if any(i in added for i in ids) else ids
 
 

@@ -1,4 +1,4 @@
-"""`python -m data_prep validate FILE`: says what is wrong with a user's data, or how it is understood, and converts it.
+"""`python -m data_prep validate FILE`: reports errors in a user's data, or how it is understood, and converts it.
 Exit code 0 if the data can be used, 1 if not."""
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ def _validate(options: Namespace) -> None:
     examine: Any = partial(problems.examine, reward=options.reward, columns=columns)
     report: Any = on_problems
     write: Any = problems.write_problems
-    # A reward judges answers to problems; what people or models said of answers needs none.
+    # A reward judges answers to problems; preference data do not need one.
     if options.reward is None and preferences.looks_like_answers(options.file, columns):
         scale = {"score_min": options.score_min, "score_max": options.score_max}
         examine, report = partial(preferences.examine, columns=columns, **scale), on_preferences
         write = preferences.write_answers
     elif options.score_min is not None or options.score_max is not None:
-        raise CustomDataError(f"--score-min, --score-max: {options.file} holds no scored answers; leave them out")
+        raise CustomDataError(f"--score-min, --score-max: {options.file} has no scored answers; remove these flags")
     first, *others = parts = [examine(path) for path in (options.file, options.test) if path is not None]
     refuse_faulty(*parts)
     test = others[0] if others else None
@@ -63,11 +63,11 @@ def _parser() -> Parser:
     parser.add_argument(
         "--reward", metavar="NAME", help="countdown, kk_logic, math, or your own as path/to/file.py:function"
     )
-    parser.add_argument("--columns", metavar="ROLE=COLUMN,..", help="question=problem,answer=solution, and the like")
-    parser.add_argument("--score-min", type=float, metavar="X", help="the worst score answers can have, if not 0")
-    parser.add_argument("--score-max", type=float, metavar="X", help="the best score answers can have, if not 1")
+    parser.add_argument("--columns", metavar="ROLE=COLUMN,..", help="for example question=problem,answer=solution")
+    parser.add_argument("--score-min", type=float, metavar="X", help="the worst possible score, if not 0")
+    parser.add_argument("--score-max", type=float, metavar="X", help="the best possible score, if not 1")
     tests = parser.add_mutually_exclusive_group()
-    tests.add_argument("--test-share", type=share, default=0.1, help="share of the questions drawn for the test")
-    tests.add_argument("--test", type=Path, metavar="FILE", help="file of the test rows, instead of a drawn share")
-    parser.add_argument("--seed", type=whole(0), default=0, help="of the draw")
+    tests.add_argument("--test-share", type=share, default=0.1, help="share of the questions used for the test")
+    tests.add_argument("--test", type=Path, metavar="FILE", help="file with the test rows, instead of a share")
+    parser.add_argument("--seed", type=whole(0), default=0, help="random seed of the split")
     return parser

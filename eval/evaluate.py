@@ -1,8 +1,8 @@
-"""Answers of a model to a file of our schema, scored: the same prompts, engine and rewards as training's validation.
+"""Scores a model's answers to a file in our schema, with the prompts, engine and rewards of training's validation.
 
     python -m eval.evaluate --model out/<name> --data data/countdown/test.parquet --out out/eval --n_samples 8
-writes items.jsonl (one line a problem and sample; a stopped evaluation goes on where it was), results.json, and where
-answers are sampled greedy.jsonl (a greedy answer to each problem).
+writes items.jsonl (one line per problem and sample; a stopped evaluation resumes), results.json, and if answers are
+sampled greedy.jsonl (a greedy answer to each problem).
 """
 
 import argparse
@@ -47,7 +47,7 @@ def judge(settings: Settings, problem: Problem, answer: dict[str, Any]) -> dict[
 
 
 def with_votes(settings: Settings, problem: Problem, judged: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The judged samples of one problem, each with what it votes for: the number of the first sample that equals it."""
+    """The judged samples of one problem, each with its vote: the number of the first sample equal to it."""
     read = [None if item["parse_fail"] else str(item["pred"]) for item in judged]
     right = [item["acc"] for item in judged]
     chosen = votes(problem.data_source, read, right, problem.ground_truth, reward=settings.reward)
@@ -66,18 +66,18 @@ def evaluate(
     ks: Sequence[int] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """Generate, score and summarise into `out`; what items.jsonl already holds is kept.
+    """Generate, score and summarise into `out`; what is already in items.jsonl is kept.
 
     Args:
         gpu_memory: share of a GPU's memory for the engine.
-        ks: the k of pass@k; without them 1, 2, 4 .. n_samples.
+        ks: the k of pass@k; default 1, 2, 4 .. n_samples.
 
     Returns:
-        what results.json holds: settings, versions, seconds, eval.metrics.summarise of the items, and where they are
+        the content of results.json: settings, versions, seconds, eval.metrics.summarise of the items, and if they are
         sampled that of the greedy answers, as "greedy".
 
     Raises:
-        EvaluationError: when `out` holds an evaluation with other settings.
+        EvaluationError: if `out` holds an evaluation with other settings.
     """
     started = time.time()
     items, greedy = _begin(settings, out)
@@ -101,7 +101,7 @@ def evaluate(
                 _append(out / ITEMS, judged)
                 items, greedy = items + judged, greedy + beside
                 progress(len({item["problem"] for item in items}), len(problems))
-    # What is only read again has cost nothing more.
+    # Reading an evaluation again does not add to its time.
     before = read_json(out / RESULTS)
     spent = before.get("seconds", 0.0) + (time.time() - started if left or not before else 0.0)
     result = {
@@ -118,7 +118,7 @@ def evaluate(
 
 
 def _begin(settings: Settings, out: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """What an earlier start with the same settings left of whole problems: (items, greedy answers beside them)."""
+    """The complete problems of an earlier start with the same settings: (items, greedy answers)."""
     out.mkdir(parents=True, exist_ok=True)
     saved = out / SETTINGS
     if saved.exists() and json.loads(saved.read_text()) != json.loads(json.dumps(asdict(settings))):
@@ -136,15 +136,15 @@ def _begin(settings: Settings, out: Path) -> tuple[list[dict[str, Any]], list[di
 
 
 def whole_lines(file: Path) -> list[dict[str, Any]]:
-    """The lines of a file up to one that a kill tore."""
-    whole: list[dict[str, Any]] = []
-    # Not splitlines(): answers may hold other line separators than the one that ends a record.
+    """The complete lines of a .jsonl file, up to one truncated by a kill."""
+    found: list[dict[str, Any]] = []
+    # Not splitlines(): answers may contain other line separators.
     for line in file.read_text(encoding="utf-8").split("\n")[:-1] if file.exists() else ():
         try:
-            whole.append(json.loads(line))
+            found.append(json.loads(line))
         except json.JSONDecodeError:
             break
-    return whole
+    return found
 
 
 def _append(file: Path, items: Sequence[dict[str, Any]]) -> None:
@@ -162,17 +162,19 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="Hugging Face name or folder, run, checkpoint or adapter")
-    parser.add_argument("--data", required=True, type=Path, help="parquet file of our schema")
+    parser.add_argument("--data", required=True, type=Path, help="parquet file in our schema")
     parser.add_argument("--out", required=True, type=Path, help="folder for items.jsonl and results.json")
     parser.add_argument("--sources", nargs="*", default=[], help="only rows of these data sources")
-    parser.add_argument("--prompt_style", choices=STYLES, default="completion", help="the style --data is written in")
+    parser.add_argument(
+        "--prompt_style", choices=STYLES, default="completion", help="the style of the prompts in --data"
+    )
     parser.add_argument("--reward", help="a reward's name or path/to/file.py:function; default: by the data")
     parser.add_argument("--n_samples", type=int, default=1, help="answers per problem")
     parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--top_p", type=float, default=1.0)
     parser.add_argument("--max_prompt_length", type=int, default=1024)
     parser.add_argument("--max_response_length", type=int, default=1024)
-    parser.add_argument("--limit", type=int, default=-1, help="first so many problems; -1 is all")
+    parser.add_argument("--limit", type=int, default=-1, help="number of problems; -1 is all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
     given = vars(parser.parse_args())

@@ -1,4 +1,4 @@
-"""Answers of a model by vLLM, chunk by chunk, each by a seed of its own."""
+"""Answers of a model by vLLM, chunk by chunk, each with its own seed."""
 
 import hashlib
 import os
@@ -10,18 +10,18 @@ from data_prep.tokens import chat_template, decode_response, encode_question
 from eval.models import Weights
 from eval.problems import Problem, Settings
 
-# Problems between two writes of items.jsonl: what a kill can cost. The last answers of a chunk decode alone, which
-# idles most of a GPU.
+# Problems between two writes of items.jsonl, which is what a kill can cost. Larger is faster: while the last answers of
+# a chunk are decoded, most of a GPU idles.
 CHUNK = {"cpu": 256, "cuda": 1024}
 
 GREEDY = -1
-"""The sample number of the greedy answer that every problem has beside sampled ones."""
+"""The sample number of the greedy answer that every problem has in addition to sampled ones."""
 
 
 def sample_seed(seed: int, problem: Problem, sample: int) -> int:
-    """Seed of one answer (63 bits), by the problem's text: it has the same answers in a file of other problems.
+    """Seed of one answer (63 bits), from the problem's text: its answers do not depend on the rest of the file.
 
-    Seeds that are counted up would share noise, since vLLM's n answers of a request take its seed, seed + 1, ...
+    Consecutive seeds would share noise, since vLLM's n answers to a request use its seed, seed + 1, ...
     """
     asked = "\n".join(message["content"] for message in problem.messages)
     key = f"{seed}|{problem.data_source}|{problem.twin}|{sample}|{asked}"
@@ -31,10 +31,10 @@ def sample_seed(seed: int, problem: Problem, sample: int) -> int:
 def generate(
     settings: Settings, problems: list[Problem], weights: Weights, device: str, gpu_memory: float = 0.9
 ) -> Iterator[list[dict[str, Any]]]:
-    """The answers of each chunk of problems in turn: {problem, sample, input, output, tokens, truncated}.
+    """The answers to each chunk of problems: {problem, sample, input, output, tokens, truncated}.
 
     Args:
-        gpu_memory: share of a GPU's memory for weights and cache; what else runs there must leave so much free.
+        gpu_memory: share of a GPU's memory for weights and cache, which other processes must leave free.
     """
     # As in runs (recipes/verl_plugin/environment.py): FlashInfer would compile its sampler as the engine starts.
     os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")
@@ -56,10 +56,10 @@ def generate(
         {"prompt_token_ids": encode_question(tokenizer, problem.messages, chat_template=template)}
         for problem in problems
     ]
-    # Training leaves longer prompts out; an evaluation may not choose its problems.
+    # Training skips longer prompts; an evaluation may not choose its problems.
     longest = max([settings.max_prompt_length, *(len(each["prompt_token_ids"]) for each in inputs)])
     context = longest + settings.max_response_length
-    # A prompt that is read in parts makes vLLM rewind the request's random generator, which only a GPU's can.
+    # With chunked prefill vLLM rewinds the request's random generator, which is only possible on a GPU.
     whole = {"enable_chunked_prefill": False, "max_num_batched_tokens": max(8192, context)} if device == "cpu" else {}
     adapter = {"enable_lora": True, "max_lora_rank": weights.engine_rank} if weights.adapter else {}
     engine = LLM(
@@ -82,9 +82,9 @@ def generate(
                 temperature=0.0 if sample == GREEDY else settings.temperature,
                 top_p=1.0 if sample == GREEDY else settings.top_p,
                 max_tokens=settings.max_response_length,
-                # The engine's own text lacks every token that is marked as special.
+                # The engine's own text lacks all special tokens.
                 detokenize=False,
-                # Of its own, so that an answer depends neither on the others nor on which are asked with it.
+                # One per answer, so that it does not depend on the other answers of the batch.
                 seed=None
                 if settings.temperature == 0 or sample == GREEDY
                 else sample_seed(settings.seed, problems[at], sample),

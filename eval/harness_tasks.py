@@ -1,4 +1,4 @@
-"""The suites of lm-evaluation-harness that we run: their benchmarks, shots and scores, and where their data lies.
+"""The suites of lm-evaluation-harness that we run: their benchmarks, shots and scores, and where their data is.
 
 A local copy of the data is a folder with <dataset>/[<subset>/]<split>.jsonl (or .json, .parquet, or the hub's own
 <split>-00000-of-00001.parquet), dataset being the last part of the hub's name: mmlu/anatomy/test.jsonl.
@@ -19,15 +19,15 @@ from eval import villm
 
 
 class HarnessError(ValueError):
-    """A suite that cannot be run as asked; the message says which benchmarks and what to do."""
+    """A suite that cannot be run as requested; the message says which benchmarks and what to do."""
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One line of a suite's table.
+    """One row of a suite's table.
 
-    tasks: tasks or groups of the harness. metric: what is reported, with its filter. remedy: what helps if it cannot
-    be loaded, beyond the usual.
+    tasks: tasks or groups of the harness. metric: what is reported, with its filter. remedy: specific advice if it
+    cannot be loaded.
     """
 
     name: str
@@ -71,7 +71,7 @@ SUITES = {
     ),
 }
 
-# Folders of the harness's own tasks that hold the above; reading its more than ten thousand files takes long.
+# Folders of the harness's own tasks with the above; reading all of its more than ten thousand files takes long.
 _FOLDERS = ("leaderboard", "gsm8k", "truthfulqa", "winogrande", "arc", "hellaswag", "mmlu")
 _SPLIT_KEYS = ("training_split", "validation_split", "test_split", "fewshot_split")
 
@@ -85,7 +85,7 @@ class Loaded:
 
 
 def load_suite(suite: str, local_data: Path | None = None, skip: Sequence[str] = (), seed: int = 0) -> list[Loaded]:
-    """The benchmarks of a suite with their data, all of them or none. seed: of the order of gpqa's options.
+    """The benchmarks of a suite with their data, all of them or none. seed: for the order of gpqa's options.
 
     Raises:
         HarnessError: as `refuse_suite`, or naming every benchmark that cannot be loaded and why.
@@ -98,20 +98,20 @@ def load_suite(suite: str, local_data: Path | None = None, skip: Sequence[str] =
             continue
         try:
             loaded.append(Loaded(benchmark, tuple(_load(benchmark, local_data, seed))))
-        except Exception as error:  # from the harness, datasets, the network, missing packages: told apart by nobody
+        except Exception as error:  # of any kind: from the harness, datasets, the network, missing packages
             failed[benchmark.name] = _explained(error) + (f"; {benchmark.remedy}" if benchmark.remedy else "")
     if failed:
         reasons = "\n".join(f"  {name}: {reason}" for name, reason in failed.items())
         raise HarnessError(
             f"{suite}: {len(failed)} of {len(SUITES[suite])} benchmarks cannot be loaded:\n{reasons}\n"
-            f"Fix that, give the data with --local_data (of run.py: --data_path), or leave them out with --skip "
+            f"Fix that, give the data with --local_data (in run.py: --data_path), or skip them with --skip "
             f"{' '.join(failed)}"
         )
     return loaded
 
 
 def refuse_suite(suite: str, local_data: Path | None = None, skip: Sequence[str] = ()) -> None:
-    """Raise HarnessError for what is clear before anything is loaded: names, the folder, the harness itself."""
+    """Raise HarnessError for what can be checked without loading anything: names, the folder, the harness itself."""
     if suite not in SUITES:
         raise HarnessError(f"--suite {suite}: unknown; there are {', '.join(SUITES)}")
     names = [benchmark.name for benchmark in SUITES[suite]]
@@ -130,10 +130,10 @@ def refuse_suite(suite: str, local_data: Path | None = None, skip: Sequence[str]
 
 
 def _once(process: Callable[[Any], Any], seed: int) -> Callable[[Any], Any]:
-    """`process` with its result kept, and with its own random numbers.
+    """`process` with cached results and its own random numbers.
 
-    The harness processes a split every time it looks at it, and shuffles gpqa's options on the way; what keeps question
-    and key together is the cache of processed data, which also keeps the order of a run with another seed.
+    The harness processes a split every time it accesses it, which shuffles gpqa's options; only its cache of processed
+    data keeps question and key together, and that also keeps the order of a run with another seed.
     """
     import datasets
 
@@ -145,7 +145,7 @@ def _once(process: Callable[[Any], Any], seed: int) -> Callable[[Any], Any]:
             random.seed(seed)
             datasets.disable_caching()
             try:
-                # The items are kept too, so that no others can get their id.
+                # The items are kept too, so that no other object can get their id.
                 kept[id(items)] = items, process(items)
             finally:
                 random.setstate(state)
@@ -191,20 +191,20 @@ def _load(benchmark: Benchmark, local_data: Path | None, seed: int) -> list[Any]
 
 
 def _check_examples(task: Any, shots: int, where: str) -> None:
-    """Enough items for the worked examples? The harness would find out in the middle of an evaluation."""
+    """Check that there are enough items for the worked examples, which the harness finds out only while it runs."""
     from lm_eval.api.samplers import FirstNSampler
 
-    # Examples are drawn with one to spare, should the item itself be among them.
+    # One extra example is drawn, in case the item itself is among them.
     needed = shots + (not isinstance(getattr(task, "sampler", None), FirstNSampler)) if shots else 0
     available = len(task.sampler.df) if needed else 0
     if available < needed:
         raise HarnessError(
-            f"{where}: {task.task_name} has {available} items to take worked examples from, needs {needed}"
+            f"{where}: {task.task_name} has {available} items to take worked examples from, but needs {needed}"
         )
 
 
 def task_configs(name: str) -> list[dict[str, Any]]:
-    """The configurations of a task, or of all tasks of a group or tag of the harness (a tag in alphabetical order)."""
+    """The configurations of a task, or of all tasks of a group or (in alphabetical order) of a tag of the harness."""
     if name in (ours := villm.configs()):
         return [ours[name]]
     from lm_eval.tasks._yaml_loader import load_yaml
@@ -220,7 +220,7 @@ def task_configs(name: str) -> list[dict[str, Any]]:
 
 @cache
 def manager() -> Any:
-    """The harness's index of its own tasks (lm_eval.tasks.TaskManager), of those folders that our suites need."""
+    """The harness's index of its own tasks (lm_eval.tasks.TaskManager), restricted to the folders our suites need."""
     import lm_eval
     from lm_eval.tasks import TaskManager
 
@@ -232,7 +232,7 @@ def manager() -> Any:
 
 
 def _with_our_grader(config: dict[str, Any]) -> dict[str, Any]:
-    # The harness's own grader wants antlr 4.11, and hydra, which training is built on, wants 4.9.
+    # The harness's own grader needs antlr 4.11, but hydra, which training depends on, needs 4.9.
     names = {"exact_match": True, "unreadable": False, "grader_failed": False}
     metrics = [{"metric": key, "aggregation": "mean", "higher_is_better": better} for key, better in names.items()]
     return {**config, "process_results": grade_mathematics, "metric_list": metrics, "metadata": {"version": "3.0-uft"}}
@@ -240,7 +240,7 @@ def _with_our_grader(config: dict[str, Any]) -> dict[str, Any]:
 
 def grade_mathematics(item: dict[str, Any], responses: list[str]) -> dict[str, float]:
     """exact_match: the final answer of a response equals item["answer"]; unreadable: there was none; grader_failed: the
-    verifier ran into a limit (then the answer counts as wrong)."""
+    verifier hit a limit (then the answer counts as wrong)."""
     from reward_fns.registry import LimitReached, VerifierFailed, verify
 
     answer = final_answer(responses[0])
@@ -258,7 +258,7 @@ def grade_mathematics(item: dict[str, Any], responses: list[str]) -> dict[str, f
 
 
 def final_answer(response: str) -> str | None:
-    r"""What stands behind "the final answer is", as the worked examples end, else in the last \boxed{}; or None."""
+    r"""The text after "the final answer is", as in the worked examples, else in the last \boxed{}; or None."""
     from reward_fns.math.reward import last_boxed
 
     lead = "final answer is"
@@ -287,7 +287,7 @@ def _on_local_files(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     samples = (config.get("fewshot_config") or {}).get("samples")
     examples = config.get("fewshot_split") or config.get("training_split")
     if config["num_fewshot"] and samples is None and examples:
-        # Without them the harness would take worked examples from what is evaluated.
+        # Without it the harness would take worked examples from the evaluated split.
         needed.add(examples)
     files: dict[str, list[Path]] = {}
     for key in _SPLIT_KEYS:

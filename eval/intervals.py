@@ -1,6 +1,5 @@
-"""Confidence intervals of accuracies and of differences between algorithms. Pure functions on numbers.
-Chance has two sources: the seeds, of which there are few (Student's t), and the problems (resampled, or closed forms).
-"""
+"""Confidence intervals of accuracies and of differences between algorithms, as pure functions of numbers.
+There are two sources of randomness: the few seeds (Student's t), and the problems (bootstrap, or closed forms)."""
 
 from __future__ import annotations
 
@@ -22,34 +21,20 @@ _HALVINGS = 80
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and the two ends of its confidence interval, in the unit of the values."""
+    """A mean and its confidence interval, in the unit of the values."""
 
     mean: float
     low: float
     high: float
-
-
-@dataclass(frozen=True)
-class Seeds:
-    """One number from several runs that differ by their seed alone."""
-
-    count: int
-    mean: float
-    low: float
-    high: float
-    deviation: float | None
-    """Sample standard deviation; None with one seed, of which nothing is known about the spread."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A mean over seeds and how well it is known."""
+    """A mean over seeds with its standard error, and the degrees of freedom of that error."""
 
     mean: float
     error: float
-    """Standard error of the mean."""
     df: int
-    """Degrees of freedom of that error."""
 
 
 def student_tail(t: float, df: int) -> float:
@@ -69,27 +54,21 @@ def student_tail(t: float, df: int) -> float:
 
 @lru_cache
 def student_quantile(df: int, level: float = 0.95) -> float:
-    """The t that |T| stays below with probability `level`, e.g. 4.303 for 2 degrees of freedom."""
+    """The t with P(|T| < t) = `level`, e.g. 4.303 for 2 degrees of freedom."""
     return _crossing(lambda t: student_tail(t, df) <= 1 - level, 1.0)
 
 
-def over_seeds(values: Sequence[float]) -> Seeds:
-    """Mean, lowest, highest and spread of one number a seed."""
-    if not values:
-        raise ValueError("a mean over seeds needs at least one seed")
-    return Seeds(len(values), fmean(values), min(values), max(values), stdev(values) if len(values) > 1 else None)
-
-
 def spread(values: Sequence[float]) -> Spread | None:
-    """Of one number a seed (an accuracy, or a difference of two runs with the same seed); None with one seed."""
+    """The spread of one number per seed (an accuracy, or a difference of two runs with the same seed); None with one
+    seed."""
     if len(values) < 2:
         return None
     return Spread(fmean(values), stdev(values) / math.sqrt(len(values)), len(values) - 1)
 
 
 def spread_apart(a: Sequence[float], b: Sequence[float]) -> Spread | None:
-    """Of mean(a) - mean(b) where the two have other seeds: Welch's error with the smaller degrees of freedom, which is
-    on the safe side; None where one of them has one seed."""
+    """The spread of mean(a) - mean(b) with different seeds: Welch's error with the smaller degrees of freedom, which is
+    conservative; None if either has only one seed."""
     of_a, of_b = spread(a), spread(b)
     if of_a is None or of_b is None:
         return None
@@ -97,21 +76,21 @@ def spread_apart(a: Sequence[float], b: Sequence[float]) -> Spread | None:
 
 
 def t_interval(found: Spread, *, level: float = 0.95) -> Interval:
-    """Student's interval over seeds: what other seeds would do on these problems."""
+    """Student's interval over seeds: the result with other seeds on these problems."""
     half = student_quantile(found.df, level) * found.error
     return Interval(found.mean, found.mean - half, found.mean + half)
 
 
 def over_both(seeds: Spread | None, problems: Interval, *, level: float = 0.95) -> Interval:
-    """An interval over seeds and problems: Student's half-width over seeds and that over problems, as the legs of a
-    right angle. With one seed it is the one over problems.
+    """An interval over seeds and problems: the square root of the sum of squares of Student's half-width over seeds and
+    the half-width over problems. With one seed it is the interval over problems.
 
-    Each leg has the quantile of its own distribution, so that with independent errors the coverage is not below `level`
-    (Banerjee, Sankhya 22, 1960); no degrees of freedom have to be guessed for the sum. The noise of single answers is
-    in both legs, which makes it a little wide.
+    Each half-width has the quantile of its own distribution, so that with independent errors the coverage is at least
+    `level` (Banerjee, Sankhya 22, 1960), and no degrees of freedom have to be guessed for the sum. The noise of single
+    answers is in both, which makes the interval a little wide.
 
     Args:
-        problems: an interval of the same level, of the same mean.
+        problems: an interval of the same level and the same mean.
     """
     if seeds is None:
         return problems
@@ -121,10 +100,10 @@ def over_both(seeds: Spread | None, problems: Interval, *, level: float = 0.95) 
 
 
 def p_value(seeds: Spread | None, problems: Interval) -> float:
-    """Two-sided p-value of a difference of 0: the level at which `over_both` would just reach it.
+    """Two-sided p-value of a difference of 0: the level at which `over_both` would just reach 0.
 
     Args:
-        problems: the 95 % interval over problems; its end on the side of 0 scales as a normal's.
+        problems: the 95 % interval over problems; its half-width towards 0 is scaled like a normal distribution's.
     """
     reach = abs(problems.low - problems.mean if problems.mean > 0 else problems.high - problems.mean)
     if problems.mean == 0:
@@ -142,7 +121,7 @@ def p_value(seeds: Spread | None, problems: Interval) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for their number (Holm 1979): by chance alone any of them is below .05 in 5 % of such sets."""
+    """p-values corrected for their number (Holm 1979): by chance, any of them is below .05 in 5 % of such sets."""
     corrected, so_far = [0.0] * len(p_values), 0.0
     for rank, at in enumerate(sorted(range(len(p_values)), key=lambda each: p_values[each])):
         so_far = max(so_far, min(1.0, (len(p_values) - rank) * p_values[at]))
@@ -151,10 +130,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def over_problems(values: Sequence[float], *, level: float = 0.95, resamples: int = RESAMPLES) -> Interval:
-    """Interval of a mean of shares. `values` has one number from 0 to 1 a problem (its mean over samples): the unit of
-    chance is the problem, because samples of one problem resemble each other.
+    """Interval of a mean of shares. `values` has one number from 0 to 1 per problem (its mean over samples): problems
+    are the independent units, because samples of one problem are correlated.
 
-    Wilson's where every value is 0 or 1, else a bootstrap.
+    Wilson's interval if every value is 0 or 1, else a bootstrap.
     """
     if len(values) and all(value in (0, 1) for value in values):
         return wilson(int(sum(values)), len(values), level=level)
@@ -162,10 +141,10 @@ def over_problems(values: Sequence[float], *, level: float = 0.95, resamples: in
 
 
 def of_differences(values: Sequence[float], *, level: float = 0.95, resamples: int = RESAMPLES) -> Interval:
-    """Interval of a mean of paired differences, one number from -1 to 1 a problem.
+    """Interval of a mean of paired differences, one number from -1 to 1 per problem.
 
-    Agresti and Min's (2005, half an answer more in each of the four cells) where every value is -1, 0 or 1: two models
-    that agree on 30 problems need not agree on all. Else a bootstrap.
+    Agresti and Min's interval (2005, half an answer added to each of the four cells) if every value is -1, 0 or 1: two
+    models that agree on 30 problems need not agree on all. Else a bootstrap.
     """
     if not len(values) or any(value not in (-1, 0, 1) for value in values):
         return bootstrap(values, level=level, resamples=resamples)
@@ -176,8 +155,8 @@ def of_differences(values: Sequence[float], *, level: float = 0.95, resamples: i
 
 
 def over_strata(strata: Sequence[Sequence[float]], *, level: float = 0.95, resamples: int = RESAMPLES) -> Interval:
-    """Interval of the unweighted mean of the strata's means, problems being drawn within each: the half-widths of
-    `over_problems` of each stratum, squared and summed (Zou and Donner 2008)."""
+    """Interval of the unweighted mean of the strata's means, with problems resampled within each stratum: the
+    half-widths of `over_problems` per stratum, squared and summed (Zou and Donner 2008)."""
     if not strata or not all(len(values) for values in strata):
         raise ValueError("an interval needs at least one problem in every part")
     parts = [over_problems(values, level=level, resamples=resamples) for values in strata]
@@ -188,10 +167,10 @@ def over_strata(strata: Sequence[Sequence[float]], *, level: float = 0.95, resam
 
 
 def bootstrap(values: Sequence[float], *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
-    """Percentile interval of a mean, values being redrawn. It has no width where all are equal."""
+    """Percentile bootstrap interval of a mean; of zero width if all values are equal."""
     if not len(values):
         raise ValueError("an interval needs at least one problem")
-    # The mean depends only on how often each distinct value is drawn, and there are few.
+    # The mean depends only on how often each of the few distinct values is drawn.
     distinct, counts = np.unique(np.asarray(values, dtype=float), return_counts=True)
     rng, total, block = np.random.default_rng(seed), len(values), max(1, _BLOCK // len(counts))
     sizes = [min(block, resamples - start) for start in range(0, resamples, block)]
@@ -201,14 +180,14 @@ def bootstrap(values: Sequence[float], *, level: float = 0.95, resamples: int = 
 
 
 def wilson(correct: int, problems: int, *, level: float = 0.95) -> Interval:
-    """Wilson's interval of a share, for one sample a problem: right near 0 and 1 too, e.g. 0 to .114 for 0 of 30."""
+    """Wilson's interval of a share, for one sample per problem: valid near 0 and 1 too, e.g. 0 to .114 for 0 of 30."""
     if not 0 <= correct <= problems or problems < 1:
         raise ValueError(f"a share needs 0 <= correct <= problems, got {correct} of {problems}")
     z = NormalDist().inv_cdf((1 + level) / 2)
     share = correct / problems
     centre = (share + z * z / (2 * problems)) / (1 + z * z / problems)
     half = z / (1 + z * z / problems) * math.sqrt(share * (1 - share) / problems + (z / (2 * problems)) ** 2)
-    # Rounding may leave an end a hair beyond the share itself.
+    # Rounding may put an end slightly beyond the share itself.
     return Interval(share, max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half)))
 
 
@@ -220,7 +199,7 @@ def mcnemar(wins: int, losses: int) -> float:
 
 
 def paired(a: Mapping[Problem, float], b: Mapping[Problem, float]) -> list[float]:
-    """a - b on each problem. Raises ValueError when the problems are not the same: a comparison may not choose them."""
+    """a - b on each problem. Raises ValueError if the problems differ: a comparison may not choose them."""
     if a.keys() != b.keys() or not a:
         odd = sorted(map(str, a.keys() ^ b.keys()))
         raise ValueError(f"a paired comparison needs the same problems: {len(odd)} are in one only, e.g. {odd[:3]}")

@@ -1,8 +1,8 @@
 """A second opinion on scored answers, from a language model at any OpenAI-compatible endpoint.
 
     python -m eval.judge --items out/eval/items.jsonl --out out/judge --endpoint http://HOST/v1 --judge_model NAME
-writes judged.jsonl (one line a judgement; a stopped run goes on where it was) and judge.json (agreement with the exact
-score). The exact score stays what it is. Questions and answers are sent to the endpoint; the key is OPENAI_API_KEY.
+writes judged.jsonl (one line per judgement; a stopped run resumes) and judge.json (agreement with the exact score). The
+exact score is not changed. Questions and answers are sent to the endpoint; the key is OPENAI_API_KEY.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ import argparse
 import hashlib
 import json
 import os
-import random
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -26,9 +24,8 @@ from recipes.common.run_dir import write_json
 
 JUDGED, SUMMARY = "judged.jsonl", "judge.json"
 _KEYS = ("input", "output", "pred", "ground_truth", "data_source", "acc")
-# The end of an answer decides; a judge's context is not endless.
+# The end of an answer decides; a judge's context is limited.
 _LONGEST_INPUT, _LONGEST_OUTPUT = 12_000, 6_000
-_LONGEST_WAIT = 60.0
 
 SYSTEM = (
     "You check answers to exam questions. You are given a question, the reference answer and a student's response, "
@@ -40,27 +37,26 @@ SYSTEM = (
 
 
 class JudgeError(ValueError):
-    """A judging that cannot be done as asked: bad items, or an endpoint that refuses everything."""
+    """Judging that cannot be done as requested: bad items, or an endpoint that refuses all requests."""
 
 
 @dataclass(frozen=True)
 class Judge:
-    """Who judges, and how patiently. seconds: limit of one request. attempts: requests for one judgement, at most."""
+    """Who judges, and how patiently. seconds: limit per request. attempts: per request, and for an unclear reply."""
 
     endpoint: str
     model: str
     concurrency: int = 8
     attempts: int = 5
     seconds: float = 120.0
-    wait: float = 1.0
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a judge found. failed judgements are in no rate. The rest is over the judged items, None without any.
+    """The result of a judge. Rates are over the judged items, without failed judgements; None if there are none.
 
     agreement: share with the same verdict as the exact score. kappa: Cohen's, agreement beyond chance; None if both
-    always say the same thing. only_judge, only_exact: items that only one of the two calls correct.
+    always give the same verdict. only_judge, only_exact: items that only one of the two considers correct.
     """
 
     judge: str
@@ -76,10 +72,10 @@ class Summary:
 
 
 def judge_items(items_file: Path, out: Path, judge: Judge) -> Summary:
-    """Judge every item that `out` holds no judgement of yet, and write the summary.
+    """Judge every item without a judgement in `out`, and write the summary.
 
     Raises:
-        JudgeError: for items in another form, or an endpoint that refuses the key, the model or the request.
+        JudgeError: for malformed items, or an endpoint that refuses the key, the model or the request.
     """
     if judge.concurrency < 1 or judge.attempts < 1:
         raise JudgeError(f"--concurrency and --attempts must be at least 1, got {judge.concurrency}, {judge.attempts}")
@@ -90,9 +86,9 @@ def judge_items(items_file: Path, out: Path, judge: Judge) -> Summary:
     waiting = [(key, item) for key, item in zip(keys, items, strict=True) if key not in verdicts]
     client = openai.OpenAI(
         base_url=judge.endpoint,
-        # Servers of one's own ask for no key, but the client does.
+        # Local servers do not need a key, but the client does.
         api_key=os.environ.get("OPENAI_API_KEY") or "none",
-        max_retries=0,
+        max_retries=judge.attempts - 1,
         timeout=judge.seconds,
     )
     threads = ThreadPoolExecutor(judge.concurrency)
@@ -114,9 +110,9 @@ def judge_items(items_file: Path, out: Path, judge: Judge) -> Summary:
 
 
 def read_items(path: Path) -> list[dict[str, Any]]:
-    """The lines of an items.jsonl; JudgeError names the line and key that is not as eval.evaluate writes it."""
+    """The lines of an items.jsonl; JudgeError names a line and key that is not as eval.evaluate writes it."""
     try:
-        # Not splitlines: answers may hold the line separators of Unicode.
+        # Not splitlines: answers may contain Unicode line separators.
         lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except FileNotFoundError:
         raise JudgeError(f"{path}: no such file; it is the items.jsonl of an evaluation") from None
@@ -136,13 +132,13 @@ def read_items(path: Path) -> list[dict[str, Any]]:
 
 
 def item_key(item: dict[str, Any], number: int, model: str) -> str:
-    """Names an item for one judge: by its place and by all that the judge sees, so that a changed answer is new."""
+    """Identifies an item for a judge by its position and all that the judge sees, so that a changed answer is new."""
     seen = json.dumps([number, model, SYSTEM, question(item)], sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(seen.encode()).hexdigest()[:24]
 
 
 def question(item: dict[str, Any]) -> str:
-    """What the judge is asked about an item."""
+    """The message to the judge about an item."""
     reference = json.dumps(item["ground_truth"], ensure_ascii=False, default=str)
     text = (
         f"<question>\n{str(item['input'])[-_LONGEST_INPUT:]}\n</question>\n"
@@ -150,17 +146,17 @@ def question(item: dict[str, Any]) -> str:
         f"<response>\n{str(item['output'])[-_LONGEST_OUTPUT:]}\n</response>\n"
         f"<final_answer_as_read>\n{item['pred']}\n</final_answer_as_read>"
     )
-    # Half of a character, as byte-level tokenizers leave it, cannot be sent.
+    # Half a character, as byte-level tokenizers produce it, cannot be sent.
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def read_verdict(reply: str | None) -> bool | None:
-    """The verdict of a reply that is exactly {"correct": true or false}, if need be in a code fence; else None."""
+    """The verdict of a reply that is exactly {"correct": true or false}, possibly in a code fence; else None."""
     text = (reply or "").strip()
     if text.startswith("```") and text.endswith("```"):
         text = text.removeprefix("```").removeprefix("json").removesuffix("```").strip()
     try:
-        # As pairs, so that a key given twice is not taken for one.
+        # As pairs, to notice a repeated key.
         found = json.loads(text, object_pairs_hook=lambda pairs: pairs)
     except (json.JSONDecodeError, RecursionError):
         return None
@@ -171,32 +167,23 @@ def read_verdict(reply: str | None) -> bool | None:
 
 
 def _judged(client: openai.OpenAI, judge: Judge, item: dict[str, Any]) -> tuple[bool | None, str]:
-    """The verdict, or None after the last attempt, and the last reply or error."""
+    """The verdict, or None after the last attempt, and the last reply or error. The client itself retries overloads."""
     last = ""
-    for attempt in range(judge.attempts):
-        if attempt:
-            # Waits that double, and differ between the threads that one overload threw back together.
-            time.sleep(min(_LONGEST_WAIT, judge.wait * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0))
+    for _ in range(judge.attempts):
         try:
             answer = client.chat.completions.create(
                 model=judge.model,
                 messages=[{"role": "system", "content": SYSTEM}, {"role": "user", "content": question(item)}],
                 temperature=0.0,
             )
-        except (openai.APIConnectionError, openai.APITimeoutError) as error:
-            last = f"{type(error).__name__}: {error}"
-            continue
-        except openai.APIStatusError as error:
-            if error.status_code not in (408, 409, 429) and error.status_code < 500:
+        except openai.APIError as error:
+            status = error.status_code if isinstance(error, openai.APIStatusError) else 500
+            if status not in (408, 409, 429) and status < 500:
                 raise JudgeError(
-                    f"{judge.endpoint} refuses the request with status {error.status_code}: {error.message[:300]}; "
-                    "look at --endpoint, --judge_model and OPENAI_API_KEY"
+                    f"{judge.endpoint} refuses the request with status {status}: {error.message[:300]}; "
+                    "check --endpoint, --judge_model and OPENAI_API_KEY"
                 ) from None
-            last = f"{type(error).__name__}: {error}"
-            continue
-        except openai.APIError as error:  # a reply that is no chat completion
-            last = f"{type(error).__name__}: {error}"
-            continue
+            return None, f"{type(error).__name__}: {error}"[:500]
         reply = answer.choices[0].message.content if answer.choices else None
         verdict = read_verdict(reply)
         if verdict is not None:
@@ -206,14 +193,14 @@ def _judged(client: openai.OpenAI, judge: Judge, item: dict[str, Any]) -> tuple[
 
 
 def _earlier(path: Path) -> Iterator[tuple[str, bool | None]]:
-    """Judgements of earlier starts; what a kill tore off the last line is cut away."""
+    """Judgements of earlier starts; a last line truncated by a kill is removed from the file."""
     if not path.exists():
         return
     content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        path.write_bytes(whole)
-    for number, line in enumerate(whole.decode("utf-8").split("\n")[:-1], 1):
+    complete = content[: content.rfind(b"\n") + 1]
+    if len(complete) < len(content):
+        path.write_bytes(complete)
+    for number, line in enumerate(complete.decode("utf-8").split("\n")[:-1], 1):
         try:
             found = json.loads(line)
             judgement = found["key"], found["correct"]
@@ -223,7 +210,7 @@ def _earlier(path: Path) -> Iterator[tuple[str, bool | None]]:
 
 
 def summarise(judge: str, exact: Sequence[bool], verdicts: Sequence[bool | None]) -> Summary:
-    """Compares the exact verdicts with the judge's (None: no judgement), one of each an item."""
+    """Compares the exact verdicts with the judge's (None: no judgement), one of each per item."""
     pairs = [(right, verdict) for right, verdict in zip(exact, verdicts, strict=True) if verdict is not None]
     n = len(pairs)
     both = sum(right and verdict for right, verdict in pairs)
@@ -254,15 +241,15 @@ def _kappa(agreement: float | None, exact: float | None, judge: float | None) ->
 
 
 def main() -> int:
-    """Command line; the exit status is 2 if nothing could be judged as asked, 1 if some judgements failed."""
+    """Command line; the exit status is 2 if nothing could be judged as requested, 1 if some judgements failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", required=True, type=Path, help="items.jsonl of eval.evaluate")
     parser.add_argument("--endpoint", required=True, help="base URL, up to /v1")
     parser.add_argument("--judge_model", required=True, help="the model's name at the endpoint")
     parser.add_argument("--out", required=True, type=Path, help=f"folder for {JUDGED} and {SUMMARY}")
-    parser.add_argument("--concurrency", type=int, default=8, help="requests at a time")
-    parser.add_argument("--attempts", type=int, default=5, help="requests for one judgement, at most")
-    parser.add_argument("--seconds", type=float, default=120.0, help="limit of one request")
+    parser.add_argument("--concurrency", type=int, default=8, help="parallel requests")
+    parser.add_argument("--attempts", type=int, default=5, help="attempts per request, and for an unclear reply")
+    parser.add_argument("--seconds", type=float, default=120.0, help="time limit per request")
     given = parser.parse_args()
     judge = Judge(given.endpoint, given.judge_model, given.concurrency, given.attempts, given.seconds)
     try:
@@ -272,7 +259,7 @@ def main() -> int:
         return 2
     print(json.dumps(asdict(summary), indent=1))
     if summary.failed:
-        print(f"{summary.failed} items could not be judged; run it again to try them again", file=sys.stderr)
+        print(f"{summary.failed} items could not be judged; run this again to retry them", file=sys.stderr)
     return int(summary.failed > 0)
 
 

@@ -1,4 +1,4 @@
-"""Numbers of evaluations: pass@k, avg@k, maj@k and the summary of all answers. Pure functions, no files.
+"""Metrics of evaluations: pass@k, avg@k, maj@k and the summary of all answers. Pure functions, no files.
 
 Item (one answer): {"problem": 3, "sample": 0, "data_source": "countdown", "tokens": 30, "truncated": false, "acc": 1.0,
 "format": 1.0, "parse_fail": 0.0, "reward_error": 0.0, "timeout": 0.0, "pred": "1 + 2", "group": "3 numbers", "vote": 0}
@@ -18,11 +18,11 @@ from eval.intervals import over_problems, over_strata
 Item = Mapping[str, object]
 
 ERRORS = {"reward_error": "reward_error", "timeout": "timeout", "truncated": "truncated", "unreadable": "parse_fail"}
-"""Why an answer is not correct -> the field that says so, in the order of blame; "wrong" is what is left."""
+"""Why an answer is not correct -> the field that says so, in order of precedence; the rest is "wrong"."""
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
-    """Unbiased chance that k of n samples, drawn without replacement, hold at least one of the c correct ones.
+    """Unbiased probability that k of n samples, drawn without replacement, include at least one of the c correct ones.
 
     1 - C(n-c, k) / C(n, k), Chen et al. (arXiv 2107.03374). Raises ValueError unless 0 <= c <= n and 1 <= k <= n.
     """
@@ -39,12 +39,11 @@ def average_at_k(correct: Sequence[float]) -> float:
 
 
 def majority_at_k(answers: Sequence[Hashable | None], correct: Sequence[float]) -> float:
-    """Is the most frequent of k answers to one problem right?
+    """Is the most frequent of k answers to one problem correct?
 
     Args:
         answers: what each sample votes for, equal for equal answers (reward_fns.votes); None is unreadable and has no
-            vote. Nobody voting is 0; between answers with equally many votes the value is the expectation of a fair
-            draw.
+            vote. Without any vote the value is 0; for a tie it is the expectation of a fair draw.
         correct: the verdict on each.
     """
     if len(answers) != len(correct) or not answers:
@@ -65,10 +64,7 @@ def powers_of_two(n: int) -> list[int]:
 
 
 def chosen_ks(text: str, n_samples: int) -> tuple[int, ...]:
-    """The k of pass@k that a comma-separated list names, in rising order.
-
-    ValueError for what is no whole number from 1 to n_samples: more answers than there are cannot be looked at.
-    """
+    """The k of pass@k in a comma-separated list, in ascending order; ValueError for one outside 1 to n_samples."""
     words = text.split(",")
     for word in words:
         if not word.strip().isdecimal() or not 1 <= int(word) <= n_samples:
@@ -79,7 +75,7 @@ def chosen_ks(text: str, n_samples: int) -> tuple[int, ...]:
 def error_of(item: Item) -> str | None:
     """Why an answer is not correct, one reason each: a name in ERRORS or "wrong"; None if it is correct.
 
-    A fault of the scoring comes before one of the answer, and a cut-off answer is not blamed for being unreadable.
+    Failures of the scoring take precedence over those of the answer, and truncated over unreadable.
     """
     if item["acc"]:
         return None
@@ -90,20 +86,20 @@ def error_of(item: Item) -> str | None:
 
 
 def summarise(items: Sequence[Item], ks: Sequence[int] | None = None) -> dict[str, object]:
-    """Everything a table needs of an evaluation, as flat blocks of numbers.
+    """All numbers of an evaluation that a table needs, as flat blocks.
 
     Args:
-        ks: the k of pass@k; without them 1, 2, 4 .. n.
+        ks: the k of pass@k; default 1, 2, 4 .. n.
 
     Returns:
         {"sources": {data_source: block}, "groups": {data_source: {group: block}} (where items have a group),
-        "pooled": block over all answers, "mean_over_sources_unweighted": block}. A block holds problems, samples,
+        "pooled": block over all answers, "mean_over_sources_unweighted": block}. A block has problems, samples,
         accuracy with accuracy_low and accuracy_high (95 %, over problems), pass@k, avg@n and maj@n (by the field
         `vote`, else by the text read), format_rate, partial, tokens_mean, tokens_p50, tokens_p95, truncation_rate and
-        error_<type>: of every answer that is not correct, one reason. n is the least number of samples a problem has.
+        error_<type> (one reason per incorrect answer). n is the least number of samples of any problem.
 
     Raises:
-        ValueError: for no items, a verdict other than 0 or 1, or a sample that occurs twice; it names the item.
+        ValueError: for no items, a verdict other than 0 or 1, or a repeated sample; names the item.
     """
     if not items:
         raise ValueError("there are no answers to summarise")
@@ -187,7 +183,7 @@ def _block(items: Sequence[Item], ks: Sequence[int] | None) -> dict[str, float]:
 
 
 def _unweighted(sources: Mapping[str, Mapping[str, float]], items: Mapping[str, Sequence[Item]]) -> dict[str, float]:
-    """Means over sources of what every source has; problems and samples are sums."""
+    """Means over sources of what all sources have; problems and samples are sums."""
     blocks = list(sources.values())
     shared = [name for name in blocks[0] if all(name in block for block in blocks)]
     mean = {name: fmean(block[name] for block in blocks) for name in shared}
@@ -201,6 +197,6 @@ def _unweighted(sources: Mapping[str, Mapping[str, float]], items: Mapping[str, 
 
 
 def _number(item: Item, key: str) -> float:
-    """A field as a number; the reward functions of a user's own may leave out what they do not know."""
+    """A field as a number; users' reward functions may omit fields."""
     value = item.get(key, 0.0)
     return float(value) if isinstance(value, (int, float)) else 0.0

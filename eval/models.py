@@ -1,4 +1,4 @@
-"""What a user means by --model: a Hugging Face name or folder, a run, a checkpoint of a run, a LoRA adapter."""
+"""Resolves --model: a Hugging Face name or folder, a run, a checkpoint of a run, or a LoRA adapter."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ADAPTER_CONFIG = "adapter_config.json"
-# Files of a model that are read before anything is started.
+# Files of a model that are checked before anything is started.
 _READ = ("config.json", ADAPTER_CONFIG, "unified_ft.json")
 LAST, BEST = "last", "best"
 ROOT = Path(__file__).resolve().parents[1]
-# What vLLM may be told as the largest rank of an adapter (vllm.config.lora.MaxLoRARanks).
+# The values vLLM accepts as the largest rank of an adapter (vllm.config.lora.MaxLoRARanks).
 ENGINE_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-# Who publishes the families that people name without their owner.
+# Owners of the model families that people name without their owner.
 _PUBLISHERS = {
     "qwen": "Qwen",
     "llama": "meta-llama",
@@ -30,34 +30,34 @@ _PUBLISHERS = {
 
 
 class ModelError(ValueError):
-    """No weights could be found; says where they were looked for."""
+    """No weights could be found; the message says where they were looked for."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A model that vLLM can load: full weights (folder or hub name), and an adapter on top of them if there is one."""
+    """A model that vLLM can load: full weights (folder or hub name), and optionally an adapter on top of them."""
 
     path: str
     adapter: str | None = None
 
     @property
     def engine_rank(self) -> int:
-        """The smallest rank vLLM can be told that holds the adapter. Raises ModelError where there is none."""
+        """The smallest rank setting of vLLM that fits the adapter. Raises ModelError if there is none."""
         assert self.adapter
         rank = int(json.loads((Path(self.adapter) / ADAPTER_CONFIG).read_text(encoding="utf-8")).get("r", 0))
         fitting = [allowed for allowed in ENGINE_RANKS if allowed >= rank]
         if not fitting:
-            raise ModelError(f"{self.adapter}: vLLM takes adapters of rank {ENGINE_RANKS[-1]} at most, this has {rank}")
+            raise ModelError(f"{self.adapter}: vLLM takes adapters up to rank {ENGINE_RANKS[-1]}, this one has {rank}")
         return fitting[0]
 
 
 def find_model(model: str) -> str:
-    """A model's folder as seen from here: an embedded one (models/...) is found from any working folder."""
+    """A model's path from the working folder: embedded models (models/...) are found from any folder."""
     return str(ROOT / model) if not Path(model).exists() and (ROOT / model / "config.json").is_file() else model
 
 
 def published_name(model: str) -> str:
-    """owner/name of a family that is known by its name alone (Qwen2.5-1.5B); any other name as it is."""
+    """owner/name for a family known by its name alone (Qwen2.5-1.5B); any other name unchanged."""
     family = re.match(r"(?i)(meta-llama|[a-z]+?)(?=[-\d])[-\w.]*$", model)
     owner = _PUBLISHERS.get(family[1].lower()) if family else None
     return f"{owner}/{model}" if owner else model
@@ -66,8 +66,8 @@ def published_name(model: str) -> str:
 def resolve_model(model: str) -> Weights:
     """Find the weights behind a name.
 
-    A run's folder stands for its last weights: which step validates best was picked on the test problems, so an
-    accuracy of hf/best on them is too high. A checkpoint stands for its Hugging Face copy.
+    A run's folder stands for its last weights: the best step was picked on the test problems, so the accuracy of
+    hf/best on them is too high. A checkpoint stands for its Hugging Face copy.
 
     Raises:
         ModelError: for a folder without weights.
@@ -92,10 +92,10 @@ def resolve_model(model: str) -> Weights:
         if has_weights(place / "huggingface"):
             return Weights(str((place / "huggingface").resolve()))
         if any(place.glob("model_world_size_*_rank_*.pt")):
-            # Pickles run what their author likes; a checkpoint of ours has its weights as safetensors besides.
+            # Pickles can run arbitrary code; our checkpoints also have their weights as safetensors.
             raise ModelError(
-                f"--model {model}: {place} holds verl's shards alone, and loading them runs code that may be in them. "
-                f"If you trust where they come from: python -m verl.model_merger merge --backend fsdp "
+                f"--model {model}: {place} has only verl's shards, and loading them runs any code in them. If you "
+                f"trust their source: python -m verl.model_merger merge --backend fsdp "
                 f"--local_dir {place} --target_dir {place}/huggingface"
             )
     raise ModelError(
@@ -105,21 +105,21 @@ def resolve_model(model: str) -> Weights:
 
 
 def chosen_weights(weights: Weights) -> str:
-    """Which weights were found, for people: of a run the last or the best, with their step."""
+    """A description of the weights that were found: for a run the last or the best, with their step."""
     place = Path(weights.adapter or weights.path)
     what = f"{place} on {weights.path}" if weights.adapter else weights.path
     step = _step(place)
     if place.parent.name != "hf" or step is None:
         return what
     if place.name == BEST:
-        return f"{what} (step {step}, picked by its accuracy on the validation problems, where it is too high)"
+        return f"{what} (step {step}, picked by its accuracy on the validation problems, which is therefore too high)"
     best = _step(place.with_name(BEST))
     other = f"; the highest validation, step {best}, is {place.with_name(BEST)}" if best not in (None, step) else ""
     return f"{what} (the last, step {step}{other})"
 
 
 def short_title(weights: Weights) -> str:
-    """A name for people: of a run's weights its folder and their step, else the last part of the path."""
+    """A short name: for a run's weights its folder and their step, else the last part of the path."""
     place = Path(weights.adapter or weights.path)
     step = _step(place)
     if place.parent.name != "hf" or step is None:
@@ -128,7 +128,7 @@ def short_title(weights: Weights) -> str:
 
 
 def _step(weights: Path) -> int | None:
-    """The training step of published weights; None where nothing says so."""
+    """The training step of published weights; None if unknown."""
     file = weights.with_name(f"{weights.name}.json")
     try:
         return int(json.loads(file.read_text(encoding="utf-8"))["step"])
@@ -137,7 +137,7 @@ def _step(weights: Path) -> int | None:
 
 
 def has_weights(folder: Path) -> bool:
-    """Whether a folder holds a Hugging Face model with weights."""
+    """Whether a folder is a Hugging Face model with weights."""
     return (folder / "config.json").exists() and any(
         next(folder.glob(pattern), None) is not None for pattern in ("*.safetensors", "*.bin")
     )

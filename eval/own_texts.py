@@ -1,7 +1,7 @@
 """What training made a model forget: by how much less likely it finds texts of the base it was trained from.
 
-Texts of a base's own lie beside its weights (`own_texts.jsonl`: {"prompt", "completion"} a line, like those it was
-pre-trained on), or it writes them itself, from nothing but the token a text begins with.
+A base's own texts are next to its weights (`own_texts.jsonl`: {"prompt", "completion"} per line, like those it was
+pre-trained on), or it generates them itself from the beginning-of-text token alone.
 """
 
 import json
@@ -15,12 +15,12 @@ import torch
 from data_prep.own_texts import FILE
 
 LONGEST = 64
-"""Tokens of a text that the base writes."""
+"""Tokens per text that the base generates."""
 
 _BATCH = 32
 
 Row = tuple[list[int], list[int]]
-"""Token ids of a prompt, and of what follows it."""
+"""Token ids of a prompt and of its completion."""
 
 More = Callable[[int], None]
 """Told how many texts are done after the last call."""
@@ -32,7 +32,7 @@ def _untold(texts: int) -> None:
 
 @dataclass(frozen=True)
 class Forgetting:
-    """Nats a token of the base's own texts."""
+    """Nats per token of the base's own texts."""
 
     base: float
     """-log pi_base."""
@@ -42,11 +42,11 @@ class Forgetting:
 
     texts: int
     written: bool
-    """By the base itself, not read from beside its weights."""
+    """Whether the base generated them, rather than read from a file next to its weights."""
 
     @property
     def nats(self) -> float:
-        """By how much less likely a token became; of texts the base wrote an estimate of KL(pi_base || pi)."""
+        """By how much less likely a token became; for texts the base wrote, an estimate of KL(pi_base || pi)."""
         return self.trained - self.base
 
 
@@ -60,13 +60,13 @@ def measure(
     dtype: str,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Forgetting:
-    """Compare two folders (or hub names) of weights, one in memory at a time, on `count` texts.
+    """Compare two folders (or hub names) of weights on `count` texts, with one model in memory at a time.
 
     Args:
         progress: told how many texts of how many were written or read so far, each once by each model that does.
 
     Raises:
-        ValueError: for a file of texts with a line that is none.
+        ValueError: for a malformed line in the file of texts.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -95,7 +95,7 @@ def read(file: Path, tokenizer: Any, count: int) -> list[Row]:
     """The first `count` texts of a file.
 
     Raises:
-        ValueError: for a line that is no {"prompt": text, "completion": text}; it names the line.
+        ValueError: for a line that is not {"prompt": text, "completion": text}; names the line.
     """
     rows = []
     for number, line in enumerate(file.read_text(encoding="utf-8").split("\n")[:-1][:count], 1):
@@ -110,12 +110,12 @@ def read(file: Path, tokenizer: Any, count: int) -> list[Row]:
 
 @torch.no_grad()
 def write(model: Any, tokenizer: Any, count: int, seed: int, more: More = _untold) -> list[Row]:
-    """Texts that a model samples at temperature 1 behind the token that texts begin with."""
+    """Texts that a model samples at temperature 1 after the beginning-of-text token."""
     from transformers import GenerationConfig
 
     end = tokenizer.eos_token_id
     start = end if tokenizer.bos_token_id is None else tokenizer.bos_token_id
-    # Not the model's own: it may cut off what is unlikely.
+    # Not the model's own configuration, which may exclude unlikely tokens.
     how = GenerationConfig(
         do_sample=True, top_k=0, top_p=1.0, max_new_tokens=LONGEST, eos_token_id=end, pad_token_id=end
     )
@@ -156,7 +156,7 @@ def log_probs(model: Any, rows: list[Row], batch: int = _BATCH, more: More = _un
         for number, (asked, answer) in enumerate(part):
             ids[number, : len(asked) + len(answer)] = torch.tensor([*asked, *answer])
             mask[number, len(asked) - 1 : len(asked) + len(answer) - 1] = 1
-        # Padding stands behind the text, where a causal model does not look.
+        # Padding is after the text, where a causal model does not look.
         logits = model(input_ids=ids).logits[:, :-1].float()
         chosen = -torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
         found.append((chosen.view_as(mask).double() * mask).sum(-1).cpu())
@@ -165,5 +165,5 @@ def log_probs(model: Any, rows: list[Row], batch: int = _BATCH, more: More = _un
 
 
 def nll(model: Any, rows: list[Row], more: More = _untold) -> float:
-    """Mean -log pi of a completion's token."""
+    """Mean -log pi per completion token."""
     return float(-log_probs(model, rows, more=more).sum() / sum(len(answer) for _, answer in rows))

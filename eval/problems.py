@@ -1,4 +1,4 @@
-"""What an evaluation asks: its settings, and the problems they choose from a file of our schema."""
+"""The settings of an evaluation, and the problems they select from a file in our schema."""
 
 import hashlib
 import json
@@ -11,12 +11,12 @@ from data_prep.split import chosen_rows
 
 
 class EvaluationError(ValueError):
-    """An evaluation that cannot be done as asked."""
+    """An evaluation that cannot be done as requested."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What defines an evaluation: two with equal settings give equal items."""
+    """What defines an evaluation: equal settings give equal items."""
 
     model: str
     """Hugging Face name or folder of the full weights."""
@@ -25,16 +25,16 @@ class Settings:
     """LoRA adapter on top of them."""
 
     data: str
-    """Parquet file of our schema, in the prompt style below."""
+    """Parquet file in our schema, with prompts in the style below."""
 
     data_hash: str
-    """Of its rows."""
+    """Hash of its rows."""
 
     sources: tuple[str, ...]
     """Only rows of these data sources; empty is all."""
 
     prompt_style: str
-    """How its prompts are written, and where answers stand."""
+    """How its prompts are written, and where answers are."""
 
     reward: str | None
     """A reward's name or path.py:function; None goes by data_source."""
@@ -49,34 +49,34 @@ class Settings:
     """Nucleus sampling."""
 
     max_prompt_length: int
-    """Context is this plus the next, or more if a prompt is longer."""
+    """The context is this plus the next, or more if a prompt is longer."""
 
     max_response_length: int
-    """Most tokens of an answer."""
+    """Maximum tokens per answer."""
 
     limit: int
-    """So many problems (data_prep.split.chosen_rows); -1 is all."""
+    """Number of problems (data_prep.split.chosen_rows); -1 is all."""
 
     seed: int
-    """Of sampling."""
+    """For sampling."""
 
     dtype: str
     """Precision of the engine."""
 
     @property
     def greedy_beside(self) -> bool:
-        """Whether every problem gets a greedy answer as well: where the others are sampled."""
+        """Whether every problem also gets a greedy answer: if the others are sampled."""
         return self.temperature > 0
 
     @property
     def hash(self) -> str:
-        """Eight hex digits naming these settings."""
+        """Eight hex digits that identify these settings."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A row to be answered."""
+    """A row to answer."""
 
     number: int
     messages: list[dict[str, str]]
@@ -84,11 +84,11 @@ class Problem:
     ground_truth: Any
     group: str | None
     twin: int = 0
-    """How many rows before it in the file ask the same."""
+    """How many earlier rows of the file have the same prompt."""
 
 
 def load_problems(settings: Settings) -> list[Problem]:
-    """The problems of the file that the settings ask for."""
+    """The problems of the file that the settings select."""
     import pyarrow.parquet as parquet
 
     rows = parquet.read_table(settings.data, columns=["prompt", "data_source", "reward_model", "extra_info"])
@@ -106,7 +106,7 @@ def load_problems(settings: Settings) -> list[Problem]:
         if not settings.sources or row["data_source"] in settings.sources
     ]
     if not problems:
-        raise EvaluationError(f"{settings.data}: no problems of {', '.join(settings.sources) or 'any source'} in it")
+        raise EvaluationError(f"{settings.data}: has no problems of {', '.join(settings.sources) or 'any source'}")
     return [problems[row] for row in chosen_rows(len(problems), settings.limit)]
 
 
@@ -116,7 +116,7 @@ def _before(seen: Counter[str], text: str) -> int:
 
 
 def group_of(data_source: str, ground_truth: Any) -> str | None:
-    """The part of a benchmark that a problem belongs to: how many people or numbers, which subject."""
+    """The part of a benchmark that a problem belongs to: by its number of people or numbers, or its subject."""
     data_source = data_source.partition(IN_SET)[0]
     if data_source == "kk_logic":
         return f"{len(ground_truth['names'])} people"

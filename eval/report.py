@@ -1,10 +1,10 @@
 """Pictures, tables and one page from the records of runs, finished or not.
 
     python -m eval.report out/a out/b ... --out report
-takes run folders and folders of runs (a sweep), of any tasks, algorithms and seeds, and writes into --out:
-    index.html      everything below in one file, with sample texts and what was set differently
+takes run folders and folders of runs (a sweep), of any tasks, algorithms and seeds, and writes to --out:
+    index.html      everything below in one file, with sample texts and differences in settings
     curves.png      accuracy over reinforcement steps; published accuracies of the same setting at the right edge
-    hints_*.png     how much of the solutions was given, and the reward by length of the hint
+    hints_*.png     how much of the solutions was given, and the reward by hint length
     training_*.png  losses, entropy, KL, answer length
     table.md, table.csv, pairs.md, timing.md
 """
@@ -32,13 +32,13 @@ from recipes.common.run_dir import write_text
 
 
 def report(folders: Sequence[Path], out: Path, title: str = "") -> str:
-    """Write a report of all runs in these folders into `out`, and return its tables as Markdown.
+    """Write a report on all runs in these folders to `out`, and return its tables as Markdown.
 
     Args:
-        title: of the page and of the curves; without one, what was trained on.
+        title: of the page and the curves; default: the tasks.
 
     Raises:
-        FileNotFoundError: when none of the folders holds a run; it says why for each.
+        FileNotFoundError: if none of the folders has a run; says why for each.
     """
     runs, skipped = find_runs(folders)
     if not runs:
@@ -58,7 +58,7 @@ def report(folders: Sequence[Path], out: Path, title: str = "") -> str:
     if pairs:
         tables["pairs.md"] = comparisons(pairs)
     else:
-        (out / "pairs.md").unlink(missing_ok=True)  # of an earlier report here
+        (out / "pairs.md").unlink(missing_ok=True)  # from an earlier report
     for name, content in tables.items():
         write_text(out / name, content + "\n")
     write_text(out / "table.csv", comma_separated(rows))
@@ -72,8 +72,8 @@ def comparisons(pairs: Sequence[Pair]) -> str:
 
 
 _NOTHING_COMPARED = (
-    "Nothing is compared (no pairs.md): that takes two groups of finished runs of one task, with their last answers to "
-    "the same problems in validation/."
+    "Nothing is compared (no pairs.md): this requires two groups of finished runs on one task, with their last answers "
+    "to the same problems in validation/."
 )
 
 
@@ -82,7 +82,7 @@ def draw_all(places: Sequence[Panel], out: Path, title: str) -> list[Picture]:
     drawn = [_keep(partial(draw_curves, places, title), out / "curves.png", "Accuracy", _CURVES)]
     for panel in places:
         where = f", {panel.title}" if len(places) > 1 else ""
-        # Beside a single panel of accuracies stands already how much was given.
+        # A single panel of accuracies already shows how much was given.
         hints = partial(draw_hints, panel, share=len(places) > 1)
         for draw, name, heading, caption in (
             (partial(draw_costs, panel), "cost", "Accuracy by what it cost", _COST),
@@ -94,24 +94,24 @@ def draw_all(places: Sequence[Panel], out: Path, title: str) -> list[Picture]:
 
 
 _CURVES = (
-    "Accuracy without hints on the test problems of the table, as each run was validated on them. Solid: over "
-    "reinforcement steps, the mean over seeds and a band from lowest to highest, whose right end is the table's last. "
-    "Dashed: the base model and the end of supervised training."
+    "Accuracy without hints on the test problems of the table, from each run's validations. Solid: over reinforcement "
+    "steps, the mean over seeds and a band from lowest to highest, whose right end is the table's last. Dashed: the "
+    "base model and the end of supervised training."
 )
 _COST = (
-    "Means over seeds. Tokens in updates are all that the trainer saw: prompts, hints, answers, demonstrations, also "
-    "in a supervised stage before. Minutes are of training steps, without starts and validations."
+    "Means over seeds. Tokens in updates are all tokens that the trainer saw: prompts, hints, answers, demonstrations, "
+    "including an earlier supervised stage. Minutes are of training steps, without start-up and validation."
 )
 _HINTS = (
-    "Mean reward of rollouts by the length of the hint they started from: over all seeds, and over a tenth of the run "
-    "at a time, since a step has few rollouts of each length. How much of the solutions was given stands beside the "
-    "accuracies, or, with several tasks, here."
+    "Mean reward of rollouts by the length of their hint, over all seeds and a tenth of the run at a time, since a "
+    "step has few rollouts of each length. How much of the solutions was given is shown next to the accuracies, or "
+    "here if there are several tasks."
 )
 _TRAINING = "What training recorded. A quantity that no run recorded has no panel."
 
 
 def _keep(draw: Callable[..., Any], file: Path, heading: str, caption: str) -> Picture | None:
-    """The picture as a file, and for the page in two layouts; None where there is nothing to draw."""
+    """Writes the picture to a file, and returns it in two layouts for the page; None if there is nothing to draw."""
     with house_style():
         figure = draw()
         if figure is None:
@@ -128,9 +128,9 @@ def _keep(draw: Callable[..., Any], file: Path, heading: str, caption: str) -> P
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, or folders that hold runs")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, or folders of runs")
     parser.add_argument("--out", required=True, type=Path, help="folder for the report")
-    parser.add_argument("--title", default="", help="of the page and of the curves; default: what was trained on")
+    parser.add_argument("--title", default="", help="of the page and the curves; default: the tasks")
     arguments = parser.parse_args()
     try:
         print(report(arguments.runs, arguments.out, arguments.title))

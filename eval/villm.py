@@ -1,5 +1,5 @@
-"""ViLLM-Eval (arXiv 2404.11086), four Vietnamese benchmarks, as tasks of lm-evaluation-harness in its own protocol:
-likelihood of the options' texts behind "Question: ...\\nAnswer:", acc and acc_norm; greedy last word for lambada_vi.
+"""ViLLM-Eval (arXiv 2404.11086), four Vietnamese benchmarks, as tasks of lm-evaluation-harness with its protocol:
+likelihood of the options' texts after "Question: ...\\nAnswer:", acc and acc_norm; greedy last word for lambada_vi.
 
 Example item: {"question": "Thủ đô ...?", "choices": {"text": ["Huế", "Hà Nội", ...]}, "answerKey": "B"}
 """
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 OWNER = "vlsp-2023-vllm"
-# Subjects as the data names them, and our names for their tasks.
+# Our names of the tasks, and the subjects as the data names them.
 SUBJECTS = {
     "lichsu": "MÔN SỬ",
     "dialy": "MÔN ĐỊA",
@@ -29,13 +29,13 @@ EXAMS = tuple(f"exams_{short}_vi" for short in SUBJECTS)
 
 
 class ItemError(ValueError):
-    """An item that is not in the published format; the message names data, item and key."""
+    """An item that is not in the published format; the message names item and key."""
 
 
 def configs() -> dict[str, dict[str, Any]]:
-    """The ten tasks by name, as lm-evaluation-harness takes them. Shots are set by whoever runs them."""
-    # Where there is nothing but a test split, worked examples come from it. It must be named: else the harness takes
-    # them from there all the same, but does not keep an item's own answer out of its prompt.
+    """The ten tasks by name, as configurations of lm-evaluation-harness. The caller sets the shots."""
+    # If there is only a test split, worked examples come from it. It must be named: otherwise the harness also takes
+    # them from there, but without keeping an item's own answer out of its prompt.
     tasks = {
         "lambada_vi": _lambada(),
         "wikipediaqa_vi": _choice("wikipediaqa_vi", "wikipediaqa_vi", "Question: ", fewshot_split="test"),
@@ -54,7 +54,7 @@ def _lambada() -> dict[str, Any]:
         "output_type": "loglikelihood",
         "process_docs": last_words,
         "doc_to_text": "{{context}}",
-        # The harness puts no space before a target whose likelihood it measures.
+        # The harness does not put a space before a target whose likelihood it measures.
         "doc_to_target": "{{' ' + target_word}}",
         "metric_list": [_metric("perplexity", "perplexity", higher_is_better=False), _metric("acc")],
         "metadata": {"version": 1.0},
@@ -82,10 +82,10 @@ def _metric(name: str, aggregation: str = "mean", higher_is_better: bool = True)
 
 
 def options(items: Dataset, subject: str | None = None) -> Dataset:
-    """Items {question, options, gold: position of the right option}; of one subject, if it is given.
+    """Items {question, options, gold: position of the correct option}; only of `subject` if given.
 
     Raises:
-        ItemError: for an item in another format, or if none is of the subject.
+        ItemError: for a malformed item, or if there are none of the subject.
     """
     return _converted(items, partial(_options, subject=subject), f"no item has metadata.subject {subject!r}")
 

@@ -1,5 +1,5 @@
-"""Reward functions by task: `compute_score` finds the one for a row and returns its verdict as numbers.
-It has the signature verl asks of a custom reward function, and imports no trainer."""
+"""Reward functions by task: `compute_score` picks the one for a row and returns its verdict as numbers.
+It has the signature of verl's custom reward functions and imports no trainer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from reward_fns.registry import (
     reward_for,
     told_when_slow,
 )
-from reward_fns.verdict import SCORE_UNREADABLE, reason
+from reward_fns.verdict import reason
 from run import enter_environment_of_module
 
 enter_environment_of_module()
@@ -41,21 +41,21 @@ def compute_score(
     answer_format: AnswerFormat = "tags",
     **kwargs: Any,
 ) -> dict[str, float | str]:
-    """Scores one response (no prompt inside) and always returns the same keys.
+    """Scores one response (without its prompt); the keys of the result are always the same.
 
-    score: 1.0 correct, 0.1 readable but wrong, 0.0 otherwise. acc: 1.0 if correct. format: 1.0 if a readable answer
-    was given. parse_fail: 1.0 if not. partial: the right share of the answer, a metric only. pred: what was read.
-    reward_error: 1.0 if scoring itself failed (malformed ground truth, a bug of ours or of a user's reward).
-    timeout: 1.0 if the verifier ran into its limit of time or memory. In these two cases all others are 0.0, and pred
-    holds what happened.
+    score: 1.0 correct, 0.1 readable but wrong, 0.0 otherwise. acc: 1.0 if correct. format: 1.0 if there was a readable
+    answer. parse_fail: 1.0 if not. partial: the correct share of the answer, only a metric. pred: the answer as read.
+    reward_error: 1.0 if scoring itself failed (malformed ground truth, a bug in our code or a user's reward).
+    timeout: 1.0 if the verifier hit its time or memory limit. In these two cases all others are 0.0, and pred says what
+    happened.
 
     Args:
-        reward: a reward's name or a user's "path.py:function", instead of going by data_source. "random" goes by it
-            too, but scores 1 or 0 by chance: what is learned then owes nothing to being right.
+        reward: a reward's name or a user's "path.py:function"; None goes by data_source. "random" judges by data_source
+            but scores 1 or 0 at random, independently of correctness.
         answer_format: "tags" or "boxed", see recipes' --prompt_style.
-        extra_info: its `question` is what was asked; only a user's reward that takes three texts wants it.
+        extra_info: its `question` is the question asked, for users' rewards that take three texts.
 
-    Raises ValueError for an unknown data_source or reward: that is a wrong configuration, and no row could be scored.
+    Raises ValueError for an unknown data_source or reward: the configuration is wrong, and no row could be scored.
     """
     if reward == RANDOM:
         found = compute_score(data_source, solution_str, ground_truth, extra_info, answer_format=answer_format)
@@ -64,26 +64,29 @@ def compute_score(
     try:
         verdict = judge(solution_str, unpacked(ground_truth))
     except LimitReached as limit:
-        return _result(SCORE_UNREADABLE, pred=str(limit), timeout=1.0)
-    except Exception as error:  # one bad row must not end a run; it is counted and shown instead
+        return {**_NO_VERDICT, "timeout": 1.0, "pred": str(limit)}
+    except Exception as error:  # one bad row must not end a run; it is counted and reported instead
         message = reason(error)
         _warn_once(reward or data_source, message)
-        return _result(SCORE_UNREADABLE, pred=message, reward_error=1.0)
-    return _result(
-        verdict.score,
-        acc=float(verdict.correct),
-        format=float(verdict.readable),
-        parse_fail=float(not verdict.readable),
-        partial=1.0 if verdict.correct else verdict.partial,
-        pred=verdict.pred,
-    )
+        return {**_NO_VERDICT, "reward_error": 1.0, "pred": message}
+    return {
+        **_NO_VERDICT,
+        "score": verdict.score,
+        "acc": float(verdict.correct),
+        "format": float(verdict.readable),
+        "parse_fail": float(not verdict.readable),
+        "partial": 1.0 if verdict.correct else verdict.partial,
+        "pred": verdict.pred,
+    }
 
+
+_NO_VERDICT = dict.fromkeys(("score", "acc", "format", "parse_fail", "partial", "reward_error", "timeout"), 0.0)
 
 LEAST_ACCEPTED = 0.9
-"""Of the data's own solutions, by a reward that knows right from wrong: where fewer are right, nothing is learned."""
+"""Least share of the data's own solutions that a reward must accept: with fewer, nothing would be learned."""
 
 SIGNS = ("reward_error", "timeout")
-"""Keys of a verdict that say that there is none."""
+"""Keys of a result that mark a failed verdict."""
 
 
 def has_failed(verdict: Mapping[str, Any]) -> bool:
@@ -92,31 +95,9 @@ def has_failed(verdict: Mapping[str, Any]) -> bool:
 
 
 def _coin(response: str, ground_truth: Any) -> bool:
-    """Heads for half of all answers to a problem, the same in every process."""
+    """Heads for half of the answers to a problem, the same in every process."""
     told = f"{response}|{ground_truth}".encode("utf-8", "backslashreplace")
     return hashlib.blake2b(told, digest_size=1).digest()[0] < 128
-
-
-def _result(
-    score: float,
-    pred: str,
-    acc: float = 0.0,
-    format: float = 0.0,
-    parse_fail: float = 0.0,
-    partial: float = 0.0,
-    reward_error: float = 0.0,
-    timeout: float = 0.0,
-) -> dict[str, float | str]:
-    return {
-        "score": score,
-        "acc": acc,
-        "format": format,
-        "parse_fail": parse_fail,
-        "partial": partial,
-        "reward_error": reward_error,
-        "timeout": timeout,
-        "pred": pred,
-    }
 
 
 @lru_cache(maxsize=256)

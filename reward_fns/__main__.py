@@ -3,7 +3,7 @@
     python -m reward_fns selftest [--task countdown]       labelled answers, error rates, throughput
     python -m reward_fns fuzz --task kk_logic --n 1000000  random and adversarial answers
     python -m reward_fns audit math my_reward.py:reward verl:prime_math    what to know before training on a scorer
-Exit code 1 if a reward judged any trial wrongly, or an audit found a fault.
+Exit code 1 if a reward misjudged any trial, or an audit found a fault.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, known in (("selftest", REWARDS), ("fuzz", FUZZED)):
         command = commands.add_parser(name)
         command.add_argument("--task", choices=known, help="one task; default: all")
-    command.add_argument("--n", type=whole(1), default=100_000, help="trials a task")
+    command.add_argument("--n", type=whole(1), default=100_000, help="trials per task")
     command.add_argument("--seed", type=whole(0), default=0)
     command = commands.add_parser("audit")
     command.add_argument("scorers", nargs="+", help="a reward's name, path/to/file.py:function, or verl:name")
-    command.add_argument("--data", type=Path, help="a parquet file of our schema to try them on; default: rows of ours")
+    command.add_argument("--data", type=Path, help="parquet file in our schema to test them on; default: built-in rows")
     options = parser.parse_args(arguments)
     if options.command == "audit":
         return _audit(parser, options.scorers, options.data)

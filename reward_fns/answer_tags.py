@@ -1,5 +1,5 @@
-"""Reading of `<answer> ... </answer>` blocks: which text of a response counts, and what if several blocks disagree.
-Shared by the tasks that ask for the final answer in tags; linear in the length of the response."""
+"""Reading `<answer> ... </answer>` blocks: which text of a response counts, and what happens if blocks disagree.
+Shared by the tasks with answers in tags; linear in the length of the response."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ THINK_END = "</think>"
 ANSWER_START = "<answer>"
 ANSWER_END = "</answer>"
 
-# A response that gives more different answers than this is hedging whatever they are; reading on would only cost time.
+# A response with more different answers than this is hedging anyway; reading on would only cost time.
 MAX_DIFFERENT_ANSWERS = 16
 
 T = TypeVar("T")
@@ -23,9 +23,9 @@ T = TypeVar("T")
 class Reading(Generic[T]):
     """What the answer blocks of one response say.
 
-    value: the one answer all blocks agree on, or None if nothing was readable or the blocks disagree.
-    hedged: at least one block is readable, but not all of them read as the same answer.
-    text: the text that was read, for logs (at most 200 characters, always valid UTF-8).
+    value: the answer that all blocks agree on, or None if nothing was readable or the blocks disagree.
+    hedged: at least one block is readable, but not all of them give the same answer.
+    text: the text as read, for logs (at most 200 characters, always valid UTF-8).
     """
 
     value: T | None
@@ -36,10 +36,10 @@ class Reading(Generic[T]):
 def answer_texts(response: str) -> list[str]:
     """The different texts inside complete answer blocks, stripped, in order of first appearance.
 
-    Only what follows the first `</think>` counts; a response without `</think>` is read whole (the completion prompt
-    opens the thought, and a model may answer without closing it). A block runs from the last `<answer>` before an
-    `</answer>`, so a stray or unclosed tag in front of the answer costs nothing. At most MAX_DIFFERENT_ANSWERS + 1
-    texts are returned.
+    Only the text after the first `</think>` counts; without `</think>` the entire response is read (the completion
+    prompt opens the thought, and a model may answer without closing it). A block starts at the last `<answer>` before
+    an `</answer>`, so a stray or unclosed tag before the answer does no harm. At most MAX_DIFFERENT_ANSWERS + 1 texts
+    are returned.
     """
     thought_end = response.find(THINK_END)
     start = 0 if thought_end < 0 else thought_end + len(THINK_END)
@@ -58,7 +58,7 @@ def answer_texts(response: str) -> list[str]:
 
 
 def read_answer(response: str, read: Callable[[str], T | None]) -> Reading[T]:
-    """Reads every answer block with `read` (None means unreadable) and asks them to agree."""
+    """Reads every answer block with `read` (None means unreadable) and checks that they agree."""
     texts = answer_texts(response)
     values = [read(text) for text in texts]
     if not values:
@@ -74,11 +74,11 @@ def list_verdict(
     whole: Callable[[str], Sequence[Any] | None],
     in_part: Callable[[str], Sequence[Any] | None] | None = None,
 ) -> Verdict:
-    """The verdict on an answer that is a list, right where all of it is; `partial`: the share right at its place.
+    """The verdict on an answer that is a list, correct if all of it is; `partial`: the share correct at its position.
 
     Args:
-        whole: reads an answer block; None where it is not readable.
-        in_part: reads one that `whole` does not, for `partial` alone; its gaps equal nothing.
+        whole: reads an answer block; None if it is not readable.
+        in_part: reads a block that `whole` cannot, only for `partial`; gaps in it match nothing.
     """
     reading = read_answer(response, whole)
     found = reading.value
@@ -94,6 +94,6 @@ def list_verdict(
 
 
 def printable(text: str) -> str:
-    """A text as it may be logged."""
-    # Lone surrogates reach us from byte-level tokenizers and would break the writing of logs.
+    """The text, safe for logs: at most 200 characters of valid UTF-8."""
+    # Byte-level tokenizers produce lone surrogates, which cannot be written to logs.
     return text[:200].encode("utf-8", "backslashreplace").decode("utf-8")[:200]

@@ -1,4 +1,4 @@
-"""Chain reward: does the answer in the tags list every state on the way, in order?
+"""Chain reward: does the answer in the tags list every state along the way, in order?
 1.0 if it does, 0.1 for a readable list that does not, 0.0 if nothing could be read.
 
 Example: solution [1, 2], response "state 1: 1\\nstate 2: 2\\n </think>\\n<answer> (1) 1 (2) 2 </answer>".
@@ -11,19 +11,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from reward_fns.answer_tags import list_verdict
-from reward_fns.verdict import Verdict, shown
+from reward_fns.verdict import Verdict, listed, shown
 
 MOST_STATES = 1_000
 _MAX_CHARS = 32 * MOST_STATES
 
 _NUMBER = r"(?:0|[1-9][0-9]{0,8})"
-# Full-width signs by name, not NFKC, which would make 32 of "3²".
+# Full-width characters one by one, not by NFKC, which would turn "3²" into 32.
 _TRANSLATE = str.maketrans("０１２３４５６７８９（）［］｛｝，；：．＝", "0123456789()[]{},;:.=")
 _BULLET = re.compile(r"^[-*•]\s+(?=[\d(])", re.MULTILINE)
 _ARROW = re.compile(r"\\(?:long)?(?:to|rightarrow|Rightarrow|Longrightarrow)(?![A-Za-z])")
 _BOXED = re.compile(r"\\boxed ?\{(.*)\}")
 _DRESS = (*((mark, mark) for mark in ("```", "`", "**", "__", "$")), ("\\(", "\\)"), ("\\[", "\\]"))
-# Between two entries, where every run of blanks is one blank: at most ", and".
+# Between two entries (runs of whitespace are one space): at most ", and".
 _BETWEEN = r"(?:(?: ?(?:[,;]|->|=>|→|⇒|and\b)){1,2} ?| )"
 _PLAIN = re.compile(rf"{_NUMBER}(?:{_BETWEEN}{_NUMBER})*+")
 # "(3) 1", "3) 1", "3. 1", "3: 1", "state 3: 1", "state 3 is 1", "s_3 = 1"
@@ -37,7 +37,7 @@ _GAP = re.compile(rf"{_BETWEEN}?")
 def score(response: str, ground_truth: Any) -> Verdict:
     """Judges one response (generation only, no prompt) against {"solution": whole numbers, "start": whole number, ...}.
 
-    `partial` is the share of states that are right at their place. No response raises; a ground truth of another shape
+    `partial` is the share of states that are correct at their position. No response raises; a malformed ground truth
     raises ValueError.
     """
     solution, start = read_ground_truth(ground_truth)
@@ -45,9 +45,9 @@ def score(response: str, ground_truth: Any) -> Verdict:
 
 
 def _read(text: str, start: int) -> tuple[int, ...] | None:
-    """The states that an answer block lists, or None: a plain list, or entries that are numbered from 1.
+    """The states that an answer block lists, or None: a plain list, or entries numbered from 1.
 
-    Numbered entries may begin with number 0, the start, if it is the right one.
+    Numbered entries may begin with number 0, the start, if it is correct.
     """
     if len(text) > _MAX_CHARS:
         return None
@@ -62,7 +62,7 @@ def _read(text: str, start: int) -> tuple[int, ...] | None:
 
 
 def _undressed(text: str) -> str:
-    """Without the code, bold or mathematics marks and the brackets around the whole of it."""
+    """The text without code, bold or math marks and brackets around all of it."""
     for opening, closing in _DRESS:
         if len(text) > len(opening + closing) and text.startswith(opening) and text.endswith(closing):
             text = text[len(opening) : -len(closing)].strip()
@@ -94,14 +94,11 @@ def _numbered(text: str, start: int) -> tuple[int, ...] | None:
 
 
 def read_ground_truth(ground_truth: Any) -> tuple[tuple[int, ...], int]:
-    """(solution, start) of a chain ground truth; ValueError says which part is wrong and what it held."""
+    """(solution, start) of a chain ground truth; ValueError says which part is wrong and what it was."""
     if not isinstance(ground_truth, Mapping):
         raise ValueError(f"chain ground truth must be {{solution, start, ...}}, got {shown(ground_truth)}")
-    listed: Any = ground_truth.get("solution")
-    listed = listed.tolist() if hasattr(listed, "tolist") else listed
-    if not isinstance(listed, list | tuple) or not 1 <= len(listed) <= MOST_STATES:
-        raise ValueError(f"chain ground truth 'solution' must be a list of 1 to {MOST_STATES}, got {shown(listed)}")
-    return tuple(_state(state, "solution") for state in listed), _state(ground_truth.get("start"), "start")
+    solution = listed("chain", ground_truth, "solution", MOST_STATES)
+    return tuple(_state(state, "solution") for state in solution), _state(ground_truth.get("start"), "start")
 
 
 def _state(value: Any, key: str) -> int:

@@ -17,9 +17,9 @@ from reward_fns.answer_tags import read_answer
 from reward_fns.verdict import Verdict, shown
 
 LETTERS = "ABCDEFGHIJ"
-# How many options a problem has if its ground truth does not list them.
+# The number of options if the ground truth does not list them.
 USUAL_OPTIONS = 4
-# Text past this is no answer; it also bounds the work.
+# A longer text is not an answer; this also bounds the work.
 _LONGEST = 2_000
 
 
@@ -33,10 +33,10 @@ class _Problem:
 def score(response: str, ground_truth: Any) -> Verdict:
     """Judges one response (generation only, no prompt) against {"choice": letter, "options": texts, optional}.
 
-    The letter may stand in any natural form: B, (b), "B. text", "Đáp án B", "the answer is B", \\boxed{B}, **B**; with
-    options also as the exact text of one of them. Letters inside prose do not count. Several different letters, in one
-    block or in several, are hedging: readable, never correct. No response raises; a ground truth of another shape
-    raises ValueError.
+    The letter may have any natural form: B, (b), "B. text", "Đáp án B", "the answer is B", \\boxed{B}, **B**; if there
+    are options, also the exact text of one of them. Letters inside prose do not count. Several different letters, in
+    one block or in several, are hedging: readable, never correct. No response raises; a malformed ground truth raises
+    ValueError.
     """
     problem = read_ground_truth(ground_truth)
     reading = read_answer(response, lambda text: _read(text, problem))
@@ -48,7 +48,7 @@ def score(response: str, ground_truth: Any) -> Verdict:
 
 
 def read_choice(text: str, letters: str = LETTERS[:USUAL_OPTIONS]) -> str | None:
-    """The letter that the text of an answer block names, several letters as "A/C" if it names several, or None."""
+    """The letter that the text of an answer block names, "A/C" if it names several, or None."""
     return _read(text, _Problem(letters[0], letters, ()))
 
 
@@ -76,7 +76,7 @@ _MARKS = re.compile(r"\*\*|__|\$|`|\\\(|\\\)|\\\[|\\\]|[\"“”«»]")
 _SPACES = re.compile(r"[^\S\n]+")
 _LINES = re.compile(r" ?(?:\n ?)+")
 
-# What may introduce a letter, in the two languages of our data; the longer forms first.
+# What may introduce a letter, in the two languages of our data; longer forms first.
 _LEAD = (
     r"(?:(?:the|my|our)\s+)?(?:(?:final|correct|right|best|true)\s+)*"
     r"(?:answer|choice|option|letter)(?:\s+(?:is|should be|would be|must be))?(?:\s*[:=])?"
@@ -93,7 +93,7 @@ _REASON = r"(?:because|since|as|for|vì|do|bởi)\b"
 
 @dataclass(frozen=True, slots=True)
 class _Forms:
-    """The patterns for one set of letters. In all of them the letter is the group `letter`, or `marked` in brackets."""
+    """The patterns for one set of letters. The letter is the group `letter`, or `marked` if in brackets."""
 
     only: re.Pattern[str]
     listed: re.Pattern[str]
@@ -109,7 +109,7 @@ def _forms(letters: str) -> _Forms:
     mark = rf"(?:[(\[]\s*(?P<marked>{one})\s*[)\]]|(?P<letter>{one}))"
     any_mark = rf"(?:[(\[]\s*{one}\s*[)\]]|\b{one}\b)"
     joiner = r"(?:[\s,;/&+|]|\b(?:or|and|not|hoặc|hay|và)\b)+"
-    # After a bare letter: nothing more, or a sign that sets it apart from what follows. "A cat" has none.
+    # After a bare letter: nothing, or punctuation that separates it from what follows, which "A cat" lacks.
     ends = rf"(?=\s*$|\s*\n|[.):](?:\s|$)|\s+[-–—]\s|\s*[,;]?\s+{_REASON})"
     said = (
         r"\s+(?:is|là)\s+(?:the\s+)?(?:(?:final|correct|right|best|đáp án|phương án|câu trả lời|lựa chọn)\s*)"
@@ -138,7 +138,7 @@ def _read(text: str, problem: _Problem) -> str | None:
     named = _named_option(text, problem)
     if found := forms.only.match(text):
         letter = _letter(found)
-        # An option can be called like another option's letter: "A" may be the text of option C (ampere).
+        # The text of one option can be the letter of another: "A" may be option C (ampere).
         return _several({letter, named}) if named else letter
     if named:
         return named
@@ -170,7 +170,7 @@ def _stated(text: str, forms: _Forms) -> set[str]:
 
 
 def _marked(text: str, forms: _Forms) -> set[str]:
-    """Letters that open an option, as in a list of all of them: "A. cat B. dog"."""
+    """Letters that introduce an option, as in a list of all options: "A. cat B. dog"."""
     return {(bracketed or bare).upper() for bracketed, bare in forms.marker.findall(text)}
 
 
@@ -195,7 +195,7 @@ def _several(letters: set[str]) -> str:
 
 
 def _clean(text: str) -> str:
-    # Full-width letters and brackets become plain ones.
+    # NFKC turns full-width letters and brackets into plain ones.
     text = unicodedata.normalize("NFKC", text[: _LONGEST + 1])
     for _ in range(3):
         text = _WRAPPERS.sub(r"\1", text)

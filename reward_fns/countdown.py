@@ -13,14 +13,14 @@ from typing import Any
 
 from reward_fns.answer_tags import read_answer
 from reward_fns.expression import Expression, read_expression
-from reward_fns.verdict import Verdict, shown
+from reward_fns.verdict import Verdict, listed, shown
 
 
 def score(response: str, ground_truth: Any) -> Verdict:
     """Judges one response (generation only, no prompt) against {"numbers": whole numbers, "target": whole number}.
 
-    Numbers may be a list, tuple or numpy array; the target may also be a string of digits. No response raises;
-    a ground truth of another shape raises ValueError.
+    Numbers may be a list, tuple or numpy array; the target may also be a string of digits. No response raises; a
+    malformed ground truth raises ValueError.
     """
     numbers, target = read_ground_truth(ground_truth)
     reading = read_answer(response, _read)
@@ -29,7 +29,7 @@ def score(response: str, ground_truth: Any) -> Verdict:
 
 
 def _read(text: str) -> Expression | None:
-    """The expression in an answer block, out of its bold or code type and without a sentence's full stop."""
+    """The expression in an answer block, without bold or code marks and a full stop at its end."""
     text = text.removesuffix(".")
     for mark in ("```", "`", "**", "__"):
         if len(text) > 2 * len(mark) and text.startswith(mark) and text.endswith(mark):
@@ -38,7 +38,7 @@ def _read(text: str) -> Expression | None:
 
 
 def read_value(text: str) -> Fraction | None:
-    """The value of the expression in an answer block; None if it holds none, or one that divides by zero."""
+    """The value of the expression in an answer block; None if there is none, or it divides by zero."""
     expression = _read(text)
     return None if expression is None else expression.value()
 
@@ -50,26 +50,22 @@ def _solves(expression: Expression, numbers: list[int], target: int) -> bool:
 
 
 def read_ground_truth(ground_truth: Any) -> tuple[list[int], int]:
-    """(sorted numbers, target) of a countdown ground truth; ValueError says which part is wrong and what it held."""
+    """(sorted numbers, target) of a countdown ground truth; ValueError says which part is wrong and what it was."""
     if not isinstance(ground_truth, Mapping):
         raise ValueError(f"countdown ground truth must be {{numbers, target}}, got {shown(ground_truth)}")
     for key in ("numbers", "target"):
         if ground_truth.get(key) is None:
             raise ValueError(f"countdown ground truth lacks {key!r}: {shown(ground_truth)}")
-    listed = ground_truth["numbers"]
-    listed = listed.tolist() if hasattr(listed, "tolist") else listed
-    if not isinstance(listed, list | tuple) or not listed:
-        raise ValueError(f"countdown ground truth 'numbers' must be a non-empty list, got {shown(listed)}")
-    numbers = sorted(_whole_number(number, "numbers") for number in listed)
+    numbers = sorted(_whole_number(number, "numbers") for number in listed("countdown", ground_truth, "numbers"))
     if numbers[0] < 0:
-        raise ValueError(f"countdown ground truth 'numbers' must not be negative, got {shown(listed)}")
+        raise ValueError(f"countdown ground truth 'numbers' must not be negative, got {shown(numbers)}")
     return numbers, _whole_number(ground_truth["target"], "target")
 
 
 def _whole_number(value: Any, key: str) -> int:
     if type(value) is int:
         return value
-    # UFT's mixed evaluation file keeps the targets of all its tasks as text.
+    # UFT's mixed evaluation file stores the targets of all tasks as text.
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
         return int(value)
     if not isinstance(value, bool):

@@ -24,19 +24,19 @@ from reward_fns.verdict import Told, shown
 UserReward = Callable[..., Any]
 
 VERL_PARAMETERS = ("data_source", "solution_str", "ground_truth", "extra_info")
-"""By which verl calls a custom reward function, all as keywords."""
+"""The keyword arguments with which verl calls a custom reward function."""
 
 
 class CustomRewardError(Told, ValueError):
-    """A user's reward that cannot be used; the message names file, function and line, and what to change."""
+    """A user's reward that cannot be used; the message names file, function and line, and the fix."""
 
 
 @dataclass(frozen=True, slots=True)
 class CustomVerdict:
-    """What a user's reward says about one response; reads like a Verdict.
+    """The verdict of a user's reward on one response, with the attributes of a Verdict.
 
-    score: its value, in [0, 1]. pred: the text in the answer tags if there are any, else the end of the response, for
-    logs (at most 200 characters, valid UTF-8). metrics: further numbers of its own.
+    score: its value, in [0, 1]. pred: the text in the answer tags, or without tags the end of the response, for logs
+    (at most 200 characters, valid UTF-8). metrics: any further numbers the reward returned.
     """
 
     score: float
@@ -50,57 +50,54 @@ class CustomVerdict:
 
     @property
     def readable(self) -> bool:
-        """Always: what form an answer needs is the user's own business."""
+        """Always: only the user's function knows what form an answer needs."""
         return True
 
     @property
     def partial(self) -> float:
-        """The score, which may lie between wrong and right."""
+        """The score, which may be between wrong and correct."""
         return self.score
 
 
 def run(spec: str, response: str, ground_truth: Any, question: str = "", data_source: str = "") -> dict[str, Any]:
-    """`score` with a verdict of plain JSON values, {"score", "pred", "metrics"}, for use across processes."""
+    """`score` as plain JSON values, {"score", "pred", "metrics"}, for use across processes."""
     return asdict(score(spec, response, ground_truth, question, data_source))
 
 
 def is_graded(spec: str) -> bool:
-    """Whether the file says GRADED = True: its scores have no "right", as those of a reward model."""
+    """Whether the file says GRADED = True: no score of it means "correct", like those of a reward model."""
     return _found(spec)[1]
 
 
 def score(spec: str, response: str, ground_truth: Any, question: str = "", data_source: str = "") -> CustomVerdict:
     """Judges one response (generation only, no prompt) with the user's function.
 
-    The function gets the response and the answer as text: the `target` of a ground truth that has nothing else to say,
-    text as it is, anything else as JSON; one that cannot do with two, or has a parameter `question`, gets the question
-    as well. One written for verl, with parameters `solution_str` and `ground_truth`, is called as verl calls it:
-    data_source, the ground truth as the data hold it, extra_info with the question.
+    The function gets the response and the answer as text: the `target` of a ground truth with nothing else in it, text
+    as it is, anything else as JSON; if it needs a third argument or has a parameter `question`, also the question. A
+    function written for verl, with parameters `solution_str` and `ground_truth`, is called as verl calls it:
+    data_source, the ground truth as in the data, extra_info with the question.
 
     Raises CustomRewardError (a ValueError) if the function raises or returns anything but a number in [0, 1], a truth
-    value, or a dict with a "score"; of what else is in it the finite numbers are kept.
+    value, or a dict with a "score", whose other finite numbers are kept as metrics.
     """
-    function = load(spec)
-    call = _call(function, response, answer_text(ground_truth), question)
-    if written_for_verl(function):
-        call = _verl_call(function, response, _plain(ground_truth), question, data_source)
+    call = _call(load(spec), response, _plain(ground_truth), question, data_source)
     assert call is not None  # or it would not have been loaded
     try:
         value = call()
-    except BaseException as error:  # also SystemExit, KeyboardInterrupt: this process judges on
+    except BaseException as error:  # also SystemExit and KeyboardInterrupt: this process has more answers to judge
         raise CustomRewardError(f"{spec} raised {_told(error, _path_of(spec))}") from None
     metrics: dict[str, float] = {}
     if isinstance(value, Mapping):
         if "score" not in value:
             raise CustomRewardError(f"{spec} returned a dict without 'score': {shown(value)}")
         for name, number in value.items():
-            # What a verifier says besides, such as the answer it read, is no number.
+            # Other entries, such as the answer as read, need not be numbers.
             with contextlib.suppress(CustomRewardError):
                 metrics |= {str(name): _number(number, spec)} if name != "score" else {}
         value = value["score"]
     reward = _number(value, spec)
     if not 0.0 <= reward <= 1.0:
-        raise CustomRewardError(f"{spec} returned {shown(value)}; a reward must be from 0 to 1, 1 for a right answer")
+        raise CustomRewardError(f"{spec} returned {shown(value)}; a reward must be from 0 to 1, 1 for a correct answer")
     texts = answer_texts(response)
     pred = (texts[-1] if texts else response[-200:].strip())[:200]
     return CustomVerdict(reward, pred.encode("utf-8", "backslashreplace").decode("utf-8")[:200], metrics)
@@ -115,19 +112,19 @@ def answer_text(ground_truth: Any) -> str:
 
 
 def _plain(ground_truth: Any) -> Any:
-    """A ground truth without what our files add to it."""
+    """The ground truth without what our files add to it."""
     if isinstance(ground_truth, Mapping):
-        # Columns of a parquet file that other rows fill come as nulls; `question` is UFT's copy of the question.
+        # Parquet fills keys that only other rows have with nulls; `question` is UFT's copy of the question.
         given = {key: value for key, value in ground_truth.items() if value is not None and key != "question"}
         return given["target"] if given.keys() == {"target"} else given
     return ground_truth
 
 
 def load(spec: str) -> UserReward:
-    """The function that `spec` ("path/to/file.py:function") names; loaded again only if the file changed.
+    """The function named by `spec` ("path/to/file.py:function"); reloaded only if the file has changed.
 
-    Raises CustomRewardError: no such file or function, a function that does not take (response, answer), or a file that
-    does not import.
+    Raises CustomRewardError for a missing file or function, a function that does not take (response, answer), or a file
+    that cannot be imported.
     """
     return _found(spec)[0]
 
@@ -149,7 +146,7 @@ def _path_of(spec: str) -> Path:
 
 @lru_cache(maxsize=16)
 def _load(path: Path, changed_ns: int, name: str, spec: str) -> tuple[UserReward, bool]:
-    # A name of its own, so that the file neither shadows a module nor meets another file of the same name.
+    # A unique name, so that the file neither shadows a module nor clashes with another file of the same name.
     module_name = f"user_reward_{hashlib.sha256(f'{path} {changed_ns}'.encode()).hexdigest()[:16]}"
     module_spec = importlib.util.spec_from_file_location(module_name, path)
     assert module_spec is not None
@@ -174,11 +171,10 @@ def _load(path: Path, changed_ns: int, name: str, spec: str) -> tuple[UserReward
         raise CustomRewardError(f"{spec}: {path.name} has no function {name!r}; it has {', '.join(own) or 'none'}")
     if not callable(function) or any(map(inspect.iscoroutinefunction, (function, type(function).__call__))):
         raise CustomRewardError(f"{spec}: {name!r} must be a plain function {name}(response, answer)")
-    of_verl = written_for_verl(function)
-    if (_verl_call(function, "", "", "", "") if of_verl else _call(function, "", "", "")) is None:
+    if _call(function, "", "", "", "") is None:
         raise CustomRewardError(
             f"{spec}: must take two or three texts, {name}(response, answer) or {name}(response, answer, question), "
-            f"or what verl gives, ({', '.join(VERL_PARAMETERS)}), but it is {_signature(function, name)}"
+            f"or what verl gives, ({', '.join(VERL_PARAMETERS)}), but it is {name}{_signature(function) or ''}"
         )
     graded = getattr(module, "GRADED", False)
     if not isinstance(graded, bool):
@@ -186,55 +182,42 @@ def _load(path: Path, changed_ns: int, name: str, spec: str) -> tuple[UserReward
     return cast(UserReward, function), graded
 
 
-def _call(function: Callable[..., Any], response: str, answer: str, question: str) -> Callable[[], Any] | None:
-    """The call of a function, with the question where it has no default for a third text or calls one so; None where it
-    cannot be called."""
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
+def _call(
+    function: UserReward, response: str, ground_truth: Any, question: str, data_source: str
+) -> Callable[[], Any] | None:
+    """The call of a user's function; None if it cannot be called with what there is.
+
+    One with verl's parameters `solution_str` and `ground_truth` gets what verl gives. Any other gets the response and
+    the answer as text, and the question if it has a parameter of that name or needs a third text.
+    """
+    signature = _signature(function)
+    if signature is None:
         return None
-    asked = {"question": question} if "question" in signature.parameters else {}
-    for texts, named in (((response, answer), asked), ((response, answer), {}), ((response, answer, question), {})):
-        try:
-            signature.bind(*texts, **named)
-        except TypeError:
-            continue
-        return partial(function, *texts, **named)
+    parameters = signature.parameters
+    ways: list[tuple[tuple[str, ...], dict[str, Any]]]
+    if parameters.keys() >= {"solution_str", "ground_truth"}:
+        values = (data_source, response, ground_truth, {"question": question})
+        every = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
+        ways = [((), {n: value for n, value in zip(VERL_PARAMETERS, values, strict=True) if every or n in parameters})]
+    else:
+        texts = (response, answer_text(ground_truth))
+        asked = {"question": question} if "question" in parameters else {}
+        ways = [(texts, asked), (texts, {}), ((*texts, question), {})]
+    for given, named in ways:
+        with contextlib.suppress(TypeError):
+            signature.bind(*given, **named)
+            return partial(function, *given, **named)
     return None
 
 
-def written_for_verl(function: Callable[..., Any]) -> bool:
-    """Whether a function has the parameters by which verl calls a custom reward function."""
-    try:
-        return inspect.signature(function).parameters.keys() >= {"solution_str", "ground_truth"}
-    except (TypeError, ValueError):
-        return False
-
-
-def _verl_call(
-    function: Callable[..., Any], response: str, ground_truth: Any, question: str, data_source: str
-) -> Callable[[], Any] | None:
-    """The call of a function that is written for verl; None where it wants more than verl gives."""
-    values = (data_source, response, ground_truth, {"question": question})
-    parameters = inspect.signature(function).parameters
-    every = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
-    named = {n: value for n, value in zip(VERL_PARAMETERS, values, strict=True) if every or n in parameters}
-    try:
-        inspect.signature(function).bind(**named)
-    except TypeError:
-        return None
-    return partial(function, **named)
-
-
-def _signature(function: Callable[..., Any], name: str) -> str:
-    try:
-        return f"{name}{inspect.signature(function)}"
-    except (TypeError, ValueError):
-        return name
+def _signature(function: UserReward) -> inspect.Signature | None:
+    with contextlib.suppress(TypeError, ValueError):
+        return inspect.signature(function)
+    return None
 
 
 def _told(error: BaseException, path: Path) -> str:
-    """The error with the last line of the user's file that it passed through."""
+    """The error with the last line of the user's file in its traceback."""
     message = " ".join(f"{type(error).__name__}: {error}".split())
     if isinstance(error, SyntaxError):
         return message  # names its own line
@@ -244,7 +227,7 @@ def _told(error: BaseException, path: Path) -> str:
 
 def _number(value: Any, what: str) -> float:
     if not isinstance(value, Real) and hasattr(value, "item"):
-        # numpy's truth values and one-element arrays and tensors are meant as numbers; longer ones are refused below
+        # numpy booleans and one-element arrays and tensors are meant as numbers; longer ones are rejected below
         with contextlib.suppress(Exception):
             value = value.item()
     if not isinstance(value, Real):

@@ -1,5 +1,5 @@
-"""A grammar for arithmetic written by a model: whole numbers, + - * / and brackets, in plain, Unicode or LaTeX signs.
-Text becomes a postfix program evaluated in exact fractions; nothing is ever executed, and every input is bounded."""
+"""A grammar for arithmetic written by a model: integers, + - * / and brackets, in plain, Unicode or LaTeX notation.
+Text becomes a postfix program, evaluated in exact fractions; nothing is ever executed, and all inputs are bounded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-# Far above any real answer (six numbers need under 60 characters); they bound time, stack and integer sizes.
+# Far above any real answer (six numbers need under 60 characters); bounds for time, stack and integer sizes.
 MAX_CHARS = 1000
 MAX_TOKENS = 256
 MAX_DEPTH = 32
@@ -45,21 +45,21 @@ Token = int | str
 @dataclass(frozen=True, slots=True)
 class Expression:
     """A readable expression in postfix order, e.g. (19, 35, "+", 44, "+"). Equal programs are the same expression:
-    signs, spaces and redundant brackets make no difference, the order of the numbers and operations does.
+    notation, spaces and redundant brackets make no difference, the order of numbers and operations does.
 
-    contradicts: the equality it was written in is false, as in 3*4 = 13."""
+    contradicts: it was written as part of a false equation, as in 3*4 = 13."""
 
     program: tuple[Token, ...]
     contradicts: bool = False
 
     @property
     def numbers(self) -> list[int]:
-        """The numbers in the order written."""
+        """The numbers in the order in which they are written."""
         return [item for item in self.program if isinstance(item, int)]
 
     @property
     def negates(self) -> bool:
-        """Whether a minus sign stands in front of an operand, as in 5 * -3. The first number may have one: -3 + 5."""
+        """Whether an operand has a minus sign, as in 5 * -3. The first number may have one: -3 + 5."""
         return NEGATE in self.program or self.program.count(_LEADING) > 1
 
     def value(self) -> Fraction | None:
@@ -99,10 +99,10 @@ def read_expression(text: str) -> Expression | None:
         operand = "-" operand | number | "(" sum ")" | "[" sum "]" | "{" sum "}" | \\frac { sum } { sum }
         number  = ASCII digits, at most 9, no leading zero
 
-    The first number may have a sign +.
+    The first number may have a plus sign.
 
-    One `= number` may follow the expression, or one `number =` precede it; `contradicts` says that it is not the value.
-    Never raises.
+    One `= number` may follow the expression, or one `number =` precede it; if that is not the value, the expression
+    `contradicts` it. Never raises.
     """
     if len(text) > MAX_CHARS:
         return None
@@ -138,7 +138,7 @@ def _tokens(text: str) -> list[Token]:
 
 
 def _sides(tokens: list[Token]) -> tuple[list[Token], int | None]:
-    """The side of an equation that is the expression, and the number that the other one states."""
+    """The side of an equation that is the expression, and the number on the other side."""
     if "=" not in tokens:
         return tokens, None
     while len(tokens) > 2 and _CLOSING.get(str(tokens[0])) == tokens[-1]:
@@ -153,7 +153,7 @@ def _sides(tokens: list[Token]) -> tuple[list[Token], int | None]:
 
 
 def _bare(tokens: list[Token]) -> list[Token]:
-    """A number out of its brackets, as in 3*4 = \\boxed{12}."""
+    """A number without its brackets, as in 3*4 = \\boxed{12}."""
     bare = tokens
     while len(bare) > 2 and _CLOSING.get(str(bare[0])) == bare[-1]:
         bare = bare[1:-1]

@@ -1,10 +1,10 @@
-"""Killable worker processes for verifiers that may hang, crash or eat memory: symbolic mathematics, users' own rewards.
+"""Killable worker processes for verifiers that may hang, crash or exhaust memory: symbolic mathematics, users' rewards.
 
     with Pool(workers=2, seconds=5) as pool:
         pool.call("reward_fns.math.equal:equivalent", "\\\\frac12", "0.5")      # Outcome(status="ok", value={...})
         pool.map("reward_fns.math.equal:equivalent", [(answer, gold), ...])
-Threads may share a pool: each call takes one worker, and a worker serves one call at a time. A worker that is killed is
-replaced at once; the new one imports its verifier while others serve. Arguments and values travel as JSON.
+Threads may share a pool: each call takes one worker, and a worker serves one call at a time. A killed worker is
+replaced at once; the new one imports its verifier while others serve. Arguments and values are passed as JSON.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from typing import Any, Literal
 
 Status = Literal["ok", "error", "timeout", "memory"]
 
-# Importing a symbolic verifier takes seconds on a busy machine and is not the answer's fault.
+# Importing a symbolic verifier takes seconds on a busy machine, which is not the answer's fault.
 IMPORT_SECONDS = 120.0
-# The kernel's own alarm ends a call first; this is for a worker that cannot even be woken.
+# Normally the kernel's alarm ends a call first; this is for a worker that cannot even be woken.
 _GRACE_SECONDS = 1.0
 _ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one call: its value, or why there is none. seconds: wall-clock time in the worker, 0 if cached."""
+    """The outcome of one call: its value, or why there is none. seconds: wall-clock time in the worker, 0 if cached."""
 
     status: Status
     value: Any
@@ -51,7 +51,7 @@ class _Worker:
     """One process and the pipe to it."""
 
     def __init__(self, memory_mb: int) -> None:
-        # Ours first, whatever stands in the folder that a command is given in.
+        # Our packages first, whatever is in the working folder.
         places = filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", ""), os.getcwd()])
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places), "PYTHONSAFEPATH": "1"}
         self.process = subprocess.Popen(
@@ -59,24 +59,21 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
-            # A group of its own: whatever a user's reward starts ends with it.
+            # Its own process group: whatever a user's reward starts ends with it.
             start_new_session=True,
         )
         self.loaded: set[str] = set()
         self._loading = ""
 
     def load(self, function: str) -> None:
-        """Begins to import what `function` needs, without waiting for it."""
-        assert self.process.stdin is not None
-        with contextlib.suppress(OSError):
-            self.process.stdin.write(_line({"function": function, "import_seconds": IMPORT_SECONDS}))
-            self.process.stdin.flush()
+        """Starts importing what `function` needs, without waiting for it."""
+        if self._send({"function": function, "import_seconds": IMPORT_SECONDS}):
             self._loading = function
 
     def call(self, function: str, args: Sequence[Any], seconds: float, cpu_seconds: float = 0.0) -> Outcome:
         """One call; afterwards `alive` says whether the worker can serve another."""
         if self._loading:
-            # An import that fails here fails again below, and is reported there.
+            # An import that fails here fails again below and is reported there.
             if "value" in (self._reply(time.monotonic() + IMPORT_SECONDS) or {}):
                 self.loaded.add(self._loading)
             self._loading = ""
@@ -84,10 +81,10 @@ class _Worker:
         allowed = seconds + _GRACE_SECONDS + (0.0 if function in self.loaded else IMPORT_SECONDS)
         limits = {"seconds": seconds, "cpu_seconds": cpu_seconds, "import_seconds": IMPORT_SECONDS}
         try:
-            request = _line({"function": function, "args": list(args), **limits})
+            sent = self._send({"function": function, "args": list(args), **limits})
         except (TypeError, ValueError) as error:
             return Outcome("error", None, f"arguments that JSON cannot hold: {error}"[:500], 0.0)
-        reply = self._exchange(request, started + allowed)
+        reply = self._reply(started + allowed) if sent else None
         took = time.monotonic() - started
         if reply is None:
             self.kill()
@@ -101,25 +98,25 @@ class _Worker:
             return Outcome("ok", reply["value"], "", took)
         if "memory" in reply:
             self.kill()
-            return Outcome("memory", None, "the reward used up its memory", took)
+            return Outcome("memory", None, "the reward ran out of memory", took)
         return Outcome("error", None, reply["error"], took)
 
-    def _exchange(self, request: bytes, deadline: float) -> dict[str, Any] | None:
-        """Sends a line and reads one; None if the process ended or the deadline passed first."""
+    def _send(self, request: dict[str, Any]) -> bool:
+        """Whether the request could be sent. Raises TypeError or ValueError for one that JSON cannot hold."""
         assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(request)
+        line = json.dumps(request).encode() + b"\n"
+        with contextlib.suppress(OSError):
+            self.process.stdin.write(line)
             self.process.stdin.flush()
-        except OSError:
-            return None
-        return self._reply(deadline)
+            return True
+        return False
 
     def _reply(self, deadline: float) -> dict[str, Any] | None:
-        """The next line of the worker; None if it ended or the deadline passed first."""
+        """The worker's next line; None if it ended or the deadline passed first."""
         assert self.process.stdout is not None
         received = bytearray()
         descriptor = self.process.stdout.fileno()
-        poll = select.poll()  # not select.select: that one refuses descriptors above 1023
+        poll = select.poll()  # not select.select, which refuses descriptors above 1023
         poll.register(descriptor, select.POLLIN | select.POLLHUP)
         while not received.endswith(b"\n"):
             left = deadline - time.monotonic()
@@ -139,7 +136,7 @@ class _Worker:
     def kill(self) -> None:
         """Ends the process with its descendants and waits for it."""
         if self.process.poll() is None:
-            # The kernel's alarm may be on its way: let that exit code stand.
+            # The kernel's alarm may be about to fire: keep its exit code.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(0.05)
         with contextlib.suppress(ProcessLookupError):
@@ -151,18 +148,14 @@ class _Worker:
                     pipe.close()
 
 
-def _line(request: dict[str, Any]) -> bytes:
-    return json.dumps(request).encode() + b"\n"
-
-
 class Pool:
     """A fixed number of killable workers with a cache of their verdicts.
 
     Args:
         workers: processes, started when first needed.
-        seconds: wall-clock limit of a call (importing the verifier is not counted).
-        memory_mb: limit of a worker's own data, in MiB.
-        cache: calls whose outcome is remembered, the least recently used forgotten first.
+        seconds: wall-clock limit per call (importing the verifier does not count).
+        memory_mb: limit of a worker's data, in MiB.
+        cache: number of calls whose outcomes are remembered (least recently used out first).
     """
 
     def __init__(self, workers: int = 2, seconds: float = 5.0, memory_mb: int = 2048, cache: int = 100_000) -> None:
@@ -178,14 +171,14 @@ class Pool:
         self._closed = False
 
     def call(self, function: str, *args: Any, seconds: float | None = None, cpu_seconds: float = 0.0) -> Outcome:
-        """Calls "module:function" with JSON-able arguments in a worker; never raises for what the function does.
+        """Calls "module:function" with JSON arguments in a worker; never raises for what the function does.
 
-        A user's "path/to/file.py:function" is called as reward_fns.custom.run; what the file imports and loads at its
-        top level has IMPORT_SECONDS.
+        A user's "path/to/file.py:function" is called through reward_fns.custom.run; the file's top level has
+        IMPORT_SECONDS.
 
         Args:
             seconds: a limit for this call instead of the pool's.
-            cpu_seconds: a limit of the worker's own computing, which a busy machine does not use up; 0 is none.
+            cpu_seconds: a limit on the worker's CPU time, which a busy machine does not use up; 0 is none.
         """
         key = (function, json.dumps(args, sort_keys=True, default=repr))
         with self._lock:
@@ -202,7 +195,7 @@ class Pool:
         return outcome
 
     def map(self, function: str, calls: Iterable[Sequence[Any]]) -> list[Outcome]:
-        """The outcomes of many calls in their order, as many at once as there are workers."""
+        """The outcomes of many calls, in order; they run in parallel on all workers."""
         with ThreadPoolExecutor(self.workers) as threads:
             return list(threads.map(lambda args: self.call(function, *args), calls))
 
@@ -213,7 +206,7 @@ class Pool:
             worker = self._idle.pop() if self._idle else None
         if worker is None:
             worker = _Worker(self.memory_mb)
-        elif not worker.alive:  # somebody else ended it
+        elif not worker.alive:  # something else ended it
             worker = self._successor(worker)
         outcome = worker.call(function, args, seconds, cpu_seconds)
         ready = worker.alive
@@ -222,7 +215,7 @@ class Pool:
             worker.load(function)
         with self._lock:
             if not self._closed:
-                # The one that is still loading is taken last.
+                # A worker that is still loading is used last.
                 self._idle.insert(len(self._idle) if ready else 0, worker)
                 return outcome
         worker.kill()
@@ -251,10 +244,10 @@ class Pool:
 
 @lru_cache(maxsize=1)
 def shared_pool() -> Pool:
-    """The pool of this process, closed at its end. REWARD_WORKERS, REWARD_SECONDS and REWARD_MEMORY_MB set it up.
+    """The pool of this process, closed at its exit; configured by REWARD_WORKERS, REWARD_SECONDS, REWARD_MEMORY_MB.
 
     Raises:
-        ValueError: names the variable whose value is no number above 0.
+        ValueError: names the variable whose value is not a number above 0.
     """
     pool = Pool(
         workers=int(_of_environment("REWARD_WORKERS", 2)),

@@ -1,4 +1,4 @@
-"""Which reward function judges which rows: by the name given with --reward, else by the row's data_source."""
+"""Which reward function judges which rows: by the name in --reward, else by the row's data_source."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from reward_fns.pool import IMPORT_SECONDS, Outcome, shared_pool
 from reward_fns.verdict import Told, Verdict
 
 AnswerFormat = Literal["tags", "boxed"]
-# Formulas people write are compared in milliseconds; those that take longer are built to. Seconds of computing, so that
-# a busy machine refuses no right answer.
+# Formulas that people write are compared in milliseconds; those that take longer do so on purpose. CPU seconds, so that
+# a busy machine does not reject correct answers.
 MATH_CPU_SECONDS = 1.5
 Score = Callable[[str, Any], Verdict | CustomVerdict]
 
-# The names that data files use for their rows, ours and those of the UFT repository's files.
+# The data sources of our files and of the UFT repository's.
 SOURCES = {
     "chain": "chain",
     "chain_longer": "chain",
@@ -50,15 +50,15 @@ _BY_TAGS: dict[str, ModuleType] = {
 }
 REWARDS = (*_BY_TAGS, "math")
 RANDOM = "random"
-"""A control for any task: the verdict is the task's own, the score a coin that hash of answer and problem toss."""
+"""A control for any task: the task's own verdict, but a score of 0 or 1 by a hash of answer and problem."""
 _SLOW_SECONDS = 3.0
-"""A wait that is told."""
+"""Waits longer than this are announced."""
 
 _IS_GRADED = "reward_fns.custom:is_graded"
 
 
 class LimitReached(Told):
-    """A verifier ran into its limit of time or memory."""
+    """A verifier hit its time or memory limit."""
 
 
 class VerifierFailed(Told):
@@ -72,11 +72,11 @@ def reward_for(
 
     Args:
         reward: a name in REWARDS or a user's "path.py:function"; None goes by data_source.
-        answer_format: where the final answer stands: in answer tags, or in \\boxed{} (mathematics only).
-        question: what was asked, for a user's reward that wants to know.
+        answer_format: where the final answer is: in answer tags, or in \\boxed{} (mathematics only).
+        question: the question asked, for users' rewards that need it.
 
     Raises:
-        ValueError: for an unknown source or reward: a wrong configuration, and no row of the run could be scored.
+        ValueError: for an unknown source or reward: the configuration is wrong, and no row could be scored.
     """
     if reward is not None and is_custom(reward):
         return lambda response, ground_truth: _custom(reward, response, ground_truth, question, data_source)
@@ -89,7 +89,7 @@ def reward_for(
             "or name one with --reward"
         )
     if name == "math":
-        # Here: it is not needed to know the names of rewards, and takes a quarter of a second.
+        # Imported here because it takes a quarter of a second, and the names of rewards are needed without it.
         from reward_fns.math import reward as math
 
         return lambda response, truth: math.score(response, truth, verify=verify, answer_format=answer_format)
@@ -100,12 +100,12 @@ def reward_for(
 
 
 def known_source(data_source: str) -> str | None:
-    """The reward of a data_source, whichever validation set its rows belong to; None if there is none."""
+    """The reward for a data_source, whichever validation set its rows belong to; None if there is none."""
     return SOURCES.get(data_source.partition(IN_SET)[0])
 
 
 def check_ground_truth(reward: str, ground_truth: Any) -> None:
-    """Raises ValueError where a reward of REWARDS cannot use a ground truth."""
+    """Raises ValueError if a reward of REWARDS cannot use a ground truth."""
     if reward == "math":
         from reward_fns.math import reward as math
 
@@ -115,7 +115,7 @@ def check_ground_truth(reward: str, ground_truth: Any) -> None:
 
 
 def verify(answer: str, gold: str) -> dict[str, Any]:
-    """Are two mathematical answers equal? By cheap rules where they settle it, else in a killable worker process."""
+    """Are two mathematical answers equal? By cheap rules if they can tell, else in a killable worker process."""
     from reward_fns.math.equal import quick
 
     settled = quick(answer, gold)
@@ -127,7 +127,7 @@ def verify(answer: str, gold: str) -> dict[str, Any]:
 
 
 def load_verifier(reward: str) -> None:
-    """Loads what some verdicts of a reward need, which takes seconds, before anybody takes the time of verdicts."""
+    """Loads what some verdicts of a reward need, which takes seconds, before verdicts are timed."""
     if reward == "math":
         verify("1", r"\int_0^1 2x\,dx")
 
@@ -143,15 +143,15 @@ def is_quick(data_source: str, reward: str | None = None) -> bool:
 
 
 def is_graded(reward: str | None) -> bool:
-    """Whether a reward has no "right": a user's file that says GRADED = True, which is loaded in a worker process."""
+    """Whether no score means "correct": for a user's file that says GRADED = True. Loads it in a worker process."""
     return reward is not None and is_custom(reward) and load_custom(reward)
 
 
 def load_custom(reward: str) -> bool:
-    """Loads a user's file in a worker, which ends if it hangs; whether it is graded.
+    """Loads a user's file in a worker, which is killed if it hangs; returns whether it is graded.
 
     Raises:
-        LimitReached, VerifierFailed: it cannot be loaded, or holds no reward.
+        LimitReached, VerifierFailed: it cannot be loaded, or has no such reward.
     """
     with told_when_slow(reward):
         outcome = shared_pool().call(_IS_GRADED, reward, seconds=IMPORT_SECONDS)
@@ -163,7 +163,7 @@ def load_custom(reward: str) -> bool:
 
 @contextmanager
 def told_when_slow(reward: str | None) -> Iterator[None]:
-    """Says after a few seconds what is being waited for, where that is a user's reward: its limits add up."""
+    """Says after a few seconds that a user's reward is being waited for, which may take its limits added together."""
     if not is_custom(reward):
         yield
         return

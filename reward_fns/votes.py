@@ -1,4 +1,4 @@
-"""Which of several answers to one problem are the same answer: what a majority vote counts.
+"""Which of several answers to one problem are the same, as counted by a majority vote.
 
 votes("countdown", ["1 + 2", "2 + 1", None, "7"], [1, 1, 0, 0], {"numbers": [1, 2], "target": 3})   [0, 0, None, 3]
 """
@@ -24,14 +24,14 @@ def votes(
     *,
     reward: str | None = None,
 ) -> list[int | None]:
-    """For each answer the place of the first one that equals it; None for one that could not be read.
+    """For each answer the position of the first one equal to it; None for one that could not be read.
 
-    Expressions of countdown are equal by their value, mathematics as its reward judges (in a killable process where
-    only a symbolic verifier can tell), letters, roles and words as they are read, answers to other rewards by text.
+    Countdown expressions are compared by value, mathematics by its reward (in a killable process where only a symbolic
+    verifier can tell), letters, roles and words as read, answers to other rewards as text.
 
     Args:
-        answers: the texts that were read (`pred` of a verdict); None has no vote.
-        correct: their verdicts. Right mathematical answers all equal the known one, and no wrong one does.
+        answers: the texts as read (`pred` of a verdict); None has no vote.
+        correct: their verdicts. Correct mathematical answers all equal the known one, and no wrong one does.
     """
     name = reward or known_source(data_source)
     first: dict[Hashable, int] = {}
@@ -53,7 +53,7 @@ def votes(
 
 
 def _key(name: str | None, answer: str, ground_truth: Any) -> Hashable:
-    """What the answer says, equal for equal answers; the text itself where nothing can be read out of it."""
+    """A key that is equal for equal answers; the text itself if it cannot be read."""
     said: Hashable = None
     if name == "countdown":
         said = read_value(answer)
@@ -69,7 +69,7 @@ def _key(name: str | None, answer: str, ground_truth: Any) -> Hashable:
 
 def _equal(answer: str, other: str) -> bool:
     try:
-        # Either way round: an answer must be worked out, the known one need not be, and votes have no order.
+        # Both ways, because votes have no order: `verify` wants its first argument worked out, not the second.
         return all(verify(*pair)["equal"] for pair in ((answer, other), (other, answer)))
     except (LimitReached, VerifierFailed):
         return False

@@ -1,8 +1,7 @@
-"""One worker process of the reward pool: `python -m reward_fns.worker`. Reads a call a line, writes a reply a line.
+"""One worker process of the reward pool: `python -m reward_fns.worker`. Reads one call and writes one reply per line.
 
-The kernel ends it when a call takes too long (SIGALRM and SIGPROF, left at their default action: no Python code has to
-run for it) or its memory is used up, so that neither a hanging nor a greedy verifier outlives its limit, even if the
-parent is gone.
+The kernel kills it when a call takes too long (SIGALRM and SIGPROF with their default action, so that no Python code
+has to run), and memory is limited, so that no verifier outlives its limits, even if the parent is gone.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from reward_fns.verdict import reason
 
 
 def resolve(name: str) -> Callable[..., Any]:
-    """The function behind "package.module:function", or the reward in a user's "path/to/file.py:function"."""
+    """The function named "package.module:function", or the reward in a user's "path/to/file.py:function"."""
     module, _, function = name.rpartition(":")
     if module.endswith(".py"):
         from reward_fns import custom
@@ -36,8 +35,8 @@ def resolve(name: str) -> Callable[..., Any]:
 
 
 def _limit(seconds: float, cpu_seconds: float = 0.0) -> None:
-    """End this process after so many seconds, or so many of its own computing; 0 is no limit."""
-    # Reset each time: the code that is called may have changed it.
+    """End this process after this many seconds, or seconds of CPU time; 0 is no limit."""
+    # Reset every time: the code called may have changed it.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -60,7 +59,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         return {"value": value}
     except MemoryError:
         return {"memory": True}
-    except Exception as error:  # whatever the verifier raises belongs to this answer, not to the run
+    except Exception as error:  # whatever the verifier raises concerns this answer, not the run
         return {"error": reason(error)}
     finally:
         _limit(0)
@@ -72,7 +71,7 @@ def main() -> None:
     parser.add_argument("--memory_mb", type=int, required=True)
     memory = parser.parse_args().memory_mb * 1024**2
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    # Replies go to a descriptor of their own, so that a verifier that prints cannot garble them.
+    # Replies use a separate descriptor, so that a verifier that prints cannot corrupt them.
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     for line in sys.stdin:
@@ -80,11 +79,11 @@ def main() -> None:
         try:
             text = json.dumps(reply)
         except (TypeError, ValueError) as error:
-            text = json.dumps({"error": f"the reward returned what JSON cannot hold: {error}"[:500]})
+            text = json.dumps({"error": f"the reward returned a value that JSON cannot hold: {error}"[:500]})
         replies.write(text + "\n")
         replies.flush()
         if "memory" in reply:
-            break  # what is left of this process may be damaged; the parent starts another
+            break  # this process may be damaged; the parent starts another
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 """General knowledge questions with open answers (hub: MuskumPillerum/General-Knowledge) as rows for evaluation.
-They are scored by what the answer says (reward_fns/free_text.py), without a judge.
+They are scored by the text of the answer (reward_fns/free_text.py), without a judge.
 
 Example item: {"Question": "What is the capital of France?", "Answer": "Paris"} -> ground truth
 {"answers": ["Paris"], "question": "What is the capital of France?"}
@@ -21,29 +21,29 @@ from reward_fns.free_text import normalise
 DATA_SOURCE = "general_knowledge"
 EXAMPLE = "Mount Everest"
 HUB_DATASET = "MuskumPillerum/General-Knowledge"
-# The beginning of the file, as in earlier evaluations with this data.
+# The first questions of the file, as in earlier evaluations with this data.
 QUESTIONS = 3_000
 _COLUMNS = ("Question", "Answer")
 
 
 class SourceError(ValueError):
-    """Data that is not there or not in the published format; the message names file, row and column."""
+    """Data that is missing or not in the published format; the message names file, row and column."""
 
 
 @dataclass(frozen=True)
 class Questions:
-    """What was read. left_out: how many rows of the source by reason."""
+    """The questions read. skipped: the number of rows of the source by reason."""
 
     rows: tuple[Row, ...]
-    left_out: Mapping[str, int]
+    skipped: Mapping[str, int]
 
 
 def prepare(out_dir: Path, source: str | None = None, seed: int = 0) -> Path:
-    """Writes out_dir/test.parquet with the first QUESTIONS usable questions, prints what was skipped, returns it.
+    """Writes out_dir/test.parquet with the first QUESTIONS usable questions, prints what was skipped, returns the path.
 
     Args:
         source: a local file (parquet, csv, json, jsonl) or folder, or the name of a hub dataset; None is HUB_DATASET.
-        seed: unused, nothing is drawn; all preparations take one.
+        seed: unused, since nothing is random; all `prepare` functions take one.
 
     Raises:
         SourceError: if the source cannot be loaded or lacks a column.
@@ -53,19 +53,19 @@ def prepare(out_dir: Path, source: str | None = None, seed: int = 0) -> Path:
     path = out_dir / "test.parquet"
     write_rows(path, questions.rows)
     print(f"{path}: {len(questions.rows)} questions")
-    for reason, count in questions.left_out.items():
+    for reason, count in questions.skipped.items():
         print(f"skipped {count}: {reason}")
     return path
 
 
 def read_questions(items: Iterable[Mapping[str, Any]], name: str, most: int) -> Questions:
-    """Rows for the first `most` different questions; the answers of a repeated question are put together.
+    """Rows for the first `most` different questions; a repeated question gets all its answers.
 
     Raises:
-        SourceError: for a value that is no text, naming `name`, row and column; or if no question is usable.
+        SourceError: for a value that is not text, naming `name`, row and column; or if no question is usable.
     """
     found: dict[str, tuple[str, list[str]]] = {}
-    left_out: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
     for number, item in enumerate(items):
         for column in _COLUMNS:
             if item[column] is not None and not isinstance(item[column], str):
@@ -73,22 +73,22 @@ def read_questions(items: Iterable[Mapping[str, Any]], name: str, most: int) -> 
         question, answer = ((item[column] or "").strip() for column in _COLUMNS)
         same = normalise(question)
         if same is None:
-            left_out["no question"] += 1
+            skipped["no question"] += 1
         elif normalise(answer) is None:
-            left_out["no answer in words"] += 1
+            skipped["no answer in words"] += 1
         elif same in found:
             answers = found[same][1]
             if answer in answers:
-                left_out["the same question and answer again"] += 1
+                skipped["the same question and answer again"] += 1
             else:
-                left_out["the same question with another answer (kept as a further right answer)"] += 1
+                skipped["the same question with another answer (kept as a further right answer)"] += 1
                 answers.append(answer)
         elif len(found) < most:
             found[same] = (question, [answer])
     if not found:
         raise SourceError(f"{name}: no usable question")
     rows = [_row(question, answers, index) for index, (question, answers) in enumerate(found.values())]
-    return Questions(tuple(rows), dict(left_out))
+    return Questions(tuple(rows), dict(skipped))
 
 
 def _row(question: str, answers: list[str], index: int) -> Row:

@@ -1,5 +1,5 @@
 """The usual mathematics benchmarks for evaluation only: AIME, AMC, MATH-500, Minerva, OlympiadBench, GSM8K.
-`python -m data_prep others --from-hub` (or --from DIR with a file for each) writes one test.parquet and no train file.
+`python -m data_prep others --from-hub` (or --from DIR with a file per benchmark) writes test.parquet, no train file.
 
 Example row: data_source "aime24", hint [], answer " </think>\\n<answer> 204 </answer>", ground_truth {"target": "204"}.
 """
@@ -21,7 +21,7 @@ EXAMPLE = "12"
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Where a benchmark is and how its rows look. rows: the numbers of rows it is known to have, the first is usual."""
+    """Where a benchmark is and what its rows look like. rows: the known numbers of rows, the usual one first."""
 
     name: str
     title: str
@@ -94,15 +94,15 @@ BENCHMARKS = (
 )
 BY_NAME = {benchmark.name: benchmark for benchmark in BENCHMARKS}
 
-# What the UFT repository's mixed evaluation file calls the same sets.
+# The names of the same sets in the UFT repository's mixed evaluation file.
 UFT_NAMES = {"openai/gsm8k": "gsm8k", "DigitalLearningGmbH/MATH-lighteval": "math", "aime": "aime24"}
 
 
 def load(benchmark: Benchmark, folder: Path | None = None) -> list[Row]:
     """All rows of a benchmark, from folder/<name>.jsonl (.parquet, .json, .csv) or, without a folder, from the hub.
 
-    ValueError names file, row and column of the first row without a question or whose gold answer no response could
-    give: an evaluation must not shrink silently.
+    ValueError names file, row and column of the first row without a question or with an unusable gold answer: an
+    evaluation must not shrink silently.
     """
     source = benchmark.hub if folder is None else str(_file(benchmark, folder))
     columns = (benchmark.question, benchmark.answer)
@@ -115,7 +115,7 @@ def _file(benchmark: Benchmark, folder: Path) -> Path:
         if (path := folder / f"{benchmark.name}{ending}").is_file():
             return path
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder; it has to hold a file for each benchmark, such as aime24.jsonl")
+        raise ValueError(f"{folder}: no such folder; it must contain a file per benchmark, such as aime24.jsonl")
     raise ValueError(f"{folder}: no {benchmark.name} with one of the endings {', '.join(ENDINGS)}")
 
 
@@ -141,7 +141,7 @@ def _row(benchmark: Benchmark, item: Mapping[str, Any], index: int, where: str) 
 
 
 def gold_text(value: Any) -> str:
-    """The gold answer of a benchmark's answer cell: 142.0 -> "142", ["1", "2"] -> "1,2", "... #### 18" -> "18"."""
+    """The gold answer in a benchmark's answer cell: 142.0 -> "142", ["1", "2"] -> "1,2", "... #### 18" -> "18"."""
     if isinstance(value, list):
         return ",".join(gold_text(part) for part in value)
     if isinstance(value, float) and value.is_integer():
@@ -150,9 +150,9 @@ def gold_text(value: Any) -> str:
 
 
 def load_uft(path: Path) -> list[Row]:
-    """The rows of the UFT repository's others/test.parquet under our names of the data sources, with empty hints as [].
+    """The rows of the UFT repository's others/test.parquet with our names of the data sources and empty hints as [].
 
-    Its countdown and MATH rows come along. ValueError names file, row and column of a row that cannot be used.
+    This includes its countdown and MATH rows. ValueError names file, row and column of an unusable row.
     """
     rows = read_rows(path)
     for number, row in enumerate(rows):
@@ -168,7 +168,7 @@ def load_uft(path: Path) -> list[Row]:
 
 
 def collect(folder: Path | None, names: Collection[str]) -> tuple[list[Row], list[str]]:
-    """The rows of the named benchmarks one after the other, and a warning for each whose number of rows is unusual."""
+    """The rows of the named benchmarks in order, and a warning for each with an unusual number of rows."""
     rows: list[Row] = []
     warnings = []
     for name in names:
@@ -181,10 +181,10 @@ def collect(folder: Path | None, names: Collection[str]) -> tuple[list[Row], lis
 
 
 def prepare(out_dir: Path, source: str | None = None, seed: int = 0) -> Path:
-    """Writes out_dir/test.parquet and returns its path; prints a word for each benchmark of unusual size.
+    """Writes out_dir/test.parquet and returns its path; prints a warning for each benchmark of unusual size.
 
     source: None for the hub, a folder with one file per benchmark, or the UFT repository's others/test.parquet.
-    seed: unused, nothing is drawn; all preparations take one.
+    seed: unused, since nothing is random; all `prepare` functions take one.
     """
     if source is not None and Path(source).is_file():
         rows = load_uft(Path(source))

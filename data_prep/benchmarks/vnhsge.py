@@ -1,5 +1,5 @@
-"""VNHSGE, the Vietnamese high school graduation exams (arXiv 2305.12199), as rows for evaluation; letters, no judge.
-Images and essays cannot be asked as text and are skipped with a count.
+"""VNHSGE, the Vietnamese high school graduation exams (arXiv 2305.12199), as multiple-choice rows for evaluation.
+Questions with images and essays are skipped and counted.
 
 Example item: {"ID": "MET_Phy_IE_2019_3", "Image_Question": "", "Question": "Câu 3. ...\\nA. 10 mm.\\nB. 4 mm. ...",
 "Choice": "D", "Image_Answer": "", "Explanation": "..."} -> ground truth {"choice": "D", "subject": "Physics",
@@ -28,27 +28,27 @@ LETTERS = "ABCD"
 ESSAYS = "Literature"
 
 _QUESTION_KEYS = ("Question", "Choice", "Image_Question")
-# Where the evaluation exams lie in a copy of the repository.
+# The folder of the evaluation exams in a copy of the repository.
 _EVALUATION = Path("Dataset", "VNHSGE-V", "JSON format", "eval")
 _OTHER_FILES = ("*.jsonl", "*.parquet", "*.csv")
 
 
 class SourceError(ValueError):
-    """Data that is not there or not in the published format; the message names file, item and key."""
+    """Data that is missing or not in the published format; the message names file, item and key."""
 
 
 @dataclass(frozen=True)
 class Exams:
-    """What was read. left_out: how many items by reason."""
+    """The questions read. skipped: the number of items by reason."""
 
     rows: tuple[Row, ...]
-    left_out: Mapping[str, int]
+    skipped: Mapping[str, int]
 
     def summary(self) -> str:
-        """Lines for the terminal: questions by subject, items skipped by reason."""
+        """Lines for the terminal: questions by subject, skipped items by reason."""
         subjects = Counter(row["reward_model"]["ground_truth"]["subject"] for row in self.rows)
         lines = [f"{len(self.rows)} questions: " + ", ".join(f"{n} {name}" for name, n in sorted(subjects.items()))]
-        lines += [f"skipped {count}: {reason}" for reason, count in self.left_out.items()]
+        lines += [f"skipped {count}: {reason}" for reason, count in self.skipped.items()]
         return "\n".join(lines)
 
 
@@ -57,15 +57,15 @@ def prepare(out_dir: Path, source: str | None = None, seed: int = 0) -> Path:
 
     Args:
         source: a copy of the repository, its eval folder, the folder of one subject, or one JSON file.
-        seed: unused, nothing is drawn; all preparations take one.
+        seed: unused, since nothing is random; all `prepare` functions take one.
 
     Raises:
         SourceError: without a source, or if it is not in the published format.
     """
     if source is None:
         raise SourceError(
-            "VNHSGE is on no data hub and has no licence that would let it be shipped; get it with `git clone "
-            f"{HOME}` and name the copy as source (folder {_EVALUATION} or above)"
+            "VNHSGE is not on a data hub and has no licence that allows us to ship it; get it with `git clone "
+            f"{HOME}` and give the copy as source (folder {_EVALUATION} or above)"
         )
     exams = read_exams(Path(source))
     path = out_dir / "test.parquet"
@@ -75,23 +75,23 @@ def prepare(out_dir: Path, source: str | None = None, seed: int = 0) -> Path:
 
 
 def read_exams(source: Path) -> Exams:
-    """All usable questions under `source`, files in the order of their paths."""
+    """All usable questions under `source`, with files ordered by path."""
     rows: list[Row] = []
-    left_out: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
     for file in _files(source):
         if file.parent.name == ESSAYS:
-            left_out["an essay of Literature, which has no letter to compare"] += len(_items(file))
+            skipped["an essay of Literature, which has no letter to compare"] += len(_items(file))
             continue
         for number, item in enumerate(_items(file)):
             reason = _unusable(item, f"{file}, item {number}")
             if reason:
-                left_out[reason] += 1
+                skipped[reason] += 1
             else:
                 rows.append(_row(item, file, len(rows)))
     if not rows:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+        reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
         raise SourceError(f"{source}: no usable question ({reasons or 'no items'})")
-    return Exams(tuple(rows), dict(left_out))
+    return Exams(tuple(rows), dict(skipped))
 
 
 def _files(source: Path) -> list[Path]:
@@ -99,7 +99,7 @@ def _files(source: Path) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise SourceError(f"{source}: no such file or folder")
-    # A whole repository holds training items too, which must not be evaluated on by accident.
+    # The repository also has training items, which must not be used for evaluation by accident.
     folder = next((source / below for below in (_EVALUATION, Path("eval")) if (source / below).is_dir()), source)
     files = sorted(folder.glob("*.json")) or sorted(folder.glob("*/*.json"))
     if not files:
@@ -115,7 +115,7 @@ def _items(file: Path) -> list[Any]:
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise SourceError(f"{file}: not a JSON file ({error})") from None
     if not isinstance(items, list):
-        raise SourceError(f"{file}: must hold a list of items, holds {type(items).__name__}")
+        raise SourceError(f"{file}: must be a list of items, is {type(items).__name__}")
     return items
 
 
@@ -160,17 +160,17 @@ def _row(item: Mapping[str, Any], file: Path, index: int) -> Row:
 
 
 def subject_table(results: Mapping[str, Any]) -> str:
-    """Markdown: accuracy by subject, then their mean (every subject weighs the same) and all questions together.
+    """Markdown: accuracy by subject, then their unweighted mean, and all questions together.
 
     Args:
-        results: what eval.evaluate wrote to results.json. An unreadable answer counts as a wrong one there.
+        results: results.json of eval.evaluate, where an unreadable answer counts as wrong.
 
     Raises:
         SourceError: if VNHSGE was not evaluated in it.
     """
     subjects = results.get("groups", {}).get(DATA_SOURCE)
     if not subjects:
-        raise SourceError(f"the results hold no answers to {DATA_SOURCE} questions")
+        raise SourceError(f"the results have no answers to {DATA_SOURCE} questions")
     keys = ("accuracy", "error_unreadable")
     mean = {key: sum(block[key] for block in subjects.values()) / len(subjects) for key in keys}
     together = results["sources"][DATA_SOURCE]
@@ -191,6 +191,6 @@ def main(arguments: Sequence[str]) -> int:
         print(subject_table(json.loads(file.read_text(encoding="utf-8"))))
     except (OSError, ValueError, KeyError, AttributeError) as error:
         why = error.strerror if isinstance(error, OSError) else error if isinstance(error, SourceError) else None
-        print(f"error: {file}: {why or 'is no results.json of an evaluation'}", file=sys.stderr)
+        print(f"error: {file}: {why or 'is not the results.json of an evaluation'}", file=sys.stderr)
         return 2
     return 0

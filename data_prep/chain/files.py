@@ -1,4 +1,4 @@
-"""Writes the chain task's train and test file."""
+"""Writes the train and test file of the chain task."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def prepare(
 ) -> Prepared:
     """Writes out_dir/train.parquet and out_dir/test.parquet with disjoint problems of `depth` steps.
 
-    test_depths: of each of them the test file has n_test problems more, under a data source of their own.
+    test_depths: for each of them the test file has n_test more problems, with a separate data source.
     The test file does not depend on n_train.
     """
     check(n_train, n_test, rule=rule, states=states, depth=depth, test_depths=test_depths, table=table)
@@ -45,7 +45,7 @@ def prepare(
 def check(
     n_train: int, n_test: int, rule: Rule, states: int, depth: int, test_depths: Sequence[int] = (), table: int = 0
 ) -> None:
-    """Raises ValueError for what `prepare` cannot write."""
+    """Raises ValueError for arguments that `prepare` cannot satisfy."""
     space = Space(rule, states, depth, table)
     if depth in test_depths or len(set(test_depths)) < len(test_depths):
         raise ValueError(f"test_depths must be different numbers other than depth {depth}, got {list(test_depths)}")

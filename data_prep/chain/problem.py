@@ -1,5 +1,5 @@
-"""Chain problems: start at a state, apply inputs one after another; every state on the way is asked for.
-The search tree of the UFT paper as text: depth H, as many branches as states, one right leaf.
+"""Chain problems: start at a state and apply inputs one after another; the answer lists every state along the way.
+The search tree of the UFT paper as text: depth H, as many branches as states, one correct leaf.
 
 Example (sum, 4 states): start 2, inputs 3, 1, 2 -> states 1, 2, 0.
 """
@@ -25,10 +25,10 @@ Key = tuple[str, int, int, int, tuple[int, ...]]
 class Space:
     """Which problems may be drawn.
 
-    rule: how an input changes the state. "sum": their sum modulo `states`. "parity": the binary digits that are 1 in
-    the input are flipped, so that every digit of the state is the parity of a subset of the inputs (`states` is a power
-    of two). "table": a hidden table, in which each input permutes the states; `table` is its number.
-    depth: inputs of a problem.
+    rule: how an input changes the state. "sum": their sum modulo `states`. "parity": the input's 1 bits flip the bits
+    of the state, so that every bit of the state is the parity of a subset of the inputs (`states` is a power of two).
+    "table": a hidden table, in which each input permutes the states; `table` is its number.
+    depth: inputs per problem.
     """
 
     rule: Rule = "sum"
@@ -72,7 +72,7 @@ class Problem:
 
 
 def step(space: Space, state: int, move: int) -> int:
-    """The state that follows `state` by the input `move`."""
+    """The state that follows `state` on the input `move`."""
     if space.rule == "sum":
         return (state + move) % space.states
     if space.rule == "parity":
@@ -82,26 +82,26 @@ def step(space: Space, state: int, move: int) -> int:
 
 @cache
 def table_of(states: int, number: int) -> tuple[tuple[int, ...], ...]:
-    """[input][state] -> next state: for every input a permutation drawn from the table's number.
+    """[input][state] -> next state: for every input a permutation seeded by the table's number.
 
-    Permutations, so that all states stay equally likely at any depth and no two ways meet.
+    With permutations all states stay equally likely at any depth, and no two paths merge.
     """
     draw = random.Random(f"chain table {states} {number}")
     return tuple(_permutation(draw, states) for _ in range(states))
 
 
 def _permutation(draw: random.Random, n: int) -> tuple[int, ...]:
-    # Only random(), whose stream Python promises to keep.
+    # Only random(), whose sequence Python guarantees.
     return tuple(sorted(range(n), key=[draw.random() for _ in range(n)].__getitem__))
 
 
 def generate(n: int, seed: int, split: str, space: Space, exclude: Collection[Key] = ()) -> list[Problem]:
     """`n` different problems, none with a key in `exclude`: a pure function of the arguments.
 
-    Asking for fewer, all else equal, gives the beginning of the same list.
+    A smaller n gives the beginning of the same list.
 
     Raises:
-        ValueError: when the space has too few.
+        ValueError: if the space has too few.
     """
     seen = {key for key in exclude if key[:3] == (space.rule, space.states, space.table) and len(key[4]) == space.depth}
     if n > space.size - len(seen):
@@ -121,8 +121,8 @@ def generate(n: int, seed: int, split: str, space: Space, exclude: Collection[Ke
 
 
 def follow(space: Space, start: int, inputs: Sequence[int], wrong: Sequence[int]) -> tuple[int, ...]:
-    """The states of a solution with wrong steps: step i misses the right state by wrong[i] (0: right), modulo `states`,
-    and the next one continues from there."""
+    """The states of a solution with wrong steps: step i is off by wrong[i] (0: correct), modulo `states`, and the next
+    one continues from there."""
     states = [start]
     for move, miss in zip(inputs, wrong, strict=True):
         states.append((step(space, states[-1], move) + miss) % space.states)

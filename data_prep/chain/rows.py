@@ -1,6 +1,6 @@
-"""Chain problems as text: the question of each rule, a line per step, an answer that lists all states.
+"""Chain problems as text: the question for each rule, a line per step, an answer that lists all states.
 
-Example, start 2 and inputs 3, 1 by sums modulo 4: the question ends "state 0: 2\\ninput 1: 3\\ninput 2: 1\\n", the
+Example, start 2 and inputs 3, 1, sums modulo 4: the question ends "state 0: 2\\ninput 1: 3\\ninput 2: 1\\n", the
 solution is "state 1: 1\\n", "state 2: 2\\n", the answer "(1) 1 (2) 2".
 """
 
@@ -15,7 +15,7 @@ from data_prep.schema import Row, build_row
 
 SOURCE: Final = "chain"
 LONGER: Final = "chain_longer"
-"""Data source of test problems of other depths than those trained on, so that validation counts them apart."""
+"""Data source of test problems of other depths than those trained on, so that validation reports them separately."""
 
 MOVES: Final[dict[Rule, str]] = {
     "sum": "Each input is added to the state, modulo {states}.",
@@ -29,18 +29,18 @@ EXAMPLE: Final = "(1) 3 (2) 0 (3) 2"
 
 
 def question(problem: Problem) -> str:
-    """What is asked, without the frame of a prompt style."""
+    """The question, without the frame of a prompt style."""
     inputs = "".join(f"input {number}: {move}\n" for number, move in enumerate(problem.inputs, start=1))
     return f"{MOVES[problem.space.rule].format(states=problem.space.states)}{TASK}\nstate 0: {problem.start}\n{inputs}"
 
 
 def prompt(problem: Problem) -> str:
-    """What the model is asked, in the completion style."""
+    """The prompt in the completion style."""
     return completion_prompt(Question(question(problem), EXAMPLE))
 
 
 def lines(states: Sequence[int]) -> list[str]:
-    """The worked solution, a line per step."""
+    """The worked solution, one line per step."""
     return [f"state {number}: {state}\n" for number, state in enumerate(states, start=1)]
 
 
@@ -50,7 +50,7 @@ def final_answer(states: Sequence[int]) -> str:
 
 
 def to_row(problem: Problem, index: int, split: str, source: str = SOURCE) -> Row:
-    """The problem as a row with its right solution."""
+    """The problem as a row with its correct solution."""
     space, states = problem.space, problem.solution
     return build_row(
         prompt=prompt(problem),

@@ -1,5 +1,5 @@
 """Countdown data: combine the given numbers with + - * / to reach a target, with worked solutions as hints.
-Generates any number of problems, the same for the same arguments; or imports existing ones (published.py).
+Generates any number of problems, deterministically from the arguments; published.py imports existing ones.
 
 Example: "Using the numbers [44, 19, 35], create an equation that equals 98." -> "44 + (19 + 35)", by the lines
 "19 + 35 = 54", "44 + 54 = 98", "Therefore, the final equation is 44 + (19 + 35)".
@@ -11,7 +11,7 @@ import math
 import random
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain, combinations_with_replacement, islice
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from data_prep.countdown.solver import (
 )
 from data_prep.prompt_styles import Question, completion_prompt
 from data_prep.schema import Row, build_row
-from data_prep.split import Prepared, write_distinct
+from data_prep.split import Prepared, write_generated
 
 QUESTION = (
     "Using the numbers {numbers}, create an equation that equals {target}. You can use basic arithmetic operations "
@@ -38,14 +38,14 @@ EXAMPLE = "(1 + 2) / 3"
 Key = tuple[tuple[int, ...], int]
 
 MOST_NUMBERS = 6
-# Sets of numbers up to which problems are counted, in about a second.
+# The most sets of numbers for which problems are counted, which takes about a second.
 _MOST_COUNTED = 6_000
-# Fruitless work in a row after which the space counts as exhausted: seconds, while a default problem takes under 5,000.
-# Counted in values the numbers of a draw can make (plus a fixed cost), not in time, to give up alike on every machine.
+# Consecutive work without result after which the space counts as exhausted: seconds; a default problem takes under
+# 5,000. In values that the numbers of a draw can make (plus a fixed cost), not in time: the same on every machine.
 _MOST_WORK = 20_000_000
 _WORK_PER_DRAW = 50
-# Only after this many draws another target is tried: targets stay uniform, as in the published data, although some are
-# harder to reach than others; yet a target that nothing reaches (a prime, with * alone) does not end the search.
+# Draws before another target is tried: large, so that targets stay uniform, as in the published data, although some are
+# harder to reach; but an unreachable target (a prime, with * alone) must not end the search.
 _DRAWS_PER_TARGET = 500
 
 
@@ -53,8 +53,8 @@ _DRAWS_PER_TARGET = 500
 class Space:
     """Which problems may be drawn; the defaults are those of the published data.
 
-    sizes: how many numbers a problem has, each size equally likely. max_number: numbers are 1..max_number, may repeat.
-    targets: smallest and largest target. operators: what the worked solution may use (prompt and reward stay the same).
+    sizes: how many numbers a problem has, each equally likely. max_number: numbers are 1..max_number and may repeat.
+    targets: smallest and largest target. operators: what the worked solution may use (prompt and reward do not change).
     """
 
     sizes: tuple[int, ...] = (3, 4)
@@ -74,7 +74,7 @@ class Space:
 
     @property
     def upper_bound(self) -> int:
-        """No more problems than this exist: multisets of numbers times targets, solvable or not."""
+        """An upper bound on the number of problems: multisets of numbers times targets, solvable or not."""
         return self._multisets * (self.targets[1] - self.targets[0] + 1)
 
     @property
@@ -83,7 +83,7 @@ class Space:
 
     @cached_property
     def most(self) -> int:
-        """How many problems there are where that is quickly counted, else `upper_bound`."""
+        """The number of problems if it can be counted quickly, else `upper_bound`."""
         if self._multisets > _MOST_COUNTED:
             return self.upper_bound
         return sum(1 for _ in self._solvable())
@@ -98,7 +98,7 @@ class Space:
 
     def check_size(self, n: int) -> None:
         """Raises ValueError for more problems than there are."""
-        # Counted as far as n only, which is soon done for as many as are usually asked for.
+        # Counting stops at n, which is fast for usual values.
         few = self._multisets <= _MOST_COUNTED and sum(1 for _ in islice(self._solvable(), n)) < n
         if few or n > self.upper_bound:
             raise ValueError(
@@ -119,12 +119,12 @@ class Problem:
 
 
 def canonical_key(numbers: Sequence[int], target: int) -> Key:
-    """The identity of a problem: two problems with the same key are the same question."""
+    """The identity of a problem: problems with the same key are the same question."""
     return tuple(sorted(numbers)), target
 
 
 def prompt(numbers: Sequence[int], target: int) -> str:
-    """What the model is asked, in the completion style."""
+    """The prompt in the completion style."""
     return completion_prompt(Question(QUESTION.format(numbers=list(numbers), target=target), EXAMPLE))
 
 
@@ -137,9 +137,8 @@ def row_key(row: Row) -> Key:
 def generate(n: int, seed: int, split: str, space: Space | None = None, exclude: Collection[Key] = ()) -> list[Problem]:
     """`n` different solvable problems, none with a key in `exclude`: a pure function of the arguments.
 
-    A target is drawn, then numbers until they reach it with positive whole intermediate values. Asking for fewer
-    problems, all else equal, gives the beginning of the same list.
-    Raises ValueError if the space does not hold that many (or so few that random draws no longer find one).
+    A target is drawn, then numbers until they reach it with positive integer intermediate values. A smaller n gives the
+    beginning of the same list. Raises ValueError if the space has fewer problems (or random draws no longer find any).
     """
     space = space or Space()
     if n > space.upper_bound:
@@ -147,8 +146,8 @@ def generate(n: int, seed: int, split: str, space: Space | None = None, exclude:
             f"{split}: asked for {n} countdown problems, but {space} has at most {space.upper_bound}; "
             "widen sizes, max_number or targets, or ask for fewer"
         )
-    # Seeding with text goes through SHA-512, and random() is the one method Python promises never to change:
-    # the same rows come out in every process and version.
+    # Seeding with text uses SHA-512, and random() is the one method that Python guarantees not to change: the rows are
+    # the same in every process and version.
     draw = random.Random(f"countdown {split} {seed}")
     seen = set(exclude)
     problems: list[Problem] = []
@@ -186,7 +185,7 @@ def _draw_problem(draw: random.Random, space: Space, seen: set[Key]) -> Problem 
 
 
 def to_row(problem: Problem, index: int, split: str) -> Row:
-    """The problem as a training row, hint and prompt in the format of the published data."""
+    """The problem as a training row, with hint and prompt in the format of the published data."""
     final = expression(problem.solution)
     return build_row(
         prompt=prompt(problem.numbers, problem.target),
@@ -213,12 +212,9 @@ def prepare(
 ) -> Prepared:
     """Writes out_dir/train.parquet and out_dir/test.parquet with disjoint, duplicate-free problems.
 
-    The test file does not depend on n_train. `exclude` keeps further problems out of both files.
+    The test file does not depend on n_train. exclude: problems that may be in neither file.
     """
     space = Space(tuple(sizes), max_number, targets, operators)
     space.check_size(n_train + n_test)
-    test = generate(n_test, seed, "test", space, exclude)
-    train = generate(n_train, seed, "train", space, {*exclude, *(problem.key for problem in test)})
-    train_rows = [to_row(problem, index, "train") for index, problem in enumerate(train)]
-    test_rows = [to_row(problem, index, "test") for index, problem in enumerate(test)]
-    return write_distinct(out_dir, train_rows, test_rows, row_key, "problem")
+    drawn = partial(generate, seed=seed, space=space)
+    return write_generated(out_dir, (n_train, n_test), drawn, to_row, row_key, "problem", exclude)

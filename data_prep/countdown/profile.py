@@ -1,5 +1,5 @@
-"""What a set of countdown rows looks like: shares of sizes, operators, number and target ranges, expression shapes.
-Two profiles side by side show whether generated data is like the published data."""
+"""A profile of countdown rows: shares of sizes, operators, number and target ranges, expression shapes.
+Comparing two profiles shows whether generated data resembles the published data."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Existing countdown data: the UFT repository's parquet files, and number-target lists such as the hub's.
-Both come out in our row format; whatever had to be skipped is returned by row and reason, never dropped silently."""
+"""Existing countdown data: the UFT repository's parquet files, and lists of numbers and targets such as the hub's.
+Both become rows in our format; skipped rows are returned with their reason, never dropped silently."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _MOST_NUMBERS_FOR_FRACTIONS = 5
 
 
 def load_uft(path: Path, drop_duplicates: bool = False, exclude: Collection[Key] = ()) -> Imported:
-    """The rows of a UFT countdown parquet file, as they are but for columns outside our format.
+    """The rows of a UFT countdown parquet file, unchanged except for columns outside our format.
 
-    drop_duplicates leaves out later rows with the same numbers and target; `exclude` leaves out problems by key, e.g.
-    those of the test file. SchemaError names the first row that is not in the format.
+    drop_duplicates skips later rows with the same numbers and target; `exclude` skips problems by key, e.g. those of
+    the test file. SchemaError names the first row that is not in the format.
     """
     items = enumerate(read_rows(path))
     return imported.read_all(
@@ -43,7 +43,7 @@ def load_number_lists(name_or_path: str = HUB_DATASET, split: str = "train") -> 
 
 
 def solve_problem(numbers: Sequence[int], target: int) -> Problem | None:
-    """The problem solved over positive whole numbers if possible, else over fractions; None if unsolvable."""
+    """The problem solved over positive integers if possible, else over fractions; None if unsolvable."""
     solution = first_solution(numbers, reachable_values(numbers), target)
     if solution is None and len(numbers) <= _MOST_NUMBERS_FOR_FRACTIONS:
         solution = exact_solution(numbers, target)
@@ -55,7 +55,7 @@ def convert_number_lists(
 ) -> Imported:
     """Rows with worked solutions from numbered items {nums, target}, in order, until there are `limit`.
 
-    Left out, with the reason: malformed, repeated, excluded and unsolvable problems.
+    Malformed, repeated, excluded and unsolvable problems are skipped with the reason.
     """
 
     def read(item: Mapping[str, Any]) -> tuple[Key, Callable[[int], Row]]:
@@ -88,8 +88,8 @@ def prepare_from_number_lists(
 ) -> tuple[Prepared, tuple[LeftOut, ...]]:
     """Writes disjoint train and test files with n_train and n_test problems of `source`, in an order drawn from `seed`.
 
-    The test file does not depend on n_train. Returns what was written and the rows of `source` skipped on the way.
-    Raises ValueError if the source has too few different solvable problems.
+    The test file does not depend on n_train. Returns what was written and the skipped rows of `source`. Raises
+    ValueError if the source has too few different solvable problems.
     """
     items = load_number_lists(source)
     drawn = shuffled([*enumerate(items)], random.Random(f"countdown order {seed}"))

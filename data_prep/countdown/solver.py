@@ -1,5 +1,5 @@
-"""Solves countdown problems exactly: combine all numbers with + - * / so that they reach the target.
-Gives the solution as an expression and as the lines of a worked solution."""
+"""Solves countdown problems exactly: combines all numbers with + - * / to reach the target.
+The solution is available as an expression and as the lines of a worked solution."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Step:
 def reachable_values(numbers: Sequence[int], operators: Collection[str] = OPERATORS) -> list[set[int]]:
     """For every proper subset of `numbers` (bit i of the index = number i) the values it can make.
 
-    All of a subset's numbers are used once; every intermediate value is a positive whole number. The full set is left
-    empty: asking it for one target (`can_reach`, `first_solution`) is far cheaper than listing all its values.
+    All numbers of a subset are used once; every intermediate value is a positive integer. The entry of the full set
+    stays empty: testing it for one target (`can_reach`, `first_solution`) is far cheaper than listing its values.
     """
     add, subtract, multiply, divide = (operator in operators for operator in OPERATORS)
     full = (1 << len(numbers)) - 1
@@ -52,7 +52,7 @@ def reachable_values(numbers: Sequence[int], operators: Collection[str] = OPERAT
 
 @lru_cache(maxsize=256)
 def _splits(mask: int) -> tuple[tuple[int, int], ...]:
-    """All ways to part a set of at least two in two, each once (the lowest bit is always in the first part)."""
+    """All ways to split a set of at least two in two, each once (the lowest bit is always in the first part)."""
     rest = mask & (mask - 1)
     parts = []
     other = rest
@@ -72,7 +72,7 @@ def _last_steps(
 ) -> Iterator[tuple[str, int, int, int, int]]:
     """Every last operation by which the numbers in `mask` make `value`: (operator, left mask, left, right mask, right).
 
-    Tries each value of the poorer side of a split and looks its only possible partners up in the richer side.
+    For each value of the smaller side of a split, it looks up the only possible partners in the larger side.
     """
     add, subtract, multiply, divide = (operator in operators for operator in OPERATORS)
     for one, other in _splits(mask):
@@ -109,10 +109,10 @@ class _Ranked:
 def first_solution(
     numbers: Sequence[int], values: list[set[int]], target: int, operators: Collection[str] = OPERATORS
 ) -> Step | None:
-    """The first solution with positive whole intermediate values, None if there is none. `values` as reachable_values.
+    """The first solution with positive integer intermediate values, or None. `values` as in reachable_values.
 
-    First means: write the numbers in the first order of all (01..n, 02..), split them with the fewest on the left,
-    solve the left side, then the right side the same way, prefer + to - to * to /. The published data does the same.
+    "First": the numbers are in the first possible order (01..n, 02..), split with the fewest on the left, the left and
+    then the right side solved the same way, with + before - before * before /. The published data does the same.
     """
     best: dict[tuple[int, int], _Ranked] = {
         (1 << at, number): _Ranked((at,), (), Step(number)) for at, number in enumerate(numbers)
@@ -139,10 +139,10 @@ def first_solution(
 
 
 def exact_solution(numbers: Sequence[int], target: int) -> Step | None:
-    """The first solution over the rationals (fractions and zero allowed on the way), None if there is none at all.
+    """The first solution over the rationals (with fractions and zero as intermediate values), or None.
 
-    Negative intermediate values are never needed: turning each negative value's sign around turns additions into
-    subtractions further up and reaches the same (not negative) target.
+    Negative intermediate values are never needed: flipping the sign of a negative value turns additions into
+    subtractions further up, and reaches the same (non-negative) target.
     """
     return _search([Step(Fraction(number)) for number in numbers], Fraction(target))
 
@@ -172,7 +172,7 @@ def _all_joins(a: Step, b: Step) -> Iterator[Step]:
 
 
 def expression(step: Step) -> str:
-    """The solution as one line: every operation in parentheses except the outermost, "44 + (19 + 35)"."""
+    """The solution as an expression with every operation but the outermost in parentheses: "44 + (19 + 35)"."""
     text = _nested(step)
     return text[1:-1] if step.operator else text
 
@@ -184,7 +184,7 @@ def _nested(step: Step) -> str:
 
 
 def step_lines(step: Step) -> list[str]:
-    """One line per operation, left side first: ["19 + 35 = 54\\n", "44 + 54 = 98\\n"]. Fractions stand in brackets."""
+    """One line per operation, left side first: ["19 + 35 = 54\\n", "44 + 54 = 98\\n"]. Fractions are in brackets."""
     if step.left is None or step.right is None:
         return []
     line = f"{_operand(step.left)} {step.operator} {_operand(step.right)} = {_operand(step)}\n"

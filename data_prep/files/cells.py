@@ -1,5 +1,5 @@
-"""What one cell of a user's file says as text, or why it says nothing.
-Example: 72.0 where pandas filled gaps is the text "72"; {"a": 1} is no text, and the complaint says so."""
+"""The text in one cell of a user's file, or why there is none.
+Example: 72.0, where pandas filled gaps, is the text "72"; {"a": 1} is an error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_CHARS = 200_000
 
 
 class BadCell(Exception):
-    """One cell is wrong; the fields are those of the Problem to be."""
+    """An error in one cell; the fields are those of the resulting Problem."""
 
     def __init__(self, what: str, fix: str, column: str | None, detail: str = "") -> None:
         super().__init__(what)
@@ -23,7 +23,7 @@ class BadCell(Exception):
 
 
 def bad_cell(error: SchemaError, page: str) -> BadCell:
-    """What a schema says of a row at "@", as a fault of its cell. page: describes the format."""
+    """A schema's error about a row at "@", as an error of its cell. page: the documentation of the format."""
     column, _, text = str(error).removeprefix("@, column ").partition(": ")
     what, _, rest = text.partition("; ")
     if rest.startswith("got "):
@@ -40,7 +40,7 @@ def refuse_foreign(used: Sequence[str], cells: Mapping[str, Any]) -> None:
 
 
 def cell_text(column: str, value: Any, optional: bool = False) -> str:
-    """The cell as stripped text, numbers as written; "" for an empty one if `optional`. BadCell for what is no text."""
+    """The cell as stripped text, numbers as written; "" for an empty one if `optional`. BadCell if it is not text."""
     if isinstance(value, float) and math.isnan(value):
         value = None
     if value is None or (isinstance(value, str) and not value.strip()):
@@ -54,7 +54,7 @@ def cell_text(column: str, value: Any, optional: bool = False) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float) and math.isfinite(value):
-        # pandas makes 72 into 72.0 where a column has gaps
+        # pandas turns 72 into 72.0 if a column has gaps
         return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
     raise BadCell(f"a {type(value).__name__}, not one text", "write one text or number", column, shown(value))
 
@@ -64,7 +64,7 @@ def _noun(column: str) -> str:
 
 
 def checked_text(column: str, text: str) -> str:
-    """`text`, if it can be a training text: not enormous, no NUL, no half characters. BadCell otherwise."""
+    """`text`, if it can be a training text: not enormous, no NUL, no lone surrogates. BadCell otherwise."""
     if len(text) > MOST_CHARS:
         fix = "shorten it or delete the row"
         raise BadCell(f"longer than {MOST_CHARS:,} characters", fix, column, f"{len(text):,} characters")

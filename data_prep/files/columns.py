@@ -1,5 +1,5 @@
-"""What a user calls the columns of their file: {"question": "problem"} says that column problem holds the questions.
-Messages go on naming the file's own columns."""
+"""A user's names of columns: {"question": "problem"} says that the column problem contains the questions.
+Messages use the file's own column names."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ QUESTION = ("question", "problem", "prompt")
 SOLUTION = ("solution", "reasoning", "cot", "rationale")
 ANSWER = ("answer", "target", "final_answer", "ground_truth")
 NUMBERS = ("numbers", "nums")
-"""What these four are called in files of others."""
+"""Common names of these four."""
 
 Columns = Mapping[str, str]
 
 
 def read_columns(words: Sequence[str]) -> dict[str, str]:
-    """{role: column} of "question=problem" and the like. CustomDataError for what is no such pair."""
+    """{role: column} from words such as "question=problem". CustomDataError for anything else."""
     found: dict[str, str] = {}
     for word in words:
         role, equals, column = (part.strip() for part in word.partition("="))
@@ -42,7 +42,7 @@ def read_columns(words: Sequence[str]) -> dict[str, str]:
 
 
 def by_role(columns: Sequence[str], given: Columns) -> dict[str, str]:
-    """The file's columns by what they hold, in lower case: by their own names, but for those that `given` places."""
+    """The file's columns by role, in lower case: by their own names, except for those assigned by `given`."""
     placed = {role: column for role, column in given.items() if column in columns}
     own = {name.lower(): name for name in reversed(columns) if name not in placed.values()}
     return {**own, **placed}

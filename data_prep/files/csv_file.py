@@ -1,5 +1,5 @@
-"""Reads the rows of a csv or tsv file by its header; a ragged row is a Problem, and reading goes on.
-Rows are numbered by the line they begin on, as an editor shows it, also where cells hold line breaks."""
+"""Reads the rows of a csv or tsv file by its header; a ragged row is a Problem, and reading continues.
+Rows are numbered by their first line, as shown by an editor, even if cells contain line breaks."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 from data_prep.faults import Problem
 from data_prep.files.source import Source, bad_byte, content_of, header_problems
 
-# One cell may be as long as this; far above what any model reads, and reported as too long where rows are judged.
+# The longest cell; far above what any model reads, and reported as too long when rows are checked.
 _CSV_CELL_LIMIT = 2**30
 
 
 def read_csv(path: Path, source: Source) -> None:
-    """Adds the rows of a csv or tsv file to `source`; the separator is told from ending and header."""
+    """Adds the rows of a csv or tsv file to `source`; the separator is inferred from ending and header."""
     content = content_of(path, source)
     try:
         text = content.decode("utf-8")
@@ -31,7 +31,7 @@ def read_csv(path: Path, source: Source) -> None:
     delimiter = _delimiter(path, text.partition("\n")[0])
     before = csv.field_size_limit(_CSV_CELL_LIMIT)
     try:
-        # strict: otherwise an unclosed quotation mark would swallow the rest of the file without a word
+        # strict: otherwise an unclosed quotation mark would silently swallow the rest of the file
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         _take_csv(_numbered(reader, source), source)
     finally:
@@ -45,7 +45,7 @@ def _delimiter(path: Path, header: str) -> str:
 
 
 def _numbered(reader: Any, source: Source) -> Iterator[tuple[int, list[str]]]:
-    """Records with the line they begin on; ends at the first one that breaks the quoting, with a problem."""
+    """Records with their first line; ends with a problem at the first one with broken quoting."""
     while True:
         number = reader.line_num + 1
         try:

@@ -1,5 +1,5 @@
-"""A user's file as understood, and its rows as a training and a test part: what holds for problems and answers alike.
-Test rows are drawn by a hash, so that further rows move no others."""
+"""A user's file as understood, and its split into training and test rows, for problems and preferences alike.
+Test rows are chosen by a hash, so that additional rows do not move others."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ R = TypeVar("R", bound=Mapping[str, Any])
 
 @dataclass(kw_only=True)
 class Examined(ABC, Generic[R]):
-    """A file as understood. rows: the good ones, rows[i] made from the user's row numbers[i].
+    """A file as understood. rows: the valid ones, rows[i] made from the user's row numbers[i].
 
-    problems: all that is wrong; the rows are only of use if there are none.
+    problems: all errors; the rows are only usable if there are none.
     """
 
     source: Source
@@ -33,27 +33,27 @@ class Examined(ABC, Generic[R]):
     problems: list[Problem] = field(default_factory=list)
 
     what: ClassVar[str]
-    """What the keys name: "questions"."""
+    """What the keys identify: "questions"."""
 
     in_both: ClassVar[tuple[str, str]]
-    """What is wrong with a row whose key is also in the test file, and what to do."""
+    """The error of a row whose key is also in the test file, and the fix."""
 
     @abstractmethod
     def key(self, row: R) -> str:
-        """What may not be in both parts."""
+        """What must not be in both parts."""
 
     @cached_property
     def keys(self) -> list[str]:
-        """Of the rows."""
+        """The keys of the rows."""
         return [self.key(row) for row in self.rows]
 
     def complaint(self) -> str:
-        """All problems, for people."""
+        """All problems, as text."""
         return listing(self.source.path, self.problems, self.source.counting)
 
 
 def refuse_faulty(*parts: Examined[Any] | None) -> None:
-    """CustomDataError with all that is wrong with the files."""
+    """Raises CustomDataError with all errors in the files."""
     if complaints := [part.complaint() for part in parts if part is not None and part.problems]:
         raise CustomDataError("\n".join(complaints))
 
@@ -66,10 +66,10 @@ def write_parts(
     seed: int,
     test_share: float,
 ) -> Any:
-    """What `write` returns of the training and the test rows.
+    """Writes the training and test rows by `write`, and returns its result.
 
     Raises:
-        CustomDataError: for faulty files, one that would be overwritten, an empty part, or a folder not to be written.
+        CustomDataError: for files with errors or to be overwritten, an empty part, or an unwritable folder.
     """
     refuse_faulty(train, test)
     for part in (train, test):
@@ -84,7 +84,7 @@ def write_parts(
 
 
 def split_files(train: Examined[R], test: Examined[R] | None, seed: int, test_share: float) -> tuple[list[R], list[R]]:
-    """(training rows, test rows) of one file, or of two. CustomDataError for an empty part, or keys in both."""
+    """(training rows, test rows) from one file, or from two. CustomDataError for an empty part, or keys in both."""
     if test is None:
         return split_rows(train, seed, test_share)
     tested = dict(zip(test.keys, test.numbers, strict=True))
@@ -100,10 +100,10 @@ def split_files(train: Examined[R], test: Examined[R] | None, seed: int, test_sh
 
 
 def split_rows(examined: Examined[R], seed: int, test_share: float) -> tuple[list[R], list[R]]:
-    """(training rows, test rows): test rows are those whose key's hash, a number in [0, 1), is below the share.
+    """(training rows, test rows): test rows are those with a key whose hash, a number in [0, 1), is below the share.
 
     Raises:
-        CustomDataError: for a share that is none, or when one of the two parts would be empty.
+        CustomDataError: for an invalid share, or if one of the two parts would be empty.
     """
     path, what = examined.source.path, examined.what
     if not 0.0 < test_share < 1.0:
@@ -117,7 +117,7 @@ def split_rows(examined: Examined[R], seed: int, test_share: float) -> tuple[lis
         )
     if all(drawn) or not any(drawn):
         empty = "train" if all(drawn) else "test"
-        # the share at which the nearest key changes sides, rounded so that it does
+        # the share at which the nearest key changes sides, rounded accordingly
         nearest = max(places) - 5e-5 if all(drawn) else min(places) + 5e-5
         raise CustomDataError(
             f"{path}: of its {len(set(places))} different {what} none falls into the {empty} part with --test-share "

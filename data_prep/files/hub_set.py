@@ -1,4 +1,4 @@
-"""A data set as the hub lays it out (parquet, jsonl or csv files beside a card), from the hub or a folder of it.
+"""A data set in the hub's layout (parquet, jsonl or csv files next to a card), from the hub or a local folder.
 Example: HubSet("openai/gsm8k", "main", "train"), in words openai/gsm8k/main:train."""
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from data_prep.files.source import TABLE, Source
 
 @dataclass(frozen=True)
 class HubSet:
-    """One split. name: owner/name on the hub, or a folder. part: what the hub calls a config."""
+    """One split. name: owner/name on the hub, or a folder. part: the hub's config."""
 
     name: str
     part: str | None
@@ -27,12 +27,12 @@ class HubSet:
         return f"{self.name}{f'/{self.part}' if self.part else ''}:{self.split}"
 
     def resolve(self) -> Path:
-        """As of a file that could be overwritten."""
+        """A path, as if it were a file that could be overwritten."""
         return Path(str(self)).resolve()
 
 
 def read_hub(wanted: HubSet) -> Source:
-    """All its rows. CustomDataError if they cannot be had."""
+    """All its rows. CustomDataError if they cannot be loaded."""
     source = Source(Path(str(wanted)), TABLE)
     with _told(str(wanted)):
         for number, row in enumerate(_load(wanted, streaming=False)):
@@ -42,15 +42,15 @@ def read_hub(wanted: HubSet) -> Source:
 
 @cache
 def hub_columns(wanted: HubSet) -> Sequence[str]:
-    """The names of its columns, without all of it being downloaded. CustomDataError if it cannot be had."""
+    """The names of its columns, without downloading all of it. CustomDataError if it cannot be loaded."""
     with _told(str(wanted)):
-        # A stream has no slices.
+        # Streams cannot be sliced.
         return list(next(iter(_load(replace(wanted, split=wanted.split.partition("[")[0]), streaming=True)), {}))
 
 
 @cache
 def split_names(name: str, part: str | None) -> list[str]:
-    """Its splits. CustomDataError if it cannot be had."""
+    """Its splits. CustomDataError if it cannot be loaded."""
     from datasets import get_dataset_split_names
 
     with _told(f"{name}{f'/{part}' if part else ''}"):
@@ -68,13 +68,13 @@ def _load(wanted: HubSet, *, streaming: bool) -> Iterable[Mapping[str, Any]]:
 
 @contextmanager
 def _told(what: str) -> Iterator[None]:
-    """What `datasets` raises, as one line."""
+    """Turns any exception of `datasets` into one line."""
     try:
         with asking_hub(f"data set {what}"):
             yield
-    except Exception as error:  # many kinds: offline, no such data set, part or split
+    except Exception as error:  # of many kinds: offline, no such data set, part or split
         why = " ".join(str(error).split())[:300] or type(error).__name__
         raise CustomDataError(
-            f"--data {what}: cannot be loaded ({why}); look at the name, the split (NAME:SPLIT), the part "
+            f"--data {what}: cannot be loaded ({why}); check the name, the split (NAME:SPLIT), the part "
             f"(OWNER/NAME/PART), HF_TOKEN and the network, or download it and give its folder"
         ) from None

@@ -1,5 +1,5 @@
-"""Reads the rows of a jsonl file (one object a line) or of a JSON list; a bad line is a Problem, and reading goes on.
-Stricter than Python's own reader: NaN and names that occur twice in one object are reported."""
+"""Reads the rows of a jsonl file (one object per line) or a JSON list; a bad line is a Problem, and reading continues.
+Stricter than Python's own reader: NaN and repeated names in an object are errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from data_prep.files.source import ITEMS, SAVE_AS_UTF8, Source, bad_byte, conten
 
 
 class _BadJson(ValueError):
-    """Valid for Python's reader, but not what a data file may hold."""
+    """Valid for Python's reader, but not in a data file."""
 
 
 def _no_constant(name: str) -> Any:
@@ -58,12 +58,12 @@ def _why(error: ValueError) -> str:
 
 
 def read_json(path: Path, source: Source) -> None:
-    """Adds the rows of a jsonl or json file to `source`; which of the two it is, its content decides."""
+    """Adds the rows of a jsonl or json file to `source`; its content decides which of the two it is."""
     content = content_of(path, source)
     stripped = content.strip()
     first, *more = stripped.split(b"\n", 1)
     listed = path.suffix.lower() == ".json"
-    # A line that is itself a list is one that holds no object, not the beginning of a list.
+    # A line that is a complete list is a bad line, not the beginning of a JSON list.
     whole = stripped.startswith(b"[") and (listed or not more or not _is_json(first))
     if stripped and (whole or (listed and b"\n{" not in stripped)):
         _read_json_document(content, source)
@@ -91,7 +91,7 @@ def _read_json_document(content: bytes, source: Source) -> None:
 
 def _read_json_lines(content: bytes, source: Source) -> None:
     blank = 0
-    # Not splitlines: it also cuts at signs that JSON allows inside a text.
+    # Not splitlines: it also splits at characters that JSON allows inside a string.
     for number, line in enumerate(content.split(b"\n"), start=1):
         if not line.strip():
             blank += 1
@@ -116,7 +116,7 @@ def _take_object(number: int, item: Any, source: Source) -> None:
         source.problems.append(
             Problem(
                 'not an object with columns such as {"question": ..., "answer": ...}',
-                "write one object a row",
+                "write one object per row",
                 number,
                 detail=f"it is {shown(item, 40)}",
             )

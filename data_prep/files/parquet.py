@@ -1,4 +1,4 @@
-"""Reads parquet files of strangers: a few megabytes of one may unfold to more than the machine's memory."""
+"""Reads untrusted parquet files: a few megabytes may decompress to more than the machine's memory."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 LARGEST = 4 << 30
-"""Bytes of rows that a file may unfold to."""
+"""Bytes of rows that a file may decompress to."""
 
 _ROWS = 256
-"""Rows unfolded at a time: a value that many rows repeat is stored once."""
+"""Rows read at a time: a value repeated in many rows is stored only once."""
 
 
 class TooLargeError(ValueError):
-    """A parquet file unfolds to more than LARGEST."""
+    """A parquet file decompresses to more than LARGEST."""
 
 
 def read_parquet(path: Path) -> pa.Table:
@@ -31,7 +31,7 @@ def read_parquet(path: Path) -> pa.Table:
 
 
 def refuse_too_large(path: Path) -> None:
-    """Raise TooLargeError where `read_parquet` would; nothing is kept of what is read."""
+    """Raise TooLargeError if `read_parquet` would, without keeping the rows in memory."""
     with pq.ParquetFile(path) as file:
         for _ in _batches(file, path):
             pass
@@ -49,7 +49,7 @@ def _batches(file: pq.ParquetFile, path: Path) -> Iterator[pa.RecordBatch]:
 
 
 def _size(column: pa.Array) -> int:
-    # As Python will have it: every row with a text of its own.
+    # As in Python: every row with its own copy of a text.
     plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
     return int(plain.nbytes)
 

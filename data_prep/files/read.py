@@ -1,5 +1,5 @@
-"""Reads a user's jsonl, json, csv or parquet file into rows of cells, without judging what the cells mean.
-Nothing a file holds ends in a traceback: what cannot be read becomes a Problem with its row, and reading goes on."""
+"""Reads a user's jsonl, json, csv or parquet file into rows of cells, without interpreting the cells.
+No content causes a traceback: what cannot be read becomes a Problem with its row, and reading continues."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Place = Path | HubSet
 
 
 def read(place: Place) -> Source:
-    """The rows of a file, or of a split of a data set of the hub; ValueError for one that cannot be had."""
+    """The rows of a file, or of a split of a data set on the hub; ValueError if that cannot be loaded."""
     return read_hub(place) if isinstance(place, HubSet) else read_file(place)
 
 
 def read_file(path: Path) -> Source:
-    """The rows of `path` by its ending (.jsonl, .json, .csv, .tsv, .parquet); never raises for what the file holds."""
+    """The rows of `path` by its ending (.jsonl, .json, .csv, .tsv, .parquet); never raises for its content."""
     readers: dict[str, Callable[[Path, Source], None]] = {
         ".jsonl": read_json,
         ".ndjson": read_json,
@@ -51,7 +51,7 @@ def read_file(path: Path) -> Source:
             Problem(f"cannot be read ({error.strerror or error})", "check the path and its permissions")
         )
     if not source.rows and not source.problems:
-        source.problems.append(Problem("has no rows", "put one problem a row, with a question and an answer"))
+        source.problems.append(Problem("has no rows", "write one problem per row, with a question and an answer"))
     return source
 
 
@@ -82,7 +82,7 @@ def _cells(column: pa.ChunkedArray, name: str, source: Source) -> list[Any]:
     try:
         return list(column.to_pylist())
     except (ValueError, OverflowError, pa.ArrowException):
-        pass  # some cell cannot be turned into a Python value; find which
+        pass  # some cell cannot be converted to a Python value; find out which
     cells: list[Any] = []
     for number, cell in enumerate(column):
         try:

@@ -1,5 +1,5 @@
-"""A user's data file as read: rows of cells, what could not be read, and oddities that do no harm.
-Example row: (17, {"question": "What is 2 + 2?", "answer": 4}), 17 being what the user's editor shows."""
+"""A user's data file as read: rows of cells, what could not be read, and harmless oddities.
+Example row: (17, {"question": "What is 2 + 2?", "answer": 4}), where 17 is the line shown by the user's editor."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _BOM = b"\xef\xbb\xbf"
 
 @dataclass
 class Source:
-    """What a file holds. rows: (number as the user counts, cells by column). columns: all names, in order of the file.
+    """The content of a file. rows: (number as the user counts, cells by column). columns: all names, in file order.
 
-    problems: what could not be read. notes: oddities that do no harm. counting: how rows are numbered.
+    problems: what could not be read. notes: harmless oddities. counting: how rows are numbered.
     """
 
     path: Path
@@ -33,7 +33,7 @@ class Source:
     notes: list[str] = field(default_factory=list)
 
     def add(self, number: int, cells: dict[str, Any]) -> None:
-        """Takes a row in, and its columns."""
+        """Adds a row and its columns."""
         self.rows.append((number, cells))
         for column in cells:
             if column not in self.columns:
@@ -41,7 +41,7 @@ class Source:
 
 
 def content_of(path: Path, source: Source) -> bytes:
-    """The bytes of a text file without byte-order mark; none, with a problem, if it is UTF-16."""
+    """The bytes of a text file without byte-order mark; empty, with a problem, if it is UTF-16."""
     content = path.read_bytes()
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         source.problems.append(Problem("is UTF-16 text", SAVE_AS_UTF8))
@@ -63,7 +63,7 @@ def bad_byte(error: UnicodeDecodeError, row: int) -> Problem:
 
 
 def header_problems(names: list[str], row: int | None) -> list[Problem]:
-    """What is wrong with column names."""
+    """The problems with column names."""
     twice = [name for name, count in Counter(names).items() if count > 1 and name]
     found = [Problem("two columns have this name", "rename or delete one", row, name) for name in twice]
     if "" in names:

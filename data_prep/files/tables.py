@@ -26,8 +26,8 @@ def read_table(source: str, split: str, columns: Sequence[str], config: str | No
     """All rows of one split; ValueError if there are none or a column is missing.
 
     source: a file (its rows, whatever the split), a folder with a file per split (test.jsonl, test-00000-of-1.parquet,
-    also in a folder data/ or test/; what names no split is for training), or the name of a hub dataset (`config`
-    chooses one of its parts).
+    also in a folder data/ or test/; files that name no split are for training), or the name of a hub dataset (`config`
+    selects one of its parts).
     """
     path = Path(source)
     rows: Items
@@ -51,13 +51,13 @@ def read_table(source: str, split: str, columns: Sequence[str], config: str | No
 
 
 def _files_of(split: str, folder: Path) -> list[Path]:
-    """As the hub's client finds them: files that name no split are for training."""
+    """The files of a split, found as by the hub's client: files that name no split are for training."""
 
     def is_of(name: str, file: Path) -> bool:
         stem = file.name.partition(".")[0]
         return stem == name or stem.startswith(f"{name}-") or file.relative_to(folder).parts[0] == name
 
-    # One of several files that hold the same: a packed copy after the others.
+    # One of several files with the same content, a compressed copy last.
     files = {file.parent / file.name.partition(".")[0]: file for file in sorted(folder.rglob("*")) if _is_data(file)}
     found = [file for file in files.values() if is_of(split, file)]
     if found or split != "train":
@@ -70,13 +70,13 @@ def _is_data(file: Path) -> bool:
 
 
 def _from_hub(name: str, split: str, config: str | None) -> Any:
-    """One split of a data set of the hub, row by row from its file; ValueError if it cannot be had."""
+    """One split of a data set on the hub, row by row from its file; ValueError if it cannot be loaded."""
     from datasets import load_dataset  # takes seconds to import, and only this function needs it
 
     try:
         with asking_hub(f"data set {name}"):
             return load_dataset(name, config, split=split)
-    except Exception as error:  # the hub's client raises many kinds: offline, no such dataset, no such split
+    except Exception as error:  # of many kinds: offline, no such dataset, no such split
         raise ValueError(
             f"cannot load {name} ({config or 'default'}, {split}) from the hub: {error}; there is no such file or "
             f"folder here either: download it elsewhere and name the folder or file (--data_path of run.py)"
@@ -84,7 +84,7 @@ def _from_hub(name: str, split: str, config: str | None) -> Any:
 
 
 def read_file(path: Path) -> list[dict[str, Any]]:
-    """The rows of one parquet, jsonl, json (a list) or csv file; ValueError names the file and the line at fault."""
+    """The rows of one parquet, jsonl, json (a list) or csv file; ValueError names file and line of an error."""
     if not _is_data(path):
         raise ValueError(f"{path}: cannot read {path.suffix or 'such'} files; use {', '.join(ENDINGS)}")
     if path.suffix == ".parquet":

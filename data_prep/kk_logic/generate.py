@@ -1,5 +1,5 @@
-"""Knights-and-knaves data: who tells the truth and who lies, found from what the people say, with worked hints.
-Generates any number of puzzles, the same for the same arguments; or imports existing ones (published.py).
+"""Knights-and-knaves data: who tells the truth and who lies, deduced from what people say, with worked hints.
+Generates any number of puzzles, deterministically from the arguments; published.py imports existing ones.
 
 Example: "... You meet 2 inhabitants: Zoey and Owen. Zoey commented, "Owen is a knave". Owen said that Zoey is a
 knight and Owen is a knight. ..." -> "(1) Zoey is a knight\\n(2) Owen is a knave", by the steps "Assume Zoey is ...
@@ -11,6 +11,7 @@ import math
 import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from data_prep.kk_logic.hints import listing, reasoning, solution_lines
@@ -31,7 +32,7 @@ from data_prep.kk_logic.puzzle import (
 )
 from data_prep.prompt_styles import Question, completion_prompt
 from data_prep.schema import Row, build_row
-from data_prep.split import Prepared, write_distinct
+from data_prep.split import Prepared, write_generated
 
 DATA_SOURCE = "kk_logic"
 EXAMPLE = "(1) Zoey is a knight\n(2) Oliver is a knight\n(3)..."
@@ -70,16 +71,16 @@ SPEECH = (
     "{name} expressed that {claim}.",
 )
 
-# Fruitless draws in a row after which a number of people counts as used up; a fresh one takes about three.
+# Consecutive failed draws after which a number of people counts as exhausted; normally about three are needed.
 _MOST_DRAWS = 20_000
-# Different puzzles by people, rounded up; of more than 3 there are more than anyone asks for.
+# The number of different puzzles by people, rounded up; for more than 3 people it is practically unlimited.
 _MOST_PUZZLES = {2: 100, 3: 15_000}
 
 
 @dataclass(frozen=True)
 class Space:
-    """Which puzzles may be drawn. people: how many people a puzzle has, each number equally likely while it lasts
-    (there are only a few dozen different puzzles of 2 people and some ten thousand of 3)."""
+    """Which puzzles may be drawn. people: how many people a puzzle has, each equally likely until it is exhausted
+    (there are only a few dozen different puzzles with 2 people and about ten thousand with 3)."""
 
     people: tuple[int, ...] = (3, 4, 5, 6, 7)
 
@@ -101,7 +102,7 @@ class Space:
 
 @dataclass(frozen=True)
 class Problem:
-    """A puzzle with its only solution (True: knight). speech: for each person the position of their way in SPEECH."""
+    """A puzzle with its unique solution (True: knight). speech: for each person an index into SPEECH."""
 
     names: tuple[str, ...]
     claims: Claims
@@ -122,12 +123,12 @@ def row_key(row: Row) -> Key:
 def generate(n: int, seed: int, split: str, space: Space | None = None, exclude: Collection[Key] = ()) -> list[Problem]:
     """`n` different puzzles with one solution each, none with a key in `exclude`: a pure function of the arguments.
 
-    Asking for fewer puzzles, all else equal, gives the beginning of the same list. When the puzzles of one number of
-    people are used up, the other numbers share its part. Raises ValueError when all are used up.
+    A smaller n gives the beginning of the same list. If the puzzles with one number of people are exhausted, the other
+    numbers replace them. Raises ValueError if all are exhausted.
     """
     space = space or Space()
-    # Seeding with text goes through SHA-512, and random() is the one method Python promises never to change:
-    # the same rows come out in every process and version.
+    # Seeding with text uses SHA-512, and random() is the one method that Python guarantees not to change: the rows are
+    # the same in every process and version.
     draw = random.Random(f"{DATA_SOURCE} {split} {seed}")
     seen = set(exclude)
     left = list(space.people)
@@ -171,7 +172,7 @@ def _draw_claim(draw: random.Random, speaker: int, people: int) -> Claim:
 
 
 def _draw_leaf(draw: random.Random, speaker: int, people: int) -> Leaf:
-    # Nobody calls themselves a knave: the last of the 2 * people choices, with the speaker put last, is skipped.
+    # Nobody calls themselves a knave, the last of the 2 * people choices if the speaker is last.
     choice = int(draw.random() * (2 * people - 1))
     person = (speaker + 1 + choice // 2) % people
     return Leaf(person, choice % 2 == 0)
@@ -197,7 +198,7 @@ def quiz(problem: Problem) -> str:
 
 
 def to_row(problem: Problem, index: int, split: str) -> Row:
-    """The puzzle as a training row, hint and prompt in the format of the published data."""
+    """The puzzle as a training row, with hint and prompt in the format of the published data."""
     return puzzle_row(quiz(problem), problem.names, problem.claims, problem.solution, index, split)
 
 
@@ -233,12 +234,9 @@ def prepare(
 ) -> Prepared:
     """Writes out_dir/train.parquet and out_dir/test.parquet with disjoint, duplicate-free puzzles.
 
-    The test file does not depend on n_train. `exclude` keeps further puzzles out of both files.
+    The test file does not depend on n_train. exclude: puzzles that may be in neither file.
     """
     space = Space(tuple(people))
     space.check_size(n_train + n_test)
-    test = generate(n_test, seed, "test", space, exclude)
-    train = generate(n_train, seed, "train", space, {*exclude, *(problem.key for problem in test)})
-    train_rows = [to_row(problem, index, "train") for index, problem in enumerate(train)]
-    test_rows = [to_row(problem, index, "test") for index, problem in enumerate(test)]
-    return write_distinct(out_dir, train_rows, test_rows, row_key, "puzzle")
+    drawn = partial(generate, seed=seed, space=space)
+    return write_generated(out_dir, (n_train, n_test), drawn, to_row, row_key, "puzzle", exclude)

@@ -1,5 +1,5 @@
-"""Worked solutions of knights-and-knaves puzzles: try a role, check what was said, go back where it fails.
-The steps are those of the published data, in its order: whoever the last accepted person spoke of is tried next.
+"""Worked solutions of knights-and-knaves puzzles: try a role, check the claims, backtrack if it fails.
+The steps are those of the published data, in its order: the people mentioned by the last accepted person come next.
 
 Example: "Assume Zoey is a knight. ", "No contradiction is found in their claim that Owen is a knave.\\n", ...,
 "Therefore, (1) Zoey is a knight\\n", "(2) Owen is a knave".
@@ -21,7 +21,7 @@ from data_prep.kk_logic.puzzle import (
 
 
 def solution_lines(names: Sequence[str], solution: Sequence[bool]) -> list[str]:
-    """The answer, one numbered line a person: ["(1) Zoey is a knight\\n", "(2) Owen is a knave"]."""
+    """The answer, one numbered line per person: ["(1) Zoey is a knight\\n", "(2) Owen is a knave"]."""
     lines = [
         f"({number}) {name} is a {role_name(knight)}\n"
         for number, (name, knight) in enumerate(zip(names, solution, strict=True), 1)
@@ -33,9 +33,9 @@ def solution_lines(names: Sequence[str], solution: Sequence[bool]) -> list[str]:
 def reasoning(names: Sequence[str], claims: Claims) -> list[str]:
     """The steps to a solution and the answer's lines. Raises ValueError if no assignment fits the claims.
 
-    People are tried in the order listed, except that the people whom an accepted person speaks of come next; each as
-    a knight first. A role fails if the claim of anyone whose role is assumed could then no longer fit, whatever the
-    others are; of several such claims the one of the person listed first is named.
+    People are tried in the order listed, except that people mentioned by an accepted person come next; each as a knight
+    first. A role fails if the claim of anyone with an assumed role can no longer hold, whatever the others are; of
+    several such claims the one of the person listed first is named.
     """
     people = len(claims)
     knights, all_ = where_knight(people), everything(people)
@@ -45,7 +45,7 @@ def reasoning(names: Sequence[str], claims: Claims) -> list[str]:
     order = list(range(people))
     untried = [[False, True] for _ in range(people)]
     roles: list[bool | None] = [None] * people
-    # possible[d]: the assignments that agree with the roles of the first d people of `order`
+    # possible[d]: the assignments consistent with the roles of the first d people of `order`
     possible = [all_]
     steps: list[str] = []
     while len(possible) <= people:

@@ -1,5 +1,5 @@
-"""What a set of kk_logic rows looks like: people, forms of statements, knights, ways of speaking, lengths of hints.
-Two profiles side by side show whether generated data is like the published data."""
+"""A profile of kk_logic rows: people, forms of statements, knights, ways of speaking, lengths of hints.
+Comparing two profiles shows whether generated data resembles the published data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OPENINGS = ("Assume", "No contradiction", "We have exhausted")
 
 
 def profile(rows: Sequence[Row]) -> dict[str, float]:
-    """Features of the rows; names that start with "share" are shares in 0..1 within their group, the others means."""
+    """Features of the rows; names that start with "share" are shares in 0..1 of their group, the others means."""
     people: Counter[str] = Counter()
     forms: Counter[str] = Counter()
     about: Counter[str] = Counter()

@@ -1,5 +1,5 @@
 """Existing knights-and-knaves data: the UFT repository's parquet files, and the hub's `K-and-K/knights-and-knaves`.
-Both come out in our row format; whatever had to be skipped is returned by row and reason, never dropped silently.
+Both become rows in our format; skipped rows are returned with their reason, never dropped silently.
 
 Example item of the hub: {"quiz": "A very special island ...", "names": ["Zoey", "Owen"], "solution": [True, False],
 "statements": "(('lying', 1), ('and', ('telling-truth', 0), ('telling-truth', 1)))", ...}
@@ -28,7 +28,7 @@ HUB_COLUMNS = ("quiz", "names", "solution", "statements")
 
 
 def checked_claims(names: Any, solution: Any, statements: Any) -> Claims:
-    """The claims of an existing puzzle; PuzzleError says what is wrong unless `solution` is its only solution."""
+    """The claims of an existing puzzle; PuzzleError unless `solution` is its unique solution."""
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
         raise PuzzleError(f"names must be a list of texts, got {names!r}")
     if len(set(names)) < len(names):
@@ -45,11 +45,11 @@ def checked_claims(names: Any, solution: Any, statements: Any) -> Claims:
 
 
 def load_uft(path: Path, drop_duplicates: bool = False, exclude: Collection[Key] = ()) -> Imported:
-    """The rows of a UFT kk_logic parquet file, as they are but for columns outside our format.
+    """The rows of a UFT kk_logic parquet file, unchanged except for columns outside our format.
 
-    Left out, with the reason: rows whose solution is not the only one. drop_duplicates leaves out later rows that ask
-    the same question, `exclude` puzzles by key, e.g. those of the test file. SchemaError names the first row that is
-    not in the format.
+    Rows whose solution is not unique are skipped with the reason. drop_duplicates skips later rows with the same
+    question, `exclude` puzzles by key, e.g. those of the test file. SchemaError names the first row that is not in the
+    format.
     """
 
     def read(row: Row) -> tuple[Key, Callable[[int], Row]]:
@@ -69,7 +69,7 @@ prepare_from_uft = partial(imported.prepare_from_uft, load=load_uft, key=row_key
 def load_puzzles(source: str = HUB_DATASET, split: str = "train", people: Sequence[int] = (3, 4, 5, 6, 7)) -> list[Any]:
     """The items of a split ("train" or "test") of the hub's dataset, or of a local copy of it, fewest people first.
 
-    A local copy is a folder that holds, as the hub does, SPLIT/peopleN_num1000.jsonl for N people.
+    A local copy is a folder with the hub's files SPLIT/peopleN_num1000.jsonl for N people.
     """
     if Path(source).is_file():
         raise ValueError(f"{source}: a file; name the folder that holds train/people3_num1000.jsonl and the others")
@@ -90,11 +90,11 @@ def load_puzzles(source: str = HUB_DATASET, split: str = "train", people: Sequen
 def convert_puzzles(
     source: Iterable[tuple[int, Mapping[str, Any]]], split: str, limit: int | None = None, exclude: Collection[Key] = ()
 ) -> Imported:
-    """Rows from numbered items of the hub's form, in order, until there are `limit`.
+    """Rows from numbered items in the hub's format, in order, until there are `limit`.
 
-    The puzzle's text is kept as it is. The hints come from our own reasoner: from names and statements alone it gives
-    the steps of the published UFT rows letter for letter, while the hub's cot_repeat_steps are cut differently.
-    Left out, with the reason: malformed items, items whose solution is not the only one, repetitions, excluded ones.
+    The puzzle's text is kept as it is. The hints come from our own reasoner, which from names and statements alone
+    gives exactly the steps of the published UFT rows; the hub's cot_repeat_steps are split differently. Malformed
+    items, those without a unique solution, repeated and excluded ones are skipped with the reason.
     """
 
     def read(item: Mapping[str, Any]) -> tuple[Key, Callable[[int], Row]]:
@@ -117,8 +117,8 @@ def prepare_from_hub(
 ) -> tuple[Prepared, tuple[LeftOut, ...], tuple[LeftOut, ...]]:
     """Writes at most n_train and n_test puzzles of the hub's train and test, each in an order drawn from `seed`.
 
-    Puzzles of the test file are kept out of train. Returns what was written and what was skipped of train and of test
-    (row: place in the concatenated files, fewest people first).
+    Puzzles of the test file are not in train. Returns what was written and what was skipped in train and in test (row:
+    position in the concatenated files, fewest people first).
     """
     test = convert_puzzles(_in_order(load_puzzles(source, "test", people), seed), "test", n_test)
     taken = {row_key(row) for row in test.rows}

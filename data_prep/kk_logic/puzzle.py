@@ -1,5 +1,5 @@
 """Knights and knaves as logic: what people claim, how it reads in English, and who can be what.
-Truth tables are whole numbers with one bit per assignment of roles, so every assignment is looked at.
+Truth tables are integers with one bit per assignment of roles, so that every assignment is examined.
 
 Example: "(('<=>', ('telling-truth', 1), ('lying', 0)), ('not', ('lying', 0)))" is about two people; the
 first claims "P1 is a knight if and only if P0 is a knave", the second "P0 is not a knave".
@@ -30,7 +30,7 @@ class Leaf(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """What one person says: a leaf affirmed or denied, or two leaves joined by and, or, -> or <=>."""
+    """What one person says: a leaf affirmed or denied, or two leaves joined by "and", "or", "->" or "<=>"."""
 
     form: str
     leaves: tuple[Leaf, ...]
@@ -42,7 +42,7 @@ Key = tuple[tuple[str, tuple[tuple[int, bool], ...]], ...]
 
 
 class PuzzleError(ValueError):
-    """Statements outside the grammar; the message says what was found where."""
+    """Statements outside the grammar; the message says what and where."""
 
 
 _LEAF = r"\(\s*['\"](telling-truth|lying)['\"]\s*,\s*([0-9])\s*\)"
@@ -53,7 +53,7 @@ _CLAIM = re.compile(
 
 
 def read_statements(text: str, people: int) -> Claims:
-    """The claims in a statements text; PuzzleError if it is not exactly `people` claims of the grammar."""
+    """The claims in a text of statements; PuzzleError if it is not exactly `people` claims in the grammar."""
     if len(text) > MOST_STATEMENT_CHARS:
         raise PuzzleError(f"statements of {len(text)} characters; at most {MOST_STATEMENT_CHARS} are read")
     if not 2 <= people <= MOST_PEOPLE:
@@ -126,24 +126,24 @@ def sentence(claim: Claim, names: Sequence[str]) -> str:
 
 
 def mentioned(claim: Claim) -> list[int]:
-    """The people a claim is about, in the order of mention, each once."""
+    """The people mentioned in a claim, in order, each once."""
     return list(dict.fromkeys(leaf.person for leaf in claim.leaves))
 
 
 @cache
 def everything(people: int) -> int:
-    """The set of all 2**people assignments: bit m stands for the one where person p is a knight iff bit p of m is 1."""
+    """The set of all 2**people assignments: bit m is the one in which person p is a knight iff bit p of m is 1."""
     return (1 << (1 << people)) - 1
 
 
 @cache
 def where_knight(people: int) -> tuple[int, ...]:
-    """For each person the set of assignments that make them a knight."""
+    """For each person, the set of assignments in which they are a knight."""
     return tuple(sum(1 << m for m in range(1 << people) if m >> person & 1) for person in range(people))
 
 
 def where_consistent(claim: Claim, speaker: int, people: int) -> int:
-    """The assignments in which the claim is true exactly if its speaker is a knight."""
+    """The assignments in which the claim is true if and only if its speaker is a knight."""
     knights, all_ = where_knight(people), everything(people)
     person, knight = claim.leaves[0]
     true = knights[person] if knight else all_ ^ knights[person]
@@ -165,7 +165,7 @@ def where_consistent(claim: Claim, speaker: int, people: int) -> int:
 
 
 def solutions(claims: Claims) -> list[tuple[bool, ...]]:
-    """Every assignment of roles (True: knight) that fits all claims; all 2**people are examined."""
+    """All assignments of roles (True: knight) that fit all claims, of the 2**people possible ones."""
     people = len(claims)
     fitting = everything(people)
     for speaker, claim in enumerate(claims):
@@ -191,14 +191,14 @@ def _roles(assignment: int, people: int) -> tuple[bool, ...]:
 
 
 def canonical_key(claims: Claims) -> Key:
-    """The identity of a puzzle: two puzzles with equal keys are the same question.
+    """The identity of a puzzle: puzzles with equal keys are the same question.
 
-    It does not depend on the names, on the order of the people, on which half of an and, or, <=> comes first, or on
-    whether "a knave" is called "not a knight".
+    It does not depend on names, on the order of people or of the two sides of "and", "or" and "<=>", or on whether "a
+    knave" is called "not a knight".
     """
     people = range(len(claims))
     plain = [_plain(claim) for claim in claims]
-    # A person's colour is a rank by what they say about whom; people of different colours can never be exchanged.
+    # A person's colour is a rank by what they say about whom; people with different colours are not interchangeable.
     colours = [0] * len(claims)
     different = 1
     while True:
@@ -210,7 +210,7 @@ def canonical_key(claims: Claims) -> Key:
         different = len(ranks)
     if different == len(claims):
         return _ordered(plain, colours)
-    # Whoever is left with the same colour is put in every order, and the smallest outcome is kept.
+    # People with the same colour are tried in every order, and the smallest result is used.
     classes = [[p for p in people if colours[p] == rank] for rank in range(different)]
     keys = []
     for orders in product(*(permutations(members) for members in classes)):

@@ -1,4 +1,4 @@
-r"""MATH data: competition problems of levels 3 to 5 with their worked solutions, cut into sentences, as hints.
+r"""MATH data: competition problems of levels 3 to 5, with their worked solutions, split into sentences, as hints.
 From the hub's MATH-lighteval, or a local copy of it (columns problem, solution, level, type).
 
 Example: "Compute $\dbinom{8}{4}$." -> "70", by the sentences "$\\dbinom{8}{4} = \\dfrac{8!}{4!4!}$. ", ...
@@ -32,10 +32,10 @@ _COLUMNS = ("problem", "solution", "level")
 def convert(
     items: Sequence[Mapping[str, Any]], split: str, levels: Collection[int] = LEVELS, exclude: Collection[str] = ()
 ) -> Imported:
-    """Rows of the asked levels, in the order of `items`; each one skipped is named with its reason.
+    """Rows of these levels, in the order of `items`; skipped ones are returned with their reason.
 
-    Left out: malformed items, solutions without a boxed answer or whose answer no response could give (check_gold),
-    problems that repeat an earlier one or stand in `exclude` (problem_key), white space aside.
+    Skipped are malformed items, solutions without a boxed answer or with an unusable one (check_gold), and problems
+    that repeat an earlier one or are in `exclude` (problem_key), ignoring white space.
     """
 
     def read(numbered: tuple[int, Mapping[str, Any]]) -> tuple[str, Callable[[int], Row]]:
@@ -55,7 +55,7 @@ def _level(item: Mapping[str, Any]) -> int | None:
 
 
 def to_row(item: Mapping[str, Any], index: int, split: str) -> Row:
-    """One problem as a row; ValueError names the column that is wrong and says why."""
+    """One problem as a row; ValueError says which column is wrong and why."""
     for column in ("problem", "solution"):
         if not isinstance(item.get(column), str) or not item[column].strip():
             raise ValueError(f"column {column}: must be text, got {item.get(column)!r:.60}")
@@ -100,15 +100,15 @@ def prepare(
 ) -> tuple[Prepared, tuple[LeftOut, ...], tuple[LeftOut, ...]]:
     """Writes out_dir/train.parquet and out_dir/test.parquet with disjoint problems, in an order drawn from `seed`.
 
-    The n_test test problems come from the source's test split, n_train (None: all) from its train split; a source of
-    one file gives both. The test file depends on source, levels, n_test and seed only, and a smaller training set is
-    the beginning of a larger one. Returns what was written and what was skipped of train and of test.
+    The n_test test problems come from the source's test split, n_train (None: all) from its train split; a single file
+    provides both. The test file depends on source, levels, n_test and seed only, and a smaller training set is the
+    beginning of a larger one. Returns what was written and what was skipped in train and in test.
     """
     one_file = Path(source).is_file()
     test_items = load_problems(source, "test")
     tested = convert(test_items, "test", levels)
     test = _drawn(tested.rows, n_test, f"math test {seed}", "test", source)
-    # With two splits no test problem may be trained on, whether this seed drew it or not.
+    # With two splits no test problem may be trained on, whether or not this seed selected it.
     held_out = [row["extra_info"]["index"] for row in test] if one_file else list(range(len(test_items)))
     exclude = {problem_key(text) for number in held_out if isinstance(text := test_items[number].get("problem"), str)}
     trained = convert(test_items if one_file else load_problems(source, "train"), "train", levels, exclude)

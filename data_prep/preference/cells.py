@@ -1,5 +1,5 @@
-"""What one cell of a user's answers says: a text kept letter for letter, messages, a label, a number; or why nothing.
-Example: "good", "true", 1 and True are the label True; "maybe" is none, and the complaint says so."""
+"""The content of one cell of a user's preference data: a text kept verbatim, messages, a label, a number; or an error.
+Example: "good", "true", 1 and True are the label True; "maybe" is an error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from data_prep.schema import Message
 
 
 class BadCells(BadCell):
-    """Several cells of a row are wrong; stands for the first where one complaint is enough."""
+    """Errors in several cells of a row; has the fields of the first, where one error is enough."""
 
     def __init__(self, cells: Sequence[BadCell]) -> None:
         first = cells[0]
@@ -24,7 +24,7 @@ class BadCells(BadCell):
 
 
 def all_of(*reads: Callable[[], Any]) -> list[Any]:
-    """What each of `reads` returns; BadCells with all that is wrong, not only the first, each once."""
+    """The results of all `reads`; BadCells with all errors, each once."""
     values = []
     wrong: dict[tuple[str, str | None], BadCell] = {}
     for read in reads:
@@ -41,21 +41,21 @@ def all_of(*reads: Callable[[], Any]) -> list[Any]:
 _LABELS = {"true": True, "1": True, "good": True, "false": False, "0": False, "bad": False}
 _MESSAGE = '{"role": "user", "content": "..."}'
 SPEAKERS = {"human": "user", "user": "user", "gpt": "assistant", "chatgpt": "assistant", "assistant": "assistant"}
-"""Whom ShareGPT's files call what; system is system there too."""
+"""The roles in ShareGPT's files; system is system there too."""
 
 
 def text_of(column: str, value: Any, optional: bool = False) -> str:
-    """The cell as a text, white space kept; "" for an empty one if `optional`. BadCell for what is no text."""
+    """The cell as a text, with its white space; "" for an empty one if `optional`. BadCell if it is not text."""
     if isinstance(value, str) and value.strip():
         return checked_text(column, value)
     return cell_text(column, value, optional)
 
 
 def messages_in(column: str, value: Any) -> list[Message] | None:
-    """The messages of a cell that holds a list of them (or, as in CSV, its JSON text) or one; None if it holds a text.
+    """The messages of a cell with a list of them (or, as in CSV, its JSON text) or a single one; None if it is a text.
 
-    They may be written as ShareGPT does: {"from": "human", "value": "..."}. BadCell for an unknown role, a blank turn
-    or a message without the two texts; a system message may be blank.
+    They may be in ShareGPT's format: {"from": "human", "value": "..."}. BadCell for an unknown role, a blank turn or a
+    message without the two texts; a system message may be blank.
     """
     if isinstance(value, str) and value.lstrip().startswith("[{"):
         try:
@@ -103,7 +103,7 @@ def label_of(column: str, value: Any) -> bool:
 
 
 def number_of(column: str, value: Any) -> float:
-    """A finite number, also from text; BadCell for anything else."""
+    """A finite number, possibly as text; BadCell for anything else."""
     if str(value).strip().lower() in ("true", "false"):
         fix = f"write 1 and 0, or say that these are labels with --columns label={column}"
         raise BadCell("a truth value, not a number", fix, column, shown(value))

@@ -1,5 +1,5 @@
-"""What the rows of a user's file say of each other: repetitions and contradictions, told while they are taken in.
-Opposite labels of one answer are a fault; repetitions, ties and other differences of opinion are only noted."""
+"""Repetitions and contradictions between the rows of a user's file, found while they are added.
+Opposite labels for the same answer are an error; repetitions, ties and other differences are only noted."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from data_prep.preference.schema import Row
 
 
 class History:
-    """The rows taken in so far, by what they say. noted: oddities that do no harm, each with the rows concerned."""
+    """The rows added so far, by content. noted: harmless oddities, each with the rows concerned."""
 
     def __init__(self) -> None:
-        # digest of what was said -> (the score it was given, the row that said it first)
+        # digest of the content -> (its score, the first row with it)
         self._first: dict[bytes, tuple[float, int]] = {}
         self.noted: dict[str, list[int]] = {}
 
     def note(self, what: str, number: int) -> None:
-        """Notes an oddity of row `number`; `what` goes on after "3 rows"."""
+        """Notes an oddity of row `number`; `what` continues "rows that"."""
         self.noted.setdefault(what, []).append(number)
 
     def take(self, number: int, rows: Sequence[Row]) -> list[Problem]:
-        """Takes in what was made of row `number`; returns how it contradicts an earlier row."""
+        """Adds the rows made from row `number`; returns how it contradicts an earlier row."""
         if len(rows) == 2 and rows[0]["group"] == rows[1]["group"]:
             self._take_pair(number, *rows)
             return []
@@ -54,7 +54,7 @@ class History:
         return []
 
     def _earlier(self, number: int, said: list[object], score: float) -> tuple[float, int] | None:
-        """The first (score, row) of what is said here; None if it is new, and then it is kept."""
+        """The first (score, row) with this content; None if it is new, and then it is stored."""
         key = _digest(said)
         if key in self._first:
             return self._first[key]

@@ -20,7 +20,7 @@ from data_prep.preference.split import Written, beginning, prompt_group, write_s
 from data_prep.schema import Message
 from data_prep.split import shuffled
 
-# As in UNA (arXiv 2408.15339); complexity and verbosity do not count.
+# As in UNA (arXiv 2408.15339); complexity and verbosity are ignored.
 HELPSTEER2_WEIGHTS = {"helpfulness": 0.65, "correctness": 0.8, "coherence": 0.45}
 _MOST = 4.0 * sum(HELPSTEER2_WEIGHTS.values())
 _ATTRIBUTES = Scale(0.0, 4.0)
@@ -36,7 +36,7 @@ _TEST_SHARE = 0.1
 
 @dataclass(frozen=True)
 class HubTask:
-    """A data set of the hub. convert: (row, its number) -> our rows; BadCell if it cannot be used."""
+    """A data set on the hub. convert: (row, its number) -> our rows; BadCell if it cannot be used."""
 
     dataset: str
     train: str
@@ -44,7 +44,7 @@ class HubTask:
     columns: tuple[str, ...]
     convert: Callable[[Mapping[str, Any], int], list[Row]]
     by_prompt: bool = False
-    """Whether rows with the same prompt belong together; else each is for itself."""
+    """Whether rows with the same prompt belong together."""
 
 
 def write_task(
@@ -58,13 +58,13 @@ def write_task(
 ) -> Written:
     """Writes folder/train.parquet and folder/test.parquet of helpsteer2, ultrafeedback or ultrachat.
 
-    Rows come in an order drawn from `seed`, answers to be compared together; fewer are the beginning of more. What
-    cannot be used (blank or equal answers, values beyond their scale) is skipped and counted.
+    Rows are in an order drawn from `seed`, with answers to compare next to each other; a smaller set is the beginning
+    of a larger one. Unusable rows (blank or equal answers, values outside their scale) are skipped and counted.
 
     Args:
-        source: a copy of the data set, a folder with the hub's files or one file, of whose prompts a tenth are the
-            test part; or another name on the hub. None is the data set's own name.
-        n_train, n_test: this many rows (fewer by a part of the last group, where one would be parted); None for all.
+        source: a copy of the data set: a folder with the hub's files, or one file, of which a tenth of the prompts are
+            the test part; or another name on the hub. None is the data set's own name.
+        n_train, n_test: this many rows (fewer if the last group would be cut in two); None for all.
 
     Raises:
         ValueError: for an unknown name, a source that cannot be loaded or lacks a column, or too few usable rows.
@@ -94,7 +94,7 @@ def write_task(
 
 
 def _drawn_units(task: HubTask, items: Items, seed: str) -> list[list[int]]:
-    """The numbers of the rows that belong together, in an order drawn from `seed`."""
+    """The numbers of rows that belong together, in an order drawn from `seed`."""
     together: dict[Any, list[int]] = {}
     for number in range(len(items)):
         together.setdefault(str(items[number].get("prompt")) if task.by_prompt else number, []).append(number)
@@ -109,7 +109,7 @@ def _take(
     tested: Collection[str],
     left_out: Counter[str],
 ) -> list[Row]:
-    """Rows of the units in order until there are n or more, without conversations that begin like one of `tested`."""
+    """Rows of the units, in order, until there are n or more, without conversations that begin like one of `tested`."""
     rows: list[Row] = []
     for unit in units:
         if n is not None and len(rows) >= n:
@@ -128,16 +128,16 @@ def _take(
 
 
 def _whole_groups(rows: list[Row], n: int | None) -> list[Row]:
-    """The first n rows, without the rows of a group that would be parted there."""
+    """The first n rows, without a group that would be cut in two there."""
     if n is None or n >= len(rows):
         return rows
-    parted = rows[n]["group"]
-    return [row for row in rows[:n] if row["group"] != parted]
+    cut = rows[n]["group"]
+    return [row for row in rows[:n] if row["group"] != cut]
 
 
 def _helpsteer2(item: Mapping[str, Any], number: int) -> list[Row]:
     prompt = helpsteer2_prompt(text_of("prompt", item.get("prompt")))
-    # Each attribute is checked against its scale, then weighed.
+    # Each attribute is checked against its scale, then weighted.
     shares = {name: _ATTRIBUTES.share(name, number_of(name, item.get(name))) for name in HELPSTEER2_WEIGHTS}
     score = sum(4.0 * shares[name] * weight for name, weight in HELPSTEER2_WEIGHTS.items()) / _MOST
     return [new_row(prompt, text_of("response", item.get("response")), min(score, 1.0), "score", prompt_group(prompt))]
@@ -156,7 +156,7 @@ def helpsteer2_prompt(text: str) -> list[Message]:
         raise BadCell("turns do not alternate from the user to the user", "fix them", "prompt")
     turns = [{"role": role.lower(), "content": part} for role, part in zip(roles, texts, strict=True)]
     messages = messages_in("prompt", turns)
-    assert messages is not None  # a list never is None
+    assert messages is not None  # it is only None for a text
     return messages
 
 

@@ -1,5 +1,5 @@
-"""Which columns of a user's file hold prompts, completions and what is known of them: told from the columns' names.
-Example: prompt, completion, label -> rows judged good or bad. One file may hold judged answers and instructions."""
+"""Which columns of a user's file contain prompts, completions and feedback, inferred from their names.
+Example: prompt, completion, label -> rows labelled good or bad. A file may mix labelled answers and instructions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from data_prep.faults import Problem
 from data_prep.files.columns import ANSWER, QUESTION, Columns, by_role
 from data_prep.preference.schema import COLUMNS
 
-# How a row can be laid out, the first that fits: the part of the file that tells, and all parts it may use.
+# The layouts of a row, the first that fits: the parts that identify it, and all parts it may use.
 PAIR, COMPLETION, OUTPUT, MESSAGES, ROWS = "pair", "completion", "output", "messages", "rows"
 _TELLS = {PAIR: ("chosen", "rejected"), COMPLETION: ("completion",), OUTPUT: ("output",), MESSAGES: ("messages",)}
 _USES = {
@@ -30,7 +30,8 @@ _TITLES = {
     MESSAGES: "conversations to learn from",
     ROWS: "rows in the alignment format",
 }
-# The second names: of the hub's binarized UltraFeedback, of the files of ShareGPT and LLaMA-Factory, of Orca's pairs.
+# The second names are those of the hub's binarized UltraFeedback, of ShareGPT's and LLaMA-Factory's files, and of Orca's
+# pairs.
 _NAMES = {
     "chosen_score": ("chosen_score", "score_chosen"),
     "rejected_score": ("rejected_score", "score_rejected"),
@@ -48,13 +49,13 @@ LAYOUTS = (
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How the rows of a file may be laid out, in order of precedence; columns: a part's name to the column's."""
+    """The possible layouts of the rows of a file, in order of precedence; columns: part -> column."""
 
     kinds: tuple[str, ...] = ()
     columns: dict[str, str] = field(default_factory=dict)
 
     def kind_of(self, cells: dict[str, Any]) -> str:
-        """How this row is laid out: the first kind that it has a telling cell of, or else the file's first kind."""
+        """The layout of this row: the first kind with a non-empty identifying cell, or else the file's first kind."""
         for kind in self.kinds if len(self.kinds) > 1 else ():
             if any(cells.get(self.columns.get(part, "")) not in (None, "") for part in _TELLS[kind]):
                 return kind
@@ -67,7 +68,7 @@ class Layout:
 
     @property
     def scores(self) -> list[str]:
-        """The columns of scores."""
+        """The score columns."""
         return [self.columns[part] for part in ("score", "chosen_score", "rejected_score") if part in self.columns]
 
     def __str__(self) -> str:
@@ -79,9 +80,9 @@ class Layout:
 
 
 def answers_by(columns: Sequence[str], given: Columns) -> bool:
-    """Whether columns of these names are answers and what is known of them, not problems with solutions.
+    """Whether columns with these names are preference data, not problems with solutions.
 
-    given: what the user calls which column.
+    given: the user's names of columns.
     """
     named = by_role(columns, given).keys()
     if set(COLUMNS) <= named or named & {"chosen", "rejected"}:
@@ -91,9 +92,9 @@ def answers_by(columns: Sequence[str], given: Columns) -> bool:
 
 
 def understand(columns: Sequence[str], given: Columns) -> tuple[Layout, list[Problem]]:
-    """The layout of a file with these columns; with problems if some are missing or leave the meaning open.
+    """The layout of a file with these columns; with problems if some are missing or ambiguous.
 
-    given: what the user calls which column.
+    given: the user's names of columns.
     """
     named = by_role(columns, given)
     has = f"the file has {', '.join(columns)}"

@@ -1,4 +1,4 @@
-"""A user's own answers (chosen/rejected, labels, scores, instructions) from one file to train and test files.
+"""Converts a user's own preference data (chosen/rejected, labels, scores, instructions) to train and test files.
 Example: rows {"prompt": "What is 2 + 2?", "chosen": "4.", "rejected": "5."}, see examples/custom/preferences.jsonl."""
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _LINES_PEEKED = 100
 
 @dataclass(kw_only=True)
 class Answers(Examined[Row]):
-    """A file as understood; several rows may be made of one of the user's.
+    """A file as understood; several rows may be made from one row of the user.
 
-    scale: what 0 and 1 stand for. noted: oddities between rows that do no harm, each with the user's rows concerned.
+    scale: the scores that 0 and 1 stand for. noted: harmless oddities between rows, each with the user's rows.
     """
 
     layout: Layout
@@ -49,12 +49,12 @@ class Answers(Examined[Row]):
 
 
 def looks_like_answers(path: Place, columns: Columns | None = None) -> bool:
-    """Whether a file holds answers and what is known of them, by its columns; False if it cannot be read."""
+    """Whether a file is preference data, by its columns; False if it cannot be read."""
     return answers_by(columns_of(path), columns or {})
 
 
 def columns_of(path: Place) -> Sequence[str]:
-    """The names of a file's columns; of a jsonl file those of its first lines, so that a long one is not read whole."""
+    """The names of a file's columns; for a jsonl file those in its first lines, to avoid reading all of it."""
     if isinstance(path, HubSet):
         return hub_columns(path)
     try:
@@ -78,9 +78,9 @@ def columns_of(path: Place) -> Sequence[str]:
 def examine(
     path: Place, score_min: float | None = None, score_max: float | None = None, columns: Columns | None = None
 ) -> Answers:
-    """Reads and judges a file; never raises for what it holds. CustomDataError if the scale itself is unusable.
+    """Reads and checks a file; never raises for its content. CustomDataError if the scale itself is unusable.
 
-    columns: what the user calls which column.
+    columns: the user's names of columns.
     """
     declared = _declared(score_min, score_max)
     source = read(path)
@@ -94,7 +94,7 @@ def examine(
     if declared is None:
         found.scale = _usual_scale(source, layout, found.problems)
     elif not layout.scores:
-        found.problems.append(Problem("there are no scores", "leave out --score-min and --score-max"))
+        found.problems.append(Problem("there are no scores", "remove --score-min and --score-max"))
     history = History()
     for number, cells in source.rows:
         made = make_rows(layout, number, cells, found.scale)
@@ -131,21 +131,21 @@ def _declared(score_min: float | None, score_max: float | None) -> Scale | None:
 
 
 def _usual_scale(source: Source, layout: Layout, problems: list[Problem]) -> Scale:
-    """0 to 1 if all scores lie there. If not, the user has to say: five stars may be of five or of ten."""
+    """0 to 1 if all scores are in that range. Otherwise the user has to say: five stars may be of five or of ten."""
     seen = []
     for column in layout.scores:
         for _, cells in source.rows:
             try:
                 seen.append(number_of(column, cells.get(column)))
             except BadCell:
-                continue  # complained of where rows are made
+                continue  # reported when rows are made
     low, high = min(seen, default=0.0), max(seen, default=0.0)
     if low >= 0.0 and high <= 1.0:
         return Scale()
     what = f"scores go from {low:g} to {high:g}, so what the worst and the best possible score are cannot be told"
     fix = "say it with --score-min and --score-max (score_min=, score_max=), or write scores from 0 to 1"
     problems.append(Problem(what, fix, column=", ".join(layout.scores)))
-    return Scale(min(low, 0.0), max(high, 1.0))  # so that the other faults of these rows are still found
+    return Scale(min(low, 0.0), max(high, 1.0))  # so that other errors in these rows are still found
 
 
 def write_local(
@@ -161,10 +161,10 @@ def write_local(
 ) -> Written:
     """Writes folder/train.parquet and folder/test.parquet from a user's file.
 
-    test_file holds the test rows; without one, `test_share` of the conversations are drawn for the test, by a hash of
-    how each begins and `seed`: further rows move no others. score_min, score_max: the worst and best possible score,
-    needed if any score is below 0 or above 1. columns: what the user calls which column.
-    CustomDataError lists all that is wrong, and then nothing is written.
+    test_file has the test rows; without one, `test_share` of the conversations are used for the test, by a hash of
+    their beginning and `seed`, so that additional rows do not move others. score_min, score_max: the worst and best
+    possible score, needed if any score is below 0 or above 1. columns: the user's names of columns. CustomDataError
+    lists all errors, and then nothing is written.
     """
     train = examine(file, score_min, score_max, columns)
     test = None if test_file is None else examine(test_file, score_min, score_max, columns)
@@ -174,6 +174,6 @@ def write_local(
 def write_answers(
     train: Answers, test: Answers | None, folder: Path, seed: int = 0, test_share: float = 0.1
 ) -> Written:
-    """`write_local` from files already examined."""
+    """`write_local` for files that have been examined."""
     found: Written = write_parts(train, test, folder, partial(write_split, folder), seed, test_share)
     return found

@@ -1,5 +1,5 @@
-"""From the cells of one row of a user's file to alignment rows: a pair gives two, a conversation one for each answer.
-Texts stay letter for letter; what cannot be used is a Problem with row, column and fix."""
+"""Makes alignment rows from the cells of one row of a user's file: two from a pair, one per answer of a conversation.
+Texts are kept verbatim; what cannot be used is a Problem with row, column and fix."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ DATA_SOURCE = "custom"
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """The worst and the best score there can be; `share` puts a score between them on 0 to 1."""
+    """The worst and the best possible score; `share` maps a score between them to 0..1."""
 
     low: float = 0.0
     high: float = 1.0
 
     def share(self, column: str, score: float) -> float:
-        """(score - low) / (high - low); BadCell for a score beyond the scale."""
+        """(score - low) / (high - low); BadCell for a score outside the scale."""
         if not self.low <= score <= self.high:
             what = f"a score outside {self.low:g} to {self.high:g}"
             raise BadCell(what, "fix the row or the scale (--score-min, --score-max)", column, f"{score:g}")
@@ -38,7 +38,7 @@ Parts = Mapping[str, tuple[str, Any]]
 
 
 def make_rows(layout: Layout, number: int, cells: dict[str, Any], scale: Scale) -> list[Row] | list[Problem]:
-    """The alignment rows of row `number`, index and split still to be set; or its problems."""
+    """The alignment rows of row `number`, with index and split still to be set; or its problems."""
     makers = {PAIR: pair_rows, COMPLETION: _completion, OUTPUT: _output, MESSAGES: _conversation}
     try:
         refuse_foreign(layout.used(layout.kinds), cells)
@@ -55,7 +55,7 @@ def make_rows(layout: Layout, number: int, cells: dict[str, Any], scale: Scale) 
 
 
 def _with_system(rows: list[Row], parts: Parts) -> list[Row]:
-    """The rows with the system prompt that stands in a column of its own before their conversations."""
+    """The rows with the system prompt from its own column put before their conversations."""
     column, value = parts.get("system", ("", None))
     system = text_of(column, value, optional=True) if column else ""
     if not system:
@@ -68,14 +68,14 @@ def _with_system(rows: list[Row], parts: Parts) -> list[Row]:
         prompt = (
             row["prompt"] if first["role"] == "system" else [Message(role="system", content=system), *row["prompt"]]
         )
-        # Answers to one question under different system prompts are not to be compared.
+        # Answers to the same question under different system prompts must not be compared.
         group = prompt_group(prompt) if row["group"] == prompt_group(row["prompt"]) else row["group"]
         found.append(Row(**{**row, "prompt": prompt, "group": group}))
     return found
 
 
 def _whole_row(cells: dict[str, Any]) -> Row:
-    """A row that is in the alignment format already."""
+    """A row that is already in the alignment format."""
     try:
         row = normalise_row(cells, "@")
     except SchemaError as error:
@@ -103,7 +103,7 @@ def new_row(
 
 
 def pair_rows(parts: Parts, number: int, scale: Scale) -> list[Row]:
-    """The two rows of a pair, the chosen one first, from parts as (column, cell); BadCell if it is no usable pair."""
+    """The two rows of a pair, the chosen one first, from parts as (column, cell); BadCell if the pair is unusable."""
     scored = [part for part in ("chosen_score", "rejected_score") if part in parts]
     (prompt, chosen), (other_prompt, rejected), *scores = all_of(
         lambda: _answered(parts, "chosen"),
@@ -162,9 +162,9 @@ def _conversation(parts: Parts, number: int, scale: Scale) -> list[Row]:
 
 
 def unfold(messages: list[Message], column: str, group: str) -> list[Row]:
-    """One instruction row for each turn of the assistant, its prompt being all turns before; BadCell if one is amiss.
+    """One instruction row per turn of the assistant, with all earlier turns as its prompt; BadCell for a bad turn.
 
-    What the user says after the last answer is in no row.
+    What the user says after the last answer is dropped.
     """
     rows = []
     for at, message in enumerate(messages):
@@ -178,7 +178,7 @@ def unfold(messages: list[Message], column: str, group: str) -> list[Row]:
 
 
 def _answered(parts: Parts, part: str) -> tuple[list[Message], str]:
-    """(prompt, completion) from the prompt column and the answer `part`, which may be a whole conversation itself."""
+    """(prompt, completion) from the prompt column and the answer `part`, which may be an entire conversation."""
     column, value = parts[part]
     messages = messages_in(column, value)
     if messages is not None and messages[-1]["role"] != "assistant":
@@ -243,7 +243,7 @@ def _prompt(column: str, value: Any) -> list[Message]:
 
 
 def _same_prompt(parts: Parts, prompt: list[Message], column: str) -> None:
-    """A whole conversation beside a prompt column must be about that prompt, in full or as one of the user's turns."""
+    """A conversation that has a prompt column must contain that prompt, completely or as one of the user's turns."""
     if "prompt" not in parts or parts["prompt"][1] is None:
         return
     stated = _prompt(*parts["prompt"])

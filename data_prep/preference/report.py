@@ -1,4 +1,4 @@
-"""What `python -m data_prep validate` says of a file of answers: how it is understood, and what each algorithm gets.
+"""The report of `python -m data_prep validate` on preference data: how it is understood, and what each algorithm gets.
 Example: "gives 8 pairs (dpo), 16 labelled answers (kto), 4 instructions (sft)"."""
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from data_prep.preference.views import NO_CONTRAST, binary, instructions, pairs
 
 
 def summary(examined: Answers) -> str:
-    """How a file without problems is understood: columns, rows, what each algorithm gets, lengths, oddities."""
+    """How a file without errors is understood: columns, rows, what each algorithm gets, lengths, oddities."""
     rows = examined.rows
     source = examined.source
     kinds = Counter(row["feedback"] for row in rows)
@@ -56,7 +56,7 @@ def _uses(rows: Sequence[Row]) -> list[str]:
 
 
 def example(rows: Sequence[Row]) -> str:
-    """The first row as the model meets it, with all answers to compare."""
+    """The first row as the model sees it, with all answers to compare."""
     first = rows[0]
     lines = ["The first row's prompt:"]
     lines += [f"  {turn['role']}: {shorten(repr(turn['content']), 200)}" for turn in first["prompt"]]
@@ -68,7 +68,7 @@ def example(rows: Sequence[Row]) -> str:
 
 
 def flags(examined: Answers, folder: Path) -> str:
-    """What to train on the file with."""
+    """The flags to train on the file."""
     kinds = {row["feedback"] for row in examined.rows}
     algorithm = {"pairwise": "dpo", "binary": "kto", "score": "una"}
     algorithms = [algorithm[kind] for kind in algorithm if kind in kinds] or ["sft"]

@@ -1,11 +1,11 @@
-"""The row format of alignment data: one completion of one prompt and what is known of it; validate, write, read.
+"""The row format of alignment data: one completion of one prompt, with feedback; validate, write, read.
 Example: {"prompt": [user asks], "completion": "Paris.", "score": 1.0, "feedback": "binary", "group": "prompt-1", ...}.
 
     prompt       list of {role, content}: the conversation before the completion; its last turn is the user's
     completion   the assistant's text, never blank
     score        0 to 1: how good it is; 1 or 0 where only better/worse or good/bad is known, 1 for instructions
-    feedback     what was really known: "pairwise", "binary", "score" or "instruction"
-    group        rows of one group answer the same prompt and may be compared: one pair, or all answers to a prompt
+    feedback     the kind of feedback: "pairwise", "binary", "score" or "instruction"
+    group        rows of a group answer the same prompt and may be compared: one pair, or all answers to a prompt
     data_source  where the row comes from
     extra_info   {"index": 0, "split": "train"}
 """
@@ -53,7 +53,7 @@ _ARROW = pa.schema(
 
 
 def validate_row(row: Mapping[str, Any], where: str) -> None:
-    """Raises SchemaError unless `row` has all columns in the right form. `where` names file and row for the message."""
+    """Raises SchemaError unless `row` has all columns in the right form. where: file and row, for the message."""
     demand_columns(row, COLUMNS, where)
     for column in ("completion", "group", "data_source"):
         text = row[column]
@@ -78,7 +78,7 @@ def _validate_prompt(prompt: Any, where: str) -> None:
 
 
 def normalise_row(row: Mapping[str, Any], where: str) -> Row:
-    """The schema columns of `row` as plain lists and numbers (other columns and message keys dropped), validated."""
+    """The schema columns of `row` as plain lists and numbers, validated; other columns and message keys are dropped."""
     normal = {column: plain(row.get(column)) for column in COLUMNS}
     validate_row(normal, where)
     normal["prompt"] = [{"role": turn["role"], "content": turn["content"]} for turn in normal["prompt"]]
@@ -109,7 +109,7 @@ def _check_groups(rows: Sequence[Row], path: Path) -> None:
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Validates the rows and writes them to `path` as parquet; the file appears whole or not at all."""
+    """Validates the rows and writes them to `path` as parquet, atomically."""
     listed = [normalise_row(row, f"{path}, row {number}") for number, row in enumerate(rows)]
     if not listed:
         raise SchemaError(f"{path}: no rows to write")
@@ -118,7 +118,7 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """All rows of a parquet file in this format; further columns are ignored. SchemaError names the first bad row."""
+    """All rows of a parquet file in this format; other columns are ignored. SchemaError names the first bad row."""
     listed = read_columns(path, COLUMNS)
     rows = [normalise_row(row, f"{path}, row {number}") for number, row in enumerate(listed)]
     _check_groups(rows, path)

@@ -1,9 +1,9 @@
 """The synthetic set countdown_preference: answers to countdown problems with their true scores, and instructions.
-The best policy is known, a right answer to every problem, so that on a CPU one sees whether alignment works.
+The best policy is known (a correct answer to every problem), which shows on a CPU whether alignment works.
 
-Prompts are problems with three numbers up to 30, + and -, as the CPU profile's countdown data. Answers are chains as
-the embedded tiny base was trained on, so they are nearly its own. Instructions are worked solutions of problems
-with four numbers: another skill, which una_sft learns in the same run and sft -> una in two.
+Prompts are problems with three numbers up to 30, + and -, like the CPU profile's countdown data. Answers are chains
+like those the embedded tiny base was trained on, so they are nearly its own. Instructions are worked solutions of
+problems with four numbers: another skill, which una_sft learns in the same run and sft -> una in two.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from reward_fns.expression import read_expression
 DATA_SOURCE: Final = "countdown_preference"
 SPACE: Final = Space(sizes=(3,), max_number=30, targets=(10, 100), operators="+-")
 INSTRUCTION_SPACE: Final = Space(sizes=(4,), max_number=30, targets=(10, 100), operators="+-")
-# Evaluation problems of a profile, all of seed 0: as many as the largest test file has.
+# The number of evaluation problems in the largest test file of any profile, all of seed 0.
 _EVALUATED: Final = 1024
 
 NEAR: Final = 0.6
-"""Score that a wrong answer comes close to as its value comes close to the target."""
+"""The score that a wrong answer approaches as its value approaches the target."""
 
 HALVING: Final = 10.0
-"""Distance from the target at which the score of a wrong answer has halved."""
+"""The distance from the target at which the score of a wrong answer is halved."""
 
 _CHAINS: Final = ChainSettings()
 _ONE_IN_BROKEN: Final = 16
-# Three equal numbers still make that many different chains without rare operations.
+# Three equal numbers still give this many different chains without rare operations.
 _MOST_ANSWERS: Final = 8
 
 
 def true_score(answer: str, numbers: Sequence[int], target: int) -> float:
-    """How good an answer is, 0 to 1.
+    """The quality of an answer, 0 to 1.
 
-    1 if the countdown reward gives 1. Else, if the answer's expression uses every given number once and has the value
-    v, NEAR / (1 + |v - target| / HALVING): 0.545 one off the target, 0.3 ten off, 0.1 fifty off. 0 if no
-    expression can be read, it has no value or uses other numbers.
+    1 if the countdown reward is 1. Otherwise, if the answer's expression uses every given number once and has the value
+    v, NEAR / (1 + |v - target| / HALVING): 0.545 one off the target, 0.3 ten off, 0.1 fifty off. 0 if no expression
+    can be read, or it has no value or uses other numbers.
     """
     verdict = score(answer, {"numbers": list(numbers), "target": target})
     if verdict.correct:
@@ -59,7 +59,7 @@ def true_score(answer: str, numbers: Sequence[int], target: int) -> float:
 
 @cache
 def evaluated_keys() -> frozenset[Key]:
-    """The problems that `run.py --data countdown` evaluates on without further flags, in any profile."""
+    """The problems on which `run.py --data countdown` evaluates by default, in any profile."""
     spaces = (SPACE, Space())
     return frozenset(problem.key for space in spaces for problem in generate(_EVALUATED, 0, "test", space))
 
@@ -78,11 +78,11 @@ def write_toy(
 
     Args:
         n_train, n_test: problems; each has n_answers different sampled answers.
-        solved_share: the share of the problems (exactly, rounded down) that have a worked right solution beside them.
-        exclude: further problems that may be in neither file; those of `evaluated_keys` never are.
+        solved_share: the share of problems (exactly, rounded down) that also have a correct worked solution.
+        exclude: more problems that may be in neither file; those of `evaluated_keys` never are.
 
     Raises:
-        ValueError: if a number or share makes no sense, or there are not that many problems.
+        ValueError: for an invalid number or share, or if there are not enough problems.
     """
     if min(n_train, n_test) < 1 or not 2 <= n_answers <= _MOST_ANSWERS or not 0.0 <= solved_share <= 1.0:
         raise ValueError(
@@ -110,7 +110,7 @@ def write_toy(
 
 
 def _solved(index: int, share: float) -> bool:
-    """Whether problem number `index` gets a solution: spread evenly, floor(n * share) of the first n."""
+    """Whether problem `index` gets a solution: evenly spread, floor(n * share) of the first n."""
     return int((index + 1) * share) > int(index * share)
 
 
@@ -128,7 +128,7 @@ def _answers(problem: Problem, name: str, n: int, solved: bool) -> Iterator[Row]
 
 
 def _chain(draw: random.Random, problem: Problem) -> Chain:
-    """A chain over the problem's numbers, drawn without regard to its target, as in the tiny base's training."""
+    """A chain over the problem's numbers, drawn regardless of its target, as in the tiny base's training."""
     while True:
         made = combine(draw, _CHAINS, problem.numbers)
         if made is not None:
@@ -136,7 +136,7 @@ def _chain(draw: random.Random, problem: Problem) -> Chain:
 
 
 def _broken(draw: random.Random, chain: Chain) -> str:
-    """An answer that cannot be read: without answer tags, with an empty answer, or with half an expression."""
+    """An unreadable answer: without answer tags, with an empty answer, or with half an expression."""
     thought = f"{''.join(chain.steps)}{THEREFORE}{chain.equation}"
     half = chain.equation.rpartition(" ")[0]
     return thought + ("", " </think>\n<answer> </answer>", f" </think>\n<answer> {half} </answer>")[draw.randrange(3)]

@@ -1,5 +1,5 @@
 """Alignment rows as each algorithm needs them: pairs (DPO), labels (KTO, UNA), scores (UNA), instructions (SFT, UFT).
-Pure functions of the rows; whatever a view has no use for is counted in its `left_out`, by reason.
+Pure functions of the rows; rows that a view does not use are counted in its `left_out`, by reason.
 
 Example: three rows of one group with scores 1.0, 0.4, 0.1 -> one pair (1.0 over 0.1), two labels, three scores.
 """
@@ -10,15 +10,13 @@ import math
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, TypedDict, TypeVar
-
-import pyarrow as pa
+from typing import Literal, TypedDict, TypeVar
 
 from data_prep.preference.schema import Row
 from data_prep.schema import Message
 from data_prep.split import shuffled
 
-# Reasons why rows are in no item of a view.
+# Reasons why a view does not use rows.
 INSTRUCTION = "instructions, which only the instruction view and the mixture use"
 NO_INSTRUCTION = "not instructions"
 NO_CONTRAST = "no other answer to their prompt has another score"
@@ -50,27 +48,25 @@ class Instruction(TypedDict):
     completion: str
 
 
-# A list of Row, or a pyarrow table of the same columns (which has no types to check).
-Rows = Sequence[Row] | Any
 T = TypeVar("T")
 
 
 class View(list[T]):
-    """A list of items that also says how many rows are in none of them, by reason."""
+    """A list of items. left_out: how many rows are in none of them, by reason."""
 
     def __init__(self, items: Iterable[T], left_out: Counter[str]) -> None:
         super().__init__(items)
         self.left_out: dict[str, int] = {reason: count for reason, count in left_out.items() if count}
 
 
-def pairs(rows: Rows) -> View[Pair]:
-    """Of each group the best completion against the worst (the first of equals), in order of the groups.
+def pairs(rows: Sequence[Row]) -> View[Pair]:
+    """The best and the worst completion of each group (the first if there are ties), in order of the groups.
 
-    chosen_score > rejected_score always. Groups without two different completions of different score give none.
+    Always chosen_score > rejected_score. Groups without two different completions of different score give no pair.
     """
     left_out: Counter[str] = Counter()
     found: list[Pair] = []
-    for group in _groups(_listed(rows), left_out):
+    for group in _groups(rows, left_out):
         extremes = _extremes(group)
         if extremes is None:
             left_out[NO_CONTRAST] += len(group)
@@ -89,15 +85,15 @@ def pairs(rows: Rows) -> View[Pair]:
     return View(found, left_out)
 
 
-def binary(rows: Rows) -> View[Labelled]:
+def binary(rows: Sequence[Row]) -> View[Labelled]:
     """Completions that are good (True) or bad (False).
 
-    Rows with binary feedback as they are; else of each group the best is good and the worst bad. A row alone in its
-    group is good if its score is above 0.5.
+    Rows with binary feedback keep their label; in any other group the best is good and the worst bad. A row alone in
+    its group is good if its score is above 0.5.
     """
     left_out: Counter[str] = Counter()
     found: list[Labelled] = []
-    for group in _groups(_listed(rows), left_out):
+    for group in _groups(rows, left_out):
         if group[0]["feedback"] == "binary" or len(group) == 1:
             labels = [(row, row["score"] > 0.5) for row in group]
         elif (extremes := _extremes(group)) is not None:
@@ -111,15 +107,15 @@ def binary(rows: Rows) -> View[Labelled]:
     return View(found, left_out)
 
 
-def scored(rows: Rows) -> View[Scored]:
+def scored(rows: Sequence[Row]) -> View[Scored]:
     """Completions with their scores, in order; binary feedback counts as scores 1 and 0.
 
     Raises:
-        ValueError: naming the first row of which only better or worse is known.
+        ValueError: naming the first row with pairwise feedback, which has no score.
     """
     left_out: Counter[str] = Counter()
     found: list[Scored] = []
-    for number, row in enumerate(_listed(rows)):
+    for number, row in enumerate(rows):
         if row["feedback"] == "pairwise":
             raise ValueError(
                 f"row {number}, column feedback: pairwise, so no score is known, only which answer is the better one; "
@@ -132,26 +128,29 @@ def scored(rows: Rows) -> View[Scored]:
     return View(found, left_out)
 
 
-def instructions(rows: Rows) -> View[Instruction]:
+def instructions(rows: Sequence[Row]) -> View[Instruction]:
     """The rows with feedback "instruction", in order."""
-    listed = _listed(rows)
     found: list[Instruction] = [
-        {"prompt": row["prompt"], "completion": row["completion"]} for row in listed if row["feedback"] == "instruction"
+        {"prompt": row["prompt"], "completion": row["completion"]} for row in rows if row["feedback"] == "instruction"
     ]
-    return View(found, Counter({NO_INSTRUCTION: len(listed) - len(found)}))
+    return View(found, Counter({NO_INSTRUCTION: len(rows) - len(found)}))
 
 
 def mixed(
-    alignment: Rows, instruction: Rows, ratio: float, seed: int, feedback: Literal["score", "binary"] = "score"
+    alignment: Sequence[Row],
+    instruction: Sequence[Row],
+    ratio: float,
+    seed: int,
+    feedback: Literal["score", "binary"] = "score",
 ) -> View[Scored]:
-    """Wang et al.'s mixture (arXiv 2410.21438): alignment data by score, and instructions as answers of score 1.
+    """Wang et al.'s mixture (arXiv 2410.21438): alignment data by score, and instructions as answers with score 1.
 
-    For n alignment items, exactly round(ratio * n) of the instructions are drawn; all are shuffled, both by `seed`
-    alone. Without any alignment item all instructions are taken, the paper's replacement for SFT.
+    For n alignment items, exactly round(ratio * n) instructions are drawn, and all are shuffled, both depending only on
+    `seed`. Without alignment items all instructions are used, the paper's replacement for SFT.
 
     Args:
-        alignment: rows whose instructions are ignored; so the same rows may be given twice.
-        instruction: rows of which only the instructions count.
+        alignment: rows whose instructions are ignored, so that the same rows may be given twice.
+        instruction: rows of which only the instructions are used.
         feedback: "score", or "binary" for the labels of `binary` as scores 1 and 0.
 
     Raises:
@@ -171,7 +170,7 @@ def mixed(
     else:
         known = scored(alignment)
         left_out, items = Counter(known.left_out), list(known)
-    # The alignment rows' own instructions are the other argument's business.
+    # Instructions in the alignment rows are not counted here.
     del left_out[INSTRUCTION]
     taught = instructions(instruction)
     wanted = _count(ratio, len(items)) if items else len(taught)
@@ -191,13 +190,8 @@ def _count(ratio: float, number: int) -> int:
     return math.floor(ratio * number + 0.5)
 
 
-def _listed(rows: Rows) -> Sequence[Row]:
-    listed: Sequence[Row] = rows.to_pylist() if isinstance(rows, pa.Table) else rows
-    return listed
-
-
 def _groups(rows: Sequence[Row], left_out: Counter[str]) -> list[list[Row]]:
-    """Rows by group, groups in order of their first row; instructions are skipped."""
+    """Rows by group, with groups in order of their first row; instructions are skipped."""
     found: dict[str, list[Row]] = {}
     for row in rows:
         if row["feedback"] == "instruction":

@@ -1,5 +1,5 @@
-"""What the cells of a problem say: its steps, its final answer, the ground truth of countdown and of a puzzle.
-Example: "44 19 35", as a CSV file has it, is the list [44, 19, 35]."""
+"""The content of a problem's cells: its steps, its final answer, the ground truth of countdown and of a puzzle.
+Example: "44 19 35" in a CSV file is the list [44, 19, 35]."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def split_marked_answer(text: str) -> tuple[str, str]:
 def reasoning_of(column: str, solution: str) -> str:
     """The steps of a solution: without <think>, and without the final answer in tags or after #### at its end.
 
-    BadCell if a tag stands anywhere else: as a hint, such a solution would give the answer away.
+    BadCell if there is a tag anywhere else: as a hint, such a solution would give the answer away.
     """
     text = solution.removeprefix("<think>").strip()
     if tag := _TAG.search(text):
         if _ENDING.fullmatch(text, tag.start()) is None:
             raise BadCell(
                 f"holds {tag[0]} before its end",
-                "end the solution there or take the tag out, as a hint must not give the answer away",
+                "end the solution there or remove the tag, as a hint must not give the answer away",
                 column,
                 f"at character {tag.start() + 1}",
             )
@@ -41,14 +41,14 @@ def reasoning_of(column: str, solution: str) -> str:
 
 
 def bare_answer(column: str, answer: str) -> str:
-    """The final answer, which must not hold the tags that will stand around it."""
+    """The final answer, which must not contain answer tags, since they will be added around it."""
     if tag := _TAG.search(answer):
         raise BadCell(f"holds {tag[0]}", "write the bare answer", column, shown(answer))
     return answer
 
 
 def countdown_truth(numbers_column: str, numbers: Any, target_column: str, target: Any) -> dict[str, Any]:
-    """{"numbers", "target"} of a countdown problem; numbers may also be the text 44 19 35, as a CSV cell has it."""
+    """{"numbers", "target"} of a countdown problem; numbers may also be a text like 44 19 35, as in a CSV cell."""
     listed = _structure(numbers)
     if isinstance(listed, str) and re.fullmatch(r"\s*[0-9]{1,18}([\s,;]+[0-9]{1,18})*\s*", listed):
         listed = [int(number) for number in re.findall("[0-9]+", listed)]
@@ -63,7 +63,7 @@ def countdown_truth(numbers_column: str, numbers: Any, target_column: str, targe
 def kk_logic_truth(column: str, value: Any) -> dict[str, Any]:
     """The ground truth of a knights-and-knaves puzzle from an object or (in CSV) its JSON text.
 
-    Its people and roles are for the reward to judge; the text of the solution is added if it is missing.
+    The reward checks its people and roles; the text of the solution is added if it is missing.
     """
     truth = _structure(value)
     if not isinstance(truth, dict) or not all(isinstance(truth.get(key), list) for key in ("names", "solution")):

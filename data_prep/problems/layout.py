@@ -1,4 +1,4 @@
-"""Which column of a user's file holds the question, the solution, the answer: told from the columns' names.
+"""Which columns of a user's file contain the question, the solution and the answer, inferred from their names.
 Example: problem, cot, answer -> question from column problem, solution from column cot, answer from column answer."""
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from data_prep.faults import Problem
 from data_prep.files.columns import ANSWER, NUMBERS, QUESTION, SOLUTION, Columns, by_role
 from data_prep.schema import COLUMNS
 
-# Two of these make a file one of rows in the training format; a simple file may have one of them for its own use.
+# A file with two of these has rows in the training format; a simple file may have one of them for its own purposes.
 _TRAINING_FORMAT = {"hint", "data_source", "ability", "reward_model", "extra_info"}
 
 _OWN_TRUTHS = ("countdown", "kk_logic")
@@ -27,8 +27,8 @@ KK_LOGIC_NEEDS = 'the kk_logic reward needs {"names": ["Zoey", "Ava"], "solution
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Which columns hold what. kind: "schema" (rows in the training format, ours or UFT's), "verl" (rows as verl reads
-    them, with neither solution nor answer but the ground truth) or "simple".
+    """The columns by role. kind: "schema" (rows in the training format, ours or UFT's), "verl" (rows as verl reads
+    them, with a ground truth but neither solution nor answer) or "simple".
 
     question: one column, or two whose texts are joined.
     """
@@ -54,7 +54,7 @@ class Layout:
 def understand(columns: Sequence[str], reward: str | None, given: Columns) -> tuple[Layout, list[Problem]]:
     """The layout of a file with these columns under this reward; with problems if columns are missing.
 
-    given: what the user calls which column.
+    given: the user's names of columns.
     """
     named = by_role(columns, given)
     has = ", ".join(columns)

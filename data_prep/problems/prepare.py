@@ -1,4 +1,4 @@
-"""A user's own data, from one file of questions and answers to train and test files in our format.
+"""Converts a user's own file of questions and answers to train and test files in our format.
 Example: rows {"question": "What is 2 + 2?", "solution": "2 + 2 = 4.", "answer": "4"}, see examples/custom."""
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _NAME_ONE = "name a reward with --reward: countdown, kk_logic, math, or your own
 
 @dataclass(kw_only=True)
 class Problems(Examined[Row]):
-    """A file as understood. reward: a built-in name, "path.py:function" with an absolute path, or None where each
-    row's data_source names it."""
+    """A file as understood. reward: a built-in name, "path.py:function" with an absolute path, or None if each row's
+    data_source determines it."""
 
     layout: Layout
     reward: str | None
@@ -40,9 +40,9 @@ class Problems(Examined[Row]):
 
 
 def examine(path: Place, reward: str | None, columns: Columns | None = None) -> Problems:
-    """Reads and judges a file; never raises for what it holds. CustomDataError if `reward` itself is unusable.
+    """Reads and checks a file; never raises for its content. CustomDataError if `reward` itself is unusable.
 
-    columns: what the user calls which column.
+    columns: the user's names of columns.
     """
     name, reward = _reward_name(reward)
     source = read(path)
@@ -71,7 +71,7 @@ def examine(path: Place, reward: str | None, columns: Columns | None = None) -> 
 
 
 def _reward_name(reward: str | None) -> tuple[str | None, str | None]:
-    """(the data_source to be, the reward as Problems holds it)."""
+    """(the resulting data_source, the reward as in Problems)."""
     if reward is None or reward in BUILT_IN:
         return reward, reward
     from reward_fns import REWARDS, load_custom
@@ -90,7 +90,7 @@ def _reward_name(reward: str | None) -> tuple[str | None, str | None]:
 
 
 def _truth_problems(row: Row, number: int, layout: Layout, name: str | None) -> list[Problem]:
-    """Whether the reward that will judge this row can use its ground truth."""
+    """A problem if the reward that will judge this row cannot use its ground truth."""
     source = row["data_source"]
     if name == "custom":
         return []
@@ -110,7 +110,7 @@ def _truth_problems(row: Row, number: int, layout: Layout, name: str | None) -> 
 
 
 def _type_problems(rows: Sequence[Row], numbers: Sequence[int]) -> list[Problem]:
-    """Rows whose ground truth cannot stand in one parquet column with that of the first row."""
+    """Problems for rows whose ground truth cannot be in the same parquet column as that of the first row."""
     truths = [row["reward_model"]["ground_truth"] for row in rows]
     if not truths or _storable(truths):
         return []
@@ -142,10 +142,10 @@ def prepare_file(
 ) -> Prepared:
     """Writes out_dir/train.parquet and out_dir/test.parquet from a user's file.
 
-    reward: countdown, kk_logic, math or "path.py:function"; None means mathematics, or by the rows' data_source where
-    the file is in the training format. columns: what the user calls which column. test_file holds the test rows;
-    without one, `test_share` of the questions are drawn for the test. A question's place depends on it and `seed`
-    alone: further rows move no others. CustomDataError lists all that is wrong, and then nothing is written.
+    reward: countdown, kk_logic, math or "path.py:function"; None means mathematics, or by the rows' data_source if the
+    file is in the training format. columns: the user's names of columns. test_file has the test rows; without one,
+    `test_share` of the questions are used for the test, chosen by the question and `seed` alone, so that additional
+    rows do not move others. CustomDataError lists all errors, and then nothing is written.
     """
     train = examine(path, reward, columns)
     test = None if test_file is None else examine(test_file, reward, columns)
@@ -155,7 +155,7 @@ def prepare_file(
 def write_problems(
     train: Problems, test: Problems | None, out_dir: Path, seed: int = 0, test_share: float = 0.1
 ) -> Prepared:
-    """`prepare_file` from files already examined."""
+    """`prepare_file` for files that have been examined."""
 
     def write(*parts: list[Row]) -> Prepared:
         paths = {split: out_dir / f"{split}.parquet" for split in ("train", "test")}

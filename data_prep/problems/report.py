@@ -1,4 +1,4 @@
-"""What `python -m data_prep validate` says of a file of problems: how it is understood, what its reward says.
+"""The report of `python -m data_prep validate` on a file of problems: how it is understood, and what its reward says.
 Example: "characters of the solution: 12 to 60, half up to 31, 95 % up to 55"."""
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _FAILED_AT_ONCE = 2
 
 
 def summary(examined: Problems) -> str:
-    """How a file without problems is understood: columns, reward, segments, lengths, oddities."""
+    """How a file without errors is understood: columns, reward, segments, lengths, oddities."""
     rows = examined.rows
     worked = [len(row["hint"]) for row in rows if "".join(row["hint"]).strip()]
     questions = [len(row["prompt"][-1]["content"]) for row in rows]
@@ -45,17 +45,17 @@ def _rewards_of(rows: Sequence[Row]) -> str:
 def _oddities(examined: Problems) -> list[str]:
     notes = []
     first: dict[str, int] = {}
-    again, torn = [], []
+    again, differing = [], []
     for at, key in enumerate(examined.keys):
         earlier = first.setdefault(key, at)
         if earlier != at:
             again.append(examined.numbers[at])
             if _final_answer(examined.rows[at]) != _final_answer(examined.rows[earlier]):
-                torn.append(examined.numbers[at])
+                differing.append(examined.numbers[at])
     if again:
         notes.append(f"rows with an earlier question, put on its side of the split ({len(again):,}): {named(again)}")
-    if torn:
-        notes.append(f"those of them with another answer than the earlier row ({len(torn):,}): {named(torn)}")
+    if differing:
+        notes.append(f"those of them with another answer than the earlier row ({len(differing):,}): {named(differing)}")
     bare = sum(not "".join(row["hint"]).strip() for row in examined.rows)
     if bare:
         notes.append(f"rows without a solution ({bare:,}): no hint can be given, and sft learns the bare answer")
@@ -68,10 +68,10 @@ def _final_answer(row: Row) -> str:
 
 
 def _own_answers(examined: Problems) -> list[str]:
-    """Whether the reward accepts the solutions of the file, tried on rows from all over it.
+    """Notes on whether the reward accepts the solutions in the file, tested on rows spread over it.
 
     Raises:
-        CustomDataError: where it accepts so few of them that no training would start.
+        CustomDataError: if it accepts so few of them that training would not start.
     """
     from reward_fns import LEAST_ACCEPTED, compute_score, has_failed, is_graded, told_when_slow
 
@@ -85,7 +85,7 @@ def _own_answers(examined: Problems) -> list[str]:
             found = compute_score(row["data_source"], row["answer"], truth, asked, reward=examined.reward)
             if has_failed(found):
                 failed.append((number, str(found["pred"])))
-                if len(failed) == at == _FAILED_AT_ONCE:  # it is the reward; the others would take as long again
+                if len(failed) == at == _FAILED_AT_ONCE:  # the reward is broken, and the others would take as long
                     tried = tried[:at]
                     break
             elif found["score"] != 1.0 and not graded:
@@ -102,7 +102,7 @@ def _own_answers(examined: Problems) -> list[str]:
 
 
 def example(rows: Sequence[Row]) -> str:
-    """The first row as the model meets it: the prompt, and the hint by segments with the answer that follows."""
+    """The first row as the model sees it: the prompt, and the hint by segments with the answer after it."""
     row = rows[0]
     segments = [f"  {number}. {segment!r}" for number, segment in enumerate(row["hint"], start=1)]
     return "\n".join(
@@ -117,7 +117,7 @@ def example(rows: Sequence[Row]) -> str:
 
 
 def flags(examined: Problems, folder: Path) -> str:
-    """What to train on the file with."""
-    # A built-in reward is found by the rows' data_source.
+    """The flags to train on the file."""
+    # Built-in rewards are determined by the rows' data_source.
     own = examined.reward is not None and examined.reward not in BUILT_IN
     return f"--data {folder}" + (f" --reward {examined.reward}" if own else "")

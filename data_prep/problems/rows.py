@@ -1,4 +1,4 @@
-"""From the cells of one row of a user's file to a row of our format, or to all that is wrong with it.
+"""Makes a row in our format, or a list of its errors, from the cells of one row of a user's file.
 Example: {"problem": "What is 2 + 2?", "cot": "2 + 2 = 4.", "answer": 4} under the math reward."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from data_prep.schema import Row, SchemaError, build_row, normalise_row
 
 _OF_VERL = Layout("simple", ("prompt",), answer="reward_model")
 
-# What the prompt shows as the form of an answer.
+# The example of an answer in the prompt.
 EXAMPLES = {
     "countdown": "(1 + 2) / 3",
     "kk_logic": "(1) Zoey is a knight\n(2) Oliver is a knight\n(3)...",
@@ -25,9 +25,9 @@ EXAMPLES = {
 
 
 def make_row(layout: Layout, number: int, cells: Mapping[str, Any], source: str | None) -> Row | list[Problem]:
-    """The row, its index and split still to be set; or the problems of row `number`.
+    """The row, with index and split still to be set; or the problems of row `number`.
 
-    source: the data_source to be, one of EXAMPLES; None keeps that of a row in the training format.
+    source: the resulting data_source, one of EXAMPLES; None keeps that of a row in the training format.
     """
     bad: list[BadCell] = []
     try:
@@ -72,7 +72,7 @@ def _schema_row(cells: Mapping[str, Any], source: str | None, bad: list[BadCell]
 
 
 def _verl_cells(cells: Mapping[str, Any]) -> dict[str, Any]:
-    """Question and answer of a row as verl reads it: what the user says in `prompt`, and reward_model.ground_truth."""
+    """Question and answer of a row in verl's format: the user's message in `prompt`, and reward_model.ground_truth."""
     prompt, judged = cells.get("prompt"), cells.get("reward_model")
     if not isinstance(judged, Mapping) or not isinstance(judged.get("ground_truth"), str | int | float):
         raise BadCell("no answer", 'write {"ground_truth": "72"}', "reward_model", shown(judged))
@@ -91,7 +91,7 @@ def _simple_row(layout: Layout, cells: Mapping[str, Any], source: str, bad: list
             bad.append(cell)
             return ""
 
-    # Of instruction and input the second is often empty.
+    # Of instruction and input, the input is often empty.
     asked = [read(column, optional=at > 0) for at, column in enumerate(layout.question)]
     solution = read(layout.solution, optional=True)
     answer = read(layout.answer, optional=layout.ground_truth is not None)

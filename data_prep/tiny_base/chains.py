@@ -1,5 +1,5 @@
-"""Random operation chains in the countdown format: the text the embedded tiny base is trained on.
-Most chains ignore the target their prompt states, so the base learns to write and to calculate, seldom to solve."""
+"""Random chains of operations in the countdown format: the text that the embedded tiny base is trained on.
+Most chains ignore the target in their prompt, so the base learns the format and to calculate, but rarely to solve."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ THEREFORE: Final = "Therefore, the final equation is "
 
 @dataclass(frozen=True)
 class ChainSettings:
-    """Distribution of the chains; `aligned_share` is the share whose result is the target the prompt states."""
+    """Distribution of the chains; `aligned_share` is the share whose result is the target in the prompt."""
 
     sizes: tuple[int, ...] = (3, 4)
     max_number: int = 30
@@ -27,7 +27,7 @@ class ChainSettings:
 
 @dataclass(frozen=True)
 class Chain:
-    """One problem with one written solution: `steps` end in a newline each, `result` is what the equation equals."""
+    """One problem with one solution: each of `steps` ends in a newline, `result` is the value of the equation."""
 
     numbers: tuple[int, ...]
     target: int
@@ -37,24 +37,24 @@ class Chain:
 
     @property
     def key(self) -> Key:
-        """Identity of the problem the prompt states."""
+        """Identity of the problem in the prompt."""
         return canonical_key(self.numbers, self.target)
 
     @property
     def prompt(self) -> str:
-        """The countdown prompt over the numbers and the stated target."""
+        """The countdown prompt with the numbers and the target."""
         return prompt(self.numbers, self.target)
 
     @property
     def response(self) -> str:
-        """Solution text as the policy has to write it after the prompt, without the end-of-sequence token."""
+        """The solution as the policy should write it after the prompt, without the end-of-sequence token."""
         return f"{''.join(self.steps)}{THEREFORE}{self.equation} </think>\n<answer> {self.equation} </answer>"
 
 
 def own_texts(
     settings: ChainSettings, count: int, seed: str = "own texts of a countdown base"
 ) -> list[tuple[str, str]]:
-    """(prompt, solution) as the base was trained on."""
+    """(prompt, solution) texts like those the base was trained on."""
     draw = random.Random(seed)
     chains = [
         sample_chain(draw, settings, draw.choice(settings.sizes), aligned=draw.random() < settings.aligned_share)
@@ -64,7 +64,7 @@ def own_texts(
 
 
 def sample_chain(rng: random.Random, settings: ChainSettings, size: int, aligned: bool) -> Chain:
-    """A chain over `size` random numbers; if `aligned`, its result lies in the target range and is the target."""
+    """A chain over `size` random numbers; if `aligned`, its result is in the target range and is the target."""
     low, high = settings.target_range
     while True:
         numbers = tuple(rng.randint(1, settings.max_number) for _ in range(size))
@@ -81,7 +81,7 @@ def sample_chain(rng: random.Random, settings: ChainSettings, size: int, aligned
 def combine(
     rng: random.Random, settings: ChainSettings, numbers: tuple[int, ...]
 ) -> tuple[tuple[str, ...], str, int] | None:
-    """Joins two random terms until one is left; None where an operation left the whole numbers allowed."""
+    """Joins two random terms until one is left; None if a value is not an allowed integer."""
     terms = [(number, str(number), True) for number in numbers]
     steps: list[str] = []
     while len(terms) > 1:

@@ -1,5 +1,5 @@
-"""What a tiny countdown model can do: format, use of the numbers, arithmetic and hits on held-out problems.
-The hits are judged by the same reward function as in training."""
+"""What a tiny countdown model can do: format, use of the numbers, arithmetic and accuracy on held-out problems.
+Accuracy is judged by the same reward function as in training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LINE = re.compile(r"(\d+) ([-+*/]) (\d+) = (\d+)\n")
 class Measured:
     """Shares in 0..1. `lines_right` is over the step lines written, the others are over the problems.
 
-    format: answer in tags, readable, and the end token came in time. valid: uses every given number exactly once.
+    format: readable answer in tags, followed by the end token in time. valid: uses every given number exactly once.
     """
 
     problems: int
@@ -39,7 +39,7 @@ def measure(
     max_new_tokens: int = 64,
     seed: int = 0,
 ) -> Measured:
-    """One completion for each problem; temperature 0 means greedy."""
+    """One completion per problem; temperature 0 is greedy."""
     torch.manual_seed(seed)
     finished = valid = hits = lines = right = 0
     for size in sorted({len(problem.numbers) for problem in problems}):

@@ -6,12 +6,12 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 EOS: Final = "<|endoftext|>"
 LARGEST_WHOLE_NUMBER: Final = 999
-# A base model completes text: the conversation is only the concatenation of its messages.
+# A base model completes text: a conversation is just the concatenation of its messages.
 CHAT_TEMPLATE: Final = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
 
 PROMPT_PIECES: Final = (
@@ -42,7 +42,7 @@ def byte_symbols() -> list[str]:
 
 
 def to_symbols(text: str) -> str:
-    """`text` as the ByteLevel pre-tokenizer spells it: the spelling the vocabulary has to use."""
+    """`text` as spelled by the ByteLevel pre-tokenizer, which is the spelling in the vocabulary."""
     pieces = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str(text)
     return "".join(piece for piece, _ in pieces)
 
@@ -56,10 +56,10 @@ def build_vocabulary() -> dict[str, int]:
 
 
 def split_pattern() -> str:
-    """Regular expression whose matches become tokens of their own; longer pieces win over shorter ones."""
+    """Regular expression whose matches become single tokens; longer pieces take precedence."""
     pieces = sorted((*PROMPT_PIECES, *SOLUTION_PIECES), key=len, reverse=True)
     constants = "|".join(re.escape(piece) for piece in pieces)
-    # Numbers of four digits and more, which have no token of their own, are spelled digit by digit.
+    # Numbers of four or more digits, which have no token, are spelled digit by digit.
     numbers = r"(?<!\d)\d{1,3}(?!\d)|\d"
     return f"{constants}|{numbers}|[\\n()]"
 
@@ -70,10 +70,10 @@ def build_tokenizer(max_length: int) -> PreTrainedTokenizerFast:
 
 
 def whole_piece_tokenizer(vocabulary: dict[str, int], pattern: str, max_length: int) -> PreTrainedTokenizerFast:
-    """A tokenizer of whole pieces: what `pattern` matches is one token if `vocabulary` has it, all else UTF-8 bytes."""
-    # ignore_merges looks a whole piece up before spelling it out; without merges the rest is single bytes.
+    """A tokenizer of fixed pieces: a match of `pattern` is one token if it is in `vocabulary`, the rest is bytes."""
+    # ignore_merges looks up the complete piece before spelling it out; without merges the rest is single bytes.
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
-    split: Any = pre_tokenizers.Split(_regex(pattern), behavior="isolated")
+    split: Any = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
     byte_level: Any = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
     tokenizer.decoder = decoders.ByteLevel()
@@ -86,9 +86,3 @@ def whole_piece_tokenizer(vocabulary: dict[str, int], pattern: str, max_length: 
         clean_up_tokenization_spaces=False,
         chat_template=CHAT_TEMPLATE,
     )
-
-
-def _regex(pattern: str) -> Any:
-    from tokenizers import Regex
-
-    return Regex(pattern)

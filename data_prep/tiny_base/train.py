@@ -1,5 +1,5 @@
-"""Pre-training of the embedded tiny base on random operation chains, on one CPU thread.
-Small batches, Muon for the matrices and numbers embedded as waves are what makes minutes enough."""
+"""Pre-training of the embedded tiny base on random chains of operations, on one CPU thread.
+It takes minutes thanks to small batches, Muon for the matrices, and numbers embedded as waves."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from data_prep.countdown.generate import Key
 from data_prep.tiny_base.chains import ChainSettings, sample_chain
 from data_prep.tiny_base.tokenizer import LARGEST_WHOLE_NUMBER
 
-# Periods of the cosine and sine that a number's embedding starts from: with them n -> n + k is a rotation, so sums and
-# differences are found within hundreds of steps instead of being memorised pair by pair.
+# Periods of the cosines and sines that a number's embedding is initialised with: n -> n + k is then a rotation, so sums
+# and differences are learned within hundreds of steps instead of being memorised pair by pair.
 NUMBER_PERIODS = (2, 3, 4, 5, 7, 10, 13, 20, 33, 50, 100, 200, 400, 1000)
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A tiny model and its training; `batch_size` counts rows, one problem each."""
+    """A tiny model and its training; `batch_size` is in rows, one problem each."""
 
     steps: int
     batch_size: int
@@ -43,7 +43,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class TrainSettings(Shape):
-    """The embedded countdown base's."""
+    """Those of the embedded countdown base."""
 
     steps: int = 2000
     batch_size: int = 16
@@ -54,14 +54,14 @@ class TrainSettings(Shape):
 
 
 def llama(tokenizer: PreTrainedTokenizerFast, shape: Shape, **options: Any) -> LlamaForCausalLM:
-    """An untrained model in float32, drawn from torch's global generator, vocabulary exactly the tokenizer's.
+    """An untrained float32 model with the tokenizer's vocabulary, initialised by torch's global generator.
 
     Args:
-        options: of its LlamaConfig, beside the shape's.
+        options: further ones of its LlamaConfig.
     """
     heads = shape.hidden_size // shape.head_dim
-    # Llama and not Qwen2: transformers 5 rebuilds the tokenizer of every qwen2 checkpoint with Qwen's own splitting
-    # rules, whatever tokenizer.json says. The two differ by three bias vectors a layer.
+    # Llama, not Qwen2: transformers 5 rebuilds the tokenizer of every qwen2 checkpoint with Qwen's own splitting rules,
+    # ignoring tokenizer.json. The two differ by three bias vectors per layer.
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=shape.hidden_size,
@@ -81,7 +81,7 @@ def llama(tokenizer: PreTrainedTokenizerFast, shape: Shape, **options: Any) -> L
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast, settings: TrainSettings) -> LlamaForCausalLM:
-    """An untrained model in float32, drawn from torch's global generator, vocabulary exactly the tokenizer's."""
+    """An untrained model, see `llama`, with its numbers embedded as waves."""
     model = llama(tokenizer, settings)
     _embed_numbers_as_waves(model, tokenizer)
     return model
@@ -95,7 +95,7 @@ def train(
     seed: int,
     exclude: Collection[Key] = (),
 ) -> None:
-    """Trains `model` in place; no chain states a problem in `exclude` together with its solution."""
+    """Trains `model` in place; no chain solves a problem in `exclude`."""
     batches = _batches(tokenizer, settings, chains, random.Random(f"tiny base {seed}"), exclude)
     fit(model, settings, torch.optim.Muon, lambda step: _schedule(step, settings), batches)
 
@@ -110,8 +110,8 @@ def fit(
     """Trains `model` in place for `shape.steps` steps.
 
     Args:
-        matrix_optimizer: of all matrices but the embedding, which AdamW takes with the vectors.
-        scale: of the learning rates, by step from 0.
+        matrix_optimizer: for all matrices but the embedding, which AdamW trains with the vectors.
+        scale: of the learning rates, by step (from 0).
         batches: (tokens, prompt length), see `response_loss`.
     """
     optimizers = _optimizers(model, shape, matrix_optimizer)
@@ -147,7 +147,7 @@ def _batches(
     rng: random.Random,
     exclude: Collection[Key],
 ) -> Iterator[tuple[Tensor, int]]:
-    """Endless (tokens, prompt length); one problem size a batch, so that all its rows have the same length."""
+    """Endless (tokens, prompt length); one problem size per batch, so that all its rows have the same length."""
     for size in itertools.cycle(chains.sizes):
         rows: list[list[int]] = []
         prompt_length = 0

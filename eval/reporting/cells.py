@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-# HTML has no place for these; a model may write any of them.
+# Not allowed in HTML, but a model may write any of them.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
 class Table:
-    """Names of columns, and a row of as many texts each."""
+    """Column names, and rows of as many texts."""
 
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -26,7 +26,7 @@ def of_columns(columns: Mapping[str, Sequence[str]]) -> Table:
 
 
 def markdown(table: Table) -> str:
-    """The table as Markdown, without a line end after the last row."""
+    """The table as Markdown, without a newline after the last row."""
     lines = [f"| {' | '.join(table.head)} |", "|" + "---|" * len(table.head)]
     for row in table.rows:
         cells = [cell.replace("|", "\\|").replace("\n", " ") for cell in row]
@@ -35,7 +35,7 @@ def markdown(table: Table) -> str:
 
 
 def html(table: Table) -> str:
-    """The table as an element that scrolls sideways by itself on a narrow screen."""
+    """The table as an element that scrolls horizontally on a narrow screen."""
     head = "".join(f'<th scope="col">{text(name)}</th>' for name in table.head)
     rows = []
     for first, *rest in table.rows:
@@ -44,6 +44,6 @@ def html(table: Table) -> str:
 
 
 def text(value: str) -> str:
-    """Any text, safe inside HTML; what cannot be shown becomes a replacement character."""
+    """Any text, escaped for HTML; what cannot be shown becomes a replacement character."""
     readable = value.encode("utf-8", "replace").decode("utf-8")
     return escape(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", readable))

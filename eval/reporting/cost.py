@@ -1,7 +1,7 @@
-"""What an accuracy cost: tokens that were generated, tokens in updates and minutes of training, up to a validation.
+"""The cost of an accuracy: tokens generated, tokens in updates and minutes of training, up to a validation.
 
-Tokens in updates are those of the trainer's own count (prompts, hints, answers, demonstrations), and of a supervised
-stage before the reinforcement one. Minutes are those of training steps, without starts and validations.
+Tokens in updates are as counted by the trainer (prompts, hints, answers, demonstrations), including an earlier
+supervised stage. Minutes are of training steps, without start-up and validation.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from eval.reporting.read_runs import Run
 from eval.reporting.style import colour, legend_below
 
 Curve = tuple[list[float], list[float]]
-"""Cost and accuracy at each validation, in the order of steps."""
+"""Cost and accuracy at each validation, ordered by step."""
 
 KINDS = {"generated": "million tokens generated", "updates": "million tokens in updates", "minutes": "minutes of steps"}
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of a run up to a step: tokens in millions."""
+    """The cost of a run up to a step; tokens in millions."""
 
     generated: float
     updates: float
@@ -46,7 +46,7 @@ def costs(run: Run) -> dict[int, Cost]:
     each = run.supervised_seconds / 60 / max(1, sum("train/loss" in data for data in run.metrics.values()))
     found = {}
     for step, data in sorted(run.metrics.items()):
-        # Recorded since a run's own overrides may change how many answers there are.
+        # The number of answers is recorded, since a run's overrides may change it; older runs lack it.
         generated += data.get("uft/generated", data.get("uft/gen_tokens", 0.0) * drawn)
         updates += data.get("perf/total_num_tokens", 0.0) + data.get("train/global_tokens", 0.0)
         minutes += data.get("timing_s/step", 0.0) / 60 + (each if "train/loss" in data else 0.0)
@@ -55,7 +55,7 @@ def costs(run: Run) -> dict[int, Cost]:
 
 
 def curve(group: Group, kind: str) -> Curve:
-    """Accuracy by cost, the means over the seeds at the validations that all of them have; from the base model on."""
+    """Accuracy by cost, means over seeds at the validations they all have, starting from the base model."""
     runs = [(costs(run), dict(zip(*run.points("val/acc"), strict=True))) for run in group.runs]
     steps = sorted(set.intersection(*(set(accuracy) for _, accuracy in runs)))
     found = [
@@ -73,7 +73,7 @@ def curve(group: Group, kind: str) -> Curve:
 
 
 def accuracy_at(found: Curve, cost: float) -> float | None:
-    """Accuracy where that much was spent, between two validations on the line that joins them; None outside them."""
+    """Accuracy at that cost, linearly interpolated between validations; None outside them."""
     for (left, low), (right, high) in pairwise(zip(*found, strict=True)):
         if left <= cost <= right and left < right:
             return low + (high - low) * (cost - left) / (right - left)
@@ -81,8 +81,7 @@ def accuracy_at(found: Curve, cost: float) -> float | None:
 
 
 def mean_up_to(found: Curve, cost: float) -> float | None:
-    """The area under the curve from 0 to a cost as a mean accuracy; None unless the curve reaches from one to the
-    other."""
+    """The area under the curve from 0 to a cost, as a mean accuracy; None unless the curve covers that range."""
     last = accuracy_at(found, cost)
     if last is None or found[0][0] > 0:
         return None
@@ -92,7 +91,7 @@ def mean_up_to(found: Curve, cost: float) -> float | None:
 
 
 def cost_table(panels: Sequence[Panel]) -> Table:
-    """What each group spent in all, and how accurate it was, there and on the way, when the thriftiest ended."""
+    """The total cost of each group, and its accuracy, at and up to the cost at which the cheapest one ended."""
     columns: dict[str, list[str]] = defaultdict(list)
     for panel in panels:
         for group in panel.groups:
@@ -112,7 +111,7 @@ def cost_table(panels: Sequence[Panel]) -> Table:
 
 
 def draw_costs(panel: Panel, *, narrow: bool = False) -> Any:
-    """Accuracy over what it cost, one panel a kind; None where no run has two validations."""
+    """Accuracy over cost, one panel per kind of cost; None if no run has two validations."""
     figure, cells = grid_of(len(KINDS), len(KINDS), (4, 3.9 if not narrow else 2.8), narrow=narrow)
     handles: dict[str, Any] = {}
     for axes, (kind, name) in zip(cells, KINDS.items(), strict=True):

@@ -1,7 +1,7 @@
-"""Accuracy over reinforcement steps, laid out as in the UFT paper: one panel a task, one line an algorithm, the base
-model and the supervised one as dashed lines across. Seeds: their mean, a band from lowest to highest.
+"""Accuracy over reinforcement steps, laid out as in the UFT paper: one panel per task, one line per algorithm, the base
+and the supervised model as dashed horizontal lines. Seeds: their mean, and a band from lowest to highest.
 
-Published accuracies of the same setting stand as open diamonds at the right edge, with their reading error.
+Published accuracies of the same setting are open diamonds at the right edge, with their reading error.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from eval.reporting.style import BASE_COLOUR, across_steps, colour, dashes, lege
 
 _COLUMNS = 3
 NARROW = 4.6
-"""Inches of a picture for a telephone, so that its letters are those of the page."""
+"""Width of a picture for a phone in inches, such that its text has the size of the page's."""
 _DIAMOND = {"marker": "D", "markersize": 6, "markerfacecolor": "none", "markeredgewidth": 1.5, "linestyle": "none"}
 
 
 def draw_curves(panels: Sequence[Panel], title: str, *, narrow: bool = False) -> Any:
-    """The figure of accuracies; beside a single panel, how much of the solutions was given.
+    """The figure of accuracies; with a single panel, also how much of the solutions was given.
 
-    `narrow`: for a telephone, all panels below each other and without the title, which the page has.
+    narrow: for a phone, with all panels below each other and without the title, which the page has.
     """
     hints = len(panels) == 1 and has_hints(panels[0])
     if hints and not narrow:
@@ -50,7 +50,7 @@ def draw_curves(panels: Sequence[Panel], title: str, *, narrow: bool = False) ->
 def grid_of(
     count: int, columns: int, size: tuple[float, float], *, least: float = 0.0, narrow: bool = False
 ) -> tuple[Any, list[Any]]:
-    """A figure of `count` panels, each of that size in inches, at most so many in a row; `narrow`: one."""
+    """A figure of `count` panels of that size in inches, at most `columns` per row; narrow: one per row."""
     columns = 1 if narrow else min(count, columns)
     rows = -(-count // columns)
     width = NARROW if narrow else max(least, size[0] * columns)
@@ -61,7 +61,7 @@ def grid_of(
 
 
 def seeds_of(panel: Panel) -> str:
-    """How many seeds the algorithms of a panel have, and what is drawn of them."""
+    """How many seeds the algorithms of a panel have, and what is drawn."""
     counts = sorted({group.seeds for group in panel.groups})
     if counts[-1] == 1:
         return "1 seed"
@@ -100,25 +100,25 @@ def draw_accuracy(axes: Any, panel: Panel) -> dict[str, Any]:
 
 
 def how_drawn(groups: Sequence[Group]) -> str:
-    """How the answers of validations were drawn: "greedy", "sampled", or "greedy or sampled" where runs differ."""
+    """How validation answers were generated: "greedy", "sampled", or "greedy or sampled" if runs differ."""
     sampled = {bool(run.settings.get("val_samples")) for group in groups for run in group.runs}
     return " or ".join(word for word, kind in (("greedy", False), ("sampled", True)) if kind in sampled)
 
 
 def final(run: Run) -> list[Published]:
-    """Published accuracies of a run's setting at the end of training."""
+    """Published accuracies of a run's setting, at the end of training."""
     return [entry for entry in beside(run.settings) if entry.step in (None, run.settings.get("T"))]
 
 
 def _mark(axes: Any, entry: Published, of: str, last_step: int, number: int) -> None:
-    # Side by side, so that equal numbers stay visible.
+    # Next to each other, so that equal numbers stay visible.
     x = (last_step or 1) * (1.015 + 0.008 * (number % 5))
     error = [entry.share_error or 0.0]
     axes.errorbar([x], [entry.share], yerr=error, color=of, elinewidth=1, clip_on=False, zorder=5, **_DIAMOND)
 
 
 def styled(groups: Sequence[Group]) -> list[tuple[Group, Any]]:
-    """Groups with their line: what shares a colour, settings of one algorithm above all, differs by its dashes."""
+    """Groups with their line style: those with the same colour, mostly settings of one algorithm, differ by dashes."""
     met: Counter[str] = Counter()
     found = []
     for group in groups:
@@ -133,10 +133,10 @@ def draw_group(axes: Any, group: Group, key: str, line: Any) -> Any:
 
 
 def draw_seeds(axes: Any, found: Sequence[Points], of: str, line: Any, *, width: float = 1.8) -> Any:
-    """Draw the curves of several seeds; returns the line, or None if there are none.
+    """Draw the curves of one or more seeds; returns the line, or None if there are none.
 
-    With several: the mean and the band where all of them have a value, so that a run that is behind does not bend the
-    mean; the others go on as thin lines of their own.
+    With several: the mean and the band where all have a value, so that a run that is behind does not distort the mean;
+    the others continue as thin lines.
     """
     curves = [curve for curve in found if curve[0]]
     if not curves:
@@ -153,7 +153,7 @@ def draw_seeds(axes: Any, found: Sequence[Points], of: str, line: Any, *, width:
 
 
 def band(curves: Sequence[Points]) -> tuple[list[int], list[float], list[float], list[float]]:
-    """Steps that all curves have, with the mean, lowest and highest value at each."""
+    """The steps that all curves have, with the mean, lowest and highest value at each."""
     by_step = [dict(zip(*curve, strict=True)) for curve in curves]
     steps = sorted(set.intersection(*(set(curve) for curve in by_step)))
     values = [[curve[step] for curve in by_step] for step in steps]
@@ -171,7 +171,7 @@ def hinted(group: Group) -> bool:
 
 
 def draw_hint_share(axes: Any, panel: Panel) -> dict[str, Any]:
-    """Part of the solutions that was given, over steps, of the algorithms that give any; the legend's entries."""
+    """Draw the share of the solutions that was given, over steps, for algorithms with hints; the legend's entries."""
     drawn = {g.label: draw_group(axes, g, "uft/hint_frac", line) for g, line in styled(panel.groups) if hinted(g)}
     across_steps(axes)
     axes.set(ylabel="part of the solution given", ylim=(0, 1.03))

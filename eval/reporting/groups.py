@@ -1,6 +1,6 @@
-"""Which runs belong together: a panel is a task with a model, a group an algorithm in one setting, its runs are seeds.
+"""Which runs belong together: a panel is a task and a model, a group an algorithm in one setting, its runs are seeds.
 
-Runs that differ in anything but the seed are never averaged: they are groups of their own, told apart by what differs.
+Runs that differ in anything but the seed are never averaged: they are separate groups, labelled by what differs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from eval.reporting.read_runs import Run
 from eval.reporting.style import ALGORITHMS
 
-# Settings that say how a run was carried out, and leave what it computes alone.
+# Settings that say how a run is carried out, without changing what it computes.
 OPERATIONAL = frozenset(
     {
         *("seed", "logger", "project", "run_name", "log_rollouts", "keep_checkpoints", "save_freq", "test_freq"),
@@ -27,11 +27,11 @@ OPERATIONAL = frozenset(
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ by their seed alone."""
+    """Runs that differ only in their seed."""
 
     algo: str
     variant: str
-    """What sets this group apart from others of its algorithm in the panel; empty if there is no other."""
+    """How this group differs from others of its algorithm in the panel; empty if there is no other."""
     runs: tuple[Run, ...]
 
     @property
@@ -52,12 +52,12 @@ class Panel:
 
     @property
     def slug(self) -> str:
-        """The title as a part of a file name."""
+        """The title as part of a file name."""
         return re.sub(r"[^a-z0-9]+", "_", self.title.lower()).strip("_") or "runs"
 
     @property
     def base_accuracy(self) -> float | None:
-        """Of the base model, the mean over runs that measured it."""
+        """The base model's accuracy, the mean over the runs that measured it."""
         found = [run.base_accuracy for group in self.groups for run in group.runs]
         known = [value for value in found if value is not None]
         return sum(known) / len(known) if known else None
@@ -73,7 +73,7 @@ def panels(runs: Sequence[Run]) -> list[Panel]:
 
 
 def _titles(places: list[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
-    """The task, and what else is needed to tell the panels apart."""
+    """The task, and whatever else distinguishes the panels."""
     models, tasks = {model for _, model, _ in places}, [place[:2] for place in places]
     titles: dict[tuple[str, ...], str] = {}
     for task, model, options in places:
@@ -99,19 +99,19 @@ def _groups(runs: Sequence[Run]) -> list[Group]:
 
 
 def rank(algo: str) -> tuple[int, str]:
-    """Place of an algorithm in legends and tables."""
+    """Sort key of an algorithm in legends and tables."""
     known = list(ALGORITHMS)
     return (known.index(algo) if algo in known else len(known), algo)
 
 
 def varying(settings: Sequence[Mapping[str, Any]], but: frozenset[str] = frozenset()) -> list[str]:
-    """Names of the settings that are not the same in all, in their order."""
+    """Names of the settings that differ, in their order."""
     names = dict.fromkeys(name for each in settings for name in each)
     return [name for name in names if name not in but and len({_key(each.get(name)) for each in settings}) > 1]
 
 
 def shown(value: Any) -> str:
-    """A setting as text for people."""
+    """A setting as readable text."""
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {shown(each)}" for name, each in value.items()) or "-"
     if isinstance(value, (list, tuple)):

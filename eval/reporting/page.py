@@ -1,4 +1,4 @@
-"""One page with everything: pictures inside, no other file or address needed, light or dark as the reader likes it."""
+"""One self-contained page with everything, pictures included, in the reader's light or dark mode."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ pre { margin: .3rem 0; white-space: pre-wrap; overflow-wrap: anywhere; font: .84
 
 _READING = (
     "<b>before</b> is the base model, <b>last</b> the last validation: no step is picked by accuracy. Accuracies are "
-    "without hints, and greedy where a run's --val_samples is 0. With several seeds: the mean, and the lowest to the "
+    "without hints, and greedy if a run's --val_samples is 0. With several seeds: the mean, and the lowest to the "
     "highest. <b>95 %</b> is over seeds (Student's t with <b>df</b> degrees of freedom) and problems; with one seed it "
-    "is over problems only and says nothing about how another seed would do. Minutes include start-up; peak memory is "
-    "of all processes together, not of a GPU."
+    "is over problems only and says nothing about other seeds. Minutes include start-up; peak memory is of all "
+    "processes together, not of a GPU."
 )
-_SIMULATED = " Simulated, that interval misses the true accuracy in {}, where 5 % is nominal (results/false_positives)."
+_SIMULATED = " In simulations that interval misses the true accuracy in {}; 5 % is nominal (results/false_positives)."
 
 
 @dataclass(frozen=True)
@@ -95,22 +95,22 @@ def page(
 
 
 def results_part(rows: Sequence[Row]) -> str:
-    """The table of results and how to read it."""
+    """The results table and how to read it."""
     several = {row.df + 1 for row in rows if row.df}
     simulated = _SIMULATED.format(shown(ACCURACY, several)) if several else ""
     return f'<h2>Results</h2>\n{html(results_table(rows))}\n<p class="soft">{_READING}{simulated}</p>'
 
 
 def pairs_part(pairs: Sequence[Pair]) -> str:
-    """The comparisons and how to read them; empty without any."""
+    """The comparisons and how to read them; empty if there are none."""
     return _section("Differences on the same problems", pairs_table(pairs), reading(pairs))
 
 
 _COST = (
-    "In all, and the accuracy (its mean up to there, the area under the curve) when the thriftiest of these had ended: "
-    "at equal cost. Millions of tokens; minutes are of training steps."
+    "In total, and the accuracy (and its mean up to there, the area under the curve) at equal cost: where the cheapest "
+    "of these ended. Millions of tokens; minutes are of training steps."
 )
-_TIMING = "Median seconds of a reinforcement step from the third on, by phase."
+_TIMING = "Median seconds per reinforcement step, from the third on, by phase."
 
 
 def _section(heading: str, table: Table, caption: str) -> str:
@@ -120,7 +120,7 @@ def _section(heading: str, table: Table, caption: str) -> str:
 
 
 def _sources(rows: Sequence[Row]) -> str:
-    """Where the published numbers come from."""
+    """The sources of the published numbers."""
     sources = dict.fromkeys((entry.source, entry.note) for row in rows for entry in row.published)
     if not sources:
         return ""

@@ -1,4 +1,4 @@
-"""Algorithms compared two by two on the same problems: would other seeds and other problems show the difference too?"""
+"""Pairwise comparisons of algorithms on the same problems: would other seeds and problems show the difference too?"""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ BySeed = Mapping[int | None, Verdicts]
 
 @dataclass(frozen=True)
 class Pair:
-    """One algorithm minus another. Differences are shares."""
+    """One algorithm minus another; differences are shares."""
 
     name: str
     seeds: str
-    """How many of either, e.g. "3"."""
+    """The number of seeds of each, e.g. "3" or "3 and 5"."""
     by_seed: tuple[float, ...]
-    """One a seed that both have; empty where their seeds are not the same."""
+    """One per shared seed; empty if their seeds differ."""
     over_seeds: Spread | None
     """None with one seed."""
     over_problems: Interval
@@ -46,14 +46,14 @@ class Pair:
 
     @property
     def interval(self) -> Interval:
-        """Over seeds and problems; with one seed over problems."""
+        """Over seeds and problems; with one seed over problems only."""
         return over_both(self.over_seeds, self.over_problems)
 
 
 def compare(name: str, a: BySeed, b: BySeed) -> Pair:
     """a - b from the verdicts of their runs by seed, all on the same problems.
 
-    The same seeds are compared seed by seed, others as two samples.
+    The same seeds are compared seed by seed, different seeds as two samples.
     """
     by_problem = paired(_mean_of(a), _mean_of(b))
     problems = of_differences(by_problem)
@@ -70,7 +70,7 @@ def compare(name: str, a: BySeed, b: BySeed) -> Pair:
 
 
 def pairs_of(panels: Sequence[Panel]) -> list[Pair]:
-    """Every two groups of a panel that are finished and kept their last answers to the same problems."""
+    """All pairs of groups of a panel that are finished and have their last answers to the same problems."""
     found = []
     for panel in panels:
         answered = [(group, values) for group in panel.groups if (values := _by_seed(group))]
@@ -82,7 +82,7 @@ def pairs_of(panels: Sequence[Panel]) -> list[Pair]:
 
 
 def pairs_table(pairs: Sequence[Pair]) -> Table:
-    """A row a pair, in percentage points."""
+    """A row per pair, in percentage points."""
     corrected = holm([pair.p for pair in pairs])
     columns = {
         "compared": [pair.name for pair in pairs],
@@ -101,7 +101,7 @@ def pairs_table(pairs: Sequence[Pair]) -> Table:
 
 
 def reading(pairs: Sequence[Pair]) -> str:
-    """What the table says and what not, for people."""
+    """How to read the table."""
     several = {len(pair.by_seed) for pair in pairs if pair.over_seeds}
     said = [_READING]
     if any(pair.over_seeds is None for pair in pairs):
@@ -119,20 +119,20 @@ _READING = (
     "for the number of rows."
 )
 _ONE_SEED = (
-    "With one seed nothing is known of other seeds: such a row speaks of two models, not of two algorithms, and finds "
+    "With one seed nothing is known about other seeds: such a row compares two models, not two algorithms, and finds "
     "differences between equal algorithms far more often than in 5 % of cases."
 )
 _SIMULATED = (
-    "Simulated, the interval over both leaves out 0 for equal algorithms in {both} of comparisons, where 5 % is "
-    "nominal: it is on the safe side where seeds differ little, and misses small differences. The one over seeds alone "
-    "does in {seeds}, most where the algorithms favour different problems (results/false_positives)."
+    "In simulations the interval over both excludes 0 for equal algorithms in {both} of comparisons; 5 % is nominal: "
+    "it is conservative if seeds differ little, and misses small differences. The interval over seeds alone does so in "
+    "{seeds}, most if the algorithms favour different problems (results/false_positives)."
 )
 
 
 def _by_seed(group: Group) -> BySeed:
-    """The verdicts of each seed; empty while one trains, or if they were tested on different problems.
+    """The verdicts of each seed; empty while one is training, or if they were tested on different problems.
 
-    A seed that was run twice is one seed, with the mean of its runs.
+    Repeated runs of a seed count as one, with the mean of the runs.
     """
     answers = [verdicts(run) for run in group.runs]
     if not all(run.finished for run in group.runs) or not all(answers):

@@ -1,5 +1,5 @@
-"""Run folders as they are on disk, finished or not: settings, metrics by step, summary, answers. Nothing is made up:
-what a run has not recorded is missing here too.
+"""Run folders as they are on disk, finished or not: settings, metrics by step, summary, answers. What a run has not
+recorded is missing here too.
 
 Folder: out/uft-countdown/ with experiment.yaml, metrics.jsonl, validation/30.jsonl, rollouts/1.jsonl, summary.json
 """
@@ -29,7 +29,7 @@ Points = tuple[list[int], list[float]]
 
 
 class NotARun(ValueError):
-    """A folder that cannot be reported on; says why."""
+    """A folder that cannot be reported on; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,17 @@ class Run:
     settings: Mapping[str, Any]
     """experiment.yaml."""
     metrics: Metrics
-    """By step: of the reinforcement stage, or of the supervised one if there is no other."""
+    """By step, of the reinforcement stage, or of the supervised one if there is no other."""
     supervised: Metrics
-    """By step of the supervised stage, if there is one."""
+    """By step, of the supervised stage, if there is one."""
     summary: Mapping[str, Any]
     """summary.json; empty until the run has finished."""
     total_steps: int | None
-    """Steps the last stage will make; None if it has not begun."""
+    """Total steps of the last stage; None if it has not begun."""
     start_to_first_step: float | None
-    """Seconds."""
+    """In seconds."""
     supervised_seconds: float
-    """Of the steps of the supervised stage; 0 without one."""
+    """Duration of the supervised stage's steps; 0 without one."""
 
     @property
     def name(self) -> str:
@@ -72,7 +72,7 @@ class Run:
     @property
     def model(self) -> str:
         path = Path(str(self.settings.get("model", "")))
-        # Weights of another run are all called last or best.
+        # Weights of any other run are called last or best.
         return f"{path.parents[1].name} ({path.name})" if path.parent.name == "hf" else path.name
 
     @property
@@ -88,12 +88,12 @@ class Run:
         return self.metrics is self.supervised and bool(self.metrics)
 
     def points(self, key: str) -> Points:
-        """Steps and values of a metric, where it was recorded."""
+        """Steps and values of a metric, if it was recorded."""
         return points(self.metrics, key)
 
     @property
     def base_accuracy(self) -> float | None:
-        """Accuracy of the base model, where this run measured it."""
+        """Accuracy of the base model, if this run measured it."""
         if (before := self.summary.get("val/acc before")) is not None:
             return float(before)
         if (evaluated := _evaluated(self.folder / "eval" / "base")) is not None:
@@ -105,19 +105,19 @@ class Run:
 
 
 def points(metrics: Metrics, key: str) -> Points:
-    """Steps and values of a metric, where it was recorded."""
+    """Steps and values of a metric, if it was recorded."""
     found = [(step, data[key]) for step, data in sorted(metrics.items()) if key in data]
     return [step for step, _ in found], [value for _, value in found]
 
 
 def find_runs(folders: Iterable[Path]) -> tuple[list[Run], list[tuple[Path, str]]]:
-    """All runs in these folders, each a run or a folder of runs, and the folders skipped with the reason."""
+    """All runs in these folders, each a run or a folder of runs, and the skipped folders with the reason."""
     runs: dict[Path, Run] = {}
     skipped: list[tuple[Path, str]] = []
     for folder in folders:
         found = _below(folder, _DEEPEST) if folder.is_dir() else []
         if not found:
-            skipped.append((folder, "holds no run (no experiment.yaml)" if folder.is_dir() else "is not a folder"))
+            skipped.append((folder, "has no run (no experiment.yaml)" if folder.is_dir() else "is not a folder"))
         for each in found:
             if each.resolve() in runs:
                 continue
@@ -145,7 +145,7 @@ def load(folder: Path) -> Run:
     """Read a run folder.
 
     Raises:
-        NotARun: when its settings cannot be read, or it is an evaluation without any training.
+        NotARun: if its settings cannot be read, or it is an evaluation without training.
     """
     run = RunDir(folder)
     try:
@@ -161,7 +161,7 @@ def load(folder: Path) -> Run:
     chained = _metrics(supervised)[0]
     only = _stages(settings["algo"]) == ("sft",)
     config = folder / "verl.yaml"
-    # The configuration is written right before the trainer starts.
+    # The configuration is written just before the trainer starts.
     first_step = ended[1] - config.stat().st_mtime if config.exists() and 1 in ended else None
     return Run(
         folder=folder,
@@ -170,15 +170,15 @@ def load(folder: Path) -> Run:
         supervised=metrics if only else chained,
         summary=_json(run.summary),
         total_steps=_json(run.progress).get("total_steps"),
-        # A copied folder may have lost the file's time.
+        # Copying a folder may have changed the file's time.
         start_to_first_step=first_step if first_step is None or first_step > 0 else None,
         supervised_seconds=_seconds(run.metrics if only else supervised),
     )
 
 
 def _seconds(file: Path) -> float:
-    """Of the supervised steps: their number times the median from one record to the next, which is a step's where the
-    next is one, and not a validation or the start of a run that was resumed."""
+    """Duration of the supervised steps: their number times the median time from the previous record to a step's, which
+    ignores validations and the starts of resumed runs."""
     rows = read_metrics(file)
     steps = [at for at, row in enumerate(rows) if "train/loss" in row["data"]]
     durations = [rows[at]["time"] - rows[at - 1]["time"] for at in steps if at > 0]
@@ -189,7 +189,7 @@ def _stages(algo: str) -> tuple[str, ...]:
     try:
         return get_algorithm(algo).stages
     except (KeyError, AlgorithmFileError):
-        # Of another version of this repository, or somebody's own.
+        # From another version of this repository, or a user's own file.
         return ("rl",)
 
 
@@ -219,13 +219,13 @@ def _evaluated(folder: Path) -> float | None:
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
-    """The whole lines of a .jsonl file; none if there is no such file, and a line truncated by a kill is skipped."""
+    """The lines of a .jsonl file; none if there is no such file, and a line truncated by a kill is skipped."""
     try:
         text = file.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
     rows = []
-    # Not splitlines(): answers may hold other line separators than the one that ends a record.
+    # Not splitlines(): answers may contain other line separators.
     for line in text.split("\n"):
         try:
             row = json.loads(line)
@@ -242,7 +242,7 @@ def recorded_steps(folder: Path) -> list[int]:
 
 
 def last_answers(run: Run) -> tuple[int, list[dict[str, Any]]]:
-    """The last step that was validated and what the model answered; no answers when none were kept."""
+    """The last validated step and the model's answers; no answers if none were kept."""
     if run.only_supervised:
         return run.last_step, read_lines(run.folder / "eval" / "trained" / "items.jsonl")
     validated = RunDir(run.folder).validation
@@ -251,10 +251,10 @@ def last_answers(run: Run) -> tuple[int, list[dict[str, Any]]]:
 
 
 def verdicts(run: Run) -> dict[tuple[str, int], float]:
-    """Right or wrong on each validation problem at the last validated step; of several answers the share that is right.
+    """The share of correct answers to each validation problem at the last validated step (0 or 1 with one answer).
 
-    A problem is known by its prompt, and by its place among problems with the same prompt. Empty when no answers were
-    kept, or when they do not make the recorded accuracy (several data sources, for example).
+    Problems are identified by their prompt, and by their position among problems with the same prompt. Empty if no
+    answers were kept, or if they do not give the recorded accuracy (with several data sources, for example).
     """
     step, answers = last_answers(run)
     each = max(1, int(run.settings.get("val_samples") or 0))
@@ -268,7 +268,7 @@ def verdicts(run: Run) -> dict[tuple[str, int], float]:
         prompt = _TAG.sub("", prompt)
         samples[prompt, seen[prompt] // each].append(float(acc))
         seen[prompt] += 1
-    # The answers to one problem are no independent problems: an interval over them would be too narrow.
+    # Answers to one problem are not independent: an interval over them would be too narrow.
     found = {problem: sum(values) / len(values) for problem, values in samples.items()}
     recorded = run.metrics.get(step, {}).get("val/acc")
     if not found or recorded is None or abs(recorded - sum(found.values()) / len(found)) > 1e-6:

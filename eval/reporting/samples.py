@@ -1,4 +1,4 @@
-"""What the models wrote: a few training rollouts (hint and output apart) and validation answers of a run, as HTML."""
+"""What the models wrote: a few training rollouts (with the hint marked) and validation answers of a run, as HTML."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ANSWERS = 2
 
 
 def samples_of(run: Run, label: str) -> str:
-    """A foldable part of the page on one run; empty when it kept no texts."""
+    """A collapsible section of the page on one run; empty if it kept no texts."""
     folder = RunDir(run.folder).rollouts
     parts = []
     for step in first_middle_last(recorded_steps(folder)):
@@ -36,12 +36,12 @@ def samples_of(run: Run, label: str) -> str:
 
 
 def first_middle_last(steps: Sequence[int]) -> list[int]:
-    """Three of the steps, fewer if there are fewer."""
+    """Up to three of the steps."""
     return sorted({steps[0], steps[len(steps) // 2], steps[-1]}) if steps else []
 
 
 def _highest_and_lowest(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
-    """The first rollout with the highest and the first with the lowest reward; one if all have the same."""
+    """The first rollout with the highest and the first with the lowest reward; one if all are equal."""
     scored = [row for row in rows if isinstance(row.get("score"), (int, float))]
     if not scored:
         return []

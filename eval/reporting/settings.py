@@ -1,4 +1,4 @@
-"""How the runs of a report were set: what differs between them, and what all have in common."""
+"""The settings of the runs of a report: differences, and what they have in common."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recipes.settings.experiment import Experiment
 
 
 def in_effect(run: Run) -> Mapping[str, Any]:
-    """The settings of a run that change anything for its algorithm; all of one whose algorithm is not known here."""
+    """The settings of a run that affect its algorithm; all of them if the algorithm is unknown here."""
     try:
         algorithm = get_algorithm(str(run.settings["algo"]))
     except (KeyError, AlgorithmFileError):
@@ -25,7 +25,7 @@ def in_effect(run: Run) -> Mapping[str, Any]:
 
 
 def differences(panels: Sequence[Panel]) -> Table:
-    """A row a setting that is not the same in all runs, a column a group with the values its runs have."""
+    """A row per setting that differs between runs, a column per group with the values of its runs."""
     groups = [(panel, group) for panel in panels for group in panel.groups]
     every = [in_effect(run) for _, group in groups for run in group.runs]
     head = [f"{panel.title}: {group.label}" if len(panels) > 1 else group.label for panel, group in groups]
@@ -37,7 +37,7 @@ def differences(panels: Sequence[Panel]) -> Table:
 
 
 def common(panels: Sequence[Panel]) -> Table:
-    """A row a setting that is the same in all runs."""
+    """A row per setting that is the same in all runs."""
     every = [in_effect(run) for panel in panels for group in panel.groups for run in group.runs]
     different = set(varying(every))
     rows = [(name, shown(value)) for name, value in every[0].items() if name not in different]

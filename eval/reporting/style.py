@@ -1,5 +1,5 @@
-"""How every picture looks: one colour an algorithm, lines light enough for two in the same place, no box around data.
-Pictures come as PNG files and as SVG for the page, whose text takes the page's own colour, light or dark."""
+"""The style of all pictures: one colour per algorithm, thin lines that may overlap, no box around the data.
+Pictures are PNG files, and SVG for the page, whose text takes the page's own colour, light or dark."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-# Colours of Okabe and Ito, which people with any colour vision tell apart; the order is that of legends and tables.
+# Mostly the colour-blind safe palette of Okabe and Ito; in the order of legends and tables.
 ALGORITHMS = {
     "sft": "#b8860b",
     "rft": "#0072b2",
@@ -26,12 +26,12 @@ ALGORITHMS = {
     "uft": "#d55e00",
 }
 BASE_COLOUR = "#8c8c8c"
-# From no hint to the longest, in an order the eye follows, none too dark or too light for either page.
+# From no hint to the longest, perceptually ordered, none too dark or too light for either mode.
 HINT_LENGTHS = ("#6a5fc9", "#3b86d4", "#1f9fa5", "#3aa655", "#98a02b", "#d08a1e")
 _OTHERS = ("#7a5195", "#5f6b00", "#a05d56", "#3d3d8f", "#b5179e", "#00798c", "#8f3d6e", "#4d7c0f")
 _DASHES = ("-", (0, (6, 1.5)), (0, (3, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 
-# Stands for the page's text colour in pictures: replaced by "currentColor" in SVG.
+# Placeholder for the page's text colour: replaced by "currentColor" in SVG.
 _INK = "#1a2b3d"
 _SETTINGS = {
     "font.size": 10,
@@ -51,7 +51,7 @@ _SETTINGS = {
     "legend.frameon": False,
     "lines.linewidth": 1.8,
     "svg.hashsalt": "report",
-    # A dollar in a title is a dollar.
+    # A dollar sign in a title is just that.
     "text.parse_math": False,
 }
 
@@ -64,7 +64,7 @@ def house_style() -> Iterator[None]:
 
 
 def colour(algo: str) -> str:
-    """The colour of an algorithm, in every picture the same."""
+    """The colour of an algorithm, the same in every picture."""
     if algo in ALGORITHMS:
         return ALGORITHMS[algo]
     return _OTHERS[sum(algo.encode()) % len(_OTHERS)]
@@ -77,16 +77,16 @@ def across_steps(axes: Any, kind: str = "reinforcement") -> None:
 
 
 def dashes(number: int) -> Any:
-    """The line of an algorithm's number-th setting."""
+    """The line style of an algorithm's number-th setting."""
     return _DASHES[number % len(_DASHES)]
 
 
 def legend_below(figure: Any, handles: dict[str, Any]) -> None:
-    """Lay the figure out, with one legend for all of it underneath, where no data is."""
+    """Lay out the figure, with one legend below it."""
     if not handles:
         figure.tight_layout()
         return
-    # An inch holds the line and some ten letters of a label.
+    # An inch has room for the line and about ten letters of a label.
     widest = 0.75 + 0.085 * max(map(len, handles))
     columns = min(len(handles), max(1, int(figure.get_figwidth() // widest)))
     rows = -(-len(handles) // columns)
@@ -100,17 +100,22 @@ def legend_below(figure: Any, handles: dict[str, Any]) -> None:
     figure.legend([handles[name] for name in names], names, loc="lower center", ncols=columns, handlelength=2.4)
 
 
+def save(figure: Any, path: Path) -> None:
+    """Writes the figure as a PNG file and closes it."""
+    write_bytes(path, png(figure))
+    plt.close(figure)
+
+
 def png(figure: Any) -> bytes:
-    """The figure as a picture on white."""
+    """The figure as a PNG on a white background."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=150, facecolor="white")
     return buffer.getvalue()
 
 
 def svg(figure: Any, description: str) -> str:
-    """The figure as an element for a page: transparent, in the page's text colour, without identifiers of its own that
-    another picture on the page could also have.
-    """
+    """The figure as an SVG element for a page: transparent, in the page's text colour, without unused identifiers that
+    could clash with another picture's."""
     buffer = BytesIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue().decode()
@@ -125,7 +130,7 @@ def svg(figure: Any, description: str) -> str:
 
 
 def close(figure: Any) -> None:
-    """Forget a figure."""
+    """Release a figure."""
     plt.close(figure)
 
 

@@ -1,5 +1,5 @@
-"""The results table, for people and as CSV, and the table of where the time goes.
-A cell of what was not recorded is empty."""
+"""The results table, as Markdown and as CSV, and the table of where the time goes.
+Cells for what was not recorded are empty."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from eval.intervals import Interval, over_both, over_problems, over_seeds, spread
+from eval.intervals import Interval, over_both, over_problems, spread
 from eval.published import Published
 from eval.reporting.cells import Table, of_columns
 from eval.reporting.curves import final
@@ -18,15 +18,15 @@ from eval.reporting.groups import Group, Panel
 from eval.reporting.read_runs import Run, verdicts
 
 BESIDE = ("greedy", "pass@2", "pass@4", "pass@8", "pass@16", "forgetting")
-"""What a table shows beside the accuracy, by the names of its metrics behind val/: the accuracy of greedy answers where
-the others are sampled, pass@k, and by how many nats a token the base's own texts became less likely."""
+"""What a table shows besides the accuracy, by metric name after val/: the accuracy of greedy answers if the others are
+sampled, pass@k, and by how many nats per token the base's own texts became less likely."""
 
 PHASES = ("gen", "old_log_prob", "ref", "adv", "update_actor", "update_weights", "step")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One group in the results table. Accuracies are one a run, as shares."""
+    """One group in the results table. Accuracies are one per run, as shares."""
 
     panel: str
     label: str
@@ -34,7 +34,7 @@ class Row:
     before: tuple[float, ...]
     last: tuple[float, ...]
     beside: Mapping[str, tuple[float, ...]]
-    """Of the last validation, where it was recorded: see `BESIDE`."""
+    """Metrics of the last validation, if recorded: see `BESIDE`."""
     interval: Interval | None
     df: int
     """Degrees of freedom over seeds; 0 with one seed."""
@@ -45,7 +45,7 @@ class Row:
 
 
 def result_rows(panels: Sequence[Panel]) -> list[Row]:
-    """A row a group; groups without any validation yet have a row that says so."""
+    """A row per group; groups without any validation yet have a row that says so."""
     return [_row(panel, group) for panel in panels for group in panel.groups]
 
 
@@ -72,8 +72,8 @@ def _row(panel: Panel, group: Group) -> Row:
 
 
 def _interval(group: Group) -> tuple[Interval | None, int, str]:
-    """95 % over seeds (Student's t) and problems, with one seed over problems, and the degrees of freedom; or why there
-    is none."""
+    """The 95 % interval over seeds (Student's t) and problems, with one seed over problems only, and the degrees of
+    freedom; or why there is none."""
     answers = [verdicts(run) for run in group.runs]
     if not all(answers):
         return None, 0, "no interval: the last answers were not kept"
@@ -114,7 +114,7 @@ def _notes(group: Group) -> list[str]:
 
 
 def results_table(rows: Sequence[Row]) -> Table:
-    """The results for people: mean and range over seeds; columns that would be empty in every row are skipped."""
+    """The results to read: mean and range over seeds; empty columns are skipped."""
     columns: dict[str, Callable[[Row], str]] = {
         "algorithm": lambda row: row.label,
         "last": lambda row: _cell(row.last),
@@ -134,7 +134,7 @@ def results_table(rows: Sequence[Row]) -> Table:
 
 
 def _shown_beside(rows: Sequence[Row]) -> list[str]:
-    """Of pass@k the largest k alone."""
+    """The columns of BESIDE, but of pass@k only the largest k recorded."""
     passes = [name for name in BESIDE if name.startswith("pass@") and any(row.beside[name] for row in rows)]
     return [name for name in BESIDE if name not in passes[:-1]]
 
@@ -148,7 +148,7 @@ def _beside(name: str, row: Row) -> str:
 
 
 def comma_separated(rows: Sequence[Row]) -> str:
-    """The results for programs: shares, seconds and bytes, every column always there."""
+    """The results for programs: shares, seconds and bytes, always with all columns."""
     head = [
         *("task", "algorithm", "seeds", "before_mean"),
         *("last_mean", "last_lowest", "last_highest", "last_deviation", "last_low_95", "last_high_95", "df"),
@@ -159,12 +159,11 @@ def comma_separated(rows: Sequence[Row]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(head)
     for row in rows:
-        last = over_seeds(row.last) if row.last else None
         writer.writerow(
             [
                 *(row.panel, row.label, row.seeds, _mean(row.before)),
-                *((last.mean, last.low, last.high) if last else ("", "", "")),
-                last.deviation if last and last.deviation is not None else "",
+                *(_mean(row.last), min(row.last, default=""), max(row.last, default="")),
+                statistics.stdev(row.last) if len(row.last) > 1 else "",
                 *((row.interval.low, row.interval.high) if row.interval else ("", "")),
                 row.df or "",
                 *(_mean(row.beside[name]) for name in BESIDE),
@@ -178,7 +177,7 @@ def comma_separated(rows: Sequence[Row]) -> str:
 
 
 def timing_table(panels: Sequence[Panel]) -> Table:
-    """Median seconds of a reinforcement step by phase, tokens a second of a step, start-up, peak memory."""
+    """Median seconds per reinforcement step by phase, tokens per second of a step, start-up, peak memory."""
     head = ["algorithm", *PHASES, "tokens/s", "validation", "start to end of step 1", "peak memory"]
     rows = []
     for panel in panels:

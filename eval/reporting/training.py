@@ -1,4 +1,4 @@
-"""Pictures of what happened in training: hints and the reward they bring, losses, entropy, KL and answer length."""
+"""Pictures of training: hints and the reward by hint length, losses, entropy, KL and answer length."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from recipes.common.values import TAKEN_METRICS, TAKEN_TERMS
 
 _COLUMNS = 3
 _PARTS = 10
-"""Of a run, over each of which rewards by hint length are averaged."""
+"""Parts of a run over which rewards by hint length are averaged."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Quantity:
     key: str
     title: str
     supervised: bool = False
-    """Of the supervised stage, over its own steps."""
+    """From the supervised stage, over its own steps."""
     from_zero: bool = False
     only_with_hints: bool = False
-    """Recorded as 0 where no rollout had a hint."""
+    """Recorded as 0 if no rollout had a hint."""
 
     def points(self, run: Run) -> Points:
         """Steps and values of one run."""
@@ -60,8 +60,7 @@ _NOT_OWN |= {f"actor/{name}" for name in TAKEN_TERMS} | {"due/grad_norm"}
 
 
 def own_quantities(groups: Sequence[Group]) -> list[Quantity]:
-    """Metrics that algorithms log of their own: of their schedule and memory, of the terms of their loss, and of second
-    updates."""
+    """Metrics specific to algorithms: of their schedule and memory, of their loss terms, and of second updates."""
     keys = {key for group in groups for run in group.runs for data in run.metrics.values() for key in data}
     own = sorted(key for key in keys - _NOT_OWN if key.startswith(("uft/", "actor/", "due/")))
     own = [key for key in own if not key.startswith(("uft/score/", "actor/perf/"))]
@@ -69,7 +68,7 @@ def own_quantities(groups: Sequence[Group]) -> list[Quantity]:
 
 
 def draw_training(panel: Panel, *, narrow: bool = False) -> Any | None:
-    """One small panel a quantity that any run recorded; None when there is nothing to draw."""
+    """One small panel per quantity that any run recorded; None if there is nothing to draw."""
     known = (*QUANTITIES, *own_quantities(panel.groups))
     present = [quantity for quantity in known if _values(panel.groups, quantity)]
     if not present:
@@ -80,7 +79,7 @@ def draw_training(panel: Panel, *, narrow: bool = False) -> Any | None:
     for number, (quantity, axes) in enumerate(zip(present, cells, strict=True)):
         for group, line in styled(panel.groups):
             curves = [quantity.points(run) for run in group.runs]
-            # A chained run has the very curve of a supervised run with its seed: the first one stays visible under it.
+            # A chained run's curve equals that of the supervised run with its seed, which must stay visible under it.
             width = 2.6 if quantity.supervised and not axes.lines else 1.3
             drawn = draw_seeds(axes, curves, colour(group.algo), line, width=width)
             if drawn is not None:
@@ -89,7 +88,7 @@ def draw_training(panel: Panel, *, narrow: bool = False) -> Any | None:
         across_steps(axes, "supervised" if quantity.supervised else "reinforcement")
         if quantity.from_zero:
             axes.set_ylim(min(0, axes.get_ylim()[0]), None)
-            # A curve at zero all the way would otherwise get a scale of its own around it.
+            # A constant zero would otherwise get a tiny scale around it.
             if max(_values(panel.groups, quantity)) <= 0:
                 axes.set_ylim(0, 1)
         axes.ticklabel_format(axis="y", style="sci", scilimits=(-4, 5))
@@ -104,8 +103,7 @@ def _values(groups: Sequence[Group], quantity: Quantity) -> list[float]:
 
 
 def draw_hints(panel: Panel, *, share: bool = True, narrow: bool = False) -> Any | None:
-    """How much was given (`share`: unless another picture shows it), and the mean reward by length of the hint; None
-    when nobody got any."""
+    """How much of the solutions was given (if `share`), and the mean reward by hint length; None without hints."""
     groups = [group for group in panel.groups if hinted(group)]
     if not groups:
         return None
@@ -130,7 +128,7 @@ def _length_name(length: int) -> str:
 
 
 def _reward_by_length(axes: Any, group: Group) -> dict[str, Any]:
-    """A line a length: means of all seeds' steps, over a tenth of the run each, since a step has few such rollouts."""
+    """A line per hint length: means over all seeds and a tenth of the run, since a step has few such rollouts."""
     handles = {}
     last = max((run.last_step for run in group.runs), default=1)
     width = max(1, -(-last // _PARTS))

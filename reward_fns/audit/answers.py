@@ -1,4 +1,4 @@
-"""The answers that a scorer is tried with, row by row."""
+"""The answers that a scorer is tested with, row by row."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reward_fns.audit.rows import CODE, AuditRow
 
 @dataclass(frozen=True)
 class Answer:
-    """A response to a row, what it is, and the file that it would make."""
+    """A response to a row, a description of it, and the file that it would create."""
 
     row: int
     what: str
@@ -45,7 +45,7 @@ def empty(rows: Sequence[AuditRow]) -> list[Answer]:
 
 
 def shams(rows: Sequence[AuditRow]) -> list[Answer]:
-    """Every row with the solutions of the others; with their answers alone, too."""
+    """Every row with the solutions of the other rows, and with their bare answers."""
     return [
         Answer(number, f"the solution of row {at}", text)
         for number, row in enumerate(rows)
@@ -59,7 +59,7 @@ def other_blanks(rows: Sequence[AuditRow]) -> list[Answer]:
     found = []
     for number, row in enumerate(rows):
         found += [Answer(number, repr(text[-30:]), text) for text in respaced(row.response())]
-        # Blanks before a program are a part of it.
+        # Indentation is part of a program.
         pads = ("\n",) if row.form == CODE else ("  ", "\n")
         found += [Answer(number, f"{pad!r} around it", row.response(f"{pad}{row.answer}{pad}")) for pad in pads]
     return found

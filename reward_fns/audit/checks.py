@@ -1,4 +1,4 @@
-"""The questions of an audit, asked in killable workers, and the table of answers."""
+"""The checks of an audit, run in killable workers, and the table of findings."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from reward_fns.registry import is_custom, is_graded
 
 _PROBE = "reward_fns.audit.probe:call"
 _SHOWN = 70
-# A hang is told from an answer that takes its time, also where others use the machine.
+# Long enough to tell a hang from a slow answer on a busy machine.
 SECONDS = 10.0
 _MEMORY_MB = 4096
 
 
 @dataclass(frozen=True)
 class Finding:
-    """The answer to one question: "fault" makes the exit code 1, "note" is worth knowing."""
+    """The result of one check: "fault" makes the exit code 1, "note" is worth knowing."""
 
     question: str
     verdict: Literal["ok", "note", "fault"]
@@ -39,7 +39,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """All that was found of one scorer."""
+    """All findings on one scorer."""
 
     scorer: str
     rows: int
@@ -54,7 +54,7 @@ class Report:
 
 @dataclass(frozen=True)
 class _Heard:
-    """What came of an answer."""
+    """The outcome of one answer."""
 
     answer: Answer
     score: float | None
@@ -67,14 +67,14 @@ class _Heard:
 
 
 def audit(spec: str, data: Path | None = None, seconds: float = SECONDS) -> Report:
-    """Try a scorer: a reward's name, a user's "file.py:function", or "verl:name" of verl's own.
+    """Test a scorer: a reward's name, a user's "file.py:function", or "verl:name" for one of verl's.
 
     Args:
-        data: a parquet file of our schema whose first rows it is tried on; without it a few written for the audit.
-        seconds: an answer without a verdict for so long hangs the scorer.
+        data: a parquet file in our schema whose first rows are used; default: a few rows written for the audit.
+        seconds: an answer without a verdict after this time counts as a hang.
 
     Raises:
-        ValueError: for a scorer that cannot be loaded, or that there are no rows for.
+        ValueError: for a scorer that cannot be loaded, or without rows to test it on.
     """
     began = time.monotonic()
     rows = rows_for(spec, data)
@@ -115,7 +115,7 @@ def audit(spec: str, data: Path | None = None, seconds: float = SECONDS) -> Repo
 
 @contextmanager
 def _folder() -> Iterator[str]:
-    """An empty folder whose name has no underscore: some scorers take one for a base or an index."""
+    """An empty folder without an underscore in its name: some scorers read one as a base or an index."""
     folder = Path(tempfile.gettempdir()) / f"{CANARY}{secrets.token_hex(6)}"
     folder.mkdir(mode=0o700)
     try:
@@ -189,7 +189,7 @@ def _executed(heard: list[_Heard], late: list[str]) -> Finding:
             "executes the answer", "fault", f"{len(fired)} times; {_short(each.answer.what)} -> {what[:_SHOWN]}"
         )
     if late:
-        return Finding("executes the answer", "fault", f"files appeared afterwards: {', '.join(late[:3])}")
+        return Finding("executes the answer", "fault", f"files appeared later: {', '.join(late[:3])}")
     return Finding("executes the answer", "ok", f"{len(heard)} payloads did nothing")
 
 

@@ -1,11 +1,11 @@
-"""What the two sides of an audit, this process and its workers, call by the same name."""
+"""Names shared by the two sides of an audit, this process and its workers."""
 
 SCORER = "REWARD_AUDIT_SCORER"
-"""The environment variable that tells a worker which scorer it is to call, as JSON: {"spec", "first"}, the arguments of
-first calls that do not count: they may load and start what later ones use."""
+"""The environment variable that tells a worker which scorer to call, as JSON {"spec", "first"}: `first` are arguments
+of warm-up calls that do not count, which may load and start what later calls use."""
 
 VERL = "verl:"
-"""Begins the names of verl's own scorers."""
+"""Prefix of verl's own scorers."""
 
 CANARY = "uftcanary"
-"""In the path or name that a payload would touch if it were executed."""
+"""Part of the path or name that a payload would touch if it were executed."""

@@ -1,5 +1,5 @@
-"""Answers that no model should be paid for, and that no scorer should stumble over. They do no harm where they are
-executed: a file is made in a folder of its own, a name that does not exist is looked up."""
+"""Answers that should earn nothing, and that no scorer should trip over. They are harmless if executed: they create a
+file in a temporary folder, or look up a name that does not exist."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from reward_fns.audit.names import CANARY
 
 
 def executable(path: str) -> list[str]:
-    """Answers that make the file `path` if somebody evaluates them, as Python, in a shell, or by a loader of objects.
+    """Answers that create the file `path` if evaluated as Python, in a shell, or by an object loader.
 
-    In many forms: scorers tidy answers up before they look at them, split them at commas, read _ as a base.
+    In many forms, because scorers clean up answers before they look at them, split them at commas, read _ as a base.
     """
     touch = f'__import__("pathlib").Path("{path}").touch()'
     write = f'open("{path}","w").close()'
@@ -45,7 +45,7 @@ ENDLESS = {
     "one letter": "a" * 200_000,
     "blanks": " " * 200_000 + "x",
     "one word again and again": "knight " * 50_000,
-    # Patterns such as (a+)+$ try all ways of cutting what fits them up to its last sign.
+    # Patterns such as (a+)+$ backtrack over all splits of a text that matches up to its last character.
     "letters that end otherwise": "a" * 900 + "!",
     "words that end otherwise": "so " * 300 + "!",
     "digits that end otherwise": "1" * 900 + "!",
@@ -56,5 +56,5 @@ BLANKS = ("", " ", "\n", "\n\n \t\n")
 
 
 def respaced(text: str) -> list[str]:
-    """A response with other blanks around it: the same to every reader."""
+    """The response with other whitespace around it, which should make no difference."""
     return [text + "\n", text + " \n\n", f"  {text}", f"\n{text}\t", text.replace("\n", "\r\n")]

@@ -1,6 +1,6 @@
-"""In a worker of the pool: calls one scorer, and watches what its call does to files, sockets and processes.
+"""Runs in a worker of the pool: calls one scorer, and watches which files, sockets and processes the call uses.
 
-The scorer is named by the environment (SCORER), so that its import and its first calls have the worker's limit
+The scorer comes from the environment (SCORER), so that its import and warm-up calls fall under the worker's time limit
 for imports.
 """
 
@@ -26,7 +26,7 @@ _SOCKETS = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "soc
 _SHOWN = 160
 
 _seen: list[list[str]] | None = None
-"""[kind, what] of the call under way; None between calls."""
+"""[kind, what] of the current call; None between calls."""
 
 
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:
@@ -47,7 +47,7 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
         what = " ".join(map(str, arguments[:2])) or event
         if CANARY in what:
             _note("executed", f"{event} {what}")
-            # Nobody is to be called, though the name does not exist.
+            # No connection is made, even though the name does not exist.
             if event in _SOCKETS:
                 raise PermissionError("an audit's payload")
         else:
@@ -62,7 +62,7 @@ def _note(kind: str, what: str) -> None:
 
 
 def _scorer(spec: str) -> Callable[[str, Any, str, str, str], dict[str, Any]]:
-    """(response, truth, question, source, answer format) -> {"score", "failed"}, for any of the three kinds."""
+    """(response, truth, question, source, answer format) -> {"score", "failed"}, for all three kinds of scorer."""
     if spec.startswith(VERL):
         found = importlib.import_module(f"verl.utils.reward_score.{spec.removeprefix(VERL)}").compute_score
 
@@ -91,10 +91,10 @@ def _scorer(spec: str) -> Callable[[str, Any, str, str, str], dict[str, Any]]:
 
 
 def call(response: str, truth: Any, question: str, source: str, answer_format: str, canary: str) -> dict[str, Any]:
-    """One verdict and what was seen: {"score": or None, "failed": why, "seconds", "seen": [[kind, what]]}.
+    """One verdict and what was observed: {"score": or None, "failed": why, "seconds", "seen": [[kind, what]]}.
 
     Args:
-        canary: the file that the response's payload would make; empty if there is none.
+        canary: the file that the response's payload would create; empty if there is none.
     """
     global _seen
     _seen = []
@@ -104,7 +104,7 @@ def call(response: str, truth: Any, question: str, source: str, answer_format: s
     except Exception as error:  # whatever the scorer raises on an answer is a finding
         found = {"score": None, "failed": reason(error)[:300]}
     if "MemoryError" in found["failed"]:
-        raise MemoryError  # as the worker would have it, had nobody caught it
+        raise MemoryError  # which the worker would have seen if the scorer had not caught it
     seconds = time.monotonic() - began
     seen, _seen = _seen, None
     if canary and Path(canary).exists():
@@ -114,10 +114,10 @@ def call(response: str, truth: Any, question: str, source: str, answer_format: s
 
 
 def _warmed(scorer: Callable[..., dict[str, Any]], first: list[Any]) -> Callable[..., dict[str, Any]]:
-    """The scorer when all is loaded and started that its first calls want."""
+    """The scorer, after its first calls have loaded and started whatever they need."""
     for _ in range(5):
         began = time.monotonic()
-        with contextlib.suppress(Exception):  # comes again when it counts
+        with contextlib.suppress(Exception):  # will be raised again when it counts
             scorer(*first)
         if time.monotonic() - began < 1.0:
             break

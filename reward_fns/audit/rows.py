@@ -1,10 +1,10 @@
-"""Rows that a scorer is tried on: a few written for each kind of scorer, or those of a user's file."""
+"""Rows to test a scorer on: a few written for each kind of scorer, or those of a user's file."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,24 +21,24 @@ CODE = "\n```python\n{}\n```"
 
 @dataclass(frozen=True)
 class AuditRow:
-    """A question with its solution: the hint, then the answer in the form that the scorer reads."""
+    """A question with its solution: the hint, then the answer in the format that the scorer reads."""
 
     question: str
     hint: str
     answer: str
     truth: Any
     form: str
-    """With {} where the answer stands."""
+    """With {} in place of the answer."""
 
     source: str = ""
     answer_format: AnswerFormat = "tags"
 
     def response(self, answer: str | None = None) -> str:
-        """A whole response; with the row's own answer, its solution."""
+        """A complete response; with the row's own answer, its solution."""
         return self.hint + self.final(self.answer if answer is None else answer)
 
     def final(self, answer: str) -> str:
-        """An answer in its form, without the reasoning."""
+        """The answer in this row's form, without the reasoning."""
         return self.form.replace("{}", answer)
 
 
@@ -90,10 +90,8 @@ def _numbers(
 
 
 def _targets(rows: list[AuditRow]) -> list[AuditRow]:
-    """The same rows with the ground truth of our own files."""
-    return [
-        AuditRow(r.question, r.hint, r.answer, {"target": r.truth}, r.form, r.source, r.answer_format) for r in rows
-    ]
+    """The same rows with the ground truth as in our own files."""
+    return [replace(row, truth={"target": row.truth}) for row in rows]
 
 
 def _roles(names: list[str], knights: list[bool]) -> str:
@@ -152,10 +150,10 @@ _NOT_HERE = {"rlla": "it judges tool calls of its own prompts", "sandbox_fusion"
 
 
 def rows_for(spec: str, data: Path | None = None, limit: int = 12) -> list[AuditRow]:
-    """The rows to try a scorer on: of a parquet file of our schema, or ours.
+    """The rows to test a scorer on: from a parquet file in our schema, or built-in ones.
 
     Raises:
-        ValueError: for a scorer that is not known, or that these rows cannot try.
+        ValueError: for an unknown scorer, or one without built-in rows.
     """
     if data is not None:
         return list(_of_file(data, limit))
@@ -167,7 +165,7 @@ def rows_for(spec: str, data: Path | None = None, limit: int = 12) -> list[Audit
     why = f": {_NOT_HERE[name]}." if known is _VERLS and name in _NOT_HERE else ""
     named = (*REWARDS, *(VERL + name for name in _VERLS))
     raise ValueError(
-        f"no rows to try {spec} on{why or meant(spec, named)} Known: {', '.join(named)}, "
+        f"no rows to test {spec} on{why or meant(spec, named)} Known: {', '.join(named)}, "
         f"or path/to/file.py:function with --data FILE.parquet"
     )
 

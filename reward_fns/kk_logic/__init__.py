@@ -1,1 +1,1 @@
-"""Knights and knaves: whose role does an answer say, in lines or in sentences?"""
+"""Knights and knaves: reading the roles that an answer states, in lines or in sentences."""

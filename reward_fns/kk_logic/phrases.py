@@ -1,5 +1,5 @@
-"""Phrases in the tokens of a knights-and-knaves answer: lists of people, what is said of them, lists of roles.
-They look ahead without deciding anything; reader.py decides what is meant."""
+"""Phrases in the tokens of a knights-and-knaves answer: lists of people, what is said about them, lists of roles.
+These functions only look ahead; reader.py decides what is meant."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import NamedTuple
 
 from reward_fns.kk_logic.words import Kind, Token
 
-# What may stand between the people of a list: in a sentence, after "so is", and after "Knights:".
+# What may separate the people of a list: in a sentence, after "so is", and after "Knights:".
 IN_SENTENCE = frozenset((Kind.COMMA, Kind.AND, Kind.NOR))
 IN_ONE_CLAUSE = frozenset((Kind.AND,))
 IN_LIST = frozenset((Kind.COMMA, Kind.AND, Kind.LINE, Kind.LINK, Kind.COUNT))
 COPULA = frozenset((Kind.IS, Kind.LINK))
-# Whom a role can be given to after "Knights:".
+# Who can be given a role after "Knights:".
 AFTER_LINK = frozenset((Kind.NAME, Kind.NONE, Kind.ALL, Kind.REST, Kind.NOBODY))
 _BEFORE_ROLE = frozenset((Kind.IS, Kind.LINK, Kind.NOT, Kind.ALL, Kind.BOTH, Kind.TOO, Kind.ONLY, Kind.COUNT))
 _INSIDE_PREDICATE = frozenset((Kind.REST, Kind.LINE, Kind.NOBODY))
 
 
 class NameList(NamedTuple):
-    """The people of a list, where it ends, and whether nothing but commas stands between them."""
+    """The people of a list, where it ends, and whether only commas separate them."""
 
     people: list[int]
     end: int
@@ -28,7 +28,7 @@ class NameList(NamedTuple):
 
 
 class Predicate(NamedTuple):
-    """What stands between the subject and the role at `at` (some other token if there is no role)."""
+    """What is between the subject and the role at `at` (some other token if there is no role)."""
 
     at: int
     denied: bool
@@ -39,7 +39,7 @@ class Predicate(NamedTuple):
 
 
 def name_list(tokens: Sequence[Token], at: int, between: frozenset[int]) -> NameList:
-    """The people from `at` on, with at least one of `between` between two of them."""
+    """The people from `at` on, separated by one or more of `between`."""
     people: list[int] = []
     commas_only = True
     end = at
@@ -56,14 +56,14 @@ def name_list(tokens: Sequence[Token], at: int, between: frozenset[int]) -> Name
 
 
 def predicate(tokens: Sequence[Token], at: int) -> Predicate | None:
-    """What is said before the role; None for "are not all knights", "is not the only knight": too little said."""
+    """What precedes the role; None for "are not all knights", "is not the only knight", which say too little."""
     denied = only = too = singular = False
     start, count = at, 0
     while (kind := tokens[at][0]) in _BEFORE_ROLE or (at > start and kind in _INSIDE_PREDICATE):
         if at == start and kind == Kind.COUNT and tokens[at + 1][0] == Kind.ROLE:
             break  # "Zoey 2. Knave" ends one line of a list and begins the next
         if kind == Kind.LINE and tokens[at - 1][0] != Kind.LINK:
-            break  # "Zoey:" and the role below it is one clause, any other line break ends it
+            break  # "Zoey:" and the role on the next line are one clause, any other line break ends it
         if denied and kind in (Kind.ALL, Kind.BOTH, Kind.ONLY, Kind.REST):
             return None
         if kind == Kind.COUNT and tokens[at + 1][0] == Kind.ROLE:
@@ -79,7 +79,7 @@ def predicate(tokens: Sequence[Token], at: int) -> Predicate | None:
 def starts_predicate(tokens: Sequence[Token], at: int) -> bool:
     """Whether the people before `at` are the subject of what follows, as in "Zoey is a knave", "Zoey: knave".
 
-    Not in "Knights: Zoey knaves: Owen", where the next role has people of its own.
+    Not in "Knights: Zoey knaves: Owen", where the next role has its own people.
     """
     found = predicate(tokens, at)
     if found is None:
@@ -93,10 +93,10 @@ def starts_predicate(tokens: Sequence[Token], at: int) -> bool:
 
 
 def before_own_clause(tokens: Sequence[Token], start: int, end: int) -> tuple[list[int], int] | None:
-    """Where "Zoey and Owen, and Mia is a knave" has been read as one list: (Zoey and Owen, place of Mia).
+    """For "Zoey and Owen, and Mia is a knave" read as one list: (Zoey and Owen, position of Mia).
 
-    start, end: of the list. The subject of the second clause is the last name, or before "are" all after the last
-    comma. None if it cannot be told.
+    start, end: of the list. The subject of the second clause is the last name, or before "are" all names after the last
+    comma. None if this is ambiguous.
     """
     found = predicate(tokens, end)
     plural = found is not None and not found.singular and tokens[end][0] != Kind.LINK
@@ -115,7 +115,7 @@ def before_own_clause(tokens: Sequence[Token], start: int, end: int) -> tuple[li
 
 
 def further_roles(tokens: Sequence[Token], at: int, people: int) -> tuple[list[bool], int] | None:
-    """The roles after the first in "Zoey, Owen: knight, knave", and where they end, if there is one for everybody."""
+    """The roles after the first in "Zoey, Owen: knight, knave", and where they end, if there is one for everyone."""
     roles: list[bool] = []
     end = at
     while True:

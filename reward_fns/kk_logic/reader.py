@@ -1,5 +1,5 @@
-"""Who is said to be a knight and who a knave: reads the tokens of an answer clause by clause.
-Knows "Zoey is a knight", "Zoey: knave", "Knights: Zoey, Owen; knaves: none", "everyone except Zoey is a knight"."""
+"""Reads the tokens of a knights-and-knaves answer clause by clause: who is said to be a knight, who a knave.
+It reads "Zoey is a knight", "Zoey: knave", "Knights: Zoey, Owen; knaves: none", "everyone except Zoey is a knight"."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reward_fns.kk_logic.phrases import (
 )
 from reward_fns.kk_logic.words import NEITHER, Kind, Token, tokens
 
-# One entry a person: True knight, False knave, None not said.
+# One entry per person: True knight, False knave, None not stated.
 Roles = tuple[bool | None, ...]
 
 _BETWEEN_CLAUSES = frozenset((Kind.COMMA, Kind.AND, Kind.STOP, Kind.LINE, Kind.LINK, Kind.TOO, Kind.BUT, Kind.IS))
@@ -30,10 +30,8 @@ class _Unreadable(Exception):
 
 
 def read_roles(text: str, people: Mapping[str, int]) -> Roles | None:
-    """The roles that `text` gives to the people (casefolded name -> position), or None if it is not understood.
-
-    None also if somebody is given both roles. Never raises.
-    """
+    """The roles that `text` gives to the people (casefolded name -> position); None if it is not understood, or gives
+    somebody both roles. Never raises."""
     found = tokens(text, people)
     if found is None:
         return None
@@ -44,22 +42,22 @@ def read_roles(text: str, people: Mapping[str, int]) -> Roles | None:
 
 
 class _Reader:
-    """One pass over the tokens; the state is what has been said so far."""
+    """One pass over the tokens; the state is what has been stated so far."""
 
     def __init__(self, found: Sequence[Token], people: int) -> None:
         self.tokens = found
         self.at = 0
         self.roles: list[bool | None] = [None] * people
-        self.last: list[int] = []  # whom the last clause was about, for "..., not a knave"
-        self.word: bool | None = None  # the role word it used, for "Owen is not"
-        self.denied = False  # whether it said that they are not that, which leaves open what "so is Owen" means
+        self.last: list[int] = []  # the people of the last clause, for "..., not a knave"
+        self.word: bool | None = None  # its role word, for "Owen is not"
+        self.denied = False  # whether it denied the role, so that "so is Owen" would be ambiguous
         self.rest: bool | None = None  # the role of "the rest"
         self.only: list[tuple[frozenset[int], bool]] = []
 
     def read(self) -> Roles:
         while (kind := self.tokens[self.at][0]) != Kind.END:
             if kind == Kind.NAME and self._kind(self.at + 1) in COPULA and self._kind(self.at + 2) == Kind.ROLE:
-                # "Zoey is a knight": what follows does the same, but nearly all clauses are like this
+                # "Zoey is a knight": a shortcut, since nearly all clauses are like this
                 self._say([self.tokens[self.at][1]], bool(self.tokens[self.at + 2][1]))
                 self.at += 3
             elif kind == Kind.COUNT and self._kind(self.at + 1) == Kind.NAME:
@@ -111,7 +109,7 @@ class _Reader:
     def _subject_first(self, only: bool) -> None:
         """ "Zoey and Owen are knights", "everyone else is a knave", "Zoey, Owen: knight, knave"."""
         people, rest, negated, commas_only = self._subjects()
-        # a comma may stand there, or two: "Zoey, a knight", "Zoey, however, is a knight"
+        # up to two commas: "Zoey, a knight", "Zoey, however, is a knight"
         commas = 0
         while commas < 2 and self._kind(self.at + commas) == Kind.COMMA:
             commas += 1
@@ -134,7 +132,7 @@ class _Reader:
             self.at = at
             self._say(people, self.word, negated)
             return
-        # "Zoey, Owen is a knave" leaves open what Zoey is, "Zoey and Owen: one knight" who it is
+        # "Zoey, Owen is a knave" does not say what Zoey is, "Zoey and Owen: one knight" does not say who
         if (commas_only and found.singular) or found.number not in (0, len(people)):
             raise _Unreadable
         role = bool(self.tokens[at][1])
@@ -212,7 +210,7 @@ class _Reader:
             self.at += 1
         if kind != Kind.ROLE:
             if kind == Kind.NAME and negated:  # "neither Zoey nor Owen is a knight"
-                self._neither()
+                self._deny(self._names())
             elif kind == Kind.NAME:
                 self._subject_first(only)
             elif negated or only:
@@ -228,7 +226,7 @@ class _Reader:
         same_line = True
         while (kind := self._kind(after)) in COPULA or kind == Kind.LINE or (linked and kind == Kind.COUNT):
             same_line &= kind != Kind.LINE
-            linked |= same_line and kind in COPULA  # on the next line it is a bullet
+            linked |= same_line and kind in COPULA  # on the next line it would be a bullet
             after += 1
         if kind == Kind.NAME and (linked or after == self.at or not self.last):
             if self._named(after, role, only, must=(linked or not self.last) and counted is None):
@@ -238,7 +236,7 @@ class _Reader:
             if kind == Kind.ALL:
                 self._say(range(len(self.roles)), role)
             else:
-                # An empty list of knaves makes everyone a knight; beside a list of knights it adds nothing.
+                # An empty list of knaves makes everyone a knight; next to a list of knights it adds nothing.
                 self._say_rest(role if kind == Kind.REST else not role)
             return
         if self.last and counted is None and not (linked and kind == Kind.NAME):
@@ -252,7 +250,7 @@ class _Reader:
             raise _Unreadable
 
     def _all_named(self, count: int, role: bool) -> bool:
-        """ "There are two knights, Zoey and Emma": as many names as were counted, and no clause of their own."""
+        """ "There are two knights, Zoey and Emma": as many names as counted, which do not start a new clause."""
         if self._kind(self.at) != Kind.COMMA:
             return False
         people, end, _ = name_list(self.tokens, self.at + 1, IN_SENTENCE)
@@ -275,9 +273,6 @@ class _Reader:
             raise _Unreadable
         self._say(people, self.word, denied=True)
 
-    def _neither(self) -> None:
-        self._deny(self._names())
-
     def _deny(self, people: Sequence[int]) -> None:
         while self._kind(self.at) in COPULA:
             self.at += 1
@@ -288,7 +283,7 @@ class _Reader:
         self._say(people, bool(value), denied=True)
 
     def _named(self, start: int, role: bool, only: bool, must: bool) -> bool:
-        """Reads the people of "Knights: Zoey, Owen"; False, having read nothing, if they belong to another clause."""
+        """Reads the people of "Knights: Zoey, Owen"; False, without reading on, if they belong to another clause."""
         people, end, _ = name_list(self.tokens, start, IN_LIST)
         if starts_predicate(self.tokens, end):
             if not must:

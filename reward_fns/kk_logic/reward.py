@@ -1,5 +1,5 @@
 """Knights-and-knaves reward: does the answer in the tags give every person the right role?
-1.0 if it does, 0.1 if it gives everyone one role but not all are right, 0.0 if it does not.
+1.0 if it does, 0.1 if it gives everyone a role but not all are correct, 0.0 otherwise.
 
 Example: names ["Zoey", "Owen"], solution [False, True], response "... </think>\\n<answer> (1) Zoey is a knave
 (2) Owen is a knight </answer>".
@@ -14,7 +14,7 @@ from typing import Any
 from reward_fns.answer_tags import list_verdict
 from reward_fns.kk_logic.reader import Roles, read_roles
 from reward_fns.kk_logic.words import is_word_of_answers
-from reward_fns.verdict import Verdict, shown
+from reward_fns.verdict import Verdict, listed, shown
 
 MOST_PEOPLE = 100
 
@@ -22,8 +22,8 @@ MOST_PEOPLE = 100
 def score(response: str, ground_truth: Any) -> Verdict:
     """Judges one response (generation only, no prompt) against {"names": texts, "solution": booleans, True: knight}.
 
-    `partial` is the share of people whose role is given and right, also where others are missing; 0.0 if the answer
-    contradicts itself or cannot be read. No response raises; a malformed ground truth raises ValueError.
+    `partial` is the share of people with the correct role, even if others are missing; 0.0 if the answer contradicts
+    itself or cannot be read. No response raises; a malformed ground truth raises ValueError.
     """
     people, solution = read_ground_truth(ground_truth)
 
@@ -38,8 +38,10 @@ def read_ground_truth(ground_truth: Any) -> tuple[dict[str, int], tuple[bool, ..
     """(casefolded name -> position, solution) of a kk_logic ground truth; ValueError says which part is wrong."""
     if not isinstance(ground_truth, Mapping):
         raise ValueError(f"kk_logic ground truth must be {{names, solution, ...}}, got {shown(ground_truth)}")
-    names = _listed(ground_truth, "names")
-    solution = _listed(ground_truth, "solution")
+    for key in ("names", "solution"):
+        if ground_truth.get(key) is None:
+            raise ValueError(f"kk_logic ground truth lacks {key!r}: {shown(ground_truth)}")
+    names, solution = (listed("kk_logic", ground_truth, key, MOST_PEOPLE) for key in ("names", "solution"))
     if len(names) != len(solution):
         raise ValueError(f"kk_logic ground truth has {len(names)} 'names' but {len(solution)} in 'solution'")
     people: dict[str, int] = {}
@@ -56,13 +58,3 @@ def read_ground_truth(ground_truth: Any) -> tuple[dict[str, int], tuple[bool, ..
         if not isinstance(role, bool):
             raise ValueError(f"kk_logic ground truth 'solution' must hold true and false, got {shown(role)}")
     return people, tuple(solution)
-
-
-def _listed(ground_truth: Mapping[str, Any], key: str) -> list[Any]:
-    listed = ground_truth.get(key)
-    if listed is None:
-        raise ValueError(f"kk_logic ground truth lacks {key!r}: {shown(ground_truth)}")
-    listed = listed.tolist() if hasattr(listed, "tolist") else listed
-    if not isinstance(listed, list | tuple) or not 1 <= len(listed) <= MOST_PEOPLE:
-        raise ValueError(f"kk_logic ground truth {key!r} must be a list of 1 to {MOST_PEOPLE}, got {shown(listed)}")
-    return list(listed)

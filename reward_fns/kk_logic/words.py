@@ -1,5 +1,5 @@
-"""Words of an answer to a knights-and-knaves puzzle: a text becomes tokens such as a person, a role, "not", "the rest".
-Words that say nothing about roles are skipped; what is not understood makes the answer unreadable.
+"""Tokens of an answer to a knights-and-knaves puzzle: a person, a role, "not", "the rest" and so on.
+Words that say nothing about roles are skipped; anything not understood makes the answer unreadable.
 
 Example: "(1) Zoey is **not** a knight" -> (COUNT), (NAME, 0), (IS), (NOT), (ROLE, knight).
 """
@@ -20,14 +20,14 @@ class Kind:
     END = 0
     NAME = 1  # value: position of the person
     ROLE = 2  # value: 1 knight, 0 knave
-    IS = 3  # value: 1 if it can only have one subject
+    IS = 3  # value: 1 if its subject must be singular
     LINK = 4  # ":", "=", "->", "-" between a person and a role
     NOT = 5
     COMMA = 6
     AND = 7
     STOP = 8
     LINE = 9
-    COUNT = 10  # a list number, or how many; value: the number (0: over 20)
+    COUNT = 10  # a list number or a count; value: the number (0: over 20)
     ALL = 11
     BOTH = 12
     REST = 13
@@ -37,7 +37,7 @@ class Kind:
     ONLY = 17
     TOO = 18
     BUT = 19
-    SAME = 20  # "so is"; value: 1 if it can only have one subject
+    SAME = 20  # "so is"; value: 1 if its subject must be singular
     NOR = 21
     UNKNOWN = 22
 
@@ -46,7 +46,7 @@ class Kind:
 Token = tuple[int, int]
 END: Token = (Kind.END, 0)
 UNKNOWN: Token = (Kind.UNKNOWN, 0)
-# Other than "not" it can be the subject.
+# Unlike "not", it can be the subject.
 NEITHER: Token = (Kind.NOT, 1)
 
 
@@ -54,7 +54,7 @@ def _words(kind: int, words: str, value: int = 0) -> dict[str, Token | None]:
     return dict.fromkeys(words.split(), (kind, value))
 
 
-def _left_out(words: str) -> dict[str, Token | None]:
+def _skipped(words: str) -> dict[str, Token | None]:
     return dict.fromkeys(words.split())
 
 
@@ -80,8 +80,8 @@ _VOCABULARY: dict[str, Token | None] = {
     **dict.fromkeys(("so are", "as are"), (Kind.SAME, 0)),
     **_words(Kind.TOO, "too also likewise well"),
     **{word: (Kind.COUNT, number) for number, word in enumerate(_NUMBERS.split(), 1)},
-    # Words that change nothing about who is what.
-    **_left_out(
+    # Words that do not affect who is what.
+    **_skipped(
         "a an the that so therefore thus hence answer final finally solution conclusion we i it he she they who which "
         "while whereas however each every of in from for among there then this these them their his her its role roles "
         "name names person people persons inhabitant inhabitants islander islanders identity identities type types "
@@ -90,9 +90,9 @@ _VOCABULARY: dict[str, Token | None] = {
         "<b> </b> <i> </i> <strong> </strong> <em> </em> <ul> </ul> <ol> </ol> <li> <p>"
     ),
     "on the other hand": None,
-    # Typography around names and roles; the most frequent signs of it are not even matched.
-    **_left_out("' • · ▪ ◦ ● ■ ‣ ∙ ○ ✦"),
-    **_left_out(
+    # Typography around names and roles; _TOKEN does not even match the most frequent characters of it.
+    **_skipped("' • · ▪ ◦ ● ■ ‣ ∙ ○ ✦"),
+    **_skipped(
         r"\boxed \text \textbf \textit \mathrm \mathbf \textrm \quad \qquad \left \right \begin \end \item "
         r"\, \; \: \! \_ \& \$ \[ \] \( \)"
     ),
@@ -106,9 +106,9 @@ _VOCABULARY: dict[str, Token | None] = {
     **_words(Kind.NONE, "∅"),
     **_words(Kind.NOT, "¬ ≠"),
 }
-# Words that may turn the meaning of an answer around; a remark that holds one is never passed over.
+# Words that may reverse the meaning of an answer; a remark with one of them is never ignored.
 _TURNING = frozenset(
-    _left_out(
+    _skipped(
         "if or either unless maybe perhaps possibly probably might may could would should wrong false incorrect untrue "
         "opposite contrary reverse reversed swap swapped example assume assuming suppose supposing unknown uncertain "
         "undetermined unsure impossible contradiction contradictory guess likely seems instead vice versa nothing "
@@ -130,7 +130,7 @@ _TRANSLATE = str.maketrans(
 )
 _TOKEN = re.compile(
     r"(?:so|as) (?:is|are)\b|on the other hand\b|</?[a-z]{1,6} ?/?>|"
-    # not "I do not know", "cannot determine": such verbs say nothing only in these phrases
+    # not "I do not know", "cannot determine": these verbs are only harmless in these phrases
     r"(?:we|i)(?: can)? (?:know|think|believe|see|say|find|found|get|conclude|deduce|determine)d?\b|"
     r"[^\W\d_][^\W_]*(?:['-][^\W_]+)*"  # a word, with apostrophes and hyphens inside
     r"|\d+[^\W_]*"
@@ -144,26 +144,17 @@ _TOKEN = re.compile(
 _BOUNDARY = re.compile(r"([,.;:()!\n]|\b(?:because|since)\b)", re.IGNORECASE)
 _ABOUT_ROLES = frozenset(
     (
-        Kind.NAME,
-        Kind.ROLE,
-        Kind.NOT,
-        Kind.ALL,
-        Kind.BOTH,
-        Kind.REST,
-        Kind.NOBODY,
-        Kind.NONE,
-        Kind.EXCEPT,
-        Kind.ONLY,
-        Kind.SAME,
+        *(Kind.NAME, Kind.ROLE, Kind.NOT, Kind.ALL, Kind.BOTH, Kind.REST),
+        *(Kind.NOBODY, Kind.NONE, Kind.EXCEPT, Kind.ONLY, Kind.SAME),
     )
 )
 
 
 def tokens(text: str, people: Mapping[str, int]) -> list[Token] | None:
-    """The tokens of an answer, END last, or None if it holds a word or sign outside the vocabulary.
+    """The tokens of an answer, END last, or None if it has a word or character outside the vocabulary.
 
-    people: from the name in casefolded form to the person's position. A remark without people and roles, from one
-    punctuation mark to the next, may be in any words.
+    people: casefolded name -> position. A remark without people and roles, from one punctuation mark to the next, may
+    use any words.
     """
     if len(text) > MAX_CHARS:
         return None
@@ -182,7 +173,7 @@ def tokens(text: str, people: Mapping[str, int]) -> list[Token] | None:
 
 
 def is_word_of_answers(word: str) -> bool:
-    """Whether a person of this name could not be told from a word of the answer, like "Knight" or "All"."""
+    """Whether this name could not be told apart from a word of the answer, like "Knight" or "All"."""
     return _VOCABULARY.get(word.casefold()) is not None
 
 
@@ -231,5 +222,5 @@ def _without_remarks(text: str, people: Mapping[str, int]) -> str:
 def _harmless(remark: str, explains: bool) -> bool:
     if any(character in "?~<" or unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co") for character in remark):
         return False
-    # "... because that would be wrong" gives a reason; "The following is wrong: ..." turns the answer around.
+    # "... because that would be wrong" gives a reason; "The following is wrong: ..." reverses the answer.
     return explains or _TURNING.isdisjoint(re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)?", remark.casefold()))

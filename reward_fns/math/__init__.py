@@ -1,1 +1,1 @@
-"""Mathematical answers: is what is in the tags or the box equal to the known answer?"""
+"""Mathematical answers: is the answer in the tags or the box equal to the known one?"""

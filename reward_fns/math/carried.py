@@ -1,18 +1,18 @@
-r"""What work comes to that is no expression: sums of vectors, dot products, operations on finite sets and intervals,
-money and units beside every number. Example: (1,2)+(3,5) is (4,7), so "(1,2)+(3,5) = (4,6)" contradicts itself."""
+r"""The result of work that is not an expression: sums of vectors, dot products, operations on sets and intervals,
+numbers with money signs and units. Example: (1,2)+(3,5) is (4,7), so "(1,2)+(3,5) = (4,6)" contradicts itself."""
 
 from __future__ import annotations
 
 import re
 from fractions import Fraction
 
-from reward_fns.math.expression import Node, Unreadable
+from reward_fns.math.expression import Node
 from reward_fns.math.forms import Group, Shape, split
 from reward_fns.math.quantity import Quantity, read_expression
 from reward_fns.math.same_value import Settled, agrees, all_of, same_quantity
+from reward_fns.math.sets import combined
 from reward_fns.math.shape import shape
 from reward_fns.math.units import MONEY, is_short, unit_words
-from reward_fns.math.value import evaluate
 
 _FENCE = r"(?:\([^()]*,[^()]*\)|\\langle(?:(?!\\[lr]angle)[^()])*,(?:(?!\\[lr]angle)[^()])*\\rangle)"
 _TERM = rf"\s*([+-]?)\s*([^()+\-,<>=]*?)\s*\*?\s*({_FENCE})\s*"
@@ -28,7 +28,7 @@ _UNIT = re.compile(
 
 
 def contradicts(work: str, value: Shape) -> Settled:
-    """Whether such work comes to something else than the value; None where it is none of these."""
+    """Whether the result of such work differs from the value; None for any other work."""
     found = _carried(work, value)
     if isinstance(found, Quantity) and isinstance(value, Quantity):
         return _not(agrees(found, value))
@@ -68,7 +68,7 @@ def _carried(work: str, value: Shape) -> Shape | None:
 
 
 def _bare(work: str) -> Quantity | None:
-    """The work without what stands beside its numbers: $5 + $8.50, 30% of 30, 6 cm + 6 cm."""
+    """The work without the signs and units of its numbers: $5 + $8.50, 30% of 30, 6 cm + 6 cm."""
     plain = _PER_CENT.sub(r"(\1/100) * ", _MONEY.sub(" ", work))
     units = {unit for found in _UNIT.findall(plain) for unit in unit_words(found)}
     if units and is_short([*units]):
@@ -99,7 +99,7 @@ def _sum(terms: list[Node], work: str) -> Quantity:
     return Quantity(total, work)
 
 
-def _of_sets(work: str, signs: list[str]) -> Group | None:
+def _of_sets(work: str, signs: list[str]) -> Shape | None:
     parts = split(work, _SET_SIGN)
     if len(parts) != 2 or len(signs) != 1:
         return None
@@ -111,26 +111,10 @@ def _of_sets(work: str, signs: list[str]) -> Group | None:
             "setminus": [each for each in a if not _among(each, b)],
         }[signs[0]]
         return Group("set", tuple(kept), work)
-    return _of_intervals(shape(parts[0]), shape(parts[1]), signs[0])
-
-
-def _of_intervals(a: Shape, b: Shape, sign: str) -> Group | None:
-    """The union or intersection of two intervals that overlap."""
-    known = [each for each in (a, b) if isinstance(each, Group) and each.kind == "fence" and len(each.items) == 2]
-    try:
-        ends = [[float(evaluate(end.node, {})) for end in _quantities(each)] for each in known]
-    except (Unreadable, TypeError, OverflowError):
+    intervals = [each for each in map(shape, parts) if isinstance(each, Group) and each.kind == "fence"]
+    if signs[0] == "setminus" or [len(each.items) for each in intervals] != [2, 2]:
         return None
-    if sign == "setminus" or len(known) < 2:
-        return None
-    gap = max(low for low, _ in ends) - min(high for _, high in ends)
-    if gap > 0 or (gap == 0 and sign == "cap"):
-        return None
-    lows = sorted(range(2), key=lambda at: (ends[at][0], known[at].fences[0] == "("))
-    highs = sorted(range(2), key=lambda at: (ends[at][1], known[at].fences[1] == "]"))
-    low, high = (lows[0], highs[1]) if sign == "cup" else (lows[1], highs[0])
-    fences = known[low].fences[0] + known[high].fences[1]
-    return Group("fence", (known[low].items[0], known[high].items[1]), "", fences)
+    return combined(intervals, "", union=signs[0] == "cup")
 
 
 def _is_interval(group: Group) -> bool:
@@ -138,7 +122,7 @@ def _is_interval(group: Group) -> bool:
 
 
 def _set(text: str) -> list[Quantity] | None:
-    """The different members of a finite set of quantities."""
+    """The distinct members of a finite set of quantities."""
     found = shape(text.strip())
     if not isinstance(found, Group) or found.kind != "set":
         return None

@@ -1,5 +1,5 @@
-r"""Equations as answers: "x = 5" names a value, "5! = 120" shows the work before it, "17 \equiv 2 \pmod 5" does both.
-A left side that no grammar reads (\int_0^1 2x\,dx, P(X > 3)) makes a claim of it."""
+r"""Equations as answers: "x = 5" names a value, "5! = 120" shows its derivation, "17 \equiv 2 \pmod 5" does both.
+With a left side outside the grammar (\int_0^1 2x\,dx, P(X > 3)) it is a claim."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from fractions import Fraction
 
 from reward_fns.math.forms import Claim, Equation, Group, Shape, Text, split
 from reward_fns.math.quantity import Quantity, read_quantity
-from reward_fns.math.text import NAME, canonical
+from reward_fns.math.text import NAME, canonical, depths
 
 _EQUALS = re.compile(r"=|\\approx(?![A-Za-z])|\\equiv(?![A-Za-z])")
 _LEFT_SIDE = re.compile(rf"{NAME}(?:\({NAME}(?:,{NAME})*\)\s*)?|\s*(?:\\angle|\\triangle)[A-Z ]+|\s*[A-Z]{{2,4}}\s*")
-# Letters that stand for functions, and so for no product: f(2), f^{-1}(x), P(A), E[X].
+# Letters that are functions here, not factors of a product: f(2), f^{-1}(x), P(A), E[X].
 _APPLIED = re.compile(
     r"\s*(?P<letter>[fghpqrstuvwFGHPQRSTNEVL]|\\(?:phi|varphi|sigma|tau|mu|psi|pi|Phi|Gamma|zeta))"
     r"(?:_\{?\w+\}?)?(?:\s*\^\s*\{?\s*-?\s*\d\s*\}?)?\s*(?:\((?P<of>.*)\)|\[(?P<in>[^\[\]]*)\])\s*",
@@ -28,7 +28,7 @@ _NEGATED = re.compile(r"(?<![A-Za-z])(?:not|no|never|or|unless|if)(?![A-Za-z])",
 
 
 def read_equation(text: str, shape: Callable[[str], Shape]) -> Shape | None:
-    """The equation that a cleaned text writes, what it names, or a claim; None if it is none. `shape` reads sides."""
+    """The equation in a cleaned text, or the value it names, or a claim; or None. `shape` reads the sides."""
     signs = _EQUALS.findall(text)
     sides = split(text, _EQUALS) if signs else []
     if len(sides) < 2 or not all(side.strip() for side in sides):
@@ -66,7 +66,7 @@ def _is_value_of(name: str, side: str) -> bool:
 
 
 def _numeral(side: Shape) -> Quantity | None:
-    """1011_2 as the number it is."""
+    """The value of 1011_2."""
     found = _IN_A_BASE.fullmatch(side.text) if isinstance(side, Text) else None
     try:
         return Quantity(("num", Fraction(int(found[1], int(found[2])))), side.text) if found else None
@@ -81,11 +81,8 @@ def _is_name(side: str) -> bool:
     if not applied:
         return False
     inside = applied["of"] or applied["in"] or ""
-    depth = 0
-    for sign in inside:
-        depth += (sign == "(") - (sign == ")")
-        if depth < 0:
-            return False
+    if min(depths(inside, "(", ")"), default=0) < 0:
+        return False
     return not re.search(rf"(?<![A-Za-z\\]){re.escape(applied['letter'])}(?![A-Za-z(])", inside)
 
 
@@ -106,7 +103,7 @@ def _named_parts(left: str, value: Shape, text: str) -> Shape | None:
 
 
 def _is_prose(side: str) -> bool:
-    """Whether a side says more in words than what it stands for: "7 because 3 + 4"."""
+    """Whether a side says more in words than its value: "7 because 3 + 4"."""
     if _NEGATED.search(side):
         return True
     side = re.sub(r"\\text\s*\{([^{}]*)\}", r" \1 ", side)

@@ -1,9 +1,9 @@
-r"""Are two mathematical answers equal? `quick` decides by reading both; `equivalent` asks math-verify about the rest.
+r"""Are two mathematical answers equal? `quick` decides by reading both; `equivalent` uses math-verify for the rest.
 
     quick("1/2", r"\frac{1}{2}")      {"equal": True, "readable": True, "how": "value"}
     quick(r"\int x", r"\iint y")      None: only the symbolic verifier can tell
-Both are pure and bounded but for the verifier itself, which may take long or hang and belongs in a killable process.
-An answer must be worked out: 8 choose 4 is not 70.
+Both are pure and bounded except for the verifier itself, which may hang and belongs in a killable process. An answer
+must be worked out: 8 choose 4 is not 70.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from reward_fns.math.same_value import Settled, any_of
 from reward_fns.math.shape import gold_readings, labelled, point_names, readings
 from reward_fns.math.text import balanced, canonical, clean, explosive, without_claim
 
-# Prose longer than this is no answer.
+# Longer prose is not an answer.
 _MAX_WORDS = 8
 _MAX_WORDS_OF_GOLD = 40
 
 
-# equal: the same answer. readable: the answer is one at all. how: what settled it, for logs and statistics.
+# equal: the answers are the same. readable: it is an answer at all. how: what decided it, for logs and statistics.
 Decision = dict[str, Any]
 
 
 def quick(answer: str, gold: str) -> Decision | None:
-    """The decision if reading both answers settles it (microseconds to milliseconds), else None. Never raises."""
+    """The decision if reading both answers is enough (microseconds to milliseconds), else None. Never raises."""
     return _decide(answer, gold, _ELSEWHERE)
 
 
@@ -43,8 +43,8 @@ _ELSEWHERE = Verifier(
 
 
 def equivalent(answer: str, gold: str) -> Decision:
-    """The decision, with math-verify for what `quick` leaves open: it may hang or raise, so run it where it can die."""
-    from reward_fns.math import symbolic  # sympy takes a second to import, and few answers need it
+    """The decision, by math-verify where `quick` cannot tell: it may hang or raise, so run it in a killable process."""
+    from reward_fns.math import symbolic  # importing sympy takes a second, and few answers need it
 
     used: list[str] = []
 
@@ -66,7 +66,7 @@ def equivalent(answer: str, gold: str) -> Decision:
 
 
 def check_gold(gold: str) -> None:
-    """Raises ValueError unless `gold` is an answer that a response could give; a row without one can teach nothing."""
+    """Raises ValueError unless `gold` is an answer that a response could give; otherwise its row is useless."""
     text = clean(gold) if isinstance(gold, str) else None
     if text is None:
         raise ValueError(f"the gold answer is empty, too long or not plain text: {gold!r:.200}")
@@ -77,7 +77,7 @@ def check_gold(gold: str) -> None:
 
 
 def normal_form(answer: str) -> str | None:
-    """One spelling of the answer, equal for answers that differ in notation only; None if there is no answer."""
+    """A normal form of the answer, equal for answers that differ only in notation; None if there is no answer."""
     text = clean(answer)
     return None if text is None else canonical(without_claim(text))
 
@@ -97,7 +97,7 @@ def _decide(answer: str, gold: str, verifier: Verifier) -> Decision | None:
         # (D) 47 is not (C) 47, nor is (C) 48.
         shapes, golds = shapes[:1], golds[: mine[0] == theirs[0]]
     elif (named := point_names(bare)) and (as_gold := point_names(g_text)) and (named != as_gold or len(named) > 1):
-        # Q(-2, 5) is not P(-2, 5); of several points it matters which is which.
+        # Q(-2, 5) is not P(-2, 5); with several points it matters which is which.
         shapes, golds = shapes[:1], golds[:1]
     equal = any_of(same(shape, g, verifier) for g in golds for shape in shapes)
     return None if equal is None else {"equal": equal, "readable": True, "how": "value"}

@@ -1,9 +1,10 @@
 r"""A grammar for mathematical expressions in LaTeX or plain text; text becomes a tree, nothing is executed.
-Example: "\frac{3 \sqrt{2}}{2} + i" or "2x(x - 1)"; length and depth are bounded (value.py computes values)."""
+Example: "\frac{3 \sqrt{2}}{2} + i" or "2x(x - 1)"; length and depth are bounded. value.py computes values."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -30,8 +31,16 @@ _WORDS = re.compile("|".join(sorted(FUNCTIONS | {"pi"}, key=len, reverse=True)) 
 _REPEATING = re.compile(r"(\d{0,20})\.(\d{0,20})\\overline\s*\{?(\d{1,20})\}?")
 
 
+def nodes(node: Node) -> Iterator[Node]:
+    """The node and all nodes below it."""
+    yield node
+    for part in node[1:]:
+        if isinstance(part, tuple):
+            yield from nodes(part)
+
+
 class Unreadable(Exception):
-    """The text is outside the grammar, or its value cannot be computed within the bounds."""
+    """The text is outside the grammar, or its value cannot be computed within the bounds of value.py."""
 
 
 def parse(text: str) -> Node:
@@ -65,7 +74,7 @@ def _as_fraction(repeating: re.Match[str]) -> str:
 
 
 def _is_derivative(tokens: list[str]) -> bool:
-    # dx/dt is no quotient of products; reading it as one would make it equal to x/t.
+    # dx/dt is not a quotient of products; reading it as one would make it equal to x/t.
     text = " ".join(tokens)
     return bool(re.search(r"\\frac (?:d|\{ d .*?\}) \{ d |(?:^| )d .*/ (?:\( )?d (?:\( )?[a-z]", text))
 
@@ -115,10 +124,10 @@ class _Parser:
                 node = (token, node, ("neg", factor) if negative else factor)
             elif self.starts_factor(token):
                 if _is_number(token) and _is_number(self.last):
-                    raise Unreadable  # two numbers side by side are no product
+                    raise Unreadable  # two adjacent numbers are not a product
                 factor = self.power(depth)
                 if token == "{" and factor[0] == "num":
-                    raise Unreadable  # nor are they with braces between: \frac{429}4{2}
+                    raise Unreadable  # not with braces in between either: \frac{429}4{2}
                 mixed = node[0] == "num" and factor[0] == "/" and factor[3:] == ("frac",) and _is_mixed(node, factor)
                 node = ("+", node, factor) if mixed else ("*", node, factor)
             else:
@@ -138,15 +147,15 @@ class _Parser:
             if token == "^":
                 node = ("^", node, self.argument(depth, signed=True))
                 if self.peek() == "^":
-                    raise Unreadable  # a^b^c has no one meaning in LaTeX, and towers are bombs
+                    raise Unreadable  # a^b^c is ambiguous in LaTeX, and towers explode
             elif token == "!" and self.peek() == "!":
-                raise Unreadable  # the double factorial is another function than that of a factorial
+                raise Unreadable  # the double factorial is not the factorial of a factorial
             else:
                 node = ("call", "factorial" if token == "!" else "deg", node)
         return node
 
     def argument(self, depth: int, signed: bool = False) -> Node:
-        """What a command applies to: a group in braces or brackets, or one sign; LaTeX reads \\frac12 as 1 over 2."""
+        """The argument of a command: a group in braces or brackets, or one token; LaTeX reads \\frac12 as 1 over 2."""
         token = self.peek()
         if signed and token == "-":
             self.take()

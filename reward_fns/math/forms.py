@@ -1,5 +1,5 @@
-r"""What an answer can be: a quantity, list, set, tuple, interval, union, matrix, ratio, equation, claim or text.
-Also how texts are cut at signs that stand outside all brackets; shape.py reads the forms."""
+r"""The forms of an answer: a quantity, list, set, tuple, interval, union, matrix, ratio, equation, claim or text.
+Also splitting texts at separators outside all brackets; shape.py reads the forms."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_ITEMS = 64
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Words or signs that are no expression. words: plainly words, so that only the same words are equal to them."""
+    """A text that is not an expression. words: it is plain words, equal only to the same words."""
 
     text: str
     words: bool
@@ -25,9 +25,9 @@ class Text:
 @dataclass(frozen=True, slots=True)
 class Group:
     """Several answers. kind: "list" and "set" in any order, "union" of sets, "matrix" of rows, "ratio", or "fence":
-    a tuple, a vector or an interval, told apart by the two brackets in `fences`.
+    a tuple, vector or interval, distinguished by the two brackets in `fences`.
 
-    factor: what stands before a matrix; the items are multiplied already.
+    factor: in front of a matrix; the items have already been multiplied by it.
     """
 
     kind: Literal["list", "set", "union", "matrix", "ratio", "fence"]
@@ -39,9 +39,9 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Equation:
-    """Two or more sides with = between them. name: the left side if it only names something (x, f(2), P(A)), else "".
+    """Two or more sides joined by =. name: the left side if it only names something (x, f(2), P(A)), else "".
 
-    rounded: the last side comes after an approximate sign.
+    rounded: the last side follows an approximation sign.
     """
 
     sides: tuple[Quantity, ...]
@@ -52,7 +52,7 @@ class Equation:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Work that the grammar does not read, and what it is said to come to: \\int_0^1 2x\\,dx = 1."""
+    """Work outside the grammar, and its claimed result: \\int_0^1 2x\\,dx = 1."""
 
     work: tuple[str, ...]
     value: Shape
@@ -70,7 +70,7 @@ _SCAN = re.compile(
 
 
 def tops(text: str) -> Iterator[tuple[int, int]]:
-    """(position, depth) of every sign or command; a bracket of any kind closes any other, as in [0, 1)."""
+    """(position, depth) of every character or command; a bracket of any kind closes any other, as in [0, 1)."""
     depth = 0
     for match in _SCAN.finditer(text):
         if match["close"]:
@@ -81,7 +81,7 @@ def tops(text: str) -> Iterator[tuple[int, int]]:
 
 
 def split(text: str, separator: re.Pattern[str]) -> list[str]:
-    """The parts between the separators that stand outside all brackets."""
+    """The parts between the separators outside all brackets."""
     if not separator.search(text):
         return [text]
     outside = {at for at, depth in tops(text) if depth == 0}

@@ -1,4 +1,4 @@
-r"""Names beside values: "x = 3, y = 4" and "(x, y) = (3, 4)" say which value is whose, and so which comes first.
+r"""Named values: "x = 3, y = 4" and "(x, y) = (3, 4)" say which value belongs to which name, and so the order.
 Example: "y = 4, x = 3" is the point (3, 4); "y = 3, x = 4" is not."""
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from itertools import pairwise
 
 from reward_fns.math.forms import Equation, Group, Shape
 
-# Coordinates whose order is not that of the alphabet.
+# Coordinates that are not in alphabetical order.
 _CUSTOMARY = ((r"r", r"\theta", r"z"), (r"\rho", r"\theta", r"\phi"), (r"\rho", r"\theta", r"\varphi"))
-# Letters so near in the alphabet are named in its order: (h, k), (m, n), (x, y, z); (m, b) has none.
+# Letters this close in the alphabet are in alphabetical order: (h, k), (m, n), (x, y, z); (m, b) has no order.
 _NEAR = 3
 
 
 def named_values(shape: Shape) -> dict[str, Shape] | None:
-    """The values by name, in the order of the names, of a list whose items name two or more different things."""
+    """The values by name, in the order of the names, of a list whose items have two or more different names."""
     if not isinstance(shape, Group) or shape.kind != "list" or len(shape.items) < 2:
         return None
     values: dict[str, Shape] = {}
@@ -27,7 +27,7 @@ def named_values(shape: Shape) -> dict[str, Shape] | None:
 
 
 def in_order(names: list[str]) -> list[str]:
-    """The names as they are usually listed; far letters as they stand."""
+    """The names in their usual order; letters far apart keep the order given."""
     for customary in _CUSTOMARY:
         if set(names) <= set(customary):
             return sorted(names, key=customary.index)

@@ -1,5 +1,5 @@
-r"""The operations that an answer must have carried out, in one table for the grammar, the rule, the docs and the tests.
-Example: \binom{8}{4} leaves "counting" to be done, so it is no answer where the gold is 70."""
+r"""The operations that an answer must have carried out: one table for the grammar, the rule, the docs and the tests.
+Example: \binom{8}{4} leaves "counting" undone, so it is not an answer if the gold is 70."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """One kind of work. functions: its names in the grammar, \\log for "log". nodes: other nodes of a tree that are
-    of this kind. examples: (an expression that is not worked out, its value), which the docs show and the tests judge.
+    """One kind of work. functions: its names in the grammar, \\log for "log". nodes: other tree nodes of this kind.
+    examples: (an expression that is not worked out, its value), shown in the docs and judged in the tests.
 
     A kind without functions and nodes is outside the grammar, where nothing counts as worked out (equal.py).
     """
@@ -126,7 +126,7 @@ ROOT, LOGARITHM, TRIGONOMETRY, HYPERBOLIC, POWER_OF_E, COMPLEX, PIECE = (
 
 
 def docs_table() -> str:
-    """The table of docs/tasks/math.md: a row an operation, with what earns 0.1 and the value that earns 1.0."""
+    """The table in docs/tasks/math.md: a row per operation, with what earns 0.1 and the value that earns 1.0."""
     lines = ["| operation | not worked out (0.1) | value (1.0) |", "|---|---|---|"]
     for operator in OPERATORS:
         shown = [(_cell(unworked), _cell(value)) for unworked, value in operator.examples if len(unworked) < 40][:5]

@@ -1,5 +1,5 @@
-r"""An expression with what stands beside it: a unit, a currency, per cent, degrees ("12 \text{ gm}", "\$36", "25\%").
-A number may also come as an ordinal (5th), as a residue (3 \pmod 7) or with its base ten (25_{10})."""
+r"""An expression with its unit, currency, percent or degree sign ("12 \text{ gm}", "\$36", "25\%").
+A number may also be an ordinal (5th), a residue (3 \pmod 7) or have a base of ten (25_{10})."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Special = Literal["", "%", "deg"]
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """An expression; `unit` its words in one spelling ("" without); `text` the expression as written.
+    """An expression; unit: normalised ("" without one); text: the expression as written.
 
-    product: the whole as a product of letters, where that is possible too (5 m may be five times m).
+    product: everything as a product of letters, if that is also possible (5 m may be five times m).
     """
 
     node: Node
@@ -29,13 +29,13 @@ class Quantity:
 
 
 _SCALE = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-# Words that say more about a number than its unit: "5 or more", "not 5 but 6".
+# Words that are not units: "5 or more", "not 5 but 6".
 # fmt: off
 _NO_UNIT = frozenset((
     "and", "or", "not", "no", "choose", "plus", "minus", "over", "more", "less", "than", "if", "but", "is",
     "approximately", "about",
 ))
-# Alone they do something to the number.
+# Words that alone change the number.
 _NOT_ALONE = frozenset((
     "squared", "cubed", "factorial", "half", "halves", "thirds", "fourths", "fifths", "sixths", "sevenths", "eighths",
     "ninths", "tenths",
@@ -70,7 +70,7 @@ _BASE_TEN = re.compile(
 
 
 def read_quantity(text: str) -> Quantity | None:
-    """The quantity that a cleaned text writes (text.clean), or None."""
+    """The quantity in a cleaned text (text.clean), or None."""
     if currency := re.match(rf"(-?)\s*\\({MONEY})(?![A-Za-z])", text):
         inner = read_quantity(currency[1] + text[currency.end() :].strip())
         return inner and Quantity(inner.node, inner.text, inner.unit or CURRENCIES[currency[2]], inner.special)
@@ -78,9 +78,9 @@ def read_quantity(text: str) -> Quantity | None:
         return number
     if "%" in text or r"\deg" in text:
         found = _MARKED.fullmatch(text)
-        # In \cos 13^\circ the sign belongs to the angle, not to the whole.
+        # In \cos 13^\circ the sign belongs to the angle only.
         if found and not (found[2] == r"\deg" and _ANGLE.search(found[1])):
-            # 180^\circ - 70^\circ is so many degrees, whatever stands between.
+            # 180^\circ - 70^\circ is a number of degrees, whatever the operations.
             node = read_expression(found[1].replace(r"\deg", " ") if found[2] == r"\deg" else found[1])
             unit = f"deg{found['scale'][0].lower()}" if found["scale"] else ""
             return None if node is None else Quantity(node, found[1], unit, "%" if found[2] == "%" else "deg")
@@ -94,7 +94,7 @@ def read_quantity(text: str) -> Quantity | None:
 
 
 def _number_in_words(text: str) -> Quantity | None:
-    """5th, 3 \\mod 7 where nothing is left to divide, 25_{10}."""
+    """5th, 3 \\mod 7 if nothing is left to divide, 25_{10}."""
     if (ten := _BASE_TEN.fullmatch(text)) and ten[1]:
         return Quantity(("num", Fraction(ten[1])), ten[0])
     if r"\mod" in text and (residue := _RESIDUE.fullmatch(text)) and int(residue[1]) < int(residue[2]):
@@ -124,7 +124,7 @@ def _with_unit(text: str, pattern: re.Pattern[str]) -> Quantity | None:
     if words[0].lower() in _SCALE:
         node = ("*", node, ("num", Fraction(_SCALE[words.pop(0).lower()])))
     product = read_expression(text)
-    # 5m is a product; 5 m and 5km may be one, and are more likely a unit
+    # 5m is a product; 5 m and 5km may be one, but are more likely a number with a unit
     if product is not None and not (is_short(words) and (found["gap"] or len(words[0]) > 1)):
         return None
     return Quantity(node, body, unit_of(words), "", product)
@@ -139,7 +139,7 @@ def _may_be_unit(words: list[str]) -> bool:
 
 
 def read_expression(text: str) -> Node | None:
-    """The tree of an expression, or None; words are none, although a grammar could read them as products of letters."""
+    """The tree of an expression, or None; words are not expressions, although they could be products of letters."""
     if mixed := re.fullmatch(r"(-?)\s*(\d+)\s+(\d+)\s*/\s*(\d+)", text):
         text = f"{mixed[1]}({mixed[2]}+{mixed[3]}/{mixed[4]})"
     elif _has_word(text):
@@ -152,7 +152,7 @@ def read_expression(text: str) -> Node | None:
 
 def _has_word(text: str) -> bool:
     letters = re.findall(r"[A-Za-z]{3,}", re.sub(r"\\[A-Za-z]+", " ", text))
-    # pir, sinx, abc are products without signs between; anything else of three letters and more is a word
+    # pir, sinx, abc are products; anything else of three or more letters is a word
     return any(
         not re.fullmatch(r"(?:sqrt|sin|cos|tan|log|ln|exp|pi)?(?:[a-z]{0,3}|[A-Z]+[a-z])(?:pi)?", word)
         for word in letters

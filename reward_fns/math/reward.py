@@ -1,5 +1,5 @@
 r"""Mathematics reward: is the final answer, in answer tags or in \boxed{}, equal to the known one in any notation?
-1.0 if it is, 0.1 for an answer that is not, 0.0 if nothing could be read.
+1.0 if it is, 0.1 for another answer, 0.0 if nothing could be read.
 
 Example: target "\frac{1}{2}", response "... so the probability is 0.5. </think>\n<answer> 0.5 </answer>".
 """
@@ -21,14 +21,14 @@ _BRACES = re.compile(
     r"(?P<box>\\(?:boxed|fbox|framebox)\s*\{)|\\boxed(?:\s+(?P<bare>\w+)|(?P<digits>\d+))|\\.|[{}]", re.DOTALL
 )
 _NAMED = re.compile(r"(?:^|[\s$(,;&])([A-Za-z](?:_\{?\w+\}?)?)\s*(?:=|\$?\s+is|\$?\s+equals)\s*\$?\s*$")
-# (y, x) = before one box, or (y, x) = ( before the first of several; a minus that touches its box.
+# (y, x) = before one box, or (y, x) = ( before the first of several.
 _POINT = re.compile(r"(\(\s*[A-Za-z](?:\s*,\s*[A-Za-z])+\s*\))\s*=\s*\$?\s*(?:\\left\s*)?(\(?)\s*$")
 _DOUBTS = re.compile(
     r"\d|=|n't|(?<![A-Za-z])(?:not|no|never|cannot|wrong|incorrect|false|or|if|unless|except)(?![A-Za-z])",
     re.IGNORECASE,
 )
 _MINUS = re.compile(r"(?:^|[\s$=(])-$")
-# What a box may hold without holding an answer.
+# What may be in a box that has no answer.
 _FILLING = re.compile(
     r"\\(?:[hv]?phantom|[hv]space\*?)\s*\{[^{}]*\}"
     r"|\\(?:text|q?quad|[lcv]?dots|square|Box|underline|boxed|fbox)(?![A-Za-z])"
@@ -43,10 +43,10 @@ def score(
 ) -> Verdict:
     """Judges one response (generation only, no prompt) against {"target": the known answer as text}.
 
-    verify(answer, target) decides equality; the default may hang on hostile answers, so a run passes one that can be
+    verify(answer, target) decides equality; the default may hang on hostile answers, so runs pass one that can be
     stopped. answer_format: "tags" reads <answer> ... </answer>, "boxed" the last \\boxed{...}. Several answers must be
-    equal, or together the list that the gold is; else the response hedges and is not correct. A ground truth of
-    another shape, or whose target is no answer, raises ValueError; otherwise only `verify` may raise.
+    equal, or together form the list that is the gold; otherwise the response is hedging and not correct. A malformed
+    ground truth, or one whose target is not an answer, raises ValueError; otherwise only `verify` may raise.
     """
     gold = read_ground_truth(ground_truth)
     texts = answer_texts(response) if answer_format == "tags" else boxed_texts(response)
@@ -79,10 +79,10 @@ def _check(gold: str) -> None:
 
 
 def boxed_texts(response: str) -> list[str]:
-    r"""The different contents of the \boxed{} on the line of the last complete one, after the first `</think>` if any.
+    r"""The different contents of the boxes on the line of the last complete one, after the first `</think>` if any.
 
-    Boxes on earlier lines are steps on the way; two different ones on the last line are two answers. An empty box, as
-    in an echo of the prompt, is none. At most MAX_DIFFERENT_ANSWERS + 1 texts are returned.
+    Boxes on earlier lines are intermediate steps; two different ones on the last line are two answers. An empty box, as
+    in an echo of the prompt, is ignored. At most MAX_DIFFERENT_ANSWERS + 1 texts are returned.
     """
     thought_end = response.find(THINK_END)
     text = response if thought_end < 0 else response[thought_end + len(THINK_END) :]
@@ -99,7 +99,7 @@ def boxed_texts(response: str) -> list[str]:
     if len(found) == 1 and _MINUS.search(before):
         return [f"-{found[0]}"]
     if len(found) > 1:
-        # In "y = \\boxed{4} and x = \\boxed{3}" the names say which value is whose.
+        # In "y = \\boxed{4} and x = \\boxed{3}" the names say which value is which.
         found = list(
             dict.fromkeys(
                 _name_before(text[max(line_start, start - 40) : start]) + content for start, content in last_line
@@ -109,8 +109,8 @@ def boxed_texts(response: str) -> list[str]:
 
 
 def _box_in_prose(text: str) -> str:
-    """The content of the one box in a block whose other words hold no number and deny nothing: "The final answer is
-    \\boxed{42}. I hope it is correct."; "" where it is not so."""
+    """The content of the only box in a block whose other words have no number and deny nothing: "The final answer is
+    \\boxed{42}. I hope it is correct."; else ""."""
     boxes = _boxes(text) if "boxed" in text else []
     if len(boxes) != 1:
         return ""
@@ -126,7 +126,7 @@ def _name_before(text: str) -> str:
 
 
 def last_boxed(text: str) -> str | None:
-    r"""The content of the last complete \boxed{...} (or \boxed 7) of `text`, an empty one only if all are; or None."""
+    r"""The content of the last complete \boxed{...} (or \boxed 7) in `text`, an empty one only if all are; or None."""
     contents = [content for _, content in _boxes(text)]
     return next(
         (content for content in reversed(contents) if _holds_something(content)), contents[-1] if contents else None
@@ -138,7 +138,7 @@ def _holds_something(content: str) -> bool:
 
 
 def _boxes(text: str) -> list[tuple[int, str]]:
-    """(position, content) of the complete boxes that stand in no other one; linear in the length of the text."""
+    """(position, content) of the complete boxes that are not inside another; linear in the length of the text."""
     found: list[tuple[int, str]] = []
     open_braces: list[tuple[int, int]] = []  # (position of \\boxed or -1, beginning of the content)
     for match in _BRACES.finditer(text):

@@ -1,5 +1,5 @@
-r"""Is an answer of any shape the same as the gold? Part by part; a `Verifier` knows formulas outside the grammar.
-An answer outside the grammar counts as worked out only where the gold is outside it too, by the same commands."""
+r"""Is an answer of any shape the same as the gold? Compared part by part; a `Verifier` decides on formulas outside the
+grammar. An answer outside the grammar counts as worked out only if the gold is too, with the same commands."""
 
 from __future__ import annotations
 
@@ -19,54 +19,33 @@ from reward_fns.math.units import CURRENCIES
 from reward_fns.math.value import variables
 from reward_fns.math.work import is_whole
 
-# What math-verify computes: only such work can contradict its value.
+# What math-verify can compute: only such work can contradict its value.
 _COMPUTED = re.compile(
     r"\\(?:i+nt|sum|prod|lim|gcd|lcm|max|min|det|binom|mod|begin\s*\{[vpb]matrix|frac\s*\{\s*(?:d|\\partial))(?![A-Za-z])"
 )
-# A letter that the gold lacks may stand for the constant of an integral only.
+# A letter that the gold lacks can only be a constant of integration.
 _CONSTANTS = frozenset("cCkK")
 _INDEFINITE = re.compile(r"\s*\\int(?![A-Za-z])\s*(?!_)")
 _ANY_CONSTANT = re.compile(r"\s*\+\s*[cCkK]\s*$")
 _RATE = re.compile(r"\\frac\{d[a-z]\}\{d[a-z]\}")
 _PROSE = re.compile(r"(?<![\\A-Za-z{])[a-z]{4,}(?![A-Za-z])")
 _COMMAND = re.compile(r"\\[A-Za-z]+|\\text\s*\{[^{}]*\}|'|!!")
-# Commands that write a value and ask for no work.
-_NOTATION = frozenset(
-    [
-        r"\frac",
-        r"\sqrt",
-        r"\pi",
-        r"\infty",
-        r"\text",
-        r"\deg",
-        r"\pm",
-        r"\le",
-        r"\ge",
-        r"\ne",
-        r"\cup",
-        r"\emptyset",
-        r"\mathbb",
-        r"\in",
-        *(rf"\{sign}" for sign in CURRENCIES),
-        r"\langle",
-        r"\rangle",
-        r"\begin",
-        r"\end",
-    ]
-)
+# Commands that denote a value and leave no work to do.
+_NAMES_OF_NOTATION = "frac sqrt pi infty text deg pm le ge ne cup emptyset mathbb in langle rangle begin end"
+_NOTATION = frozenset("\\" + name for name in (*_NAMES_OF_NOTATION.split(), *CURRENCIES))
 
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
-    """A symbolic verifier. equal(answer, gold): are two formulas the same? agrees(work, value): is the value not wrong,
-    which it is not where the work cannot be computed? Both say None where the question has to be asked elsewhere."""
+    """A symbolic verifier. equal(answer, gold): are two formulas the same? agrees(work, value): is the value not wrong?
+    (Not if the work cannot be computed.) Both return None if another verifier has to be asked."""
 
     equal: Callable[[str, str], Settled]
     agrees: Callable[[str, str], Settled]
 
 
 def same(a: Shape, g: Shape, verifier: Verifier) -> Settled:
-    """Whether the answer `a` is the gold `g`, in another notation at most, and worked out."""
+    """Whether the answer `a` is the gold `g` up to notation, and worked out."""
     if isinstance(g, Claim):
         return _same_as_claim(a, g, verifier)
     if isinstance(a, Claim) and not isinstance(g, Text):
@@ -111,13 +90,13 @@ def _same_text(a: Shape, g: Shape, verifier: Verifier) -> Settled:
     if key_of(a.text, words) == key_of(g.text, words):
         return True
     if isinstance(g, Text) and isinstance(a, Quantity) and g.text.startswith(a.text + "_") and a.text.isalnum():
-        return True  # 4130 for 4130_5: the question names the base
+        return True  # 4130 for 4130_5: the question states the base
     if isinstance(a, Equation) and words:
         return any(key_of(side.text, words) == key_of(g.text, words) for side in a.sides) and all_of(
             agrees(side, a.sides[-1]) for side in a.sides[:-1]
         )
     if not isinstance(g, Text):
-        # What no grammar reads is not worked out: (x^2)', \det, \int. Only dx/dt is a name, and no work.
+        # An answer outside the grammar is not worked out: (x^2)', \det, \int. Only dx/dt is a name, not work.
         return verifier.equal(a.text, g.text) if _RATE.fullmatch(a.text) and a.text[-2] != a.text[7] else False
     if words or any(isinstance(shape, Text) and _PROSE.search(shape.text) for shape in (a, g)):
         return False  # math-verify would pick a formula out of the prose
@@ -129,7 +108,7 @@ def _same_text(a: Shape, g: Shape, verifier: Verifier) -> Settled:
 
 
 def _names(text: str) -> set[str]:
-    """What may be a variable in a formula: its letters, Greek ones, and letters with a subscript."""
+    """The possible variables of a formula: its letters, Greek letters, and letters with a subscript."""
     subscripted = re.findall(r"(?:(?<=\\)[A-Za-z]+|[A-Za-z])_(?:\d+|[A-Za-z])", canonical(text))
     return {*subscripted, *re.findall("[A-Za-z]", text), *(name[1:] for name in _commands(text))}
 
@@ -146,16 +125,16 @@ def _same_group(a: Shape, g: Group, verifier: Verifier) -> Settled:
     if named_values(g) or (g.kind in ("fence", "matrix") and named_values(a)):
         return _same_named(a, g, verifier)
     if g.kind in ("list", "set", "union"):
-        # x < -2 or x > 2 is a list of two intervals, and means their union
+        # x < -2 or x > 2 is a list of two intervals, meaning their union
         kinds = ("union", "list") if g.kind == "union" else ("list", "set")
         return a.kind in kinds and _same_in_any_order(a.items, g.items, verifier)
     if g.kind == "fence" and a.kind == "fence":
-        # With three and more entries the brackets no longer tell an open interval from a closed one.
+        # With three or more entries it is not an interval, and the kind of brackets does not matter.
         return (a.fences == g.fences or len(g.items) > 2) and _same_in_order(a.items, g.items, verifier)
     if g.kind == "fence" and a.kind == "list":
         names = [item.name if isinstance(item, Equation) else "" for item in a.items]
         if any(names) and ("" in names or len({*names}) < len(names)):
-            return False  # x = 3, x = 4 and x = 3, 4 are values of x, and no point
+            return False  # x = 3, x = 4 and x = 3, 4 are values of x, not a point
         return g.fences == "()" and _same_in_order(a.items, g.items, verifier)
     if not _factor_is_needed(a, g):
         return False
@@ -167,7 +146,7 @@ def _same_group(a: Shape, g: Group, verifier: Verifier) -> Settled:
 
 
 def _says_one(a: Group) -> bool:
-    """Whether a group is of one answer, or of one in several notations: "3/8 or 0.375"."""
+    """Whether a group is a single answer, possibly in several notations: "3/8 or 0.375"."""
     if _is_single(a):
         return True
     values = [item for item in a.items if isinstance(item, Quantity)]
@@ -179,7 +158,7 @@ def _is_single(group: Group) -> bool:
 
 
 def _same_named(a: Group, g: Group, verifier: Verifier) -> Settled:
-    """x = 3, y = 4 beside the same, beside a tuple, or beside a bare list; the names say which value is which."""
+    """x = 3, y = 4 compared with the same, a tuple, or a bare list; the names say which value is which."""
     a_named, g_named = named_values(a), named_values(g)
     if a_named and g_named:
         return a_named.keys() == g_named.keys() and all_of(same(a_named[k], g_named[k], verifier) for k in g_named)
@@ -195,18 +174,11 @@ def _same_named(a: Group, g: Group, verifier: Verifier) -> Settled:
 
 
 def _factor_is_needed(a: Group, g: Group) -> bool:
-    """Whether what stands before a matrix spares the fractions of the gold; else the product is left to be done."""
+    """Whether the factor of a matrix avoids fractions in the gold; otherwise the product is unfinished work."""
     if a.factor is None or a.factor == g.factor:
         return True
     entries = [item for row in g.items if isinstance(row, Group) for item in row.items] or list(g.items)
-    fractions = [not (is_whole(item.node) and _is_whole(item)) for item in entries if isinstance(item, Quantity)]
-    return any(fractions)
-
-
-def _is_whole(quantity: Quantity) -> bool:
-    from reward_fns.math.value import evaluate
-
-    return bool(evaluate(quantity.node, {}).denominator == 1)
+    return any(not is_whole(item.node) for item in entries if isinstance(item, Quantity))
 
 
 def _entries(group: Group) -> tuple[Shape, ...]:

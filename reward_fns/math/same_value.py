@@ -1,4 +1,4 @@
-r"""Are two quantities or equations the same? By value, in any meaning of their notation; units and work count.
+r"""Are two quantities or equations the same? By value, under any meaning of their notation; units and work count.
 Example: 25\% is 0.25 and 25; 5 cm is 5 and not 5 m; 2x - y + 3 = 0 is y = 2x + 3."""
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _DECIMAL = re.compile(r"-?(\d*)\.(\d+)")
 
 
 def any_of(verdicts: Iterable[Settled]) -> Settled:
-    """True if one is, else None if one is open, else False."""
+    """True if any is True, else None if any is None, else False."""
     unknown = False
     for verdict in verdicts:
         if verdict:
@@ -32,7 +32,7 @@ def any_of(verdicts: Iterable[Settled]) -> Settled:
 
 
 def all_of(verdicts: Iterable[Settled]) -> Settled:
-    """False if one is, else None if one is open, else True."""
+    """False if any is False, else None if any is None, else True."""
     unknown = False
     for verdict in verdicts:
         if verdict is False:
@@ -42,11 +42,11 @@ def all_of(verdicts: Iterable[Settled]) -> Settled:
 
 
 def same_equation(a: Quantity | Equation, g: Equation) -> Settled:
-    """Whether an answer is the equation g, or the value that g gives a name."""
+    """Whether an answer is the equation g, or the value that g names."""
     if isinstance(a, Quantity):
         return bool(g.name) and len(g.sides) == 2 and same_quantity(a, g.sides[1])
     if g.name and not variables(g.sides[-1].node):
-        return a.name == g.name and ends_in(a, g.sides[-1])  # x = 5 is the solution, 2x = 10 the question
+        return a.name == g.name and ends_in(a, g.sides[-1])  # x = 5 is the solution, 2x = 10 is the question
     if len(a.sides) == len(g.sides) == 2:
         if a.name and g.name and (a.name == g.name or "(" in a.name + g.name):
             return a.name == g.name and same_quantity(a.sides[1], g.sides[1])
@@ -59,11 +59,11 @@ def _difference(equation: Equation) -> Node:
 
 
 def ends_in(a: Equation, g: Quantity) -> Settled:
-    """An equation as the answer where a value is asked for: its last side counts, and no other may say otherwise."""
+    """An equation as an answer where the gold is a value: its last side counts, and no other may contradict it."""
     others = a.sides[1:-1] if a.name else a.sides[:-1]
     last = a.sides[-1]
     if a.rounded and others and _rounded_from(others[-1], last):
-        # 10\sqrt{2} \approx 14.14 is an answer for either
+        # 10\sqrt{2} \approx 14.14 answers both golds
         last = others[-1] if same_quantity(others[-1], g) else last
         others = others[:-1]
     verdict = same_quantity(last, g)
@@ -77,7 +77,7 @@ def ends_in(a: Equation, g: Quantity) -> Settled:
 def agrees(work: Quantity, value: Quantity) -> Settled:
     """Whether work does not contradict its value; nothing has to be worked out here.
 
-    "a + b = 5" names what is asked for; "2x - y = 5" and "3 = 5" say something else.
+    "a + b = 5" names the unknown; "2x - y = 5" and "3 = 5" state something else.
     """
     if variables(work.node):
         if not re.search(r"(?<![_^{\d])\d", _FUNCTION_AT.sub(r"\1", work.text)) and not _is_constant(work.node):
@@ -86,7 +86,7 @@ def agrees(work: Quantity, value: Quantity) -> Settled:
         try:
             evaluate(work.node, {})
         except Unreadable:
-            return True  # too large to be checked
+            return True  # too large to check
     return _same_quantity(work, value, minding_work=False)
 
 
@@ -101,7 +101,7 @@ def _is_constant(node: Node) -> bool:
 
 
 def _rounded_from(exact: Quantity, rounded: Quantity) -> bool:
-    """Whether a decimal or whole number is the exact value to as many digits as it has."""
+    """Whether a decimal or integer is the exact value rounded to its number of digits."""
     digits = re.fullmatch(r"-?\d*(?:\.(\d+))?", rounded.text.strip())
     if not digits or variables(exact.node):
         return False
@@ -113,7 +113,7 @@ def _rounded_from(exact: Quantity, rounded: Quantity) -> bool:
 
 
 def same_quantity(a: Quantity, g: Quantity) -> Settled:
-    """Whether two quantities are the same, in any of the meanings that their notation has, and `a` is worked out."""
+    """Whether two quantities are the same under any meaning of their notation, and `a` is worked out."""
     return _same_quantity(a, g, minding_work=True)
 
 
@@ -123,7 +123,7 @@ def _same_quantity(a: Quantity, g: Quantity, minding_work: bool) -> Settled:
     if a.product is None and g.product is None:
         return _same_meaning(a, g, minding_work)
     products = [_same_nodes(x, y) for x in (a.product, a.node) for y in (g.product, g.node) if x and y]
-    # 5 m against 5 m: the first pair decides; against 5: the last one, which must mind the units
+    # 5 m and 5 m: the first pair decides; 5 m and 5: the last one, which must consider the units
     return any_of([*products[:-1], _same_meaning(a, g, minding_work)])
 
 
@@ -145,14 +145,14 @@ def _same_meaning(a: Quantity, g: Quantity, minding_work: bool) -> Settled:
 
 
 def _sign_and_unit(a: Quantity, g: Quantity) -> bool:
-    """Whether one has a sign for degrees or per cent, and the other a unit of something else."""
+    """Whether one has a degree or percent sign and the other a different unit."""
     units = [unit for unit in (a.unit, g.unit) if unit and not unit.startswith("deg")]
     angles = units == [RADIAN] and "deg" in (a.special, g.special)
     return bool((a.special or g.special) and units) and not angles
 
 
 def _rounds(a: Quantity, g: Quantity) -> Settled:
-    """Whether the gold is a decimal of three or more digits that an exact, endless answer rounds to (3.14 for pi)."""
+    """Whether the gold is a decimal of three or more digits to which the answer's exact value rounds (3.14 for pi)."""
     digits = _DECIMAL.fullmatch(g.text.strip())
     if not digits or len((digits[1] + digits[2]).lstrip("0")) < 3 or variables(a.node):
         return False

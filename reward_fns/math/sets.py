@@ -1,4 +1,4 @@
-r"""Sets of numbers as the intervals they are: 0 \le x < 1, \{x \mid x > 2\}, \mathbb{R} \setminus \{2\}, "all reals".
+r"""Sets of numbers as intervals: 0 \le x < 1, \{x \mid x > 2\}, \mathbb{R} \setminus \{2\}, "all reals".
 Example: "x \ne 2" is the union of (-\infty, 2) and (2, \infty)."""
 
 from __future__ import annotations
@@ -72,25 +72,32 @@ def read_set(text: str, shape: Callable[[str], Shape]) -> Shape | None:
 
 
 def is_in_reals(text: str) -> bool:
-    """Whether a text only says that a letter is a real number."""
+    """Whether a text says only that a letter is a real number."""
     return bool(_IN_REALS.fullmatch(text))
 
 
 def intersection(items: tuple[Shape, ...], text: str) -> Shape | None:
-    """What two inequalities with "and" between them leave: x > 1 and x < 2 is (1, 2); None if they are no intervals."""
+    """The intersection of two inequalities joined by "and": x > 1 and x < 2 is (1, 2); None if not two intervals."""
     known = [item for item in items if isinstance(item, Group) and item.kind == "fence" and not item.text]
-    if len(known) != 2 or len(items) != 2:
-        return None
+    return combined(known, text, union=False) if len(known) == len(items) == 2 else None
+
+
+def combined(pair: list[Group], text: str, *, union: bool) -> Shape | None:
+    """The intersection of two intervals, or the union if they overlap.
+
+    None if the ends cannot be ordered, if the intervals meet in one point at most, and for a union with a gap; EMPTY
+    for an intersection with a gap.
+    """
     try:
-        ends = [[_place(end) for end in group.items] for group in known]
-        low = max((0, 1), key=lambda at: (ends[at][0], known[at].fences[0] == "("))
-        high = min((0, 1), key=lambda at: (ends[at][1], known[at].fences[1] == "]"))
-        if ends[low][0] >= ends[high][1]:
-            return EMPTY if ends[low][0] > ends[high][1] else None
+        ends = [[_place(end) for end in each.items] for each in pair]
     except (Unreadable, TypeError, OverflowError):
         return None
-    fences = known[low].fences[0] + known[high].fences[1]
-    return Group("fence", (known[low].items[0], known[high].items[1]), text, fences)
+    lows = sorted((0, 1), key=lambda at: (ends[at][0], pair[at].fences[0] == "("))
+    highs = sorted((0, 1), key=lambda at: (ends[at][1], pair[at].fences[1] == "]"))
+    if (low := ends[lows[1]][0]) >= (high := ends[highs[0]][1]) and not (union and low == high):
+        return EMPTY if low > high and not union else None
+    first, last = (pair[lows[0]], pair[highs[1]]) if union else (pair[lows[1]], pair[highs[0]])
+    return Group("fence", (first.items[0], last.items[1]), text, first.fences[0] + last.fences[1])
 
 
 def _place(end: Shape) -> float:
@@ -108,20 +115,20 @@ def _without(text: str, shape: Callable[[str], Shape]) -> Shape | None:
     parts = split(plain, _WITHOUT) if _WITHOUT.search(plain) else []
     if len(parts) != 2:
         return None
-    whole, left_out = shape(parts[0]), shape(parts[1])
+    whole, removed = shape(parts[0]), shape(parts[1])
     if whole.text != WHOLE:
         return None
-    if isinstance(left_out, Group) and left_out.kind == "set":
-        return _reals_without(left_out.items, text)
+    if isinstance(removed, Group) and removed.kind == "set":
+        return _reals_without(removed.items, text)
     if re.search("except|other", plain):
-        points = left_out.items if isinstance(left_out, Group) and left_out.kind == "list" else (left_out,)
+        points = removed.items if isinstance(removed, Group) and removed.kind == "list" else (removed,)
         named = [point.sides[-1] if isinstance(point, Equation) and point.name else point for point in points]
         return _reals_without(tuple(named), text)
     return None
 
 
 def _reals_without(points: tuple[Shape, ...], text: str) -> Shape | None:
-    """All real numbers but some, as a union of open intervals; None if the points have no order."""
+    """All real numbers except some, as a union of open intervals; None if the points have no order."""
     try:
         known = [(evaluate(point.node, {}), point) for point in points if isinstance(point, Quantity)]
         known.sort(key=lambda pair: pair[0])

@@ -4,7 +4,9 @@ Example: "x = 2 \text{ or } x = 3" is a list of two equations; "[0, \infty)" is 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 
 from reward_fns.math.claim import read_equation
 from reward_fns.math.expression import Node, Unreadable
@@ -52,44 +54,23 @@ _ARTICLE = re.compile(r"^(?:\\text\s*\{)?\s*(?:(?:it|this|that)\s+is\s+)?(?:an?|
 _ARROW = re.compile(
     r"\\(?:Rightarrow|Longrightarrow|implies|iff|Leftrightarrow|Longleftrightarrow|rightarrow)(?![A-Za-z])|, so(?= )"
 )
-_BASES = dict(
-    zip(
-        [
-            "two",
-            "three",
-            "four",
-            "five",
-            "six",
-            "seven",
-            "eight",
-            "nine",
-            "ten",
-            "eleven",
-            "twelve",
-            "thirteen",
-            "fourteen",
-            "fifteen",
-            "sixteen",
-        ],
-        range(2, 17),
-        strict=True,
-    )
-)
+_BASE_NAMES = "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+_BASES = {name: base for base, name in enumerate(_BASE_NAMES.split(), start=2)}
 
 
 def labelled(text: str) -> tuple[str, str] | None:
-    """The letter and the rest of a choice given with its letter: (C) 47."""
+    """The letter and the text of a choice with its letter: (C) 47."""
     found = _LABELLED.fullmatch(text)
     return (found[1] or found[2] or found[3], found[4]) if found and not _LABEL.search(found[4]) else None
 
 
 def point_names(text: str) -> list[str]:
-    """The names of points that are given with their coordinates: P of P(-2, 5)."""
+    """The names of points with coordinates: P in P(-2, 5)."""
     return [name.strip() for name in _POINT.findall(text)]
 
 
 def readings(text: str) -> list[Shape]:
-    """The shapes that a cleaned text may have, likeliest first: "70,110" is a number, but may also be a list."""
+    """The shapes that a cleaned text may have, most likely first: "70,110" is a number, but may also be a list."""
     if choice := labelled(text):
         return [shape(choice[1]), Text(choice[0], words=True)]
     found = [shape(text)]
@@ -105,21 +86,21 @@ def readings(text: str) -> list[Shape]:
             found.insert(0, shape(re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)))
     if worded := re.fullmatch(r"\\text\s*\{([^{}]*)\}", text):
         found.append(shape(worded[1]))
-    # P(-2, 5) is the point (-2, 5), where it is no value such as that of C(5, 2).
+    # P(-2, 5) is the point (-2, 5), unless it is a value such as C(5, 2).
     if not isinstance(found[0], Quantity) and (bare := _POINT.sub("", text)) != text:
         found.append(shape(bare))
     return found
 
 
 def gold_readings(text: str) -> list[Shape]:
-    """The shapes of a gold: one in groups of three digits is a number and no list, for 1, 0 is not 1,000."""
+    """The shapes of a gold: digits in groups of three are a number, not a list, since 1, 0 is not 1,000."""
     found = readings(text)
     number = len(found) > 1 and isinstance(found[0], Quantity) and isinstance(found[1], Group)
     return found[:1] if number else found
 
 
 def shape(text: str) -> Shape:
-    """The shape of a cleaned text; whatever is nothing else is Text."""
+    """The shape of a cleaned text; Text if it is nothing else."""
     text = text.strip()
     if text.isdigit():
         return Quantity(("num", Fraction(text)), text)
@@ -127,18 +108,18 @@ def shape(text: str) -> Shape:
         return Text(text, words=True)
     if in_base := _in_a_base(text):
         return in_base
-    for read in (_derived, _matrix, _list, _braced, _union, _set, _equation, _plus_minus, _ratio, read_quantity):
+    for read in _READERS:
         found = read(text)
         if found is not None:
             return found
     plain = re.sub(r"\\text\s*\{[^{}]*\}", "", text)
-    # Digits with blanks or dots between them (2 3, 1.2.3) are no formula either.
+    # Digits separated by spaces or dots (2 3, 1.2.3) are not a formula either.
     formula = re.search(r"[\d\\^_=<>+*/|]|(?<![A-Za-z])[A-Za-z]'", plain) and not re.fullmatch(r"[\d. ]+", plain)
     return Text(text, words=balanced(text) and not formula)
 
 
 def _derived(text: str) -> Shape | None:
-    """The solution at the end of 2x = 4 \\implies x = 2; no answer where it does not solve what stands before."""
+    """The solution at the end of 2x = 4 \\implies x = 2; Text if it does not solve the equations before it."""
     *steps, last = _ARROW.split(text)
     found = shape(last) if steps else None
     if not isinstance(found, Equation) or not found.name or len(found.sides) != 2:
@@ -167,7 +148,7 @@ def _in_a_base(text: str) -> Text | None:
 
 
 def key_of(text: str, words: bool = True) -> str:
-    """What of a text counts when it is compared as it stands; of words neither case nor quotes do."""
+    """The key for comparing a text literally; for words, ignoring case and quotes."""
     bare = canonical(_ARTICLE.sub("", text) if words else text)
     return re.sub(r"(?<![\d.])\.(?!\.)|(?<!\.)\.(?![\d.])|['\"]", "", bare).lower() if words else bare
 
@@ -212,7 +193,7 @@ def _letters(text: str) -> frozenset[str]:
 
 
 def _alternatives(text: str, items: tuple[Shape, ...]) -> Shape | None:
-    """x = 1, y = 2 or x = 3, y = 4: a list of points; x = 1 or y = 2 gives none."""
+    """x = 1, y = 2 or x = 3, y = 4 is a list of points; x = 1 or y = 2 is not."""
     names = [item.name for item in items if isinstance(item, Equation) and item.name]
     parts = [part for part in split(text, _STRONG_SEPARATOR) if part.strip()]
     if len(names) < len(items) or len(set(names)) < 2 or len(parts) < 2:
@@ -242,7 +223,7 @@ def _braced(text: str) -> Shape | None:
         return listed if named_values(listed) else Group("set", items, text)
     if len(parts) == 1 and first + last in ("()", "[]"):
         if not re.search(r",|\\begin|\\\{", inner) or inner.startswith(first * 2):
-            return None  # brackets of an expression, or a hundred of them
+            return None  # brackets of an expression, possibly many
         found = _matrix(inner.strip()) or (_braced(inner.strip()) if first == "(" else None)
         return found if isinstance(found, Group) else None
     if first not in _OPENING or last not in _CLOSING or len(parts) < 2:
@@ -277,14 +258,14 @@ def _matrix(text: str) -> Shape | None:
 
 
 def _times(factor: Quantity, row: tuple[Shape, ...]) -> tuple[Shape, ...]:
-    """The entries multiplied; () where one of them is no quantity."""
+    """The entries multiplied; () if one of them is not a quantity."""
     cells = [cell for cell in row if isinstance(cell, Quantity)]
     products = tuple(Quantity(("*", factor.node, cell.node), f"({factor.text})({cell.text})") for cell in cells)
     return products if len(products) == len(row) else ()
 
 
 def _system(text: str) -> Shape | None:
-    """x = 3 and y = 4 under one brace, as the list of its equations."""
+    """x = 3 and y = 4 joined by a brace, as a list of equations."""
     found = _SYSTEM.fullmatch(text)
     rows = [row.replace("&", " ").strip().rstrip(",.;") for row in _ROW.split(found[2])] if found else []
     rows = [row for row in rows if row]
@@ -296,14 +277,6 @@ def _union(text: str) -> Shape | None:
         return None
     parts = split(text, _CUP)
     return Group("union", tuple(shape(part) for part in parts), text) if 1 < len(parts) <= MAX_ITEMS else None
-
-
-def _set(text: str) -> Shape | None:
-    return read_set(text, shape)
-
-
-def _equation(text: str) -> Shape | None:
-    return read_equation(text, shape)
 
 
 def _plus_minus(text: str) -> Shape | None:
@@ -318,7 +291,13 @@ def _ratio(text: str) -> Shape | None:
         return None
     parts = split(text, _COLON)
     if len(parts) == 2 and re.fullmatch(NAME, parts[0]) and re.search(r"\d", parts[1]):
-        return _equation("=".join(parts))  # x: 3
+        return read_equation("=".join(parts), shape)  # x: 3
     items = [read_quantity(part.strip()) for part in parts] if 1 < len(parts) <= 4 else []
     known = tuple(item for item in items if item is not None)
     return Group("ratio", known, text) if known and len(known) == len(parts) else None
+
+
+_READERS: tuple[Callable[[str], Shape | None], ...] = (
+    *(_derived, _matrix, _list, _braced, _union, partial(read_set, shape=shape), partial(read_equation, shape=shape)),
+    *(_plus_minus, _ratio, read_quantity),
+)

@@ -1,5 +1,5 @@
-r"""How an answer is set, taken off: bold, colour, size, boxes, lines, markdown: \textcolor{red}{\mathbf{13}} is 13.
-Words in an upright font become \text{...}; only looks change, no value."""
+r"""Removes the styling of an answer: bold, colour, size, boxes, lines, markdown: \textcolor{red}{\mathbf{13}} is 13.
+Words in an upright font become \text{...}; no value changes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _DROPPED = re.compile(
     r"|\\(?:tag\*?|label|[hv]?phantom|[hv]space\*?)\s*\{[^{}]*\}"
     r"|\\(?:tiny|scriptsize|footnotesize|small|normalsize|large|Large|LARGE|huge|Huge|bf|it|rm|sf|tt|bfseries|itshape"
     r"|mdseries|upshape|boldmath|displaystyle|textstyle|scriptstyle|limits|nolimits|q?quad)(?![A-Za-z])"
-    # Without braces they hold for one sign.
+    # Without braces they apply to one character.
     r"|\\(?:boldsymbol|bm|pmb|math(?:bf|it|sf|tt|normal|rm))(?![A-Za-z])(?!\s*\{)"
 )
-# 2**3 is a power: marks of bold type have no sign of a formula outside.
+# 2**3 is a power: marks of bold type have no formula next to them.
 _MARKDOWN = re.compile(
     r"(?<![\w)}*])(\*{2,3})(?=[^\s*])([^*]+)(?<=\S)\1(?![\w({*])|<(b|strong|em|i|u|p|span|div|math|code)>(.*?)</\3>",
     re.DOTALL,
@@ -29,7 +29,7 @@ _MOST_COMMANDS = 60
 
 
 def unstyled(text: str) -> str:
-    r"""The text without commands and marks that only say how it looks."""
+    r"""The text without commands and marks that only affect its appearance."""
     if "**" in text or "</" in text:
         text = _MARKDOWN.sub(lambda m: m[2] or m[4] or "", text)
     if "\\" not in text:

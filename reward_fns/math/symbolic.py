@@ -1,5 +1,5 @@
-r"""Equality of two formulas by math-verify, for what our own grammar does not read: integrals, sums, derivatives.
-Example: \int x\,dx and \frac{x^2}{2}. Runs without the library's own time limits: the caller's process is the limit."""
+r"""Equality of two formulas by math-verify, for what our own grammar does not cover: integrals, sums, derivatives.
+Example: \int x\,dx and \frac{x^2}{2}. The library's own time limits are off: the caller's process has one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sympy import MatrixBase, Pow  # type: ignore[import-untyped]
 
 _DECIMAL = re.compile(r"(?<![\d.])\d*\.\d+(?![\d.])")
 
-# math-verify warns once per process that its time limits are off, which is what we want.
+# math-verify warns once per process that its time limits are off, which is intended.
 logging.getLogger("math_verify").setLevel(logging.ERROR)
 
 
@@ -21,18 +21,18 @@ def same(a: str, g: str) -> bool | None:
     gold, answer = _parsed(g), _parsed(a)
     if not gold or not answer:
         return None
-    # float_rounding: decimals have become fractions, so that nothing is left to round
+    # float_rounding: decimals have become fractions, so there is nothing to round
     return bool(verify(gold, answer, float_rounding=15, timeout_seconds=None))
 
 
 def _parsed(text: str) -> list[object]:
-    # As fractions, decimals are compared exactly and not to a few digits.
+    # As fractions, decimals are compared exactly.
     exact = _DECIMAL.sub(lambda m: "(\\frac{{{}}}{{{}}})".format(*Fraction(m[0]).as_integer_ratio()), text)
     exact = exact.replace(r"\deg", r"^{\circ}")
     parsed: list[object] = parse(
         f"${exact}$", [LatexExtractionConfig()], fallback_mode="no_fallback", parsing_timeout=None
     )
-    # sympy leaves a power of a matrix as it stands.
+    # sympy does not evaluate a power of a matrix.
     return [
         item.base**item.exp if isinstance(item, Pow) and isinstance(item.base, MatrixBase) else item for item in parsed
     ]

@@ -1,4 +1,4 @@
-r"""Cleaning of the text of a mathematical answer: Unicode and LaTeX notation to one plain spelling, wrappers off.
+r"""Cleans the text of a mathematical answer: Unicode and LaTeX notation to one plain spelling, without wrappers.
 Example: "The answer is $\dfrac{1}{2}\,\text{cm}$." becomes "\frac{1}{2} \text{cm}"; only notation changes, no value."""
 
 from __future__ import annotations
@@ -6,11 +6,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import lru_cache
+from itertools import accumulate
 
 from reward_fns.math.style import unstyled
 from reward_fns.math.units import MONEY
 
-# Far above any published gold (the longest has under 400 characters); bounds the work on any response.
+# Far above any published gold (the longest has under 400 characters); bounds the work per response.
 MAX_CHARS = 1000
 
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻ⁿ", "0123456789-n")
@@ -51,11 +52,11 @@ _SO = r"\\(?:approx|sim|cong|Rightarrow|Longrightarrow|implies|therefore)(?![A-Z
 NAME = r"\s*(?:[A-Za-z]|\\[A-Za-z]+)(?:_(?:\w|\{\w+\}))?\s*"
 _FUNCTIONS = "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|ln|log|exp|sqrt|lcm|gcd|max|min"
 
-# (sign that the text must hold, pattern, replacement): most answers hold few of the signs.
+# (a string that the text must contain, pattern, replacement): most answers contain few of these strings.
 _RULES: list[tuple[str, re.Pattern[str], str]] = [
     (sign, re.compile(pattern), replacement)
     for sign, pattern, replacement in (
-        # A comma that LaTeX sets without space joins digits; a bare one may separate two numbers.
+        # A comma without space in LaTeX joins digits; a bare one may separate two numbers.
         ("", r"(?<=\d)\s*(?:\{,\}|,\s*\\!|\\,|\\!)\s*(?=\d{3}(?!\d))", ""),
         ("\\", r"\\!", ""),
         ("'", r"(?<=\d)'(?=\d{3}(?!\d))", ""),
@@ -123,14 +124,14 @@ _RULES: list[tuple[str, re.Pattern[str], str]] = [
         ("", r"(?<![A-Za-z\\{])(?:gcd|GCD|HCF|hcf)(?=\s*[(\[])", r"\\gcd"),
         ("", r"(?<![A-Za-z\\{])(?:lcm|LCM)(?=\s*[(\[])", r"\\lcm"),
         ("m", r"(?<![A-Za-z\\{])(max|min)(?=\s*[(\[])", r"\\\1"),
-        # Remainders in one writing: 17 \mod 5 for \bmod, \pmod{5}, (mod 5) and 17 % 5.
+        # Remainders in one notation: 17 \mod 5 for \bmod, \pmod{5}, (mod 5) and 17 % 5.
         ("mod", r"\(\s*(?:\\text\s*\{\s*mod\s*\}|\\?b?mod)(?![A-Za-z])([^()]*)\)", r" \\mod \1 "),
         (
             "mod",
             r"\\(?:[bp]?mod|pod)(?![A-Za-z])|\\text\s*\{\s*mod(?:ulo)?\s*\}|(?<![A-Za-z\\])mod(?:ulo)?(?![A-Za-z])",
             r" \\mod ",
         ),
-        # The sign always asks for a division, also where nothing is left to divide; 5 \pmod 6 may name a residue.
+        # The percent sign always asks for a division, even if nothing is left to divide; 5 \pmod 6 may be a residue.
         ("%", r"(?<=[\d)}])\s*%\s*(?=[({]?\d)", r" * 1 \\mod "),
         # Combinations likewise: {8 \choose 4}, {}_8C_4, C(8,4).
         ("\\choose", r"\{\s*([^{}]+?)\s*\\choose(?![A-Za-z])\s*([^{}]+?)\s*\}", r"\\binom{\1}{\2}"),
@@ -138,7 +139,7 @@ _RULES: list[tuple[str, re.Pattern[str], str]] = [
         ("C", r"(?:\{\s*\}|(?<![\w}]))[_^]\s*\{?(\w+)\}?\s*C\s*_\s*\{?(\w+)\}?", r"\\binom{\1}{\2}"),
         ("C", r"(?<![A-Za-z\\_^{])C\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)", r"\\binom{\1}{\2}"),
         ("C", r"(?<![\w.\\_^{])(\d{1,4})\s?C\s?(\d{1,4})(?![\w.])", r"\\binom{\1}{\2}"),
-        # Permutations are combinations in every order.
+        # Permutations are combinations times orders.
         ("P", r"(?:\{\s*\}|(?<![\w}]))[_^]\s*\{?(\d+)\}?\s*P\s*_\s*\{?(\d+)\}?", r"(\\binom{\1}{\2} * \2!)"),
         ("P", r"(?<![\w.\\_^{])(\d{1,4})\s?P\s?(\d{1,4})(?![\w.])", r"(\\binom{\1}{\2} * \2!)"),
         # Repeating decimals: 0.\dot{3}, 0.\dot{1}4\dot{2}, 0.\bar{3}, 0.(3).
@@ -159,19 +160,19 @@ _RULES: list[tuple[str, re.Pattern[str], str]] = [
 _REALS = re.compile(
     r"(^[\s$({]*|\\in\s*)(?:\\(?:mathbf|textbf|mathrm|bf|Bbb)\s*\{?\s*R(?![A-Za-z_])\s*\}?|\\(?:R|reals|Reals)(?![A-Za-z]))"
 )
-# What would make a computer algebra system compute numbers of millions of digits.
+# Limits on what a computer algebra system gets: it would compute numbers with millions of digits.
 _MAX_SYMBOLIC_CHARS = 400
 _MAX_SYMBOLIC_DEPTH = 20
 _BOMB = re.compile(
     r"\^\s*\{?\s*[\d(]+\s*\}?\s*\^|\^\s*\{[^{}]*\^|\d{40,}|\^\s*[{(]?\s*-?\d{5,}|\^\s*\{?\s*\d+\s*!"
     r"|(?:\d{5,}|[)!}])\s*!|\\binom\s*\{\d{6,}|\d\s*[eE]\s*\d{4,}"
 )
-# 0.4545..., a period written twice at least.
+# 0.4545..., with the period written at least twice.
 _ENDLESS = re.compile(
     r"(?<![\d.])(\d{0,20}\.\d{0,12}?)(\d{1,9}?)\2{1,20}\s*(?:\.{3}|\\(?:ldots|dots|cdots)(?![A-Za-z]))"
 )
 _WRAPPED = re.compile(r"(\*{1,3}|_{1,2}|`{1,3})((?:(?!\1).)+)\1", re.DOTALL)
-# A word of an announcement; those that deny it announce nothing.
+# A word of an announcement, but none that denies.
 _WORD = (
     r"(?!(?:not|no|never|none|neither|nor|wrong|incorrect|false|cannot|except|unless|without|isn't|if|or)\b)"
     r"[a-z][a-z'-]*"
@@ -197,7 +198,7 @@ _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 
 
 def clean(text: str) -> str | None:
-    """The answer in plain spelling, or None if it holds no answer: empty, over MAX_CHARS, or with invisible signs."""
+    """The answer in plain spelling, or None if it is empty, over MAX_CHARS, or has invisible characters."""
     return None if len(text) > MAX_CHARS else _clean(text)
 
 
@@ -223,12 +224,12 @@ def _clean(text: str) -> str | None:
         if sign in text:
             text = pattern.sub(replacement, text)
     text = _unwrap(text)
-    # Digits of other scripts would count as numbers for Python, and are no answer in the asked form.
+    # Digits of other scripts are numbers for Python, but not an answer in the requested form.
     return text if any(sign.isalnum() for sign in text) and not re.search(r"(?![0-9])\d", text) else None
 
 
 def without_claim(text: str) -> str:
-    """The cleaned text without words that only announce an answer: "The sum is 12" -> "12"."""
+    """The cleaned text without words that only introduce an answer: "The sum is 12" -> "12"."""
     text = _AFTERWARDS.sub("", text)
     words = _TEXT.match(text) if text.startswith("\\text") else None
     plain = f"{words[1]} {text[words.end() :]}" if words else text
@@ -237,11 +238,11 @@ def without_claim(text: str) -> str:
 
 
 def canonical(text: str) -> str:
-    r"""The cleaned text without spaces, \text braces, redundant braces and one pair of brackets round a word.
+    r"""The cleaned text without spaces, \text braces, redundant braces and brackets around a word.
 
     Two answers with the same canonical text are the same answer.
     """
-    # The space in "4 2" stays: without it, digits side by side would become another number.
+    # The space in "4 2" stays: without it, the digits would become another number.
     bare = re.sub(r"(?<!\d)\s+|\s+(?!\d)", "", _TEXT.sub(r"\1", text))
     bare = re.sub(r"(?<=[_^])\{(\w+)\}", r"\1", bare)
     return re.sub(r"\(([A-Za-z]+)\)", r"\1", bare) if re.fullmatch(r"\([A-Za-z]+\)", bare) else bare
@@ -267,33 +268,26 @@ _BUILDS = re.compile(rf"{NAME}(?:\\in[^|:<>]*)?(?:\||:|\\mid(?![A-Za-z]))")
 
 
 def _is_wrapped(inner: str) -> bool:
-    """Whether braces round this are redundant: they close each other, and hold no set such as {1, 2}."""
-    if _BUILDS.match(inner):
+    """Whether braces around this are redundant: they match, and do not enclose a set such as {1, 2}."""
+    if _BUILDS.match(inner) or any(sign == "," and not depth for sign, depth in zip(inner, depths(inner), strict=True)):
         return False
-    depth = 0
-    for sign in inner:
-        depth += (sign in "([{") - (sign in ")]}")
-        if sign == "," and depth == 0:
-            return False
     return bool(inner.strip()) and balanced(inner)
 
 
+def depths(text: str, opening: str = "([{", closing: str = ")]}") -> list[int]:
+    """How many brackets are open after each sign of the text; a bracket of any kind closes any other."""
+    return list(accumulate((sign in opening) - (sign in closing) for sign in text))
+
+
 def balanced(text: str) -> bool:
-    """Whether every brace of `text` has its partner, escaped ones aside."""
-    depth = 0
-    for sign in re.sub(r"\\.", "", text):
-        depth += (sign == "{") - (sign == "}")
-        if depth < 0:
-            return False
-    return depth == 0
+    """Whether the braces of `text` are balanced, apart from escaped ones."""
+    found = depths(re.sub(r"\\.", "", text), "{", "}")
+    return not found or (min(found) >= 0 and found[-1] == 0)
 
 
 def explosive(text: str) -> bool:
-    """Whether symbolic verification of the text is refused: a tower of powers, a huge factorial, deep brackets."""
-    depth = deepest = 0
-    for sign in text:
-        depth += (sign in "([{") - (sign in ")]}")
-        deepest = max(deepest, depth)
+    """Whether the text is too dangerous for symbolic verification: a power tower, a huge factorial, deep brackets."""
+    deepest = max(depths(text), default=0)
     return len(text) > _MAX_SYMBOLIC_CHARS or deepest > _MAX_SYMBOLIC_DEPTH or bool(_BOMB.search(text))
 
 

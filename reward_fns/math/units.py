@@ -1,5 +1,5 @@
 r"""Units of measure in one spelling: "square feet", "sq. ft" and "\text{ft}^2" are ft^2, "km per hour" is km/h.
-Units are read to be left out of a comparison, and to tell 5 cm from 5 m; nothing is converted."""
+Units are recognised so that they can be ignored, and so that 5 cm is not 5 m; nothing is converted."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import re
 
 RADIAN = "radian"
 CURRENCIES = {"usd": "dollar", "gbp": "sterling", "eur": "euro", "jpy": "yen", "inr": "rupee"}
-"""Units of money by the commands that text.py makes of their signs."""
+"""Units of money by the commands that text.py writes for their signs."""
 
 MONEY = "|".join(CURRENCIES)
-"""The commands, for a pattern."""
+"""The commands, as a pattern."""
 
 _NAMES = {
     **dict.fromkeys(("centimeter", "centimetre"), "cm"),
@@ -46,20 +46,9 @@ _MEASURES = frozenset((
     "sterling", "euro", "yen", "rupee", RADIAN, "kn", "kj", "kw", "kpa", "khz", "mhz", "ghz",
 ))
 # fmt: on
-_SHORT = (
-    _MEASURES
-    | _NAMES.keys()
-    | {"rpm", "Hz", "J", "N", "W", "V", "L", "K", "mL", "Pa", "kN", "kJ", "kW", "kPa", "kHz", "MHz", "GHz"}
-) - {
-    "n",
-    "j",
-    "w",
-    "v",
-    "pa",
-    "hz",
-    "degc",
-    "degf",
-}  # fmt: skip
+_IN_CAPITALS = frozenset(("n", "j", "w", "v", "pa", "hz", "degc", "degf"))
+_SHORT = (_MEASURES - _IN_CAPITALS) | (_NAMES.keys() - _IN_CAPITALS)
+_SHORT |= {"rpm", "Hz", "J", "N", "W", "V", "L", "K", "mL", "Pa", "kN", "kJ", "kW", "kPa", "kHz", "MHz", "GHz"}
 _POWER = re.compile(r"\^\{?(-?\d)\}?")
 _WORD = re.compile(r"[^\W\d_]+\.?(?:\^\{?-?\d\}?)?|/|\S")
 
@@ -72,13 +61,13 @@ def unit_words(tail: str) -> list[str]:
 
 
 def is_short(words: list[str]) -> bool:
-    """Whether all words are signs of units that everybody knows, so that "5 m" may be five metres."""
+    """Whether all words are common unit symbols, so that "5 m" may be five metres."""
     names = [_POWER.sub("", word).rstrip(".") for word in words if word not in ("/", "per")]
     return bool(names) and all(name in _SHORT or name.removesuffix("s") in _SHORT for name in names)
 
 
 def unit_of(words: list[str]) -> str:
-    """One spelling of a unit."""
+    """The unit in its normal spelling."""
     parts: list[str] = []
     power, below = "", False
     for word in words:
@@ -107,7 +96,7 @@ def unit_of(words: list[str]) -> str:
 
 
 def measures_differ(a: str, b: str) -> bool:
-    """Whether two units measure differently, as cm and m, or cm and cm^2; unknown words ("apples") never do."""
+    """Whether two units differ, like cm and m, or cm and cm^2; unknown words ("apples") never do."""
     return a != b and _is_measure(a) and _is_measure(b)
 
 

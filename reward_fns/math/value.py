@@ -1,4 +1,4 @@
-"""Values of expression trees (expression.py): exact fractions where rational, else real or complex to 50 digits.
+"""Values of expression trees (expression.py): exact fractions if rational, else real or complex with 50 digits.
 Two expressions with variables are the same function if they agree at fixed points; all sizes are bounded."""
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from mpmath.ctx_mp import MPContext  # type: ignore[import-untyped]
 
-from reward_fns.math.expression import Node, Unreadable
+from reward_fns.math.expression import Node, Unreadable, nodes
 
 # A Fraction, or a real or complex number of mpmath.
 Value = Any
@@ -24,20 +24,18 @@ _MOST_EXPONENT = 1_000_000
 _MOST_ARGUMENT = 1_000_000
 _MOST_FACTORIAL = 2_000
 _MOST_MODULUS = 10**12
-# Letters that usually stand for whole numbers are tried at whole numbers only.
+# Letters that usually stand for integers are evaluated at integers only.
 _WHOLE = frozenset("nmkNMKj")
 _MPMATH_NAMES = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "lg": "log10", "log": "log10"}
 
 
 def variables(node: Node) -> frozenset[str]:
     """The names of the variables in the tree."""
-    if node[0] == "var":
-        return frozenset((node[1],))
-    return frozenset().union(*(variables(part) for part in node[1:] if isinstance(part, tuple)))
+    return frozenset(part[1] for part in nodes(node) if part[0] == "var")
 
 
 class _PerThread(threading.local):
-    # mpmath changes its precision for moments inside functions, so threads must not share one context.
+    # mpmath changes its precision temporarily inside functions, so threads must not share a context.
     def __init__(self) -> None:
         self.context = MPContext()
         self.context.dps = _DIGITS
@@ -47,7 +45,7 @@ _local = _PerThread()
 
 
 def evaluate(node: Node, at: Mapping[str, Fraction]) -> Value:
-    """The value with the variables at the given points; Unreadable if undefined, without a point, or out of bounds."""
+    """The value at the given point; Unreadable if undefined, out of bounds, or a variable has no value there."""
     try:
         value = _value(node, at, _local.context)
     except (ZeroDivisionError, ValueError, OverflowError, TypeError, KeyError) as error:
@@ -104,7 +102,7 @@ def _modulus(value: Value) -> int:
 
 
 def _remainder(node: Node, m: int, at: Mapping[str, Fraction], mp: Any) -> int:
-    """The remainder by m, without the number itself: 7^{7^7} has hundreds of thousands of digits."""
+    """The remainder modulo m, without computing the number itself: 7^{7^7} has hundreds of thousands of digits."""
     if node[0] == "neg":
         return -_remainder(node[1], m, at, mp) % m
     if node[0] in ("+", "-", "*"):
@@ -144,7 +142,7 @@ def _root(a: Value, index: Value, mp: Any) -> Value:
     if not isinstance(index, Fraction) or index.denominator != 1 or not 2 <= index <= 1000:
         return mp.power(radicand, 1 / _inexact(index, mp))
     if index % 2 and mp.im(radicand) == 0 and mp.re(radicand) < 0:
-        return -mp.root(-radicand, int(index))  # the real root, as school mathematics means it
+        return -mp.root(-radicand, int(index))  # the real root, as in school mathematics
     return mp.root(radicand, int(index))
 
 
@@ -167,7 +165,7 @@ def _call(name: str, a: Value, mp: Any) -> Value:
 
 
 def same_value(a: Value, b: Value) -> bool:
-    """Whether two values are the same number: exactly if both are rational, else to 38 digits."""
+    """Whether two values are the same number: exactly if both are rational, otherwise to 38 digits."""
     if isinstance(a, Fraction) and isinstance(b, Fraction):
         return a == b
     mp = _local.context
@@ -179,11 +177,11 @@ def same_value(a: Value, b: Value) -> bool:
 
 
 def same_function(a: Node, b: Node, proportional: bool = False) -> bool | None:
-    """Whether two expressions agree everywhere (judged at fixed points); None if too few points have values to tell.
+    """Whether two expressions agree everywhere (tested at fixed points); None if they have values at too few of them.
 
-    A constant without a value (1/0, or beyond the bounds) is equal to nothing.
+    A constant without a value (1/0, or out of bounds) is equal to nothing.
 
-    proportional: agree up to one constant factor other than zero, as the left sides of x - 1 = 0 and 2x - 2 = 0 do.
+    proportional: equal up to a constant nonzero factor, like the left sides of x - 1 = 0 and 2x - 2 = 0.
     """
     names = variables(a) | variables(b)
     compared = 0
@@ -194,7 +192,7 @@ def same_function(a: Node, b: Node, proportional: bool = False) -> bool | None:
         except Unreadable:
             continue
         if any(value < 0 for value in at.values()) and not (_is_real(x) and _is_real(y)):
-            continue  # beyond the domain that a logarithm or root of a variable takes for granted
+            continue  # outside the domain that a logarithm or root of a variable implies
         if proportional:
             if same_value(x, Fraction(0)) or same_value(y, Fraction(0)):
                 if not same_value(x, y):
@@ -208,7 +206,7 @@ def same_function(a: Node, b: Node, proportional: bool = False) -> bool | None:
         compared += 1
     if compared >= 3 or not names:
         return compared > 0
-    # Letters that nowhere come to the constant b are no way to write it.
+    # An expression with letters that never equals the constant b does not denote it.
     return None if _has_value(a) and variables(b) else False
 
 
@@ -220,7 +218,7 @@ def _has_value(node: Node) -> bool:
 
 
 def _points(names: frozenset[str], number: int) -> Iterator[dict[str, Fraction]]:
-    """`number` points for the variables, the same every time; every third has negative numbers."""
+    """`number` points, always the same; every third has negative coordinates."""
     for k in range(number):
         point = {}
         for name in names:
@@ -238,9 +236,9 @@ def _is_real(value: Value) -> bool:
 
 
 def rounds_to(value: Value, rounded: Value, decimals: int) -> bool:
-    """Whether `rounded` is `value` to that many decimals, and `value` has no end of decimals (1/3 or pi, not 0.333).
+    """Whether `rounded` is `value` to that many decimals, and `value` has infinitely many (1/3 or pi, not 0.333).
 
-    Equal values are a matter for same_value.
+    False for equal values, which are left to same_value.
     """
     if not _is_real(value) or not isinstance(rounded, Fraction):
         return False

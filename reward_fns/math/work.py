@@ -1,44 +1,35 @@
-r"""What counts as worked out: an answer may leave no kind of work (operators.py) that the gold does not leave.
-Else the question itself would be an answer: \binom{8}{4} for 70, (x^2)' for 2x.
+r"""What counts as worked out: an answer may not leave a kind of work (operators.py) that the gold does not leave.
+Otherwise the question itself would be an answer: \binom{8}{4} for 70, (x^2)' for 2x.
 
-Plain arithmetic (2^{10}, 12 \cdot 13), products of letters and common denominators write a value, and are no work.
+Plain arithmetic (2^{10}, 12 \cdot 13), products of letters and common denominators denote a value and are not work.
 """
 
 from __future__ import annotations
 
 from fractions import Fraction
 
-from reward_fns.math.expression import Node, Unreadable
-from reward_fns.math.operators import (
-    COMPLEX,
-    HYPERBOLIC,
-    KIND_OF,
-    LOGARITHM,
-    PIECE,
-    POWER_OF_E,
-    ROOT,
-    TRIGONOMETRY,
-)
+from reward_fns.math.expression import Node, Unreadable, nodes
+from reward_fns.math.operators import COMPLEX, HYPERBOLIC, KIND_OF, LOGARITHM, PIECE, POWER_OF_E, ROOT, TRIGONOMETRY
 from reward_fns.math.value import evaluate, variables
 
 Kinds = frozenset[str]
 
 _NONE: Kinds = frozenset()
-# What an exact value keeps that is no fraction: sqrt(2), e^2.
+# What remains in exact values that are not fractions: sqrt(2), e^2.
 IRRATIONAL: Kinds = frozenset((ROOT, POWER_OF_E))
-# Not work, but it shows how a gold writes powers: x^{a/b} is as good as a root.
+# Not work, but it shows how the gold writes powers: x^{a/b} is as good as a root.
 _LETTERS_ABOVE = "quotient with letters as a power"
 
 
 def work_left(node: Node) -> Kinds:
-    """The kinds of work that a tree leaves to be done."""
+    """The kinds of work that a tree leaves undone."""
     own = KIND_OF.get(node[1] if node[0] == "call" else node[0])
     if node[0] == "^":
         own = _kind_of_power(node[1], node[2])
     elif node[0] in ("*", "/") and _is_complex_work(node):
         own = COMPLEX
     elif (node[0] == "root" or node[:2] == ("call", "sqrt")) and (_fraction(node[2]) or 0) < 0:
-        own = COMPLEX  # sqrt(-12) wants the form bi
+        own = COMPLEX  # sqrt(-12) should be written as bi
     parts = [work_left(part) for part in node[1:] if isinstance(part, tuple)]
     if own is None and not any(parts):
         return _NONE
@@ -49,30 +40,26 @@ def _kind_of_power(base: Node, exponent: Node) -> str | None:
     if base == ("const", "e"):
         return POWER_OF_E
     if variables(exponent):
-        return _LETTERS_ABOVE if _has_quotient(exponent) else None
+        return _LETTERS_ABOVE if any(part[0] == "/" for part in nodes(exponent)) else None
     if not is_whole(exponent):
         return ROOT
     return COMPLEX if _is_complex(base) else None
 
 
-def _has_quotient(node: Node) -> bool:
-    return node[0] == "/" or any(_has_quotient(part) for part in node[1:] if isinstance(part, tuple))
-
-
 def _is_complex_work(node: Node) -> bool:
-    """(1+i)(2-i) and \\frac{5}{1+2i} want the form a + bi; 3i and \\frac{1+i}{2} have it."""
+    """(1+i)(2-i) and \\frac{5}{1+2i} should be written as a + bi; 3i and \\frac{1+i}{2} are."""
     if not _is_complex(node[2]) or variables(node):
         return False
     return node[0] == "/" or _is_complex(node[1])
 
 
 def _is_complex(node: Node) -> bool:
-    return node == ("const", "i") or any(_is_complex(part) for part in node[1:] if isinstance(part, tuple))
+    return ("const", "i") in nodes(node)
 
 
 def worked_out(a: Node, g: Node) -> bool:
-    """Whether `a` leaves no more to work out than the gold `g`, which has the same value: no letter either that could
-    be cancelled, as in \\frac{3x}{x} for 3."""
+    """Whether `a` leaves no more work than the gold `g`, which has the same value; nor a letter that cancels, as in
+    \\frac{3x}{x} for 3."""
     if not variables(a) <= variables(g):
         return False
     left = work_left(a) - {_LETTERS_ABOVE}
@@ -88,7 +75,7 @@ def _allowed(g: Node) -> Kinds:
         kinds |= {POWER_OF_E}
         if ROOT in kinds or PIECE in kinds or _LETTERS_ABOVE in kinds:
             kinds |= {ROOT, PIECE}
-        if _has_e(g):
+        if any(part == ("const", "e") or part[:2] == ("call", "exp") for part in nodes(g)):
             kinds |= {TRIGONOMETRY, HYPERBOLIC}
     if TRIGONOMETRY in kinds or HYPERBOLIC in kinds:
         kinds |= IRRATIONAL
@@ -97,21 +84,13 @@ def _allowed(g: Node) -> Kinds:
     return kinds
 
 
-def _has_e(node: Node) -> bool:
-    return (
-        node == ("const", "e")
-        or node[:2] == ("call", "exp")
-        or any(_has_e(part) for part in node[1:] if isinstance(part, tuple))
-    )
-
-
 def is_rational(node: Node) -> bool:
-    """Whether a tree without letters has a fraction as its exact value."""
+    """Whether the exact value of a tree without letters is a fraction."""
     return _fraction(node) is not None
 
 
 def is_whole(node: Node) -> bool:
-    """Whether a tree without letters has a whole number as its exact value."""
+    """Whether the exact value of a tree without letters is an integer."""
     value = _fraction(node)
     return value is not None and value.denominator == 1
 

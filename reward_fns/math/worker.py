@@ -1,4 +1,4 @@
-"""What a worker judges mathematics by: with the library loaded, a second of computing that is no part of a verdict."""
+"""What workers judge mathematics with: importing it loads the library, which takes a second, before any verdict."""
 
 from reward_fns.math import symbolic
 from reward_fns.math.equal import equivalent

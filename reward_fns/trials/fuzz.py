@@ -19,7 +19,7 @@ SLOW_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Fuzzed:
-    """What came of fuzzing one task: failures are wrong verdicts and errors, slow the responses past SLOW_SECONDS."""
+    """The result of fuzzing one task. failures: wrong verdicts and errors. slow: responses over SLOW_SECONDS."""
 
     task: str
     trials: int
@@ -39,7 +39,7 @@ class Fuzzed:
 
 
 def fuzz(task: str, n: int, seed: int) -> Fuzzed:
-    """Judges `n` trials that reward_fns/trials/fuzz_<task>.py draws from `seed`."""
+    """Judges `n` trials drawn by reward_fns/trials/fuzz_<task>.py from `seed`."""
     sample = importlib.import_module(f"reward_fns.trials.fuzz_{task}").sample
     draw = random.Random(f"fuzz {task} {seed}")
     load_verifier(task)

@@ -1,5 +1,5 @@
-"""Random and adversarial answers to chain problems, with verdicts known without reading them.
-An answer is written from chosen states, so it is right exactly if they are the solution."""
+"""Random and adversarial answers to chain problems, with verdicts known from how they were made.
+An answer is written from chosen states, so it is correct exactly if they are the solution."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _response(draw: random.Random, answer: str) -> str:
 
 
 def _changed(draw: random.Random, solution: Sequence[int], size: int) -> list[int]:
-    """Other states: one missed, one too few or too many, two exchanged, or all new; by chance the same."""
+    """Other states: one changed, one missing, one added, two swapped, or all new; by chance possibly the same."""
     states, at = list(solution), draw.randrange(len(solution))
     kind = draw.randrange(5)
     if kind == 0:
@@ -88,7 +88,7 @@ _WRITERS: tuple[Callable[[random.Random, Sequence[int]], str], ...] = (_plain, _
 
 
 def _misnumbered(draw: random.Random, states: Sequence[int]) -> tuple[str, Label]:
-    """A number is missed or said twice."""
+    """A number is missing or repeated."""
     numbers = list(range(1, len(states) + 1))
     at = draw.randrange(len(numbers))
     numbers[at:] = [number + draw.choice((-1, 1, 5)) for number in numbers[at:]]

@@ -1,4 +1,4 @@
-"""Random and adversarial countdown responses whose verdict is known from how they were made, not from the reward.
+"""Random and adversarial countdown responses, with verdicts known from how they were made.
 Example: "</think><answer>44 + (19 + 35) = 98</answer>" for numbers [44, 19, 35] and target 98 is correct."""
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _AFTERWARDS = ("", "", "\n", "\nThat is my answer.", "<|im_end|>", "\nUser: than
 
 
 def _response(draw: random.Random, *answers: str) -> str:
-    """A response that gives these texts in answer tags after its thought."""
+    """A response with these texts in answer tags after its thought."""
     blocks = draw.choice(("", " ", "\nor\n")).join(f"<answer>{answer}</answer>" for answer in answers)
     opening = draw.choice(("", "", "<answer> ", "</answer>"))
     return draw.choice(_THOUGHTS) + "</think>\n" + opening + blocks + draw.choice(_AFTERWARDS)
@@ -140,7 +140,7 @@ def _contradicted(draw: random.Random) -> Trial:
 
 
 def _forbidden(draw: random.Random) -> Trial:
-    """Signs and numbers that the task does not allow, with the value that would reach the target."""
+    """Operators and numbers that the task does not allow, with a value that would reach the target."""
     a, b, c = draw.randint(2, 9), draw.randint(1, 4), draw.randint(1, 9)
     text, numbers, target = draw.choice(
         (
@@ -167,7 +167,7 @@ _POISON = ("\0", "\u202e", "\u200b", "\u2066", "\ufeff", "\u0301", "٣", "²", "
 
 
 def _poisoned(draw: random.Random) -> Trial:
-    """A right expression with something in its middle that no reader can take for a part of it."""
+    """A correct expression with something inside that cannot be part of it."""
     tree, numbers, target = solved(draw)
     text = written(draw, tree, Notation(ASCII))
     at = text.index(" ") if draw.random() < 0.5 else draw.randrange(1, len(text))
@@ -200,25 +200,8 @@ def _unreadable(draw: random.Random) -> Trial:
 
 
 def _noise(draw: random.Random) -> Trial:
-    """Pieces in any order; only that it ends and raises nothing is known."""
-    pieces = (
-        "<answer>",
-        "</answer>",
-        "</think>",
-        "(",
-        ")",
-        "{",
-        "}",
-        "\\frac",
-        "$",
-        "=",
-        "+",
-        "-",
-        "*",
-        "/",
-        " ",
-        "\n",
-    )
+    """Random pieces; all that is known is that judging must end without raising."""
+    pieces = ("<answer>", "</answer>", "</think>", *"(){}", "\\frac", *"$=+-*/ \n")
     text = "".join(
         draw.choice(pieces) if draw.random() < 0.7 else chr(draw.choice((draw.randrange(128), draw.randrange(0x11000))))
         for _ in range(draw.randint(0, 200))

@@ -1,4 +1,4 @@
-"""Random countdown expressions as trees, their exact values, and the many ways in which a model may write one.
+"""Random countdown expressions as trees, their exact values, and many ways to write one.
 Example: the tree 44 + (19 + 35), of value 98, becomes "44 + (19 + 35) = 98" or "$44 + \\left(19 + 35\\right)$"."""
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
-# No label may hang on the reward's documented limits: 1,000 characters, nesting of 32, numbers of 9 digits.
+# Labels must not depend on the reward's documented limits: 1,000 characters, nesting of 32, numbers of 9 digits.
 _MOST_NUMBERS = 6
 _LARGEST = 10**9
 
@@ -25,9 +25,9 @@ class Tree:
 
 @dataclass(frozen=True, slots=True)
 class Notation:
-    """How an expression is written. signs: by operation. fraction: the LaTeX command that divides, or "" for a sign.
+    """How to write an expression. signs: by operation. fraction: a LaTeX command for division, or "" to use the sign.
 
-    space: between signs and operands. digits: writes a number. redundant: share of operands in needless brackets.
+    space: between signs and operands. digits: writes a number. redundant: share of operands in redundant brackets.
     """
 
     signs: dict[str, str]
@@ -72,7 +72,7 @@ def draw_numbers(draw: random.Random) -> list[int]:
 
 
 def solved(draw: random.Random) -> tuple[Tree, list[int], int]:
-    """A tree with a whole value, its numbers in another order, and that value as the target."""
+    """A tree with an integer value, its numbers shuffled, and that value as the target."""
     while True:
         numbers = draw_numbers(draw)
         tree = draw_tree(draw, numbers)
@@ -102,7 +102,7 @@ def draw_notation(draw: random.Random) -> Notation:
             (("（", "）"),),
         )
     )
-    # A word such as \times or x needs the space; a sign does not.
+    # A word such as \times or x needs a space; a sign does not.
     spaces = (" ", "  ", "\n") if any(sign[-1].isalpha() for sign in signs.values()) else (" ", "", "", "\t")
     return Notation(
         signs,
@@ -119,7 +119,7 @@ def _full_width(number: int) -> str:
 
 
 def written(draw: random.Random, tree: Tree, notation: Notation) -> str:
-    """The expression with the brackets it needs, and now and then more."""
+    """The expression with the brackets it needs, and sometimes more."""
     if tree.left is None or tree.right is None:
         text = notation.digits(tree.number)
     elif tree.operation == "/" and notation.fraction:
@@ -140,7 +140,7 @@ def _operand(draw: random.Random, tree: Tree, operation: str, on_the_right: bool
         return text
     if not product and (tree.operation in "*/" or not on_the_right):
         return text
-    # on the right of + and * too, where it would not change the value: the tree is then written as it is
+    # on the right of + and * too, where they would not change the value: the text then shows the tree
     return _bracketed(draw, text, notation)
 
 
@@ -150,7 +150,7 @@ def _bracketed(draw: random.Random, text: str, notation: Notation) -> str:
 
 
 def decorated(draw: random.Random, text: str, stated: int | str) -> str:
-    """The expression as models put it into the tags: bare, with a result, in dollars, boxed."""
+    """The expression as models write it in the tags: bare, with a result, in dollars, boxed."""
     if draw.random() < 0.3:
         text = f"{text} = {stated}" if draw.random() < 0.8 else f"{stated} = {text}"
     if draw.random() < 0.3:

@@ -1,5 +1,5 @@
-"""Random and adversarial answers to knights-and-knaves puzzles, with verdicts known without reading them.
-An answer is written from a chosen assignment of roles, so it is right exactly if that is the solution."""
+"""Random and adversarial answers to knights-and-knaves puzzles, with verdicts known from how they were made.
+An answer is written from a chosen assignment of roles, so it is correct exactly if that is the solution."""
 
 from __future__ import annotations
 

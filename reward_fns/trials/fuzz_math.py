@@ -1,4 +1,4 @@
-r"""Random answers in mathematics whose truth is known by how they were made, and hostile ones that must do no harm.
+r"""Random mathematical answers with verdicts known from how they were made, and hostile ones that must do no harm.
 Example: the number 3/4 as gold "\frac{3}{4}", and as answer "0.75" (correct), "$\dfrac{6}{8}$" (correct) or "-0.75"."""
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _WRAPS = ("{}", "{}", "${}$", "\\boxed{{{}}}", "The answer is {}.", "\\({}\\)", 
 
 
 def sample(draw: random.Random) -> Trial:
-    """One trial: a third each equal answers, different answers, and garbage or attacks."""
+    """One trial: equal or different answers, hedging, garbage or an attack."""
     kind = draw.choice(
         (_number, _polynomial, _collection, _number, _polynomial, _collection, _garbage, _attack, _hedge)
     )
@@ -31,7 +31,7 @@ def _fraction(draw: random.Random) -> Fraction:
 
 
 def _written(draw: random.Random, value: Fraction) -> str:
-    """The number in one of its notations, always exact."""
+    """The number in one of its exact notations."""
     sign, size = ("-" if value < 0 else ""), abs(value)
     forms = []
     scale = draw.randint(2, 5)
@@ -137,23 +137,7 @@ _SIGNS = (
         "\\in",
         "\\mid",
     ),
-    *(
-        "<answer>",
-        "</answer>",
-        "</think>",
-        "\x00",
-        "\u202e",
-        "\u200b",
-        "\ud800",
-        "１",
-        "٣",
-        "²",
-        "√",
-        "∞",
-        "½",
-        "−",
-        "é",
-    ),
+    *("<answer>", "</answer>", "</think>", "\x00", "\u202e", "\u200b", "\ud800", *"１٣²√∞½−é"),
 )
 
 

@@ -1,4 +1,4 @@
-"""Measures the mathematics reward on the UFT repository's published rows: right answers, rewritten ones, foreign ones.
+"""Measures the mathematics reward on the UFT repository's published rows: their answers, rewritten, and of other rows.
 
 python -m reward_fns.trials.math_reference ../shared/reference_data/math/test.parquet [more.parquet ...]
 """
@@ -36,7 +36,7 @@ REWRITES: dict[str, Callable[[str], str]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the measurements as text."""
+    """Prints the measurements."""
     parser = argparse.ArgumentParser(prog="python -m reward_fns.trials.math_reference", description=__doc__)
     parser.add_argument("files", type=Path, nargs="+", help="parquet files with answer and reward_model columns")
     logging.getLogger("math_verify").setLevel(logging.ERROR)
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measured(rows: list[dict[str, Any]]) -> list[str]:
-    """The lines of the report on rows {answer, reward_model}."""
+    """The report's lines on rows {answer, reward_model}."""
     golds = [row["reward_model"]["ground_truth"]["target"] for row in rows]
     answers = [answer_texts(row["answer"])[0] for row in rows]
     lines = []
@@ -84,8 +84,8 @@ def measured(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def timing(name: str, call: Callable[[str, str], Any], pairs: Sequence[tuple[str, str]]) -> str:
-    """Calls a second and latencies of one pass over the pairs, on one core."""
-    call(*pairs[0])  # imports are no part of it
+    """Calls per second and latencies of one pass over the pairs, on one core."""
+    call(*pairs[0])  # imports do not count
     took = []
     for pair in pairs:
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The labelled trials of every task against its reward: wrong verdicts, error rates, throughput."""
+"""The labelled trials of each task against its reward: wrong verdicts, error rates, throughput."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ VERDICTS = {1.0: "correct", 0.1: "wrong", 0.0: "unreadable"}
 
 @dataclass(frozen=True)
 class Report:
-    """What the labelled trials of one task showed.
+    """The result of the labelled trials of one task.
 
     false_negatives: share of correct answers not rewarded with 1.0. false_positives: share of the others that were.
-    failures: one line a wrongly judged trial. per_second: verdicts on one core, caches cold.
+    failures: one line per misjudged trial. per_second: verdicts on one core, with cold caches.
     """
 
     task: str
@@ -38,7 +38,7 @@ def labelled(task: str) -> list[Trial]:
 
 
 def judged(task: str, trial: Trial) -> str:
-    """The reward's verdict in the words of a label: correct, wrong, unreadable, error or timeout."""
+    """The reward's verdict as a label: correct, wrong, unreadable, error or timeout."""
     found = compute_score(task, trial.response, trial.ground_truth, reward=task)
     if found["reward_error"]:
         return "error"
@@ -48,7 +48,7 @@ def judged(task: str, trial: Trial) -> str:
 
 
 def agrees(verdict: str, label: str) -> bool:
-    """Whether a verdict is what a label asks for. A verifier at its limit gave no reward: fair where none was due."""
+    """Whether a verdict fits a label. A verifier at its limit gives no reward, which is fine if none was due."""
     if label == "any":
         return verdict != "error"
     if label == "not correct":
@@ -82,8 +82,8 @@ def selftest(task: str) -> Report:
 
 
 def describe(reports: list[Report]) -> str:
-    """A table, one line a task, and the trials that were judged wrongly."""
-    lines = ["| task | trials | correct ones | false negatives | false positives | verdicts a second |"]
+    """A table, one line per task, and the misjudged trials."""
+    lines = ["| task | trials | correct ones | false negatives | false positives | verdicts per second |"]
     lines.append("|---|---|---|---|---|---|")
     for r in reports:
         lines.append(

@@ -1,17 +1,15 @@
-"""Builds an embedded chain base: a model that knows how a chain is written, and each step with probability q.
+"""Builds an embedded chain base: a model that knows the format of a chain, and gets each step right with probability q.
 `python -m data_prep.chain.base --out models/tiny-chain-q40 --q 0.4` trains, measures and saves it with its card."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from data_prep.chain.base.measure import measure
 from data_prep.chain.base.texts import TextSettings, own_texts
@@ -20,7 +18,7 @@ from data_prep.chain.base.train import TrainSettings, build_model, train
 from data_prep.chain.problem import Space, generate
 from data_prep.commands import Parser, folder, whole
 from data_prep.own_texts import COUNT
-from data_prep.tiny_base.build import publish, saved_beside, versions
+from data_prep.tiny_base.build import publish
 
 PROBLEMS: Final = 64
 SAMPLES: Final = 16
@@ -28,37 +26,28 @@ DEPTHS: Final = (5, 10, 20)
 
 
 def build(out: Path, seed: int, settings: TrainSettings, texts: TextSettings) -> dict[str, Any]:
-    """Trains, saves to `out` in one move (replacing a folder there), measures what was saved; returns the card."""
-    # One thread: sums come out in the same order every time.
-    torch.set_num_threads(1)
-    torch.manual_seed(seed)
-    started = time.monotonic()
-    tokenizer = build_tokenizer(settings.context)
-    model = build_model(tokenizer, settings)
-    train(model, tokenizer, settings, texts, seed)
-    seconds = time.monotonic() - started
-    scratch = saved_beside(out, model, tokenizer)
-    saved, saved_tokenizer = AutoModelForCausalLM.from_pretrained(scratch), AutoTokenizer.from_pretrained(scratch)
-    card = {
-        "command": f"python -m data_prep.chain.base --out models/{out.name} --q {texts.q} --seed {seed} "
-        f"--steps {settings.steps}",
-        "parameters": sum(weight.numel() for weight in model.parameters()),
-        "training_seconds": round(seconds),
-        "measured": {
+    """Trains, saves to `out` (replacing an existing folder atomically), measures what was saved; returns the card."""
+
+    def trained() -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+        tokenizer = build_tokenizer(settings.context)
+        model = build_model(tokenizer, settings)
+        train(model, tokenizer, settings, texts, seed)
+        return model, tokenizer
+
+    def measured(model: Any, tokenizer: Any) -> dict[str, Any]:
+        return {
             rule: {
                 f"depth {depth}": dataclasses.asdict(
-                    measure(saved, saved_tokenizer, generate(PROBLEMS, 0, "test", Space(rule, STATES, depth)), SAMPLES)
+                    measure(model, tokenizer, generate(PROBLEMS, 0, "test", Space(rule, STATES, depth)), SAMPLES)
                 )
                 for depth in DEPTHS
             }
             for rule in texts.rules
-        },
-        "texts": dataclasses.asdict(texts),
-        "training": dataclasses.asdict(settings),
-        "versions": versions(),
-    }
-    publish(scratch, out, card, own_texts(texts, COUNT))
-    return card
+        }
+
+    command = f"python -m data_prep.chain.base --out models/{out.name} --q {texts.q} --seed {seed} "
+    about = {"texts": dataclasses.asdict(texts), "training": dataclasses.asdict(settings)}
+    return publish(out, seed, trained, measured, f"{command}--steps {settings.steps}", about, own_texts(texts, COUNT))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,5 +1,5 @@
-"""What a chain base can do on problems of one depth: pass@1 and pass@k, greedy accuracy, right steps; and whether it
-follows a solution that it is given. Judged by the same reward function as in training."""
+"""What a chain base can do on problems of one depth: pass@1 and pass@k, greedy accuracy, correct steps; and whether it
+follows a given solution. Judged by the same reward function as in training."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _STEP = re.compile(r"state (\d+): (\d+)\n")
 
 @dataclass(frozen=True)
 class Measured:
-    """Shares in 0..1. pass_k: at least one of k right (k = samples). steps_right: of sampled lines, given the line
-    before. format: of samples. half_given: sampled accuracy with half of the solution given in the response;
-    half_shown, all_shown: shown in the question."""
+    """Shares in 0..1. pass_k: at least one of k = `samples` is correct. steps_right: of sampled lines, given the
+    previous line. format: of samples. half_given: sampled accuracy with half of the solution given in the response;
+    half_shown, all_shown: with half or all of it shown in the question."""
 
     problems: int
     samples: int
@@ -45,7 +45,7 @@ def measure(
     samples: int,
     seed: int = 0,
 ) -> Measured:
-    """On problems of one depth; temperature 1 where sampled."""
+    """Measures on problems of one depth; samples are at temperature 1."""
     torch.manual_seed(seed)
     depth = problems[0].space.depth
     half = depth // 2
@@ -93,7 +93,7 @@ def measure(
 
 
 def _steps(text: str, problem: Problem) -> list[float]:
-    """Whether each line written follows from the one before it, whatever that says."""
+    """Whether each line written follows from the previous line, right or wrong."""
     before, found = problem.start, []
     for number, (said, state) in enumerate(_STEP.findall(text)[: len(problem.inputs)], start=1):
         follows = int(said) == number and before < problem.space.states

@@ -1,5 +1,5 @@
-"""The texts that the chain bases are trained on: solutions whose steps are right with probability q, and questions that
-show a solution or its beginning, which is then followed."""
+"""The training texts of the chain bases: solutions whose steps are correct with probability q, and questions that show
+a solution or its beginning, which is then followed."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from data_prep.schema import ANSWER_CLOSES, ANSWER_OPENS
 
 @dataclass(frozen=True)
 class TextSettings:
-    """q: each step follows the rule with this probability, else its state is drawn from all of them, the right one
-    included: a step is right with probability q + (1 - q) / states. shown: share of questions that show a solution;
-    what is shown is right."""
+    """q: each step follows the rule with this probability, otherwise its state is drawn from all states, including the
+    correct one: a step is correct with probability q + (1 - q) / states. shown: share of questions that show (part of)
+    a correct solution."""
 
     q: float
     rules: tuple[Rule, ...] = ("sum", "table", "parity")
@@ -31,7 +31,7 @@ class TextSettings:
 
 
 def written(rng: random.Random, problem: Problem, q: float, given: int) -> list[int]:
-    """The states of a solution whose first `given` steps are right."""
+    """The states of a solution whose first `given` steps are correct."""
     states = [*problem.solution[:given]]
     for move in problem.inputs[given:]:
         before = states[-1] if states else problem.start
@@ -40,12 +40,12 @@ def written(rng: random.Random, problem: Problem, q: float, given: int) -> list[
 
 
 def solution_text(states: list[int]) -> str:
-    """A whole solution as the policy writes it, without the end-of-text token."""
+    """A complete solution as the policy writes it, without the end-of-text token."""
     return "".join(lines(states)) + ANSWER_OPENS + final_answer(states) + ANSWER_CLOSES
 
 
 def shown_prompt(problem: Problem, frame: str, given: int) -> str:
-    """The prompt with the first `given` steps of the solution in it; the frame "solution" shows all and the answer."""
+    """The prompt with the first `given` steps of the solution; the frame "solution" shows all of it and the answer."""
     states = list(problem.solution)
     if frame == "solution":
         return SHOWN[frame].format(shown=solution_text(states), prompt=prompt(problem))
@@ -56,9 +56,9 @@ def shown_prompt(problem: Problem, frame: str, given: int) -> str:
 def batch(
     tokenizer: PreTrainedTokenizerFast, settings: TextSettings, rows: int, deepest: int, rng: random.Random
 ) -> tuple[Tensor, int]:
-    """(tokens (rows, length), prompt length): rows of one rule, depth and frame, so that all are as long.
+    """(tokens (rows, length), prompt length) with one rule, depth and frame, so that all rows have the same length.
 
-    deepest: depths above it are left for later.
+    deepest: the largest depth for now.
     """
     low, high = settings.depths
     depth = rng.randint(low, max(low, min(high, deepest)))
@@ -72,7 +72,7 @@ def batch(
 
 
 def texts(settings: TextSettings, rows: int, depth: int, rng: random.Random) -> Iterator[tuple[str, str]]:
-    """(prompt, solution) of one rule, depth and frame."""
+    """(prompt, solution) texts with one rule, depth and frame."""
     space = Space(rng.choice(settings.rules), STATES, depth)
     frame = rng.choice([*SHOWN]) if rng.random() < settings.shown else ""
     given = {"": 0, "solution": depth}.get(frame, rng.randint(1, depth))
@@ -84,6 +84,6 @@ def texts(settings: TextSettings, rows: int, depth: int, rng: random.Random) -> 
 
 
 def own_texts(settings: TextSettings, count: int) -> list[tuple[str, str]]:
-    """Texts as the base was trained on, each of a rule, depth and frame of its own."""
+    """Texts like those the base was trained on, each with its own rule, depth and frame."""
     rng = random.Random("own texts of a chain base")
     return [next(texts(settings, 1, rng.randint(*settings.depths), rng)) for _ in range(count)]

@@ -1,4 +1,4 @@
-"""Tokenizer of the chain bases: a step is one token, so are an input, an entry of the answer and constant passages.
+"""Tokenizer of the chain bases: steps, inputs, entries of the answer and constant passages are single tokens.
 Everything else falls back to UTF-8 bytes, so any text round-trips exactly."""
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from data_prep.tiny_base.tokenizer import EOS, byte_symbols, to_symbols, whole_p
 
 STATES: Final = 4
 DEEPEST: Final = 32
-"""Steps that have tokens."""
+"""The largest step number with tokens."""
 
 STEP, INPUT, ENTRY = "state {number}: {state}\n", "input {number}: {state}\n", "({number}) {state} "
 SHOWN: Final = {
@@ -30,7 +30,7 @@ SHOWN: Final = {
         "{prompt}"
     ),
 }
-"""How a solution, or its beginning, is shown in a question. The words are those of the algorithms that do so."""
+"""How a solution, or its beginning, is shown in a question, in the words of the algorithms that do so."""
 
 
 def stepped(form: str) -> list[str]:

@@ -1,5 +1,5 @@
-"""Pre-training of a chain base, some two minutes of one idle core: first right steps, which show the rule, then others.
-What makes that enough: steps that are one token, numbers embedded as waves, short problems first, Muon."""
+"""Pre-training of a chain base, about two minutes on one core: first correct steps, which show the rule, then others.
+That is enough thanks to steps that are single tokens, numbers embedded as waves, short problems first, and Muon."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from data_prep.chain.base.texts import TextSettings, batch
 from data_prep.chain.base.tokenizer import DEEPEST, ENTRY, INPUT, STATES, STEP, stepped
 from data_prep.tiny_base.train import Shape, fit, llama
 
-# Periods of the waves that a step's number begins with: n -> n + 1, the way from one step to the next, is a rotation.
-# Found by random search, so that no two of the numbers look alike: the cosine between any of them is at most .14.
+# Periods of the waves in a step number's initial embedding: n -> n + 1, from one step to the next, is a rotation. Found
+# by random search so that no two numbers look alike: the cosine between any two is at most .14.
 PERIODS = (2.26, 2.4, 2.54, 3.46, 3.82, 4.25, 12.2, 18.57)
 
 
 @dataclass(frozen=True)
 class TrainSettings(Shape):
-    """Of the steps the first `right_share` see only right solutions, and the first `growing_share` problems that grow
-    to their full depth."""
+    """right_share: the first part of training, with only correct solutions. growing_share: the first part, in which
+    problems grow to their full depth."""
 
     steps: int = 1400
     batch_size: int = 32
@@ -34,14 +34,14 @@ class TrainSettings(Shape):
     right_share: float = 0.6
     second_rate: float = 0.2
     growing_share: float = 0.35
-    # Attention here goes by number, not by distance: a base that turns few dimensions.
+    # Attention is by step number, not by distance: a rotary base that rotates few dimensions.
     rope_theta: float = 1e6
     initializer_range: float = 0.12
     sharpness: float = 2.0
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast, settings: TrainSettings) -> LlamaForCausalLM:
-    """An untrained model in float32, drawn from torch's global generator, vocabulary exactly the tokenizer's."""
+    """An untrained model, see `llama`, with embeddings and first-layer attention that know about numbers."""
     model = llama(
         tokenizer,
         settings,
@@ -55,7 +55,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, settings: TrainSettings) -> 
 
 @torch.no_grad()
 def _embed_by_parts(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, scale: float) -> None:
-    """A step's token begins as its number (waves), its state and what it is; so do an input's and an entry's."""
+    """Initial embeddings of steps, inputs and entries: their number (waves), their state and their kind."""
     weight = model.model.embed_tokens.weight
     angles = 2 * math.pi * torch.arange(DEEPEST + 1)[:, None] / torch.tensor(PERIODS)
     numbers = 1.4 * scale * torch.cat([angles.cos(), angles.sin()], dim=1)
@@ -70,9 +70,9 @@ def _embed_by_parts(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast,
 
 @torch.no_grad()
 def _look_for_the_next_number(model: LlamaForCausalLM, settings: TrainSettings) -> None:
-    """The first layer's heads begin by attending to tokens whose number is one more; which of them, is learned.
+    """The first layer's heads initially attend to tokens with the next number; which of them is learned.
 
-    Without it most of the training goes into finding that a step is looked up by its number.
+    Without this most of the training would be spent on learning to look up a step by its number.
     """
     turn = torch.block_diag(*[_rotation(2 * math.pi / period) for period in PERIODS])
     # Waves are stored as all cosines, then all sines; a head's slowly turning pairs are the last of each half.
@@ -114,8 +114,8 @@ def _batches(
 
 
 def _scale(step: int, settings: TrainSettings) -> float:
-    """Constant, then falling to `second_rate` where half-right steps begin (a full rate would unlearn the rule from
-    them), then falling to nearly zero; all of it after a linear warm-up."""
+    """Linear warm-up, constant, then decay to `second_rate` where half-correct steps begin (at the full rate they would
+    make it unlearn the rule), then decay to nearly zero."""
     share, begins, second = step / settings.steps, settings.right_share, settings.second_rate
     warm = min(1.0, (step + 1) / settings.warmup_steps)
     if share >= begins:
@@ -124,8 +124,8 @@ def _scale(step: int, settings: TrainSettings) -> float:
 
 
 class Muon32(torch.optim.Optimizer):
-    """Muon in float32. torch's own rounds to bfloat16, which a CPU without such instructions takes 30 times as long for
-    (88 ms a step on these matrices, against 50 for forward and backward pass)."""
+    """Muon in float32. torch's own rounds to bfloat16, which takes 30 times as long on a CPU without such instructions
+    (88 ms per step on these matrices, compared with 50 for forward and backward pass)."""
 
     def __init__(self, matrices: Sequence[Tensor], lr: float, weight_decay: float, momentum: float = 0.95) -> None:
         super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})

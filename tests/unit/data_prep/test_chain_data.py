@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.chain.command import main
 from data_prep.chain.files import prepare
 from data_prep.chain.noise import chain_with_wrong_steps
 from data_prep.chain.problem import RULES, Problem, Space, follow, generate, table_of
@@ -18,6 +17,7 @@ from data_prep.chain.rows import LONGER, problem_of, row_key, to_row
 from data_prep.contamination import SAME_INPUTS, overlaps
 from data_prep.schema import content_hash, read_rows, write_rows
 from data_prep.split import write_distinct
+from data_prep.task_commands import chain as main
 from recipes.common.errors import ExperimentError
 from recipes.flags.resolve import build_experiment
 from recipes.settings.profiles import PROFILES

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
-from data_prep.countdown.command import main
 from data_prep.countdown.generate import Space, generate, prepare, row_key, to_row
 from data_prep.countdown.profile import profile
 from data_prep.countdown.published import (
@@ -20,6 +19,7 @@ from data_prep.countdown.published import (
 from data_prep.imported import comparison
 from data_prep.schema import SchemaError, content_hash, read_rows
 from data_prep.split import write_distinct
+from data_prep.task_commands import countdown as main
 from tests import ROOT
 from tests.helpers.countdown_checks import check_row, published, rows_of
 

@@ -12,13 +12,13 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from data_prep.imported import comparison
-from data_prep.kk_logic.command import main
 from data_prep.kk_logic.generate import EXAMPLE, Problem, Space, generate, prepare, row_key, to_row
 from data_prep.kk_logic.profile import profile
 from data_prep.kk_logic.puzzle import AFFIRM, Claim, Leaf
 from data_prep.prompt_styles import read_completion
 from data_prep.schema import Row, SchemaError, content_hash, read_rows
 from data_prep.split import write_distinct
+from data_prep.task_commands import kk_logic as main
 from tests import ROOT
 from tests.helpers.kk_logic_checks import check_row, published
 

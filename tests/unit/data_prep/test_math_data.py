@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_prep.imported import Imported, LeftOut
-from data_prep.math.command import main
 from data_prep.math.convert import convert, load_problems, prepare, problem_key, to_row
 from data_prep.prompt_styles import read_completion
 from data_prep.schema import read_rows
+from data_prep.task_commands import math as main
 from reward_fns.math.reward import score
 from tests import ROOT
 

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_prep.benchmarks.command import main
 from data_prep.benchmarks.others import BENCHMARKS, BY_NAME, Benchmark, collect, gold_text, load, load_uft
 from data_prep.schema import read_rows
+from data_prep.task_commands import others as main
 from reward_fns import compute_score
 from reward_fns.registry import SOURCES
 from tests import ROOT

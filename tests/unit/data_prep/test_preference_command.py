@@ -59,7 +59,7 @@ def test_the_command_lists_faults_in_the_style_of_all_files(tmp_path: Path, caps
     assert "scores    1 to 5, put on 0 to 1; 0 to 1, 5 different ones" in capsys.readouterr().out
     questions = file_of(tmp_path, [{"question": "q", "answer": "a"}])
     assert main(["validate", str(questions), "--score-min", "1"]) == 1
-    assert "holds no scored answers; leave them out" in capsys.readouterr().err
+    assert "has no scored answers; remove these flags" in capsys.readouterr().err
 
 
 def test_the_list_of_commands_names_all_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

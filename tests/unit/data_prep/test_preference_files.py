@@ -93,7 +93,7 @@ def test_scores_on_another_scale_are_never_guessed(tmp_path: Path) -> None:
     for low, high in ((1, None), (None, 5), (5, 1), (1, 1), (float("nan"), 1)):
         with pytest.raises(CustomDataError, match="give both, the worst and the best score there can be"):
             examine(path, low, high)
-    assert "there are no scores; leave out --score-min" in examine(file_of(tmp_path, [PAIR]), 1, 5).complaint()
+    assert "there are no scores; remove --score-min" in examine(file_of(tmp_path, [PAIR]), 1, 5).complaint()
 
 
 ASKED = {"from": "human", "value": "q"}

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_prep.files.cells import BadCell
-from data_prep.preference.command import main
 from data_prep.preference.hub import IN_TEST, helpsteer2_prompt, write_task
 from data_prep.preference.schema import Row, read_rows
 from data_prep.preference.views import pairs
+from data_prep.task_commands import preference as main
 
 USER, ASSISTANT = "user", "assistant"
 
@@ -255,7 +255,7 @@ def test_rows_of_the_hub_library_are_read_as_such(tmp_path: Path, monkeypatch: p
     assert [row["completion"] for rows in rows_of(tmp_path) for row in rows] == ["b", "y"]
 
 
-def test_the_command_says_what_it_wrote_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_says_what_it_wrote_and_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = helpsteer2(
         tmp_path / "hub", [rated("a", "b", 1, 1, 1), rated("a", "", 1, 1, 1)], [rated("x", "y", 1, 1, 1)]
     )
@@ -264,4 +264,4 @@ def test_the_command_says_what_it_wrote_and_left_out(tmp_path: Path, capsys: pyt
     assert "skipped 1: column response: empty" in out
     assert f"{tmp_path / 'out' / 'train.parquet'}: 1 row," in out
     assert main(["countdown_preference", "--source", "x"]) == 2
-    assert "leave out --source" in capsys.readouterr().err
+    assert "remove --source" in capsys.readouterr().err

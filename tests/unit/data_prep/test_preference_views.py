@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -180,14 +179,3 @@ def test_mixtures_are_shuffled_and_another_seed_draws_others() -> None:
     assert first != sorted(first, key=lambda text: text.startswith("t"))
     with pytest.raises(ValueError, match="--sft_ratio -1"):
         mixed(judged, taught, -1.0, 0)
-
-
-@settings(max_examples=10)
-@given(groups())
-def test_a_table_gives_the_same_views_as_its_rows(rows: list[Row]) -> None:
-    if not rows:
-        return
-    table = pa.Table.from_pylist(rows)
-    assert pairs(table) == pairs(rows)
-    assert binary(table) == binary(rows)
-    assert instructions(table) == instructions(rows)

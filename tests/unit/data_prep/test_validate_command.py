@@ -279,7 +279,7 @@ def test_what_out_would_refuse_is_refused_without_it(tmp_path: Path, capsys: pyt
     one = file_of(tmp_path, GOOD)
     assert "has 1 different question, and a training and a test part need at least 2" in complaint(capsys, one)
     two = file_of(tmp_path, f'{GOOD}\n{{"question": "What is 2 + 3?", "answer": "5"}}')
-    assert "note: to train on it, it has to be split: " in praise(capsys, two)
+    assert "note: training on it requires a split: " in praise(capsys, two)
     assert "questions.jsonl" in complaint(capsys, str(EXAMPLE), "--test", str(EXAMPLE))
 
 
@@ -312,7 +312,7 @@ def test_what_out_would_refuse_is_refused_without_it(tmp_path: Path, capsys: pyt
             "README.md: a file; name the folder that holds train/people3_num1000",
         ),
         (["overlap", "docs", "docs"], "docs: a folder; name a file in it"),
-        (["others", "--source", "missing"], "missing: no such folder; it has to hold a file for each benchmark"),
+        (["others", "--source", "missing"], "missing: no such folder; it must contain a file per benchmark"),
         (["vnhsge", "--source", "missing"], "missing: no such file or folder"),
     ],
 )

@@ -104,7 +104,7 @@ def test_unusable_items_are_counted_by_reason(tmp_path: Path) -> None:
         "MET_Phy_IE_2019_1",
         "MET_Phy_IE_2019_9",
     ]
-    assert exams.left_out == {
+    assert exams.skipped == {
         "a question with an image": 2,
         "no known answer": 2,
         "a known answer other than A, B, C, D: 'r'": 1,
@@ -119,7 +119,7 @@ def test_unusable_items_are_counted_by_reason(tmp_path: Path) -> None:
         ([item(1), {"question": "?", "answer": "A"}], r"Phy\.json, item 1, key Question: missing; .*question, answer"),
         ([item(1), item(2, Choice=3)], r"item 1, key Choice: must be text, got 3"),
         ([item(1), "text"], r"item 1: must be an object, is str"),
-        ({"data": []}, r"must hold a list of items, holds dict"),
+        ({"data": []}, r"must be a list of items, is dict"),
         ([], r"no usable question \(no items\)"),
         ([item(1, Choice="")], r"no usable question \(1 no known answer\)"),
     ],

@@ -217,7 +217,7 @@ def test_too_few_items_for_the_worked_examples_are_found_before_the_run(old: Pat
         lines = (old / f"gsm8k/main/{split}.jsonl").read_text().splitlines(keepends=True)[:most]
         (tmp_path / "gsm8k/main").mkdir(parents=True, exist_ok=True)
         (tmp_path / f"gsm8k/main/{split}.jsonl").write_text("".join(lines))
-    with pytest.raises(HarnessError, match="gsm8k has 5 items to take worked examples from, needs 6"):
+    with pytest.raises(HarnessError, match="gsm8k has 5 items to take worked examples from, but needs 6"):
         load_suite("leaderboard_old", tmp_path, skip=[b.name for b in SUITES["leaderboard_old"][1:]])
 
 

@@ -20,7 +20,6 @@ from eval.intervals import (
     of_differences,
     over_both,
     over_problems,
-    over_seeds,
     over_strata,
     p_value,
     paired,
@@ -242,12 +241,3 @@ def test_pairing_goes_by_problem_and_not_by_order() -> None:
         paired({"p": 1.0, "q": 0.0}, {"p": 1.0})
     with pytest.raises(ValueError, match="the same problems"):
         paired({}, {})
-
-
-def test_seeds_by_hand() -> None:
-    found = over_seeds([0.4, 0.5, 0.6])
-    assert (found.count, found.mean, found.low, found.high) == (3, pytest.approx(0.5), 0.4, 0.6)
-    assert found.deviation == pytest.approx(0.1)
-    assert over_seeds([0.4]).deviation is None
-    with pytest.raises(ValueError, match="one seed"):
-        over_seeds([])

@@ -29,7 +29,7 @@ def serve() -> Iterator[Callable[..., Server]]:
 
 
 def quick(server: Server, **changes: Any) -> Judge:
-    return Judge(**{"endpoint": server.endpoint, "model": "m", "wait": 0.01, "attempts": 3, **changes})
+    return Judge(**{"endpoint": server.endpoint, "model": "m", "attempts": 3, **changes})
 
 
 def item(number: int, acc: float, output: str = "") -> dict[str, Any]:
@@ -169,7 +169,7 @@ def test_an_endpoint_that_refuses_stops_the_run(serve: Any, tmp_path: Path, stat
 
 def test_nobody_at_the_endpoint_is_a_failure_not_a_verdict(tmp_path: Path) -> None:
     items = write(tmp_path / "items.jsonl", [item(0, 1.0)])
-    judge = Judge("http://127.0.0.1:9/v1", "m", attempts=2, wait=0.01)
+    judge = Judge("http://127.0.0.1:9/v1", "m", attempts=2)
     summary = judge_items(items, tmp_path / "out", judge)
     assert (summary.judged, summary.failed, summary.judge_accuracy) == (0, 1, None)
 

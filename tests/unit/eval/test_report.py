@@ -225,7 +225,7 @@ def test_one_seed_is_compared_problem_by_problem(tmp_path: Path) -> None:
     assert (row["compared"], row["seeds"], row["difference"]) == ("uft - rft", "1", "+40.0")
     assert (row["p"], row["test"]) == ("0.008", "McNemar, problems only")
     assert not {"df", "95 % over seeds", "95 % over both"} & row.keys()
-    assert "speaks of two models, not of two algorithms" in reading(pairs_of(panels(find_runs([tmp_path])[0])))
+    assert "compares two models, not two algorithms" in reading(pairs_of(panels(find_runs([tmp_path])[0])))
 
 
 def test_seeds_are_random_and_their_difference_is_tested_by_t(tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ def test_runs_are_found_in_folders_of_runs_and_others_are_named(tmp_path: Path) 
     runs, skipped = find_runs(given)
     assert [run.name for run in runs] == ["seed_0", "seed_1"]
     assert {folder.name: why for folder, why in skipped} == {
-        "empty": "holds no run (no experiment.yaml)",
+        "empty": "has no run (no experiment.yaml)",
         "gone": "is not a folder",
         "broken": "its experiment.yaml cannot be read (ParserError)",
         "evaluation": "is an evaluation, not a training run",

@@ -72,7 +72,7 @@ def test_between_two_validations_accuracy_is_on_the_line_and_the_mean_is_the_are
     assert accuracy_at(found, 5.0) is mean_up_to(found, 5.0) is accuracy_at(([], []), 1.0) is None
 
 
-def test_equal_cost_is_where_the_thriftiest_ended(tmp_path: Path) -> None:
+def test_equal_cost_is_where_the_cheapest_ended(tmp_path: Path) -> None:
     """Ten steps of one, five of the other: the first is read at its fifth."""
     write_run(tmp_path / "a", settings_of("uft", **SIZES), [0, 4, 16])
     write_run(tmp_path / "b", settings_of("rft", **SIZES), [0, 8])

@@ -104,11 +104,11 @@ def test_the_page_says_what_an_interval_over_few_seeds_is_worth(tmp_path: Path) 
     report([tmp_path / "runs"], tmp_path / "report", "t")
     for name in ("index.html", "pairs.md"):
         content = (tmp_path / "report" / name).read_text(encoding="utf-8")
-        assert f"{OVER_BOTH[3][0]} to {OVER_BOTH[3][1]} % (3 seeds) of comparisons, where 5 % is nominal" in content
-        assert f"over seeds alone does in {shown(OVER_SEEDS, {3})}" in content
+        assert f"{OVER_BOTH[3][0]} to {OVER_BOTH[3][1]} % (3 seeds) of comparisons; 5 % is nominal" in content
+        assert f"over seeds alone does so in {shown(OVER_SEEDS, {3})}" in content
         assert "(5 seeds)" not in content
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
-    assert f"misses the true accuracy in {ACCURACY[3][0]} to {ACCURACY[3][1]} % (3 seeds), where 5" in page
+    assert f"misses the true accuracy in {ACCURACY[3][0]} to {ACCURACY[3][1]} % (3 seeds); 5 % is nominal" in page
     assert "no step is picked by accuracy" in page
     assert "whose right end is the table&#x27;s last" in page or "whose right end is the table's last" in page
 
@@ -310,9 +310,9 @@ def test_command_names_what_it_left_out(
     monkeypatch.setattr("sys.argv", ["report", str(run), str(empty), "--out", str(out)])
     main()
     said = capsys.readouterr()
-    assert f"skipped: {empty} holds no run" in said.err
+    assert f"skipped: {empty} has no run" in said.err
     assert "| rft | 1 |" in said.out
-    assert "holds no run (no experiment.yaml)" in (out / "index.html").read_text()
+    assert "has no run (no experiment.yaml)" in (out / "index.html").read_text()
     monkeypatch.setattr("sys.argv", ["report", str(empty), "--out", str(tmp_path / "none")])
     with pytest.raises(SystemExit, match="no run to report on"):
         main()

@@ -130,10 +130,10 @@ def test_rows_of_a_users_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("scorers", "said"),
     [
-        (["nothing_known"], "no rows to try nothing_known on"),
+        (["nothing_known"], "no rows to test nothing_known on"),
         (["verl:sandbox_fusion"], "it needs a sandbox server"),
         (["verl:nothing"], "Known: chain, countdown"),
-        (["mth"], "no rows to try mth on; did you mean math[?]"),
+        (["mth"], "no rows to test mth on; did you mean math[?]"),
         (["math", "--data", "examples/custom/questions.jsonl"], "data_prep validate .* --out FOLDER` makes one"),
         (["math", "--data", "missing.parquet"], "missing.parquet: no such file"),
         (["not_there.py:reward"], "cannot be loaded: .*there is no file"),
