@@ -30,7 +30,7 @@ _TITLES = {
     MESSAGES: "conversations to learn from",
     ROWS: "rows in the alignment format",
 }
-# The second names are those of the hub's binarized UltraFeedback, of ShareGPT's and LLaMA-Factory's files, and of Orca's
+# The second names are those of the hub's binarized UltraFeedback, the files of ShareGPT and LLaMA-Factory, and Orca's
 # pairs.
 _NAMES = {
     "chosen_score": ("chosen_score", "score_chosen"),
