@@ -186,9 +186,8 @@ def picture(lab: Found, real: Found) -> tuple[bytes, str]:
         import matplotlib.pyplot as plt
 
         algos = sorted({algo for found in (lab, real) for methods in found.values() for algo in methods})
-        figure, axes = plt.subplots(
-            1, 2, figsize=(3 + 1.1 * (len(lab) + len(real)), 0.3 * len(algos) + 2.6), sharey=True
-        )
+        size, widths = (3 + 1.1 * (len(lab) + len(real)), 0.3 * len(algos) + 2.6), [len(lab), len(real)]
+        figure, axes = plt.subplots(1, 2, figsize=size, sharey=True, width_ratios=widths)
         panels = {"the lab (exploration), after 40 steps": lab, "the real loop, after 80 steps (q .75: 60)": real}
         for axis, (title, found) in zip(axes, panels.items(), strict=True):
             for x, (_, methods) in enumerate(sorted(found.items())):
@@ -223,7 +222,7 @@ def sections(figures: Figures) -> list[tuple[str, Table | str]]:
 
 
 def _bonus(cell: Cell) -> str:
-    return ", entropy bonus .001" if cell in REAL else ""
+    return ", bonus .001" if cell in REAL else ""
 
 
 _HTML = Template(
