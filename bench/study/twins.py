@@ -31,7 +31,7 @@ class Twin:
 TWINS: Final = (
     Twin(
         Cell(15, 0.4, 0.1),
-        ("uft", "rft", "uft_adaptive", "sft_rft", "r3", "adaback"),
+        ("uft", "rft"),
         {"T": 80, "T_hint": 48, "test_freq": 20, "val_size": 128, "entropy_coef": 0.0},
     ),
     Twin(
