@@ -6,7 +6,7 @@ from statistics import fmean
 
 import pytest
 
-from bench.study import entropy, page, scan
+from bench.study import entropy, page, scan, twins
 from bench.study.cells import CORE, FIRST, OTHERS, REAL, SEE_NO_SOLUTION, Cell, Run, cells, runs
 from bench.study.page import Point, beside, committed, drawn, of_lab, of_real, picture, ranked, table, worst
 from recipes import ROOT
@@ -84,6 +84,17 @@ def test_the_lab_beside_the_real_loop_says_where_it_is_apart() -> None:
         ("rft", "+0.000 to +0.000", "within"),
         ("adaback", "+0.220 to +0.580", "apart"),
     ]
+
+
+def test_the_lab_draws_the_real_loops_curves_on_two_cells() -> None:
+    figures = committed()
+    rows = beside(figures.twins, figures.real).rows
+    assert {(twin.cell.title, algo) for twin in twins.TWINS for algo in twin.algos} == {row[:2] for row in rows}
+    assert [row for row in rows if row[-1] != "within"] == []
+    # Where seeds differ much, an interval holds anything: the means are near each other, too.
+    for row in rows:
+        mine, theirs = (float(cell.split()[0]) for cell in row[3:5])
+        assert abs(mine - theirs) < 0.05, row
 
 
 def test_the_committed_page_is_redrawn_to_the_digit() -> None:
