@@ -106,9 +106,16 @@ def _headers() -> Need:
 
 def _trial() -> Need:
     program = TRIAL.replace("CAPABILITY", str(MIN_CAPABILITY))
+    # As in runs (recipes/verl_plugin/environment.py, which this does not import: it has to work without packages).
+    environment = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **os.environ}
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-c", program], capture_output=True, text=True, errors="replace", timeout=SECONDS
+            [sys.executable, "-P", "-c", program],
+            env=environment,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=SECONDS,
         )
     except subprocess.TimeoutExpired:
         return Need("GPU", "computes", "-", f"a matrix product did not end within {SECONDS} s: look at nvidia-smi")

@@ -190,6 +190,9 @@ def test_the_trial_tells_what_torch_says(monkeypatch: pytest.MonkeyPatch) -> Non
     assert gpu._trial().trouble == "torch sees no GPU (CUDA_VISIBLE_DEVICES?)"
     monkeypatch.setattr(gpu, "TRIAL", "print('noise'); print('works: capability 9.0')")
     assert gpu._trial() == gpu.Need("GPU", "computes", "capability 9.0")
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    monkeypatch.setattr(gpu, "TRIAL", "import os; print('works:', os.environ['CUDA_DEVICE_ORDER'])")
+    assert gpu._trial().found == "PCI_BUS_ID"
     monkeypatch.setattr(gpu, "TRIAL", "raise RuntimeError('driver on your system\\nis too old')")
     assert gpu._trial().trouble.endswith("is too old")
     monkeypatch.setattr(gpu, "TRIAL", "raise RuntimeError('Error 802: system not yet initialized')")
