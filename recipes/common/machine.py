@@ -12,6 +12,8 @@ from pathlib import Path
 
 DEVICES = Path("/dev")
 CGROUPS = Path("/sys/fs/cgroup")
+_TREES = {"": ("", "unified"), "memory": ("memory",), "cpu": ("cpu", "cpu,cpuacct")}
+"""Where each controller's control groups lie; the second version's are under `unified` where both are in use."""
 OPEN_FILES = 65_535
 
 
@@ -150,24 +152,28 @@ def main_memory() -> int | None:
     """Bytes of main memory that this process may use; None where it cannot be told."""
     lines = _read("/proc/meminfo").splitlines()
     sizes = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemTotal:")]
-    limits = _limits("memory.max") + _limits("memory.limit_in_bytes", "memory")
+    limits = [_read(group / "memory.max").strip() for group in _groups("")]
+    limits += [_read(group / "memory.limit_in_bytes").strip() for group in _groups("memory")]
     return min(sizes + [int(limit) for limit in limits if limit.isdigit()], default=None)
 
 
 def cores() -> int:
     """Processors that this process may use: a container or a job of a scheduler has fewer than its machine."""
-    quotas = [limit.split() for limit in _limits("cpu.max")]
-    shares = [int(each[0]) // int(each[1]) for each in quotas if len(each) == 2 and each[0].isdigit()]
+    quotas = [_read(group / "cpu.max").split() for group in _groups("")]
+    files = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+    quotas += [" ".join(_read(group / name) for name in files).split() for group in _groups("cpu")]
+    limited = [[int(each) for each in quota] for quota in quotas if len(quota) == 2 and "".join(quota).isdecimal()]
+    shares = [quota // period for quota, period in limited if period]
     return max(1, min([os.cpu_count() or 1, len(os.sched_getaffinity(0)), *shares]))
 
 
-def _limits(name: str, controller: str = "") -> list[str]:
-    """What a file says in the control groups of this process: the outermost, which is all that a container sees, and
-    those below it, such as that of a job under Slurm. `controller`: of their first version, with a tree for each."""
-    groups = (line.split(":", 2) for line in _read("/proc/self/cgroup").splitlines())
-    own = [Path(path.lstrip("/")) for _, of, path in groups if controller in of.split(",")]
+def _groups(controller: str) -> list[Path]:
+    """Folders of the control groups of this process: the outermost, which is all that a container sees, and those below
+    it, such as that of a job under Slurm. `controller`: of their first version, with a tree for each; else empty."""
+    lines = [line.split(":", 2) for line in _read("/proc/self/cgroup").splitlines()]
+    own = [Path(each[2].lstrip("/")) for each in lines if len(each) == 3 and controller in each[1].split(",")]
     folders = {Path(), *own, *(above for path in own for above in path.parents)}
-    return [_read(CGROUPS / controller / folder / name).strip() for folder in folders]
+    return [CGROUPS / tree / folder for tree in _TREES[controller] for folder in folders]
 
 
 def _read(path: str | Path) -> str:

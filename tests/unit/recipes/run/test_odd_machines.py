@@ -171,6 +171,11 @@ def test_the_memory_is_that_of_the_cards_that_cuda_shows(found: float | None) ->
     assert there is None if found is None else there == pytest.approx(found, rel=0.01)
 
 
+def quota(group: str, quota: int, period: int) -> dict[str, str]:
+    """Of processors, in control groups of the first version."""
+    return {f"{group}/cpu.cfs_quota_us": f"{quota}\n", f"{group}/cpu.cfs_period_us": f"{period}\n"}
+
+
 @pytest.mark.parametrize(
     ("groups", "files", "memory", "processors"),
     [
@@ -180,6 +185,11 @@ def test_the_memory_is_that_of_the_cards_that_cuda_shows(found: float | None) ->
         ("0::/job_7/step_0\n", {"job_7/memory.max": f"{8 << 30}\n", "job_7/step_0/memory.max": "max\n"}, 8, 64),
         ("5:memory:/job_7\n1:name=systemd:/\n", {"memory/job_7/memory.limit_in_bytes": f"{8 << 30}\n"}, 8, 64),
         ("0::/a\n", {"cpu.max": "max 100000\n", "a/cpu.max": "50000 100000\n"}, 64, 1),
+        ("no colons\n0::/\n", {"cpu.max": "400000 0\n"}, 64, 64),
+        ("4:cpu,cpuacct:/job_7\n", quota("cpu,cpuacct/job_7", 400000, 100000), 64, 4),
+        ("4:cpu:/job_7\n", quota("cpu", 300000, 100000) | quota("cpu/job_7", -1, 100000), 64, 3),
+        ("4:cpu:/\n", quota("cpu", 300000, 0), 64, 64),
+        ("0::/a\n", {"unified/a/cpu.max": "200000 100000\n", "unified/memory.max": f"{8 << 30}\n"}, 8, 2),
     ],
 )
 def test_a_process_has_what_its_control_groups_leave_it(
