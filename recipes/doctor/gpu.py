@@ -66,7 +66,8 @@ def needs(machine: Machine, trial: bool = True) -> list[Need]:
     """
     found = [_compiler(), _headers()]
     if not machine.gpus:
-        return [*found, Need("GPU", "a driver's", "cannot be checked here: nvidia-smi lists none")]
+        why = "CUDA_VISIBLE_DEVICES hides all" if machine.hidden else "nvidia-smi lists none"
+        return [*found, Need("GPU", "a driver's", f"cannot be checked here: {why}")]
     # Without a compiler the trial would only fail of that once more.
     tried = [_trial()] if trial and not any(need.trouble for need in found) else []
     works = bool(tried) and not tried[0].trouble
