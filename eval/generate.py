@@ -36,8 +36,10 @@ def generate(
     Args:
         gpu_memory: share of a GPU's memory for weights and cache, which other processes must leave free.
     """
-    # As in runs (recipes/verl_plugin/environment.py): FlashInfer would compile its sampler as the engine starts.
+    # As in runs (recipes/verl_plugin/environment.py): FlashInfer would compile its sampler as the engine starts, and
+    # CUDA count the cards in another order than nvidia-smi.
     os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     if device == "cpu":
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     from transformers import AutoTokenizer

@@ -113,8 +113,10 @@ def _weights(model: str, lora: Path | None) -> Weights:
 
 def load_engine(weights: Weights, device: str, seed: int) -> Any:
     """The harness's own vLLM model."""
-    # As in runs (recipes/verl_plugin/environment.py): FlashInfer would compile its sampler as the engine starts.
+    # As in runs (recipes/verl_plugin/environment.py): FlashInfer would compile its sampler as the engine starts, and
+    # CUDA count the cards in another order than nvidia-smi.
     os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     if device == "cpu":
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     from lm_eval.models.vllm_causallms import VLLM

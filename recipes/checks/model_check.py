@@ -5,6 +5,7 @@ from typing import Any
 from data_prep.prompt_styles import STYLES
 from recipes.common.errors import ExperimentError
 from recipes.data.stored_template import stored_template
+from recipes.estimate.config_fields import number, section, texts, whole
 from recipes.estimate.model_shapes import config_of, decoder_of
 from recipes.settings.experiment import Experiment
 from recipes.settings.tasks import validated_on
@@ -45,8 +46,7 @@ def refuse_model(experiment: Experiment, *, trains: bool = True) -> None:
             f"--model {e.model}: verl cannot train models of the kind {kind} (their configuration has no "
             f"num_key_value_heads); use one of Llama's or Qwen's kin"
         )
-    named = config.get("architectures") or []
-    named = [named] if isinstance(named, str) else [str(each) for each in named]
+    named = texts(config, "architectures")
     if config.get("is_encoder_decoder") or (named and not any(each.endswith(_GENERATES) for each in named)):
         raise ExperimentError(
             f"--model {e.model}: {', '.join(named) or kind} is no decoder that goes on with a text (...ForCausalLM); "
@@ -82,17 +82,14 @@ def refuse_model(experiment: Experiment, *, trains: bool = True) -> None:
 def positions(config: dict[str, Any]) -> int | None:
     """Tokens that a sequence of a model may have, stretched as its configuration says; None where nothing limits it."""
     decoder = decoder_of(config)
-    limit = next((decoder[name] for name in _POSITIONS if isinstance(decoder.get(name), int)), None)
-    rope = decoder.get("rope_scaling") or decoder.get("rope_parameters") or {}
-    if limit is None or (rope.get("rope_type") or rope.get("type")) not in _STRETCHED:
+    limit = next(filter(None, (whole(decoder, name) for name in _POSITIONS)), None)
+    rope = section(decoder, "rope_scaling") or section(decoder, "rope_parameters")
+    factor = number(rope, "factor")
+    if limit is None or factor is None or (rope.get("rope_type") or rope.get("type")) not in _STRETCHED:
         return limit
-    of, factor = rope.get("original_max_position_embeddings") or limit, rope.get("factor") or 1
-    # What is no number is transformers' to refuse.
-    return int(of * factor) if isinstance(of, int) and isinstance(factor, int | float) else limit
+    return int((whole(rope, "original_max_position_embeddings") or limit) * factor)
 
 
 def _head_size(decoder: dict[str, Any]) -> int | None:
-    size, heads, hidden = (decoder.get(name) for name in ("head_dim", "num_attention_heads", "hidden_size"))
-    if isinstance(size, int) and size > 0:
-        return size
-    return hidden // heads if isinstance(heads, int) and isinstance(hidden, int) and heads > 0 else None
+    size, heads, hidden = (whole(decoder, name) for name in ("head_dim", "num_attention_heads", "hidden_size"))
+    return size or (hidden // heads if heads and hidden else None)

@@ -2,14 +2,18 @@
 
 import importlib.metadata
 import os
+import re
 import resource
 import shutil
 import subprocess
+from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 
 DEVICES = Path("/dev")
 CGROUPS = Path("/sys/fs/cgroup")
+_TREES = {"": ("", "unified"), "memory": ("memory",), "cpu": ("cpu", "cpu,cpuacct")}
+"""Where each controller's control groups lie; the second version's are under `unified` where both are in use."""
 OPEN_FILES = 65_535
 
 
@@ -21,45 +25,86 @@ def gpu_count() -> int:
 def visible_devices(visible: str | None = None) -> list[str]:
     """NVIDIA GPUs a process started now would see, as CUDA_VISIBLE_DEVICES names them; none without a driver.
 
-    As CUDA reads the variable: devices up to the first that is not there, and none where one is named twice.
+    As CUDA reads the variable: devices up to the first that is not there, and none where one is named twice. Of GPUs
+    that are divided (MIG) it shows one part, and nothing beside it, unless parts are named.
 
     Args:
         visible: in the variable's place.
     """
-    listed = _listed()
+    gpus = _listed()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES") if visible is None else visible
     if visible is None:
-        return [str(number) for number in range(len(listed))]
+        parts = [part for gpu in gpus for part in gpu.parts]
+        return parts[:1] or [str(number) for number in range(len(gpus))]
     named = [device.strip() for device in visible.split(",")]
-    known = list(takewhile(lambda device: _is_there(device, listed), named))
-    return known if len(set(known)) == len(known) else []
+    known = list(takewhile(lambda device: _is_there(device, gpus), named))
+    if len(set(known)) < len(known):
+        return []
+    divided = [device for device in known if not device.startswith("MIG-") and _part_gb(device, gpus) is not None]
+    return divided[:1] or known
 
 
-def _listed() -> list[str]:
-    """What the driver says of each GPU, a line each."""
+def visible_places() -> list[int]:
+    """Which of the GPUs that nvidia-smi lists, in its order, those are; all of them where that cannot be told."""
+    gpus, devices = _listed(), visible_devices()
+    places = {_place(device, gpus) for device in devices} - {None}
+    return sorted(place for place in places if place is not None) if places or not devices else [*range(len(gpus))]
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """A GPU as the driver lists it."""
+
+    uuid: str = ""
+    """Empty where the driver's tools are missing."""
+
+    parts: dict[str, float] = field(default_factory=dict)
+    """Memory of each part of it (MIG) in GB, by UUID."""
+
+    def has(self, name: str) -> bool:
+        """Whether it, or a part of it, has a UUID that begins so."""
+        return any(uuid.startswith(name) for uuid in (self.uuid, *self.parts))
+
+
+def _listed() -> list[_Listed]:
     if shutil.which("nvidia-smi") is None:
         # Some containers have the driver without its tools.
-        return [f"GPU {file.name}" for file in DEVICES.glob("nvidia[0-9]*")]
+        return [_Listed() for _ in DEVICES.glob("nvidia[0-9]*")]
     try:
-        found = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return []
-    return [line for line in found.stdout.splitlines() if line.startswith("GPU ")]
+    found: list[_Listed] = []
+    for line in done.stdout.splitlines():
+        uuid = line.partition("UUID: ")[2].rstrip(") ")
+        if line.startswith("GPU "):
+            found.append(_Listed(uuid))
+        elif found and (part := re.match(r"\s+MIG \S*?(\d+)gb", line)):
+            found[-1].parts[uuid] = float(part[1])
+    return found
 
 
-def _is_there(device: str, listed: list[str]) -> bool:
-    # Parts of a GPU (MIG), and GPUs without the driver's tools, are not listed by name, and believed.
-    named = any("UUID: " in line for line in listed)
-    if device.isdigit() or (device.startswith("GPU-") and named):
-        return _place(device, listed) is not None
-    return device.startswith(("GPU-", "MIG-")) and bool(listed)
+def _is_there(device: str, gpus: list[_Listed]) -> bool:
+    kind = device[:4]
+    # GPUs without the driver's tools, and parts that those of its time do not list, are believed.
+    if device.isdecimal() or (kind in ("GPU-", "MIG-") and any(gpu.has(kind) for gpu in gpus)):
+        return _place(device, gpus) is not None
+    return kind in ("GPU-", "MIG-") and bool(gpus)
 
 
-def _place(device: str, listed: list[str]) -> int | None:
-    """Which of the GPUs a number, a UUID or the beginning of one means; None for none of them."""
-    if device.isdigit():
-        return int(device) if int(device) < len(listed) else None
-    return next((place for place, line in enumerate(listed) if f"UUID: {device}" in line), None)
+def _place(device: str, gpus: list[_Listed]) -> int | None:
+    """Which of the GPUs a number, a UUID or the beginning of one means, or has that part; None for none of them."""
+    if device.isdecimal():
+        return int(device) if int(device) < len(gpus) else None
+    return next((place for place, gpu in enumerate(gpus) if gpu.has(device)), None)
+
+
+def _part_gb(device: str, gpus: list[_Listed]) -> float | None:
+    """Memory of a part, or of the first of a GPU that is divided; None for whole ones."""
+    place = _place(device, gpus)
+    parts = {} if place is None else gpus[place].parts
+    named = [size for uuid, size in parts.items() if uuid.startswith(device)]
+    return next(iter(named or parts.values()), None)
 
 
 def allow_open_files() -> None:
@@ -77,8 +122,8 @@ def flash_attention_installed() -> bool:
 
 
 def gpu_memory_gb() -> float | None:
-    """Memory of the smallest GPU that a process started now would see, in GB (10^9 bytes); None where it cannot be
-    told. A card for a screen, or one that is hidden, counts no more than CUDA would count it."""
+    """Memory of the smallest GPU, or part of one, that a process started now would see, in GB (10^9 bytes); None
+    where it cannot be told. A card for a screen, or a hidden one, counts no more than CUDA would count it."""
     if shutil.which("nvidia-smi") is None:
         return None
     command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
@@ -86,10 +131,15 @@ def gpu_memory_gb() -> float | None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    mib, listed = done.stdout.splitlines(), _listed()
-    seen = {_place(device, listed) for device in visible_devices()}
-    sizes = [int(size) for place, size in enumerate(mib) if seen <= {None} or place in seen if size.strip().isdigit()]
-    return min(sizes) * 2**20 / 1e9 if sizes else None
+    whole = [int(size) * 2**20 / 1e9 if size.strip().isdecimal() else None for size in done.stdout.splitlines()]
+    gpus = _listed()
+    seen = {device: _place(device, gpus) for device in visible_devices()}
+    sizes = [
+        _part_gb(device, gpus) or next(iter(whole[place : place + 1]), None)
+        for device, place in seen.items()
+        if place is not None
+    ]
+    return min((size for size in sizes or whole if size is not None), default=None)
 
 
 def address_limit() -> int | None:
@@ -102,24 +152,28 @@ def main_memory() -> int | None:
     """Bytes of main memory that this process may use; None where it cannot be told."""
     lines = _read("/proc/meminfo").splitlines()
     sizes = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemTotal:")]
-    limits = _limits("memory.max") + _limits("memory.limit_in_bytes", "memory")
+    limits = [_read(group / "memory.max").strip() for group in _groups("")]
+    limits += [_read(group / "memory.limit_in_bytes").strip() for group in _groups("memory")]
     return min(sizes + [int(limit) for limit in limits if limit.isdigit()], default=None)
 
 
 def cores() -> int:
     """Processors that this process may use: a container or a job of a scheduler has fewer than its machine."""
-    quotas = [limit.split() for limit in _limits("cpu.max")]
-    shares = [int(each[0]) // int(each[1]) for each in quotas if len(each) == 2 and each[0].isdigit()]
+    quotas = [_read(group / "cpu.max").split() for group in _groups("")]
+    files = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+    quotas += [" ".join(_read(group / name) for name in files).split() for group in _groups("cpu")]
+    limited = [[int(each) for each in quota] for quota in quotas if len(quota) == 2 and "".join(quota).isdecimal()]
+    shares = [quota // period for quota, period in limited if period]
     return max(1, min([os.cpu_count() or 1, len(os.sched_getaffinity(0)), *shares]))
 
 
-def _limits(name: str, controller: str = "") -> list[str]:
-    """What a file says in the control groups of this process: the outermost, which is all that a container sees, and
-    those below it, such as that of a job under Slurm. `controller`: of their first version, with a tree for each."""
-    groups = (line.split(":", 2) for line in _read("/proc/self/cgroup").splitlines())
-    own = [Path(path.lstrip("/")) for _, of, path in groups if controller in of.split(",")]
+def _groups(controller: str) -> list[Path]:
+    """Folders of the control groups of this process: the outermost, which is all that a container sees, and those below
+    it, such as that of a job under Slurm. `controller`: of their first version, with a tree for each; else empty."""
+    lines = [line.split(":", 2) for line in _read("/proc/self/cgroup").splitlines()]
+    own = [Path(each[2].lstrip("/")) for each in lines if len(each) == 3 and controller in each[1].split(",")]
     folders = {Path(), *own, *(above for path in own for above in path.parents)}
-    return [_read(CGROUPS / controller / folder / name).strip() for folder in folders]
+    return [CGROUPS / tree / folder for tree in _TREES[controller] for folder in folders]
 
 
 def _read(path: str | Path) -> str:

@@ -66,7 +66,8 @@ def needs(machine: Machine, trial: bool = True) -> list[Need]:
     """
     found = [_compiler(), _headers()]
     if not machine.gpus:
-        return [*found, Need("GPU", "a driver's", "cannot be checked here: nvidia-smi lists none")]
+        why = "CUDA_VISIBLE_DEVICES hides all" if machine.hidden else "nvidia-smi lists none"
+        return [*found, Need("GPU", "a driver's", f"cannot be checked here: {why}")]
     # Without a compiler the trial would only fail of that once more.
     tried = [_trial()] if trial and not any(need.trouble for need in found) else []
     works = bool(tried) and not tried[0].trouble
@@ -106,9 +107,16 @@ def _headers() -> Need:
 
 def _trial() -> Need:
     program = TRIAL.replace("CAPABILITY", str(MIN_CAPABILITY))
+    # As in runs (recipes/verl_plugin/environment.py, which this does not import: it has to work without packages).
+    environment = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **os.environ}
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-c", program], capture_output=True, text=True, errors="replace", timeout=SECONDS
+            [sys.executable, "-P", "-c", program],
+            env=environment,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=SECONDS,
         )
     except subprocess.TimeoutExpired:
         return Need("GPU", "computes", "-", f"a matrix product did not end within {SECONDS} s: look at nvidia-smi")

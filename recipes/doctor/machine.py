@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from recipes.common.machine import cores, main_memory
+from recipes.common.machine import cores, main_memory, visible_places
 
 GIB = 1024**3
 MIN_RAM = 8 * GIB
@@ -45,6 +45,9 @@ class Machine:
     wsl: bool = False
     """Linux inside Windows."""
 
+    hidden: tuple[str, ...] = ()
+    """GPUs that CUDA does not show, by nvidia-smi's number and name."""
+
 
 def parse_gpus(csv: str) -> tuple[Gpu, ...]:
     """GPUs from `nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader,nounits` (MiB)."""
@@ -56,14 +59,17 @@ def parse_gpus(csv: str) -> tuple[Gpu, ...]:
     return tuple(gpus)
 
 
-def find_gpus() -> tuple[Gpu, ...]:
-    """GPUs nvidia-smi lists; none where it is missing, fails or hangs."""
+def find_gpus() -> tuple[tuple[Gpu, ...], tuple[str, ...]]:
+    """Those that CUDA_VISIBLE_DEVICES leaves of the GPUs nvidia-smi lists, and the others, by number and name; none
+    where it is missing, fails or hangs."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
-        return ()
-    return parse_gpus(done.stdout)
+        return (), ()
+    gpus, shown = parse_gpus(done.stdout), visible_places()
+    hidden = [f"{place} ({gpu.name})" for place, gpu in enumerate(gpus) if place not in shown]
+    return tuple(gpu for place, gpu in enumerate(gpus) if place in shown), tuple(hidden)
 
 
 def _read(path: str) -> str:
@@ -90,15 +96,17 @@ def _disk(path: str, total: bool = False) -> int | None:
 
 def look(root: Path) -> Machine:
     """This machine; free disk is that of the filesystem holding `root`."""
+    gpus, hidden = find_gpus()
     return Machine(
         cores=cores(),
         ram=main_memory(),
-        gpus=find_gpus(),
+        gpus=gpus,
         disk_free=_disk(str(root)),
         shm=_disk("/dev/shm", total=True),
         architecture=platform.machine(),
         cpu_flags=_cpu_flags(),
         wsl="microsoft" in platform.release().lower(),
+        hidden=hidden,
     )
 
 
@@ -116,7 +124,9 @@ def hindrances(machine: Machine, stack: str) -> list[str]:
         found.append(
             f"{len(machine.gpus)} GPU(s) here, but the cpu stack: ./install.sh --profile cuda, or run.py --profile cpu"
         )
-    if stack == "cuda" and not machine.gpus:
+    if stack == "cuda" and not machine.gpus and machine.hidden:
+        found.append("CUDA_VISIBLE_DEVICES hides every GPU: unset it, or name those to train on")
+    elif stack == "cuda" and not machine.gpus:
         found.append(
             "the cuda stack on a machine whose nvidia-smi lists no GPU: right for an image or a login node (try "
             "python3 -m recipes.doctor where the GPU is); else fix the driver, or --profile cpu"

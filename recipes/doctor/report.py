@@ -163,7 +163,7 @@ def installed_stack(installed: Mapping[str, str]) -> str:
         return "cpu"
     if "vllm" in installed:
         return "cuda"
-    return "cuda" if find_gpus() else "cpu"
+    return "cuda" if any(find_gpus()) else "cpu"
 
 
 def check(stack: str, dev: bool = False, imports: bool = True, root: Path = ROOT) -> list[Row]:
@@ -176,7 +176,7 @@ def check(stack: str, dev: bool = False, imports: bool = True, root: Path = ROOT
         named = tomllib.loads((lists / "vllm-cpu-name" / "pyproject.toml").read_text())["project"]
         rows += version_rows([Pin(named["name"], named["version"], direct=True)], installed)
     rows += missing_needs(pins, installed, read_left_out(lists / f"{stack}.txt"))
-    return with_imports(rows, no_gpu=stack == "cuda" and not find_gpus()) if imports else rows
+    return with_imports(rows, no_gpu=stack == "cuda" and not any(find_gpus())) if imports else rows
 
 
 def machine_rows(machine: Machine, stack: str, trial: bool = True) -> list[Row]:
@@ -209,6 +209,8 @@ def describe(machine: Machine, stack: str) -> str:
     """What this machine can run, as text."""
     profile = detect_profile(gpu_count(), gpu_memory_gb())
     gpus = ", ".join(f"{gpu.name} ({gib(gpu.memory)})" for gpu in machine.gpus) or "none"
+    if machine.hidden:
+        gpus += f"; hidden (CUDA_VISIBLE_DEVICES, MIG): {', '.join(machine.hidden)}"
     facts = {
         "python": f"{platform.python_version()} at {sys.executable}",
         "stack": stack,

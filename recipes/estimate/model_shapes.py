@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.models import find_model
+from recipes.estimate.config_fields import section, several, whole
 
 
 @dataclass(frozen=True)
@@ -175,15 +176,14 @@ def shape_of_config(config: dict[str, Any]) -> ModelShape:
 
 def decoder_of(config: dict[str, Any]) -> dict[str, Any]:
     """A model's configuration; of one that also sees that of its decoder."""
-    nested = config.get("text_config")
-    return {**config, **nested} if isinstance(nested, dict) else config
+    return {**config, **section(config, "text_config")}
 
 
 def _size(config: dict[str, Any], name: str, default: int | None = None) -> int:
     """A whole number above 0, or the default where there is none; anything else (a list with one for each layer, too)
     raises KeyError."""
-    found = default if config.get(name) is None else config[name]
-    if not isinstance(found, int) or found < 1:
+    found = default if config.get(name) is None else whole(config, name)
+    if not found:
         raise KeyError(name)
     return found
 
@@ -195,7 +195,9 @@ def _experts_of(config: dict[str, Any]) -> Experts:
         raise KeyError("n_routed_experts")
     if not (config.get("num_local_experts") or config.get("num_experts")):
         return Experts()
-    dense = {*(config.get("mlp_only_layers") or ())}
+    dense = several(config, "mlp_only_layers")
+    if dense is None:
+        raise KeyError("mlp_only_layers")
     every = _size(config, "decoder_sparse_step", 1)
     mixed = [n for n in range(config["num_hidden_layers"]) if n not in dense and (n + 1) % every == 0]
     return Experts(
@@ -203,7 +205,7 @@ def _experts_of(config: dict[str, Any]) -> Experts:
         count=_size(config, "num_local_experts" if config.get("num_local_experts") else "num_experts"),
         used=_size(config, "num_experts_per_tok"),
         intermediate=_size(config, "moe_intermediate_size", _size(config, "intermediate_size")),
-        shared=config.get("shared_expert_intermediate_size") or 0,
+        shared=_size(config, "shared_expert_intermediate_size") if config.get("shared_expert_intermediate_size") else 0,
     )
 
 

@@ -38,7 +38,10 @@ def _devices(value: str) -> str:
         return f"{wrong!r} is no GPU: a number, GPU-<uuid> or MIG-<uuid>"
     there = [] if named in ([], ["-1"]) else machine.visible_devices(value)
     lacking = next((word for word in named if word not in ("-1", *there)), None)
-    none = f"this machine has no GPU {lacking}, or it is named twice (nvidia-smi -L lists what there is)"
+    none = (
+        f"this machine has no GPU {lacking}, or it is named twice, or beside one that MIG divides (nvidia-smi -L lists "
+        f"what there is)"
+    )
     return "" if lacking is None else none
 
 

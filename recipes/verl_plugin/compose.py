@@ -216,7 +216,9 @@ def _refuse_ulysses(base: str, config: DictConfig, devices: int) -> None:
     model = config.model if base == SUPERVISED else config.actor_rollout_ref.model
     shape = known_shape(model.path)
     for key in (each for each in _keys(config) if each.endswith("ulysses_sequence_parallel_size")):
-        size = int(OmegaConf.select(config, key))
+        size = OmegaConf.select(config, key)
+        if not isinstance(size, int):
+            raise ExperimentError(f"override {key!r} after --: {size} is no whole number of ranks, such as 1")
         if size == 1:
             continue
         if size < 1 or devices % size:

@@ -38,6 +38,9 @@ CPU = {
 
 
 GPU = {
+    # Numbers in CUDA_VISIBLE_DEVICES as nvidia-smi counts, and we with it (recipes/common/machine.py); CUDA by itself
+    # puts the fastest card first.
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     # Else whatever the loop, the rewards and the driver import may take memory of the first GPU: Ray has stopped hiding
     # GPUs from workers that asked for none.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",

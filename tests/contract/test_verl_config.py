@@ -209,6 +209,13 @@ def test_what_ranks_cannot_share_is_refused(
         split_overrides(build_experiment({"model": model, "n_gpu": n_gpu, "overrides": given}, PROFILES["h100x8"]))
 
 
+@pytest.mark.parametrize("size", ["null", "1.5"])
+def test_a_number_of_ranks_is_whole(size: str) -> None:
+    given = (f"actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size={size}",)
+    with pytest.raises(ExperimentError, match="is no whole number of ranks"):
+        split_overrides(build_experiment({"model": SEVEN_B, "overrides": given}, PROFILES["h100x8"]))
+
+
 def test_the_nearest_size_that_ranks_can_share_is_named() -> None:
     with pytest.raises(ExperimentError, match=r"28 attention heads of Qwen/Qwen2.5-7B evenly. Nearest: --tp_size 4"):
         build_experiment({"model": SEVEN_B, "tp_size": 8}, PROFILES["h100x8"])

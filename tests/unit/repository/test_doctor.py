@@ -82,6 +82,38 @@ def test_gpus_are_read_from_nvidia_smi() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("variable", "shown", "hidden", "said"),
+    [
+        (None, 2, (), "H100 (79.6 GiB), T400 (4.0 GiB)\n"),
+        ("0", 1, ("1 (T400)",), "H100 (79.6 GiB); hidden (CUDA_VISIBLE_DEVICES, MIG): 1 (T400)\n"),
+        ("GPU-2c", 1, ("0 (H100)",), "T400 (4.0 GiB); hidden (CUDA_VISIBLE_DEVICES, MIG): 0 (H100)\n"),
+        ("", 0, ("0 (H100)", "1 (T400)"), "CUDA_VISIBLE_DEVICES hides every GPU"),
+    ],
+)
+def test_gpus_that_are_hidden_are_named_and_not_counted(
+    variable: str | None,
+    shown: int,
+    hidden: tuple[str, ...],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listed = "GPU 0: H100 (UUID: GPU-0a1b)\\nGPU 1: T400 (UUID: GPU-2c3d)\\n"
+    queried = "H100, 81559, 580.1\\nT400, 4096, 580.1\\n"
+    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n[ $1 = -L ] && printf '{listed}' || printf '{queried}'\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
+    machine = look(ROOT)
+    assert (len(machine.gpus), machine.hidden) == (shown, hidden)
+    assert said in doctor.describe(machine, "cuda")
+    found = gpu.needs(machine, trial=False)[-1].found
+    assert found == ("580.1" if shown else "cannot be checked here: CUDA_VISIBLE_DEVICES hides all")
+
+
 def test_hindrances_of_a_poor_machine_and_none_of_a_good_one() -> None:
     flags = frozenset({"avx", "avx2"})
     good = Machine(8, 64 * GIB, (), 100 * GIB, 8 * GIB, "x86_64", flags)
@@ -190,6 +222,9 @@ def test_the_trial_tells_what_torch_says(monkeypatch: pytest.MonkeyPatch) -> Non
     assert gpu._trial().trouble == "torch sees no GPU (CUDA_VISIBLE_DEVICES?)"
     monkeypatch.setattr(gpu, "TRIAL", "print('noise'); print('works: capability 9.0')")
     assert gpu._trial() == gpu.Need("GPU", "computes", "capability 9.0")
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    monkeypatch.setattr(gpu, "TRIAL", "import os; print('works:', os.environ['CUDA_DEVICE_ORDER'])")
+    assert gpu._trial().found == "PCI_BUS_ID"
     monkeypatch.setattr(gpu, "TRIAL", "raise RuntimeError('driver on your system\\nis too old')")
     assert gpu._trial().trouble.endswith("is too old")
     monkeypatch.setattr(gpu, "TRIAL", "raise RuntimeError('Error 802: system not yet initialized')")

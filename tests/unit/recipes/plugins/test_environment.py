@@ -1,4 +1,5 @@
-"""What a run's and an evaluation's process are given: vLLM does not compile FlashInfer's sampler, unless told to."""
+"""What a run's and an evaluation's process are given: vLLM does not compile FlashInfer's sampler, and CUDA counts as
+nvidia-smi, unless told to."""
 
 import importlib.util
 import os
@@ -17,11 +18,11 @@ from recipes.flags.resolve import build_experiment
 from recipes.settings.profiles import PROFILES
 from recipes.verl_plugin.environment import GPU, environment
 
-SAMPLER = "VLLM_USE_FLASHINFER_SAMPLER"
+USUAL = {"VLLM_USE_FLASHINFER_SAMPLER": "0", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
 
 class Taken(Exception):
-    """Something was imported from a stub; carries the variable as it was then."""
+    """Something was imported from a stub; carries the variables as they were then."""
 
 
 class Stub(types.ModuleType):
@@ -30,7 +31,7 @@ class Stub(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        raise Taken(os.environ.get(SAMPLER))
+        raise Taken({each: os.environ.get(each) for each in USUAL})
 
 
 @pytest.fixture
@@ -43,19 +44,24 @@ def stubs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", transformers)
 
 
-@pytest.fixture(params=[None, "1"], ids=["unset", "set by the user"])
-def expected(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What vLLM is to find, with the variable unset or with a user's own value."""
-    # First set, so that whatever the code puts there is taken back in either case.
-    monkeypatch.setenv(SAMPLER, request.param or "")
-    if request.param is None:
-        monkeypatch.delenv(SAMPLER)
-    return request.param or "0"
+@pytest.fixture(params=[{}, dict.fromkeys(USUAL, "the user's")], ids=["unset", "set by the user"])
+def expected(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What vLLM is to find, with the variables unset or with a user's own values."""
+    for name in USUAL:
+        # First set, so that whatever the code puts there is taken back in either case.
+        monkeypatch.setenv(name, request.param.get(name, ""))
+        if name not in request.param:
+            monkeypatch.delenv(name)
+    return {**USUAL, **request.param}
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
-def test_a_run_samples_without_flashinfer(expected: str, profile: Any, tmp_path: Path) -> None:
-    assert environment(build_experiment({}, profile), RunDir(tmp_path))[SAMPLER] == expected
+def test_a_run_samples_without_flashinfer_on_the_cards_as_nvidia_smi_counts(
+    expected: dict[str, str], profile: Any, tmp_path: Path
+) -> None:
+    if profile.device == "cpu":
+        del expected["CUDA_DEVICE_ORDER"]
+    assert expected.items() <= environment(build_experiment({}, profile), RunDir(tmp_path)).items()
 
 
 @pytest.mark.parametrize("name", ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "VLLM_DISABLE_COMPILE_CACHE"])
@@ -83,7 +89,7 @@ def test_the_variables_are_rays_and_verls() -> None:
 
 
 @pytest.mark.usefixtures("stubs")
-def test_an_evaluation_samples_without_flashinfer(expected: str) -> None:
+def test_an_evaluation_samples_as_a_run(expected: dict[str, str]) -> None:
     settings: Any = None
     with pytest.raises(Taken) as taken:
         next(generate(settings, [], Weights("model"), "cuda"))
@@ -91,7 +97,7 @@ def test_an_evaluation_samples_without_flashinfer(expected: str) -> None:
 
 
 @pytest.mark.usefixtures("stubs")
-def test_a_suite_of_the_harness_samples_without_flashinfer(expected: str) -> None:
+def test_a_suite_of_the_harness_samples_as_a_run(expected: dict[str, str]) -> None:
     with pytest.raises(Taken) as taken:
         load_engine(Weights("model"), "cuda", seed=0)
     assert taken.value.args == (expected,)

@@ -70,9 +70,20 @@ def test_published_mixtures_have_their_names_sizes() -> None:
         assert (shape.parameters / GB, shape.active_parameters / GB) == pytest.approx((total, active), abs=0.06)
 
 
-def test_other_kinds_of_mixtures_are_unknown_and_not_taken_for_these() -> None:
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"n_routed_experts": 8, "kv_lora_rank": 16},
+        {**MIXTURES["qwen2_moe"], "mlp_only_layers": 3},
+        {**MIXTURES["qwen2_moe"], "shared_expert_intermediate_size": "64"},
+        {**MIXTURES["qwen2_moe"], "shared_expert_intermediate_size": -64},
+        {**MIXTURES["qwen2_moe"], "num_experts": [6]},
+    ],
+    ids=str,
+)
+def test_other_kinds_of_mixtures_are_unknown_and_not_taken_for_these(other: dict[str, Any]) -> None:
     with pytest.raises(KeyError):
-        shape_of_config({**SMALL, "intermediate_size": 64, "n_routed_experts": 8, "kv_lora_rank": 16})
+        shape_of_config({**SMALL, "intermediate_size": 64, **other})
 
 
 @pytest.mark.parametrize(

@@ -114,31 +114,66 @@ def test_devices_are_those_that_cuda_shows(
     assert visible_devices() == found
 
 
-@pytest.mark.parametrize(
-    ("variable", "memory", "found"),
-    [
-        (None, ["81920", "4096"], 4.29),
-        # A card for a screen, hidden; one that shares the host's memory.
-        ("0", ["81920", "4096"], 85.9),
-        ("GPU-2c", ["4096", "81920"], 85.9),
-        (None, ["81920", "[N/A]"], 85.9),
-        ("MIG-7e", ["81920", "40960"], 42.9),
-        (None, ["[N/A]", "[N/A]"], None),
-    ],
-)
-def test_the_memory_is_that_of_the_cards_that_cuda_shows(
-    variable: str | None, memory: list[str], found: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def cards(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two A100: the variable that shows them, the memory that nvidia-smi says they have, and their parts (MIG)."""
+    variable, memory, *parts = request.param
+    divided = "".join(f"  MIG {size}     Device  0: (UUID: MIG-{name})\\n" for size, name in parts)
     listed = "".join(f"GPU {number}: A100 (UUID: GPU-{name})\\n" for number, name in enumerate(["0a1b", "2c3d"]))
-    said = f"#!/bin/sh\n[ $1 = -L ] && printf '{listed}' || printf '%s\\n' {' '.join(map(repr, memory))}\n"
+    said = f"#!/bin/sh\n[ $1 = -L ] && printf '{listed}{divided}' || printf '%s\\n' {' '.join(map(repr, memory))}\n"
     (tmp_path / "nvidia-smi").write_text(said)
     (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if variable is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
+
+
+PARTS = (["81920", "40960"], ("1g.5gb", "7e01"), ("1c.3g.20gb+me", "7e02"))
+"""Of the second."""
+
+
+@pytest.mark.parametrize(
+    ("cards", "found", "memory"),
+    [
+        # CUDA shows the first part alone, of whatever cards there are.
+        ((None, *PARTS), ["MIG-7e01"], 5),
+        (("0,1", *PARTS), ["1"], 5),
+        (("GPU-2c", *PARTS), ["GPU-2c"], 5),
+        (("0", *PARTS), ["0"], 85.9),
+        (("MIG-7e02", *PARTS), ["MIG-7e02"], 20),
+        (("MIG-7e02,MIG-ffff,MIG-7e01", *PARTS), ["MIG-7e02"], 20),
+    ],
+    indirect=["cards"],
+)
+@pytest.mark.usefixtures("cards")
+def test_of_a_card_that_is_divided_a_part_counts(found: list[str], memory: float) -> None:
+    assert visible_devices() == found
+    assert gpu_memory_gb() == pytest.approx(memory, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("cards", "found"),
+    [
+        ((None, ["81920", "4096"]), 4.29),
+        # A card for a screen, hidden; one that shares the host's memory.
+        (("0", ["81920", "4096"]), 85.9),
+        (("GPU-2c", ["4096", "81920"]), 85.9),
+        ((None, ["81920", "[N/A]"]), 85.9),
+        (("MIG-7e", ["81920", "40960"]), 42.9),
+        ((None, ["[N/A]", "[N/A]"]), None),
+    ],
+    indirect=["cards"],
+)
+@pytest.mark.usefixtures("cards")
+def test_the_memory_is_that_of_the_cards_that_cuda_shows(found: float | None) -> None:
     there = gpu_memory_gb()
     assert there is None if found is None else there == pytest.approx(found, rel=0.01)
+
+
+def quota(group: str, quota: int, period: int) -> dict[str, str]:
+    """Of processors, in control groups of the first version."""
+    return {f"{group}/cpu.cfs_quota_us": f"{quota}\n", f"{group}/cpu.cfs_period_us": f"{period}\n"}
 
 
 @pytest.mark.parametrize(
@@ -150,6 +185,11 @@ def test_the_memory_is_that_of_the_cards_that_cuda_shows(
         ("0::/job_7/step_0\n", {"job_7/memory.max": f"{8 << 30}\n", "job_7/step_0/memory.max": "max\n"}, 8, 64),
         ("5:memory:/job_7\n1:name=systemd:/\n", {"memory/job_7/memory.limit_in_bytes": f"{8 << 30}\n"}, 8, 64),
         ("0::/a\n", {"cpu.max": "max 100000\n", "a/cpu.max": "50000 100000\n"}, 64, 1),
+        ("no colons\n0::/\n", {"cpu.max": "400000 0\n"}, 64, 64),
+        ("4:cpu,cpuacct:/job_7\n", quota("cpu,cpuacct/job_7", 400000, 100000), 64, 4),
+        ("4:cpu:/job_7\n", quota("cpu", 300000, 100000) | quota("cpu/job_7", -1, 100000), 64, 3),
+        ("4:cpu:/\n", quota("cpu", 300000, 0), 64, 64),
+        ("0::/a\n", {"unified/a/cpu.max": "200000 100000\n", "unified/memory.max": f"{8 << 30}\n"}, 8, 2),
     ],
 )
 def test_a_process_has_what_its_control_groups_leave_it(

@@ -1,6 +1,7 @@
 """Models that verl or vLLM cannot take are refused by their files, before anything starts."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,9 @@ def test_what_works_is_not_refused(tmp_path: Path) -> None:
     refuse(tmp_path, {**LLAMA, "head_dim": 16}, profile="1x80gb", max_response_length=256)
     refuse(tmp_path, {"model_type": "gpt2"}, algo="dpo", data="countdown_preference")
     refuse(tmp_path, {"model_type": "gpt2", "n_positions": 1024}, trains=False, max_response_length=64)
+    # Of another kind than transformers writes.
+    refuse(tmp_path, {**LLAMA, "architectures": 5, "head_dim": "64"})
+    refuse(tmp_path, {**LLAMA, "max_position_embeddings": -1}, algo="dpo", data="countdown_preference")
     # An evaluation gives no hints.
     refuse(tmp_path, {**LLAMA, "max_position_embeddings": 320}, trains=False, max_response_length=64)
 
@@ -79,6 +83,13 @@ def test_what_works_is_not_refused(tmp_path: Path) -> None:
         ({"max_position_embeddings": 131072, "rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, 131072),
         ({"max_position_embeddings": 4096, "rope_scaling": {"type": "yarn", "factor": "4"}}, 4096),
         ({"max_position_embeddings": 4096, "rope_scaling": {"type": "linear", "factor": None}}, 4096),
+        ({"max_position_embeddings": 4096, "rope_scaling": {"type": "linear", "factor": math.inf}}, 4096),
+        ({"max_position_embeddings": 4096, "rope_scaling": {"type": "linear", "factor": -2}}, 4096),
+        ({"max_position_embeddings": 4096, "rope_scaling": "yarn"}, 4096),
+        ({"max_position_embeddings": 4096, "rope_parameters": [1]}, 4096),
+        ({"max_position_embeddings": 4096, "rope_parameters": 2}, 4096),
+        ({"max_position_embeddings": -1, "n_positions": True}, None),
+        ({"max_position_embeddings": 10**400, "rope_scaling": {"type": "yarn", "factor": 4.0}}, None),
         ({"max_position_embeddings": 4096, "text_config": "decoder"}, 4096),
         ({"max_position_embeddings": 64, "rope_parameters": {"rope_type": "default", "rope_theta": 1e4}}, 64),
         ({"model_type": "bloom"}, None),
