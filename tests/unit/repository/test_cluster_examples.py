@@ -59,7 +59,8 @@ def submitted(tmp_path: Path) -> Any:
     Returns the commands that srun was given."""
     asked, cores = tmp_path / "asked", tmp_path / "cores"
     nodes = f"*ray.nodes*) n=$(grep -c ray.nodes {asked}); echo $((n < NODES ? n : NODES)) ;;"
-    note = f'echo "$SRUN_CPUS_PER_TASK" >> {cores}; echo "$RAY_ADDRESS $*" >> {asked}; case "$*" in {nodes} *) echo $ADDRESSES ;; esac'
+    note = f'echo "$SRUN_CPUS_PER_TASK" >> {cores};'
+    note += f'echo "$RAY_ADDRESS $*" >> {asked}; case "$*" in {nodes} *) echo $ADDRESSES ;; esac'
     for name, does in {"scontrol": "echo one; echo two", "sleep": ":", "srun": note}.items():
         (tmp_path / "bin").mkdir(exist_ok=True)
         (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{does}\n")
