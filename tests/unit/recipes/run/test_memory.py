@@ -281,6 +281,9 @@ def test_cards_with_less_memory_than_the_profiles_are_told(
     monkeypatch.setattr(machine_needs, "gpu_memory_gb", lambda: memory_gb)
     found = small_cards(on(profile))
     assert found is None if said is None else str(found).startswith(said)
+    assert found is None or found.endswith(
+        "Hide that card (CUDA_VISIBLE_DEVICES), or lower --tokens_per_micro_batch or --rollout_memory"
+    )
 
 
 def test_adapters_leave_the_moments_of_their_own(packed: None) -> None:
@@ -299,6 +302,8 @@ def test_a_training_on_answers_says_what_it_takes_of_the_disk(rank: int, profile
     assert disk_bytes(e) == 3 * each + 2 * shape.parameters
     assert f"up to {disk_bytes(e) / GB:.0f} GB" in str(describe_disk(e))
     assert str(describe_disk(e)).endswith("and hf/last")
+    assert " 0 GB" not in str(describe_disk(e))
+    assert "checkpoints of 443 MB" in str(describe_disk(on("1x24gb", **PAIRS)))
 
 
 def test_a_disk_that_checkpoints_will_not_fit_is_refused_before_the_first_step(
@@ -307,11 +312,12 @@ def test_a_disk_that_checkpoints_will_not_fit_is_refused_before_the_first_step(
     e = on("1x80gb", model="Qwen/Qwen2.5-7B")
     monkeypatch.setattr(place.shutil, "disk_usage", lambda _: SimpleNamespace(free=int(300 * GB)))
     with pytest.raises(
-        ExperimentError, match=r"300 GB are free there.*up to 396 GB \(122 GB each.*--hf_dtype bfloat16"
+        ExperimentError,
+        match=r"300 GB are free there.*up to 396 GB \(122 GB each.*disk; with --keep_checkpoints 1 it is 274 GB$",
     ):
         place.refuse_small_disk(e, tmp_path)
     pairs = on("h100x8", **PAIRS, model="Qwen/Qwen2.5-7B", keep_checkpoints=3)
-    with pytest.raises(ExperimentError, match=r"up to 381 GB \(91 GB each.*or keep fewer$"):
+    with pytest.raises(ExperimentError, match=r"up to 381 GB \(91 GB each.*; with --keep_checkpoints 2 it is 289 GB$"):
         place.refuse_small_disk(pairs, tmp_path)
     # What an interrupted run left makes room for what replaces it.
     with (tmp_path / "old").open("wb") as file:
