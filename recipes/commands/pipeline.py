@@ -19,6 +19,7 @@ from recipes.common.listed import listed
 from recipes.common.machine import gpu_count
 from recipes.common.run_dir import RunDir, write_json
 from recipes.estimate.machine_needs import disk_bytes, size_text
+from recipes.estimate.memory import GB
 from recipes.flags.config_file import read_yaml
 from recipes.flags.effect import refuse_foreign, refuse_without_effect
 from recipes.flags.parser import STAGE_FILES, catalogue
@@ -89,7 +90,7 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
             start = experiment.model if number == 0 else f"{folder / steps[number - 1].name}/hf/last"
             told = dry_run(experiment, folder / step.name, resume=resume, full=full)
             print(f"--- {step.name}, from {start}\n{told}\n")
-        if whole := sum(disk_bytes(experiment) for _, experiment in plans):
+        if (whole := sum(disk_bytes(experiment) for _, experiment in plans)) >= GB:
             print(f"--- all {len(steps)} stages\ndisk:          up to {size_text(whole)} in {short(folder)}")
         return 0
     model: str | None = None
