@@ -184,7 +184,11 @@ warn_of_missing_compiler() { # before gigabytes are fetched; a compiler can come
   local python="$PY" lacks=()
   if [ "$new_env" = 1 ]; then python="$base_python"; fi
   # As Triton looks for it
-  if ! command -v "${CC:-gcc}" >/dev/null 2>&1 && { [ -n "${CC:-}" ] || ! command -v clang >/dev/null 2>&1; }; then lacks+=("C compiler"); fi
+  if [ -n "${CC+set}" ]; then
+    command -v "$CC" >/dev/null 2>&1 || lacks+=("C compiler (CC is '$CC' and must be one program without arguments)")
+  elif ! command -v gcc >/dev/null 2>&1 && ! command -v clang >/dev/null 2>&1; then
+    lacks+=("C compiler")
+  fi
   if ! "$python" -c 'import os, sys, sysconfig; sys.exit(not os.path.isfile(os.path.join(sysconfig.get_paths()["include"], "Python.h")))'; then
     lacks+=("Python.h")
   fi

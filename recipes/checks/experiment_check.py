@@ -78,7 +78,7 @@ def check(experiment: Experiment) -> None:
     if shape is not None and (uneven := shape.uneven(e.tp_size)):
         fitting = [size for size in range(1, ranks + 1) if ranks % size == 0 and not shape.uneven(size)]
         raise ExperimentError(
-            f"--tp_size {e.tp_size}: vLLM shares out the {uneven} of {e.model} evenly. "
+            f"--tp_size {e.tp_size}: so many ranks cannot share the {uneven} of {e.model} evenly. "
             f"Nearest: --tp_size {min(fitting, key=lambda size: abs(size - e.tp_size))}."
         )
     clip = e.rollout_correction_clip

@@ -33,6 +33,7 @@ from recipes.settings.data_sets import hub_set, refuse_unknown
 from recipes.settings.declare import Setting, declared
 from recipes.settings.experiment import Experiment
 from recipes.settings.modes import FULL, Evaluation, Several, Steering
+from recipes.settings.profiles import Profile
 from recipes.settings.task_options import takes
 from recipes.settings.tasks import TASKS
 from recipes.trl_plugin.plan import count_rows
@@ -108,6 +109,7 @@ def plan_training(flags: Mapping[str, Any]) -> tuple[Steering, Experiment]:
         rest["model"] = _full_weights(rest["model"])
     experiment = build_experiment(rest, steering.profile)
     refuse_training(experiment)
+    tell_sizes(experiment, rest, steering.profile)
     experiment = fit_batch(experiment, rest, steering)
     # On the CPU devices are processes; more of them than cores take turns.
     cores = max(2, os.cpu_count() or 1)
@@ -171,6 +173,21 @@ def fit_batch(experiment: Experiment, flags: Mapping[str, Any], steering: Steeri
     there = counted(rows, "example")
     print(f"--batch_size {size}: {experiment.data} has {there} to train on, fewer than the usual {usual}")
     return build_experiment({**flags, "batch_size": size}, steering.profile)
+
+
+def tell_sizes(experiment: Experiment, flags: Mapping[str, Any], profile: Profile) -> None:
+    """Say where a training on answers has another size than usual by default, as its devices or their memory want."""
+    e, rank = experiment, experiment.lora_rank
+    if e.stages != ("alignment",):
+        return
+    size, each = e.alignment.batch_size, flags.get("micro_batch_size")
+    if flags.get("batch_size") is None and (each or 1) * e.n_gpu > 1:
+        usual = build_experiment({**flags, "n_gpu": 1, "micro_batch_size": None}, profile).alignment.batch_size
+        if size != usual:
+            rows = f"--micro_batch_size {each} times " if each else ""
+            print(f"--batch_size {size}: the usual {usual} is no multiple of {rows}{counted(e.n_gpu, 'device')}")
+    if flags.get("lora_rank") is None and rank != profile.lora_rank:
+        print(f"--lora_rank {rank}: all weights of {e.model} do not fit a device of --profile {e.profile}")
 
 
 def evaluate(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:

@@ -18,10 +18,13 @@ from recipes.common.errors import ExperimentError, nearest
 from recipes.common.listed import listed
 from recipes.common.machine import gpu_count
 from recipes.common.run_dir import RunDir, write_json
+from recipes.estimate.machine_needs import disk_bytes, size_text
+from recipes.estimate.memory import GB
 from recipes.flags.config_file import read_yaml
 from recipes.flags.effect import refuse_foreign, refuse_without_effect
 from recipes.flags.parser import STAGE_FILES, catalogue
 from recipes.flags.resolve import default_profile, kept_style, task_of
+from recipes.run.closing import short
 from recipes.run.hub import refuse_push
 from recipes.run.launch import dry_run, is_finished, launch, refuse_as_started, refuse_missing_devices, taken
 from recipes.run.place import refuse_place, refuse_unwritable
@@ -87,6 +90,8 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
             start = experiment.model if number == 0 else f"{folder / steps[number - 1].name}/hf/last"
             told = dry_run(experiment, folder / step.name, resume=resume, full=full)
             print(f"--- {step.name}, from {start}\n{told}\n")
+        if (whole := sum(disk_bytes(experiment) for _, experiment in plans)) >= GB:
+            print(f"--- all {len(steps)} stages\ndisk:          up to {size_text(whole)} in {short(folder)}")
         return 0
     model: str | None = None
     for _, experiment in plans:

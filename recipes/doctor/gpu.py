@@ -90,10 +90,12 @@ def _driver(version: str, works: bool) -> Need:
 def _compiler() -> Need:
     # Triton compiles a small launcher with it as vLLM starts, and looks for it so.
     named = os.environ.get("CC")
-    there = shutil.which(named) if named else shutil.which("gcc") or shutil.which("clang")
+    there = shutil.which(named) if named is not None else shutil.which("gcc") or shutil.which("clang")
     trouble = f"vLLM compiles with it as it starts: {HEADERS.format(sys.version_info.minor)}"
-    if named:
+    if named is not None:
         trouble = f"CC is {named}, which is not here: unset it, or name one that is"
+        if len(named.split()) != 1:
+            trouble = f"CC is '{named}', and must be one program without arguments: unset it, or name one (CC=gcc)"
     return Need("C compiler", "gcc or clang", there or "-", "" if there else trouble)
 
 

@@ -1,8 +1,11 @@
 """The estimates of memory and time as --dry_run prints them."""
 
+from dataclasses import replace
+
 from recipes.common.machine import main_memory
 from recipes.estimate.kernels import has_flash_attention, has_fused_head, micro_batch_limit
 from recipes.estimate.memory import GB, Memory, estimate_memory
+from recipes.estimate.micro_batch import ADAPTERS, fits, smaller, with_adapters
 from recipes.estimate.model_shapes import config_of, known_shape
 from recipes.estimate.step_time import estimate_time
 from recipes.settings.experiment import Experiment
@@ -63,7 +66,7 @@ def _verdict(e: Experiment, found: Memory, limit: float) -> str:
         return "does NOT fit while generating: lower --rollout_memory, or use more devices"
     if found.peak > limit:
         at_worst = " where sequences are as long as allowed" if e.device == "cpu" and _by_length(found, limit) else ""
-        return f"does NOT fit{' while updating' * (e.device == 'cuda')}{at_worst}: {_less(e, found, limit)}"
+        return f"does NOT fit{' while updating' * (e.device == 'cuda')}{at_worst}; {_less(e, found, limit)}"
     longest = e.prompt_length + e.response_length
     if e.device == "cuda" and "rl" in e.stages and found.kv_tokens < longest:
         return f"does NOT fit: a sequence may have {longest:,} tokens; raise --rollout_memory or --tp_size"
@@ -76,15 +79,32 @@ def _by_length(found: Memory, limit: float) -> bool:
 
 
 def _less(e: Experiment, found: Memory, limit: float) -> str:
-    """What would make it fit."""
-    alignment = e.stages == ("alignment",)
-    adapters = "" if e.lora_rank else "train adapters (--lora_rank 32)"
-    bits = "--load_in_4bit" if alignment and e.device == "cuda" and not e.alignment.bits else ""
-    shorter = "--micro_batch_size" if alignment else "--tokens_per_micro_batch"
-    lower = f"lower {shorter}" if _by_length(found, limit) else ""
-    if lower and e.device == "cpu":
-        lower += " or the lengths"
-    return ", or ".join(filter(None, (lower, adapters, bits, "" if lower else "a smaller model or more devices")))
+    """What would be enough: each change that is so alone, or two together; else a smaller model."""
+    adapters = [] if e.lora_rank else [(f"--lora_rank {ADAPTERS}", with_adapters(e))]
+    held = adapters or [("", e)]
+    bits = [
+        (f"{words} --load_in_4bit".strip(), replace(each, alignment=replace(each.alignment, load_in_4bit=True)))
+        for words, each in held
+        if e.stages == ("alignment",) and e.device == "cuda" and not e.alignment.bits
+    ]
+    both = [(f"{words} {less}", each) for words, with_ in adapters + bits for less, each in _fewer_rows(with_)]
+
+    def first(some: list[tuple[str, Experiment]]) -> list[str]:
+        return [words for words, each in some if fits(each, limit)][:1]
+
+    enough = [*first(_fewer_rows(e)), *first(adapters or bits)] or first(bits) or first(both)
+    if e.device == "cpu" and _by_length(found, limit):
+        enough.append("shorter sequences (--max_response_length)")
+    return f"enough would be {' or '.join(enough)}" if enough else "take a smaller model or more devices"
+
+
+def _fewer_rows(e: Experiment) -> list[tuple[str, Experiment]]:
+    """The flag of smaller micro-batches, the largest first, and the experiment with it."""
+    if e.stages == ("alignment",):
+        return [(f"--micro_batch_size {each.alignment.micro_batch_size}", each) for each in smaller(e)[1:]]
+    usual, longest = e.tokens_per_micro_batch, e.prompt_length + e.response_length
+    sizes = [usual >> halved for halved in range(1, 16) if usual >> halved >= longest]
+    return [(f"--tokens_per_micro_batch {size}", replace(e, tokens_per_micro_batch=size)) for size in sizes]
 
 
 def _long(seconds: float) -> str:

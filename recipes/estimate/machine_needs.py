@@ -30,12 +30,14 @@ def small_cards(experiment: Experiment) -> str | None:
     if e.device != "cuda" or gpu_count() < e.n_gpu:
         return None
     here = gpu_memory_gb()
+    lower = "--micro_batch_size" if e.stages == ("alignment",) else "--tokens_per_micro_batch"
+    lower += " or --rollout_memory" if "rl" in e.stages else ""
     # With error correction some have a hundredth less than they are sold with.
     if here is None or here > 0.97 * wanted:
         return None
     return (
         f"the smallest GPU here has {here:.0f} GB, and --profile {e.profile} is for {wanted:.0f} GB: what fits by the "
-        f"figures below may not fit here"
+        f"figures below may not fit here. Hide that card (CUDA_VISIBLE_DEVICES), or lower {lower}"
     )
 
 
@@ -119,8 +121,14 @@ def describe_disk(experiment: Experiment) -> str | None:
     whole = disk_bytes(experiment)
     if whole < GB:
         return None
+    each = size_text(checkpoint_bytes(experiment))
     kept, copy = experiment.keep_checkpoints, "hf/last" if experiment.stages == ("alignment",) else "hf/best"
     return (
-        f"disk:          up to {whole / GB:.0f} GB in the run's folder: checkpoints of "
-        f"{checkpoint_bytes(experiment) / GB:.0f} GB, {kept} kept and one being written, and {copy}"
+        f"disk:          up to {size_text(whole)} in the run's folder: checkpoints of {each}, {kept} kept and one "
+        f"being written, and {copy}"
     )
+
+
+def size_text(count: float) -> str:
+    """A number of bytes for people."""
+    return f"{count / GB:.0f} GB" if count >= GB else f"{count / 1e6:.0f} MB"

@@ -17,6 +17,7 @@ from recipes.common.errors import ExperimentError, nearest
 from recipes.common.machine import gpu_memory_gb
 from recipes.common.training_record import model_name, read_record
 from recipes.data.stored_template import ends_turns
+from recipes.estimate.micro_batch import fitted
 from recipes.estimate.model_shapes import config_of, is_tiny
 from recipes.flags.effect import SAME_FOR_SFT, refuse_foreign
 from recipes.settings.alignment import DataKind, resolve_alignment
@@ -107,7 +108,7 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
     values.update(given)
     experiment = Experiment(**values)
     check(experiment)
-    return experiment
+    return fitted(experiment, {name for name, value in flags.items() if value is not None})
 
 
 def _reading(data: str, given: dict[str, Any]) -> dict[str, Any]:

@@ -349,11 +349,10 @@ def dry_run(experiment: Experiment, out: Path, *, resume: bool = False, full: bo
         planned = training_plan(experiment, run, files) if experiment.stages == ("alignment",) else None
     if lacking := _lacking(experiment):
         described += f"\ndevices:       not enough here to start it: {lacking}"
-    else:
-        try:
-            refuse_small_disk(experiment, run.path)
-        except ExperimentError as error:
-            described += f"\ndisk:          not enough here to start it: {error}"
+    try:
+        refuse_small_disk(experiment, run.path)
+    except ExperimentError as error:
+        described += f"\ndisk:          not enough here to start it: {error}"
     if not full:
         where = short(run.path)
         return f"{described}\nfolder:        {where}  (--dry_run full: environment, commands, verl's configuration)"

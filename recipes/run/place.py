@@ -3,12 +3,12 @@
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from recipes import ROOT
 from recipes.common.errors import ExperimentError
-from recipes.estimate.machine_needs import checkpoint_bytes, disk_bytes
-from recipes.estimate.memory import GB
+from recipes.estimate.machine_needs import checkpoint_bytes, disk_bytes, size_text
 from recipes.settings.experiment import Experiment
 from recipes.watch.signals import undisturbed
 
@@ -59,17 +59,24 @@ def refuse_small_disk(experiment: Experiment, folder: Path) -> None:
         return
     there = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     if whole > free + there:
-        kept = experiment.keep_checkpoints
-        half = experiment.hf_dtype == "float32" and experiment.stages != ("alignment",)
+        each, kept = size_text(checkpoint_bytes(experiment)), experiment.keep_checkpoints
         raise ExperimentError(
-            f"--out {folder}: {_size(free)} are free there, and this run's checkpoints take up to {_size(whole)} "
-            f"({_size(checkpoint_bytes(experiment))} each, --keep_checkpoints {kept} and one being written): free "
-            f"some, name another disk, or keep fewer{', or publish half as large: --hf_dtype bfloat16' * half}"
+            f"--out {folder}: {size_text(free)} are free there, and this run's checkpoints take up to "
+            f"{size_text(whole)} ({each} each, --keep_checkpoints {kept} and one being written). Free some or name "
+            f"another disk{_less(experiment, free + there)}"
         )
 
 
-def _size(count: float) -> str:
-    return f"{count / GB:.0f} GB" if count >= GB else f"{count / 1e6:.0f} MB"
+def _less(experiment: Experiment, room: float) -> str:
+    """The flags that would be enough, each alone."""
+    e = experiment
+    fewer = [(f"--keep_checkpoints {n}", replace(e, keep_checkpoints=n)) for n in range(e.keep_checkpoints - 1, 0, -1)]
+    half = [("--hf_dtype bfloat16", replace(e, hf_dtype="bfloat16"))] if e.stages != ("alignment",) else []
+    found = [
+        next(((flag, disk_bytes(each)) for flag, each in some if disk_bytes(each) <= room), None)
+        for some in (fewer, half)
+    ]
+    return "".join(f"; with {each[0]} it is {size_text(each[1])}" for each in found if each)
 
 
 def cannot_write(folder: Path, error: OSError) -> ExperimentError:

@@ -3,6 +3,7 @@
 Where the numbers come from: UNA (arXiv 2408.15339) and Wang et al.'s UFT (arXiv 2410.21438).
 """
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -134,9 +135,22 @@ def resolve_alignment(given: dict[str, Any], algorithm: "Algorithm", profile: "P
         if name in given and (name not in _SHARED_FLAGS or kind == "answers"):
             values[name] = given.pop(name)
             chosen.add(name)
-    devices = given.get("n_gpu", profile.n_gpu)
-    if kind == "answers" and "micro_batch_size" not in chosen and values["batch_size"] % devices == 0:
-        # A micro-batch changes no gradient, and has to divide what a device gets.
-        share, usual = values["batch_size"] // devices, values["micro_batch_size"]
-        values["micro_batch_size"] = max(m for m in range(1, max(1, min(usual, share)) + 1) if share % m == 0)
+    if kind == "answers":
+        _share_out(values, chosen, given.get("n_gpu", profile.n_gpu))
     return Alignment(**values)
+
+
+def _share_out(values: dict[str, Any], chosen: Container[str], devices: int) -> None:
+    """Sizes of a step and a micro-batch that the devices share evenly, nearest to the usual; chosen ones stay."""
+    at_once = devices * (values["micro_batch_size"] if "micro_batch_size" in chosen else 1)
+    if "batch_size" not in chosen and devices > 0 and at_once > 0:
+        values["batch_size"] = nearest_multiple(values["batch_size"], at_once)
+    if "micro_batch_size" not in chosen and devices > 0:
+        # A micro-batch changes no gradient, and has to divide what a device gets.
+        share, usual = max(1, values["batch_size"] // devices), values["micro_batch_size"]
+        values["micro_batch_size"] = max(m for m in range(1, min(usual, share) + 1) if share % m == 0)
+
+
+def nearest_multiple(size: int, of: int) -> int:
+    """The multiple nearest to a size, at least one; of two the smaller."""
+    return max(1, (2 * size + of - 1) // (2 * of)) * of

@@ -18,7 +18,7 @@ from recipes.common.errors import ExperimentError
 from recipes.common.machine import gpu_count
 from recipes.common.run_dir import write_text
 from recipes.data.solution_check import file_name, refuse_long
-from recipes.settings.alignment import Alignment
+from recipes.settings.alignment import Alignment, nearest_multiple
 from recipes.settings.experiment import Experiment
 from recipes.settings.trackers import LOGGERS, PROJECT
 
@@ -124,11 +124,18 @@ def check_plan(plan: TrainingPlan) -> None:
     a = plan.alignment
     if plan.method not in get_args(Method):
         raise ExperimentError(f"method {plan.method!r}: must be one of {', '.join(get_args(Method))}")
-    at_once = a.micro_batch_size * plan.devices
-    if a.batch_size % at_once:
+    share, left = divmod(a.batch_size, plan.devices)
+    if left:
         raise ExperimentError(
-            f"--batch_size {a.batch_size} is no multiple of --micro_batch_size {a.micro_batch_size} times "
-            f"{plan.devices} devices, so that micro-batches would be uneven"
+            f"--batch_size {a.batch_size} cannot be shared evenly by {plan.devices} devices. "
+            f"Nearest: --batch_size {nearest_multiple(a.batch_size, plan.devices)}."
+        )
+    if share % a.micro_batch_size:
+        fitting = (size for size in range(1, share + 1) if share % size == 0)
+        raise ExperimentError(
+            f"--micro_batch_size {a.micro_batch_size}: a device gets {share} of --batch_size {a.batch_size}, no "
+            f"multiple of it, so that micro-batches would be uneven. "
+            f"Nearest: --micro_batch_size {min(fitting, key=lambda size: abs(size - a.micro_batch_size))}."
         )
     if a.sft_ratio and plan.method != "una":
         raise ExperimentError(f"--sft_ratio {a.sft_ratio}: only una mixes instructions in, {plan.method} cannot")

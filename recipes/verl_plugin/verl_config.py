@@ -81,6 +81,15 @@ def engine_config(experiment: Experiment, *, trained: bool) -> dict[str, Any]:
     return config
 
 
+def sequences_at_once(experiment: Experiment) -> int:
+    """--max_num_seqs, but of more than 1,024 only as many as an engine ever has of a step: vLLM makes room for the
+    tokens and logits of all of them when it starts."""
+    e = experiment
+    engines = max(1, e.n_gpu * e.nnodes // e.tp_size)
+    of_a_step = -(-e.batch_size * e.n_rollout // engines)
+    return min(e.max_num_seqs, max(1024, of_a_step))
+
+
 def rl_config(
     experiment: Experiment,
     *,
@@ -95,6 +104,7 @@ def rl_config(
     e, on_cpu = experiment, experiment.device == "cpu"
     micro = {"use_dynamic_bsz": True, "ppo_max_token_len_per_gpu": micro_batch_limit(e)}
     extension = "vllm_cpu.CPUWorkerExtension" if on_cpu else "weight_sync.WorkerExtension"
+    at_once = sequences_at_once(e)
     rollout: dict[str, Any] = {
         "name": "vllm",
         "n": e.n_rollout + e.algorithm.demonstrations,
@@ -104,9 +114,9 @@ def rl_config(
         "gpu_memory_utilization": e.rollout_memory,
         "prompt_length": e.prompt_length,
         "max_model_len": e.prompt_length + e.response_length,
-        "max_num_seqs": e.max_num_seqs,
+        "max_num_seqs": at_once,
         # verl's 8,192; with less than a token for each sequence vLLM does not start.
-        "max_num_batched_tokens": max(8192, e.max_num_seqs),
+        "max_num_batched_tokens": max(8192, at_once),
         "seed": engine_seed(e, resume_from),
         "enforce_eager": on_cpu,
         "free_cache_engine": not on_cpu,
@@ -129,7 +139,7 @@ def rl_config(
         rollout["max_num_batched_tokens"] = max(rollout["max_num_batched_tokens"], e.prompt_length + e.response_length)
         rollout["checkpoint_engine"] = {"update_weights_bucket_megabytes": 64}  # more for large weights: compose.py
     else:
-        rollout["cudagraph_capture_sizes"] = graph_sizes(min(e.max_num_seqs, MOST_IN_A_GRAPH))
+        rollout["cudagraph_capture_sizes"] = graph_sizes(min(at_once, MOST_IN_A_GRAPH))
         if e.lora_rank:
             rollout["load_format"] = "safetensors"
     return {

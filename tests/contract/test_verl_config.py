@@ -285,10 +285,18 @@ def test_verl_hands_the_sizes_of_graphs_to_vllm() -> None:
 
     from verl.workers.rollout.vllm_rollout.vllm_async_server import vLLMHttpServer
 
-    for sequences, largest, tokens in ((512, 512, 8192), (1024, 1024, 8192), (20000, 1024, 20000)):
-        flags = {"model": "Qwen/Qwen2.5-1.5B", "max_num_seqs": sequences}
+    # Of prompts x 4 rollouts an engine never has more in a step, and makes room for no more.
+    cases = (
+        (512, 256, 512, 512, 8192),
+        (1024, 256, 1024, 1024, 8192),
+        (100_000, 64, 1024, 1024, 8192),
+        (100_000, 4096, 16384, 1024, 16384),
+    )
+    for sequences, prompts, at_once, largest, tokens in cases:
+        flags = {"model": "Qwen/Qwen2.5-1.5B", "max_num_seqs": sequences, "batch_size": prompts}
         rollout = reinforcement(build_experiment(flags, PROFILES["1x80gb"])).actor_rollout_ref.rollout
-        assert (rollout.cudagraph_capture_sizes[-1], rollout.max_num_batched_tokens) == (largest, tokens)
+        found = (rollout.max_num_seqs, rollout.cudagraph_capture_sizes[-1], rollout.max_num_batched_tokens)
+        assert found == (at_once, largest, tokens)
     assert 'compilation_config["cudagraph_capture_sizes"]' in inspect.getsource(vLLMHttpServer.launch_server)
 
 

@@ -57,9 +57,10 @@ def test_nothing_of_the_repository_is_kept_out_of_an_image() -> None:
 def submitted(tmp_path: Path) -> Any:
     """Runs the Slurm script on two nodes that are not there; Ray has one more each time it is asked, up to `nodes`.
     Returns the commands that srun was given."""
-    asked = tmp_path / "asked"
+    asked, cores = tmp_path / "asked", tmp_path / "cores"
     nodes = f"*ray.nodes*) n=$(grep -c ray.nodes {asked}); echo $((n < NODES ? n : NODES)) ;;"
-    note = f'echo "$RAY_ADDRESS $*" >> {asked}; case "$*" in {nodes} *) echo $ADDRESSES ;; esac'
+    note = f'echo "$SRUN_CPUS_PER_TASK" >> {cores};'
+    note += f'echo "$RAY_ADDRESS $*" >> {asked}; case "$*" in {nodes} *) echo $ADDRESSES ;; esac'
     for name, does in {"scontrol": "echo one; echo two", "sleep": ":", "srun": note}.items():
         (tmp_path / "bin").mkdir(exist_ok=True)
         (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{does}\n")
@@ -77,6 +78,8 @@ def submitted(tmp_path: Path) -> Any:
         script = ["bash", str(EXAMPLES / "slurm/train.sbatch"), *flags]
         done = subprocess.run(script, env={"PATH": path, **variables}, capture_output=True, text=True, timeout=60)
         assert (done.returncode, fails in done.stderr) == (bool(fails), True), done.stderr
+        # Every step with the job's cores, which srun does not take over by itself.
+        assert set(cores.read_text().split("\n")) == {"64", ""}
         return asked.read_text().splitlines()
 
     return submit
@@ -110,6 +113,13 @@ def test_a_slurm_job_ends_where_other_nodes_cannot_reach_its_first(submitted: An
     for none in ("127.0.1.1 fe80::1", ""):
         asked = submitted(*MAIN_JOB, addresses=none, fails="one has no IPv4 address but its loopback")
         assert len(asked) == 1
+
+
+def test_a_slurm_job_asks_for_cores_and_memory_of_its_nodes() -> None:
+    text = (EXAMPLES / "slurm/train.sbatch").read_text()
+    (one_node,) = re.findall(r"^# +srun (.+) python3 run.py", text, re.MULTILINE)
+    for asked in (re.findall(r"^#SBATCH (\S+)$", text, re.MULTILINE), one_node.split()):
+        assert {"--gpus-per-node=8", "--cpus-per-task=64", "--mem=0"} <= {*asked}
 
 
 def written_by_a_run(started_in: Path) -> set[str]:

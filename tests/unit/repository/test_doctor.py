@@ -196,6 +196,8 @@ def test_a_compiler_and_headers_are_needed_wherever_the_stack_will_run(
         (None, ["cc"], "apt install build-essential"),
         ("cc", ["cc"], ""),
         ("/opt/gcc", ["gcc"], "CC is /opt/gcc, which is not here"),
+        ("", ["gcc"], "CC is '', and must be one program without arguments"),
+        ("ccache gcc", ["ccache", "gcc"], "CC is 'ccache gcc', and must be one program without arguments"),
     ],
 )
 def test_the_compiler_is_the_one_that_triton_takes(

@@ -270,9 +270,22 @@ def test_a_python_without_venv_is_completed_and_another_one_replaced(tmp_path: P
     assert advice in done.stderr
 
 
-@pytest.mark.parametrize("lacks", ["C compiler", "Python.h", ""])
+ONE_PROGRAM = "C compiler (CC is '{}' and must be one program without arguments)"
+
+
+@pytest.mark.parametrize(
+    ("lacks", "compiler"),
+    [
+        ("C compiler", {}),
+        ("Python.h", {}),
+        ("Python.h", {"CC": "gcc"}),
+        ("", {}),
+        (ONE_PROGRAM.format(""), {"CC": ""}),
+        (ONE_PROGRAM.format("ccache gcc"), {"CC": "ccache gcc"}),
+    ],
+)
 def test_what_vllm_compiles_with_is_missed_before_anything_is_fetched(
-    active_env: dict[str, str], tmp_path: Path, lacks: str
+    active_env: dict[str, str], tmp_path: Path, lacks: str, compiler: dict[str, str]
 ) -> None:
     env = Path(active_env["VIRTUAL_ENV"])
     for name in ("bash", "dirname", "uname", "sed", "grep", "awk", "sort", "head", "timeout", "paste"):
@@ -286,7 +299,7 @@ def test_what_vllm_compiles_with_is_missed_before_anything_is_fetched(
     fake_command(
         env / "bin", "python", f'case "$2" in *Python.h*) {answer} ;; *) exec {env}/bin/real-python "$@" ;; esac'
     )
-    done = install("--profile", "cuda", "--dry-run", **active_env, PATH=str(tmp_path / "bin"))
+    done = install("--profile", "cuda", "--dry-run", **active_env, **compiler, PATH=str(tmp_path / "bin"))
     assert done.returncode == 0, done.stderr
     warned = f"Warning: no {lacks} here"
     first = done.stdout.partition("\n+ ")[0]

@@ -1,6 +1,8 @@
 """--pipeline: which stages a line, a preset or a file means, with which data; and what is refused at once."""
 
+import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from recipes.commands.pipeline import _on_this_machine, _plans, steps_of
 from recipes.common.errors import ExperimentError
 from recipes.flags.resolve import build_experiment
+from recipes.run import launch, place
 from recipes.settings.presets import PIPELINES
 from recipes.settings.profiles import PROFILES
 from run import main, parser
@@ -203,3 +206,18 @@ def test_a_stage_goes_on_in_the_style_its_model_was_trained_in() -> None:
     stages[1]["prompt_style"] = "completion"
     assert [plan.prompt_style for _, plan in _plans(stages)] == ["chat", "completion"]
     assert _plans(stages[1:])[0][1].prompt_style == "completion"
+
+
+def test_a_dry_run_says_once_what_all_stages_take_of_the_disk_also_where_devices_are_missing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(place.shutil, "disk_usage", lambda _: SimpleNamespace(free=int(60e9)))
+    monkeypatch.setattr(launch, "gpu_count", lambda: 0)
+    words = ["--pipeline", "sft,dpo,grpo", "--data", "countdown_preference", "--profile", "1x80gb"]
+    assert main([*words, "--out", str(tmp_path / "all"), "--dry_run"]) == 0
+    said = capsys.readouterr().out
+    each = [int(size) for size in re.findall(r"up to (\d+) GB in the run's folder", said)]
+    assert (each, said.count("--- all 3 stages")) == ([59, 59, 80], 1)
+    assert f"disk:          up to {sum(each)} GB in {tmp_path}/all" in said
+    assert said.count("devices:       not enough here") == 3
+    assert said.count("disk:          not enough here") == 1

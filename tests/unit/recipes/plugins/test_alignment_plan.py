@@ -26,8 +26,8 @@ def test_plan_survives_the_way_through_its_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("method", "alignment", "changes", "named"),
     [
-        ("una", {"micro_batch_size": 3}, {}, "--micro_batch_size 3"),
-        ("una", {}, {"devices": 3}, "3 devices"),
+        ("una", {"micro_batch_size": 3}, {}, "--micro_batch_size 3: .*Nearest: --micro_batch_size [24]"),
+        ("una", {}, {"devices": 3}, "3 devices. Nearest: --batch_size [69]"),
         ("dpo", {"sft_ratio": 1.0}, {}, "--sft_ratio"),
         ("una", {"sft_ratio": 1.0, "feedback": "pairwise"}, {}, "--feedback pairwise"),
         ("ppo", {}, {}, "ppo"),

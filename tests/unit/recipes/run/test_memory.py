@@ -105,7 +105,7 @@ def test_what_a_profile_is_for_fits_it(
 
 
 def test_what_does_not_fit_is_said_with_the_flag_to_change(packed: None) -> None:
-    assert "does NOT fit while updating: train adapters (--lora_rank 32)" in describe_memory(
+    assert "does NOT fit while updating; enough would be --lora_rank 32" in describe_memory(
         on("1x80gb", model="Qwen/Qwen2.5-7B")
     )
     assert "does NOT fit while generating: lower --rollout_memory" in describe_memory(
@@ -281,6 +281,9 @@ def test_cards_with_less_memory_than_the_profiles_are_told(
     monkeypatch.setattr(machine_needs, "gpu_memory_gb", lambda: memory_gb)
     found = small_cards(on(profile))
     assert found is None if said is None else str(found).startswith(said)
+    assert found is None or found.endswith(
+        "Hide that card (CUDA_VISIBLE_DEVICES), or lower --tokens_per_micro_batch or --rollout_memory"
+    )
 
 
 def test_adapters_leave_the_moments_of_their_own(packed: None) -> None:
@@ -299,6 +302,8 @@ def test_a_training_on_answers_says_what_it_takes_of_the_disk(rank: int, profile
     assert disk_bytes(e) == 3 * each + 2 * shape.parameters
     assert f"up to {disk_bytes(e) / GB:.0f} GB" in str(describe_disk(e))
     assert str(describe_disk(e)).endswith("and hf/last")
+    assert " 0 GB" not in str(describe_disk(e))
+    assert "checkpoints of 443 MB" in str(describe_disk(on("1x24gb", **PAIRS)))
 
 
 def test_a_disk_that_checkpoints_will_not_fit_is_refused_before_the_first_step(
@@ -307,11 +312,12 @@ def test_a_disk_that_checkpoints_will_not_fit_is_refused_before_the_first_step(
     e = on("1x80gb", model="Qwen/Qwen2.5-7B")
     monkeypatch.setattr(place.shutil, "disk_usage", lambda _: SimpleNamespace(free=int(300 * GB)))
     with pytest.raises(
-        ExperimentError, match=r"300 GB are free there.*up to 396 GB \(122 GB each.*--hf_dtype bfloat16"
+        ExperimentError,
+        match=r"300 GB are free there.*up to 396 GB \(122 GB each.*disk; with --keep_checkpoints 1 it is 274 GB$",
     ):
         place.refuse_small_disk(e, tmp_path)
     pairs = on("h100x8", **PAIRS, model="Qwen/Qwen2.5-7B", keep_checkpoints=3)
-    with pytest.raises(ExperimentError, match=r"up to 381 GB \(91 GB each.*or keep fewer$"):
+    with pytest.raises(ExperimentError, match=r"up to 381 GB \(91 GB each.*; with --keep_checkpoints 2 it is 289 GB$"):
         place.refuse_small_disk(pairs, tmp_path)
     # What an interrupted run left makes room for what replaces it.
     with (tmp_path / "old").open("wb") as file:
@@ -424,18 +430,49 @@ def test_the_decoder_of_a_model_that_also_sees_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("algo", "rank", "said"),
+    ("model", "flags", "said"),
     [
-        ("rft", 0, "updating: train adapters (--lora_rank 32), or a smaller model or more devices"),
-        ("dpo", 8, "updating: lower --micro_batch_size, or --load_in_4bit"),
+        ("7B", {"algo": "rft"}, "enough would be --lora_rank 32"),
+        ("1.5B", {**PAIRS, "micro_batch_size": 16}, "enough would be --micro_batch_size 2"),
+        ("7B", {**PAIRS, "micro_batch_size": 16, "lora_rank": 8}, "enough would be --micro_batch_size 2"),
+        (
+            "7B",
+            {**PAIRS, "micro_batch_size": 4, "lora_rank": 8},
+            "enough would be --micro_batch_size 2 or --load_in_4bit",
+        ),
+        ("7B", {**PAIRS, "micro_batch_size": 16}, "enough would be --lora_rank 32 --micro_batch_size 2"),
+        ("7B", {**PAIRS, "micro_batch_size": 16, "max_length": 32768}, "take a smaller model or more devices"),
     ],
 )
-def test_what_does_not_fit_is_told_what_helps(algo: str, rank: int, said: str) -> None:
-    data = "countdown_preference" if algo == "dpo" else "countdown"
-    sizes = {"micro_batch_size": 16, "max_length": 32768} if algo == "dpo" else {}
-    e = on("1x80gb", algo=algo, data=data, model="Qwen/Qwen2.5-7B", lora_rank=rank, **sizes)
+def test_what_does_not_fit_is_told_what_would_be_enough(model: str, flags: dict[str, Any], said: str) -> None:
+    e = on("1x80gb", **{"lora_rank": 0, **flags}, model=f"Qwen/Qwen2.5-{model}")
     line = next(line for line in describe_memory(e).splitlines() if "does NOT fit while updating" in line)
     assert line.endswith(said)
+
+
+@pytest.mark.parametrize("flash", [True, False])
+@pytest.mark.parametrize("profile", ["cpu", "1x24gb", "2x24gb", "4x24gb", "8x24gb", "1x40gb", "1x80gb", "h100x8"])
+@pytest.mark.parametrize("algo", ["sft", "dpo", "kto", "una", "una_sft"])
+def test_trainings_on_answers_fit_a_profile_by_default(
+    algo: str, profile: str, flash: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "flash_attention_installed", lambda: flash)
+    for n_gpu in (profile_named(profile).n_gpu, 3):
+        e = on(profile, **{**PAIRS, "algo": algo}, n_gpu=n_gpu)
+        assert "NOT" not in describe_memory(e)
+        a = e.alignment
+        assert a.batch_size % (a.micro_batch_size * n_gpu) == 0
+        assert abs(a.batch_size - (32 if profile == "cpu" else 16)) < n_gpu
+
+
+def test_rows_of_a_micro_batch_are_fewer_only_where_they_would_not_fit() -> None:
+    large, small = on("1x80gb", **PAIRS), on("1x24gb", **PAIRS)
+    assert (large.alignment.micro_batch_size, small.alignment.micro_batch_size) == (2, 1)
+    assert large.alignment.batch_size == small.alignment.batch_size == 16
+    assert on("1x24gb", **PAIRS, micro_batch_size=4).alignment.micro_batch_size == 4
+    # All weights of a model that was named are trained, whether they fit or not.
+    assert [on("4x24gb", **PAIRS, **flags).lora_rank for flags in ({}, {"lora_rank": 0})] == [32, 0]
+    assert on("4x24gb", **PAIRS, model="Qwen/Qwen2.5-1.5B").lora_rank == 0
 
 
 def test_an_engine_without_room_for_a_token_is_refused_and_with_little_told() -> None:
@@ -468,7 +505,7 @@ def test_on_the_cpu_the_memory_of_the_machine_is_the_limit(monkeypatch: pytest.M
     monkeypatch.setattr(describe, "main_memory", lambda: 25e9)
     assert "of           25.0  fits" in describe_memory(on("cpu"))
     large = describe_memory(on("cpu", model="Qwen/Qwen2.5-0.5B"))
-    at_worst = "does NOT fit where sequences are as long as allowed: lower --tokens_per_micro_batch or the lengths, or"
+    at_worst = "does NOT fit where sequences are as long as allowed; enough would be"
     assert at_worst in large
     assert "days" in large
 

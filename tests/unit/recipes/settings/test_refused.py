@@ -261,6 +261,29 @@ def test_the_devices_of_a_cluster_are_not_counted_here(monkeypatch: pytest.Monke
     refuse_missing_devices(many)
 
 
+@pytest.mark.parametrize(
+    ("flags", "code", "said"),
+    [
+        ("--n_gpu 3", 0, "--batch_size 15: the usual 16 is no multiple of 3 devices\n"),
+        (
+            "--micro_batch_size 3",
+            0,
+            "--batch_size 24: the usual 16 is no multiple of --micro_batch_size 3 times 8 devices",
+        ),
+        ("--n_gpu 3 --batch_size 16", 2, "cannot be shared evenly by 3 devices. Nearest: --batch_size 15."),
+        ("--batch_size 16 --micro_batch_size 3", 2, "a device gets 2 of --batch_size 16"),
+        ("--profile 4x24gb", 0, "--lora_rank 32: all weights of Qwen/Qwen2.5-1.5B do not fit a device"),
+    ],
+)
+def test_any_number_of_devices_shares_a_training_on_answers(
+    flags: str, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = [] if "--profile" in flags else ["--profile", "h100x8"]
+    words = ["--algo", "dpo", "--data", "countdown_preference", "--dry_run", *profile, *flags.split()]
+    assert main(words) == code
+    assert said in "".join(capsys.readouterr())
+
+
 def test_several_machines_without_a_cluster_are_refused(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
