@@ -32,7 +32,11 @@ CHEAP = ("data_prep", "eval.report")
 WITH_COMMANDS = ("data_prep", "reward_fns")
 NEEDS_A_COPY = {"--from-hub", "--from-uft", "--source", "--from", "data/others/test.parquet", "math", "vnhsge_table"}
 """Words of commands that need what is not here, or more than some seconds: of these the flags are held to --help."""
-LACKING = ("lm-evaluation-harness, which runs this suite, is not installed", "--data vnhsge: is on no data hub")
+LACKING = (
+    "lm-evaluation-harness, which runs this suite, is not installed",
+    "--data vnhsge: is on no data hub",
+    "--model ./qwen: no such folder",
+)
 """What runs may be refused for: their reader has it, the tests do not."""
 WITHOUT_FLAGS = (
     *("bench.kept_intervals", "bench.study.page", "bench.theory"),

@@ -36,7 +36,7 @@ OTHERS = {
     ),  # sbatch, pip
     *("pid", "native", "check"),  # py-spy, ruff
     *("head", "address", "port", "block", "num-gpus"),  # ray start
-    *("from-literal", "no-python", "query-compute-apps"),  # kubectl, torchrun, nvidia-smi
+    *("from-literal", "no-python", "query-compute-apps", "local-dir"),  # kubectl, torchrun, nvidia-smi, hf
 }
 
 
