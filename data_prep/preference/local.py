@@ -49,28 +49,35 @@ class Answers(Examined[Row]):
 
 
 def looks_like_answers(path: Place, columns: Columns | None = None) -> bool:
-    """Whether a file is preference data, by its columns; False if it cannot be read."""
-    return answers_by(columns_of(path), columns or {})
+    """Whether a file is preference data, by the columns of most of its rows; False if it cannot be read."""
+    votes = [answers_by(row, columns or {}) for row in _columns_of_rows(path)]
+    return 2 * sum(votes) > len(votes)
 
 
 def columns_of(path: Place) -> Sequence[str]:
     """The names of a file's columns; for a jsonl file those in its first lines, to avoid reading all of it."""
+    return list(dict.fromkeys(column for row in _columns_of_rows(path) for column in row))
+
+
+def _columns_of_rows(path: Place) -> list[Sequence[str]]:
+    """The names of the columns of each of the first lines of a jsonl file, which may differ; of other files once."""
     if isinstance(path, HubSet):
-        return hub_columns(path)
+        return [hub_columns(path)]
     try:
         if path.suffix.lower() == ".parquet":
-            return list(pq.read_schema(path).names)
+            return [list(pq.read_schema(path).names)]
         if path.suffix.lower() not in (".jsonl", ".ndjson"):
-            return read_file(path).columns
-        columns: dict[str, None] = {}
+            return [read_file(path).columns]
+        rows: list[Sequence[str]] = []
         with path.open(encoding="utf-8-sig", errors="replace") as lines:
             for _, line in zip(range(_LINES_PEEKED), lines, strict=False):
                 try:
                     cells = json.loads(line)
                 except (ValueError, RecursionError):
                     continue
-                columns |= dict.fromkeys(cells if isinstance(cells, dict) else ())
-        return [column.strip() for column in columns]
+                if isinstance(cells, dict):
+                    rows.append([column.strip() for column in cells])
+        return rows
     except (pa.ArrowException, OSError):
         return []
 

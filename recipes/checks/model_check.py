@@ -1,8 +1,10 @@
 """Refuses models, by their files, that a run would fail with a minute after its start."""
 
+from pathlib import Path
 from typing import Any
 
 from data_prep.prompt_styles import STYLES
+from eval.models import find_model
 from recipes.common.errors import ExperimentError
 from recipes.data.stored_template import stored_template
 from recipes.estimate.config_fields import number, section, texts, whole
@@ -22,6 +24,8 @@ HEADS_ON_CPU = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
 _GENERATES = ("ForCausalLM", "ForConditionalGeneration", "LMHeadModel")
 _STRETCHED = ("yarn", "linear", "dynamic")
+_OF_LFS = b"version https://git-lfs"
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "spiece.model")
 
 
 def refuse_model(experiment: Experiment, *, trains: bool = True) -> None:
@@ -31,6 +35,7 @@ def refuse_model(experiment: Experiment, *, trains: bool = True) -> None:
         trains: False where it is only evaluated.
     """
     e, config = experiment, config_of(experiment.model)
+    _refuse_files(e.model)
     style = STYLES[e.prompt_style]
     if style.chat and (template := stored_template(e.model)) is not None:
         try:
@@ -77,6 +82,21 @@ def refuse_model(experiment: Experiment, *, trains: bool = True) -> None:
             f"--model {e.model}: takes {limit:,} tokens, fewer than --max_length {e.alignment.max_length:,}; give "
             f"--max_length {limit} or less"
         )
+
+
+def _refuse_files(model: str) -> None:
+    """Raise ExperimentError for a folder whose weights are placeholders of git-lfs, or that has no tokenizer."""
+    folder = Path(find_model(model))
+    weights = sorted(folder.glob("*.safetensors"))
+    for file in weights:
+        with file.open("rb") as content:
+            if content.read(len(_OF_LFS)) == _OF_LFS:
+                raise ExperimentError(
+                    f"--model {model}: {file.name} is a placeholder of git-lfs, not weights; run `git lfs pull` there, "
+                    f"or download the model with `hf download`"
+                )
+    if weights and not any((folder / name).is_file() for name in _TOKENIZERS):
+        raise ExperimentError(f"--model {model}: no tokenizer in this folder (tokenizer.json); copy the base model's")
 
 
 def positions(config: dict[str, Any]) -> int | None:

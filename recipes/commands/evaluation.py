@@ -14,7 +14,7 @@ from recipes.checks.model_check import refuse_model
 from recipes.common.errors import ExperimentError
 from recipes.common.run_dir import RunDir, read_json, write_json, write_text
 from recipes.data import data_check, datafiles
-from recipes.run.launch import refuse_missing_devices, taken
+from recipes.run.launch import refuse_absent, refuse_missing_devices, taken
 from recipes.run.place import refuse_place, refuse_unwritable
 from recipes.run.resume import as_begun
 from recipes.run.stages import EVALUATE_FILE, Sampling, Stage, harness_stage, part_stage, run_stage, shared_imports
@@ -45,6 +45,8 @@ def evaluate(
     for experiment in experiments.values():
         refuse_missing_devices(replace(experiment, n_gpu=1))
     _refuse_suites(experiments)
+    for model in {experiment.model for experiment in experiments.values()}:
+        refuse_absent(model)
     _refuse_models(experiments)
     with taken(folder.path), shared_imports(next(iter(experiments.values())).device):
         _refuse_others(experiments, sampling, folder)

@@ -21,7 +21,7 @@ from recipes.estimate.micro_batch import fitted
 from recipes.estimate.model_shapes import config_of, is_tiny
 from recipes.flags.effect import SAME_FOR_SFT, refuse_foreign
 from recipes.settings.alignment import DataKind, resolve_alignment
-from recipes.settings.data_sets import hub_set, refuse_unknown, sets_of, several
+from recipes.settings.data_sets import folder_source, hub_set, refuse_unknown, sets_of, several
 from recipes.settings.declare import From, declared
 from recipes.settings.experiment import Experiment
 from recipes.settings.profiles import PROFILES, Profile, detect_profile, for_published, profile_named, share_evenly
@@ -134,7 +134,8 @@ def _columns(words: Sequence[str]) -> dict[str, str]:
 def task_of(where: str) -> Task:
     """The task whose lengths and prompts serve a data set."""
     own = Path(where).is_file() or hub_set(where) is not None
-    return TASKS.get(where) or TASKS.get(Path(where).name) or TASKS["math" if own else "countdown"]
+    named = TASKS.get(where) or TASKS.get(Path(where).name) or TASKS.get(folder_source(where) or "")
+    return named or TASKS["math" if own or folder_source(where) else "countdown"]
 
 
 def _lengths(profile: Profile, tasks: Sequence[Task]) -> dict[str, Any]:

@@ -131,14 +131,20 @@ def taken(folder: Path) -> Iterator[None]:
         yield
 
 
+def refuse_absent(model: str) -> None:
+    """Raise ExperimentError for a model that is not on this machine and that the hub does not give."""
+    if not is_here(model, fetch=True):
+        raise ExperimentError(
+            f"--model {model}: neither here (a folder with config.json, the hub's cache) nor to be had from the hub; "
+            f"check the name, HF_TOKEN, and the network"
+        )
+
+
 def _launch(
     experiment: Experiment, run: RunDir, *, stall_minutes: float, auto_batch: bool, given: Mapping[str, Any] | None
 ) -> int:
-    if not (run.path / DONE).exists() and not is_here(experiment.model, fetch=True):
-        raise ExperimentError(
-            f"--model {experiment.model}: neither here (a folder with config.json, the hub's cache) nor to be had from "
-            f"the hub; look at the name, HF_TOKEN, and the network"
-        )
+    if not (run.path / DONE).exists():
+        refuse_absent(experiment.model)
     refuse_model(experiment)
     refuse_too_large(experiment)
     _try_overrides(experiment)

@@ -82,6 +82,18 @@ def hub_set(where: str) -> HubSet | None:
     return HubSet(found[1], found[2], found[3] or "")
 
 
+def folder_source(where: str) -> str | None:
+    """What the first row of a prepared folder says it is from (a task, or custom); None for anything else."""
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    try:
+        first = next(parquet.ParquetFile(Path(where) / "train.parquet").iter_batches(1, columns=["data_source"]), None)
+    except (pa.ArrowException, OSError):
+        return None
+    return str(first["data_source"][0]) if first and "data_source" in first.schema.names else None
+
+
 def _is_prepared(folder: Path) -> bool:
     """Whether a folder holds train.parquet or test.parquet in a format of ours, or nothing that could be read."""
     import pyarrow as pa

@@ -165,7 +165,17 @@ def total_steps(plan: TrainingPlan, n_rows: int) -> int:
     """
     rows = int(plan.alignment.epochs * n_rows)
     steps = plan.max_steps or rows // plan.alignment.batch_size
-    if steps < 1 or n_rows < 1:
+    if n_rows < 1:
+        pairs = (
+            "pairs of a better and a worse answer"
+            if plan.pairwise
+            else "answers with a label, a score, or to learn from"
+        )
+        raise ExperimentError(
+            f"{plan.train_file}: holds no row that {plan.method} trains on ({pairs}). Pairs alone are for dpo; labels "
+            f"and scores for kto and una; conversations and instructions for sft (docs/alignment_data.md)"
+        )
+    if steps < 1:
         raise ExperimentError(
             f"{plan.train_file} gives {n_rows} rows for {plan.method}, {rows} in {plan.alignment.epochs:g} epochs: "
             f"fewer than one batch (--batch_size {plan.alignment.batch_size})"

@@ -27,6 +27,10 @@ def test_files_of_problems_are_not_taken_for_answers(tmp_path: Path) -> None:
         assert not looks_like_answers(file_of(tmp_path, [row]))
     assert not looks_like_answers(ROOT / "examples" / "custom" / "questions.jsonl")
     assert not looks_like_answers(tmp_path / "none.parquet")
+    # Most rows say what a file is, and the others are its faults.
+    question = {"question": "q", "answer": "a"}
+    assert not looks_like_answers(file_of(tmp_path, [PAIR, question, question]))
+    assert looks_like_answers(file_of(tmp_path, [question, PAIR, PAIR]))
 
 
 def test_the_command_sums_up_the_example_and_writes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

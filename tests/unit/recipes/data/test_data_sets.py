@@ -258,7 +258,7 @@ def test_a_hub_that_cannot_be_reached_is_told_in_one_line(monkeypatch: pytest.Mo
     hub_set.hub_columns.cache_clear()
     done = front_door("--profile", "cpu", "--data", "someone/else", "--dry_run")
     assert done.returncode == 2
-    assert "cannot be loaded (Couldn't reach 'someone/else' on the Hub); look at the name" in done.stderr
+    assert "cannot be loaded (Couldn't reach 'someone/else' on the Hub); check the name" in done.stderr
     assert done.stderr.strip().count("\n") == 0
 
 

@@ -63,6 +63,8 @@ def test_steps_count_whole_batches_over_all_epochs(tmp_path: Path) -> None:
     assert plans.total_steps(replace(two, max_steps=3), 20) == 3
     with pytest.raises(ExperimentError, match="fewer than one batch"):
         plans.total_steps(two, 3)
+    with pytest.raises(ExperimentError, match=r"no row that una trains on .*Pairs alone are for dpo"):
+        plans.total_steps(two, 0)
 
 
 def test_rows_are_counted_as_each_method_sees_them(tmp_path: Path) -> None:

@@ -7,12 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_prep.__main__ import main as data_prep
+from data_prep.countdown import generate as countdown
 from recipes.algorithms import algorithms
 from recipes.checks.experiment_check import refuse_training
 from recipes.common.errors import ExperimentError
 from recipes.flags.resolve import build_experiment, default_profile
 from recipes.settings.experiment import Experiment, from_yaml, to_yaml
 from recipes.settings.profiles import PROFILES, Profile, detect_profile
+from tests import ROOT
 
 H100 = PROFILES["h100x2"]
 
@@ -178,3 +181,15 @@ def test_a_sequence_that_no_micro_batch_holds_is_refused_where_there_are_micro_b
     e = build_experiment({"max_response_length": 40000}, PROFILES["cpu"])
     with pytest.raises(ExperimentError, match="more than a micro-batch"):
         refuse_training(e)
+
+
+def test_a_prepared_folder_has_the_lengths_of_the_file_it_was_made_from(tmp_path: Path) -> None:
+    own, made = ROOT / "examples/custom/questions.jsonl", tmp_path / "mine"
+    assert data_prep(["validate", str(own), "--out", str(made)]) == 0
+    numbers = tmp_path / "numbers"
+    countdown.prepare(numbers, n_train=8, n_test=8, seed=0, max_number=30, operators="+-*")
+    lengths = [
+        (e.max_prompt_length, e.max_hint_length, e.max_response_length)
+        for e in (build_experiment({"data": str(data)}, PROFILES["cpu"]) for data in (own, made, "countdown", numbers))
+    ]
+    assert lengths[0] == lengths[1] != lengths[2] == lengths[3]

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from recipes.checks.model_check import positions, refuse_model
 from recipes.common.errors import ExperimentError
 from recipes.flags.resolve import build_experiment
 from recipes.settings.profiles import PROFILES
+from tests import ROOT
 
 LLAMA = {
     "model_type": "llama",
@@ -52,6 +54,21 @@ def test_what_would_fail_after_a_minute_is_refused(
 ) -> None:
     with pytest.raises(ExperimentError, match=f"--model .*{why}"):
         refuse(tmp_path, config, **flags)
+
+
+def test_a_folder_that_was_fetched_in_part_is_refused(tmp_path: Path) -> None:
+    for file in ("config.json", "tokenizer.json"):
+        shutil.copy(ROOT / "models/tiny-countdown" / file, tmp_path)
+    e = build_experiment({"model": str(tmp_path)}, PROFILES["cpu"])
+    weights = tmp_path / "model.safetensors"
+    weights.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 134\n")
+    with pytest.raises(ExperimentError, match=r"model\.safetensors is a placeholder of git-lfs.*git lfs pull"):
+        refuse_model(e, trains=False)
+    shutil.copy(ROOT / "models/tiny-countdown" / weights.name, weights)
+    refuse_model(e)
+    (tmp_path / "tokenizer.json").unlink()
+    with pytest.raises(ExperimentError, match="no tokenizer in this folder"):
+        refuse_model(e)
 
 
 def test_what_works_is_not_refused(tmp_path: Path) -> None:
