@@ -172,7 +172,7 @@ def kill_when(is_due: Callable[[], bool], out: Path, *flags: str, stage: str = "
     everything = [psutil.Process(front.pid), *processes_of(out / stage)]
     assert not (found := open_to_others(everything)), found
     for process in everything:
-        with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
     front.wait()
 

@@ -31,7 +31,7 @@ def killed_at(moment: float, out: Path, *flags: str, front_alone: bool) -> bool:
         front.wait(moment)
     except subprocess.TimeoutExpired:
         for process in [psutil.Process(front.pid), *([] if front_alone else processes_of(out))]:
-            with suppress(psutil.Error):
+            with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
         front.wait()
         return True
