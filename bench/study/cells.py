@@ -79,6 +79,7 @@ def cells() -> list[Cell]:
 def runs() -> list[Run]:
     """All runs in the order in which they are made: what is stopped early has seeds of two cells, not one of many."""
     first = [Run(cell, algo, seed) for seed in SEEDS[:3] for cell in FIRST for algo in (*CORE, *OTHERS)]
+    first += [Run(cell, algo, seed) for seed in SEEDS[:3] for cell in REAL for algo in CORE]
     rest = [
         Run(cell, algo, seed) for seed in SEEDS for methods in (CORE, OTHERS) for cell in cells() for algo in methods
     ]

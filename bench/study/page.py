@@ -1,6 +1,6 @@
-"""`python3 -m bench.study.page`: docs/study.md, results/study/index.html and map.png, from committed figures alone.
+"""`python3 -m bench.study.page`: docs/study.md, results/study/index.html and both maps, from committed figures alone.
 
-Figures of the lab come from results/study (scan.csv, twins.csv), those of real runs from
+Figures of the lab come from results/study (scan.csv, variants.csv), those of real runs from
 results/chain_cpu/validations.csv; no ranking mixes the two. What people wrote into
 docs/study.md outside the marks stays.
 """
@@ -12,15 +12,17 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 from typing import Final
 
 from jinja2 import Template
 
-from bench.study import twins
-from bench.study.cells import FIRST, REAL, Cell
-from bench.study.scan import FILE
+from bench.study import scan
+from bench.study.cells import CORE, FIRST, OTHERS, REAL, Cell
+from bench.study.variants import AS_REAL, CHANCE, SCALES, SHAM, made, rates
+from bench.study.variants import FILE as VARIANTS
 from eval.intervals import spread, spread_apart, t_interval
 from eval.reporting.cells import Table, html, markdown, text
 from eval.reporting.style import close, house_style, png, svg, write_bytes
@@ -32,6 +34,9 @@ PAGE: Final = ROOT / "docs/study.md"
 OUT: Final = ROOT / "results/study"
 BEGIN, END = "<!-- drawn by bench.study.page -->", "<!-- end of what is drawn -->"
 OURS: Final = ("uft", "uft_adaptive")
+
+_REAL_TITLE: Final = "the real loop, after 80 steps (q .75: 60)"
+_LAB_TITLE: Final = "the lab (exploration), after 40 steps: accuracy in percent; a frame marks the best mean of a cell"
 
 # What the end of a sweep's name in results/chain_cpu says of its cell.
 _SWEEPS: Final = {"q75": REAL[1], "15": FIRST[0], "10": REAL[0], "30": REAL[2], "0": REAL[3]}
@@ -53,11 +58,13 @@ Found = dict[Cell, dict[str, Runs]]
 """By cell and method."""
 
 
-def of_lab(file: Path = FILE) -> Found:
-    """The scan's figures."""
+def of_lab(file: Path = scan.FILE, variant: str | None = None) -> Found:
+    """The scan's figures, or those of a variant."""
     found: Found = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
     with file.open(encoding="utf-8", newline="") as lines:
         for r in csv.DictReader(lines):
+            if r.get("variant") != variant:
+                continue
             cell = Cell(int(r["depth"]), float(r["q"]), float(r["noise"]), float(r["solved"]))
             point = Point(float(r["accuracy"]), float(r["greedy"]), int(r["generated"]), int(r["trained"]))
             found[cell][r["algo"]][int(r["seed"])][int(r["step"])] = point
@@ -82,13 +89,13 @@ class Figures:
 
     lab: Found
     real: Found
-    twins: Found
-    """Runs of the lab with the settings of real ones."""
+    variants: Mapping[str, Found]
+    """Runs of the lab with other settings, by variant."""
 
 
 def committed() -> Figures:
     """What the repository has."""
-    return Figures(of_lab(), of_real(), of_lab(twins.FILE))
+    return Figures(of_lab(), of_real(), {name: of_lab(VARIANTS, name) for name in made(VARIANTS)})
 
 
 def last(runs: Runs) -> dict[int, float]:
@@ -180,30 +187,87 @@ def beside(lab: Found, real: Found) -> Table:
     return Table(head, tuple(rows))
 
 
-def picture(lab: Found, real: Found) -> tuple[bytes, str]:
-    """The map as PNG and SVG: methods by cells, mean accuracy at the end, a ring around the best and its ties."""
+def by_variant(variants: Mapping[str, Found], cell: Cell, *, same_seeds: bool = False) -> Table:
+    """Accuracy at the end by method and variant, in a cell: mean, lowest to highest, seeds. Methods that only the
+    scan has are skipped; `same_seeds` keeps the seeds that all variants of a method have, and adds the best."""
+    ends = {name: {algo: last(runs) for algo, runs in found.get(cell, {}).items()} for name, found in variants.items()}
+    count = {algo: sum(algo in methods for methods in ends.values()) for methods in ends.values() for algo in methods}
+    rows = []
+    for algo in sorted(algo for algo, variants_of in count.items() if variants_of > 1):
+        have = {name: methods[algo] for name, methods in ends.items() if algo in methods}
+        common = set.intersection(*map(set, have.values())) if same_seeds else None
+        means: dict[str, float] = {}
+        row = [algo]
+        for name in ends:
+            values = [value for seed, value in have.get(name, {}).items() if common is None or seed in common]
+            if values:
+                means[name] = fmean(values)
+            row.append(f"{means[name]:.3f} ({min(values):.3f} to {max(values):.3f}; {len(values)})" if values else "")
+        rows.append((*row, max(means, key=lambda name: means[name])) if same_seeds else tuple(row))
+    return Table(("method", *ends, *(["best"] if same_seeds else [])), tuple(rows))
+
+
+def real_map(real: Found) -> tuple[bytes, str]:
+    """The real loop's map as PNG and SVG: methods by cells, mean accuracy at the end; the best and its ties say so."""
     with house_style():
         import matplotlib.pyplot as plt
 
-        algos = sorted({algo for found in (lab, real) for methods in found.values() for algo in methods})
-        size, widths = (3 + 1.1 * (len(lab) + len(real)), 0.3 * len(algos) + 2.6), [len(lab), len(real)]
-        figure, axes = plt.subplots(1, 2, figsize=size, sharey=True, width_ratios=widths)
-        panels = {"the lab (exploration), after 40 steps": lab, "the real loop, after 80 steps (q .75: 60)": real}
-        for axis, (title, found) in zip(axes, panels.items(), strict=True):
-            for x, (_, methods) in enumerate(sorted(found.items())):
-                for algo, standing in ranked(methods):
-                    value, y = fmean(last(methods[algo]).values()), algos.index(algo)
-                    axis.scatter(x, y, c=[value], vmin=0, vmax=1, cmap="viridis", marker="s", s=330)
-                    mark = {"best": "best ", "tie": "= ", "?": "? "}.get(standing, "")
-                    axis.text(x + 0.14, y, f"{mark}{value:.2f}", va="center", fontsize=8)
-            bonus = [_bonus(cell) if found is real else "" for cell in sorted(found)]
-            names = [f"{cell.title}{more}".replace(", ", "\n") for cell, more in zip(sorted(found), bonus, strict=True)]
-            axis.set(title=title, xlim=(-0.4, len(names) - 0.1), xticks=range(len(names)))
-            axis.set_xticklabels(names, fontsize=7)
-            axis.set_yticks(range(len(algos)), algos)
-            axis.grid(False)
+        algos = sorted({algo for methods in real.values() for algo in methods})
+        cells = sorted(real)
+        figure, axis = plt.subplots(figsize=(3 + 1.1 * len(cells), 0.3 * len(algos) + 2.6))
+        for x, cell in enumerate(cells):
+            for algo, standing in ranked(real[cell]):
+                value, y = fmean(last(real[cell][algo]).values()), algos.index(algo)
+                axis.scatter(x, y, c=[value], vmin=0, vmax=1, cmap="viridis", marker="s", s=330)
+                mark = {"best": "best ", "tie": "= ", "?": "? "}.get(standing, "")
+                axis.text(x + 0.14, y, f"{mark}{value:.2f}", va="center", fontsize=8)
+        axis.set(title=_REAL_TITLE, xlim=(-0.4, len(cells) - 0.1), xticks=range(len(cells)))
+        axis.set_xticklabels([f"{cell.title}{_bonus(cell)}".replace(", ", "\n") for cell in cells], fontsize=7)
+        axis.set_yticks(range(len(algos)), algos)
+        axis.grid(False)
         figure.tight_layout()
-        drawn = png(figure), svg(figure, "accuracy by method and cell, in the lab and in the real loop")
+        drawn = png(figure), svg(figure, "accuracy by method and cell in the real loop")
+        close(figure)
+    return drawn
+
+
+def lab_map(lab: Found) -> tuple[bytes, str]:
+    """The lab's map as PNG and SVG: a panel per method and quality of solutions, depth by the base's competence; a
+    frame is around the best mean of a cell."""
+    grid = {cell: methods for cell, methods in lab.items() if cell.solved == 1}
+    depths, qs, noises = (sorted({getattr(cell, name) for cell in grid}) for name in ("depth", "q", "noise"))
+    algos = [algo for algo in (*CORE, *OTHERS) if sum(algo in methods for methods in grid.values()) > len(FIRST)]
+    with house_style():
+        import matplotlib.pyplot as plt
+
+        size = (1.4 + 1.5 * len(algos), 0.9 + 1.35 * len(noises))
+        figure, axes = plt.subplots(len(noises), len(algos), figsize=size, sharex=True, sharey=True, squeeze=False)
+        for (row, noise), (column, algo) in product(enumerate(noises), enumerate(algos)):
+            axis = axes[row, column]
+            for (x, q), (y, depth) in product(enumerate(qs), enumerate(depths)):
+                methods = grid.get(Cell(depth, q, noise), {})
+                if algo not in methods:
+                    continue
+                means = {name: fmean(last(runs).values()) for name, runs in methods.items()}
+                value, first = means[algo], means[algo] == max(means.values())
+                edge = {"edgecolor": "black", "linewidth": 1.6} if first else {"edgecolor": "none"}
+                box = plt.Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, facecolor=plt.cm.viridis(value), **edge)
+                axis.add_patch(box)
+                dark = "white" if value < 0.6 else "black"
+                axis.text(x, y, f"{100 * value:.0f}", ha="center", va="center", fontsize=6, color=dark)
+            axis.set(xlim=(-0.5, len(qs) - 0.5), ylim=(-0.5, len(depths) - 0.5))
+            axis.set_xticks(range(len(qs)), [f"{q:g}" for q in qs], fontsize=6)
+            axis.set_yticks(range(len(depths)), depths, fontsize=6)
+            axis.grid(False)
+            if row == 0:
+                axis.set_title(algo, fontsize=8)
+            if column == 0:
+                axis.set_ylabel(f"{noise:.0%} wrong\ndepth", fontsize=7)
+        for axis in axes[-1]:
+            axis.set_xlabel("q", fontsize=7)
+        figure.suptitle(_LAB_TITLE, fontsize=9)
+        figure.tight_layout()
+        drawn = png(figure), svg(figure, "accuracy by method, depth, competence and quality of solutions in the lab")
         close(figure)
     return drawn
 
@@ -218,7 +282,15 @@ def sections(figures: Figures) -> list[tuple[str, Table | str]]:
     ]
     parts += [(f"Real loop: {cell.title}{_bonus(cell)}", table(methods)) for cell, methods in sorted(real.items())]
     parts += [(f"LAB, exploration: {cell.title}", table(methods)) for cell, methods in sorted(lab.items())]
-    return [*parts, ("The lab beside the real loop, same settings", beside(figures.twins, real))]
+    controls = {"as it is": lab} | {name: figures.variants.get(name, {}) for name in (SHAM, CHANCE)}
+    tuned = {rates(scale): figures.variants.get(rates(scale), {}) for scale in SCALES}
+    scaled = {rates(SCALES[0]): tuned[rates(SCALES[0])], rates(1): lab, rates(SCALES[1]): tuned[rates(SCALES[1])]}
+    return [
+        *parts,
+        (f"LAB, exploration: controls at {FIRST[0].title}", by_variant(controls, FIRST[0])),
+        (f"LAB, exploration: learning rates at {FIRST[0].title}", by_variant(scaled, FIRST[0], same_seeds=True)),
+        ("The lab beside the real loop, same settings", beside(figures.variants[AS_REAL], real)),
+    ]
 
 
 def _bonus(cell: Cell) -> str:
@@ -234,7 +306,7 @@ left;border-bottom:1px solid #8885}svg{max-width:100%;height:auto}div{overflow-x
 <p>Drawn from results/study (the lab, exploration) and results/chain_cpu/validations.csv (the real loop). How to
 read it: docs/study.md.</p>
 {% for title, part in parts %}<h2>{{ title }}</h2>{{ part }}
-{% if loop.first %}{{ map }}{% endif %}{% endfor %}</html>
+{% if loop.first %}{{ maps|join }}{% endif %}{% endfor %}</html>
 """,
     autoescape=False,
 )
@@ -243,7 +315,8 @@ read it: docs/study.md.</p>
 def drawn(figures: Figures) -> str:
     """What stands between the marks of docs/study.md."""
     parts = [f"## {title}\n\n{part if isinstance(part, str) else markdown(part)}" for title, part in sections(figures)]
-    return "\n\n".join([parts[0], "![map](../results/study/map.png)", *parts[1:]])
+    maps = [f"![{name}](../results/study/{name}.png)" for name in ("map", "lab_map")]
+    return "\n\n".join([parts[0], *maps, *parts[1:]])
 
 
 def main() -> None:
@@ -252,13 +325,14 @@ def main() -> None:
     page = PAGE.read_text(encoding="utf-8")
     before, after = page.partition(BEGIN)[0], page.partition(END)[2]
     write_text(PAGE, f"{before}{BEGIN}\n\n{drawn(figures).rstrip()}\n\n{END}{after}")
-    as_png, as_svg = picture(figures.lab, figures.real)
+    maps = {"map": real_map(figures.real), "lab_map": lab_map(figures.lab)}
     parts = [
         (text(title), f"<p>{text(part)}</p>" if isinstance(part, str) else html(part))
         for title, part in sections(figures)
     ]
-    write_bytes(OUT / "map.png", as_png)
-    write_text(OUT / "index.html", _HTML.render(parts=parts, map=as_svg))
+    for name, (as_png, _) in maps.items():
+        write_bytes(OUT / f"{name}.png", as_png)
+    write_text(OUT / "index.html", _HTML.render(parts=parts, maps=[as_svg for _, as_svg in maps.values()]))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from itertools import groupby
@@ -22,6 +21,7 @@ from typing import Any, Final
 
 from bench.study.cells import SEE_NO_SOLUTION, Cell, Run, flags_of, runs
 from recipes import ROOT
+from recipes.settings.experiment import Experiment
 
 FILE: Final = ROOT / "results/study/scan.csv"
 HEAD: Final = (
@@ -70,7 +70,7 @@ def append(rows: Sequence[Sequence[Any]], file: Path = FILE, head: Sequence[str]
 
 
 @lru_cache(maxsize=1)
-def _plans(cell: Cell, seed: int) -> dict[str, Any]:
+def _plans(cell: Cell, seed: int) -> dict[str, Experiment]:
     """Experiments of all methods of a cell, by method."""
     from recipes.commands.sweep import planned_sweep
     from recipes.flags.parser import read
@@ -81,8 +81,8 @@ def _plans(cell: Cell, seed: int) -> dict[str, Any]:
     return {each.experiment.algorithm.name: each.experiment for each in planned_sweep(flags)[1]}
 
 
-def make(run: Run, **changes: Any) -> list[list[Any]]:
-    """Make a run, its settings changed so; its lines."""
+def make(run: Run, changed: Callable[[Experiment], Experiment] = lambda experiment: experiment) -> list[list[Any]]:
+    """Make a run, with its settings `changed`; its lines."""
     from transformers import AutoTokenizer
 
     from bench.lab import model, train
@@ -91,7 +91,7 @@ def make(run: Run, **changes: Any) -> list[list[Any]]:
     from recipes.common.run_dir import RunDir, read_metrics
 
     cell = run.cell
-    experiment = replace(_plans(cell, run.seed)[run.algo], **changes)
+    experiment = changed(_plans(cell, run.seed)[run.algo])
     shape, parameters = model.load(Path(experiment.model))
     lab = Lab(experiment, AutoTokenizer.from_pretrained(experiment.model), shape)
     with tempfile.TemporaryDirectory() as scratch:

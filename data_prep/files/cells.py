@@ -56,7 +56,8 @@ def cell_text(column: str, value: Any, optional: bool = False) -> str:
     if isinstance(value, float) and math.isfinite(value):
         # pandas turns 72 into 72.0 if a column has gaps
         return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
-    raise BadCell(f"a {type(value).__name__}, not one text", "write one text or number", column, shown(value))
+    fix = "write one text or number" + ("; two answers are columns chosen and rejected" if column == "output" else "")
+    raise BadCell(f"a {type(value).__name__}, not one text", fix, column, shown(value))
 
 
 def _noun(column: str) -> str:

@@ -3,6 +3,7 @@ Example: "characters of the solution: 12 to 60, half up to 31, 95 % up to 55".""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from data_prep.schema import ANSWER_CLOSES, ANSWER_OPENS, Row
 
 _ROWS_JUDGED = 32
 _FAILED_AT_ONCE = 2
+_SENTENCE_WORDS = 5
+_WORD = re.compile(r"(?<!\\)\b[^\W\d_]{2,}")
 
 
 def summary(examined: Problems) -> str:
@@ -59,7 +62,17 @@ def _oddities(examined: Problems) -> list[str]:
     bare = sum(not "".join(row["hint"]).strip() for row in examined.rows)
     if bare:
         notes.append(f"rows without a solution ({bare:,}): no hint can be given, and sft learns the bare answer")
+    sentences = [number for row, number in zip(examined.rows, examined.numbers, strict=True) if _is_sentence(row)]
+    if sentences:
+        notes.append(
+            f"answers that are sentences ({len(sentences):,}): {named(sentences)}. The math reward compares values; "
+            "compare texts by a reward of your own, --reward FILE.py:FUNCTION (docs/rewards.md)"
+        )
     return notes + _own_answers(examined)
+
+
+def _is_sentence(row: Row) -> bool:
+    return row["data_source"] == "math" and len(_WORD.findall(_final_answer(row))) >= _SENTENCE_WORDS
 
 
 def _final_answer(row: Row) -> str:

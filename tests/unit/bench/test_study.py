@@ -1,14 +1,28 @@
 """The study's scan and page: runs are counted once, and pages are a function of committed figures."""
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from statistics import fmean
 
 import pytest
 
-from bench.study import entropy, page, scan, twins
+from bench.study import page, scan, variants
 from bench.study.cells import CORE, FIRST, OTHERS, REAL, SEE_NO_SOLUTION, Cell, Run, cells, runs
-from bench.study.page import Point, beside, committed, drawn, of_lab, of_real, picture, ranked, table, worst
+from bench.study.page import (
+    Point,
+    beside,
+    by_variant,
+    committed,
+    drawn,
+    lab_map,
+    of_lab,
+    of_real,
+    ranked,
+    real_map,
+    table,
+    worst,
+)
 from recipes import ROOT
 from recipes.algorithms import algorithms
 from recipes.common.errors import ExperimentError
@@ -88,8 +102,9 @@ def test_the_lab_beside_the_real_loop_says_where_it_is_apart() -> None:
 
 def test_the_lab_draws_the_real_loops_curves_on_two_cells() -> None:
     figures = committed()
-    rows = beside(figures.twins, figures.real).rows
-    assert {(twin.cell.title, algo) for twin in twins.TWINS for algo in twin.algos} == {row[:2] for row in rows}
+    rows = beside(figures.variants[variants.AS_REAL], figures.real).rows
+    twins = [run for each in variants.variants() if each.name == variants.AS_REAL for run in each.runs]
+    assert {(run.cell.title, run.algo) for run in twins} == {row[:2] for row in rows}
     assert [row for row in rows if row[-1] != "within"] == []
     # Where seeds differ much, an interval holds anything: the means are near each other, too.
     for row in rows:
@@ -116,17 +131,41 @@ def test_the_picture_is_the_same_each_time() -> None:
     few = {
         cell: {algo: methods[algo] for algo in ("uft", "rft")} for cell, methods in of_real().items() if cell == REAL[0]
     }
-    assert picture(few, few) == picture(few, few)
+    assert real_map(few) == real_map(few)
+    grid = {cell: {"uft": of(0.9), "rft": of(0.4)} for cell in (*FIRST, *REAL)}
+    assert lab_map(grid) == lab_map(grid)
+
+
+def test_variants_are_compared_on_the_seeds_they_share() -> None:
+    cell = FIRST[0]
+    found = {
+        "a": {cell: {"uft": of(0.8, 0.9, 0.4), "rft": of(0.1)}},
+        "b": {cell: {"uft": of(0.5, 0.7)}},
+        "none": {},
+    }
+    assert by_variant(found, cell).rows == (("uft", "0.700 (0.400 to 0.900; 3)", "0.600 (0.500 to 0.700; 2)", ""),)
+    assert by_variant(found, cell, same_seeds=True).rows == (
+        ("uft", "0.850 (0.800 to 0.900; 2)", "0.600 (0.500 to 0.700; 2)", "", "a"),
+    )
+
+
+def test_variants_change_what_they_say_and_nothing_else() -> None:
+    experiment = scan._plans(FIRST[0], 0)["uft"]
+    halved = next(each for each in variants.variants() if each.name == variants.rates(0.5)).of(experiment)
+    assert (halved.lr, halved.sft_lr) == (experiment.lr / 2, experiment.sft_lr / 2)
+    assert replace(halved, lr=experiment.lr, sft_lr=experiment.sft_lr) == experiment
+    sham = next(each for each in variants.variants() if each.name == variants.SHAM).of(experiment)
+    assert sham == replace(experiment, hints="sham")
 
 
 def test_the_page_tells_what_the_entropy_bonus_does_as_it_is_recorded() -> None:
-    runs = entropy.curves()
-    seeds = sorted({seed for _, _, seed in runs})
+    runs = {coef: of_lab(variants.FILE, f"entropy_coef {coef:g}")[FIRST[1]] for coef in (0.001, 0.0)}
+    seeds = sorted(runs[0.0]["rft"])
     assert len(seeds) >= 4
     text = (ROOT / "docs/study.md").read_text(encoding="utf-8")
-    for algo, coef in product(entropy.ALGOS, entropy.COEFS):
-        ends = [runs[algo, coef, seed][40] for seed in seeds]
-        cells = [f"{fmean(runs[algo, coef, seed][step] for seed in seeds):.3f}" for step in (0, 20)]
+    for algo, coef in product(("rft", "uft"), runs):
+        ends = [runs[coef][algo][seed][40].accuracy for seed in seeds]
+        cells = [f"{fmean(runs[coef][algo][seed][step].accuracy for seed in seeds):.3f}" for step in (0, 20)]
         last = f"{fmean(ends):.3f} ({min(ends):.3f} to {max(ends):.3f})"
         row = " | ".join([f"| lab, {algo}", f"{coef:g}", str(len(seeds)), *cells, last])
         assert row.replace("0.", ".") in text

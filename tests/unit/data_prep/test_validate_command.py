@@ -33,6 +33,21 @@ def test_a_good_file_is_summed_up_with_an_example_row(capsys: pytest.CaptureFixt
     assert "note" not in out
 
 
+def test_answers_that_are_sentences_are_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        '{"question": "Who?", "answer": "Goethe wrote it in two parts"}',
+        r'{"question": "How fast?", "answer": "12 \\text{ square feet per hour}"}',
+        '{"question": "Where?", "answer": "Paris"}',
+    ]
+    out = praise(capsys, file_of(tmp_path, "\n".join(rows).encode()))
+    assert "answers that are sentences (1): row 1. The math reward compares values" in out
+
+
+def test_two_answers_in_a_cell_are_told_how_to_be_a_pair(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = b'{"instruction": "Name a colour", "input": "", "output": ["Blue.", "A table."]}'
+    assert "two answers are columns chosen and rejected" in complaint(capsys, file_of(tmp_path, rows))
+
+
 def test_with_a_folder_it_writes_both_files_and_says_how_to_use_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,111 @@
+"""`python3 -m bench.study.variants [--until HH:MM]`: runs of the scan in the lab with settings changed.
+
+The settings that the real loop ran with, to compare the lab with it; controls (another problem's solution, a random
+reward); the entropy bonus; and the same two further learning rates for every method. EXPLORATION (bench/lab); a
+finished run is one append to results/study/variants.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import product
+from pathlib import Path
+from typing import Any, Final
+
+from bench.study.cells import CORE, FIRST, SEE_NO_SOLUTION, Cell, Run
+from bench.study.scan import HEAD, append, build_base, make
+from recipes import ROOT
+from recipes.settings.experiment import Experiment
+
+FILE: Final = ROOT / "results/study/variants.csv"
+AS_REAL, SHAM, CHANCE = "as the real loop", "sham hints", "random reward"
+SCALES: Final = (0.5, 2.0)
+"""Of the learning rates; the scan has them at 1."""
+TUNED: Final = (*CORE, "stage", "luffy", "chord_phi", "relift", "hpt", "prefix_rft")
+"""Methods whose learning rates are tried."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Runs of the scan with `settings` of their own and both learning rates times `rates`."""
+
+    name: str
+    runs: tuple[Run, ...]
+    settings: Mapping[str, Any]
+    rates: float = 1.0
+
+    def of(self, experiment: Experiment) -> Experiment:
+        """The scan's experiment, changed."""
+        scaled = {"lr": experiment.lr * self.rates, "sft_lr": experiment.sft_lr * self.rates}
+        return replace(experiment, **{**scaled, **self.settings})
+
+
+def _each(cell: Cell, algos: Iterable[str], seeds: int) -> tuple[Run, ...]:
+    return tuple(Run(cell, algo, seed) for seed, algo in product(range(seeds), tuple(algos)))
+
+
+def _steps(end: int, entropy_coef: float) -> dict[str, Any]:
+    quarter = end // 4
+    return {"T": end, "T_hint": 3 * end // 5, "test_freq": quarter, "val_size": 128, "entropy_coef": entropy_coef}
+
+
+def rates(scale: float) -> str:
+    """The variant with both learning rates times `scale`."""
+    return f"rates x {scale:g}"
+
+
+def variants() -> list[Variant]:
+    """All of them, in the order in which they are made."""
+    deep, shallow = FIRST
+    taught = [algo for algo in CORE if algo not in SEE_NO_SOLUTION]
+    rewarded = [algo for algo in CORE if algo not in ("sft", "dft")]
+    return [
+        Variant(AS_REAL, _each(deep, ("uft", "rft"), 5), _steps(80, 0.0)),
+        Variant(AS_REAL, _each(Cell(10, 0.75, 0.0), ("uft", "rft", "r3"), 5), _steps(60, 0.001)),
+        Variant(SHAM, _each(deep, taught, 3), {"hints": "sham"}),
+        Variant(CHANCE, _each(deep, rewarded, 3), {"reward": "random"}),
+        *(Variant(f"entropy_coef {c:g}", _each(shallow, ("rft", "uft"), 4), {"entropy_coef": c}) for c in (0.001, 0.0)),
+        *(Variant(rates(scale), _each(deep, TUNED, 2), {}, scale) for scale in SCALES),
+    ]
+
+
+def made(file: Path = FILE) -> dict[str, set[Run]]:
+    """The runs that the file has, by variant."""
+    found: dict[str, set[Run]] = defaultdict(set)
+    if file.exists():
+        with file.open(encoding="utf-8", newline="") as lines:
+            for r in csv.DictReader(lines):
+                cell = Cell(int(r["depth"]), float(r["q"]), float(r["noise"]), float(r["solved"]))
+                found[r["variant"]].add(Run(cell, r["algo"], int(r["seed"])))
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make what the file lacks; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python3 -m bench.study.variants", description=__doc__)
+    parser.add_argument("--until", metavar="HH:MM", help="start no run after this time of day")
+    options = parser.parse_args(arguments)
+    import torch
+
+    # A run is too small for two cores.
+    torch.set_num_threads(1)
+    have = made()
+    for variant, run in ((each, run) for each in variants() for run in each.runs):
+        if run in have[variant.name]:
+            continue
+        if options.until and f"{datetime.now():%H:%M}" >= options.until:
+            return 0
+        build_base(run.cell)
+        append([[variant.name, *row] for row in make(run, variant.of)], FILE, ("variant", *HEAD))
+        print(f"{variant.name}: {run}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
