@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
             started = time.monotonic()
             fine, found = PARTS[name](env, Path(scratch))
             minutes = (time.monotonic() - started) / 60
-            where = f"{versions}, no GPU, {minutes:.0f} minutes on {os.cpu_count()} cores"
+            where = f"{versions}, no GPU, {minutes:.0f} min on {os.cpu_count()} cores"
             write_section(f"{COMMAND}: {name}", [f"{date.today()} ({where}): {found[0]}", *found[1:]])
             print("\n".join(found))
             failed |= not fine
