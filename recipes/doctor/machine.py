@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from recipes.common.machine import cores, main_memory, visible_places
+from recipes.common.machine import cores, main_memory, visible_devices, visible_places
 
 GIB = 1024**3
 MIN_RAM = 8 * GIB
@@ -64,10 +64,11 @@ def find_gpus() -> tuple[tuple[Gpu, ...], tuple[str, ...]]:
     where it is missing, fails or hangs."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
     try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
+        said = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False).stdout
     except (OSError, subprocess.SubprocessError):
-        return (), ()
-    gpus, shown = parse_gpus(done.stdout), visible_places()
+        said = ""
+    # Some containers have no nvidia-smi, and one that is broken by halves may still list the cards that a run will see.
+    gpus, shown = parse_gpus(said) or tuple(Gpu("NVIDIA GPU", None, "") for _ in visible_devices()), visible_places()
     hidden = [f"{place} ({gpu.name})" for place, gpu in enumerate(gpus) if place not in shown]
     return tuple(gpu for place, gpu in enumerate(gpus) if place in shown), tuple(hidden)
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from recipes.common.machine import main_memory
 from recipes.estimate.kernels import has_flash_attention, has_fused_head, micro_batch_limit
-from recipes.estimate.memory import GB, Memory, estimate_memory
+from recipes.estimate.memory import GB, Memory, estimate_memory, supervised_alone
 from recipes.estimate.micro_batch import ADAPTERS, fits, smaller, with_adapters
 from recipes.estimate.model_shapes import config_of, known_shape
 from recipes.estimate.step_time import estimate_time
@@ -41,6 +41,12 @@ def describe_memory(experiment: Experiment) -> str:
         "sequence as long as allowed",
         f"               updating   {found.updating / GB:6.1f}  {listed}",
     ]
+    if alone := supervised_alone(experiment):
+        first = estimate_memory(alone, shape)
+        lines.append(
+            f"               supervised {first.updating / GB:6.1f}  on the first node's {alone.n_gpu} device(s) alone: "
+            f"{_verdict(alone, first, first.limit)}"
+        )
     if found.limit and "rl" in experiment.stages:
         lines.append(
             f"               generating {found.generating / GB:6.1f}  engine {found.engine / GB:.1f} with room for "
@@ -62,7 +68,7 @@ def describe_memory(experiment: Experiment) -> str:
 
 
 def _verdict(e: Experiment, found: Memory, limit: float) -> str:
-    if found.peak > limit and found.updating < found.peak and e.device == "cuda":
+    if found.peak > limit >= found.updating and e.device == "cuda":
         return "does NOT fit while generating: lower --rollout_memory, or use more devices"
     if found.peak > limit:
         at_worst = " where sequences are as long as allowed" if e.device == "cpu" and _by_length(found, limit) else ""

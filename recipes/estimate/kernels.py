@@ -17,8 +17,8 @@ _LOGITS = 0.2
 
 
 def has_flash_attention(experiment: Experiment) -> bool:
-    """Whether attention reads packed sequences one by one, without a mask."""
-    return experiment.device == "cuda" and flash_attention_installed()
+    """Whether attention reads packed sequences one by one, without a mask. Trainings on answers (TRL) use SDPA."""
+    return experiment.device == "cuda" and experiment.stages != ("alignment",) and flash_attention_installed()
 
 
 def has_fused_head(experiment: Experiment) -> bool:

@@ -2,7 +2,7 @@
 
 from recipes.common.errors import ExperimentError
 from recipes.common.machine import cores, gpu_count, gpu_memory_gb, main_memory
-from recipes.estimate.memory import GB, estimate_memory, shards
+from recipes.estimate.memory import GB, estimate_memory, shards, supervised_alone
 from recipes.estimate.model_shapes import known_shape
 from recipes.settings.experiment import Experiment
 from recipes.settings.profiles import profile_named
@@ -35,9 +35,10 @@ def small_cards(experiment: Experiment) -> str | None:
     # With error correction some have a hundredth less than they are sold with.
     if here is None or here > 0.97 * wanted:
         return None
+    hide = "hide that card (CUDA_VISIBLE_DEVICES), or " if gpu_count() > e.n_gpu or gpu_count() > 1 else ""
     return (
         f"the smallest GPU here has {here:.0f} GB, and --profile {e.profile} is for {wanted:.0f} GB: what fits by the "
-        f"figures below may not fit here. Hide that card (CUDA_VISIBLE_DEVICES), or lower {lower}"
+        f"figures below may not fit here; {hide}lower {lower}"
     )
 
 
@@ -45,7 +46,7 @@ def held_bytes(experiment: Experiment) -> float:
     """Bytes that a device, or on the CPU all processes, hold at the least; 0 where the model's shape is not known.
 
     For N parameters of which n are trained: weights 4 N (in 4 or 8 bits as many an eighth part), gradients 4 n and
-    Adam 8 n; on the CPU also the engine's weights, which do not sleep there.
+    Adam 8 n, ppo's critic as much again; on the CPU also the engine's weights, which do not sleep there.
     """
     e, shape = experiment, known_shape(experiment.model)
     if shape is None:
@@ -53,16 +54,18 @@ def held_bytes(experiment: Experiment) -> float:
     adapters = shape.lora_parameters(e.lora_rank) if e.lora_rank else 0
     width = e.alignment.bits / 8 or (2 if adapters and e.device == "cuda" and e.stages == ("alignment",) else 4)
     held = width * shape.parameters + 4 * adapters + 12 * (adapters or shape.parameters)
+    held *= 2 if "rl" in e.stages and "critic" in e.algorithm.needs else 1
     if e.device == "cpu":
         return held + (4 * shape.parameters if "rl" in e.stages else 0)
-    return held / shards(e)
+    alone = supervised_alone(e)
+    return held / (shards(alone) if alone else shards(e))
 
 
 def refuse_too_large(experiment: Experiment) -> None:
     """Raise ExperimentError for a model whose weights, gradients and moments alone are more than there is memory."""
     e, held = experiment, held_bytes(experiment)
     on_cpu = e.device == "cpu"
-    there = float(main_memory() or 0) if on_cpu else profile_named(e.profile).memory_gb * GB
+    there = float(main_memory() or 0) if on_cpu else _device_gb(e) * GB
     if not 0 < there < held:
         _refuse_no_cache(e)
         return
@@ -75,15 +78,25 @@ def refuse_too_large(experiment: Experiment) -> None:
     )
 
 
+def _device_gb(e: Experiment) -> float:
+    """Memory of a device of the profile, or of the smallest here where a run will use these and they have less."""
+    named = profile_named(e.profile).memory_gb
+    here = gpu_memory_gb() if e.nnodes == 1 and gpu_count() >= e.n_gpu else None
+    return min(named, here or named)
+
+
 def _refuse_no_cache(e: Experiment) -> None:
-    """Of the engine: without room for a single token vLLM ends a minute after the start."""
-    shape = known_shape(e.model)
-    if e.device != "cuda" or "rl" not in e.stages or shape is None or estimate_memory(e, shape).kv_tokens:
+    """Of the engine: without room for a sequence vLLM ends a minute after the start. As the room is an estimate, half a
+    sequence passes."""
+    shape, longest = known_shape(e.model), e.prompt_length + e.response_length
+    if e.device != "cuda" or "rl" not in e.stages or shape is None:
         return
-    raise ExperimentError(
-        f"--rollout_memory {e.rollout_memory:g}: the engine's part of a device of --profile {e.profile} holds the "
-        f"weights of {e.model} and no token; give more of it, or more devices to a copy (--tp_size)"
-    )
+    if (room := estimate_memory(e, shape).kv_tokens) < longest / 2:
+        raise ExperimentError(
+            f"--rollout_memory {e.rollout_memory:g}: the engine's part of a device of --profile {e.profile} holds the "
+            f"weights of {e.model} and {f'{room:,} tokens' if room else 'no token'}, and a sequence may have "
+            f"{longest:,}; give more of it, or more devices to a copy (--tp_size)"
+        )
 
 
 def checkpoint_bytes(experiment: Experiment) -> float:

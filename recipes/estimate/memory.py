@@ -4,7 +4,7 @@ Every term is a formula of the model's shape and the experiment, so that it can 
 compares them with what was measured.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from recipes.estimate.kernels import has_flash_attention, has_fused_head, logit_bytes, micro_batch_limit
 from recipes.estimate.model_shapes import ModelShape
@@ -119,7 +119,7 @@ def estimate_memory(experiment: Experiment, shape: ModelShape) -> Memory:
         gradients=4 * trained / ranks,
         optimiser=8 * trained / ranks,
         reference=4 * shape.parameters * stays / ranks,
-        critic=16 * shape.parameters * has_critic / ranks,
+        critic=(weights + 12 * trained) * has_critic / ranks,
         gathered=0.0 if on_cpu else 2 * width * (2 * shape.per_layer + vocabulary_matrices),
         activations=tokens * kept + (0.0 if on_cpu or has_flash_attention(e) else _MASK * tokens**2),
         head=_head_bytes(e, shape, tokens),
@@ -135,6 +135,12 @@ def shards(experiment: Experiment) -> int:
     """Over how many devices weights, gradients and moments are spread: TRL has a whole model on each with adapters."""
     e = experiment
     return 1 if e.stages == ("alignment",) and e.lora_rank else e.n_gpu * e.nnodes
+
+
+def supervised_alone(experiment: Experiment) -> Experiment | None:
+    """The supervised stage of a run on several nodes, which has the first node's devices alone; None elsewhere."""
+    e = experiment
+    return replace(e, algo="sft", options={}, nnodes=1) if e.nnodes > 1 and e.stages[0] == "sft" else None
 
 
 def compares(experiment: Experiment) -> bool:

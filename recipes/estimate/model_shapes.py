@@ -168,7 +168,7 @@ def shape_of_config(config: dict[str, Any]) -> ModelShape:
         kv_heads=_size(config, "num_key_value_heads", heads),
         head_dim=_size(config, "head_dim", hidden // heads),
         vocabulary=_size(config, "vocab_size"),
-        tied=config.get("tie_word_embeddings", False),
+        tied=_is_tied(config),
         attention_bias=config.get("model_type") in ("qwen2", "qwen2_moe") or config.get("attention_bias", False),
         experts=_experts_of(config),
     )
@@ -186,6 +186,15 @@ def _size(config: dict[str, Any], name: str, default: int | None = None) -> int:
     if not found:
         raise KeyError(name)
     return found
+
+
+_TIED = ("gemma", "gemma2", "gemma3_text", "cohere", "cohere2", "smollm3", "starcoder2")
+"""Families whose vocabulary matrices are one where config.json does not say."""
+
+
+def _is_tied(config: dict[str, Any]) -> bool:
+    told = config.get("tie_word_embeddings")
+    return told if isinstance(told, bool) else config.get("model_type") in _TIED
 
 
 def _experts_of(config: dict[str, Any]) -> Experts:

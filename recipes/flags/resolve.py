@@ -70,8 +70,8 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
     test_freq = given.get("test_freq", usual)
     ranks = given.get("n_gpu", profile.n_gpu) * given.get("nnodes", 1)
     batch_size, mini_batch_size = share_evenly(profile, given, ranks)
-    # A critic takes as much as the policy does, most of a single GPU.
-    crowded = "critic" in algorithm.needs and ranks == 1 and profile.device == "cuda"
+    # A critic takes as much as the policy does: most of a single GPU, or of a few small ones.
+    crowded = "critic" in algorithm.needs and profile.device == "cuda" and ranks * profile.memory_gb <= 96
     values = {
         **_declared_defaults(profile, task),
         **_lengths(profile, tasks),
@@ -89,7 +89,7 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
         "model": model,
         "prompt_style": default_prompt_style(model, task, kind),
         "reward": None,
-        "rollout_memory": profile.rollout_memory * (0.6 if crowded else 1.0),
+        "rollout_memory": profile.rollout_memory * (0.5 if crowded else 1.0),
         **algorithm.settings,
         "options": {name: given.pop(name, default) for name, default in _options(algorithm).items()},
     }

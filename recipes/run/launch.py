@@ -17,7 +17,7 @@ from recipes import ROOT
 from recipes.checks.algorithm_check import try_with_torch
 from recipes.checks.model_check import refuse_model
 from recipes.common.errors import ExperimentError
-from recipes.common.machine import gpu_count
+from recipes.common.machine import gpu_count, installed_vllm
 from recipes.common.run_dir import (
     RunDir,
     checkpoint_step,
@@ -272,7 +272,8 @@ def _lacking(experiment: Experiment) -> str:
     elsewhere = experiment.device != "cuda" or experiment.nnodes > 1 or "RAY_ADDRESS" in os.environ
     there = experiment.n_gpu if elsewhere else gpu_count()
     if there >= experiment.n_gpu:
-        return ""
+        wrong = not elsewhere and installed_vllm() == "cpu"
+        return "the installed stack is the one for CPUs: ./install.sh --profile cuda, or --profile cpu" if wrong else ""
     shown = f"this machine shows {there} GPUs; give fewer, or a profile of this machine (--profile)"
     return f"--n_gpu {experiment.n_gpu}: {shown}"
 

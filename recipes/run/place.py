@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,13 +52,26 @@ def refuse_unwritable(folder: Path) -> None:
             raise cannot_write(folder, error) from None
 
 
+def refuse_small_disk_of_all(experiments: Sequence[Experiment], folder: Path) -> None:
+    """Raise ExperimentError where the checkpoints of several runs will not fit beside what is in their folder."""
+    whole, (free, there) = sum(map(disk_bytes, experiments)), _room(folder)
+    if whole > free + there:
+        raise ExperimentError(
+            f"--out {folder}: {size_text(free)} are free there, and the checkpoints of all {len(experiments)} stages "
+            f"take up to {size_text(whole)}. Free some, name another disk, or keep fewer (--keep_checkpoints)"
+        )
+
+
+def _room(folder: Path) -> tuple[int, int]:
+    """Bytes that are free on a folder's disk, and that it has already."""
+    disk = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    there = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return shutil.disk_usage(disk).free, there
+
+
 def refuse_small_disk(experiment: Experiment, folder: Path) -> None:
     """Raise ExperimentError where the checkpoints of a run will not fit beside what is there already."""
-    disk = next(each for each in (folder, *folder.absolute().parents) if each.exists())
-    whole, free = disk_bytes(experiment), shutil.disk_usage(disk).free
-    if whole <= free:
-        return
-    there = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    whole, (free, there) = disk_bytes(experiment), _room(folder)
     if whole > free + there:
         each, kept = size_text(checkpoint_bytes(experiment)), experiment.keep_checkpoints
         raise ExperimentError(

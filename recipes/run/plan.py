@@ -1,6 +1,7 @@
 """What a run will do, in numbers: batch arithmetic, hint schedule, memory. Printed by --dry_run and at start."""
 
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from recipes.algorithms.base import Demonstration, forget
 from recipes.algorithms.hints.cut import draw_plans, hint_length
 from recipes.algorithms.hints.schedule import MAX_SEGMENTS
 from recipes.checks.algorithm_check import told
+from recipes.common.machine import installed_vllm
 from recipes.common.numbered import counted
 from recipes.common.run_dir import RunDir
 from recipes.data.data_check import unsolved_rows
@@ -25,6 +27,7 @@ from recipes.data.stored_tokenizer import is_here
 from recipes.estimate.describe import describe_memory
 from recipes.estimate.kernels import micro_batch_limit
 from recipes.estimate.machine_needs import describe_disk, few_cores, small_cards
+from recipes.estimate.micro_batch import fits, smaller
 from recipes.run.build_stages import training_plan
 from recipes.settings.applies import clock, mentions, reads_solutions
 from recipes.settings.experiment import Experiment
@@ -120,7 +123,11 @@ def _adapter(experiment: Experiment) -> list[str]:
     a = experiment.alignment
     bits = f", frozen weights in {a.bits} bits" if a.bits else ""
     rank = experiment.lora_rank
-    return [f"               LoRA rank {rank}, alpha {a.lora_alpha}{bits}"] if rank else []
+    if not rank:
+        return []
+    least = smaller(replace(experiment, lora_rank=0))[-1]
+    why = "" if experiment.device == "cpu" or a.bits or fits(least) else " (all weights would not fit the device)"
+    return [f"               LoRA rank {rank}, alpha {a.lora_alpha}{bits}{why}"]
 
 
 def hint_schedule(experiment: Experiment, draws: int = 200) -> str:
@@ -198,6 +205,11 @@ def _notes(experiment: Experiment, files: DataFiles) -> list[str]:
     if experiment.reward is not None:
         notes.append(f"rewards are those of --reward {experiment.reward}")
     notes += filter(None, (few_cores(experiment), small_cards(experiment)))
+    if experiment.device == "cpu" and "rl" in experiment.stages and installed_vllm() == "cuda":
+        notes.append(
+            "the vLLM installed is built for GPUs, and starts no rollout on a CPU: ./install.sh --profile cpu; on "
+            "a machine with a GPU see nvidia-smi, CUDA_VISIBLE_DEVICES and python3 -m recipes.doctor"
+        )
     if not is_here(experiment.model, fetch=False):
         notes.append(f"{experiment.model} is not on this machine: whether there is such a model, the start will see")
     place = Path(find_model(experiment.model)).resolve()

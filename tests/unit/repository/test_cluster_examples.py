@@ -61,7 +61,7 @@ def submitted(tmp_path: Path) -> Any:
     nodes = f"*ray.nodes*) n=$(grep -c ray.nodes {asked}); echo $((n < NODES ? n : NODES)) ;;"
     note = f'echo "$SRUN_CPUS_PER_TASK" >> {cores};'
     note += f'echo "$RAY_ADDRESS $*" >> {asked}; case "$*" in {nodes} *) echo $ADDRESSES ;; esac'
-    for name, does in {"scontrol": "echo one; echo two", "sleep": ":", "srun": note}.items():
+    for name, does in {"scontrol": 'printf "%s\\n" $NAMES', "sleep": ":", "srun": note}.items():
         (tmp_path / "bin").mkdir(exist_ok=True)
         (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{does}\n")
         (tmp_path / "bin" / name).chmod(0o755)
@@ -71,9 +71,11 @@ def submitted(tmp_path: Path) -> Any:
     slurm |= {"GPUS_ON_NODE": "8", "CPUS_PER_TASK": "64"}
     variables = {f"SLURM_{name}": value for name, value in slurm.items()}
 
-    def submit(*flags: str, nodes: int = 2, fails: str = "", addresses: str = ADDRESSES) -> list[str]:
+    def submit(
+        *flags: str, nodes: int = 2, fails: str = "", addresses: str = ADDRESSES, names: str = "one two"
+    ) -> list[str]:
         asked.unlink(missing_ok=True)
-        variables.update(NODES=str(nodes), ADDRESSES=addresses, RAY_WAIT_S="1" if fails else "50")
+        variables.update(NODES=str(nodes), NAMES=names, ADDRESSES=addresses, RAY_WAIT_S="1" if fails else "50")
         path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
         script = ["bash", str(EXAMPLES / "slurm/train.sbatch"), *flags]
         done = subprocess.run(script, env={"PATH": path, **variables}, capture_output=True, text=True, timeout=60)
@@ -97,6 +99,15 @@ def test_a_slurm_job_is_one_ray_cluster_and_goes_on_in_the_folder_of_its_configu
     # Its name has the hash of its settings (test_experiment.py), and --resume refuses any other run.
     assert found["resume"]
     assert not found.get("out")
+
+
+def test_a_slurm_job_on_one_node_names_no_nodes_and_a_profile_of_its_own_stays(submitted: Any) -> None:
+    (trained,) = [line for line in submitted("--algo", "sft", names="one", nodes=1) if "run.py" in line]
+    assert "--nnodes" not in trained
+    assert "--profile h100x8" in trained
+    for given in (["--profile", "8x40gb"], ["--profile=8x40gb"]):
+        (trained,) = [line for line in submitted(*MAIN_JOB, *given) if "run.py" in line]
+        assert flags_of(trained)["profile"] == "8x40gb"
 
 
 def test_a_slurm_job_trains_when_ray_has_all_nodes_and_ends_when_one_stays_away(submitted: Any) -> None:

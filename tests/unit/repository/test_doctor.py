@@ -114,6 +114,18 @@ def test_gpus_that_are_hidden_are_named_and_not_counted(
     assert found == ("580.1" if shown else "cannot be checked here: CUDA_VISIBLE_DEVICES hides all")
 
 
+@pytest.mark.parametrize("query", ["exit 15", "echo broken"])
+def test_gpus_of_an_nvidia_smi_that_only_lists_them_are_counted(
+    query: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """run.py goes by the list, so that the table must not say there are none."""
+    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n[ $1 = -L ] && echo 'GPU 0: H100 (UUID: GPU-0a1b)' || {query}\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert look(ROOT).gpus == (Gpu("NVIDIA GPU", None, ""),)
+
+
 def test_hindrances_of_a_poor_machine_and_none_of_a_good_one() -> None:
     flags = frozenset({"avx", "avx2"})
     good = Machine(8, 64 * GIB, (), 100 * GIB, 8 * GIB, "x86_64", flags)

@@ -270,7 +270,7 @@ def test_a_python_without_venv_is_completed_and_another_one_replaced(tmp_path: P
     assert advice in done.stderr
 
 
-ONE_PROGRAM = "C compiler (CC is '{}' and must be one program without arguments)"
+ONE_PROGRAM = "C compiler (CC is '{}': unset it or name one program without arguments)"
 
 
 @pytest.mark.parametrize(
@@ -307,6 +307,21 @@ def test_what_vllm_compiles_with_is_missed_before_anything_is_fetched(
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     assert not lacks or f"apt install python{version}-dev build-essential" in first
     assert "Warning" not in install("--profile", "cpu", "--dry-run", **active_env, PATH=str(tmp_path / "bin")).stdout
+
+
+@pytest.mark.parametrize("broken", ["link", "file"])
+def test_an_environment_whose_python_is_gone_is_to_be_removed(tmp_path: Path, broken: str) -> None:
+    script = copy_script(tmp_path)
+    env = script.parent / ".venv"
+    if broken == "link":
+        (env / "bin").mkdir(parents=True)
+        (env / "bin/python").symlink_to("/gone/python")
+    else:
+        env.touch()
+    done = install("--profile", "cpu", script=script)
+    assert done.returncode == 1
+    assert f"has no Python that starts ({env}/bin/python)" in done.stderr
+    assert f"remove it (rm -rf '{env}')" in done.stderr
 
 
 def test_an_environment_with_another_python_is_refused(tmp_path: Path) -> None:

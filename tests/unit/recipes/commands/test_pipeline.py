@@ -220,4 +220,6 @@ def test_a_dry_run_says_once_what_all_stages_take_of_the_disk_also_where_devices
     assert (each, said.count("--- all 3 stages")) == ([59, 59, 80], 1)
     assert f"disk:          up to {sum(each)} GB in {tmp_path}/all" in said
     assert said.count("devices:       not enough here") == 3
-    assert said.count("disk:          not enough here") == 1
+    # That of the third stage, and of all.
+    assert said.count("disk:          not enough here") == 2
+    assert f"of all 3 stages take up to {sum(each)} GB" in said

@@ -27,6 +27,7 @@ from recipes.estimate.model_shapes import SHAPES, known_shape, shape_of_config
 from recipes.estimate.step_time import estimate_time
 from recipes.flags.resolve import build_experiment
 from recipes.run import place
+from recipes.run.plan import _adapter
 from recipes.settings.experiment import Experiment
 from recipes.settings.profiles import profile_named
 from tests import ROOT
@@ -265,6 +266,7 @@ def test_a_machine_with_few_cores_is_told(
     ("profile", "gpus", "memory_gb", "said"),
     [
         ("h100x8", 8, 42.9, "the smallest GPU here has 43 GB, and --profile h100x8 is for 80 GB"),
+        ("1x24gb", 2, 12.9, "the smallest GPU here has 13 GB, and --profile 1x24gb is for 24 GB"),
         ("1x24gb", 1, 12.9, "the smallest GPU here has 13 GB, and --profile 1x24gb is for 24 GB"),
         ("1x48gb", 1, 47.8, None),
         ("1x24gb", 1, 25.8, None),
@@ -281,9 +283,18 @@ def test_cards_with_less_memory_than_the_profiles_are_told(
     monkeypatch.setattr(machine_needs, "gpu_memory_gb", lambda: memory_gb)
     found = small_cards(on(profile))
     assert found is None if said is None else str(found).startswith(said)
-    assert found is None or found.endswith(
-        "Hide that card (CUDA_VISIBLE_DEVICES), or lower --tokens_per_micro_batch or --rollout_memory"
-    )
+    hide = "hide that card (CUDA_VISIBLE_DEVICES), or " if gpus > 1 else ""
+    fix = f"may not fit here; {hide}lower --tokens_per_micro_batch or --rollout_memory"
+    assert found is None or found.endswith(fix)
+
+
+def test_what_no_card_here_can_hold_is_refused_whatever_the_profile_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine_needs, "gpu_count", lambda: 1)
+    monkeypatch.setattr(machine_needs, "gpu_memory_gb", lambda: 4.3)
+    with pytest.raises(ExperimentError, match=r"7 GB.*has 4 GB"):
+        refuse_too_large(on("1x24gb"))
+    # Of another machine nothing is known from here.
+    refuse_too_large(on("h100x2"))
 
 
 def test_adapters_leave_the_moments_of_their_own(packed: None) -> None:
@@ -480,7 +491,9 @@ def test_an_engine_without_room_for_a_token_is_refused_and_with_little_told() ->
     with pytest.raises(ExperimentError, match=r"--rollout_memory 0.45: the engine's part .* no token.*--tp_size"):
         refuse_too_large(on("4x24gb", model="Qwen/Qwen2.5-7B", lora_rank=32))
     refuse_too_large(on("4x24gb", model="Qwen/Qwen2.5-7B", lora_rank=32, tp_size=4))
-    little = on("1x80gb", rollout_memory=0.0576)
+    with pytest.raises(ExperimentError, match=r"holds the weights of .* and 438 tokens, and a sequence may have 1,536"):
+        refuse_too_large(on("1x80gb", rollout_memory=0.0575))
+    little = on("1x80gb", rollout_memory=0.0577)
     refuse_too_large(little)
     tokens = estimate_memory(little, SHAPES["Qwen2.5-1.5B"]).kv_tokens
     assert 0 < tokens < little.prompt_length + little.response_length
@@ -511,6 +524,52 @@ def test_on_the_cpu_the_memory_of_the_machine_is_the_limit(monkeypatch: pytest.M
 
 
 def test_a_critic_fits_beside_the_policy_by_default() -> None:
-    assert "NOT" not in describe_memory(on("1x80gb", algo="ppo"))
-    assert on("1x80gb", algo="ppo").rollout_memory == pytest.approx(0.6 * on("1x80gb").rollout_memory)
+    for name in ("1x24gb", "2x24gb", "3x24gb", "4x24gb", "1x40gb", "2x40gb", "1x48gb", "2x48gb", "1x80gb", "h100x8"):
+        assert "NOT" not in describe_memory(on(name, algo="ppo")), name
+    assert on("1x80gb", algo="ppo").rollout_memory == pytest.approx(0.5 * on("1x80gb").rollout_memory)
     assert on("1x80gb", algo="ppo", rollout_memory=0.5).rollout_memory == 0.5
+
+
+def test_a_critic_counts_in_what_is_refused_and_may_have_adapters() -> None:
+    shape = SHAPES["Qwen2.5-1.5B"]
+    n, adapters = shape.parameters, shape.lora_parameters(32)
+    assert estimate_memory(on("1x24gb", algo="ppo"), shape).critic == 4 * (n + adapters) + 12 * adapters
+    # 3 B: 49 GB are held by the policy, and as much by the critic.
+    refuse_too_large(on("1x80gb", model="Qwen/Qwen2.5-3B"))
+    with pytest.raises(ExperimentError, match=r"does not fit.* are 99 GB"):
+        refuse_too_large(on("1x80gb", algo="ppo", model="Qwen/Qwen2.5-3B"))
+
+
+def test_what_is_too_large_for_an_update_is_not_blamed_on_the_engine() -> None:
+    said = describe_memory(on("1x80gb", algo="ppo", model="Qwen/Qwen2.5-3B"))
+    assert "does NOT fit while updating" in said
+    assert "while generating" not in said
+
+
+def test_a_supervised_stage_has_the_first_nodes_devices_alone() -> None:
+    """Four nodes of two: 7 B is 122 GB, in halves; its reinforcement has eighths."""
+    e = on("h100x2", algo="sft_rft", nnodes=4, model="Qwen/Qwen2.5-7B")
+    alone = on("h100x2", algo="sft", model="Qwen/Qwen2.5-7B")
+    assert held_bytes(e) == held_bytes(alone)
+    expected = estimate_memory(alone, SHAPES["Qwen2.5-7B"]).updating / GB
+    assert f"supervised {expected:6.1f}  on the first node's 2 device(s) alone: " in describe_memory(e)
+    with pytest.raises(ExperimentError, match=r"122 GB.*has 80 GB"):
+        refuse_too_large(on("1x80gb", algo="sft_rft", nnodes=8, model="Qwen/Qwen2.5-7B"))
+    assert "supervised" not in describe_memory(on("h100x2", algo="sft_rft"))
+
+
+def test_trainings_on_answers_keep_their_logits_with_flash_attention_too(packed: None) -> None:
+    """TRL takes SDPA and log-probabilities of float32 logits: about 20 bytes a logit were measured."""
+    e, shape = on("1x24gb", **PAIRS), SHAPES["Qwen2.5-1.5B"]
+    assert not has_flash_attention(e)
+    assert estimate_memory(e, shape).head > 20 * micro_batch_tokens(e) * shape.vocabulary
+    assert e.alignment.micro_batch_size == 1
+
+
+def test_adapters_that_a_profile_takes_for_want_of_room_are_told() -> None:
+    def adapter_line(profile: str, **flags: object) -> str:
+        e = on(profile, **PAIRS, **flags)
+        return "".join(_adapter(e))
+
+    assert adapter_line("4x24gb").endswith("LoRA rank 32, alpha 64 (all weights would not fit the device)")
+    assert adapter_line("h100x8", lora_rank=32).endswith("alpha 64")

@@ -123,3 +123,18 @@ def test_the_embedded_models_parameters_are_those_in_its_file() -> None:
 )
 def test_a_models_name_is_enough(model: str, shape: str) -> None:
     assert known_shape(model) == SHAPES[shape]
+
+
+@pytest.mark.parametrize(
+    ("config", "tied"),
+    [
+        ({"model_type": "gemma2"}, True),
+        ({"model_type": "gemma2", "tie_word_embeddings": False}, False),
+        ({"model_type": "llama"}, False),
+        ({"model_type": "llama", "tie_word_embeddings": "false"}, False),
+        ({"model_type": "llama", "tie_word_embeddings": True}, True),
+    ],
+)
+def test_what_a_config_leaves_open_of_its_head_is_its_familys(config: dict[str, Any], tied: bool) -> None:
+    sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
+    assert shape_of_config({**sizes, "vocab_size": 100, **config}).tied is tied

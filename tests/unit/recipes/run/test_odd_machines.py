@@ -143,6 +143,9 @@ PARTS = (["81920", "40960"], ("1g.5gb", "7e01"), ("1c.3g.20gb+me", "7e02"))
         (("0", *PARTS), ["0"], 85.9),
         (("MIG-7e02", *PARTS), ["MIG-7e02"], 20),
         (("MIG-7e02,MIG-ffff,MIG-7e01", *PARTS), ["MIG-7e02"], 20),
+        # Two parts are one device to a process, and to NCCL one card.
+        (("MIG-7e02,MIG-7e01", *PARTS), ["MIG-7e02"], 20),
+        (("0,MIG-7e01", *PARTS), ["MIG-7e01"], 5),
     ],
     indirect=["cards"],
 )
