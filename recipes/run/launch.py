@@ -273,8 +273,8 @@ def _lacking(experiment: Experiment) -> str:
     there = experiment.n_gpu if elsewhere else gpu_count()
     if there >= experiment.n_gpu:
         return ""
-    shown = f"this machine shows {there} GPUs; give fewer, or a profile of this machine (--profile)"
-    return f"--n_gpu {experiment.n_gpu}: {shown}"
+    visible = f"this machine has {there} visible GPUs; use fewer, or a profile for this machine (--profile)"
+    return f"--n_gpu {experiment.n_gpu}: {visible}"
 
 
 def refuse_as_started(experiment: Experiment, *, keep: bool) -> None:

@@ -246,16 +246,16 @@ def test_devices_that_are_not_here_are_refused_at_the_start_alone(
     words = [*mode.split(), "--profile", "h100x2", "--model", "Qwen/Qwen2.5-0.5B", "--out", str(tmp_path / "run")]
     assert main([*words, "--dry_run"]) == 0
     said = capsys.readouterr().out
-    assert mode in ("--sweep", "--eval") or "not enough here to start it: --n_gpu 2: this machine shows 0 GPUs" in said
+    assert mode in ("--sweep", "--eval") or "not enough here to start it: --n_gpu 2: this machine has 0 visible GPUs" in said
     assert main(words) == 2
-    assert "this machine shows 0 GPUs; give fewer, or a profile of this machine" in capsys.readouterr().err
+    assert "this machine has 0 visible GPUs; use fewer, or a profile for this machine" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
 def test_the_devices_of_a_cluster_are_not_counted_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     many = build_experiment({"model": "Qwen/Qwen2.5-0.5B"}, PROFILES["h100x2"])
-    with pytest.raises(ExperimentError, match="this machine shows 0 GPUs"):
+    with pytest.raises(ExperimentError, match="this machine has 0 visible GPUs"):
         refuse_missing_devices(many)
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     refuse_missing_devices(many)
@@ -270,8 +270,8 @@ def test_the_devices_of_a_cluster_are_not_counted_here(monkeypatch: pytest.Monke
             0,
             "--batch_size 24: the usual 16 is no multiple of --micro_batch_size 3 times 8 devices",
         ),
-        ("--n_gpu 3 --batch_size 16", 2, "cannot be shared evenly by 3 devices. Nearest: --batch_size 15."),
-        ("--batch_size 16 --micro_batch_size 3", 2, "a device gets 2 of --batch_size 16"),
+        ("--n_gpu 3 --batch_size 16", 2, "is not divisible by 3 devices. Nearest: --batch_size 15."),
+        ("--batch_size 16 --micro_batch_size 3", 2, "the 2 rows that each device gets of --batch_size 16"),
         ("--profile 4x24gb", 0, "--lora_rank 32: all weights of Qwen/Qwen2.5-1.5B do not fit a device"),
     ],
 )
