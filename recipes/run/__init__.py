@@ -1,1 +1,1 @@
-"""An Experiment becomes stages, each a process, and what is left when they end."""
+"""Turns an Experiment into stages, one process each, and writes the results."""

@@ -1,6 +1,6 @@
-"""--auto_batch: find the micro-batch that fits. What ran out of GPU memory is started again with less at once.
+"""--auto_batch: find the micro-batch that fits. A stage that ran out of GPU memory is retried with a smaller one.
 
-Micro-batches are packed by tokens and their gradients summed, so the effective batch, and with it what is learned,
+Micro-batches are packed by tokens and their gradients summed, so the effective batch, and with it the training,
 stays the same; the new attempt resumes from the last checkpoint.
 """
 
@@ -28,10 +28,10 @@ _GENERATING = ("rollout", "validating")
 
 
 def fitting(experiment: Experiment, run: RunDir, files: DataFiles, stall_minutes: float) -> Experiment:
-    """The experiment with a micro-batch that one update of nothing but longest sequences has fitted into.
+    """The experiment with a micro-batch for which one update on sequences of maximal length fits in memory.
 
-    On GPUs only, and only for reinforcement stages: there a step's first minutes are generation, and running out of
-    memory after them is dear. What a probe cannot tell (it fails for another reason) is left to the run itself.
+    On GPUs only, and only for reinforcement stages: there a step starts with minutes of generation, so running out of
+    memory afterwards is costly. If the probe fails for another reason, the run itself will show it.
     """
     if experiment.device != "cuda" or "rl" not in experiment.stages or experiment.nnodes > 1:
         return experiment
@@ -45,7 +45,7 @@ def fitting(experiment: Experiment, run: RunDir, files: DataFiles, stall_minutes
 
 
 def probe_stage(experiment: Experiment, folder: RunDir, files: DataFiles) -> Stage:
-    """One optimiser update on a micro-batch of exactly as many tokens as one may have, on all devices of a node."""
+    """One optimiser update on a micro-batch of exactly the maximal number of tokens, on all devices of a node."""
 
     def prepare(_: Path) -> None:
         values = rl_config(
@@ -67,14 +67,14 @@ def probe_stage(experiment: Experiment, folder: RunDir, files: DataFiles) -> Sta
 def run_fitting(
     experiment: Experiment, attempt: Callable[[Experiment], Outcome], folder: Path
 ) -> tuple[Outcome, Experiment]:
-    """Run `attempt`, again with less memory as long as it fails for want of it and there is something to lower.
+    """Run `attempt`; while it runs out of memory and a setting can be lowered, run it again with less.
 
     Args:
         attempt: runs a stage with these settings to its end, from its newest checkpoint, under the watchdog.
         folder: where the stage writes its log and heartbeat.
 
     Returns:
-        the last outcome, and the settings it was had with.
+        the last outcome, and the settings of that attempt.
     """
     for _ in range(ATTEMPTS):
         begins = _size(folder / LOG)
@@ -84,7 +84,7 @@ def run_fitting(
         beat = read_heartbeat(folder)
         lowered = lower(experiment, beat.phase if beat else "starting")
         if lowered is None:
-            print(f"{outcome.paragraph}\n--auto_batch: nothing is left to lower; use more devices or --lora_rank 32")
+            print(f"{outcome.paragraph}\n--auto_batch: nothing left to lower; use more devices or --lora_rank 32")
             break
         print(f"{outcome.paragraph}\n--auto_batch: trying again with {difference(experiment, lowered)}", flush=True)
         experiment = lowered
@@ -92,10 +92,10 @@ def run_fitting(
 
 
 def lower(experiment: Experiment, phase: str) -> Experiment | None:
-    """The experiment with less memory in that phase of a step; None where nothing is left to lower.
+    """The experiment with less memory in this phase of a step; None if nothing is left to lower.
 
-    A micro-batch is halved, never below the longest sequence; where that is reached, or rollouts were being drawn, the
-    engine gets a tenth of the device less.
+    The micro-batch is halved, but not below the longest sequence; at that limit, or if memory ran out during
+    generation, the engine's share of the device is lowered by a tenth of the device.
     """
     e = experiment
     longest = e.prompt_length + e.response_length
@@ -107,7 +107,7 @@ def lower(experiment: Experiment, phase: str) -> Experiment | None:
 
 
 def difference(before: Experiment, after: Experiment) -> str:
-    """The flags in which two experiments differ, as they are typed."""
+    """The flags in which two experiments differ, as typed on a command line."""
     names = ("tokens_per_micro_batch", "rollout_memory")
     return " ".join(
         f"--{name} {getattr(after, name)}" for name in names if getattr(before, name) != getattr(after, name)
@@ -115,7 +115,7 @@ def difference(before: Experiment, after: Experiment) -> str:
 
 
 def _out_of_memory(log: Path, begins: int) -> bool:
-    """Whether what was written since then says that a GPU's memory was full."""
+    """Whether the log, from this byte on, shows that a GPU's memory was full."""
     with log.open("rb") as file:
         file.seek(max(begins, _size(log) - TAIL_BYTES))
         cause = cause_in_log(file.read().decode("utf-8", errors="replace"))

@@ -1,4 +1,4 @@
-"""The course of a run: which processes it consists of, in which order, and what each starts from."""
+"""The stages of a run: which processes it consists of, in which order, and what each starts from."""
 
 from dataclasses import asdict, replace
 from functools import partial
@@ -34,7 +34,7 @@ from recipes.verl_plugin.loss_config import supervised_shape
 
 
 def stages(experiment: Experiment, run: RunDir, files: DataFiles) -> list[Stage]:
-    """The processes of a run in order. The last training stage writes into the run's own folder."""
+    """The stages of a run in order. The last training stage writes to the run's own folder."""
     found = _training_stages(experiment, run, files)
     if not experiment.own_texts:
         return found
@@ -43,21 +43,21 @@ def stages(experiment: Experiment, run: RunDir, files: DataFiles) -> list[Stage]
 
 
 def refuse_idle_patience(experiment: Experiment, found: list[Stage]) -> None:
-    """Raise ExperimentError for an --early_stopping that could end no stage of a run, where their steps are known."""
+    """Raise ExperimentError for an --early_stopping that cannot end any stage of a run, if their steps are known."""
     e = experiment
     ends = {stage.title: (stage.validated.first + e.early_stopping) * e.test_freq for stage in found if stage.validated}
     steps = {stage.title: stage.total_steps for stage in found if stage.validated}
     if not e.early_stopping or not all(steps.values()) or any(ends[name] < steps[name] for name in ends):
         return
-    told = ", ".join(f"{name} at step {ends[name]} at the earliest, and it has {steps[name]}" for name in ends)
+    earliest = ", ".join(f"{name} at step {ends[name]} of {steps[name]}" for name in ends)
     raise ExperimentError(
-        f"--early_stopping {e.early_stopping}: that many validations after the first, one in --test_freq {e.test_freq} "
-        f"steps, end {told}; give fewer, or validate more often"
+        f"--early_stopping {e.early_stopping}: never takes effect; with a validation every --test_freq {e.test_freq} "
+        f"steps it would end {earliest} at the earliest; use fewer validations, or validate more often"
     )
 
 
 def _training_stages(experiment: Experiment, run: RunDir, files: DataFiles) -> list[Stage]:
-    """Training, and where it does not validate itself an evaluation before and after."""
+    """Training, with an evaluation before and after if it does not validate itself."""
     kinds = experiment.stages
     if kinds == ("alignment",):
         return _alignment_stages(experiment, run, files)
@@ -76,12 +76,12 @@ def _training_stages(experiment: Experiment, run: RunDir, files: DataFiles) -> l
     ]
     if kinds == ("sft",):
         return [*found, evaluation_stage(experiment, run, run, test, "trained", weights)]
-    # The reinforcement stage validates its own start, which is the supervised model.
+    # The reinforcement stage validates the model it starts from, which is the supervised one.
     return [*found, rl_stage(experiment, run, files, weights)]
 
 
 def _alignment_stages(experiment: Experiment, run: RunDir, files: DataFiles) -> list[Stage]:
-    """Training on answers; where a verifier knows how good the model's own are, it says so before and after."""
+    """Training on answers; if a verifier can score the model's own answers, an evaluation before and after."""
     plan = training_plan(experiment, run, files)
     steps = total_steps(plan, count_rows(plan)) if files.train.exists() else 0
 
@@ -108,7 +108,7 @@ def _alignment_stages(experiment: Experiment, run: RunDir, files: DataFiles) -> 
 
 
 def training_plan(experiment: Experiment, run: RunDir, files: DataFiles) -> TrainingPlan:
-    """What recipes/trl_plugin is told."""
+    """The configuration for recipes/trl_plugin. Raises ExperimentError for contradictory settings."""
     e = experiment
     plan = TrainingPlan(
         method=e.method,
@@ -140,21 +140,15 @@ def training_plan(experiment: Experiment, run: RunDir, files: DataFiles) -> Trai
 
 
 def _verification(experiment: Experiment) -> Experiment | None:
-    """What tells how good the answers of a model are that was trained on answers; None without problems for it."""
+    """An experiment that evaluates a model trained on answers; None if there are no problems for it."""
     verified = validated_on(experiment.data, experiment.stages)
     if verified is None:
         return None
-    flags: dict[str, Any] = {
-        "algo": "rft",
-        "data": verified,
-        "model": experiment.model,
-        "prompt_style": experiment.prompt_style,
-    }
-    alike = ("val_size", "val_samples", "temperature", "seed", "rollout_memory", "dtype")
-    flags |= {name: getattr(experiment, name) for name in alike}
+    same = ("model", "prompt_style", "val_size", "val_samples", "temperature", "seed", "rollout_memory", "dtype")
+    flags: dict[str, Any] = {"algo": "rft", "data": verified, **{name: getattr(experiment, name) for name in same}}
     return build_experiment(flags, profile_named(experiment.profile))
 
 
 def _test_problems(problems: Experiment, folder: Path) -> Path:
-    """The file of an experiment's test problems in its prompt style, made if it was not there."""
+    """The file of an experiment's test problems in its prompt style, created if missing."""
     return datafiles.styled(problems, datafiles.prepared(problems, ROOT), folder).test

@@ -1,4 +1,4 @@
-"""What stands at the end of a finished run: summary.json, the model cards, and the lines that say what came of it."""
+"""The results of a finished run: summary.json, the model cards, and the closing lines."""
 
 import shlex
 import sys
@@ -22,27 +22,27 @@ from recipes.verl_plugin.environment import CPU
 
 @dataclass(frozen=True)
 class Validations:
-    """Accuracies of a run as (step, share of right answers); None where nothing was validated on problems."""
+    """Accuracies of a run as (step, share of correct answers); None if nothing was validated on problems."""
 
     before: float | None
     last: tuple[int, float] | None
     best: tuple[int, float] | None
-    """After the start: of these there are weights."""
+    """Of the validations after the start, whose weights exist."""
     count: int
 
 
 MEASURING = "measuring"
-"""In summary.json while what only measures is still to come: its folder."""
+"""Key in summary.json while a measurement is still pending: its folder."""
 
 
 def is_summarised(run: RunDir) -> bool:
-    """Whether a run has come to its very end."""
+    """Whether summary.json is final."""
     found = read_json(run.summary)
     return bool(found) and MEASURING not in found
 
 
 def finish(experiment: Experiment, run: RunDir, files: DataFiles, given: Mapping[str, Any] | None) -> None:
-    """Write summary.json and the model cards, and print where everything is and how much was gained."""
+    """Write summary.json and the model cards, and print where everything is and what was gained."""
     summary = write_results(experiment, run, files, given)
     print("\n".join(_lines(experiment, run, files, validations(run), summary)), flush=True)
 
@@ -50,10 +50,10 @@ def finish(experiment: Experiment, run: RunDir, files: DataFiles, given: Mapping
 def write_results(
     experiment: Experiment, run: RunDir, files: DataFiles, given: Mapping[str, Any] | None, *, measuring: str = ""
 ) -> dict[str, Any]:
-    """Write summary.json and the model cards of a run that is trained; returns the summary.
+    """Write summary.json and the model cards of a trained run; returns the summary.
 
     Args:
-        measuring: the folder of what is measured next, without which the run is not yet finished.
+        measuring: the folder of a pending measurement, without which the run is not finished.
     """
     if experiment.stages == ("sft",):
         publish(run.hf / "last", run.hf / "best")
@@ -82,7 +82,7 @@ def write_results(
 
 
 def validations(run: RunDir) -> Validations:
-    """What the validations of a run found; the evaluation of the base counts where there was one."""
+    """The results of a run's validations; `before` is the base model's evaluation if there was one."""
     rows = read_metrics(run.metrics)
     points = sorted((row["step"], row["data"]["val/acc"]) for row in rows if "val/acc" in row["data"])
     best = max((point for point in points if point[0] > 0), key=lambda point: point[1], default=None)
@@ -94,11 +94,11 @@ def validations(run: RunDir) -> Validations:
 
 
 HELD_OUT = {"val/loss": "loss", "val/pairs/accuracy": "pairs in order", "val/rewards/accuracy": "rewards in order"}
-"""What a training on answers measures on those held back, by its name in metrics.jsonl."""
+"""What training on answers measures on held-out answers: name in metrics.jsonl -> label."""
 
 
 def held_out(experiment: Experiment, run: RunDir) -> dict[str, float]:
-    """First and last of HELD_OUT, as summary.json has them; nothing of trainings on problems."""
+    """First and last values of HELD_OUT for summary.json; empty for training on problems."""
     rows = read_metrics(run.metrics) if experiment.stages == ("alignment",) else []
     found: dict[str, float] = {}
     for name in HELD_OUT:
@@ -111,7 +111,7 @@ def _lines(
     experiment: Experiment, run: RunDir, files: DataFiles, found: Validations, summary: Mapping[str, Any]
 ) -> list[str]:
     also = {"best step": run.hf / "best", "adapter": run.hf / "adapter"}
-    if not (run.hf / "best.json").exists():  # a copy of the last
+    if not (run.hf / "best.json").exists():  # then best is a copy of last
         del also["best step"]
     named = ", ".join(f"{name}: {short(path)}" for name, path in also.items() if path.exists())
     lines = [f"\nweights        {short(run.hf / 'last')}" + (f"  ({named})" if named else "")]
@@ -124,31 +124,30 @@ def _lines(
         problems, how = _asked(experiment, run, files, found.last[0])
         highest = f"the highest of {found.count} validations on them is {found.best[1]:.1%} at step {found.best[0]}"
         if found.best[1] <= found.before:
-            highest = f"no validation after the start was above it; the highest is {found.best[1]:.1%}"
+            highest = f"no later validation was higher; the best is {found.best[1]:.1%}"
         gain = f"{found.before:.1%} before, {found.last[1]:.1%} after"
         lines.append(f"accuracy       {gain}  ({problems} problems, {how}; {highest})")
     measured = {label: name for name, label in HELD_OUT.items() if f"{name} last" in summary}
     if measured:
         both = ((label, summary[f"{name} before"], summary[f"{name} last"]) for label, name in measured.items())
-        said = ", ".join(f"{label} {first:.3f} before, {last:.3f} after" for label, first, last in both)
-        lines.append(f"held out       {said}")
+        text = ", ".join(f"{label} {first:.3f} before, {last:.3f} after" for label, first, last in both)
+        lines.append(f"held out       {text}")
     for stage in stages(experiment, run, files) if experiment.early_stopping else ():
         lines += _stopped(stage, experiment.early_stopping, alone=len(experiment.stages) == 1)
     lines += _forgetting(run)
-    learned_nothing = [row["data"].get("uft/groups_without_variance") for row in read_metrics(run.metrics)]
-    if (known := [share for share in learned_nothing if share is not None]) and min(known) == 1:
-        bonus = "; the entropy bonus still moved the weights (--entropy_coef 0 does not)" * (
-            experiment.entropy_coef > 0
-        )
+    shares = [row["data"].get("uft/groups_without_variance") for row in read_metrics(run.metrics)]
+    if (known := [share for share in shares if share is not None]) and min(known) == 1:
+        bonus = "; only the entropy bonus changed the weights (not so with --entropy_coef 0)"
         lines.append(
-            f"note           no two answers to a problem ever differed in reward: rewards taught nothing{bonus}"
+            "note           no two answers to a problem ever differed in reward, so rewards taught nothing"
+            + bonus * (experiment.entropy_coef > 0)
         )
     lines.append(f"time           {summary['seconds'] / 60:.1f} min")
     return [*lines, f"serve          {serve_command(experiment, run)}"]
 
 
 def _stopped(stage: Stage, patience: int, *, alone: bool) -> list[str]:
-    """Why a stage ended before its last step, if it did."""
+    """Why --early_stopping ended a stage, if it did."""
     by, last = stage.validated, last_step(stage.folder, 0)
     if by is None or last >= stage.total_steps:
         return []
@@ -160,17 +159,17 @@ def _stopped(stage: Stage, patience: int, *, alone: bool) -> list[str]:
     better = "higher" if by.more_is_better else "lower"
     which = "the last validation had no" if patience == 1 else f"none of the last {patience} validations had a"
     return [
-        f"stopped        {what}at step {last} of {stage.total_steps}: {which} {better} {by.metric} than the best "
-        f"before, {value:.4g} at step {step} (--early_stopping)"
+        f"stopped        {what}at step {last} of {stage.total_steps}: {which} {better} {by.metric} than the previous "
+        f"best, {value:.4g} at step {step} (--early_stopping)"
     ]
 
 
 def _asked(experiment: Experiment, run: RunDir, files: DataFiles, step: int) -> tuple[int, str]:
-    """(problems of the last validation, how they were answered)."""
+    """(number of problems in the last validation, how they were answered)."""
     problems = files.n_test if experiment.val_size < 0 else min(experiment.val_size, files.n_test)
     answers = run.validation / f"{step}.jsonl"
     if answers.exists():
-        # verl leaves out problems with long prompts.
+        # verl skips problems with long prompts.
         problems = len(answers.read_bytes().splitlines()) // max(1, experiment.val_samples)
     how = f"{experiment.val_samples} sampled answers each" if experiment.val_samples else "greedy"
     return problems, how
@@ -181,22 +180,22 @@ def _forgetting(run: RunDir) -> list[str]:
     if not {"written", "nats", "texts"} <= forgot.keys():
         return []
     texts = "it wrote itself" if forgot["written"] else "like those it was pre-trained on"
-    return [f"forgetting     {forgot['nats']:+.3f} nats a token on {forgot['texts']} texts of the base, {texts}"]
+    return [f"forgetting     {forgot['nats']:+.3f} nats per token on {forgot['texts']} texts of the base, {texts}"]
 
 
 def serve_command(experiment: Experiment, run: RunDir) -> str:
-    """What puts the trained weights behind an OpenAI-compatible endpoint on this machine."""
+    """The command that serves the trained weights at an OpenAI-compatible endpoint on this machine."""
     words = [short(Path(sys.executable).with_name("vllm")), "serve", short(run.hf / "last")]
     words += ["--dtype", experiment.dtype]
     if experiment.device != "cpu":
         return shlex.join(words)
-    # As in training: what vLLM compiles takes longer than most chats, and an engine in a process of its own waits for
-    # its worker by spinning on the cores that the worker needs.
+    # As in training: compiling takes vLLM longer than most chats, and an engine in its own process busy-waits for its
+    # worker on the cores that the worker needs.
     words += ["--enforce-eager", "--distributed-executor-backend", "uni"]
     variables = " ".join(f"{name}={CPU[name]}" for name in ("VLLM_CPU_KVCACHE_SPACE", "TORCHDYNAMO_DISABLE"))
     return f"{variables} {shlex.join(words)}"
 
 
 def short(path: Path) -> str:
-    """A path as seen from the working folder."""
+    """A path relative to the working folder, if it is inside."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

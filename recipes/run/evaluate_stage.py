@@ -1,4 +1,4 @@
-"""A stage that evaluates a model: `python -m recipes.run.evaluate_stage FOLDER/evaluate.json`, results in FOLDER."""
+"""A stage that evaluates a model: `python -m recipes.run.evaluate_stage FOLDER/evaluate.json`; results go to FOLDER."""
 
 import json
 import sys
@@ -20,8 +20,8 @@ from reward_fns import has_failed
 def validation_metrics(
     items: Sequence[Mapping[str, Any]], greedy: Sequence[Mapping[str, Any]] = ()
 ) -> dict[str, float]:
-    """val/* of an evaluation, as training's validation counts and names them: means over data sources, unweighted, of
-    the answers that have a verdict; val/greedy* of the greedy answers beside sampled ones."""
+    """val/* of an evaluation, computed and named as in training's validation: unweighted means over data sources, of
+    answers that have a verdict; val/greedy* for greedy answers drawn in addition to sampled ones."""
     judged = [item for item in items if not has_failed(item)]
     counts = {"val/answers": float(len(judged)), "val/failed": float(len(items) - len(judged))}
     if not judged:
@@ -40,7 +40,7 @@ def validation_metrics(
 
 
 def main() -> None:
-    """Evaluate and add the result to the metrics of the run the stage belongs to."""
+    """Evaluate, and add the result to the metrics of the run."""
     file = Path(sys.argv[1])
     folder, given = file.parent, json.loads(file.read_text())
     settings = Settings(**{**given["settings"], "sources": tuple(given["settings"]["sources"])})

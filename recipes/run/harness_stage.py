@@ -1,4 +1,4 @@
-"""A stage that lm-evaluation-harness runs: `python -m recipes.run.harness_stage --out DIR`, flags of eval.harness."""
+"""A stage run by lm-evaluation-harness: `python -m recipes.run.harness_stage --out DIR`; flags as in eval.harness."""
 
 import sys
 import threading
@@ -12,14 +12,14 @@ BEAT_SECONDS = 20.0
 
 
 def main() -> int:
-    """The exit code of the harness, whose life shows in the run's heartbeat."""
+    """Run the harness with a heartbeat; returns its exit code."""
     run = RunDir(Path(sys.argv[sys.argv.index("--out") + 1]))
     records = Records(run.path, total_steps=1)
     records.phase("starting", 0)
     ended = threading.Event()
 
     def beat() -> None:
-        # The harness has no hook to call us from; what it writes (bars of its progress among it) is its sign of life.
+        # The harness has no hook for a heartbeat; new output, such as its progress bars, shows that it is alive.
         seen = 0
         while not ended.wait(BEAT_SECONDS):
             size = run.log.stat().st_size if run.log.exists() else 0

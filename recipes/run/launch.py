@@ -1,4 +1,4 @@
-"""From an Experiment to its results: data, stages one after another under the watchdog, and a closing summary."""
+"""Runs an Experiment: prepares data, runs the stages in order under the watchdog, writes the summary."""
 
 import contextlib
 import io
@@ -73,19 +73,19 @@ def launch(
     given: Mapping[str, Any] | None = None,
     push_to_hub: str | None = None,
 ) -> int:
-    """Run every stage of an experiment. Returns the exit code: 0 only when the whole run finished.
+    """Run every stage of an experiment. Returns the exit code: 0 only if the entire run finished.
 
     `given`: the flags it was made from, recorded for --config.
-    `auto_batch`: what runs out of GPU memory is started again with less at once (recipes/run/auto_batch.py).
-    `push_to_hub`: where on the hub the weights go in the end.
+    `auto_batch`: a stage that runs out of GPU memory is retried with less (recipes/run/auto_batch.py).
+    `push_to_hub`: the hub repository for the final weights.
 
     Raises:
-        ExperimentError: before anything starts, when the folder belongs to another run.
+        ExperimentError: before anything starts, e.g. if the folder belongs to another run.
     """
     refuse_missing_devices(experiment)
     refuse_place(out)
     run = _folder(out, experiment, resume)
-    # First the lock, then files: a command that is refused changes nothing of the run that is under way.
+    # Lock first, then write: a refused command must not change anything of a run in progress.
     with taken(run.path), shared_imports(experiment.device):
         check_folder(run, experiment, resume)
         experiment = _begun(run, experiment)
@@ -106,22 +106,22 @@ def _folder(out: Path, experiment: Experiment, resume: bool) -> RunDir:
 
 
 def _begun(run: RunDir, experiment: Experiment) -> Experiment:
-    """The experiment as the run in the folder was begun, if there is one."""
+    """The experiment as the run in the folder was started, if there is one."""
     if not run.experiment.exists():
         return experiment
     begun = as_begun(read_experiment(run.experiment), experiment)
     if begun.dual_clip != experiment.dual_clip:
-        print(f"--dual_clip {begun.dual_clip:g}: as the run was begun by an older version", flush=True)
+        print(f"--dual_clip {begun.dual_clip:g}: as in the older version that started the run", flush=True)
     return begun
 
 
 @contextmanager
 def taken(folder: Path) -> Iterator[None]:
-    """`hold_run`, for the folder of --out.
+    """`hold_run` for the folder of --out.
 
     Raises:
-        ExperimentError: it cannot be made or written.
-        RunBusyError: another command is at work in it.
+        ExperimentError: it cannot be created or written.
+        RunBusyError: another command is using it.
     """
     with ExitStack() as held:
         try:
@@ -132,11 +132,11 @@ def taken(folder: Path) -> Iterator[None]:
 
 
 def refuse_absent(model: str) -> None:
-    """Raise ExperimentError for a model that is not on this machine and that the hub does not give."""
+    """Raise ExperimentError for a model that is not on this machine and cannot be downloaded from the hub."""
     if not is_here(model, fetch=True):
         raise ExperimentError(
-            f"--model {model}: neither here (a folder with config.json, the hub's cache) nor to be had from the hub; "
-            f"check the name, HF_TOKEN, and the network"
+            f"--model {model}: not on this machine (a folder with config.json, or the hub's cache) and not available "
+            f"from the hub; check the name, HF_TOKEN and the network"
         )
 
 
@@ -174,28 +174,28 @@ def _launch(
     count_killed(run)
     every = stages(experiment, run, files)
     for number, stage in enumerate(every):
-        # A trainer that outlived its supervisor would write on.
+        # A trainer that outlived its supervisor would keep writing.
         end_leftovers_held(stage.folder.path)
         damaged = stage.folder.tidy()
         if lines := damaged_lines(stage.folder.metrics):
             named = ", ".join(map(str, lines))
-            print(f"{short(stage.folder.metrics)}: line {named} cannot be read and is skipped", flush=True)
+            print(f"{short(stage.folder.metrics)}: unreadable line(s) skipped: {named}", flush=True)
         if _is_done(stage):
             _tell_damage(stage.folder, damaged)
             continue
         if damaged:
-            print(f"{'; '.join(damaged)}; resuming from {_beginning(stage)}", flush=True)
+            print(f"{'; '.join(damaged)}; resuming from {_resume_point(stage)}", flush=True)
         stage.folder.republish()
         keep_newest(stage.folder.checkpoints, experiment.keep_checkpoints)
         if _is_finished(experiment, stage):
             write_json(stage.folder.path / DONE, {"time": time.time(), "seconds": 0.0})
             continue
-        # What was measured after it is of other weights, or its lines go with those of the steps that are made again.
+        # Later measurements are of other weights, or are dropped with the metrics of steps that are repeated.
         for later in every[number + 1 :] if not stage.result else ():
             if later.result:
                 (later.folder.path / DONE).unlink(missing_ok=True)
         if stage.may_fail:
-            # All training is done by now, and who stops what only measures loses nothing of it.
+            # All training is done, so stopping a mere measurement loses nothing of it.
             write_results(experiment, run, files, given, measuring=str(stage.folder.path.relative_to(run.path)))
         begin(run, stage.folder.path)
         if auto_batch:
@@ -215,7 +215,7 @@ def _launch(
 
 
 def is_finished(run: RunDir) -> bool:
-    """Whether nothing of a run is left to do."""
+    """Whether a run has nothing left to do."""
     return (run.path / DONE).exists() and is_summarised(run)
 
 
@@ -225,24 +225,24 @@ def _is_done(stage: Stage) -> bool:
 
 
 def _tell_damage(run: RunDir, damaged: list[str]) -> None:
-    """Say of a finished stage what of it is damaged: it is not made again."""
+    """Report damage in a finished stage, which is not run again."""
     if damaged:
         print(
-            f"{'; '.join(damaged)}; {short(run.path)} is finished and not made again, but what was published of that "
-            f"step shares its files: look at {short(run.hf)}",
+            f"{'; '.join(damaged)}; {short(run.path)} is finished and is not run again, but the weights published from "
+            f"that step share its files: check {short(run.hf)}",
             flush=True,
         )
 
 
-def _beginning(stage: Stage) -> str:
+def _resume_point(stage: Stage) -> str:
     saved = newest_checkpoint(stage.folder)
     return "the beginning" if saved is None else f"that of step {checkpoint_step(saved)}"
 
 
 def _is_finished(experiment: Experiment, stage: Stage) -> bool:
-    """Whether a stage was killed after its last checkpoint, with nothing left to do but to say so.
+    """Whether a stage was killed after its last checkpoint with nothing left to do.
 
-    Other stages export something after their last checkpoint; started again, they make no step and do that.
+    Other stages export weights after their last checkpoint; restarted, they only do that.
     """
     saved = newest_checkpoint(stage.folder)
     step = None if saved is None else checkpoint_step(saved)
@@ -258,7 +258,7 @@ def _attempt(run: RunDir, files: DataFiles, number: int, stall_minutes: float, e
 
 
 def refuse_missing_devices(experiment: Experiment) -> None:
-    """Raise ExperimentError for more machines or GPUs than there are; those of a cluster cannot be seen from here."""
+    """Raise ExperimentError for more machines or GPUs than exist; a cluster's cannot be seen from here."""
     if lacking := _lacking(experiment):
         raise ExperimentError(lacking)
 
@@ -266,24 +266,24 @@ def refuse_missing_devices(experiment: Experiment) -> None:
 def _lacking(experiment: Experiment) -> str:
     if experiment.nnodes > 1 and "RAY_ADDRESS" not in os.environ:
         return (
-            f"--nnodes {experiment.nnodes}: this machine is alone, as RAY_ADDRESS names no cluster: `ray start` on all "
-            f"machines, and RAY_ADDRESS=<head>:6379 for this command"
+            f"--nnodes {experiment.nnodes}: RAY_ADDRESS names no cluster: run `ray start` on all machines, and this "
+            f"command with RAY_ADDRESS=<head>:6379"
         )
     elsewhere = experiment.device != "cuda" or experiment.nnodes > 1 or "RAY_ADDRESS" in os.environ
     there = experiment.n_gpu if elsewhere else gpu_count()
     if there >= experiment.n_gpu:
         wrong = not elsewhere and installed_vllm() == "cpu"
         return "the installed stack is the one for CPUs: ./install.sh --profile cuda, or --profile cpu" if wrong else ""
-    shown = f"this machine shows {there} GPUs; give fewer, or a profile of this machine (--profile)"
-    return f"--n_gpu {experiment.n_gpu}: {shown}"
+    visible = f"this machine has {there} visible GPUs; use fewer, or a profile for this machine (--profile)"
+    return f"--n_gpu {experiment.n_gpu}: {visible}"
 
 
 def refuse_as_started(experiment: Experiment, *, keep: bool) -> None:
-    """Raise ExperimentError for what a start would refuse of model, own algorithm, data and reward, before others run
-    for hours that come first.
+    """Raise ExperimentError for whatever a start would refuse of model, own algorithm, data and reward; used before
+    earlier runs take hours.
 
     Args:
-        keep: leave a user's data where the start would put them, however large they are; else read them, and look.
+        keep: leave the prepared user data where the start would put them, however large; else only read and check.
     """
     _refuse_model(experiment)
     with datafiles.made(experiment, ROOT, keep=keep) as files:
@@ -300,20 +300,20 @@ def _refuse_model(experiment: Experiment) -> None:
 def _try_overrides(experiment: Experiment) -> None:
     if not experiment.overrides:
         return
-    # It imports verl, which nobody else should wait for.
+    # It imports verl, which is slow.
     from recipes.verl_plugin.tried import try_overrides
 
     try_overrides(experiment)
 
 
 def _refuse_data(experiment: Experiment, files: datafiles.DataFiles) -> None:
-    """What the start would refuse of data that are here, or of a few problems as they will be generated."""
+    """Raise ExperimentError for what the start would refuse of existing data, or of a few generated problems."""
     if files.generate is None:
         data_check.check_training(experiment, files)
         _refuse_long_rows(experiment, files)
         with data_folder() as folder:
             styled = datafiles.styled(experiment, files, folder)
-            with contextlib.redirect_stdout(io.StringIO()):  # it counts what is left
+            with contextlib.redirect_stdout(io.StringIO()):  # it prints counts
                 demonstrated(experiment, styled, folder)
         return
     with datafiles.sampled(experiment) as few:
@@ -331,11 +331,11 @@ def _refuse_long_rows(experiment: Experiment, files: datafiles.DataFiles, *, fet
 
 
 def dry_run(experiment: Experiment, out: Path, *, resume: bool = False, full: bool = False) -> str:
-    """What `launch` would do: the plan; `full` adds environment, commands and verl's configuration. Starts nothing, and
-    writes nothing that stays.
+    """What `launch` would do: the plan; `full` adds environment, commands and verl's configuration. Starts nothing and
+    leaves no files behind.
 
     Raises:
-        ExperimentError: for data that the start would refuse.
+        ExperimentError: for whatever the start would refuse.
     """
     run = _folder(out, experiment, resume)
     if resume:
@@ -348,18 +348,18 @@ def dry_run(experiment: Experiment, out: Path, *, resume: bool = False, full: bo
         _refuse_data(experiment, files)
         place = datafiles.locate(experiment, ROOT).train.parent
         described = describe(experiment, files)
-        if files.train.parent != place:  # made for a moment, to be looked at
+        if files.train.parent != place:  # prepared temporarily
             described = described.replace(str(files.train.parent), f"{place} (will be prepared)", 1)
         planned_stages = stages(experiment, run, files)
         refuse_idle_patience(experiment, planned_stages)
         commands = [f"  python {' '.join(stage.command)}" for stage in planned_stages]
         planned = training_plan(experiment, run, files) if experiment.stages == ("alignment",) else None
     if lacking := _lacking(experiment):
-        described += f"\ndevices:       not enough here to start it: {lacking}"
+        described += f"\ndevices:       cannot start here: {lacking}"
     try:
         refuse_small_disk(experiment, run.path)
     except ExperimentError as error:
-        described += f"\ndisk:          not enough here to start it: {error}"
+        described += f"\ndisk:          cannot start here: {error}"
     if not full:
         where = short(run.path)
         return f"{described}\nfolder:        {where}  (--dry_run full: environment, commands, verl's configuration)"
@@ -379,5 +379,5 @@ def dry_run(experiment: Experiment, out: Path, *, resume: bool = False, full: bo
         test_file=files.test,
         resume_from=None,
     )
-    parts += [f"{run.path / VERL_FILE} (laid over verl's {base}):", yaml.safe_dump(config, sort_keys=False)]
+    parts += [f"{run.path / VERL_FILE} (overrides of verl's {base}):", yaml.safe_dump(config, sort_keys=False)]
     return "\n".join(parts)

@@ -1,4 +1,4 @@
-"""The model card of published weights: what they were trained from, how, on what, and what came of it."""
+"""The model card of published weights: base model, method, data and results."""
 
 import importlib.metadata
 import platform
@@ -30,23 +30,12 @@ CARD = "README.md"
 _LIBRARIES = ("verl", "vllm", "trl", "transformers", "peft", "accelerate", "torch", "ray")
 _OF_TRL = ("trl", "accelerate")
 _OF_VERL = ("verl", "vllm", "ray")
-# Told by the card elsewhere, or nothing that weights depend on.
-_TOLD = {
-    *(
-        "algo",
-        "data",
-        "model",
-        "seed",
-        "logger",
-        "project",
-        "run_name",
-        "log_rollouts",
-        "keep_checkpoints",
-        "save_freq",
-    ),
-    *("allow_overlap", "own_texts", "rollout_memory", "max_num_seqs", "tokens_per_micro_batch", "n_gpu", "nnodes"),
+# Stated elsewhere in the card, or without effect on the weights.
+_OMITTED = {
+    *("algo", "data", "model", "seed", "logger", "project", "run_name", "log_rollouts", "keep_checkpoints"),
+    *("save_freq", "allow_overlap", "own_texts", "rollout_memory", "max_num_seqs", "tokens_per_micro_batch"),
     *("max_reward_error_rate", "max_timeout_rate", "max_parse_fail_rate", "parse_fail_steps", "tp_size"),
-    *("rollout_seeds", "hf_dtype"),
+    *("n_gpu", "nnodes", "rollout_seeds", "hf_dtype"),
 }
 _LONGEST = 80
 
@@ -54,11 +43,11 @@ _LONGEST = 80
 def write_cards(
     experiment: Experiment, run: RunDir, files: DataFiles, summary: Mapping[str, Any], given: Mapping[str, Any]
 ) -> None:
-    """Put a card into every folder of weights of a finished run.
+    """Write a card into every folder of weights of a finished run.
 
     Args:
-        summary: what summary.json holds.
-        given: the flags the run was made from.
+        summary: the contents of summary.json.
+        given: the flags of the run.
     """
     for folder in (run.hf / "last", run.hf / "best", run.hf / "adapter"):
         if folder.is_dir():
@@ -92,8 +81,8 @@ def model_card(
         eval_results=_results(e, summary),
     )
     step = read_json(run.hf / "best.json").get("step")
-    of_best = "The last step of the run. " if step is None else f"Step {step}: the best of those saved, by accuracy. "
-    best = of_best if kind == "best" else ""
+    which = "The last step of the run. " if step is None else f"Step {step}: the most accurate of those saved. "
+    best = which if kind == "best" else ""
     adapter = "The LoRA adapter alone; its base is named in the table. " if kind == "adapter" else ""
     facts = {
         "base model": _model(base),
@@ -107,27 +96,27 @@ def model_card(
         "configuration": f"{e.hash}, seed {e.seed}",
         "versions": _versions(e),
     }
-    lines = [f"---\n{data.to_yaml()}\n---", f"\n# {title}\n", f"{best}{adapter}Trained by:\n", "```bash"]
+    lines = [f"---\n{data.to_yaml()}\n---", f"\n# {title}\n", f"{best}{adapter}Trained with:\n", "```bash"]
     lines += [command(given), "```\n", *_table(("", ""), facts), *_validations(run)]
     lines += ["\n## Settings\n", *_table(("setting", "value"), _settings(e))]
     return ModelCard("\n".join(lines) + "\n")
 
 
 def command(given: Mapping[str, Any]) -> str:
-    """The command line of a run, without where it wrote and whether it went on; of files and folders elsewhere on the
-    machine, the names."""
+    """A run's command line, without flags for output folder and resuming; paths elsewhere on the machine are reduced to
+    names."""
     kept = {name: value for name, value in given.items() if name not in ("out", "idx", "resume", "push_to_hub")}
     flags = {name: _named(value) if isinstance(value, str) else value for name, value in kept.items()}
     return shlex.join(["python3", "run.py", *arguments(flags)])
 
 
 def _named(text: str) -> str:
-    """A flag's text, every path in it that begins at the root (or at the home folder) reduced to its last part."""
+    """A flag's text, with every path from the root (or the home folder) reduced to its last part."""
     return re.sub(r"(?:(?<=[,=])|^)[/~][^,]*", lambda path: Path(path[0]).name, text)
 
 
 def _is_hub_name(model: str) -> bool:
-    """Whether it names a model of the hub, which refuses a card whose base_model is anything else."""
+    """Whether it is a model name on the hub, which rejects cards with any other base_model."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
@@ -141,19 +130,19 @@ def _is_hub_name(model: str) -> bool:
 
 
 def _base(model: str) -> str:
-    """The model at the beginning of all trainings of ours, as far as they are recorded."""
+    """The base model from before all of our recorded training runs."""
     found = read_record(Path(model)) if Path(model).is_dir() else None
     return model if found is None else found[0].base_model
 
 
 def _short(model: str) -> str:
-    """A hub name as it is; of a folder the end, which is no secret of the machine's."""
+    """A hub name unchanged; the last parts of a folder's path, which reveal nothing about the machine."""
     path = Path(model)
     return "/".join(path.parts[-3:]) if path.is_absolute() else model
 
 
 def _model(model: str) -> str:
-    """A hub name, or one of this repository's, as it is; of another folder the name, for others have no such folder."""
+    """A name on the hub or in this repository unchanged; for any other folder only its name."""
     return f"{Path(model).name} (a local folder)" if Path(model).is_absolute() else model
 
 
@@ -188,18 +177,18 @@ def _versions(experiment: Experiment) -> str:
 
 
 def _settings(experiment: Experiment) -> dict[str, str]:
-    """Every setting that has an effect on what was trained."""
+    """Every setting that affects the trained weights."""
     e = experiment
     values = {name: getattr(e, name) for name in declared(Experiment)}
     of_answers = asdict(e.alignment)
     values = {**values, **of_answers} if e.stages == ("alignment",) else {**of_answers, **values}
-    # Of one supervised stage the longer names are the ones that count.
+    # For a single supervised stage the longer names are the ones in effect.
     idle = {short for short, _ in SAME_FOR_SFT} if e.stages == ("sft",) else set()
     shown = {**declared(Alignment), **declared(Experiment)}
     kept = {
         name: value
         for name, value in values.items()
-        if shown[name].flag and shown[name].applies(e.algorithm, e.stages) and name not in _TOLD | idle
+        if shown[name].flag and shown[name].applies(e.algorithm, e.stages) and name not in _OMITTED | idle
     }
     found = {name: _value(value) for name, value in {**kept, **e.options}.items() if value is not None}
     return {name: value for name, value in sorted(found.items()) if len(value) <= _LONGEST}
@@ -212,7 +201,7 @@ def _value(value: Any) -> str:
 
 
 def _validations(run: RunDir) -> list[str]:
-    """First and last of everything that the validations measured."""
+    """First and last value of every validation metric."""
     rows = [row for row in read_metrics(run.metrics) if any(name.startswith("val/") for name in row["data"])]
     if not rows:
         return []

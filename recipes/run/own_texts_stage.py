@@ -1,4 +1,4 @@
-"""Measures what training made a model forget: `python -m recipes.run.own_texts_stage FOLDER/own_texts.json`."""
+"""A stage that measures forgetting: `python -m recipes.run.own_texts_stage FOLDER/own_texts.json`."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ METRIC = "val/forgetting"
 
 
 def main() -> None:
-    """Measure, and add the result to the metrics of the run the stage belongs to."""
+    """Measure, and add the result to the metrics of the run."""
     file = Path(sys.argv[1])
     folder, given = file.parent, json.loads(file.read_text(encoding="utf-8"))
     records = Records(folder, total_steps=1)

@@ -1,4 +1,4 @@
-"""What a run will do, in numbers: batch arithmetic, hint schedule, memory. Printed by --dry_run and at start."""
+"""A run's plan in numbers: batch arithmetic, hint schedule, memory. Printed by --dry_run and at the start."""
 
 import textwrap
 from dataclasses import replace
@@ -37,7 +37,7 @@ from recipes.trl_plugin.plan import TrainingPlan, count_rows
 from recipes.verl_plugin.verl_config import samples_dynamically
 
 MODELS = ROOT / "models"
-"""The tiny bases; each is called tiny-<task>, with more behind it or not."""
+"""The tiny base models, named tiny-<task> with an optional suffix."""
 
 
 def batch_arithmetic(experiment: Experiment, files: DataFiles) -> str:
@@ -53,7 +53,7 @@ def batch_arithmetic(experiment: Experiment, files: DataFiles) -> str:
         rows = taught(e, files).n_train
         per_epoch = rows // e.batch_size
         lines.append(
-            f"supervised:    {counted(rows, 'row')} / {e.batch_size} a step x {e.sft_epochs} epochs = "
+            f"supervised:    {counted(rows, 'row')} / {e.batch_size} per step x {e.sft_epochs} epochs = "
             f"{counted(per_epoch * e.sft_epochs, 'step')}, lr {e.sft_lr:g} (10 % warm-up, cosine)"
         )
     if e.stages == ("sft",):
@@ -76,19 +76,19 @@ def batch_arithmetic(experiment: Experiment, files: DataFiles) -> str:
         )
         if samples_dynamically(e):
             lines.append(
-                f"               a prompt whose rollouts all have the same reward is replaced, in up to "
-                f"{e.dynamic_sampling_rounds} rounds: as many times the passes and rollouts at most"
+                f"               prompts whose rollouts all have the same reward are replaced, in up to "
+                f"{e.dynamic_sampling_rounds} rounds, which multiplies passes and rollouts by at most that"
             )
         hint = f" + hint {e.max_hint_length}" if e.algorithm.uses_hints else ""
         lines.append(
             f"               tokens: prompt {e.max_prompt_length}{hint} + generation {e.max_response_length}; "
-            f"{micro_batch_limit(e)} a micro-batch and device"
+            f"{micro_batch_limit(e)} per micro-batch and device"
         )
     return "\n".join([*lines, *_adapter(e)])
 
 
 def alignment_arithmetic(experiment: Experiment, files: DataFiles) -> str:
-    """What an alignment stage learns from, and how rows become updates."""
+    """What an alignment stage trains on, and how rows become updates."""
     a, devices = experiment.alignment, experiment.n_gpu * experiment.nnodes
     feedback = f", {a.feedback} feedback" if experiment.method == "una" else ""
     loss = f", {a.una_loss} loss" if experiment.method == "una" and a.feedback != "pairwise" else ""
@@ -98,10 +98,10 @@ def alignment_arithmetic(experiment: Experiment, files: DataFiles) -> str:
     beta = "" if experiment.method == "sft" else f", beta {a.beta:g}"
     lines = [f"alignment:     {experiment.method}{feedback}{loss}{beta}, on {rows}"]
     if a.sft_ratio:
-        lines.append(f"               {a.sft_ratio:g} instruction rows for each alignment row, as score 1")
+        lines.append(f"               {a.sft_ratio:g} instruction rows per alignment row, with score 1")
     micro, accumulated = a.micro_batch_size, a.batch_size // (a.micro_batch_size * devices)
     lines.append(
-        f"               {counted(a.batch_size, unit)} a step = {micro} x {accumulated} micro-batches x {devices} "
+        f"               {counted(a.batch_size, unit)} per step = {micro} x {accumulated} micro-batches x {devices} "
         f"device(s), {a.epochs:g} epochs, lr {a.lr:g} "
         f"({100 * a.warmup_ratio:g} % warm-up, {a.lr_schedule}), at most {a.max_length} tokens"
     )
@@ -109,7 +109,7 @@ def alignment_arithmetic(experiment: Experiment, files: DataFiles) -> str:
 
 
 def _rows_of_answers(planned: TrainingPlan, files: DataFiles, unit: str) -> str:
-    """How many examples the method finds, and of how many answers."""
+    """How many examples the method finds, and in how many answers."""
     if not files.n_train:
         return "answers that the start will load"
     answers = counted(files.n_train, "answer")
@@ -131,7 +131,7 @@ def _adapter(experiment: Experiment) -> list[str]:
 
 
 def hint_schedule(experiment: Experiment, draws: int = 200) -> str:
-    """Mean share of a solution that is given, and of rollouts without hint, along the run (drawn, not derived)."""
+    """Mean share of the solution given as a hint, and of prompts without a hint, during the run (by sampling)."""
     e = experiment
     if not e.algorithm.uses_hints:
         return "hints:         none"
@@ -152,18 +152,18 @@ def hint_schedule(experiment: Experiment, draws: int = 200) -> str:
             f"               step {step:>5}  {mean:>5.0%} of the solution  {none:>5.0%} of prompts without hint"
         )
     if remembers:
-        return "\n".join(["hints:         by what was remembered of each problem; before anything is:", *rows])
+        return "\n".join(["hints:         depend on each problem's past results; at the start:", *rows])
     if all("  0% of the solution" in row for row in rows):
         return "hints:         none"
     weight = f"; weight of their log-likelihood {e.sft_loss_coef:g} ({e.hint_nll_agg})" if e.sft_loss_coef else ""
-    until = f"T_hint {e.T_hint}" if clock(e.algorithm, e.stages) else "all along"
+    until = f"T_hint {e.T_hint}" if clock(e.algorithm, e.stages) else "in all steps"
     if clock(e.algorithm, e.stages) and e.T_hint >= e.T:
-        until += ": until the last step (a smaller --T_hint leaves the last ones without)"
+        until += ": until the last step (with a smaller --T_hint the last steps have none)"
     return "\n".join([f"hints:         {until}{weight}", *rows])
 
 
 def prompt_style(experiment: Experiment, files: DataFiles) -> str:
-    """The prompt style with a whole prompt as an example: the first test problem, or a stand-in before it exists."""
+    """The prompt style with a complete example prompt: the first test problem, or placeholders before it exists."""
     style = STYLES[experiment.prompt_style]
     question = Question("<question>", "<example>")
     if files.test.exists():
@@ -175,11 +175,11 @@ def prompt_style(experiment: Experiment, files: DataFiles) -> str:
     text += "" if opens else style.starts
     where = "<answer> </answer>" if style.answer_format == "tags" else "\\boxed{}"
     lines = f"prompt style:  {style.name}: {style.title}; the reward reads the answer from {where}\n{_lines(text)}"
-    return lines + f"\n{_INDENT}(this chat template opens the thought itself: nothing after it)" * opens
+    return lines + f"\n{_INDENT}(this chat template opens the thought itself, so nothing is added)" * opens
 
 
 def first_prompt(experiment: Experiment, files: DataFiles) -> str:
-    """The first prompt of a training on answers, as the model gets it; nothing before there are rows."""
+    """The first prompt of training on answers, as the model gets it; empty before the rows exist."""
     if not files.train.exists():
         return ""
     first = next(parquet.ParquetFile(files.train).iter_batches(1, columns=["prompt"])).to_pylist()[0]
@@ -200,10 +200,10 @@ def _lines(text: str, width: int = 110) -> str:
 
 
 def _notes(experiment: Experiment, files: DataFiles) -> list[str]:
-    """What of model and data a person may not expect."""
+    """What may be unexpected about model and data."""
     notes = []
     if experiment.reward is not None:
-        notes.append(f"rewards are those of --reward {experiment.reward}")
+        notes.append(f"rewards come from --reward {experiment.reward}")
     notes += filter(None, (few_cores(experiment), small_cards(experiment)))
     if experiment.device == "cpu" and "rl" in experiment.stages and installed_vllm() == "cuda":
         notes.append(
@@ -211,32 +211,30 @@ def _notes(experiment: Experiment, files: DataFiles) -> list[str]:
             "a machine with a GPU see nvidia-smi, CUDA_VISIBLE_DEVICES and python3 -m recipes.doctor"
         )
     if not is_here(experiment.model, fetch=False):
-        notes.append(f"{experiment.model} is not on this machine: whether there is such a model, the start will see")
+        notes.append(f"{experiment.model} is not on this machine: whether it exists is checked at the start")
     place = Path(find_model(experiment.model)).resolve()
     task = validated_on(experiment.data, experiment.stages)
     made_for = place.name.split("-")[1] if place.parent == MODELS and "-" in place.name else task
     if made_for != task:
-        notes.append(f"{experiment.model} was made for {made_for} and knows little else: few answers will be right")
+        notes.append(f"{experiment.model} was made for {made_for} and knows little else: few answers will be correct")
     draw, passes = experiment.algorithm.rollout, experiment.T * experiment.batch_size / max(files.n_train, 1)
     if "rl" in experiment.stages and passes <= 1 and mentions(draw, "past") and not mentions(draw, "common"):
         twice = -(-2 * files.n_train // experiment.batch_size)
         notes.append(
-            f"--algo {experiment.algorithm.name} gives hints for problems that have failed before, and none comes up "
-            f"twice in {experiment.T} steps: --T {twice} is two passes"
+            f"--algo {experiment.algorithm.name} gives hints for problems that have failed before, and no problem is "
+            f"drawn twice in {experiment.T} steps: --T {twice} is two passes"
         )
     unsolved = unsolved_rows(files) if experiment.data_kind == "problems" and files.train.exists() else 0
     if unsolved and "sft" in experiment.stages:
-        notes.append(f"{unsolved} of {files.n_train} rows have no solution: of these the bare answer is learned")
+        notes.append(f"{unsolved} of {files.n_train} rows have no solution: only the answer is learned from them")
     if unsolved and reads_solutions(experiment.algorithm):
-        without = (
-            "no hint can be given for them" if experiment.algorithm.uses_hints else "none is shown or learned there"
-        )
+        without = "they get no hints" if experiment.algorithm.uses_hints else "none is shown or learned there"
         notes.append(f"{unsolved} of {files.n_train} rows have no solution: {without}")
     return notes
 
 
 def describe(experiment: Experiment, files: DataFiles) -> str:
-    """All of the above under a heading."""
+    """The full plan: everything above under a heading."""
     algorithm = experiment.algorithm
     heading = f"{algorithm.name}: {algorithm.title}\n               {algorithm.equation}  [{algorithm.paper}]"
     data = f"data:          {files.train.parent}" + (" (will be prepared)" if files.generate is not None else "")
@@ -247,9 +245,8 @@ def describe(experiment: Experiment, files: DataFiles) -> str:
         f"model:         {experiment.model} on profile {experiment.profile}",
         data,
     ]
-    parts += [
-        f"overrides:     {' '.join(experiment.overrides)}  (of these the rest of this page knows nothing)"
-    ] * bool(experiment.overrides)
+    if experiment.overrides:
+        parts += [f"overrides:     {' '.join(experiment.overrides)}  (not considered in the rest of this plan)"]
     parts += [f"note:          {line}" for line in _notes(experiment, files)]
     how = experiment.solutions_left
     if how.changes:

@@ -1,4 +1,4 @@
-"""Whether a folder may be used for a run: it is free, or holds the beginning of the same run, on the same rows."""
+"""Whether a folder may be used for a run: it is free, or contains the start of the same run on the same rows."""
 
 import hashlib
 from dataclasses import replace
@@ -19,18 +19,18 @@ from recipes.settings.experiment import Experiment, read_experiment
 from recipes.trl_plugin.plan import PLAN_FILE
 
 DATA_FILE = "data.json"
-"""SHA-256 of the files that a run was started on."""
+"""SHA-256 of the files that a run was started with."""
 
 
 def as_begun(saved: Experiment, experiment: Experiment) -> Experiment:
-    """The experiment with what `saved` means by settings that its version did not know, where no flag says otherwise,
-    and by those without effect.
+    """The experiment with `saved`'s values for settings that its version did not have, unless a flag sets them, and for
+    settings without effect.
 
-    Their defaults may be others today; a run that was begun goes on as it was.
+    Their defaults may have changed since; a run continues as it was started.
     """
     kept = {name: each.absent for name, each in _later(experiment).items() if getattr(saved, name) == each.absent}
     if saved.algo == experiment.algo:
-        # What has no effect on the algorithm may follow from what has: T_hint from a larger T.
+        # A setting without effect may be derived from one that has: T_hint from a larger T.
         idle = (
             n for n, each in declared(Experiment).items() if not each.applies(experiment.algorithm, experiment.stages)
         )
@@ -39,7 +39,7 @@ def as_begun(saved: Experiment, experiment: Experiment) -> Experiment:
 
 
 def older_folder(run: RunDir, experiment: Experiment) -> RunDir:
-    """Where the run lies that is to go on: under its name, or the one that an older version gave it for these flags."""
+    """The folder of the run to resume: its default name, or the one that an older version used for these flags."""
     if run.experiment.exists() or run.path.name != experiment.default_name:
         return run
     then = replace(experiment, **{name: each.absent for name, each in _later(experiment).items()})
@@ -48,13 +48,13 @@ def older_folder(run: RunDir, experiment: Experiment) -> RunDir:
 
 
 def _later(experiment: Experiment) -> dict[str, Setting]:
-    """The settings at their defaults that were added to experiment.yaml later."""
+    """The settings at their default that were added to experiment.yaml later."""
     known = declared(Experiment).items()
     return {name: of for name, of in known if of.absent is not ABSENT and getattr(experiment, name) == of.default}
 
 
 def check_folder(run: RunDir, experiment: Experiment, resume: bool) -> None:
-    """Raise ExperimentError unless the folder is free for this experiment, or holds its beginning and is to go on."""
+    """Raise ExperimentError unless the folder is free, or contains the start of this experiment and `resume` is set."""
     if not run.experiment.exists():
         refuse_unknown_run(run)
         return
@@ -66,27 +66,27 @@ def check_folder(run: RunDir, experiment: Experiment, resume: bool) -> None:
 
 
 def refuse_unknown_run(run: RunDir) -> None:
-    """Raise ExperimentError for a folder with the records of a run of which nothing says what run it is."""
+    """Raise ExperimentError for a folder with records of an unknown run, or inside another run's folder."""
     found = [path for path in (run.checkpoints, run.hf, run.metrics) if path.exists()]
     if run.experiment.exists():
         return
     above = [RunDir(parent) for parent in run.path.absolute().parents]
     if inside := next((each.path for each in above if each.experiment.exists() and each.metrics.exists()), None):
-        raise ExperimentError(f"{run.path} is inside {inside}, which holds a run; give --out another folder")
+        raise ExperimentError(f"{run.path} is inside {inside}, which holds a run; use another folder for --out")
     if found:
         raise ExperimentError(
             f"{run.path} holds {' and '.join(path.name for path in found)} but no {run.experiment.name}, without which "
-            f"nobody knows of what run they are; put it back, or give --out another folder"
+            f"their run is unknown; restore it, or use another folder for --out"
         )
 
 
 def nothing_begun(folder: Path) -> str:
-    """What --resume says where it finds no run: a name or a setting may be another one than that of the first start."""
-    return f"--resume: nothing was begun in {folder}; this starts at the beginning"
+    """The notice of --resume without a run: a name or setting may differ from that of the first start."""
+    return f"--resume: no run in {folder} yet; starting from the beginning"
 
 
 def record_data(run: RunDir, files: DataFiles) -> None:
-    """Note what the files of a run hold, for `refuse_other_data`."""
+    """Record the hashes of a run's files, for `refuse_other_data`."""
     if not (run.path / DATA_FILE).exists():
         write_json(run.path / DATA_FILE, _hashes(files))
 
@@ -100,7 +100,7 @@ def _hashes(files: DataFiles) -> dict[str, str]:
 
 
 def drop_damaged_copies(run: RunDir) -> None:
-    """Remove what cannot be read any more of a run's own copies of its rows: they are made again from the same rows."""
+    """Remove unreadable files among a run's own copies of its rows; they are recreated from the same rows."""
     for path in (run.path / "data").rglob("*.parquet"):
         try:
             parquet.ParquetFile(path).close()
@@ -109,53 +109,52 @@ def drop_damaged_copies(run: RunDir) -> None:
 
 
 def refuse_other_data(run: RunDir, experiment: Experiment, files: DataFiles) -> None:
-    """Raise ExperimentError when a run to be continued was started on other rows than `files`.
+    """Raise ExperimentError if a run to resume was started with other rows than `files`.
 
-    Folders of runs from before there was a record: that of a user's prepared file is named by the file's content and
-    by how it is split.
+    For runs from before there was a record, folders are compared: that of a user's prepared file is named after the
+    file's content and split.
     """
     if (run.path / DATA_FILE).exists():
         before = read_json(run.path / DATA_FILE)
         if not before:
             raise ExperimentError(
-                f"--resume: {run.path / DATA_FILE} cannot be read, which says on what rows the run was started; put it "
-                f"back, or delete it if --data {experiment.data} is what it was"
+                f"--resume: {run.path / DATA_FILE} cannot be read, which records the run's rows; restore it, or delete "
+                f"it if --data {experiment.data} is unchanged"
             )
         changed = [str(getattr(files, name)) for name, hashed in _hashes(files).items() if before.get(name) != hashed]
         if changed:
             raise ExperimentError(
-                f"--resume: {run.path} was started on other rows than --data {experiment.data} means now: "
-                f"{' and '.join(changed)} changed since, or the rows are split in another way; restore them, or start "
-                f"anew in another --out"
+                f"--resume: {run.path} was started with other rows than --data {experiment.data} has now: "
+                f"{' and '.join(changed)} changed since, or the rows are split differently; restore them, or start a "
+                f"new run in another --out"
             )
         return
     for file in (run.path / VERL_FILE, run.path / "sft" / VERL_FILE, run.path / PLAN_FILE):
         if not file.exists():
             continue
-        told = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-        named = Path(str(told.get("data", {}).get("train_files") or told.get("train_file") or files.train))
-        # A copy in another prompt style lies in the run's own folder.
+        values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        named = Path(str(values.get("data", {}).get("train_files") or values.get("train_file") or files.train))
+        # A copy in another prompt style is in the run's own folder.
         if named.parent.name not in (files.train.parent.name, "data"):
             raise ExperimentError(
-                f"--resume: {run.path} was started on {named}, now --data {experiment.data} means {files.train}: the "
-                f"file has changed since, or is split in another way; restore it, or start anew in another --out"
+                f"--resume: {run.path} was started with {named}, but --data {experiment.data} is now {files.train}: "
+                f"the file changed since, or is split differently; restore it, or start a new run in another --out"
             )
 
 
 def refuse_other_run(run: RunDir, saved: Experiment, experiment: Experiment) -> None:
-    """Raise ExperimentError when `experiment` does not go on with what was `saved` in its folder."""
+    """Raise ExperimentError if `experiment` does not continue the one `saved` in its folder."""
     experiment = as_begun(saved, experiment)
     for name, setting in declared(Experiment).items():
         before, now = getattr(saved, name), getattr(experiment, name)
         if name in ("data", "model") and Path(before).exists() and Path(before).resolve() == Path(now).resolve():
-            continue  # --config gives by its full path what a run was started with from its own folder
+            continue  # --config gives the full path of what was relative when the run was started
         if name in ("data", "val_data") and before and now and absolute(before) == absolute(now):
             continue
         if before != now and not setting.may_change:
-            fix = f"add --{name} {as_text(before)}" if setting.flag and before is not None else "give what it had then"
+            fix = f"add --{name} {as_text(before)}" if setting.flag and before is not None else "restore that value"
             raise ExperimentError(
-                f"--resume: {run.path} was started with {name} {before}, now it is {now}; {fix}, or --out for another "
-                "folder"
+                f"--resume: {run.path} was started with {name} {before}, now it is {now}; {fix}, or use another --out"
             )
     if experiment.T < saved.T:
         raise ExperimentError(f"--resume: {run.path} was started with T {saved.T}; it can be extended, not shortened")

@@ -1,4 +1,4 @@
-"""What a run has cost over all its legs: seconds, peak memory, tokens. A leg whose command was killed counts too."""
+"""What a run has cost over all its sessions, including killed ones: seconds, peak memory, tokens."""
 
 import time
 from contextlib import suppress
@@ -11,38 +11,38 @@ from recipes.watch.heartbeat import HEARTBEAT, LOG
 
 SPENT = "spent.json"
 UNDER_WAY = "under_way.json"
-"""In a run's folder while one of its processes runs: since when, and in which folder it leaves signs of life."""
+"""File in a run's folder while one of its processes runs: its start time, and the folder of its heartbeat and log."""
 
 _GENERATED = "uft/generated"
 _TRAINED = ("perf/total_num_tokens", "train/global_tokens", "train/tokens")
-"""Tokens of a step by verl's reinforcement, verl's SFT and TRL."""
+"""Tokens per step in verl's reinforcement learning, verl's SFT and TRL."""
 
 
 @dataclass(frozen=True)
 class Spent:
-    """Seconds and peak memory (bytes) of all legs so far; None where no process was watched yet."""
+    """Seconds and peak memory (bytes) of all sessions so far; None if no process was watched yet."""
 
     seconds: float = 0.0
     peak_memory_bytes: int | None = None
 
 
 def begin(run: RunDir, folder: Path) -> None:
-    """Note that a process of the run begins, whose records go into `folder`."""
+    """Record that a process of the run starts, with its records in `folder`."""
     write_json(run.path / UNDER_WAY, {"time": time.time(), "folder": str(folder)})
 
 
 def count(run: RunDir, seconds: float, peak_memory_bytes: int) -> None:
-    """Add a process that has ended to the run's legs."""
+    """Add a process that has ended to the run's cost."""
     before = spent(run)
     peak = max(before.peak_memory_bytes or 0, peak_memory_bytes)
-    # On a full disk the outcome is what people need to hear of.
+    # On a full disk the outcome must still be reported.
     with suppress(OSError):
         write_json(run.path / SPENT, {"seconds": before.seconds + seconds, "peak_memory_bytes": peak})
     (run.path / UNDER_WAY).unlink(missing_ok=True)
 
 
 def count_killed(run: RunDir) -> None:
-    """Add the leg of a command that was killed and could not do so itself: from its start to its last sign of life."""
+    """Add the session of a killed command, from its start to the last write of its heartbeat or log."""
     file = run.path / UNDER_WAY
     if not file.exists():
         return
@@ -54,7 +54,7 @@ def count_killed(run: RunDir) -> None:
 
 
 def spent(run: RunDir) -> Spent:
-    """All legs that were counted so far."""
+    """The cost of all sessions counted so far."""
     for file in (run.path / SPENT, run.summary):
         found = read_json(file)
         seconds, peak = found.get("seconds"), found.get("peak_memory_bytes")
@@ -64,9 +64,9 @@ def spent(run: RunDir) -> Spent:
 
 
 def tokens(run: RunDir) -> dict[str, int]:
-    """Tokens generated in rollouts and tokens trained on (prompts included), over the steps of all stages of a run.
+    """Tokens generated in rollouts and tokens trained on (including prompts), over the steps of all stages of a run.
 
-    A step that was made again after a kill counts once: its line in metrics.jsonl has been replaced.
+    A step repeated after a kill counts once: its line in metrics.jsonl has been replaced.
     """
     rows = [row["data"] for folder in (run, RunDir(run.path / "sft")) for row in read_metrics(folder.metrics)]
     return {"tokens generated": _sum(rows, (_GENERATED,)), "tokens trained": _sum(rows, _TRAINED)}

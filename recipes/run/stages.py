@@ -1,4 +1,4 @@
-"""The processes a run consists of: what each is given, and how one is run under the watchdog."""
+"""The stages a run consists of: the inputs of each, and how one is run under the watchdog."""
 
 import os
 import sys
@@ -34,16 +34,16 @@ from recipes.watch.supervise import START_HINT, Outcome, supervise
 VERL_FILE = "verl.yaml"
 EVALUATE_FILE = "evaluate.json"
 OWN_TEXTS = "eval/own_texts"
-LEAVE_OUT = "(--own_texts 0 leaves this out)"
+LEAVE_OUT = "(--own_texts 0 skips this)"
 
 RL_MODULE = ["-m", "recipes.verl_plugin.main"]
 
-_GO_ON = "The same command goes on with what is not answered yet."
+_GO_ON = "The same command continues with the unanswered problems."
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How answers are drawn in an evaluation; the default is one greedy answer, as in training's validation."""
+    """How answers are sampled in an evaluation; the default is one greedy answer, as in training's validation."""
 
     n_samples: int = 1
     temperature: float = 0.0
@@ -53,15 +53,15 @@ class Sampling:
 
     @property
     def suffix(self) -> str:
-        """Of a folder's name: greedy and sampled evaluations of a model lie side by side."""
+        """Suffix of the folder's name, which keeps greedy and sampled evaluations of a model apart."""
         drawn = f"-n{self.n_samples}-t{self.temperature:g}" if self.temperature else ""
         return drawn + (f"-p{self.top_p:g}" if self.top_p < 1 else "")
 
     def __str__(self) -> str:
         if self.temperature == 0:
-            return "a greedy answer to each problem"
+            return "a greedy answer per problem"
         top_p = f", top_p {self.top_p:g}" if self.top_p < 1 else ""
-        return f"{self.n_samples} sampled answer(s) to each problem (temperature {self.temperature:g}{top_p})"
+        return f"{self.n_samples} sampled answer(s) per problem (temperature {self.temperature:g}{top_p})"
 
 
 @dataclass(frozen=True)
@@ -69,37 +69,37 @@ class Stage:
     """One process of a run."""
 
     title: str
-    """What the progress bar says."""
+    """Title of the progress bar."""
 
     folder: RunDir
     """Where its records go."""
 
     command: list[str]
-    """What is started, after the interpreter."""
+    """Arguments of the Python interpreter."""
 
     total_steps: int
     """Steps it will make, for the progress bar."""
 
     starting: str
-    """What it says until its first sign of life."""
+    """Shown until the first heartbeat."""
 
     prepare: Callable[[Path], None]
-    """Writes its inputs into the folder; given a short-lived folder for sockets."""
+    """Writes its inputs into the folder; given a temporary folder for sockets."""
 
     ends_with_checkpoint: bool = False
-    """Whether nothing is left to do once the checkpoint of the last step is whole."""
+    """Whether nothing is left to do once the checkpoint of the last step is complete."""
 
     validated: Criterion | None = None
-    """By what --early_stopping may end it."""
+    """The criterion by which --early_stopping may end it."""
 
     may_fail: bool = False
-    """Whether the run is finished without it: what only measures."""
+    """Whether the run is finished without it, as for a mere measurement."""
 
     result: str = ""
-    """Of what measures: the JSON file in its folder without which it is not finished."""
+    """For measurements: the JSON file in its folder without which it is not finished."""
 
     go_on: str = ""
-    """How the command goes on that was stopped in it; by its checkpoints, if nothing is said."""
+    """How to continue after it was stopped; empty: from its checkpoints."""
 
 
 def rl_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str) -> Stage:
@@ -132,21 +132,21 @@ def sft_stage(experiment: Experiment, run: RunDir, files: DataFiles, model: str)
 
 
 def stage_overrides(experiment: Experiment) -> dict[str, tuple[str, ...]]:
-    """Which of the user's overrides each verl stage takes, by verl's configuration it is laid over.
+    """The user's overrides for each verl stage, by the name of verl's configuration.
 
     Raises:
-        ExperimentError: for an override that no stage of the run takes.
+        ExperimentError: for an override that no stage of the run accepts.
     """
     if not experiment.overrides:
         return {}
-    # Reading verl's configuration takes a second, which nobody else should wait for.
+    # Reading verl's configuration takes a second.
     from recipes.verl_plugin.compose import split_overrides
 
     return split_overrides(experiment)
 
 
 def _inputs(run: RunDir, files: DataFiles, model: str) -> dict[str, Any]:
-    """What a trainer starts from, by full paths: workers run in other folders."""
+    """The inputs of a trainer, as absolute paths because workers run in other folders."""
     return {
         "run": run,
         "model": absolute(model),
@@ -165,26 +165,26 @@ def evaluation_stage(
     model: str,
     step: int | None = None,
 ) -> Stage:
-    """Accuracy of a model, greedy or of --val_samples answers, recorded as `step` of the stage `owner`.
+    """Accuracy of a model, greedy or over --val_samples answers, recorded as `step` of the stage `owner`.
 
     Args:
-        test: gives the file of problems, in the experiment's prompt style, as the stage begins.
-        step: None: the last that the owner has made by then.
+        test: returns the file of problems in the experiment's prompt style; called when the stage starts.
+        step: None: the owner's last step by then.
     """
-    folder, whole = RunDir(run.path / "eval" / name), Part(name, experiment.data)
+    folder, part = RunDir(run.path / "eval" / name), Part(name, experiment.data)
     sampling = Sampling(experiment.val_samples, experiment.temperature) if experiment.val_samples else Sampling()
 
     def record() -> dict[str, Any]:
         return {"run": str(owner.path), "step": last_step(owner, 0) if step is None else step}
 
-    stage = _evaluation(experiment, folder, test, whole, Weights(model), sampling, f"the {name} model", record)
-    return replace(stage, go_on="The same command with --resume begins with this evaluation; what was trained is kept.")
+    stage = _evaluation(experiment, folder, test, part, Weights(model), sampling, f"the {name} model", record)
+    return replace(stage, go_on="The same command with --resume repeats this evaluation; the training is kept.")
 
 
 def part_stage(
     experiment: Experiment, folder: RunDir, files: DataFiles, part: Part, weights: Weights, sampling: Sampling
 ) -> Stage:
-    """One part of --eval, in a folder of its own; nothing of it enters the records of a run."""
+    """One part of --eval, in its own folder; it does not enter the records of a run."""
     title = f"{short_title(weights)} on {part.name}"
     nowhere = {"run": None, "step": None}
     stage = _evaluation(experiment, folder, lambda: files.test, part, weights, sampling, title, lambda: nowhere)
@@ -205,7 +205,7 @@ def harness_stage(experiment: Experiment, folder: RunDir, part: Part, weights: W
 
 
 def own_texts_stage(experiment: Experiment, run: RunDir, step: int) -> Stage:
-    """What training made the model forget, recorded as the last step of the run, `step` if nothing ends it early."""
+    """Measures forgetting, recorded as the last step of the run, which is `step` unless the run ends early."""
     e, folder = experiment, RunDir(run.path / OWN_TEXTS)
     file = folder.path / "own_texts.json"
 
@@ -217,18 +217,18 @@ def own_texts_stage(experiment: Experiment, run: RunDir, step: int) -> Stage:
         )
 
     command = ["-m", "recipes.run.own_texts_stage", str(file)]
-    title = "measuring what was forgotten"
-    of_base = "" if (Path(absolute(e.model)) / FILE).exists() else "written and "
-    starting = f"{e.own_texts} texts of the base, {of_base}read by it and by what was trained {LEAVE_OUT}"
+    title = "measuring forgetting"
+    written = "" if (Path(absolute(e.model)) / FILE).exists() else "written and "
+    starting = f"{e.own_texts} texts of the base, {written}read by it and by the trained model {LEAVE_OUT}"
     go_on = (
         f"The training is complete: weights, summary and model card are in {run.path}. The same command with --resume "
-        f"measures this again, and with --resume --own_texts 0 does without."
+        f"repeats the measurement; with --resume --own_texts 0 it is skipped."
     )
     return Stage(title, folder, command, 1, starting, prepare, may_fail=True, result=RESULTS, go_on=go_on)
 
 
 def last_step(run: RunDir, planned: int) -> int:
-    """The last step that a stage has made, which --early_stopping may have ended before the planned one."""
+    """The last step that a stage has made; --early_stopping may have ended it before the planned one."""
     return max((row["step"] for row in read_metrics(run.metrics)), default=planned)
 
 
@@ -276,7 +276,7 @@ def run_stage(experiment: Experiment, stage: Stage, stall_minutes: float) -> Out
         env = environment(experiment, stage.folder) | caches(scratch)
         if not os.environ.get("RAY_ADDRESS"):
             env |= alone(scratch)
-        # verl and vLLM leave sockets and locks there, of which nobody else would clear the system's folder.
+        # verl and vLLM leave sockets and locks in TMPDIR, which nothing would remove from the system's folder.
         env |= {"TMPDIR": str(scratch), COMPILED: os.environ.get(COMPILED, usual_compiled())}
         command, helpers = _started_with(experiment, stage)
         return supervise(
@@ -294,7 +294,7 @@ def run_stage(experiment: Experiment, stage: Stage, stall_minutes: float) -> Out
 
 
 def _started_with(experiment: Experiment, stage: Stage) -> tuple[list[str], Path | None]:
-    """(command, folder of what works for it): by itself, or by servers that share imports, or starts, between runs."""
+    """(command, folder of its helper processes): a plain process, or one from servers that share imports or starts."""
     served, shared = (os.environ.get(name) if experiment.device == "cpu" else None for name in (SERVE, SHARED))
     if served and stage.command[: len(RL_MODULE)] == RL_MODULE and not os.environ.get("RAY_ADDRESS"):
         return [*serve_command(served), *stage.command[len(RL_MODULE) :]], Path(served).parent
@@ -303,7 +303,7 @@ def _started_with(experiment: Experiment, stage: Stage) -> tuple[list[str], Path
 
 @contextmanager
 def shared_imports(device: str) -> Iterator[None]:
-    """On the CPU: torch and vLLM are imported once for all stages inside the block, and beside what is done there."""
+    """On the CPU: torch and vLLM are imported once for all stages within the block, in the background."""
     allow_open_files()
     if device != "cpu" or SHARED in os.environ:
         yield
@@ -313,8 +313,8 @@ def shared_imports(device: str) -> Iterator[None]:
 
 
 def newest_checkpoint(run: RunDir) -> Path | None:
-    whole = complete_checkpoints(run.checkpoints)
-    return whole[-1][1] if whole else None
+    complete = complete_checkpoints(run.checkpoints)
+    return complete[-1][1] if complete else None
 
 
 def sft_steps(experiment: Experiment, files: DataFiles) -> int:
@@ -322,7 +322,7 @@ def sft_steps(experiment: Experiment, files: DataFiles) -> int:
 
 
 def absolute(model: str) -> str:
-    """A folder by its full path (workers run elsewhere), a hub name as it is."""
+    """A folder's absolute path (workers run elsewhere); a hub name unchanged."""
     folder = Path(find_model(model))
     return str(folder.resolve()) if folder.is_dir() else model
 

@@ -1,4 +1,4 @@
-"""What --eval can be given besides one task: lists of tasks, and suites with the benchmarks of the papers."""
+"""What --eval accepts besides one task: lists of tasks, and suites with the papers' benchmarks."""
 
 from dataclasses import dataclass, replace
 
@@ -14,19 +14,19 @@ class Part:
     """One evaluation: rows of a task, or a suite of lm-evaluation-harness."""
 
     name: str
-    """Of its folder and its line in the summary."""
+    """Names its folder and its line in the summary."""
 
     data: str
     """Task, file or folder; for the harness the name of its suite."""
 
     sources: tuple[str, ...] = ()
-    """Only rows of these data sources; empty is all."""
+    """Only rows of these data sources; empty: all."""
 
     harness: bool = False
     """Run by lm-evaluation-harness, with its own prompts and scores."""
 
     skip: tuple[str, ...] = ()
-    """Benchmarks of the harness to leave out."""
+    """Benchmarks of the harness to skip."""
 
 
 _MATH = ("aime24", "aime25", "amc", "math500", "minerva", "olympiad_bench")
@@ -42,19 +42,19 @@ PREFIX = "suite:"
 
 
 def parts_of(data: str, skip: str | None = None) -> tuple[Part, ...]:
-    """The evaluations that `--data` asks for: comma-separated tasks, files, folders and suites.
+    """The evaluations that `--data` names: comma-separated tasks, files, folders and suites.
 
     A name that is both a task and a suite (math) means the task; suite:math means the suite.
 
     Args:
-        skip: comma-separated benchmarks of the harness's suites to leave out.
+        skip: comma-separated benchmarks of the harness's suites to skip.
 
     Raises:
-        ExperimentError: for an unknown suite, a name that is given twice, or a benchmark to skip that is in no suite.
+        ExperimentError: for an unknown suite, a name given twice, or a benchmark to skip that is in no suite.
     """
     found: list[Part] = []
     if mixture(data):
-        raise ExperimentError(f"--data {data}: weights have no effect on an evaluation; leave them out")
+        raise ExperimentError(f"--data {data}: weights have no effect on an evaluation; remove them")
     for name in listed(data, "data", distinct=False):
         suite = name.removeprefix(PREFIX)
         if name.startswith(PREFIX) and suite not in SUITES:
@@ -66,7 +66,7 @@ def parts_of(data: str, skip: str | None = None) -> tuple[Part, ...]:
     names = [part.name for part in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ExperimentError(f"--data {data}: {twice[0]} is asked for twice")
+        raise ExperimentError(f"--data {data}: {twice[0]} is given twice")
     return tuple(_without(found, listed(skip, "skip"))) if skip else tuple(found)
 
 
@@ -75,7 +75,7 @@ def _without(parts: list[Part], skip: list[str]) -> list[Part]:
     for name in skip:
         if name not in there:
             known = f"which has {', '.join(there)}" if there else "which has no suite of lm-evaluation-harness"
-            raise ExperimentError(f"--skip {name}: not in what --data names, {known}")
+            raise ExperimentError(f"--skip {name}: not part of --data, {known}")
     return [
         replace(part, skip=tuple(each.name for each in HARNESS_SUITES[part.data] if each.name in skip))
         if part.harness

@@ -1,4 +1,4 @@
-"""TrainingPlan -> what TRL's trainers are constructed with: configuration, adapter, 4- and 8-bit loading, FSDP2."""
+"""TrainingPlan -> the arguments of TRL's trainers: configuration, adapter, 4- and 8-bit loading, FSDP2."""
 
 import math
 import os
@@ -22,19 +22,19 @@ _FSDP2 = {
 
 
 def sharded(plan: TrainingPlan) -> bool:
-    """Whether the weights are spread over the GPUs (FSDP2). Adapters are small: there every GPU holds the whole model
-    and only gradients of the adapter travel (DDP)."""
+    """Whether the weights are sharded over the GPUs (FSDP2). With an adapter every GPU holds the full model, and only
+    the adapter's gradients are communicated (DDP)."""
     return plan.device == "cuda" and plan.devices > 1 and not plan.lora_rank
 
 
 def trainer_config(plan: TrainingPlan, run: RunDir, steps: int) -> SFTConfig | DPOConfig | KTOConfig:
-    """TRL's configuration of the method.
+    """TRL's configuration for the method.
 
-    One "epoch" of the trainer is the whole run: batches.py has laid the real epochs out one after another. Validation,
-    saving and logging are recording.py's. Weights are held in float32 and computed with in bfloat16 on a GPU.
+    One "epoch" of the trainer is the entire run: batches.py concatenates the real epochs. Validation, saving and
+    logging are done by recording.py. Weights are stored in float32 and computed with in bfloat16 on a GPU.
     """
     a, cuda = plan.alignment, plan.device == "cuda"
-    model: dict[str, Any] = {"dtype": _held_dtype(plan), "device_map": None}
+    model: dict[str, Any] = {"dtype": _storage_dtype(plan), "device_map": None}
     if a.bits:
         model["device_map"] = {"": int(os.environ.get("LOCAL_RANK", "0"))}
     common: dict[str, Any] = {
@@ -75,18 +75,18 @@ def trainer_config(plan: TrainingPlan, run: RunDir, steps: int) -> SFTConfig | D
     preference = {**common, "beta": a.beta, "precompute_ref_log_probs": a.precompute_ref}
     if plan.pairwise:
         return DPOConfig(**preference, loss_type=["sigmoid"])
-    # TRL's own KL term belongs to a micro-batch and brings demands on its size; trainers.py puts the step's in place.
+    # TRL's own KL term is per micro-batch and constrains its size; trainers.py replaces it with the step's.
     weights = {"desirable_weight": a.desirable_weight, "undesirable_weight": a.undesirable_weight}
     return KTOConfig(**preference, **weights, loss_type="apo_zero_unpaired")
 
 
-def _held_dtype(plan: TrainingPlan) -> str:
-    """Trained weights are float32; frozen ones beside an adapter are held as they are computed with."""
+def _storage_dtype(plan: TrainingPlan) -> str:
+    """float32 for trained weights; the compute dtype for frozen weights beside an adapter."""
     return plan.dtype if plan.lora_rank else "float32"
 
 
 def adapter_config(plan: TrainingPlan) -> LoraConfig | None:
-    """LoRA on every linear layer but the output's, or None when all weights are trained."""
+    """LoRA on every linear layer except the output layer, or None if all weights are trained."""
     if not plan.lora_rank:
         return None
     return LoraConfig(
@@ -99,7 +99,7 @@ def adapter_config(plan: TrainingPlan) -> LoraConfig | None:
 
 
 def quantization_config(plan: TrainingPlan) -> BitsAndBytesConfig | None:
-    """QLoRA's NF4 with double quantisation, or LLM.int8(), or None."""
+    """QLoRA's NF4 with double quantisation, LLM.int8(), or None."""
     if plan.alignment.load_in_8bit:
         return BitsAndBytesConfig(load_in_8bit=True)
     if not plan.alignment.load_in_4bit:

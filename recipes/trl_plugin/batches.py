@@ -1,6 +1,6 @@
-"""Positions of a run's order -> batches, through TRL's own collators. TRL never sees the rows, only positions.
+"""Positions in a run's order -> batches, with TRL's own collators. TRL never sees the rows, only positions.
 
-So nothing is tokenised, mapped or cached by `datasets`, and every batch is known before the run starts.
+So `datasets` tokenises, maps and caches nothing, and every batch is known before the run starts.
 """
 
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ POSITION = "position"
 
 
 def collator(plan: TrainingPlan, pad_token_id: int) -> Any:
-    """TRL's collator of the method: pads on the right, cuts nothing."""
+    """TRL's collator for the method: pads on the right, truncates nothing."""
     if plan.method == "sft":
         return DataCollatorForLanguageModeling(pad_token_id=pad_token_id)
     if plan.pairwise:
@@ -28,21 +28,21 @@ def collator(plan: TrainingPlan, pad_token_id: int) -> Any:
 
 @dataclass
 class Batches:
-    """The collate function of a run."""
+    """A run's collate function."""
 
     rows: list[Example]
     order: list[int]
-    """The row at every position of the run."""
+    """The row index at each position of the run."""
 
     collate: Any
     step_rows: int
-    """Rows of an optimiser step."""
+    """Rows per optimiser step."""
 
     mismatched: bool = False
     """Add KTO's mismatched completions (x_i, y_{i-1}), rotated within the optimiser step."""
 
     reference: dict[str, torch.Tensor] = field(default_factory=dict)
-    """Stored log-probabilities of the reference, by TRL's name for them: (positions,) each; empty if not stored."""
+    """Stored log-probabilities of the reference by TRL's column name, (positions,) each; empty if not stored."""
 
     def __call__(self, features: list[dict[str, int]]) -> dict[str, torch.Tensor]:
         return self.at([feature[POSITION] for feature in features])
@@ -56,7 +56,7 @@ class Batches:
         row = self.rows[self.order[position]]
         stored = {name: values[position].item() for name, values in self.reference.items()}
         if self.mismatched:
-            # The mismatched completions of a step are the step's own, whatever micro-batch each falls into.
+            # A step's mismatched completions come from the same step, regardless of the micro-batches.
             first = position - position % self.step_rows
             other = first + (position - first - 1) % self.step_rows
             stored["KL_completion_ids"] = self.rows[self.order[other]]["completion_ids"]

@@ -1,4 +1,4 @@
-"""The TRL this plugin was written against; a clear word when another one is installed."""
+"""The TRL version this plugin supports, and a clear error if another one is installed."""
 
 from importlib.metadata import version
 
@@ -6,10 +6,10 @@ TESTED = ("1.12.0",)
 
 
 def check_trl_version() -> None:
-    """Raise RuntimeError when the installed trl was never tested with this plugin."""
+    """Raise RuntimeError if the installed trl is untested with this plugin."""
     found = version("trl")
     if found not in TESTED:
         raise RuntimeError(
             f"trl {found} is installed; this repository hooks into trl {' or '.join(TESTED)}. "
-            f"Run ./install.sh, or run `pytest tests/contract/test_trl_hooks.py` to see whether the hooks still fit."
+            f"Run ./install.sh, or `pytest tests/contract/test_trl_hooks.py` to check whether the hooks still work."
         )

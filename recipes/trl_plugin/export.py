@@ -1,4 +1,4 @@
-"""The trained weights as everything else reads them: hf/last whole and merged, and hf/adapter."""
+"""Exports the trained weights: hf/last with adapters merged, and hf/adapter."""
 
 import os
 import shutil
@@ -18,8 +18,8 @@ _ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 
 
 def export(plan: TrainingPlan, checkpoint: Path, tokenizer: Any) -> None:
-    """Make hf/last (and hf/adapter) from a whole checkpoint. Weights are of plan.dtype; adapters are merged into the
-    original weights, not into their 4-bit form."""
+    """Make hf/last (and hf/adapter) from a complete checkpoint. Weights have plan.dtype; adapters are merged into the
+    original weights, not into their quantised form."""
     run = RunDir(Path(plan.run_dir))
     dtype = getattr(torch, plan.dtype)
     scratch = run.hf / f".export.{os.getpid()}"

@@ -1,6 +1,6 @@
-"""Entry of an offline alignment stage: `python -m recipes.trl_plugin.main FOLDER`, or the same through torchrun.
+"""Entry point of an offline alignment stage: `python -m recipes.trl_plugin.main FOLDER`, or the same with torchrun.
 
-FOLDER/trl.yaml is a TrainingPlan. Everything goes into the plan's run folder.
+FOLDER/trl.yaml is a TrainingPlan. All output goes into the plan's run folder.
 """
 
 import faulthandler
@@ -17,14 +17,14 @@ from recipes.common.errors import ExperimentError
 from recipes.common.run_dir import RunDir, checkpoint_step, complete_checkpoints
 from recipes.trl_plugin.plan import TrainingPlan, check_machine, read_plan, total_steps
 
-# Before the libraries are imported: no telemetry, no bars in a log file.
+# Before the libraries are imported: no telemetry, no progress bars in a log file.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("TQDM_DISABLE", "1")
 
 
 def main() -> None:
-    """Run one stage to its end; a fault of the user's is one line and exit code 2."""
+    """Run one stage to its end; a user error prints one line and exits with code 2."""
     faulthandler.register(signal.SIGUSR1, file=sys.stderr)
     if len(sys.argv) != 2:
         sys.exit("usage: python -m recipes.trl_plugin.main FOLDER")
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def train(plan: TrainingPlan) -> None:
-    """Train, save, and export the weights."""
+    """Train, save and export the weights."""
     from transformers import AutoTokenizer, set_seed
     from transformers.utils.logging import disable_progress_bar
 
@@ -57,15 +57,15 @@ def train(plan: TrainingPlan) -> None:
     examples = load_training(plan, encode)
     steps = total_steps(plan, len(examples.rows))
     order = run_order(len(examples.rows), steps * plan.alignment.batch_size, plan.seed)
-    # Adapters start from random numbers.
+    # Adapters are initialised randomly.
     set_seed(plan.seed)
     trainer = build_trainer(plan, examples.rows, order, tokenizer)
     if trainer.accelerator.is_main_process:
         for reason, count in examples.left_out.items():
             print(f"{count} rows of {plan.train_file} are skipped: {reason}")
         print(f"{plan.method}: {len(examples.rows)} rows, {steps} steps", flush=True)
-        for torn in run.checkpoints.glob("checkpoint-*"):
-            shutil.rmtree(torn)
+        for incomplete in run.checkpoints.glob("checkpoint-*"):
+            shutil.rmtree(incomplete)
     recording = Recording(plan, trainer, load_held_out(plan, encode), steps)
     trainer.add_callback(recording)
     recording.phase("starting")
@@ -85,7 +85,7 @@ def train(plan: TrainingPlan) -> None:
 
 
 def build_trainer(plan: TrainingPlan, rows: list[Any], order: list[int], tokenizer: Any) -> Any:
-    """The trainer of a plan over rows in this order."""
+    """The trainer for a plan, over rows in this order."""
     from transformers import PrinterCallback
 
     from recipes.trl_plugin.arguments import adapter_config, quantization_config, trainer_config

@@ -1,6 +1,6 @@
-"""What is known of a policy from its log-probabilities: rewards, calibration, distance from the reference, likelihood.
+"""Metrics of a policy from its log-probabilities: rewards, calibration, distance to the reference, likelihood.
 
-Pure functions of per-row tensors, the same for a training step and for the test file.
+Pure functions of per-row tensors, the same for a training step and the test file.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from recipes.trl_plugin.rows import HeldOut
 
 @dataclass(frozen=True)
 class Scores:
-    """Log-probabilities of some completions, (n,) each."""
+    """Log-probabilities of n completions, (n,) each."""
 
     policy: torch.Tensor
     reference: torch.Tensor
     tokens: torch.Tensor
-    """Tokens of each completion, its end-of-text token included."""
+    """Tokens of each completion, including its end-of-text token."""
 
     def take(self, rows: list[int]) -> "Scores":
         """The scores of these rows."""
@@ -31,14 +31,14 @@ class Scores:
 
 
 def kl_to_ref(scores: Scores) -> float:
-    """Mean log(pi / pi_ref) of a token of these completions: an estimate of KL(pi || pi_ref) from the data's texts, not
-    from the policy's own, so that it may be negative."""
+    """Mean log(pi / pi_ref) per token of these completions: an estimate of KL(pi || pi_ref) on the data's texts rather
+    than the policy's own, so it may be negative."""
     return float((scores.policy - scores.reference).sum() / scores.tokens.sum())
 
 
 def pair_metrics(chosen: torch.Tensor, rejected: torch.Tensor) -> dict[str, float]:
-    """Rewards of better and worse completions, (pairs,) each: their means, the margin, and how often better wins (a tie
-    is half a win)."""
+    """From the rewards of better and worse completions, (pairs,) each: their means, the margin, and how often the
+    better one wins (a tie counts half)."""
     return {
         "rewards/chosen": float(chosen.mean()),
         "rewards/rejected": float(rejected.mean()),
@@ -52,9 +52,9 @@ def _share_above(values: torch.Tensor) -> float:
 
 
 def row_metrics(rewards: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
-    """Rewards of rows with targets in [0, 1], (rows,) each; good is a target above 1/2.
+    """From rewards and targets in [0, 1] of rows, (rows,) each; a target above 1/2 is good.
 
-    rewards/accuracy: how often sigmoid(r) lies on the target's side of 1/2 (on it is half). calibration/mse and
+    rewards/accuracy: how often sigmoid(r) is on the target's side of 1/2 (exactly 1/2 counts half). calibration/mse and
     calibration/bias: mean square and mean of sigmoid(r) - target.
     """
     good = targets > 0.5
@@ -73,11 +73,11 @@ def row_metrics(rewards: torch.Tensor, targets: torch.Tensor) -> dict[str, float
 
 
 def validation_metrics(plan: TrainingPlan, rows: HeldOut, scores: Scores) -> dict[str, float]:
-    """All val/* numbers; `scores` belong to rows.completions.
+    """All val/* metrics; `scores` are those of rows.completions.
 
-    val/rewards/* of the method's own rows, val/pairs/* of the test file's pairs for every method, val/loss where the
-    loss does not depend on a batch (KTO's does), val/instruction_nll: mean -log pi of a token of the instructions. Of
-    several validation sets the same as val/<set>/...
+    val/rewards/* on the method's own rows, val/pairs/* on the test file's pairs for every method, val/loss if the loss
+    does not depend on the batch (KTO's does), val/instruction_nll: mean -log pi per token of the instructions. With
+    several validation sets also each set's, as val/<set>/...
     """
     beta = plan.alignment.beta
     rewards = scores.rewards(beta)

@@ -1,4 +1,4 @@
-"""A TrainerCallback that keeps the records of a run and says when to validate and to save."""
+"""A TrainerCallback that writes a run's records and decides when to validate and save."""
 
 import atexit
 import math
@@ -23,7 +23,7 @@ from recipes.trl_plugin.plan import TrainingPlan
 from recipes.trl_plugin.reference import attach_reference
 from recipes.trl_plugin.rows import HeldOut
 
-# What the trainer calls it, and what we do.
+# The trainer's metric names -> ours.
 _NAMES = {"loss": "train/loss", "grad_norm": "train/grad_norm", "learning_rate": "train/lr"}
 _PREFIXES = ("train/", "rewards/", "calibration/", "kl_to_ref")
 
@@ -39,7 +39,7 @@ class Recording(TrainerCallback):
         self.started = time.time()
 
     def phase(self, name: str, step: int | None = None) -> None:
-        """Say what the run is doing now."""
+        """Report what the run is doing now."""
         if self.writes:
             self.records.phase(name, step)
 
@@ -59,31 +59,29 @@ class Recording(TrainerCallback):
         control.should_save = step % self.plan.save_freq == 0 or step == self.steps
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
-        # The trainer would write all lines of the run into every checkpoint.
+        # Otherwise every checkpoint would contain all log lines of the run.
         state.log_history.clear()
         if "loss" not in logs:
             return
         step = state.global_step
         if not math.isfinite(logs["loss"]):
-            raise RuntimeError(
-                f"the loss of step {step} is {logs['loss']}; lower --lr, or look at the rows of the data"
-            )
+            raise RuntimeError(f"the loss of step {step} is {logs['loss']}; lower --lr, or check the rows of the data")
         renamed = {_NAMES.get(name, name): value for name, value in logs.items()}
         metrics = {name: value for name, value in renamed.items() if name.startswith(_PREFIXES)}
         metrics["timing_s/step"] = time.time() - self.started
         metrics["perf/peak_memory_bytes"] = peak_memory_bytes()
-        # One line per step, complete before the step's checkpoint is written: a resumed run misses none.
+        # One line per step, written in full before the step's checkpoint, so that a resumed run misses none.
         if step % self.plan.test_freq == 0 or step == self.steps:
             metrics |= self._validate(step)
         self._write(step, metrics)
         if ANSWERS_LOSS.metric in metrics and self.is_over(step):
-            # The checkpoint follows, as after the last step.
+            # A checkpoint follows, as after the last step.
             control.should_save = control.should_training_stop = True
         self.phase("saving" if control.should_save else "update", step)
         self.started = time.time()
 
     def is_over(self, step: int) -> bool:
-        """Whether the run ends after this step by its validations up to it; the same for every process."""
+        """Whether early stopping ends the run after this step; the same in every process."""
         if not self.plan.early_stopping:
             return False
         self.trainer.accelerator.wait_for_everyone()
@@ -110,14 +108,14 @@ class Recording(TrainerCallback):
 
 
 def peak_memory_bytes() -> int:
-    """The most memory this process has held so far: of its GPU where it uses one, else of the machine."""
+    """This process's peak memory so far, in bytes: GPU memory if it uses a GPU, else main memory."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _loggers(plan: TrainingPlan) -> list[Any]:
-    """Functions (step, metrics) of plan.logger."""
+    """A function (step, metrics) for each of plan.logger."""
     run = RunDir(Path(plan.run_dir))
     found: list[Any] = []
     if "console" in plan.logger:
@@ -138,10 +136,10 @@ def _loggers(plan: TrainingPlan) -> list[Any]:
 
 
 def _tracker(name: str, plan: TrainingPlan, run: RunDir) -> Callable[[int, dict[str, float]], None]:
-    """A tracker by accelerate; where its files go is in the environment (recipes/settings/trackers.py)."""
+    """A tracker of accelerate; the environment says where its files go (recipes/settings/trackers.py)."""
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
-    called: dict[str, dict[str, Any]] = {
+    arguments: dict[str, dict[str, Any]] = {
         "wandb": {"run_name": plan.project, "name": plan.run_name},
         "trackio": {"run_name": plan.project, "name": plan.run_name},
         "swanlab": {
@@ -156,7 +154,7 @@ def _tracker(name: str, plan: TrainingPlan, run: RunDir) -> Callable[[int, dict[
             "logging_dir": str(run.path / "mlflow"),
         },
     }
-    tracker = LOGGER_TYPE_TO_CLASS[name](**called[name])
+    tracker = LOGGER_TYPE_TO_CLASS[name](**arguments[name])
     tracker.start()
     tracker.store_init_configuration(
         {key: value for key, value in asdict(plan).items() if isinstance(value, str | int | float)}
@@ -165,14 +163,14 @@ def _tracker(name: str, plan: TrainingPlan, run: RunDir) -> Callable[[int, dict[
     atexit.register(tracker.finish)
 
     def log(step: int, metrics: dict[str, float]) -> None:
-        told = {named(metric): value for metric, value in metrics.items()} if name == "mlflow" else metrics
-        tracker.log(told, step=step)
+        logged = {named(metric): value for metric, value in metrics.items()} if name == "mlflow" else metrics
+        tracker.log(logged, step=step)
 
     return log
 
 
 def named(metric: str) -> str:
-    """A metric as mlflow takes it and verl's stages name it there: a validation set's @, say, it would refuse."""
+    """A metric's name in mlflow, as in verl's stages: mlflow rejects some characters, such as a validation set's @."""
     return re.sub(r"[^/\w.\- :]", "_", metric.replace("@", "_at_"))
 
 

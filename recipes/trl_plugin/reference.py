@@ -1,6 +1,6 @@
 """Log-probabilities of the reference, computed once before training and kept in the run folder (precompute_ref).
 
-A resumed run reads them again: when all weights are trained, nothing else is left of the reference by then.
+A resumed run reads them back: if all weights are trained, the reference itself no longer exists by then.
 """
 
 import hashlib
@@ -24,14 +24,14 @@ def attach_reference(trainer: Any, plan: TrainingPlan, test: HeldOut) -> None:
     """Give the trainer the stored log-probabilities of every position of the run, and of the test file.
 
     Raises:
-        RuntimeError: when a resumed run finds no file of its own data, and no reference to compute it with.
+        RuntimeError: a resumed run has no file for its data, and no reference left to compute it with.
     """
     path = Path(plan.run_dir) / FILE
     data = _fingerprint(trainer, plan, test)
     stored = _read(path, data)
     if stored is None:
         if trainer.state.global_step and not plan.lora_rank:
-            raise RuntimeError(f"{path} is missing or of other data, and the reference's weights have been trained on")
+            raise RuntimeError(f"{path} is missing or for other data, and the reference's weights are already trained")
         stored = _compute(trainer, plan)
         if test.completions:
             stored[_TEST] = trainer.held_out_scores(test).reference
@@ -75,7 +75,7 @@ def _read(path: Path, data: str) -> dict[str, torch.Tensor] | None:
 
 
 def _fingerprint(trainer: Any, plan: TrainingPlan, test: HeldOut) -> str:
-    """Of what the stored numbers belong to: the model's name, all rows in their order, the test file's rows."""
+    """Hash of what the stored numbers depend on: the model's name, all rows in order, the test file's rows."""
     digest = hashlib.sha256(plan.model.encode())
     for part in (trainer.batches.rows, trainer.batches.order, test.completions):
         digest.update(repr(part).encode())

@@ -1,6 +1,6 @@
-"""Alignment rows as token ids, exactly as a rollout would see them, and the order of all rows of a run.
+"""Alignment rows as token ids, exactly as a rollout would see them, and the row order of a run.
 
-Prompt and completion are encoded apart; the completion ends with the end-of-text token.
+Prompt and completion are encoded separately; the completion ends with the end-of-text token.
 """
 
 import random
@@ -18,7 +18,7 @@ from data_prep.tokens import closed, encode_question, opened, plain_template
 from recipes.common.errors import ExperimentError
 from recipes.trl_plugin.plan import TrainingPlan, alignment_items, training_items
 
-# A row as TRL's collators want it: {"prompt_ids", "chosen_ids", "rejected_ids"} for a pair, {"input_ids", "labels"}
+# A row as TRL's collators expect it: {"prompt_ids", "chosen_ids", "rejected_ids"} for a pair, {"input_ids", "labels"}
 # for sft, {"prompt_ids", "completion_ids", "label"} otherwise.
 Example = dict[str, Any]
 Encode = Callable[[list[dict[str, str]], str], tuple[list[int], list[int]]]
@@ -32,20 +32,20 @@ class Examples:
 
     rows: list[Example]
     left_out: dict[str, int]
-    """How many rows of the file are not among them, by reason."""
+    """How many rows of the file were skipped, by reason."""
 
 
 def encoder(plan: TrainingPlan, tokenizer: Any) -> Encode:
     """(prompt messages, completion) -> (prompt ids, completion ids with the end-of-text token).
 
     Raises:
-        ExperimentError: for the chat style when the model has no chat template.
+        ExperimentError: for the chat style if the model has no chat template.
     """
     template = default_template(tokenizer.chat_template) if plan.prompt_style == "chat" else plain_template(tokenizer)
     if not template:
         raise ExperimentError(
             f"--prompt_style chat: the tokenizer of {plan.model} has no chat template; use --prompt_style completion "
-            "(for base models), or an instruct model"
+            "(for base models) or an instruct model"
         )
 
     def encode(prompt: list[dict[str, str]], completion: str) -> tuple[list[int], list[int]]:
@@ -59,18 +59,18 @@ def load_training(plan: TrainingPlan, encode: Encode) -> Examples:
     """The training file's rows for the plan's method."""
     items = training_items(plan, read_rows(Path(plan.train_file)))
     found = [example(plan, item, encode) for item in items]
-    limit, of_prompt = plan.alignment.max_length, plan.alignment.max_prompt_length
-    short = [row for row in found if of_prompt is None or prompt_length(row) <= of_prompt]
+    limit, longest = plan.alignment.max_length, plan.alignment.max_prompt_length
+    short = [row for row in found if longest is None or prompt_length(row) <= longest]
     kept = [row for row in short if length(row) <= limit]
     left_out = dict(items.left_out)
     if len(short) < len(found):
-        left_out[f"a prompt longer than {of_prompt} tokens"] = len(found) - len(short)
+        left_out[f"prompt longer than {longest} tokens"] = len(found) - len(short)
     if len(kept) < len(short):
         left_out[f"longer than {limit} tokens"] = len(short) - len(kept)
     if found and not short:
-        raise ExperimentError(f"no prompt of {plan.train_file} fits into {of_prompt} tokens; raise --max_prompt_length")
+        raise ExperimentError(f"no prompt of {plan.train_file} fits in {longest} tokens; raise --max_prompt_length")
     if found and not kept:
-        raise ExperimentError(f"no row of {plan.train_file} fits into {limit} tokens; raise --max_length")
+        raise ExperimentError(f"no row of {plan.train_file} fits in {limit} tokens; raise --max_length")
     return Examples(kept, left_out)
 
 
@@ -82,13 +82,13 @@ def example(plan: TrainingPlan, item: dict[str, Any], encode: Encode) -> Example
     prompt, completion = encode(item["prompt"], item["completion"])
     if plan.method == "sft":
         return {"input_ids": prompt + completion, "labels": [IGNORED] * len(prompt) + completion}
-    # TRL's KTO tells good from bad by a bool; UNA's target is the score.
+    # TRL's KTO takes a bool for good or bad; UNA's target is the score.
     label = item["score"] > 0.5 if plan.method == "kto" else item["score"]
     return {"prompt_ids": prompt, "completion_ids": completion, "label": label}
 
 
 def length(row: Example) -> int:
-    """Tokens of the prompt and of the longest completion together."""
+    """Tokens of the prompt plus the longest completion."""
     if "input_ids" in row:
         return len(row["input_ids"])
     completions = [row[name] for name in ("completion_ids", "chosen_ids", "rejected_ids") if name in row]
@@ -101,16 +101,16 @@ def prompt_length(row: Example) -> int:
 
 
 def run_order(n_rows: int, positions: int, seed: int) -> list[int]:
-    """Which row stands at each position of the whole run: one shuffled epoch after another.
+    """The row index at each position of the run: one shuffled epoch after another.
 
-    A pure function of its arguments: optimiser step s is always made of positions s * batch_size and following, however
-    the batch is split over micro-batches and devices, and a longer run begins with the shorter one.
+    A pure function of its arguments: optimiser step s always consists of the positions from s * batch_size on, however
+    the batch is split into micro-batches and devices, and a longer run starts with the shorter one.
     """
     order: list[int] = []
     epoch = 0
     while len(order) < positions:
         draw = random.Random(f"order {seed} {epoch}")
-        # Sorting by random() instead of shuffle(): only random() is promised to stay the same between Python versions.
+        # Sorted by random() instead of shuffle(): only random() is guaranteed to be stable across Python versions.
         order += [row for _, row in sorted((draw.random(), row) for row in range(n_rows))]
         epoch += 1
     return order[:positions]
@@ -118,28 +118,28 @@ def run_order(n_rows: int, positions: int, seed: int) -> list[int]:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What a validation is made of."""
+    """The rows of a validation."""
 
     pairs: list[tuple[int, int]]
     """(better, worse) answers to one prompt, as positions in `completions`."""
 
     scored: list[tuple[int, float]]
-    """(position in `completions`, target): rows of the method's own kind; none for pairwise feedback and sft."""
+    """(position in `completions`, target) of the method's own rows; none for pairwise feedback and sft."""
 
     instructions: list[int]
     """Positions in `completions`."""
 
     completions: list[tuple[list[int], list[int]]]
-    """Every (prompt ids, completion ids) that is needed, once."""
+    """All distinct (prompt ids, completion ids)."""
 
     sets: dict[str, "HeldOut"] = field(default_factory=dict)
-    """Where there are several validation sets: each by its name, with positions in the same completions."""
+    """With several validation sets: each by its name, with positions in the same completions."""
 
 
 def load_held_out(plan: TrainingPlan, encode: Encode) -> HeldOut:
-    """The test file's rows, cut to plan.val_size of each kind; longer rows than training takes are skipped.
+    """The test file's rows, at most plan.val_size of each kind; rows too long for training are skipped.
 
-    Of several validation sets, whose names stand in data_source, each is cut to as many for its own figures.
+    With several validation sets, named in data_source, each set's own metrics use at most that many of its rows.
     """
     rows = read_rows(Path(plan.test_file))
     completions: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
@@ -158,8 +158,8 @@ def load_held_out(plan: TrainingPlan, encode: Encode) -> HeldOut:
         if name := row["data_source"].partition(IN_SET)[2]:
             sets.setdefault(name, []).append(row)
     members = [_members(plan, of, position) for of in (rows, *sets.values())]
-    whole = [(list(prompt), list(completion)) for prompt, completion in completions]
-    all_rows, *each = (HeldOut(*found, completions=whole) for found in members)
+    distinct = [(list(prompt), list(completion)) for prompt, completion in completions]
+    all_rows, *each = (HeldOut(*found, completions=distinct) for found in members)
     return replace(all_rows, sets=dict(zip(sets, each, strict=True)))
 
 

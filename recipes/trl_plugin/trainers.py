@@ -1,19 +1,19 @@
-"""TRL's SFTTrainer, DPOTrainer and KTOTrainer with batches, losses and metrics of whole optimiser steps.
+"""TRL's SFTTrainer, DPOTrainer and KTOTrainer with batches, losses and metrics per optimiser step.
 
 What is overridden, and why:
-_prepare_dataset, _precompute_ref_logps  rows come tokenised (batches.py), the reference is ours (reference.py)
-get_batch_samples                        the reference, and KTO's KL term, are computed for a whole step at once
-compute_loss, log                        rewards of every row are collected, so that metrics are those of the step
+_prepare_dataset, _precompute_ref_logps  rows are already tokenised (batches.py), the reference is ours (reference.py)
+get_batch_samples                        the reference, and KTO's KL term, are computed once per step
+compute_loss, log                        rewards of every row are collected, so that metrics are per step
 _compute_loss                            una only: its loss
 _compute_kl_logps                        kto only: the step's KL term in place of the micro-batch's
-_save_checkpoint                         checkpoints/global_step_N, whole or not there
+_save_checkpoint                         checkpoints/global_step_N, complete or absent
 _send_telemetry, create_model_card       do nothing
 
 The gradient is the same for every split of batch_size into micro-batches and devices. DPO, KTO and UNA average over
-rows: micro-batches are of equal size by construction, so that the trainer's mean over them is the mean over the step's
-rows. sft averages over the step's completion tokens (the trainer counts them over all devices). KTO's KL term is
-estimated from a micro-batch in TRL, so that its gradient would change with micro_batch_size; here it is estimated
-once from all rows of the step. Only dropout (lora_dropout > 0) draws other masks when the split changes.
+rows: micro-batches have equal size by construction, so the trainer's mean over them is the mean over the step's rows.
+sft averages over the step's completion tokens (the trainer counts them over all devices). TRL estimates KTO's KL term
+per micro-batch, so its gradient would change with micro_batch_size; here it is estimated once from all rows of the
+step. Only dropout (lora_dropout > 0) draws different masks when the split changes.
 """
 
 from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ Batch = dict[str, torch.Tensor]
 
 
 class WholeStep(Trainer):
-    """What the trainers share; mixed in before TRL's class."""
+    """The common part of the trainers, mixed in before TRL's class."""
 
     uses_reference: ClassVar[bool] = True
 
@@ -54,9 +54,9 @@ class WholeStep(Trainer):
         super().__init__(data_collator=batches, train_dataset=positions, **kwargs)
         if plan.method == "sft" and not self.model_accepts_loss_kwargs:
             raise RuntimeError(
-                f"{plan.model} takes no num_items_in_batch, so its loss would be a mean of micro-batch means"
+                f"{plan.model} does not accept num_items_in_batch, so its loss would be a mean of micro-batch means"
             )
-        # get_batch_samples puts the reference into every batch; TRL then reads it from there.
+        # get_batch_samples adds the reference to every batch, where TRL then reads it.
         self.precompute_ref_logps = True
         self._restore_adapter_dropout()
         self.held_out_reference: torch.Tensor | None = None
@@ -64,7 +64,7 @@ class WholeStep(Trainer):
         self._tokens = 0
 
     def _restore_adapter_dropout(self) -> None:
-        # TRL disables all dropout of a preference trainer, the adapter's with it; lora_dropout shall mean what it says.
+        # TRL disables all dropout in preference trainers, including the adapter's, and so would ignore lora_dropout.
         for name, module in self.model.named_modules():
             if ".lora_dropout." in name and isinstance(module, torch.nn.Dropout):
                 module.p = self.plan.alignment.lora_dropout
@@ -97,11 +97,11 @@ class WholeStep(Trainer):
         elif self.state.global_step == 0:
             yield self.model
         else:
-            raise RuntimeError("the reference is gone: all its weights have been trained")
+            raise RuntimeError("the reference no longer exists: all its weights have been trained")
 
     @torch.no_grad()
     def log_probs(self, batch: Batch, *, reference: bool = False) -> torch.Tensor:
-        """log pi(completion | prompt) of every row of a batch, (rows,), without dropout, by policy or reference."""
+        """log pi(completion | prompt) per row of a batch, (rows,), without dropout, under policy or reference."""
         batch = self._prepare_inputs(batch)
         self.model.eval()
         with self._model(reference) as model:
@@ -109,13 +109,13 @@ class WholeStep(Trainer):
         return completion_log_probs(logits, batch["input_ids"], batch["completion_mask"])
 
     def reference_columns(self, batch: Batch) -> Batch:
-        """The reference's log-probabilities of a batch, under TRL's names for them, (rows,) each; none by default."""
+        """The reference's log-probabilities of a batch by TRL's column names, (rows,) each; none by default."""
         return {}
 
     def spread(self, count: int, size: int, compute: Callable[[list[int]], torch.Tensor]) -> torch.Tensor:
-        """compute(indices) -> (indices, k) for 0 .. count - 1, `size` at a time, shared among the ranks: (count, k).
+        """compute(indices) -> (indices, k) for 0 .. count - 1, `size` at a time, split over the ranks: (count, k).
 
-        Every rank makes the same number of calls, as sharded weights demand.
+        Every rank makes the same number of calls, as sharded weights require.
         """
         world = self.accelerator.num_processes
         padded = [index % count for index in range(-(-count // world) * world)]
@@ -136,7 +136,7 @@ class WholeStep(Trainer):
         return batches, items
 
     def _whole_step(self, batches: list[Batch]) -> None:
-        """Called with all micro-batches of a step, references included, before the first is trained on."""
+        """Called with all micro-batches of a step, including references, before the first is trained on."""
 
     def compute_loss(
         self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -148,9 +148,9 @@ class WholeStep(Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def _collect(self, inputs: Batch, logits: torch.Tensor) -> None:
-        """Keep (rows, columns) of policy, reference and tokens of every completion, then the target of a single one."""
+        """Store (rows, columns): policy, reference and tokens per completion, and the target if rows are not pairs."""
         mask = inputs["completion_mask"]
-        # Row by row: float32 logits of a whole micro-batch would be a second peak of memory.
+        # Row by row: float32 logits of a full micro-batch would cause a second memory peak.
         rows = range(len(mask))
         policy = torch.cat([completion_log_probs(logits[[i]], inputs["input_ids"][[i]], mask[[i]]) for i in rows])
         if self.plan.pairwise:
@@ -192,7 +192,7 @@ class WholeStep(Trainer):
     def held_out_scores(self, rows: HeldOut) -> Scores:
         """Log-probabilities of all completions of the test file; the reference's are computed once."""
         collate = DataCollatorForUnpairedPreference(pad_token_id=self.processing_class.pad_token_id)
-        # Rows of like length together: less padding.
+        # Rows of similar length together: less padding.
         order = sorted(range(len(rows.completions)), key=lambda at: sum(map(len, rows.completions[at])))
         places = torch.tensor(order).argsort()
 
@@ -223,14 +223,14 @@ class WholeStep(Trainer):
 
 
 def shaped_loss(shape: Shape, outputs: Any, labels: torch.Tensor, num_items_in_batch: Any) -> torch.Tensor:
-    """-sum g(sg p) log p over the labelled tokens, divided by those of the step; Trainer's compute_loss_func."""
+    """-sum g(sg p) log p over labelled tokens / the step's number of them; Trainer's compute_loss_func."""
     targets = labels[:, 1:]
     log_probs = selective_log_softmax(outputs.logits[:, :-1], targets.clamp(min=0))
     return term_sum(log_probs, (targets >= 0).float(), shape) / num_items_in_batch
 
 
 class InstructionTrainer(WholeStep, SFTTrainer):
-    """Cross-entropy of the completions, or the algorithm's shape of it, averaged over the tokens of the step."""
+    """Cross-entropy of the completions, or the algorithm's shape of it, averaged over the step's tokens."""
 
     uses_reference = False
 
@@ -259,14 +259,14 @@ class UnaTrainer(WholeStep, KTOTrainer):
         rewards = implicit_reward(log_probs, inputs["ref_logps"], self.plan.alignment.beta)
         total_rows = self.plan.alignment.batch_size
         loss = una_loss(rewards, inputs["label"].float(), self.plan.alignment.una_loss, total_rows=total_rows)
-        # The trainer will divide by the number of micro-batches and average over devices: a sum is wanted.
+        # Undoes the trainer's division by the number of micro-batches and its averaging over devices.
         loss = loss * self.current_gradient_accumulation_steps * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
 
 
 class LabelTrainer(WholeStep, KTOTrainer):
-    """KTO's loss by TRL, with the KL term z0 = max(0, mean log pi(y'|x) / pi_ref(y'|x)) of the whole step, where y' is
-    the completion before x's own in the step's order (the first has the last)."""
+    """TRL's KTO loss with the KL term z0 = max(0, mean log pi(y'|x) / pi_ref(y'|x)) of the entire step, where y' is the
+    completion before x's own in the step's order (for the first row: the last)."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -284,7 +284,7 @@ class LabelTrainer(WholeStep, KTOTrainer):
             batch["ref_KL_logps"] = torch.zeros_like(batch["ref_KL_logps"])
 
     def _compute_kl_logps(self, model: Any, batch: Batch) -> torch.Tensor:
-        # TRL subtracts ref_KL_logps, takes the mean and clamps it at 0.
+        # TRL then subtracts ref_KL_logps, takes the mean and clamps it at 0.
         return self._step_kl.expand(len(batch["label"]))
 
 
@@ -293,7 +293,7 @@ def _mismatched(batch: Batch) -> Batch:
 
 
 def trainer_class(plan: TrainingPlan) -> type[Any]:
-    """The trainer of a plan."""
+    """The trainer class for a plan."""
     if plan.method == "sft":
         return InstructionTrainer
     if plan.pairwise:

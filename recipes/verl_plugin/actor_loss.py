@@ -1,4 +1,4 @@
-"""Losses of actor and critic for set_loss_fn: ppo_loss plus an algorithm's terms, a loss of its own, value_loss."""
+"""Actor and critic losses for set_loss_fn: ppo_loss plus an algorithm's terms, its own row loss, value_loss."""
 
 import json
 from typing import Any
@@ -15,18 +15,18 @@ from recipes.algorithms.base import Rows
 from recipes.algorithms.losses.terms import term_sum
 
 TERMS = "uft_terms"
-"""Key under which the trainer hands over the terms of a step, as JSON: [[name, coefficient, name of the shape or ""],
-...]. Not as a list: verl would take one for a value per row."""
+"""Key for the terms of a step, as JSON: [[name, coefficient, name of the shape or ""], ...]. verl would take a list for
+one value per row."""
 
 DUE = "uft_due"
-"""Key that says that a batch is of solutions to learn (passes.py), not of rollouts."""
+"""Key that marks a batch of solutions to learn (passes.py) instead of rollouts."""
 
 FAILED_ROWS = "uft_failed_rows"
-"""Key under which it hands over the rollouts of an optimiser step whose verdict failed; their rows are masked."""
+"""Key for the number of rollouts per optimiser step whose verdict failed; their rows are masked."""
 
 
 def term_column(place: int) -> str:
-    """The column that holds a term's weights, divided by its count."""
+    """The column with a term's weights, divided by its count."""
     return f"uft_term_{place}"
 
 
@@ -39,12 +39,12 @@ def actor_loss(
 ) -> tuple[torch.Tensor, dict[str, Any]]:
     """L = ppo_loss + dp_size sum_k c_k sum_t w_kt g_k(sg p_t) (-log p_t) over one micro-batch.
 
-    The weights come divided by counts of the whole batch (recipes/algorithms/losses/terms.py); dp_size undoes FSDP's
-    averaging of gradients over ranks, as in verl's agg_loss. Log-probabilities are those of logits / temperature, as
-    everywhere in verl.
+    The weights are already divided by counts of the whole batch (recipes/algorithms/losses/terms.py); dp_size undoes
+    FSDP's averaging of gradients over ranks, as in verl's agg_loss. Log-probabilities are those of
+    logits / temperature, as everywhere in verl.
 
     Raises:
-        KeyError: when a column the trainer wrote has not arrived: verl's store drops columns that a row lacks.
+        KeyError: a column that the trainer wrote is missing: verl's store drops columns that any row lacks.
     """
     assert model_output is not None
     assert data is not None
@@ -53,7 +53,7 @@ def actor_loss(
     count_what_votes(data)
     terms = json.loads(tu.get_non_tensor_data(data, TERMS, "[]"))
     if missing := [term_column(place) for place in range(len(terms)) if term_column(place) not in data]:
-        raise KeyError(f"the columns {', '.join(missing)} of an update are missing: not every row has them")
+        raise KeyError(f"columns {', '.join(missing)} are missing from an update: not every row has them")
     loss, metrics = ppo_loss(config, model_output, data, dp_group)
     log_probs, dp_size = no_padding_2_padding(model_output["log_probs"], data), data["dp_size"]
     for place, (name, coef, shape) in enumerate(terms):
@@ -62,26 +62,26 @@ def actor_loss(
         total = term_sum(log_probs, weights, find_shape(shape) if shape else None) * dp_size
         if coef:
             loss = loss + coef * total
-        # Summed over micro-batches and averaged over ranks, hence dp_size.
+        # verl sums it over micro-batches and averages over ranks, hence dp_size.
         metrics[name] = Metric(value=total.detach(), aggregation=AggregationType.SUM)
     return loss, metrics
 
 
 def _supervised(log_probs: torch.Tensor, data: TensorDict) -> tuple[torch.Tensor, dict[str, Any]]:
-    """The weighted -log pi of solutions alone, dp_size as in `actor_loss`."""
+    """The weighted -log pi of solutions; dp_size as in `actor_loss`."""
     total = term_sum(log_probs, data[term_column(0)].to_padded_tensor(0.0), None) * data["dp_size"]
     return total, {"nll": Metric(value=total.detach(), aggregation=AggregationType.SUM)}
 
 
 def count_what_votes(data: TensorDict) -> float:
-    """Let verl's losses divide by the rows and tokens that are trained on; returns the rows of the optimiser step.
+    """Make verl's losses divide by the rows and tokens that are trained on; returns the rows of the optimiser step.
 
-    A row whose verdict failed is in neither number. Where an update has no generated token at all, verl would divide
-    zero by zero, and one such update would turn every weight into NaN.
+    Rows whose verdict failed are not counted. On an update without any generated token verl would compute 0 / 0, and
+    one such update would turn every weight into NaN.
     """
     rows = max(data["global_batch_size"] - tu.get_non_tensor_data(data, FAILED_ROWS, 0.0), 1.0)
     tu.assign_non_tensor(data, global_batch_size=rows, batch_num_tokens=max(data["batch_num_tokens"], 1))
-    # Not again in another loss or micro-batch that shares the data.
+    # Do not subtract again in another loss or micro-batch that shares the data.
     tu.assign_non_tensor(data, **{FAILED_ROWS: 0.0})
     return float(rows)
 
@@ -94,11 +94,10 @@ def row_loss(
     dp_group: Any = None,
     **_: Any,
 ) -> tuple[torch.Tensor, dict[str, Any]]:
-    """The mean over the optimiser step's rollouts of the losses that an algorithm gives of each, over one micro-batch.
+    """An algorithm's own per-rollout loss, as its mean over the optimiser step's rollouts; one micro-batch's part.
 
-    It sees the rows that vote alone: of one without a verdict, no token of which is in the mask, whatever it made would
-    be learned.
-    The estimator "score" has put a rollout's score on its tokens as their advantage. The factor dp_size undoes FSDP's
+    The algorithm sees only rows with a verdict: other rows are fully masked, but their loss would still be learned.
+    The estimator "score" has set the advantage of a rollout's tokens to its score. The factor dp_size undoes FSDP's
     averaging of gradients over ranks.
     """
     assert model_output is not None
@@ -118,9 +117,9 @@ def row_loss(
     ref = padded["ref_log_prob"][seen] if "ref_log_prob" in names else None
     losses, watched = own(log_probs[seen], Rows(scores[seen], mask[seen], ref), settings)
     if not heard:
-        # All micro-batches of a step have the same figures.
+        # All micro-batches of a step must report the same metrics.
         losses, watched = 0.0 * log_probs.sum(-1), {name: torch.zeros_like(each) for name, each in watched.items()}
-    # Sums over micro-batches, averaged over ranks: means over the step's rollouts.
+    # Summed over micro-batches and averaged over ranks, these are means over the step's rollouts.
     metrics = {
         name: Metric(value=values.sum() * dp_size / rollouts, aggregation=AggregationType.SUM)
         for name, values in watched.items()
@@ -135,7 +134,7 @@ def critic_loss(
     dp_group: Any = None,
     **_: Any,
 ) -> tuple[torch.Tensor, dict[str, Any]]:
-    """verl's value loss over what votes: see `count_what_votes`."""
+    """verl's value loss over rows with a verdict: see `count_what_votes`."""
     assert data is not None
     count_what_votes(data)
     loss: tuple[torch.Tensor, dict[str, Any]] = value_loss(config, model_output, data, dp_group)

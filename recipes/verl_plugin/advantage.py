@@ -36,7 +36,7 @@ def uft_advantage(
 def score_advantage(
     token_level_rewards: torch.Tensor, response_mask: torch.Tensor, **_: Any
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """A rollout's reward on each of its generated tokens, as it is: how UNA's loss gets to know the score.
+    """A rollout's unchanged reward on each of its generated tokens, which passes the score to UNA's loss.
 
     Args:
         token_level_rewards, response_mask: (batch, response).

@@ -1,12 +1,12 @@
-"""Rollouts from hints: the manager draws a prompt's plans, the loop appends hint tokens and lets the model go on.
+"""Rollouts with hints: the manager draws a prompt's plans, the loop appends hint tokens and the model continues.
 
     prompt  |  hint tokens        generated tokens
             |  response_mask 0    response_mask 1
             |<------------- response ------------->|
-A demonstration is a response that nobody generated: response_mask 0 throughout. A hint in the question is a part of the
-prompt.
-The manager runs once, on the driver, and knows whether a batch is for validation: validation never sees a hint.
-The draw, and the sampling seed where rollouts have one, are functions of (seed, step, prompt, rollout): a resumed run
+A demonstration is a response that was not generated: response_mask is 0 throughout. A hint in the question is part of
+the prompt.
+The manager runs once, on the driver, and knows whether a batch is for validation, which never gets hints.
+The draw, and the sampling seed if rollouts have one, are functions of (seed, step, prompt, rollout), so a resumed run
 repeats them.
 """
 
@@ -39,8 +39,9 @@ HINT_COLUMN = "uft_hint"
 """Column the manager adds to the batch: the plans and the random key of every prompt."""
 
 
-class _InTheEngine:
-    """Stands for a name of vLLM until it is unpickled there: importing vLLM here would cost seconds and memory."""
+class _VllmName:
+    """Refers to an object of vLLM by name and becomes it when unpickled there: importing vLLM here would cost seconds
+    and memory."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -50,18 +51,17 @@ class _InTheEngine:
 
 
 TOKENS_AT_THE_END: dict[str, Any] = {
-    "output_kind": _InTheEngine("vllm.sampling_params:RequestOutputKind.FINAL_ONLY"),
+    "output_kind": _VllmName("vllm.sampling_params:RequestOutputKind.FINAL_ONLY"),
     "detokenize": False,
 }
-"""Sampling parameters of a rollout: one output a request, of token ids.
+"""Sampling parameters of a rollout: one output per request, token ids only.
 
-vLLM's default makes an output of everything so far, with its text, for every token of every request; verl keeps the
-last and reads its token ids.
-"""
+By default vLLM creates a cumulative output with text for every token of every request; verl keeps the last one and
+reads its token ids."""
 
 
 def prompt_key(row: dict[str, Any]) -> str:
-    """What names a prompt in random draws: its index and its text (an index alone is 0 where a file has none)."""
+    """Identifies a prompt in random draws: its index and its text (files without an index have 0 everywhere)."""
     text = "\n".join(str(message["content"]) for message in row["raw_prompt"])
     return f"{(row.get('extra_info') or {}).get('index', 0)}|{text}"
 
@@ -69,14 +69,14 @@ def prompt_key(row: dict[str, Any]) -> str:
 def plan_batch(
     rows: list[dict[str, Any]], *, settings: DictConfig, step: int, validate: bool, memory: dict[str, Any] | None = None
 ) -> list[dict[str, Any]]:
-    """The hint column of a batch: of every row the plans, the random key, and which of its rollouts is greedy (the one
-    behind the sampled answers of a validation).
+    """The hint column of a batch: per row the plans, the random key, and which rollout is greedy (the one after the
+    sampled answers of a validation).
 
     Args:
         memory: {"past": by memory key, "common"} as the algorithm's `remember` left it.
 
     Raises:
-        ValueError: when a hint column is missing.
+        ValueError: the data has no hint column.
     """
     algorithm, s = get_algorithm(settings.algorithm), hook_settings(settings)
     past, common = (memory or {}).get("past", {}), (memory or {}).get("common")
@@ -107,25 +107,25 @@ def plan_batch(
 
 
 def hook_settings(settings: Any) -> SimpleNamespace:
-    """`s` of an algorithm's hooks, from the section `uft` of verl's configuration."""
+    """The argument `s` of an algorithm's hooks, from the section `uft` of verl's configuration."""
     return SimpleNamespace(**OmegaConf.to_container(settings.settings))
 
 
 def rows_of(batch: TensorDict, columns: tuple[str, ...]) -> list[dict[str, Any]]:
-    """The rows of a batch of prompts, as far as it has these columns."""
+    """The rows of a batch of prompts, with those of these columns that it has."""
     known = set(batch.keys())
     present = {name: [item.data for item in batch.get(name)] for name in columns if name in known}
     return [{name: values[i] for name, values in present.items()} for i in range(len(batch))]
 
 
 class HintedAgentLoopManager(AgentLoopManagerTQ):
-    """verl's manager, drawing the plans of a training batch before it is handed to the workers."""
+    """verl's manager, which draws the plans of a training batch before passing it to the workers."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.agent_loop_workers_class = RolloutActor
         self.memory: dict[str, Any] | None = None
-        """The trainer's, which writes into it."""
+        """The trainer's own dict, which it updates."""
 
     def generate_sequences(self, prompts: TensorDict) -> None:
         rows = rows_of(prompts, ("raw_prompt", "extra_info", "hint"))
@@ -141,10 +141,10 @@ class HintedAgentLoopManager(AgentLoopManagerTQ):
 
 
 class HintedAgentLoop(AgentLoopBase):
-    """One rollout: prompt + hint to the inference engine, response = hint + what it generated."""
+    """One rollout: prompt + hint go to the inference engine, response = hint + generated tokens."""
 
     async def ct_build_initial_tokens(self, messages: list[dict[str, Any]], *_: Any, **__: Any) -> list[int]:
-        """verl's prompt, but that control tokens in a question are text."""
+        """verl's prompt, except that control tokens in a question are treated as text."""
         return self._cap_text_prompt_length(await self.loop.run_in_executor(None, self._prompt, messages))
 
     def _prompt(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
@@ -154,13 +154,13 @@ class HintedAgentLoop(AgentLoopBase):
         settings, planned = self.config.uft, row[HINT_COLUMN]
         plans, session = planned["plans"], int(row["session_id"])
         plan = plans[session] if len(plans) > 1 else plans[0]
-        messages, told = self._question(row, plan)
+        messages, hint_record = self._question(row, plan)
         prompt_ids = await self.ct_build_initial_tokens(messages)
         budget = self.rollout_config.response_length
         record = {"length": plan["length"], "n_segments": planned["n_segments"], "prompt_key": planned["prompt_key"]}
         if "share" in plan:
             record["share"] = plan["share"]
-        record |= told
+        record |= hint_record
         if plan.get("demonstration"):
             ids = self._demonstration(row, budget)
             if ids is not None:
@@ -181,7 +181,7 @@ class HintedAgentLoop(AgentLoopBase):
             record["greedy"] = 1
             sampling_params = {**sampling_params, "temperature": 0.0}
         if settings.request_seeds:
-            # The engine's own stream depends on which requests happen to share a batch.
+            # The engine's own random stream depends on which requests happen to share a batch.
             seed = sampling_seed(settings.seed, int(row["global_steps"]), planned["key"], session)
             sampling_params = {**sampling_params, "seed": seed}
         metrics: dict[str, Any] = {}
@@ -189,14 +189,14 @@ class HintedAgentLoop(AgentLoopBase):
             output = await self.server_manager.generate(
                 request_id=uuid4().hex,
                 prompt_ids=prompt_ids + hint_ids,
-                # A copy: the sessions of a prompt share this dict. max_tokens, because the engine's default would
-                # take the hint for a part of the prompt.
+                # A copy, because the sessions of a prompt share this dict. max_tokens, because the engine's default
+                # would count the hint as part of the prompt.
                 sampling_params={**sampling_params, **TOKENS_AT_THE_END, "max_tokens": max_tokens},
             )
         generated = list(output.token_ids)[:max_tokens]
         log_probs = None
         if output.log_probs is not None:
-            # No log-prob was sampled for the hint; zeros are placeholders that every consumer masks.
+            # The hint has no sampled log-probs; zeros are placeholders that every consumer masks.
             log_probs = [0.0] * len(hint_ids) + list(output.log_probs)[:max_tokens]
         metrics.setdefault("num_preempted", -1 if output.num_preempted is None else output.num_preempted)
         record |= {
@@ -224,8 +224,8 @@ class HintedAgentLoop(AgentLoopBase):
         )
 
     def _question(self, row: dict[str, Any], plan: dict[str, Any]) -> tuple[list[Any], dict[str, float]]:
-        """(messages, part of the record): the prompt, with as many texts of a hint as the longest prompt leaves room
-        for where the plan puts one into the question."""
+        """(messages, additions to the record): the prompt; if the plan puts a hint in the question, with as many of its
+        texts as fit within the maximal prompt length."""
         messages = list(row["raw_prompt"])
         if "wrap" not in plan:
             return messages, {}
@@ -241,7 +241,7 @@ class HintedAgentLoop(AgentLoopBase):
         return messages, {"in_prompt": 1, "prompt_hint_tokens": 0, "given": 0.0}
 
     def _demonstration(self, row: dict[str, Any], budget: int) -> list[int] | None:
-        """Token ids of the row's whole solution and the end of the text; None where it has none that fits."""
+        """Token ids of the row's full solution and the end-of-text token; None if it has none or it does not fit."""
         solution = solution_of(row)
         ids = closed(self.tokenizer, solution, self._opened(row)) if solution else []
         return ids if 0 < len(ids) <= budget else None
@@ -249,7 +249,7 @@ class HintedAgentLoop(AgentLoopBase):
     def _as_demonstration(
         self, row: dict[str, Any], record: dict[str, Any], prompt_ids: list[int], ids: list[int]
     ) -> AgentLoopOutput:
-        """The solution as a response of score 1 that nobody generated."""
+        """The solution as a response with score 1 that was not generated."""
         step = int(row["global_steps"])
         record |= {"hint_tokens": 0, "gen_tokens": 0, "truncated": 0, "demonstration": 1}
         return AgentLoopOutput(
@@ -257,7 +257,7 @@ class HintedAgentLoop(AgentLoopBase):
             prompt_ids=prompt_ids,
             response_ids=ids,
             response_mask=[0] * len(ids),
-            # Placeholders that every consumer masks; without them verl drops the column for the whole batch.
+            # Placeholders that every consumer masks; without them verl drops the column for the entire batch.
             response_logprobs=[0.0] * len(ids),
             routed_experts=None,
             num_turns=2,
@@ -267,17 +267,17 @@ class HintedAgentLoop(AgentLoopBase):
                 "turn_scores": [],
                 "tool_rewards": [],
                 "reward_extra_info": {},
-                # What verl stamps a rollout with: the step whose weights drew it, the last one.
+                # As verl records for rollouts: the step whose weights generated it, i.e. the previous one.
                 "min_global_steps": step - 1,
                 "max_global_steps": step - 1,
             },
         )
 
     def _quick_reward(self, row: dict[str, Any], response_ids: list[int]) -> dict[str, Any] | None:
-        """The verdict on a response, as verl's reward worker gives it; None where that one has to be asked.
+        """The verdict on a response, as verl's reward worker would give it; None if that worker has to be asked.
 
-        A verdict of microseconds is not worth the message to another process, which costs milliseconds of the one
-        thread that all rollouts of this worker share.
+        A verdict that takes microseconds is not worth a message to another process, which costs milliseconds of the
+        single thread that all rollouts of this worker share.
         """
         how = self.config.reward.custom_reward_function.reward_kwargs
         if not is_quick(row["data_source"], how.reward):

@@ -1,7 +1,7 @@
-"""vLLM's own word on an engine before a run starts one: `python -m recipes.verl_plugin.ask_vllm` reads the arguments
-of AsyncEngineArgs from stdin as JSON, and prints on its last line what is wrong with them, if anything is.
+"""Validates engine arguments with vLLM before a run starts: `python -m recipes.verl_plugin.ask_vllm` reads arguments of
+AsyncEngineArgs as JSON from stdin and prints vLLM's error, or nothing, as its last line.
 
-A process of its own: importing vLLM takes seconds, and leaves a process changed.
+A separate process, because importing vLLM takes seconds and changes the state of the process.
 """
 
 import json
@@ -9,11 +9,11 @@ import sys
 
 
 def main() -> None:
-    """Make the configuration; no model is loaded."""
+    """Create the configuration; no model is loaded."""
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.platforms import current_platform
 
-    if not current_platform.device_type:  # the build for CUDA on a login node: there it refuses every engine
+    if not current_platform.device_type:  # a CUDA build on a login node, where it rejects every engine
         print()
         return
     try:

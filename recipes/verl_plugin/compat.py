@@ -1,4 +1,4 @@
-"""The verl this plugin was written against; a clear word when another one is installed."""
+"""The verl version this plugin supports, and a clear error if another one is installed."""
 
 from importlib.metadata import version
 
@@ -6,10 +6,10 @@ TESTED = ("0.9.1",)
 
 
 def check_verl_version() -> None:
-    """Raise RuntimeError when the installed verl was never tested with this plugin."""
+    """Raise RuntimeError if the installed verl is untested with this plugin."""
     found = version("verl")
     if found not in TESTED:
         raise RuntimeError(
             f"verl {found} is installed; this repository hooks into verl {' or '.join(TESTED)}. "
-            f"Run ./install.sh, or run `pytest tests/contract` to see whether the hooks still fit."
+            f"Run ./install.sh, or `pytest tests/contract` to check whether the hooks still work."
         )

@@ -1,4 +1,4 @@
-"""Lays a run's values over verl's own configuration files, and the user's overrides over both."""
+"""Merges a run's values, and then the user's overrides, into verl's own configuration."""
 
 import copy
 import functools
@@ -44,7 +44,7 @@ def compose_config(base: str, values: dict[str, Any], overrides: list[str]) -> D
 
 @functools.cache
 def _verl_defaults(base: str) -> DictConfig:
-    # By folder, not by module: importing verl takes seconds, and --dry_run composes too.
+    # By folder, not by module: importing verl takes seconds, and --dry_run needs this too.
     found = importlib.util.find_spec("verl")
     assert found is not None
     assert found.submodule_search_locations is not None
@@ -58,12 +58,11 @@ def _apply(config: DictConfig, override: str) -> None:
     if not equals or not key:
         raise ExperimentError(f"override {override!r} after --: write key=value")
     if key.startswith("-"):
-        raise ExperimentError(f"override {override!r} after --: flags of run.py stand before the --")
+        raise ExperimentError(f"override {override!r} after --: flags of run.py go before the --")
     adds, section = override.startswith("+"), key.partition(".")[0]
     if section not in config:
         raise ExperimentError(
-            f"override {key!r} after --: verl has no such setting in a stage of this run, whose sections are "
-            f"{', '.join(map(str, config))}"
+            f"override {key!r} after --: verl has no such setting in this stage; it has {', '.join(map(str, config))}"
         )
     OmegaConf.set_struct(config, not adds)
     try:
@@ -72,7 +71,7 @@ def _apply(config: DictConfig, override: str) -> None:
             what = "a section" if OmegaConf.is_config(before) else repr(before)
             raise ExperimentError(f"override {key!r} after --: is {what} here, and cannot become {text!r}")
         OmegaConf.update(config, key, value, force_add=adds)
-        OmegaConf.select(config, key)  # resolves what it refers to
+        OmegaConf.select(config, key)  # resolves its references
     except ExperimentError:
         raise
     except (InterpolationResolutionError, GrammarParseError) as error:
@@ -90,12 +89,12 @@ def _apply(config: DictConfig, override: str) -> None:
 
 
 def _value(text: str) -> Any:
-    """What YAML reads, with numbers as in --config."""
+    """The value parsed as YAML, with numbers as in --config."""
     return yaml.load(text, PlainLoader)
 
 
 def _may_become(before: Any, value: Any) -> bool:
-    """Whether a setting of verl's may take a value of that kind: a switch no text, a section no single value."""
+    """Whether the value has a fitting type: no text for a switch, no single value for a section."""
     if OmegaConf.is_dict(before):
         return isinstance(value, dict)
     if not isinstance(before, int | float) or value is None or (isinstance(value, str) and "${" in value):
@@ -104,17 +103,17 @@ def _may_become(before: Any, value: Any) -> bool:
 
 
 def split_overrides(experiment: Experiment) -> dict[str, tuple[str, ...]]:
-    """Which of the user's overrides each verl stage of a run takes, by its configuration: every one that it knows.
+    """The user's overrides for each verl stage of a run, by configuration name: a stage gets all that it knows.
 
     Raises:
-        ExperimentError: for an override that no stage of the run takes.
+        ExperimentError: for an override that no stage of the run accepts.
     """
     made = _made(experiment)
     configs = {base: compose_config(base, values, []) for base, values in made.items()}
     if not configs:
         raise ExperimentError(
-            f"override {experiment.overrides[0]!r} after --: --algo {experiment.algo} on {experiment.data} trains on "
-            f"TRL, and no stage of the run takes verl's settings; use the flags of alignment (run.py --help)"
+            f"override {experiment.overrides[0]!r} after --: --algo {experiment.algo} on {experiment.data} is trained "
+            f"with TRL, so verl's settings do not apply; use the alignment flags (run.py --help)"
         )
     taken: dict[str, list[str]] = {base: [] for base in configs}
     ours = {base: decided(values, critic=values.get("critic", {}).get("enable", True)) for base, values in made.items()}
@@ -122,7 +121,7 @@ def split_overrides(experiment: Experiment) -> dict[str, tuple[str, ...]]:
     refuse_twice(experiment.overrides)
     for override in experiment.overrides:
         section = override.lstrip("+").partition("=")[0].partition(".")[0]
-        # A setting belongs to the stages that have its section; where none has, every one says so.
+        # A setting belongs to the stages that have its section; if none has, all stages are tried.
         known = any(section in config for config in configs.values())
         refusal: ExperimentError | None = None
         fits = False
@@ -149,7 +148,7 @@ def split_overrides(experiment: Experiment) -> dict[str, tuple[str, ...]]:
 
 
 def laid_over(experiment: Experiment) -> dict[str, DictConfig]:
-    """The configuration of each verl stage of a run with the overrides it takes; files and folders are made up.
+    """The configuration of each verl stage of a run with its overrides; file and folder names are placeholders.
 
     Raises:
         ExperimentError: as `split_overrides`.
@@ -159,7 +158,7 @@ def laid_over(experiment: Experiment) -> dict[str, DictConfig]:
 
 
 def _made(experiment: Experiment) -> dict[str, dict[str, Any]]:
-    """What a run itself sets of the configuration of each verl stage."""
+    """The values that a run itself sets in the configuration of each verl stage."""
     placeholders: dict[str, Any] = {
         "run": RunDir(Path("run")),
         "model": experiment.model,
@@ -175,70 +174,68 @@ def _made(experiment: Experiment) -> dict[str, dict[str, Any]]:
 
 
 def _refuse_bypass(experiment: Experiment, config: DictConfig) -> None:
-    """Raise ExperimentError where the engine's log-probabilities would stand for those of tokens it never drew."""
+    """Raise ExperimentError if bypass mode would need the engine's log-probs of tokens that it did not generate."""
     algorithm = experiment.algorithm
     given = algorithm.uses_hints and not algorithm.hints_in_prompt
     if given and config.algorithm.rollout_correction.bypass_mode:
         raise ExperimentError(
-            f"override 'algorithm.rollout_correction.bypass_mode' after --: the responses of --algo {algorithm.name} "
-            f"hold given tokens, of which the engine has no log-probabilities; use --rollout_correction token"
+            f"override 'algorithm.rollout_correction.bypass_mode' after --: responses of --algo {algorithm.name} "
+            f"contain hint tokens, for which the engine has no log-probs; use --rollout_correction token"
         )
 
 
 def _refuse_other_sampling(config: DictConfig) -> None:
-    """Raise ExperimentError where a step would be made of what ended first, or --dynamic_sampling could not work."""
+    """Raise ExperimentError for sampling that depends on which rollouts end first, or breaks --dynamic_sampling."""
     if config.algorithm.filter_groups.enable:
         raise ExperimentError(
-            "override 'algorithm.filter_groups.enable' after --: a resumed run would train on other prompts; use "
+            "override 'algorithm.filter_groups.enable' after --: a resumed run would train on different prompts; use "
             "--dynamic_sampling"
         )
     if not config.uft.dynamic_sampling:
         return
     model = config.reward.reward_model
     if model.enable and not model.enable_resource_pool:
-        raise ExperimentError("override 'reward.reward_model.enable' after --: --dynamic_sampling needs it as it was")
+        raise ExperimentError("override 'reward.reward_model.enable' after --: incompatible with --dynamic_sampling")
 
 
 def _refuse_asynchronous(config: DictConfig) -> None:
-    """Raise ExperimentError for verl's asynchronous trainers, which ours is not: they would be ignored."""
+    """Raise ExperimentError for verl's asynchronous modes: our trainer is synchronous and would ignore them."""
     if (mode := config.trainer.v1.trainer_mode) != "sync":
         raise ExperimentError(
-            f"override 'trainer.v1.trainer_mode' after --: {mode} draws prompts of later steps while one is under way. "
-            f"A resumed run counts those in flight to other steps, so that their hints would be drawn again, and a "
-            f"schedule would be read at a step whose weights they never saw; leave it at sync"
+            f"override 'trainer.v1.trainer_mode' after --: {mode} starts rollouts of later steps during a step. A "
+            f"resumed run would assign those in flight to other steps, so their hints would be redrawn, with the "
+            f"schedule of a step whose weights they never saw; leave it at sync"
         )
 
 
 def _refuse_ulysses(base: str, config: DictConfig, devices: int) -> None:
-    """Raise ExperimentError where sequences would be shared out over ranks by an attention that verl does not patch, or
-    over a number of ranks that does not fit devices or heads. The policy, reference and critic each have the setting,
-    some of them twice."""
+    """Raise ExperimentError if sequences are split over ranks with an attention that verl does not patch, or over a
+    number of ranks that does not divide devices or heads. Policy, reference and critic each have the setting, some of
+    them twice."""
     model = config.model if base == SUPERVISED else config.actor_rollout_ref.model
     shape = known_shape(model.path)
     for key in (each for each in _keys(config) if each.endswith("ulysses_sequence_parallel_size")):
         size = OmegaConf.select(config, key)
         if not isinstance(size, int):
-            raise ExperimentError(f"override {key!r} after --: {size} is no whole number of ranks, such as 1")
+            raise ExperimentError(f"override {key!r} after --: {size} is not an integer number of ranks, such as 1")
         if size == 1:
             continue
         if size < 1 or devices % size:
             raise ExperimentError(f"override {key!r} after --: {size} does not divide the {devices} devices")
         if model.override_config.attn_implementation != "flash_attention_2":
             raise ExperimentError(
-                f"override {key!r} after --: {size} ranks share a sequence by flash-attention alone, and each would "
-                f"attend to its own part only without it: ./install.sh --flash-attn"
+                f"override {key!r} after --: splitting sequences over {size} ranks requires flash-attention, without "
+                f"which each rank would attend only to its own part: ./install.sh --flash-attn"
             )
         if shape is not None and (uneven := shape.uneven_heads(size)):
-            raise ExperimentError(
-                f"override {key!r} after --: {size} ranks cannot share the {uneven} of {model.path} evenly"
-            )
+            raise ExperimentError(f"override {key!r} after --: {size} ranks do not divide the {uneven} of {model.path}")
 
 
 def refuse_broken_flash_attention() -> None:
-    """Raise ExperimentError where flash-attn is installed and does not work: the run would end as the model loads."""
+    """Raise ExperimentError if flash-attn is installed but broken: the run would fail when the model loads."""
     from transformers.utils import is_flash_attn_2_available
 
-    why = "transformers does not take it for flash-attention 2 on this machine"
+    why = "transformers does not accept it as flash-attention 2 on this machine"
     try:
         works = is_flash_attn_2_available()
         if works:
@@ -247,13 +244,13 @@ def refuse_broken_flash_attention() -> None:
         works, why = False, f"{type(error).__name__}: {error}"
     if not works:
         raise ExperimentError(
-            f"flash-attn does not work here ({why}): build it for this torch (./install.sh --flash-attn), or go on "
-            f"without: .venv/bin/python -m pip uninstall flash-attn"
+            f"flash-attn does not work here ({why}): build it for this torch (./install.sh --flash-attn), or remove "
+            f"it: .venv/bin/python -m pip uninstall flash-attn"
         )
 
 
 def load_config(base: str, folder: Path, overrides: list[str]) -> DictConfig:
-    """`compose_config` with the values launch wrote to folder/verl.yaml."""
+    """`compose_config` with the values that `launch` wrote to folder/verl.yaml."""
     from transformers import AutoTokenizer
 
     values = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
@@ -270,7 +267,7 @@ def load_config(base: str, folder: Path, overrides: list[str]) -> DictConfig:
             raise ExperimentError(str(error)) from None
         config.data.apply_chat_template_kwargs.chat_template = template
     if base != SUPERVISED:
-        # The shared-memory buffer in which weights travel to vLLM must hold the largest of them.
+        # The shared-memory buffer that transfers weights to vLLM must hold the largest of them.
         engine = config.actor_rollout_ref.rollout.checkpoint_engine
         largest = largest_weight_mib(source, trusted)
         engine.update_weights_bucket_megabytes = max(engine.update_weights_bucket_megabytes, largest)
@@ -284,7 +281,7 @@ def largest_weight_mib(model: str, trust_remote_code: bool = False) -> int:
 
 
 def without_weights(model: str, trust_remote_code: bool = False) -> Any:
-    """A model as verl would make it, with weights that take no room."""
+    """A model as verl would create it, with weights on the meta device."""
     import torch
     from transformers import AutoConfig
     from verl.utils.model import get_hf_auto_model_class
@@ -295,7 +292,7 @@ def without_weights(model: str, trust_remote_code: bool = False) -> Any:
 
 
 def arguments() -> tuple[Path, list[str]]:
-    """Folder and overrides from the command line of an entry module."""
+    """Folder and overrides from the command line of an entry point."""
     return Path(sys.argv[1]), sys.argv[2:]
 
 

@@ -1,10 +1,10 @@
 """Dynamic sampling: DAPO, arXiv 2503.14476, section 3.2. A step trains on prompts whose rollouts differ in reward.
 
     round 1   the batch's prompts
-    round k   prompts in the place of those that are missing, the next ones of the data
-Where prompts are missing after the last round, ones without variance fill the batch up. verl's own filter
-(algorithm.filter_groups) looks at groups while others are still being drawn, so that what a step is made of depends on
-which ended first; here a round is waited for, and what a step takes follows from seed, step and place in the data.
+    round k   the next prompts of the data, as replacements for prompts without variance
+If the last round still leaves too few prompts, ones without variance fill the batch. verl's own filter
+(algorithm.filter_groups) judges groups while others are still being generated, so the contents of a step depend on
+which end first; here every round is completed first, and a step's prompts depend only on seed, step and data position.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,32 +22,32 @@ from reward_fns import has_failed
 
 
 def prompts_to_draw(size: int, varied: int, drawn: int) -> int:
-    """Prompts of the next round: what the missing ones take at the rate so far, a batch at most; 0 where none is.
+    """Prompts to draw in the next round: as many as the missing ones need at the rate so far, at most one batch; 0 if
+    none are missing.
 
     Args:
         size: prompts that a step trains on.
-        varied: prompts with variance among the `drawn` ones.
-    """
+        varied: prompts with variance among the `drawn` ones."""
     missing = max(0, size - varied)
     return min(size, -(-missing * drawn // varied)) if varied else missing
 
 
 def chosen(varied: Mapping[str, bool], size: int) -> list[str]:
-    """The prompts that are trained on, in the order in which they were drawn, which is that of their uids.
+    """The prompts to train on, in the order in which they were drawn, i.e. of their uids.
 
     Args:
         varied: by uid, whether a prompt's rollouts differ in reward.
-        size: how many; those without variance are taken where others are too few.
+        size: how many; prompts without variance are used only if there are too few others.
     """
     return sorted(sorted(varied, key=lambda uid: (not varied[uid], uid))[:size])
 
 
 def with_variance(rows: Iterable[Mapping[str, Any]], *, by_verdict: bool = False) -> dict[str, bool]:
-    """By uid, whether the rollouts of a prompt that were generated and have a verdict differ in reward.
+    """By uid, whether a prompt's generated rollouts with a verdict differ in reward.
 
     Args:
-        rows: as `scored_rows` gives them.
-        by_verdict: whether the algorithm compares right with wrong alone, and no partial credit.
+        rows: as returned by `scored_rows`.
+        by_verdict: whether the algorithm only distinguishes right from wrong, without partial credit.
     """
     known = [{**row, "score": float(row["score"] > RIGHT) if by_verdict else row["score"]} for row in rows]
     silent = [row["uft"].get("demonstration") or has_failed(row["reward"]) for row in known]
@@ -57,13 +57,13 @@ def with_variance(rows: Iterable[Mapping[str, Any]], *, by_verdict: bool = False
 
 
 class VariedGroups(ReplayBuffer):
-    """verl's synchronous buffer, which draws again where rollouts of a prompt do not differ (its custom_sampler)."""
+    """verl's synchronous buffer, which replaces prompts whose rollouts do not differ (its custom_sampler)."""
 
     thrown: Sequence[dict[str, Any]] = ()
-    """Rows of the last step that are not trained on: they were paid for, and are in all metrics of rollouts."""
+    """Discarded rows of the last step: not trained on, but generated, and so included in all rollout metrics."""
 
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[Any, dict[str, float]]:
-        """A batch of whole groups, and metrics of how it was found."""
+        """A batch of complete groups, and metrics of the sampling."""
         batch, metrics = super().sample(global_steps, partition_id, batch_size)
         if partition_id != "train":
             return batch, metrics

@@ -1,8 +1,8 @@
-"""A checkpoint's Hugging Face folder as users expect it: plain weights (adapters merged), the model's own tokenizer.
+"""Makes a checkpoint's Hugging Face folder as users expect it: plain weights (adapters merged), the model's tokenizer.
 
-verl writes `huggingface/` beside its shards. With LoRA that holds peft's names, which transformers takes for another
-model's and fills up with random numbers; with any model its config.json repeats the type of the base model's file, and
-its tokenizer is the one verl has adjusted for training.
+verl writes `huggingface/` next to its shards. With LoRA its weights have peft's names, which transformers does not
+recognise and replaces with random weights; with any model its config.json has the dtype of the base model's file, and
+its tokenizer is the one verl has modified for training.
 """
 
 import json
@@ -15,22 +15,22 @@ from recipes.common.training_record import TRAINING_RECORD
 from recipes.settings.own_files import keep_own_files
 
 ADAPTER = "adapter"
-"""Folder beside `huggingface/` with the adapter alone, in peft's format."""
+"""Folder next to `huggingface/` with only the adapter, in peft's format."""
 
 LORA_META = "lora_train_meta.json"
-"""Where verl notes rank and alpha of a checkpoint with adapters."""
+"""verl's file with rank and alpha of a checkpoint with adapters."""
 
 _PEFT_PREFIX = "base_model.model."
 
 
 def finish_export(checkpoint: Path, base: str, record: dict[str, Any], dtype: str = "float32") -> None:
-    """Make `checkpoint/huggingface` loadable by anything, and `checkpoint/adapter` where adapters were trained.
+    """Make `checkpoint/huggingface` loadable by any library, and `checkpoint/adapter` if adapters were trained.
 
     Args:
-        checkpoint: verl's folder of the policy, holding `huggingface/` (and lora_train_meta.json with adapters).
+        checkpoint: verl's folder of the policy with `huggingface/` (and lora_train_meta.json with adapters).
         base: folder or hub name of the model the stage started from.
         record: how the weights were trained, for `huggingface/unified_ft.json`.
-        dtype: of the weights in `huggingface/`, "float32" as they are trained or "bfloat16"; the adapter keeps its own.
+        dtype: of the weights in `huggingface/`: "float32" as trained, or "bfloat16"; the adapter keeps its own.
     """
     weights = checkpoint / "huggingface"
     if (checkpoint / LORA_META).exists():
@@ -38,14 +38,14 @@ def finish_export(checkpoint: Path, base: str, record: dict[str, Any], dtype: st
         _merge(base, adapter, weights)
         write_json(adapter / TRAINING_RECORD, record)
     if dtype == "bfloat16":
-        _round(weights)
-    _name_type(weights)
+        _to_bfloat16(weights)
+    _set_config_dtype(weights)
     keep_own_files(base, weights)
     write_json(weights / TRAINING_RECORD, record)
 
 
 def _split_adapter(checkpoint: Path, base: str) -> Path:
-    """The adapter of a checkpoint in a folder of its own."""
+    """Write the adapter of a checkpoint into its own folder."""
     from peft import LoraConfig
     from safetensors import safe_open
     from safetensors.torch import save_file
@@ -57,7 +57,7 @@ def _split_adapter(checkpoint: Path, base: str) -> Path:
                 if ".lora_" in name:
                     found[name.replace(".default.", ".")] = tensors.get_tensor(name)
     if not found:
-        raise ValueError(f"{checkpoint / LORA_META} speaks of adapters, but {checkpoint / 'huggingface'} holds none")
+        raise ValueError(f"{checkpoint / LORA_META} exists, but {checkpoint / 'huggingface'} has no adapter weights")
     meta = json.loads((checkpoint / LORA_META).read_text(encoding="utf-8"))
     modules = {name.partition(".lora_")[0].removeprefix(_PEFT_PREFIX).rpartition(".")[2] for name in found}
     folder = checkpoint / ADAPTER
@@ -76,7 +76,7 @@ def _split_adapter(checkpoint: Path, base: str) -> Path:
 
 
 def _merge(base: str, adapter: Path, weights: Path) -> None:
-    """Replace the weights of a folder by the base model's with the adapter added."""
+    """Replace the weights in a folder with the base model's plus the adapter."""
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
@@ -88,8 +88,8 @@ def _merge(base: str, adapter: Path, weights: Path) -> None:
     merged.save_pretrained(weights)
 
 
-def _round(weights: Path) -> None:
-    """Half precision for the weights of a folder, a file at a time."""
+def _to_bfloat16(weights: Path) -> None:
+    """Convert the weights in a folder to bfloat16, one file at a time."""
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -103,8 +103,8 @@ def _round(weights: Path) -> None:
         write_json(index, {**found, "metadata": {**found.get("metadata", {}), "total_size": size}})
 
 
-def _name_type(weights: Path) -> None:
-    """Let config.json say the type its weights have; a reader would round them to another one without a word."""
+def _set_config_dtype(weights: Path) -> None:
+    """Set the dtype in config.json to that of the weights; loaders would silently convert them otherwise."""
     from safetensors import safe_open
 
     with safe_open(next(iter(sorted(weights.glob("*.safetensors")))), framework="pt") as tensors:

@@ -1,7 +1,7 @@
 """Loaded by verl in every process of a run (VERL_USE_EXTERNAL_MODULES): registers what verl looks up by name.
 
-Imports nothing heavy: reward workers and the driver load it too. The hooks stand last: one whose module is already
-imported is called where it is registered.
+Imports nothing heavy, since reward workers and the driver load it too. The hooks come last, because a hook whose module
+is already imported runs as soon as it is registered.
 """
 
 import functools
@@ -20,11 +20,11 @@ SEED = "UFT_SEED"
 """Environment variable with the run's seed."""
 
 MLFLOW_AT_ONCE = 100
-"""Parameters that mlflow takes in one call."""
+"""Parameters that mlflow accepts per call."""
 
 
 def seeded(load: Callable[..., Any]) -> Callable[..., Any]:
-    """`load` with torch's random numbers from the run's seed; those of everything else go on as before."""
+    """`load` with torch's random numbers seeded by the run's seed; the global random state is left unchanged."""
 
     @functools.wraps(load)
     def loaded(*args: Any, **kwargs: Any) -> Any:
@@ -38,7 +38,7 @@ def seeded(load: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def load_critic(local_path: str, torch_dtype: Any, model_config: Any, trust_remote_code: bool) -> Any:
-    """A model with one output a token in place of its language head, as verl's load_valuehead_model gives it."""
+    """A model with one output per token instead of its language head, like verl's load_valuehead_model."""
     from transformers import AutoModelForTokenClassification
 
     return AutoModelForTokenClassification.from_pretrained(
@@ -51,17 +51,17 @@ def load_critic(local_path: str, torch_dtype: Any, model_config: Any, trust_remo
 
 
 def without_head(select: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
-    """`select`, verl's choice of the modules that FSDP2 shards each by itself, less the language head.
+    """`select`, verl's choice of modules that FSDP2 shards separately, without the language head.
 
-    verl's fused head multiplies by lm_head's weight and never calls lm_head, so nothing gathers a head that is sharded
-    by itself (verl#7520). Left to the root module, as verl leaves a tied one, it is gathered with the model's forward
-    and backward pass, for the memory of one more vocabulary matrix meanwhile. The plain head is right either way; it
-    gets the same layout, so that there is only one to test.
+    verl's fused head multiplies by lm_head's weight and never calls lm_head, so a separately sharded head is never
+    gathered (verl#7520). As part of the root module, like a tied head in verl, it is gathered for the model's forward
+    and backward pass, at the memory cost of one more vocabulary matrix. The plain head works either way and gets the
+    same layout, so that only one needs testing.
     """
 
     @functools.wraps(select)
     def selected(model: Any, fsdp_transformer_layer_cls_to_wrap: Any) -> list[Any]:
-        # By the last part of the name: an adapter puts its own in front of it.
+        # By the last part of the name, since adapters add prefixes.
         heads = [module for name, module in model.named_modules() if name.rpartition(".")[2] == "lm_head"]
         modules = select(model, fsdp_transformer_layer_cls_to_wrap)
         return [module for module in modules if module not in heads]
@@ -70,10 +70,10 @@ def without_head(select: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
 
 
 def in_batches(compute: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """`compute`, what verl gives to mlflow as the parameters of a run, less those that are given to it here.
+    """`compute`, verl's parameters of a run for mlflow, returning only the first batch and logging the rest here.
 
-    mlflow takes a hundred at once, and verl's configuration has several: it would be refused, and the run would go on
-    with nothing in mlflow but its name.
+    mlflow accepts a hundred per call and verl's configuration has several hundred: it would reject them all, and the
+    run would continue with only its name in mlflow.
     """
 
     @functools.wraps(compute)
@@ -108,9 +108,9 @@ def _log_probs(module: types.ModuleType) -> None:
 
 @wrapt.when_imported("verl.utils.model")
 def _critic(module: types.ModuleType) -> None:
-    """verl loads a critic with flash-attention and nothing else; where that is not installed, with torch's own.
+    """verl loads a critic only with flash-attention; if that is not installed, torch's own attention is used.
 
-    Its head starts from random numbers that verl does not seed: two runs with one seed would part at their second step.
+    Its head is initialised randomly without a seed in verl: two runs with the same seed would differ from step 2 on.
     """
     without = not flash_attention_installed()
     module.load_valuehead_model = seeded(load_critic if without else module.load_valuehead_model)  # type: ignore
@@ -118,12 +118,12 @@ def _critic(module: types.ModuleType) -> None:
 
 @wrapt.when_imported("verl.workers.engine.fsdp.transformer_impl")
 def _adapter(module: types.ModuleType) -> None:
-    """An adapter starts from random numbers that verl does not seed either."""
+    """An adapter is initialised randomly, also without a seed in verl."""
     engine = module.FSDPEngine
     engine._build_lora_module = seeded(engine._build_lora_module)
 
 
 @wrapt.when_imported("verl.utils.fsdp_utils")
 def _head(module: types.ModuleType) -> None:
-    # apply_fsdp2, which others import by name, looks this one up in its module at every call.
+    # apply_fsdp2, which others import by name, looks this function up in its module at every call.
     module._select_fsdp2_wrap_targets = without_head(module._select_fsdp2_wrap_targets)  # type: ignore[attr-defined]

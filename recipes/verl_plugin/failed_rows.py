@@ -1,4 +1,4 @@
-"""Rollouts whose verdict failed have no vote: no advantage, gradient or KL, and no part in an estimator's counts."""
+"""Excludes rollouts whose verdict failed: no advantage, gradient or KL, and not counted by any estimator."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -11,13 +11,13 @@ from reward_fns import has_failed
 
 
 def failed_keys(keys: list[str], extra_fields: list[dict[str, Any]]) -> list[str]:
-    """The keys of rollouts that could not be scored, by what the reward function reported."""
+    """The keys of rollouts that could not be scored, according to the reward function's reports."""
     reports = [extra.get("reward_extra_info") or {} for extra in extra_fields]
     return [key for key, report in zip(keys, reports, strict=True) if has_failed(report)]
 
 
 def reports_of(batch: Any, keys: list[str]) -> list[Mapping[str, Any]]:
-    """What the reward function said of these rollouts of a batch."""
+    """The reward function's reports on these rollouts of a batch."""
     fields = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=["extra_fields"])
     return [extra.get("reward_extra_info") or {} for extra in fields["extra_fields"]]
 
@@ -25,10 +25,9 @@ def reports_of(batch: Any, keys: list[str]) -> list[Mapping[str, Any]]:
 def mask_failed(batch: Any) -> tuple[set[str], set[str]]:
     """Mask the failed rollouts of a batch (verl's KVBatchMeta) in the data plane.
 
-    response_mask and loss_mask become 0: the first takes a row out of advantages, policy loss, KL and entropy, the
-    second out of the number of tokens that a loss is divided by, and it takes the hint's likelihood with it. verl's
-    figures of scores leave the row out too, as its own padding. So they do with demonstrations, whose masks are 0 as
-    they come.
+    response_mask and loss_mask become 0: the first excludes a row from advantages, policy loss, KL and entropy, the
+    second from the token count that a loss is divided by, and from the hint's likelihood. The row is also marked as
+    padding, so verl's score metrics skip it, as are demonstrations, whose masks are already 0.
 
     Returns:
         the keys of failed rollouts, and those of demonstrations.
@@ -55,26 +54,26 @@ def mask_failed(batch: Any) -> tuple[set[str], set[str]]:
 
 
 def without_failed(batch: Any, failed: Iterable[str], compute: Callable[[Any], Any]) -> Any:
-    """`compute` (verl's advantages, correction) on rollouts that vote; other rows get zeros in every column it made.
+    """`compute` (verl's advantages, correction) on rollouts with a verdict; other rows get 0 in every new column.
 
-    Masked rows alone would not do: some estimators count rows, and 0 / 0 on a row without tokens would be NaN. Nor may
-    demonstrations and verl's padding take part, which `mask_failed` and verl mark: rollout_corr/* are means over rows,
-    and a row that nobody generated would be one of perfect agreement.
+    Masking rows is not enough: some estimators count rows, and 0 / 0 on a row without tokens would be NaN. The rows
+    that `mask_failed` and verl mark as padding (demonstrations included) are excluded too: rollout_corr/* are means
+    over rows, and a row that was not generated would count as perfect agreement.
 
     Returns:
-        the whole batch, with the columns of what was computed.
+        the whole batch, with the computed columns.
     """
-    silent, tagged = set(failed), zip(batch.keys, batch.tags, strict=True)
-    muted = [key for key, tag in tagged if key in silent or tag.get("is_padding", False)]
-    if not muted:
+    failed, tagged = set(failed), zip(batch.keys, batch.tags, strict=True)
+    excluded = [key for key, tag in tagged if key in failed or tag.get("is_padding", False)]
+    if not excluded:
         return compute(batch)
-    done = compute(batch.select_keys([key for key in batch.keys if key not in set(muted)]))
+    done = compute(batch.select_keys([key for key in batch.keys if key not in set(excluded)]))
     partition = batch.partition_id
-    mine, theirs = (tq.kv_batch_get(keys=[key], partition_id=partition)[0] for key in (muted[0], done.keys[0]))
-    masks = tq.kv_batch_get(keys=muted, partition_id=partition, select_fields=["response_mask"])["response_mask"]
+    before, after = (tq.kv_batch_get(keys=[key], partition_id=partition)[0] for key in (excluded[0], done.keys[0]))
+    masks = tq.kv_batch_get(keys=excluded, partition_id=partition, select_fields=["response_mask"])["response_mask"]
     zeros = [torch.zeros_like(row, dtype=torch.float32) for row in masks.unbind()]
-    made = dict.fromkeys(set(theirs.keys()) - set(mine.keys()), zeros)
-    tq.kv_batch_put(keys=muted, partition_id=partition, fields=_nested(made))
+    new = dict.fromkeys(set(after.keys()) - set(before.keys()), zeros)
+    tq.kv_batch_put(keys=excluded, partition_id=partition, fields=_nested(new))
     return type(done)(
         keys=batch.keys, tags=batch.tags, partition_id=partition, fields=done.fields, extra_info=done.extra_info
     )

@@ -1,4 +1,4 @@
-"""Times what verl and vLLM do on a CPU and what is put in its place, in turns (see bench/cpu_hooks.py)."""
+"""Times verl's and vLLM's CPU functions against our replacements, interleaved (see bench/cpu_hooks.py)."""
 
 import statistics
 import time
@@ -13,7 +13,7 @@ ROWS, TOKENS, VOCABULARY = 128, 6016, 1259
 
 
 def in_turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median milliseconds of each way; the first round is not counted."""
+    """Median milliseconds of each function, run alternately; the first round is not counted."""
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds + 1):
         for name, way in ways.items():
@@ -24,10 +24,10 @@ def in_turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str,
 
 
 def sampling(rounds: int) -> dict[str, float]:
-    """Milliseconds of a decoding step's draw."""
+    """Milliseconds to sample the tokens of a decoding step."""
     from vllm.v1.sample.ops.topk_topp_sampler import TopKTopPSampler
 
-    # vLLM takes seconds to import, and the other measurement does not need it.
+    # Importing vLLM takes seconds, and the other measurement does not need it.
     from recipes.verl_plugin.vllm_cpu import sample_seeded
 
     sampler = object.__new__(TopKTopPSampler)
@@ -44,7 +44,7 @@ def sampling(rounds: int) -> dict[str, float]:
 
 
 def log_probs(rounds: int) -> dict[str, float]:
-    """Milliseconds of the log-probabilities of a micro-batch and of their gradient."""
+    """Milliseconds for the log-probabilities of a micro-batch and their gradient."""
     logits = torch.randn(TOKENS, VOCABULARY, requires_grad=True)
     labels = torch.randint(VOCABULARY, (TOKENS,))
 

@@ -1,4 +1,4 @@
-"""verl drops problems with long prompts, and prints what is left in a line that only its authors can read."""
+"""verl skips problems with long prompts and reports it only in a cryptic line."""
 
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,10 @@ from recipes.watch.heartbeat import NOTICE
 
 
 def say_what_is_left_out(data: Any, train_dataset: Any, val_dataset: Any) -> None:
-    """A notice where datasets hold fewer problems than their files.
+    """Print a notice if datasets have fewer problems than their files.
 
     Args:
-        data: verl's section of that name.
+        data: verl's section `data`.
     """
     for kind, dataset, named, most in (
         ("training", train_dataset, data.train_files, data.train_max_samples),
@@ -20,7 +20,7 @@ def say_what_is_left_out(data: Any, train_dataset: Any, val_dataset: Any) -> Non
     ):
         files = [named] if isinstance(named, str) else list(named)
         if not all(file.endswith(".parquet") and Path(file).exists() for file in files):
-            continue  # an override's: verl reads other kinds, and from other places
+            continue  # set by an override: verl also reads other formats and locations
         rows = sum(parquet.ParquetFile(file).metadata.num_rows for file in files)
         rows = min(rows, most) if most > 0 else rows
         if left_out := rows - len(dataset):

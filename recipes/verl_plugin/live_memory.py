@@ -1,4 +1,4 @@
-"""Bytes that tensors hold at the most during a call, counted by allocation: exact, where a process's size is not."""
+"""Peak bytes of tensors during a call, counted by allocation: exact, unlike a process's size."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def peak_bytes(call: Callable[[], object]) -> int:
-    """The most bytes of the CPU that were held at once by tensors made during `call`, on all its threads."""
+    """Peak CPU bytes of tensors created during `call`, over all its threads."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         call()
     assert profiler.profiler is not None

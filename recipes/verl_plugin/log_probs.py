@@ -1,13 +1,13 @@
 """Log-probabilities of tokens from logits, in blocks of rows.
 
-verl's way where flash-attention is not installed takes one row at a time, to save memory: thousands of small
-operations, and as many backward. Blocks need little memory too.
+Without flash-attention verl processes one row at a time to save memory: thousands of small operations, and as many in
+the backward pass. Blocks need little memory too.
 """
 
 import torch
 
 BLOCK = 1 << 22
-"""Entries of the logits that are worked on at a time: 16 MB in single precision."""
+"""Logits per block: 16 MB in single precision."""
 
 
 def log_probs_in_blocks(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -21,5 +21,5 @@ def log_probs_in_blocks(logits: torch.Tensor, labels: torch.Tensor) -> torch.Ten
 def _of_block(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     if logits.dtype in (torch.float32, torch.float64):
         return logits.gather(-1, labels).squeeze(-1) - torch.logsumexp(logits, dim=-1)
-    # As verl does: a logsumexp in half precision loses what the difference is made of.
+    # As in verl: a logsumexp in half precision loses the digits that the difference consists of.
     return logits.log_softmax(dim=-1).gather(-1, labels).squeeze(-1)

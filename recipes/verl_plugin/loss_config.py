@@ -1,4 +1,4 @@
-"""Experiment -> what verl's configuration says of losses and advantages; verl_config.py holds the rest. Pure as it."""
+"""Experiment -> the losses and advantages in verl's configuration; the rest is in verl_config.py. Equally pure."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ from recipes.settings.applies import hint_term, ppo
 from recipes.settings.experiment import Experiment
 
 NO_DUAL_CLIP = 1e9
-"""verl has no switch for its dual clip, which no algorithm here is defined with. A bound above every ratio is none:
-verl clamps their logarithms at 20, and exp(20) is 4.9e8."""
+"""verl cannot disable its dual clip, which none of the algorithms here has. A bound above every ratio disables it: verl
+clamps the log-ratios at 20, and exp(20) is 4.9e8."""
 
 
 def algorithm_config(experiment: Experiment) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def algorithm_config(experiment: Experiment) -> dict[str, Any]:
 
 
 def estimator(experiment: Experiment) -> str:
-    """verl's estimator: a critic's, the bare score for a loss of rows, else rewards compared in the group."""
+    """verl's estimator: gae with a critic, the bare score for a per-rollout loss, else group-normalised rewards."""
     algorithm = experiment.algorithm
     return "gae" if "critic" in algorithm.needs else "score" if algorithm.loss is not None else "uft"
 
@@ -43,8 +43,8 @@ def actor_loss_config(experiment: Experiment) -> dict[str, Any]:
 
 
 def loss_norm(experiment: Experiment) -> dict[str, Any]:
-    """What verl divides PPO's loss, KL and entropy by; without the factor of a constant length, the width of a
-    micro-batch would be the length.
+    """What verl divides PPO's loss, KL and entropy by; without a constant length as the factor, verl would use the
+    width of the micro-batch.
 
     The UFT paper's equation 3.3 has one beta for two sums over a sequence, and its value is a sum as well: with
     --hint_nll_agg paper all parts of the loss are sums over a sequence, averaged over the rows of an update.
@@ -57,6 +57,6 @@ def loss_norm(experiment: Experiment) -> dict[str, Any]:
 
 
 def supervised_shape(experiment: Experiment) -> str:
-    """What another process finds the shape of a supervised loss by; empty where the loss is the likelihood alone."""
+    """The name by which another process finds the shape of a supervised loss; empty for the plain likelihood."""
     shape = experiment.algorithm.supervised
     return "" if shape is None else name_of_shape(shape, experiment.algo)

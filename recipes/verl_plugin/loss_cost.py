@@ -1,4 +1,4 @@
-"""Times verl's plain GRPO update and ours on the same batch, in turns, in one process (see bench/hint_loss_cost.py)."""
+"""Times verl's plain GRPO update and ours on the same batch, interleaved, in one process (bench/hint_loss_cost.py)."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from recipes.verl_plugin.actor_loss import TERMS, actor_loss, term_column
 from recipes.verl_plugin.live_memory import peak_bytes
 from recipes.verl_plugin.standalone import training_worker, update_batch
 
-# Tokens of a row on the CPU profile: prompt, hint (a mean over the schedule), generation.
+# Tokens per row on the CPU profile: prompt, hint (mean over the schedule), generation.
 PROMPT, HINT, GENERATED = 11, 14, 22
 
 
@@ -43,7 +43,7 @@ def _columns(rows: int, vocabulary: int) -> dict[str, list[torch.Tensor]]:
 
 
 def measure(model: str, rows: int, rounds: int) -> dict[str, Any]:
-    """Median seconds of an update with each loss, their ratio round by round, and the most its tensors hold."""
+    """Median seconds per update with each loss, their per-round ratios, and the peak memory of tensors."""
     worker, actor, _, _ = training_worker(model, Path(tempfile.mkdtemp()))
     columns = _columns(rows, worker.model_config.hf_config.vocab_size)
     settings = omega_conf_to_dataclass(actor)

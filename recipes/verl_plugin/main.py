@@ -1,4 +1,4 @@
-"""Entry of an RL stage: `python -m recipes.verl_plugin.main FOLDER [OVERRIDES]`, through verl's run_ppo.
+"""Entry point of an RL stage: `python -m recipes.verl_plugin.main FOLDER [OVERRIDES]`, with verl's run_ppo.
 
 Started by recipes/run/launch.py, which writes FOLDER/verl.yaml.
 """
@@ -24,15 +24,15 @@ from recipes.verl_plugin.verl_config import REINFORCEMENT
 
 @ray.remote
 class UnifiedTaskRunner:
-    """What verl's TaskRunnerV1 does (a Ray actor class, which cannot be subclassed), with our trainer and manager."""
+    """Like verl's TaskRunnerV1 (a Ray actor class, which cannot be subclassed), with our trainer and manager."""
 
     def run(self, config: DictConfig) -> None:
-        """Build the trainer and train. Raises what the training raises."""
+        """Build the trainer and train. Raises whatever the training raises."""
         import transfer_queue as tq
 
         from recipes.verl_plugin.trainer import UnifiedTrainer
 
-        # The training loop lives in this process: the supervisor asks it for its stack when nothing moves.
+        # The training loop runs in this process: the supervisor requests its stack if it hangs.
         faulthandler.register(signal.SIGUSR1, file=sys.stderr)
         configure_verl_logging()
         config.transfer_queue.enable = True
@@ -45,7 +45,7 @@ class UnifiedTaskRunner:
 
 
 def train(trainer: Any) -> None:
-    """From a new trainer to the end of its run. Raises what the training raises."""
+    """Run a new trainer to its end. Raises whatever the training raises."""
     from recipes.algorithms import get_algorithm
     from recipes.checks.algorithm_check import told
     from recipes.checks.trial import try_hooks
@@ -76,7 +76,7 @@ def train(trainer: Any) -> None:
 
 
 def checked_config(config: DictConfig) -> DictConfig:
-    """verl's own validation. Raises what it raises."""
+    """The configuration after verl's own validation. Raises whatever that raises."""
     auto_set_device(config)
     validate_config(
         config=config,
@@ -91,7 +91,7 @@ def main() -> None:
     check_verl_version()
     folder, overrides = arguments()
     config = checked_config(load_config(REINFORCEMENT, folder, overrides))
-    # By module name, so that the actor is pickled by reference and not as a part of __main__.
+    # By module name, so that the actor is pickled by reference and not as part of __main__.
     from recipes.verl_plugin.main import UnifiedTaskRunner as task_runner_class
 
     ours_first()

@@ -1,4 +1,4 @@
-"""Metrics of hints and rewards, from the fields a rollout carries through verl's data plane."""
+"""Metrics of hints and rewards, from the fields of rollouts in verl's data plane."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Any
 from recipes.algorithms.hints.schedule import MAX_SEGMENTS
 from reward_fns import SIGNS, has_failed
 
-# Keys of our reward functions and the names of their means over a training batch.
+# Keys of our reward functions -> metrics with their means over a training batch.
 REWARD_RATES = {
     "acc": "reward/acc",
     "format": "reward/format_rate",
@@ -27,12 +27,12 @@ def hint_metrics(records: list[dict[str, Any]], scores: list[float | None]) -> d
 
     Args:
         records: the "uft" entry of every rollout's extra fields.
-        scores: the reward of every rollout; None where the verdict failed, which is in no mean reward.
+        scores: the reward of every rollout; None if the verdict failed, which no mean reward includes.
 
     Returns:
-        tokens generated in all; mean hint and generated tokens a rollout, the part of each solution that was given, and
-        the mean reward by hint length (uft/score/l=0 is the only one comparable with validation). The latter two go by
-        the hint that was given (`given`, a share), which is shorter than the planned `length` where that was too long.
+        total tokens generated; mean hint and generated tokens per rollout, the share of the solution that was given,
+        and the mean reward by hint length (only uft/score/l=0 is comparable with validation). The latter two use the
+        hint actually given (`given`, a share), which is shorter than the planned `length` if that was too long.
     """
     if not records:
         return {}
@@ -40,7 +40,7 @@ def hint_metrics(records: list[dict[str, Any]], scores: list[float | None]) -> d
     by_length: dict[int, list[float]] = defaultdict(list)
     for record, share, score in zip(records, shares, scores, strict=True):
         if score is not None:
-            # However short, a hint is none of the rollouts without one.
+            # However short, a hint does not count as length 0.
             by_length[max(1, round(share * record["n_segments"])) if share else 0].append(score)
     metrics = {
         "uft/generated": float(sum(record["gen_tokens"] for record in records)),
@@ -56,7 +56,7 @@ def hint_metrics(records: list[dict[str, Any]], scores: list[float | None]) -> d
 
 
 def rewards_by_prompt(keys: Sequence[str], scores: Sequence[float | None]) -> dict[str, set[float]]:
-    """By uid of the prompt, the different rewards of its rollouts; arguments as of `without_variance`."""
+    """The distinct rewards of each prompt's rollouts, by uid; arguments as in `without_variance`."""
     seen: dict[str, set[float]] = defaultdict(set)
     for key, score in zip(keys, scores, strict=True):
         seen[key.rsplit("_", 2)[0]] |= set() if score is None else {score}
@@ -64,22 +64,22 @@ def rewards_by_prompt(keys: Sequence[str], scores: Sequence[float | None]) -> di
 
 
 def without_variance(keys: Sequence[str], scores: Sequence[float | None]) -> float:
-    """Share of the prompts whose rollouts all have the same reward, and so no advantage over each other.
+    """Share of prompts whose rollouts all have the same reward, and so no advantage over each other.
 
     Args:
         keys: verl's keys of the rollouts, "<prompt>_<session>_<index>".
-        scores: their rewards; None where the verdict failed, which has no vote.
+        scores: their rewards; None if the verdict failed, which is not counted.
     """
     seen = rewards_by_prompt(keys, scores).values()
     return _mean([float(len(each) < 2) for each in seen]) if seen else 0.0
 
 
 def without_gradient(moved: Sequence[bool], *, updates: int, ranks: int) -> float:
-    """Share of a step's optimiser updates that the rewards have no part in: what moves them is the rest of the loss.
+    """Share of a step's optimiser updates to which rewards contribute no gradient, only the rest of the loss.
 
     Args:
-        moved: of every row of the batch, in the order it is trained in, whether a token of it has an advantage.
-        updates: optimiser updates on the batch. verl cuts it into a part a rank, and each part into that many.
+        moved: for every row of the batch, in training order, whether any of its tokens has an advantage.
+        updates: optimiser updates on the batch. verl splits it into one part per rank, and each part into this many.
         ranks: data-parallel ranks.
     """
     size = len(moved) // (updates * ranks)
@@ -88,10 +88,10 @@ def without_gradient(moved: Sequence[bool], *, updates: int, ranks: int) -> floa
 
 
 def rollout_metrics(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """All of these of one batch: uft/* and reward/*.
+    """All metrics above for one batch: uft/* and reward/*.
 
     Args:
-        rows: the rollouts that were drawn, demonstrations apart (rollout_log.py, `scored_rows`).
+        rows: the generated rollouts, without demonstrations (rollout_log.py, `scored_rows`).
     """
     scores = [None if has_failed(row["reward"]) else row["score"] for row in rows]
     found = hint_metrics([row["uft"] for row in rows], scores)
@@ -102,7 +102,7 @@ def rollout_metrics(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
 def reward_metrics(infos: list[dict[str, Any]]) -> dict[str, float]:
     """reward/* of one batch: rates of what the reward functions report about each answer.
 
-    How many verdicts failed is a share of all answers; the rest is of those that have one.
+    The rates of failed verdicts are shares of all answers; the others are over answers with a verdict.
     """
     judged = [info for info in infos if not has_failed(info)]
     metrics = {}

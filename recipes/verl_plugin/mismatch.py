@@ -1,4 +1,4 @@
-"""Whether engine and trainer give sampled tokens the same probability."""
+"""Whether engine and trainer assign sampled tokens the same probability."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,11 +7,11 @@ MEAN_DIFFERENCE = "training/rollout_probs_diff_mean"
 """verl's metric: the mean of |pi_trainer - pi_engine| over generated tokens."""
 
 LIMIT = 0.01
-"""Where a notice is given: bfloat16 engines of dense models are reported between .004 and .007, float32 at 1e-6."""
-
+"""Above this a notice is printed: bfloat16 engines of dense models are reported between .004 and .007, float32 at 1e-6.
+"""
 
 ALARM = 0.1
-"""Where it is no rounding any more, whatever the precision: the engine has other weights than the trainer."""
+"""Above this it cannot be rounding, whatever the precision: the engine has different weights from the trainer."""
 
 
 class StaleWeights(RuntimeError):
@@ -19,24 +19,24 @@ class StaleWeights(RuntimeError):
 
 
 def refuse_stale(metrics: Mapping[str, Any]) -> None:
-    """Raise StaleWeights where the engine cannot have the trainer's weights."""
+    """Raise StaleWeights if the engine cannot have the trainer's weights."""
     found = metrics.get(MEAN_DIFFERENCE, 0.0)
     if found > ALARM:
         raise StaleWeights(
-            f"the inference engine and the trainer give sampled tokens probabilities that differ by {found:.2f} on "
-            f"average (rounding: below {LIMIT:g}): the engine has other weights, or this model runs wrongly in one of "
-            f"the two. Nothing would be learned from such rollouts. Compare --eval of hf/last with this run's "
-            f"validation; where the difference is meant, --rollout_correction token goes on and weighs for it"
+            f"the probabilities of sampled tokens differ by {found:.2f} on average between the inference engine and "
+            f"the trainer (rounding: below {LIMIT:g}): the engine has different weights, or one of the two runs this "
+            f"model incorrectly. Such rollouts teach nothing. Compare --eval of hf/last with this run's "
+            f"validation; if the difference is intended, --rollout_correction token continues and corrects for it"
         )
 
 
 def mismatch(metrics: Mapping[str, Any]) -> str | None:
-    """A line for the reader of the run where the two differ by more than rounding; None else."""
+    """A notice if the two differ by more than rounding; otherwise None."""
     found = metrics.get(MEAN_DIFFERENCE, 0.0)
     if not found > LIMIT:
         return None
     return (
-        f"the inference engine and the trainer give sampled tokens probabilities that differ by {found:.3f} on average "
-        f"(more than {LIMIT:g}): rollouts are not quite the policy's own. --rollout_correction token weighs them for "
-        f"it; docs/algorithms/README.md says what is known"
+        f"the probabilities of sampled tokens differ by {found:.3f} on average between the inference engine and the "
+        f"trainer (more than {LIMIT:g}): rollouts are slightly off-policy. --rollout_correction token corrects for it; "
+        f"see docs/algorithms/README.md"
     )

@@ -1,4 +1,4 @@
-"""Ray's workers find our modules, whatever lies in the folder that a command is given in."""
+"""Makes Ray's workers find our modules, regardless of the working folder's contents."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -10,16 +10,16 @@ from recipes import ROOT
 
 
 class _OursLast(list[str]):
-    """Places that a worker puts in front of its sys.path, one before the other: the last is looked through first."""
+    """Places that a worker prepends to its sys.path one by one, so that the last is searched first."""
 
     def extend(self, places: Iterable[str]) -> None:
         super().extend([*places, str(ROOT)])
 
 
 def ours_first() -> None:
-    """Let ray.init of this process, the driver, tell workers to look for modules here first, and then in its folder.
+    """Make ray.init in this process, the driver, tell workers to search our modules first, then the driver's folder.
 
-    By itself Ray puts the driver's folder before everything: an eval.py there would be taken for our package.
+    By default Ray puts the driver's folder first: an eval.py there would shadow our package.
     """
     job = JobConfig()
     job._py_driver_sys_path = _OursLast()

@@ -1,4 +1,4 @@
-"""Which settings of verl a user may change after --, and which a run is made of: these follow from its flags."""
+"""Which of verl's settings a user may override after --, and which are determined by a run's flags."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -54,7 +54,7 @@ OWNED = {
             f"{section}.forward_only"
             for section in ("engine", "critic.fsdp", *(f"actor_rollout_ref.{e}.fsdp_config" for e in ("actor", "ref")))
         ),
-        "what each of the models is for",
+        "the role of each model",
     ),
     **dict.fromkeys(("ray_kwargs.ray_init.num_gpus", "ray_kwargs.ray_init.address"), "--n_gpu and RAY_ADDRESS"),
     **dict.fromkeys(("reward.custom_reward_function", "custom_reward_function"), "--reward"),
@@ -74,11 +74,11 @@ OWNED = {
             *(f"actor_rollout_ref.{of}.strategy" for of in ("actor", "ref")),
             *(f"actor_rollout_ref.{of}.fsdp_config.strategy" for of in ("actor", "ref")),
         ),
-        "FSDP2, which weights are published from",
+        "FSDP2, from which weights are exported",
     ),
     "actor_rollout_ref.rollout.prompt_length": "--max_prompt_length",
-    "actor_rollout_ref.rollout.name": "the rollouts of this repository, which are vLLM's",
-    "actor_rollout_ref.rollout.mode": "the rollouts of this repository, which vLLM's asynchronous engine draws",
+    "actor_rollout_ref.rollout.name": "this repository's rollouts, which vLLM generates",
+    "actor_rollout_ref.rollout.mode": "this repository's rollouts, which vLLM's asynchronous engine generates",
     "actor_rollout_ref.rollout.tensor_model_parallel_size": "--tp_size",
     "actor_rollout_ref.rollout.gpu_memory_utilization": "--rollout_memory",
     "actor_rollout_ref.rollout.max_num_seqs": "--max_num_seqs",
@@ -109,7 +109,7 @@ OWNED = {
         "--tokens_per_micro_batch, as micro-batches are filled with tokens",
     ),
     "algorithm.rollout_correction.rollout_is": "--rollout_correction",
-    "trainer.total_training_steps": "the number of steps: --T, or of supervised stages --epochs",
+    "trainer.total_training_steps": "the number of steps: --T, or --epochs for supervised stages",
     "trainer.total_epochs": "--T and --sft_epochs",
     **dict.fromkeys(("trainer.val_only", "trainer.val_before_train"), "--eval and --resume"),
     "trainer.test_freq": "--test_freq",
@@ -124,7 +124,7 @@ OWNED = {
     **dict.fromkeys(("trainer.default_local_dir", "trainer.validation_data_dir", "trainer.rollout_data_dir"), "--out"),
     **dict.fromkeys(("trainer.resume_mode", "trainer.resume_from_path"), "--resume"),
 }
-"""What a run is made of, and the flags it follows from: an override would leave the run its name alone."""
+"""Settings that define a run, and the flags that set them: with an override, the run would not match its name."""
 
 FREE = (
     *("data.filter_overlong_prompts_workers", "data.max_response_length", "reward.num_workers", "ray_kwargs"),
@@ -149,18 +149,18 @@ FREE = (
     *(f"actor_rollout_ref.actor.{key}" for key in ("fsdp_config", "use_torch_compile")),
     *("actor_rollout_ref.ref.fsdp_config", "optim"),
 )
-"""Of what a run sets itself (verl_config.py), what speed and memory depend on: anybody may know better."""
+"""What a run sets itself (verl_config.py) but only affects speed and memory: users may know better."""
 
-_CRITICS = ("critic", "trainer.critic_warmup", "algorithm.gamma", "algorithm.lam")
+_CRITIC_KEYS = ("critic", "trainer.critic_warmup", "algorithm.gamma", "algorithm.lam")
 _IDLE = "has no effect: this algorithm trains no critic"
 
 
 def decided(values: dict[str, Any], *, critic: bool) -> dict[str, str]:
-    """What no override may change, by key, and why: OWNED, and of what this run sets itself all but FREE."""
+    """What no override may change, by key, and why: OWNED, and everything this run sets itself except FREE."""
     open_ = (*(f"{free}." for free in FREE), *(f"{key}." for key in OWNED))
     set_here = {key: "" for key in _leaves(values) if not key.startswith(open_)}
     found = {key: why for key, why in {**set_here, **OWNED}.items() if key not in FREE}
-    return found if critic else {**found, **dict.fromkeys(_CRITICS, _IDLE)}
+    return found if critic else {**found, **dict.fromkeys(_CRITIC_KEYS, _IDLE)}
 
 
 def _leaves(values: Mapping[str, Any], place: str = "") -> Iterator[str]:
@@ -177,23 +177,23 @@ def values_of(config: DictConfig, keys: Iterable[str]) -> dict[str, Any]:
 
 
 def refuse_decided(override: str, ours: dict[str, str], before: dict[str, Any], after: dict[str, Any]) -> None:
-    """Raise ExperimentError for an override that changed what a run is made of, by whatever key or section it did."""
+    """Raise ExperimentError for an override that changed a setting in `ours`, by whatever key or section."""
     for key, why in ours.items():
         if before[key] != after[key]:
-            said = f"belongs to {why}" if why else "is what this run sets itself, and relies on"
-            said = f"follows from {why}; change it there" if why.startswith("--") else said
-            raise ExperimentError(f"override {override!r} after --: {key} {_IDLE if why == _IDLE else said}")
+            reason = f"belongs to {why}" if why else "is set by this run, which relies on it"
+            reason = f"follows from {why}; change it there" if why.startswith("--") else reason
+            raise ExperimentError(f"override {override!r} after --: {key} {_IDLE if why == _IDLE else reason}")
 
 
 def refuse_twice(overrides: Iterable[str]) -> None:
-    """Raise ExperimentError for a key with two values, of which the last would be taken."""
+    """Raise ExperimentError for a key with two values, since only the last would take effect."""
     given: dict[str, str] = {}
     for override in overrides:
         key, _, value = override.lstrip("+").partition("=")
         if given.setdefault(key, value) != value:
-            raise ExperimentError(f"override {key!r} after -- is given twice, with {given[key]} and {value}; give one")
+            raise ExperimentError(f"override {key!r} after -- is given twice, as {given[key]} and {value}; give one")
 
 
 def refused(key: str, why: str) -> ExperimentError:
-    """What is said of an override that cannot be."""
+    """The error for an invalid override."""
     return ExperimentError(f"override {key!r} after --: {why}")

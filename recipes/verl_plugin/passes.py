@@ -1,5 +1,5 @@
-"""Further passes of the trainer over rows of its own making: the same tokens scored under another context, and one more
-supervised update. Both go through verl's worker group in a partition of their own, never through the inference engine.
+"""Additional passes of the trainer: the same tokens scored under another context, and one more supervised update. Both
+use verl's worker group and a separate data partition, never the inference engine.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,22 +24,22 @@ RESCORED, SECOND = "uft_rescored", "uft_second"
 
 @dataclass(frozen=True)
 class Encoder:
-    """Prompts and solutions as the agent loop writes them, on the driver."""
+    """Encodes prompts and solutions as the agent loop does, on the driver."""
 
     tokenizer: Any
     template: Mapping[str, Any]
-    """Of a run: data.apply_chat_template_kwargs."""
+    """The run's data.apply_chat_template_kwargs."""
 
     def prompt(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
         """Token ids of a prompt."""
         return encode_question(self.tokenizer, messages, **self.template)
 
     def text(self, ids: Sequence[int]) -> str:
-        """What a response says."""
+        """The text of a response."""
         return decode_response(self.tokenizer, ids)
 
     def solution(self, messages: Sequence[Mapping[str, str]], text: str) -> list[int]:
-        """Token ids of a prompt's solution and of the end of the text."""
+        """Token ids of a prompt's solution and the end-of-text token."""
         return closed(self.tokenizer, text, opened(self.tokenizer, messages, **self.template))
 
 
@@ -55,15 +55,15 @@ def rescore(
     temperature: float,
     longest: int,
 ) -> tuple[list[Group], dict[str, float]]:
-    """(groups with `rescored`, metrics): every row's tokens scored once more under the algorithm's `context`.
+    """(groups with `rescored`, metrics): every row's tokens scored again under the algorithm's `context`.
 
-    All rows of the batch take part, so that it divides among ranks as before; those without a context, or with one too
-    long for it, keep what they were scored as.
+    All rows of the batch are scored, so that it divides among ranks as before; rows without a context, or with one that
+    is too long, keep their scores.
 
     Args:
         workers: verl's worker group of the actor.
-        temperature: of the rollouts, by which verl divides all logits.
-        longest: most tokens of context and response together.
+        temperature: of the rollouts; verl divides all logits by it.
+        longest: maximal tokens of context plus response.
     """
     assert algorithm.context is not None
     names = ["prompts", "responses", "response_mask"]
@@ -104,9 +104,9 @@ def score(
     workers: Any,
     temperature: float,
 ) -> Sequence[torch.Tensor]:
-    """Log-probabilities of every row's response under the actor as it is; rows divide among the ranks.
+    """Log-probabilities of every row's response under the current actor; the rows must divide among the ranks.
 
-    Args: see `rescore`; keys and tags of verl's rows, prompts, responses and masks a tensor a row.
+    Args: see `rescore`; keys and tags of verl's rows; prompts, responses and masks: one tensor per row.
     """
     meta = _put(RESCORED, keys, tags, prompts, responses, masks)
     # Not the batch's own extra_info: scoring the reference leaves no_lora_adapter in it.
@@ -130,13 +130,13 @@ def second_update(
     longest: int,
     step: int,
 ) -> dict[str, float]:
-    """One optimiser step on -log pi(solution), per token of all these solutions; returns its metrics, due/*.
+    """One optimiser step on -log pi(solution), averaged over all tokens of these solutions; returns its metrics, due/*.
 
-    It shares optimiser and learning rate with the step's own update; the scheduler moves on once more (verl's is
-    constant here). Rows that only fill the ranks up have no weight.
+    It shares optimiser and learning rate with the step's own update and advances the scheduler once more (verl's is
+    constant here). Rows that only pad to the number of ranks have no weight.
 
     Args:
-        problems: (messages, solution) of each; without a solution, or longer than `longest` tokens, one is skipped.
+        problems: (messages, solution) of each; those without a solution, or over `longest` tokens, are skipped.
         ranks: data-parallel ranks.
     """
     known = [(encoder.prompt(messages), encoder.solution(messages, text)) for messages, text in problems if text]
@@ -182,7 +182,7 @@ def _put(
     masks: list[torch.Tensor],
     weights: list[torch.Tensor] | None = None,
 ) -> Any:
-    """Rows of prompt and response in a partition of their own; what kv_batch_put knows of them."""
+    """Put rows of prompt and response into a separate partition; returns kv_batch_put's batch."""
     ids = [torch.cat([prompt, response]) for prompt, response in zip(prompts, responses, strict=True)]
     columns = {
         "prompts": prompts,

@@ -1,4 +1,4 @@
-"""A penalty on long answers, taken off the scores that advantages are computed from and off no others."""
+"""A penalty on long answers, subtracted only from the scores that advantages are computed from."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,28 +13,28 @@ from recipes.algorithms.losses.overlong import overlong
 def with_penalty(
     compute: Callable[[Any], Any], metrics: dict[str, Any], batch: Any, *, longest: int, buffer: int, factor: float
 ) -> Any:
-    """`compute` (verl's advantages) on rm_scores less factor times the soft overlong punishment.
+    """`compute` (verl's advantages) on rm_scores plus factor times the soft overlong punishment (0 or negative).
 
-    Afterwards rm_scores are the verdicts again, of which metrics are made; token_level_rewards, where verl keeps
-    rewards after a penalty, are what was learned from.
+    Afterwards rm_scores are the unpenalised scores again, from which metrics are computed; token_level_rewards, verl's
+    column for rewards after penalties, keeps the penalised ones.
 
     Args:
-        metrics: gets the mean penalty, and the share of answers inside the buffer.
+        metrics: receives the mean penalty, and the share of answers that are penalised.
         batch: verl's KVBatchMeta of generated rows that have a verdict.
     """
     keys, partition = batch.keys, batch.partition_id
     data = tq.kv_batch_get(keys=keys, partition_id=partition, select_fields=["extra_fields", "rm_scores"])
-    verdicts = list(data["rm_scores"].unbind())
+    scores = list(data["rm_scores"].unbind())
     lengths = [extra["uft"]["gen_tokens"] for extra in data["extra_fields"]]
-    taken = [factor * overlong(length, longest=longest, buffer=buffer) for length in lengths]
-    metrics["uft/overlong_penalty"] = sum(taken) / len(taken)
-    metrics["uft/overlong_share"] = sum(each < 0 for each in taken) / len(taken)
-    shaped = [row.clone() for row in verdicts]
-    for row, each in zip(shaped, taken, strict=True):
+    penalties = [factor * overlong(length, longest=longest, buffer=buffer) for length in lengths]
+    metrics["uft/overlong_penalty"] = sum(penalties) / len(penalties)
+    metrics["uft/overlong_share"] = sum(each < 0 for each in penalties) / len(penalties)
+    shaped = [row.clone() for row in scores]
+    for row, each in zip(shaped, penalties, strict=True):
         row[-1] += each
     _put(batch, rm_scores=shaped, token_level_rewards=shaped)
     done = compute(batch)
-    _put(batch, rm_scores=verdicts)
+    _put(batch, rm_scores=scores)
     return done
 
 

@@ -1,7 +1,7 @@
 """A "cpu" platform for verl: the same Ray + FSDP2 + vLLM loop on a machine without an accelerator.
 
-Loaded in every process of a CPU run through VERL_USE_EXTERNAL_MODULES, never otherwise: it lets torch's CPU stand in
-where verl asks for a device, and Ray's logical GPU count (ray_init.num_gpus) for where workers are placed.
+Loaded only in CPU runs, in every process, through VERL_USE_EXTERNAL_MODULES: torch's CPU takes the place of a device,
+and Ray's logical GPU count (ray_init.num_gpus) is used to place workers.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ def _nothing(*_: object, **__: object) -> None:
 
 
 def _device_module() -> types.ModuleType:
-    """What verl calls `get_torch_device()`: the subset of torch.cuda it uses, answered for the CPU."""
+    """For verl's `get_torch_device()`: the subset of torch.cuda that verl uses, implemented for the CPU."""
     module = types.ModuleType("verl_cpu_device")
     for name in (
         "synchronize",
@@ -50,7 +50,7 @@ def _device_module() -> types.ModuleType:
     ):
         setattr(module, name, _nothing)
     answers: dict[str, Any] = {
-        # False: verl's helpers that need an accelerator then skip themselves.
+        # False, so that verl skips its helpers for accelerators.
         "is_available": lambda: False,
         "device_count": lambda: 1,
         "current_device": lambda: "cpu",
@@ -141,21 +141,21 @@ class PlatformCPU(PlatformBase):
         return []
 
     def is_ipc_supported(self) -> bool:
-        # False: weights travel to vLLM through shared memory instead of CUDA handles.
+        # False: weights are transferred to vLLM through shared memory instead of CUDA handles.
         return False
 
     def cudart(self) -> Any:
         return None
 
 
-# verl joins "cpu:gloo" and "<device>:<backend>"; for the CPU that is "cpu:gloo,cpu:gloo", which torch refuses. The
-# name is only used to build this string, so any other device name gives a group that works for CPU tensors.
+# verl joins "cpu:gloo" and "<device>:<backend>"; for the CPU that is "cpu:gloo,cpu:gloo", which torch rejects. The
+# name is only used in this string, so any other device name gives a group that works for CPU tensors.
 verl.utils.distributed.get_device_name = lambda: "cuda"
 
 
 @wrapt.when_imported("verl.workers.engine.fsdp.transformer_impl")
 def _keep_reference_in_plain_memory(module: types.ModuleType) -> None:
-    """The reference model is offloaded with pinned memory, which needs an accelerator; here it stays where it is."""
+    """verl offloads the reference model with pinned memory, which needs an accelerator; here it is not moved."""
     from torch.distributed.fsdp import OffloadPolicy
 
     def plain_policy(pin_memory: bool = True) -> OffloadPolicy:

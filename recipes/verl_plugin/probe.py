@@ -1,7 +1,7 @@
-"""One actor update on the largest micro-batch a run can have, in a short process: does it fit? (--auto_batch)
+"""Tries whether one actor update on a run's largest possible micro-batch fits in memory (--auto_batch).
 
     torchrun --nproc_per_node=R -m recipes.verl_plugin.probe FOLDER [OVERRIDES]
-FOLDER/verl.yaml is that of the run. Fails as the run would; the watchdog reads why from the log.
+FOLDER/verl.yaml is that of the run. It fails as the run would; the watchdog reads the reason from the log.
 """
 
 import json
@@ -19,12 +19,12 @@ from recipes.verl_plugin.compose import arguments, load_config
 from recipes.verl_plugin.standalone import update_batch, worker_of
 from recipes.verl_plugin.verl_config import REINFORCEMENT
 
-# What a sleeping engine keeps of the device (CUDA graphs, its context), in bytes.
+# Bytes of the device that a sleeping engine keeps (CUDA graphs, its context).
 ENGINE_RESIDUE = 2 * 10**9
 
 
 def longest_rows(tokens: int, prompt: int, response: int, vocabulary: int) -> dict[str, list[torch.Tensor]]:
-    """Rows of the greatest length that fill `tokens`; the last one is shorter, so that their sum is exact."""
+    """Rows of maximal length that fill `tokens`; the last one is shorter, so that the sum is exact."""
     lengths = [prompt + response] * (tokens // (prompt + response))
     # A row needs a prompt and at least one hint token and one generated token.
     if (rest := tokens - sum(lengths)) >= prompt + 2:
@@ -52,7 +52,7 @@ def longest_rows(tokens: int, prompt: int, response: int, vocabulary: int) -> di
 
 
 def main() -> None:
-    """Build the worker, hold what the engine would, update once."""
+    """Build the worker, allocate what the engine would, update once."""
     folder, overrides = arguments()
     config = load_config(REINFORCEMENT, folder, overrides)
     _, rank, world = initialize_global_process_group()

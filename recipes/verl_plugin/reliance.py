@@ -1,6 +1,6 @@
-"""Hint reliance: how much less likely a hinted success is without its hint, by a further pass of the trainer.
+"""Hint reliance: how much less likely a hinted success is without its hint, by an additional pass of the trainer.
 
-Rollouts, losses and random draws do not depend on it: it reads the batch, and scores rows of its own making.
+It affects no rollouts, losses or random draws: it only reads the batch and scores additional rows.
 """
 
 from typing import Any
@@ -14,11 +14,11 @@ from recipes.algorithms.losses.reliance import hint_reliance
 from recipes.verl_plugin.passes import Encoder, score
 
 MOST_ROWS = 64
-"""Hinted successes that are scored at most, spread evenly over the step's prompts."""
+"""Maximal number of hinted successes that are scored, spread evenly over the step's prompts."""
 
 
 def spread(found: list[Any], most: int) -> list[Any]:
-    """At most so many of them, evenly spaced and in their order."""
+    """At most `most` of them, evenly spaced and in order."""
     return [found[place * len(found) // most] for place in range(most)] if len(found) > most else found
 
 
@@ -33,10 +33,10 @@ def reliance(
     temperature: float,
     longest: int,
 ) -> dict[str, float]:
-    """uft/hint_reliance (recipes/algorithms/losses/reliance.py) of the step's hinted successes, and of how many.
+    """uft/hint_reliance (recipes/algorithms/losses/reliance.py) of the step's hinted successes, and their number.
 
-    A hint in the response is excluded from it; for a hint in the question, the question without it takes its place.
-    Empty without a rollout that was given something and is right.
+    A hint in the response is removed from it; a question with a hint is replaced by the question without.
+    Empty if no rollout that was given a hint is right.
 
     Args: see recipes/verl_plugin/passes.py.
     """
@@ -57,13 +57,13 @@ def reliance(
         asked = prompt
         if getattr(group.plans[place], "where", "") == "prompt":
             asked = torch.tensor(encoder.prompt(group.messages), dtype=prompt.dtype)
-        # Where a hint was too long, nothing was given.
+        # If a hint was too long, nothing was given.
         if first or not torch.equal(asked, prompt):
             known.append((asked, response[first:], group.gen[place, first:length], group.old[place, first:length]))
     known = spread([row for row in known if len(row[0]) + len(row[1]) <= longest], MOST_ROWS)
     if not known:
         return {}
-    # Rows that only fill the ranks up.
+    # Padded to a multiple of the ranks.
     sent = known + [known[-1]] * (-len(known) % ranks)
     prompts, responses, gens = ([row[side] for row in sent] for side in range(3))
     scored = score(

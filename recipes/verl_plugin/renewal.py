@@ -1,4 +1,4 @@
-"""What a started system (Ray, workers, engine) was started from, and how its workers are made new for the next run."""
+"""What a running system (Ray, workers, engine) was started from, and how its workers are reset for the next run."""
 
 import gc
 import math
@@ -14,31 +14,31 @@ from recipes.watch.scratch import CACHES
 OF_A_RUN = frozenset(
     {MARK, "TENSORBOARD_DIR", "UFT_SEED", "TMPDIR", "PYTEST_CURRENT_TEST", "_", "SHLVL", "OLDPWD", TOKEN_PATH, *CACHES}
 )
-"""Environment variables that may differ between runs of one system: nothing that it starts reads them, or it has values
-of its own for them.
+"""Environment variables that may differ between runs of one system: its processes do not read them, or have their own
+values.
 
-UFT_SEED is read by a worker that makes a critic's head: `renew` sets it."""
+UFT_SEED is read by a worker that initialises a critic's head: `renew` sets it."""
 
-_OF_A_ROLLOUT = frozenset({"n", "temperature", "seed", "agent", "val_kwargs", "trace"})
-"""What every request to the engine brings along (recipes/verl_plugin/agent_loop.py), or a run's own processes read.
+_PER_REQUEST = frozenset({"n", "temperature", "seed", "agent", "val_kwargs", "trace"})
+"""Rollout settings sent with every request (recipes/verl_plugin/agent_loop.py) or read only by a run's own processes.
 
-The engine's seed is behind none of our samples: each has one of its own."""
+The engine's seed affects none of our samples: each has its own."""
 
 FILES = "files"
-"""Key of the model's files, and of those with code of the user's own."""
+"""Key of the stamps of the model's files and of the user's own code."""
 
 _LENGTHS = ("max_model_len", "prompt_length", "response_length")
-"""Limits of a rollout that an engine made for longer ones can keep: see `limit`."""
+"""Rollout limits that an engine started for longer rollouts can also apply: see `limit`."""
 
 
 def started_from(config: Any, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """All that the engine, the reward workers, the data plane and Ray were started from: equal for two runs, or not.
+    """Everything that the engine, the reward workers, the data plane and Ray depend on, to compare two runs.
 
-    The workers of actor and reference are made new for every run, so that nothing of theirs is in it but their role.
+    The workers of actor and reference are reset for every run, so only their roles are included.
 
     Args:
-        config: verl's, whole and resolved.
-        asked: what the client sent (serve_client.py).
+        config: verl's full configuration, resolved.
+        asked: the client's request (serve_client.py).
     """
     from omegaconf import OmegaConf
     from verl.trainer.distillation import is_distillation_enabled
@@ -52,14 +52,14 @@ def started_from(config: Any, asked: Mapping[str, Any]) -> dict[str, Any]:
     found["rollout"] = {
         name: value
         for name, value in rollout.items()
-        if name not in _OF_A_ROLLOUT and name not in _LENGTHS and not name.startswith("log_prob_")
+        if name not in _PER_REQUEST and name not in _LENGTHS and not name.startswith("log_prob_")
     }
     found["longest"] = rollout["max_model_len"] or math.inf
     found["machine"] = {name: whole["trainer"][name] for name in ("device", "n_gpus_per_node", "nnodes")}
     if rollout["full_determinism"]:
         found["seed"] = rollout["seed"]
     if need_critic(config):
-        # Its optimiser's schedule counts the steps.
+        # Its optimiser's schedule depends on the number of steps.
         found["critic"] = (whole["critic"], whole["trainer"]["total_training_steps"])
     own = [whole["uft"]["algorithm"], str(whole["reward"]["custom_reward_function"]["reward_kwargs"].get("reward"))]
     code = [Path(name.partition(":")[0]) for name in own]
@@ -73,9 +73,9 @@ def started_from(config: Any, asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def in_the_way(up: dict[str, Any], needed: dict[str, Any]) -> list[str]:
-    """Why a system cannot make a run: names ("rollout.dtype") of what it was started from and would need to be.
+    """Why a system cannot run an experiment: the names ("rollout.dtype") of what differs from how it was started.
 
-    An engine for long sequences does for shorter ones, and files that the system has never read are not in the way.
+    An engine for longer sequences also fits, and files that the system has never read do not matter.
     """
     longest, files = max(up["longest"], needed["longest"]), needed[FILES]
     return _differences({**up, FILES: files | up[FILES]}, {**needed, "longest": longest, FILES: up[FILES] | files})
@@ -89,16 +89,16 @@ def _differences(one: Any, other: Any, name: str = "") -> list[str]:
 
 
 def _stamps(patterns: Sequence[Path]) -> dict[str, tuple[int, int]]:
-    """Size and time of files: what processes hold of them is old once these change."""
+    """Size and modification time of files: once they change, what processes have loaded is outdated."""
     found = [path for pattern in patterns for path in sorted(pattern.parent.resolve().glob(pattern.name))]
     return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in found}
 
 
 def renew(worker: Any, given: Mapping[str, Mapping[str, Any]], seed: str) -> None:
-    """In a worker's process: the parts of verl's WorkerDict as its constructor makes them.
+    """In a worker's process: rebuild the parts of verl's WorkerDict as its constructor would.
 
     Args:
-        given: the constructor's arguments of each part.
+        given: the constructor arguments of each part.
     """
     import torch
     from verl.utils.py_functional import temp_env_var
@@ -116,12 +116,12 @@ def renew(worker: Any, given: Mapping[str, Mapping[str, Any]], seed: str) -> Non
 
 
 def limit(server: Any, lengths: Mapping[str, int]) -> None:
-    """In the engine's server: the limits of a rollout, of which the engine itself may allow more."""
+    """In the engine's server: set the limits of a rollout; the engine itself may allow more."""
     for name, value in lengths.items():
         setattr(server.config, name, value)
 
 
 def lengths_of(config: Any) -> dict[str, int]:
-    """What `limit` sets."""
+    """The limits for `limit`."""
     rollout = config.actor_rollout_ref.rollout
     return {name: int(rollout[name]) for name in _LENGTHS if rollout[name] is not None}

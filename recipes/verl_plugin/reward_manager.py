@@ -1,5 +1,5 @@
-"""verl's reward managers, reading responses as data_prep/tokens.py does: their own decoding drops every token that is
-marked as special, which may be answer tags. By verl's names: reward.reward_manager.name=dapo is found here too."""
+"""verl's reward managers with the decoding of data_prep/tokens.py: their own drops all tokens marked as special, which
+may be answer tags. Looked up by verl's names, so reward.reward_manager.name=dapo also works."""
 
 from functools import cache
 from typing import Any
@@ -19,17 +19,17 @@ class WholeText:
         return getattr(self._tokenizer, name)
 
     def decode(self, ids: Any, **_: Any) -> str:
-        """What a response says, given its token ids."""
+        """The text of a response, from its token ids."""
         return decode_response(self._tokenizer, ids)
 
 
 @cache
 def manager(name: str) -> type[Any]:
-    """verl's manager of that name with our decoding. Raises ValueError for one that verl does not have."""
+    """verl's manager of that name with our decoding. Raises ValueError for a name unknown to verl."""
     base: Any = get_reward_manager_cls(name)
 
     class Manager(base):
-        """Nothing but the tokenizer differs."""
+        """Only the tokenizer differs."""
 
         def __init__(self, config: Any, tokenizer: Any, *args: Any, **kwargs: Any) -> None:
             super().__init__(config, WholeText(tokenizer), *args, **kwargs)

@@ -1,4 +1,4 @@
-"""Which rows of a batch an update is moved by on account of their rewards, as the loss will see them."""
+"""Which rows of a batch contribute a gradient to an update through their rewards."""
 
 from collections.abc import Collection
 from typing import Any
@@ -7,8 +7,8 @@ import transfer_queue as tq
 
 
 def moved_by_reward(batch: Any, rewarded: Collection[int] = ()) -> list[bool]:
-    """For every row of verl's KVBatchMeta, in its order: has a token that is trained an advantage, or a weight in a
-    term that comes from rewards?
+    """For every row of verl's KVBatchMeta, in order: whether any trained token has an advantage, or a weight in a term
+    that comes from rewards.
 
     Args:
         rewarded: rows with such a weight.

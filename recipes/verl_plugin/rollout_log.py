@@ -1,4 +1,4 @@
-"""rollouts/<step>.jsonl: what the model was given and what it wrote, hint and generation apart."""
+"""rollouts/<step>.jsonl: the model's input and output, with hint and generation separated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from recipes.common.run_dir import write_text
 
 
 def digest(responses: list[list[int]]) -> int:
-    """One number for all response tokens of a batch, in order: equal in two runs that sampled the same texts."""
+    """CRC of all response tokens of a batch, in order: equal in runs that sampled the same texts."""
     value = 0
     for tokens in responses:
         value = zlib.crc32(json.dumps(tokens).encode(), value)
@@ -23,10 +23,10 @@ def digest(responses: list[list[int]]) -> int:
 
 
 def scored_rows(keys: Sequence[str], data: Any) -> list[dict[str, Any]]:
-    """What metrics are made of, by row: key, record of the rollout, report of the reward function, score.
+    """The inputs of metrics, per row: key, rollout record, reward function's report, score.
 
     Args:
-        data: their columns extra_fields and rm_scores.
+        data: the columns extra_fields and rm_scores.
     """
     return [
         {"key": key, "uft": extra["uft"], "reward": extra.get("reward_extra_info") or {}, "score": float(score.sum())}
@@ -36,7 +36,7 @@ def scored_rows(keys: Sequence[str], data: Any) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class StepRollouts:
-    """The scored rows of a batch, in the order of their keys: demonstrations and failed verdicts too, padding not."""
+    """The scored rows of a batch in key order: including demonstrations and failed verdicts, without padding."""
 
     rows: list[dict[str, Any]]
     prompts: list[list[int]]
@@ -46,7 +46,7 @@ class StepRollouts:
 
     @classmethod
     def of(cls, batch: Any, failed: Collection[str], shown: Collection[str]) -> StepRollouts:
-        """Fetch them. failed: keys of rows that verl masks like padding, though they are none."""
+        """Fetch the rows. `failed` and `shown`: keys of rows tagged as padding that are not padding."""
         tagged = zip(batch.keys, batch.tags, strict=True)
         keys = sorted(key for key, tag in tagged if key in failed or key in shown or not tag.get("is_padding", False))
         fields = ["extra_fields", "rm_scores", "prompts", "responses"]
@@ -60,7 +60,7 @@ class StepRollouts:
         return [row for row in self.rows if row["key"] not in self.shown]
 
     def lines(self, tokenizer: Any, numbers: Iterable[int]) -> list[dict[str, Any]]:
-        """A record of each of these rows: texts, the hint's plan and token counts, what the reward function said."""
+        """A record per row: texts, the hint's plan and token counts, the reward function's report."""
         return [_line(tokenizer, self.rows[n], self.prompts[n], self.responses[n]) for n in numbers]
 
 
@@ -78,5 +78,5 @@ def _line(tokenizer: Any, row: dict[str, Any], prompt: list[int], response: list
 
 
 def write_rollouts(folder: Path, step: int, lines: list[dict[str, Any]]) -> None:
-    """Write the records of a step in one piece."""
+    """Write the records of a step atomically."""
     write_text(folder / f"{step}.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))

@@ -1,7 +1,7 @@
 """verl's rollout worker and engine client without the work they repeat for every rollout.
 
-On two cores a rollout of a small model costs more in these two than in the engine: see docs/performance.md. Nothing
-a rollout contains changes.
+On two cores a small model's rollout costs more here than in the engine: see docs/performance.md. The contents of
+rollouts do not change.
 """
 
 import asyncio
@@ -24,18 +24,18 @@ from recipes.verl_plugin.validation import GREEDY, SEEN, TRUNCATED
 from recipes.verl_plugin.verl_config import AGENT_LOOP
 
 WorkerTQ: Any = agent_loop_tq.AgentLoopWorkerTQ.__ray_metadata__.modified_class
-"""The class inside verl's actor: an actor class itself cannot be extended."""
+"""The class inside verl's actor: an actor class itself cannot be subclassed."""
 
 STORED = ("uid", "session_id", "global_steps", "index", "data_source", "reward_model")
-"""Columns of the data that go with a rollout into verl's data plane, beside what the rollout itself consists of."""
+"""Data columns stored with a rollout in verl's data plane, in addition to the rollout itself."""
 
 
 class RolloutWorker(WorkerTQ):
-    """verl's worker with one loop for all rollouts of our kind, which are stored without the row they were made from.
+    """verl's worker with one loop for all rollouts of ours, which are stored without most columns of their data row.
 
-    Our loop keeps nothing of a rollout between two of them. Of the row the trainer reads the columns `STORED`; the
-    others (messages, hints, solutions) would be written once and read by every worker at every phase of a step. Other
-    agent loops are made for each rollout and stored whole, as verl does.
+    Our loop keeps no state between rollouts. The trainer reads only the columns `STORED`; the others (messages, hints,
+    solutions) would be written once and read by every worker in every phase of a step. Other agent loops are created
+    per rollout and stored in full, as in verl.
     """
 
     _loop: AgentLoopBase | None = None
@@ -67,10 +67,10 @@ class RolloutWorker(WorkerTQ):
             if "greedy" in output.extra_fields["uft"]:
                 output.extra_fields.setdefault("reward_extra_info", {})[GREEDY] = 1
             if trajectory["validate"]:
-                told = output.extra_fields.setdefault("reward_extra_info", {})
-                told[TRUNCATED] = output.extra_fields["uft"]["truncated"]
-                told[SEEN] = self.tokenizer.decode(output.prompt_ids)
-            # Distillation and a reward model among the trainer's own workers ask for more of the row.
+                report = output.extra_fields.setdefault("reward_extra_info", {})
+                report[TRUNCATED] = output.extra_fields["uft"]["truncated"]
+                report[SEEN] = self.tokenizer.decode(output.prompt_ids)
+            # Distillation, and a reward model among the trainer's own workers, need more of the row.
             if self.reward_loop_worker_handles is not None and not self.distillation_enabled:
                 row = {name: row[name] for name in STORED if name in row}
             return await self._agent_loop_postprocess(output, trajectory["validate"], **row)
@@ -80,7 +80,7 @@ RolloutActor = ray.remote(RolloutWorker)
 
 
 class OneServerClient(LLMServerClient):
-    """A client of the only engine there is: asks the load balancer once, not twice for every rollout."""
+    """A client for a single engine: asks the load balancer once instead of twice per rollout."""
 
     _server: asyncio.Future[Any] | None = None
 
@@ -94,5 +94,5 @@ class OneServerClient(LLMServerClient):
 
 
 def client_class(n_engines: int) -> type[LLMServerClient]:
-    """The engine client for this many engines."""
+    """The engine client class for this many engines."""
     return OneServerClient if n_engines == 1 else LLMServerClient

@@ -1,9 +1,9 @@
-"""A server of reinforcement runs on the CPU: one start of Ray, trainer and engine serves several runs, one at a time.
+"""A server for reinforcement runs on the CPU: one start of Ray, trainer and engine serves several runs, one at a time.
 
-`python -m recipes.verl_plugin.serve SOCKET` takes runs from serve_client.py, which a run's own front starts in the
-place of a trainer (recipes/run/stages.py). It hands each to the system that is up (served.py), as long as what the
-system was started from is the run's too; otherwise, and after a run that failed or was stopped, it ends the system and
-starts another one. The server itself imports nothing heavy and outlives every system.
+`python -m recipes.verl_plugin.serve SOCKET` accepts runs from serve_client.py, which a run's front end starts instead
+of a trainer (recipes/run/stages.py). It passes each to the running system (served.py) if that was started from the same
+settings; otherwise, and after a run that failed or was stopped, it ends the system and starts a new one. The server
+itself imports nothing heavy and outlives every system.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ from recipes.watch.scratch import caches
 
 LONGEST_MESSAGE = 1 << 20
 MINE, OTHER = b"mine", b"other"
-"""What a system says of a run: that it makes it, or that it was started from something else."""
+"""A system's answer to a request: it runs it, or it was started from different settings."""
 
 _LOOK_SECONDS = 1.0
 _GRACE_SECONDS = 2.0
@@ -37,9 +37,9 @@ _GRACE_SECONDS = 2.0
 
 @contextlib.contextmanager
 def serving(folder: Path) -> Iterator[Path]:
-    """A server for all runs with UFT_SERVE = the socket this yields, which lies in `folder` (a short name, no other's).
+    """A server for all runs with UFT_SERVE = the socket this yields, in `folder` (with a short name, for it alone).
 
-    All of it ends with the block.
+    All its processes end with the block.
     """
     path = folder / "serve"
     server = subprocess.Popen(
@@ -62,13 +62,13 @@ def serving(folder: Path) -> Iterator[Path]:
 
 
 def main() -> None:
-    """Bind, serve until the parent or a SIGTERM ends it, leave nothing behind."""
+    """Bind, serve until SIGTERM or the parent's end, leave nothing behind."""
     path, parent = Path(sys.argv[1]), os.getppid()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    # Of a terminal: whoever started the server ends it.
+    # Ctrl-C in a terminal: the process that started the server ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    # Under another name until it listens: whoever finds the socket can connect.
+    # Under another name until it listens, so that clients can connect as soon as the socket exists.
     new = path.with_suffix(".new")
     listener.bind(str(new))
     listener.listen(128)
@@ -86,7 +86,7 @@ def main() -> None:
 
 
 class _Server:
-    """The system that is up, if one is, and what is between it and the client of a run."""
+    """Manages the running system, if there is one, and relays between it and the client of a run."""
 
     def __init__(self, folder: Path, parent: int) -> None:
         self.folder, self.parent = folder, parent
@@ -97,26 +97,26 @@ class _Server:
         return os.getppid() == self.parent
 
     def make_run(self, client: socket.socket) -> None:
-        """One run from beginning to end; the client is told its exit code."""
+        """Process one run from start to end, and send the client its exit code."""
         message, files, _, _ = socket.recv_fds(client, LONGEST_MESSAGE, 2)
         if len(files) != 2:
             return
         try:
-            said = self._ask(client, message, files) if self.system else OTHER
-            # Without a word: it died while it waited for a run.
-            if said in (OTHER, b""):
+            answer = self._ask(client, message, files) if self.system else OTHER
+            # An empty answer: it died while waiting for a run.
+            if answer in (OTHER, b""):
                 self.end_system()
                 self.system = self._start(message, files)
-                said = self._ask(client, message, files)
-            if said == MINE:
-                said = self._next_word(client)
+                answer = self._ask(client, message, files)
+            if answer == MINE:
+                answer = self._next_answer(client)
         finally:
             for file in files:
                 os.close(file)
-        if said != b"0":
+        if answer != b"0":
             self.end_system()
         with contextlib.suppress(OSError):
-            client.send(said if said.isdigit() else DIED)
+            client.send(answer if answer.isdigit() else DIED)
 
     def _start(self, message: bytes, files: list[int]) -> socket.socket:
         asked = json.loads(message)
@@ -124,7 +124,7 @@ class _Server:
         place.mkdir()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environment = {**asked["environment"], **marked_environment(self.folder)}
-        # The run's may be a folder that ends with it.
+        # The run's own TMPDIR may be removed when the run ends.
         environment |= {"TMPDIR": str(place)} if "TMPDIR" in environment else {}
         environment |= alone(place) | caches(place)
         subprocess.Popen(
@@ -146,10 +146,10 @@ class _Server:
             socket.send_fds(self.system, [message], files)
         except OSError:
             return b""
-        return self._next_word(client)
+        return self._next_answer(client)
 
-    def _next_word(self, client: socket.socket) -> bytes:
-        """What the system says next; STOPPED when the client, or the server's parent, is gone before."""
+    def _next_answer(self, client: socket.socket) -> bytes:
+        """The system's next message; STOPPED if the client or the server's parent ends first."""
         assert self.system is not None
         while self.has_parent():
             ready = select.select([self.system, client], [], [], _LOOK_SECONDS)[0]
@@ -162,7 +162,7 @@ class _Server:
         return STOPPED
 
     def end_system(self) -> None:
-        """End every process of the system that is up."""
+        """End every process of the running system."""
         if self.system is None:
             return
         self.system.close()

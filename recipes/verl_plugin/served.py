@@ -1,8 +1,8 @@
-"""A system that makes one run after another: `python -m recipes.verl_plugin.served FOLDER`, started by serve.py.
+"""A system that executes one run after another: `python -m recipes.verl_plugin.served FOLDER`, started by serve.py.
 
-Ray, the data plane, the workers' processes and the engine stay up between two runs. What a run computes with is new:
-trainer, data, rollout workers, and within the workers' processes models, optimisers and random numbers, built by the
-code that builds them in a start of its own. The engine is sent the new weights, which empties its cache.
+Ray, the data plane, the workers' processes and the engine stay up between runs. Everything that a run computes with is
+new: trainer, data, rollout workers, and in the workers' processes models, optimisers and random state, built by the
+same code as in a separate start. The engine receives the new weights, which clears its cache.
 """
 
 import faulthandler
@@ -37,14 +37,14 @@ from recipes.verl_plugin.verl_config import REINFORCEMENT
 from recipes.verl_plugin.warm_client import py_executable
 
 _LOG_SECONDS = 0.5
-"""Ray needs a moment to bring what its workers wrote last."""
+"""Ray needs a moment to forward the workers' last output."""
 
 
 class ServedTrainer(UnifiedTrainer):
-    """A trainer on workers and engine that another one has started; the first one starts them."""
+    """A trainer that reuses the workers and engine of the system's first trainer."""
 
     def __init__(self, config: DictConfig, up: dict[str, Any]) -> None:
-        """`up`: what the first trainer's start left in it; filled by the first."""
+        """`up`: attributes of the first trainer after its start; filled by the first."""
         super().__init__(config=config)
         self._up = up
 
@@ -76,7 +76,7 @@ class ServedTrainer(UnifiedTrainer):
 
 
 class System:
-    """What is up, and what it was started from."""
+    """The running processes, and what they were started from."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -97,14 +97,14 @@ class System:
         return config
 
     def make_run(self, config: DictConfig) -> None:
-        """Train. Raises what training raises.
+        """Train. Raises whatever training raises.
 
-        Afterwards nothing of the run that holds on to Ray is left for the garbage collector to find: it might do so in
-        a fork of this process, which then writes into the parent's connections and leaves Ray hanging for good.
+        Afterwards no object of the run that refers to Ray is left for the garbage collector: it might run in a fork of
+        this process, which would then write to the parent's connections and make Ray hang forever.
         """
         if not ray.is_initialized():
             ours_first()
-            # verl's way into Ray, with nothing to run there: the training loop is in this process.
+            # verl's initialisation of Ray without a task to run there: the training loop is in this process.
             nobody = SimpleNamespace(run=SimpleNamespace(remote=lambda _: ray.put(None)))
             run_ppo(config, task_runner_class=SimpleNamespace(remote=lambda: nobody))
             OmegaConf.resolve(config)
@@ -122,7 +122,7 @@ class System:
 
 
 def main() -> None:
-    """Take runs from the server until it is gone."""
+    """Accept runs from the server until it ends."""
     control = socket.socket(fileno=os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     threading.Thread(target=_end_with, args=(control,), daemon=True).start()
@@ -137,12 +137,12 @@ def main() -> None:
         for number, file in zip((1, 2), files, strict=True):
             os.dup2(file, number)
             os.close(file)
-        if (code := _made(system, json.loads(message), control)) is not None:
+        if (code := _execute(system, json.loads(message), control)) is not None:
             control.send(str(code).encode())
 
 
-def _made(system: System, asked: dict[str, Any], control: socket.socket) -> int | None:
-    """The exit code of a run; None of one that needs another system."""
+def _execute(system: System, asked: dict[str, Any], control: socket.socket) -> int | None:
+    """The exit code of a run; None if it needs another system."""
     code = 1
     try:
         os.environ.update({name: asked["environment"][name] for name in OF_A_RUN & {"TENSORBOARD_DIR", "UFT_SEED"}})
@@ -150,7 +150,7 @@ def _made(system: System, asked: dict[str, Any], control: socket.socket) -> int 
         needed = started_from(config, asked)
         read = system.started_from[FILES] if system.started_from else {}
         if system.started_from and (reasons := in_the_way(system.started_from, needed)):
-            print(f"a start of its own: {', '.join(reasons)} differ from the run before", flush=True)
+            print(f"needs a new start: {', '.join(reasons)} differ from the previous run", flush=True)
             control.send(OTHER)
             return None
         system.started_from = {**needed, **(system.started_from or {}), FILES: needed[FILES] | read}
@@ -166,10 +166,10 @@ def _made(system: System, asked: dict[str, Any], control: socket.socket) -> int 
 
 
 def _end_with(control: socket.socket) -> None:
-    """A server that dies takes its system with it, in the middle of a run too."""
-    gone = select.poll()
-    gone.register(control, 0)
-    gone.poll()
+    """End this system when its server dies, even during a run."""
+    hang_up = select.poll()
+    hang_up.register(control, 0)
+    hang_up.poll()
     os._exit(1)
 
 

@@ -1,4 +1,4 @@
-"""Rows of our schema as supervised samples: the same prompt text, template and tokens as reinforcement stages."""
+"""Rows of our schema as supervised samples, with the prompt text, template and tokens of reinforcement stages."""
 
 from typing import Any
 
@@ -14,18 +14,18 @@ def encode_solution(
 ) -> tuple[list[int], list[int]]:
     """Token ids of a prompt and of its solution with the end-of-text token.
 
-    Prompt and solution are encoded apart, as a rollout sees them: the prompt first, then tokens of the response.
-    `template` takes the place of the tokenizer's own chat template.
+    Prompt and solution are encoded separately, as in a rollout: the prompt first, then tokens of the response.
+    `template` replaces the tokenizer's own chat template.
     """
     thought = opened(tokenizer, prompt, chat_template=template)
     return encode_question(tokenizer, prompt, chat_template=template), closed(tokenizer, answer, thought)
 
 
 class SolutionDataset(Dataset):
-    """What verl's SFT trainer asks of `data.custom_cls`: rows of {input_ids, position_ids, loss_mask}, unpadded.
+    """The interface of verl's `data.custom_cls`: rows of {input_ids, position_ids, loss_mask}, unpadded.
 
-    Rows longer than data.max_length are skipped and counted, never cut: a cut row would teach an answer without
-    its end.
+    Rows longer than data.max_length are skipped and counted, never truncated: a truncated row would teach an answer
+    without its end.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class SolutionDataset(Dataset):
         if dropped:
             print(f"{dropped} of {len(frame)} rows of {files} are longer than {config.max_length} tokens: skipped")
         if not self.rows:
-            raise ValueError(f"no row of {files} fits into {config.max_length} tokens; raise the length limits")
+            raise ValueError(f"no row of {files} fits in {config.max_length} tokens; raise the length limits")
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -1,5 +1,5 @@
-"""Entry of an SFT stage: `python -m recipes.verl_plugin.sft_main FOLDER [OVERRIDES]`, or the same through torchrun on
-several devices; verl's SFTTrainer.
+"""Entry point of an SFT stage: `python -m recipes.verl_plugin.sft_main FOLDER [OVERRIDES]`, or the same with torchrun
+on several devices; uses verl's SFTTrainer.
 
 Started by recipes/run/launch.py, which writes FOLDER/verl.yaml.
 """
@@ -36,7 +36,7 @@ from recipes.verl_plugin.verl_config import SUPERVISED
 
 
 def shaped_loss(shape: Shape, config: Any, model_output: dict[str, Any], data: Any, dp_group: Any = None) -> Any:
-    """verl's sft_loss with g(sg p) log p in the place of log p: a mean over the solution tokens of the global batch."""
+    """verl's sft_loss with g(sg p) log p instead of log p: a mean over the solution tokens of the global batch."""
     log_probs = model_output["log_probs"]
     flat = log_probs.values() if log_probs.is_nested else log_probs
     weighed = shape(flat.detach().exp()) * flat
@@ -47,12 +47,12 @@ def shaped_loss(shape: Shape, config: Any, model_output: dict[str, Any], data: A
 
 @dataclass
 class Until:
-    """The batches of a loader while a run is not over; asked before every batch, once what the last one led to is
+    """The batches of a loader until a run is over, which is checked before every batch, once the previous one's step is
     recorded and saved."""
 
     loader: Any
     over: Callable[[int], bool]
-    """Given how many have been drawn, in all epochs."""
+    """Takes the number of batches drawn so far, over all epochs."""
 
     drawn: int = 0
 
@@ -70,20 +70,18 @@ class Until:
 
 
 class UnifiedSFTTrainer(sft_trainer.SFTTrainer):
-    """verl's SFT trainer with our records, and checkpoints that a kill cannot tear."""
+    """verl's SFT trainer with our records and atomic checkpoints."""
 
     train_dataloader: Any
 
     def _build_dataloader(self) -> None:
         batch, rows = self.config.data.train_batch_size, len(self.train_dataset)
         if rows < batch:
-            raise ValueError(
-                f"the train file has {rows} usable rows, fewer than --batch_size {batch}: no step could be made"
-            )
+            raise ValueError(f"the train file has only {rows} usable rows, fewer than --batch_size {batch}")
         super()._build_dataloader()
         ranks = self.engine.get_data_parallel_size()
         if self.val_dataset is not None and len(self.val_dataset) < batch:
-            # A small test file need not fill a batch of training.
+            # A test file may be smaller than a training batch.
             self.val_dataloader: StatefulDataLoader[Any] = StatefulDataLoader(
                 self.val_dataset,
                 batch_size=max(1, len(self.val_dataset) // ranks),
@@ -104,22 +102,22 @@ class UnifiedSFTTrainer(sft_trainer.SFTTrainer):
         handler, run = self.ckpt_handler, RunDir(Path(self.config.uft.run_dir))
         save, load_data = handler.save_checkpoint, handler._load_dataloader_state
 
-        def save_whole(step: int) -> None:
+        def save_and_publish(step: int) -> None:
             save(step)
             if self.rank == 0:
                 folder = run.checkpoints / f"global_step_{step}"
                 uft = self.config.uft
                 finish_export(folder, self.config.model.path, OmegaConf.to_container(uft.record), uft.hf_dtype)
-                # No accuracy is known here: evaluation is a stage of its own, so hf/best stays empty.
+                # The accuracy is unknown here: evaluation is a separate stage, so hf/best stays empty.
                 keep = self.config.uft.keep_checkpoints
                 run.checkpoint_written(folder, folder / "huggingface", step, accuracy=None, keep=keep)
 
         def load_data_unless_epoch_ended(path: str) -> None:
-            # The state of a loader at the end of an epoch would make the resumed epoch an empty one.
+            # With the loader's state from the end of an epoch, the resumed epoch would be empty.
             if handler.resume_global_step % self.steps_per_epoch:
                 load_data(path)
 
-        handler.save_checkpoint = save_whole
+        handler.save_checkpoint = save_and_publish
         handler._load_dataloader_state = load_data_unless_epoch_ended
 
     def fit(self) -> None:
@@ -130,7 +128,7 @@ class UnifiedSFTTrainer(sft_trainer.SFTTrainer):
             records.phase("update", self.resume_global_step)
 
         class RecordedTracking(Tracking):
-            """verl's loggers, and ours."""
+            """verl's loggers plus our records."""
 
             def log(self, data: dict[str, Any], step: int, backend: Any = None) -> None:
                 super().log(data, step, backend)
@@ -143,7 +141,7 @@ class UnifiedSFTTrainer(sft_trainer.SFTTrainer):
             step = self.resume_global_step + drawn
             if not patience or step % self.test_freq:
                 return False
-            # Every process reads the same lines: verl lets none go on before the validation is written.
+            # Every process reads the same lines: verl synchronises them after the validation is written.
             return ended(read_metrics(run.metrics), patience, HELD_OUT_LOSS, step)
 
         batches = Until(self.train_dataloader, over)
@@ -157,8 +155,8 @@ class UnifiedSFTTrainer(sft_trainer.SFTTrainer):
             records.phase("finished", step)
 
 
-def _alone() -> None:
-    """What torchrun would say to the only process of a group."""
+def _single_process() -> None:
+    """Set the variables that torchrun would set for a single process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -169,7 +167,7 @@ def _alone() -> None:
 def main() -> None:
     """Run one SFT stage to its end."""
     if "RANK" not in os.environ:
-        _alone()
+        _single_process()
     faulthandler.register(signal.SIGUSR1, file=sys.stderr)
     check_verl_version()
     folder, overrides = arguments()

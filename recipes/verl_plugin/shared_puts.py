@@ -1,8 +1,8 @@
-"""Rollouts go into verl's data plane together: what is asked for while a message is under way shares the next one.
+"""Batches messages to verl's data plane: calls made while a message is being sent share the next one.
 
-verl's rollout worker stores each rollout, and each change of a prompt's status, by messages of its own. They cost the
-one thread that all rollouts of a worker share some milliseconds each, and more at the receivers: with a small model
-as much as generating. See docs/performance.md.
+verl's rollout worker sends separate messages for each rollout and each change of a prompt's status. Each costs several
+milliseconds of the single thread that all rollouts of a worker share, and more at the receivers: with a small model as
+much as generation. See docs/performance.md.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ Fields = Sequence[dict[str, Any]]
 
 @dataclass(frozen=True)
 class _Put:
-    """One call that waits to be sent."""
+    """A call waiting to be sent."""
 
     keys: list[str]
     fields: Fields | None
@@ -28,16 +28,16 @@ class _Put:
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """What calls must have in common to go together."""
+        """Calls of the same kind can share a message."""
         columns = None if self.fields is None else tuple(self.fields[0])
         return self.partition_id, columns
 
 
 class SharedPuts:
-    """The module `transfer_queue` for one event loop, whose puts share messages; all else is the module's own.
+    """The module `transfer_queue` for one event loop, with puts that share messages; everything else is unchanged.
 
-    A call returns when its rows are stored, and raises what storing them raised, as the module's would. Calls of one
-    caller that waits for each keep their order.
+    As in the module, a call returns once its rows are stored, and raises what storing them raised. The order of
+    sequentially awaited calls is kept.
     """
 
     def __init__(self, module: Any) -> None:
@@ -55,7 +55,7 @@ class SharedPuts:
     async def async_kv_batch_put(
         self, *, keys: list[str], fields: Fields, tags: list[dict[str, Any]], partition_id: str
     ) -> None:
-        """Store rows. `fields` are what `as_they_are` made of them."""
+        """Store rows. `fields` are the result of `as_they_are`."""
         await self._share(keys, fields, tags, partition_id)
 
     async def _share(
@@ -74,7 +74,7 @@ class SharedPuts:
             self._waiting = [put for put in self._waiting if put.kind != kind]
             error = await self._store(together)
             for put in together:
-                # One row that cannot be stored must not take the others with it.
+                # One row that cannot be stored must not fail the others.
                 its_own = await self._store([put]) if error and len(together) > 1 else error
                 if put.done.cancelled():
                     continue
@@ -84,7 +84,7 @@ class SharedPuts:
                     put.done.set_exception(its_own)
 
     async def _store(self, together: list[_Put]) -> Exception | None:
-        """One message for all of them; returns what it raised."""
+        """Send one message for all of them; returns the exception it raised, if any."""
         fields: TensorDict | None = None
         try:
             if together[0].fields is not None:
@@ -101,12 +101,12 @@ class SharedPuts:
 
 
 def as_they_are(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """In place of verl's `list_of_dict_to_tensordict` in the worker: rows become one TensorDict when they are sent."""
+    """Replaces verl's `list_of_dict_to_tensordict` in the worker: rows become one TensorDict only when sent."""
     return rows
 
 
 def share_puts(worker_module: Any) -> None:
-    """Let verl's module of the rollout worker put through `SharedPuts`, in this process."""
+    """Make verl's rollout-worker module use `SharedPuts` in this process."""
     if not isinstance(worker_module.tq, SharedPuts):
         worker_module.tq = SharedPuts(worker_module.tq)
         worker_module.list_of_dict_to_tensordict = as_they_are

@@ -1,4 +1,4 @@
-"""verl's FSDP2 training worker by itself, configured as in a run: for measuring and checking losses without a rollout.
+"""verl's FSDP2 training worker on its own, configured as in a run, to measure and check losses without rollouts.
 
 Needs the environment of a run (`environment.py`) and torch.distributed's variables.
 """
@@ -22,7 +22,7 @@ from recipes.verl_plugin.verl_config import REINFORCEMENT, rl_config
 
 
 def training_worker(model: str, folder: Path) -> tuple[TrainingWorker, Any, int, int]:
-    """(worker, actor configuration, rank, ranks) of an initialised process group on the CPU profile."""
+    """(worker, actor configuration, rank, ranks) on the CPU profile; initialises the process group."""
     _, rank, world = initialize_global_process_group()
     values = rl_config(
         build_experiment({"model": model}, PROFILES["cpu"]),
@@ -37,7 +37,7 @@ def training_worker(model: str, folder: Path) -> tuple[TrainingWorker, Any, int,
 
 
 def worker_of(config: DictConfig) -> tuple[TrainingWorker, Any]:
-    """(worker, actor configuration) of a run's configuration, in an initialised process group."""
+    """(worker, actor configuration) for a run's configuration; needs an initialised process group."""
     actor = config.actor_rollout_ref.actor
     worker = TrainingWorker(
         TrainingWorkerConfig(
@@ -53,7 +53,7 @@ def worker_of(config: DictConfig) -> tuple[TrainingWorker, Any]:
 
 
 def update_batch(columns: dict[str, list[torch.Tensor]], **settings: Any) -> TensorDict:
-    """Rows of unpadded tensors as an actor update gets them; settings override those of an unpacked update."""
+    """Rows of unpadded tensors as the input of an actor update; `settings` override the defaults of an unpacked one."""
     rows = len(next(iter(columns.values())))
     nested = {name: torch.nested.as_nested_tensor(values, layout=torch.jagged) for name, values in columns.items()}
     data = TensorDict(nested, batch_size=rows)

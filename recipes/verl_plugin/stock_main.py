@@ -1,7 +1,7 @@
-"""verl's own GRPO without any class of ours: what the benchmark compares with.
+"""verl's own GRPO without any of our classes, as the benchmark's baseline.
 
     python -m recipes.verl_plugin.stock_main FOLDER
-FOLDER/verl.yaml holds the values `stock_values` made; the trainer, agent loop and estimator are verl's.
+FOLDER/verl.yaml contains the result of `stock_values`; the trainer, agent loop and estimator are verl's.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from recipes.verl_plugin.verl_config import POLL_SECONDS, REINFORCEMENT
 
 
 class QuickReplayBuffer(ReplayBuffer):
-    """verl's buffer, asked for finished rollouts as often as ours (verl's documented hook `custom_sampler`)."""
+    """verl's buffer with our polling interval for finished rollouts (verl's documented hook `custom_sampler`)."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -1,6 +1,6 @@
-"""verl's V1 trainer with our loss, our records and checkpoints that a kill cannot tear.
+"""verl's V1 trainer with our loss, records and atomic checkpoints.
 
-Only documented hooks and the step's own methods are overridden; each calls the original.
+Only documented hooks and the methods of a step are overridden; each calls the original.
 """
 
 import json
@@ -51,24 +51,23 @@ from recipes.verl_plugin.weighing import read_groups, restore_masks, token_mean,
 from recipes.watch.heartbeat import NOTICE
 
 MEMORY = "memory.json"
-"""In a checkpoint: what the algorithm remembered (recipes/algorithms/base.py, `remember`)."""
-
+"""File in a checkpoint with the algorithm's memory (recipes/algorithms/base.py, `remember`)."""
 
 PROBLEM = ("raw_prompt", "hint", "answer")
-"""Columns of the data that an algorithm may ask for once rollouts are scored."""
+"""Columns of the data that an algorithm may read once rollouts are scored."""
 
 
 class UnifiedTrainer(PPOTrainerSync):
-    """verl's synchronous trainer, one algorithm of the family at a time (section `uft` of the configuration)."""
+    """verl's synchronous trainer with one algorithm of the family (section `uft` of the configuration)."""
 
     total_training_steps: int
-    """verl's; lowered to the present step, it ends the loop after it."""
+    """verl's; if set to the current step, the loop ends after it."""
 
     def on_init_end(self) -> None:
         settings = self.config.uft
         self.run_dir = RunDir(Path(settings.run_dir))
         self.records = Records(self.run_dir.path, self.total_training_steps, self.config.trainer.test_freq)
-        # The validation of step 0 is made again where there is no checkpoint yet: its old line goes.
+        # Without a checkpoint, the validation of step 0 is repeated and its old line removed.
         self.records.resume_at(self.global_steps or -1)
         self.replay_buffer.poll_interval = POLL_SECONDS
         self._fetched = (-1, 0)
@@ -102,30 +101,30 @@ class UnifiedTrainer(PPOTrainerSync):
         self.records.phase("old_log_prob")
 
     def on_validate_begin(self) -> None:
-        # The step that is validated is finished with its line of metrics, which follows.
+        # The validated step counts as finished only with its line of metrics, which follows.
         self.records.phase("validating", max(0, self.global_steps - 1))
         super().on_validate_begin()
 
-    # --- one order of rollouts, whatever order they finished in ------------------------------------------------------
+    # --- an order of rollouts that does not depend on which finish first ---------------------------------------------
 
     def _fetch_one_gen_batch(self) -> TensorDict:
         if self._fetched[0] != self.global_steps:
             self._fetched, self._problems, self._drawn = (self.global_steps, 0), {}, set[str]()
-        batch = self._next_of_the_data()
+        batch = self._next_batch()
         step, first = self._fetched
         self._fetched = (step, first + len(batch))
-        # verl's random uids would put a batch in another order in every run, and so change its floating-point sums.
+        # With verl's random uids a batch would be ordered differently in every run, changing its floating-point sums.
         # (No "_": verl splits keys at it.)
         uids = [f"{step:07d}-{first + row:06d}" for row in range(len(batch))]
         tu.assign_non_tensor_stack(batch, "uid", uids)
         self._problems |= dict(zip(uids, rows_of(batch, PROBLEM), strict=True))
         return batch
 
-    def _next_of_the_data(self) -> TensorDict:
+    def _next_batch(self) -> TensorDict:
         batch = super()._fetch_one_gen_batch()
         if not self.config.uft.dynamic_sampling:
             return batch
-        # Prompt by prompt, and after the last comes the first: one drawn twice would give the same rollouts twice.
+        # One prompt at a time, wrapping around at the end of the data: drawn twice, one would repeat its rollouts.
         for _ in range(len(self.train_dataset)):
             key = prompt_key(rows_of(batch, ("raw_prompt", "extra_info"))[0])
             if key not in self._drawn:
@@ -135,7 +134,7 @@ class UnifiedTrainer(PPOTrainerSync):
         return batch
 
     def _add_prompts_to_generate(self, num_prompts: int) -> int:
-        """Replacements; fewer where the step has drawn nearly all of the data."""
+        """Draw replacements; fewer if the step has already drawn nearly all of the data."""
         self.records.phase("rollout", self.global_steps - 1)
         left = min(num_prompts, len(self.train_dataset) - self._fetched[1])
         return super()._add_prompts_to_generate(left) if left > 0 else 0
@@ -146,7 +145,7 @@ class UnifiedTrainer(PPOTrainerSync):
         self._failed_rows |= failed
         self._demonstrations |= demonstrations
         if len(failed) + len(demonstrations) == len(batch):
-            # verl cannot update on a batch without a token, whatever the limits on failures are.
+            # verl cannot update on a batch without tokens, whatever the limits on failures.
             self._rollout_metrics(batch, self.global_steps)
             raise self._failure or RewardFailure(nothing_scored(self.global_steps, reports_of(batch, sorted(failed))))
         return super()._balance_batch(batch, *args, **kwargs)
@@ -160,7 +159,7 @@ class UnifiedTrainer(PPOTrainerSync):
 
     def _compute_old_log_prob(self, batch: Any, metrics: dict[str, Any]) -> Any:
         batch = super()._compute_old_log_prob(batch, metrics)
-        # verl aggregates this metric as the loss: divided by a constant length it could be compared with no other run.
+        # verl aggregates this metric like the loss: divided by a constant length, it would not be comparable.
         if "actor/entropy" in metrics and self.config.actor_rollout_ref.actor.loss_agg_mode != "token-mean":
             metrics["actor/entropy"] = token_mean(batch, "entropy")
         return batch
@@ -178,7 +177,7 @@ class UnifiedTrainer(PPOTrainerSync):
         return super()._update_critic(batch, metrics)
 
     def _updates(self, batch: Any, mini_batch_size: int) -> int:
-        """Optimiser steps on a batch, whose mini-batches are counted in prompts."""
+        """Optimiser steps on a batch; mini-batch sizes are in prompts."""
         return max(1, len(batch) // (mini_batch_size * self.config.actor_rollout_ref.rollout.n))
 
     def _update_actor(self, batch: Any, metrics: dict[str, Any]) -> Any:
@@ -223,10 +222,10 @@ class UnifiedTrainer(PPOTrainerSync):
             metrics.update(self._learn(due))
         return batch
 
-    # --- further passes ----------------------------------------------------------------------------------------------
+    # --- additional passes -------------------------------------------------------------------------------------------
 
     def _learn(self, due: list[str]) -> dict[str, float]:
-        """One supervised update on the solutions of these prompts, named as in the algorithm's memory."""
+        """One supervised update on the solutions of these prompts, given by their keys in the algorithm's memory."""
         if self._by_key is None:
             known = (self.train_dataset[place] for place in range(len(self.train_dataset)))
             self._by_key = {memory_key(prompt_key(row)): place for place, row in enumerate(known)}
@@ -245,7 +244,7 @@ class UnifiedTrainer(PPOTrainerSync):
 
     @property
     def _passes(self) -> dict[str, Any]:
-        """What every further pass is made with (passes.py). The most tokens of one sequence are a micro-batch's."""
+        """Arguments of every additional pass (passes.py). A sequence may have at most a micro-batch's tokens."""
         config = self.config.actor_rollout_ref
         return {
             "workers": self.actor_rollout_wg,
@@ -264,10 +263,10 @@ class UnifiedTrainer(PPOTrainerSync):
         every = self.config.trainer.test_freq
         return every > 0 and (step % every == 0 or step >= self.total_training_steps)
 
-    # --- what an algorithm remembers ---------------------------------------------------------------------------------
+    # --- the algorithm's memory --------------------------------------------------------------------------------------
 
     def _remember(self, groups: list[Group]) -> list[str]:
-        """Let the algorithm remember the step; keys of the prompts whose solutions are due."""
+        """Let the algorithm update its memory; returns the keys of prompts whose solutions are due."""
         due: list[str] = []
         if self._algorithm.remember is forget:
             return due
@@ -279,14 +278,14 @@ class UnifiedTrainer(PPOTrainerSync):
             if kept is None:
                 past.pop(group.key, None)
             else:
-                # As a checkpoint holds it, so that a resumed run sees the same.
+                # As stored in a checkpoint, so that a resumed run sees the same.
                 past[group.key] = _as_json(kept)
             due += now
         self.memory["common"] = _as_json(self.memory["common"])
         return due
 
     def _recall(self) -> None:
-        """What the algorithm remembered when the checkpoint that this run resumes from was written."""
+        """Restore the algorithm's memory from the checkpoint that this run resumes from."""
         found = self.config.trainer.resume_from_path
         file = Path(found) / MEMORY if found else None
         if file is not None and file.exists():
@@ -315,7 +314,7 @@ class UnifiedTrainer(PPOTrainerSync):
     def _dump_generations(
         self, inputs: Any, outputs: Any, gts: Any, scores: Any, reward_extra_infos_dict: Any, dump_path: Any
     ) -> None:
-        # Of an agent loop of the user's own only verl's copy is known.
+        # For a user's own agent loop only verl's copy is known.
         seen = reward_extra_infos_dict.pop(SEEN, inputs)
         inputs = [own if prompt is None else prompt for own, prompt in zip(inputs, seen, strict=True)]
         parts = parted(reward_extra_infos_dict, inputs=inputs, outputs=outputs, gts=gts, scores=scores)
@@ -335,7 +334,7 @@ class UnifiedTrainer(PPOTrainerSync):
         metrics.update(self._rollout_metrics(batch, step))
         self.records.log(step, metrics)
         if "val/acc" in metrics and ended(read_metrics(self.run_dir.metrics), self._patience, ACCURACY):
-            # verl did not know that this is its last step, and has not asked for a checkpoint.
+            # verl does not know that this is the last step, and has not requested a checkpoint.
             self.total_training_steps, self._save_due = step, True
         if self._save_due:
             self._write_checkpoint(step, metrics.get("val/acc"))
@@ -344,7 +343,7 @@ class UnifiedTrainer(PPOTrainerSync):
         self.records.phase("finished" if step >= self.total_training_steps else "rollout", step)
 
     def _rollout_metrics(self, batch: Any, step: int) -> dict[str, float]:
-        """uft/* and reward/* of the step, in the batch's canonical order; logs the first rollouts on the way."""
+        """uft/* and reward/* of the step, in the batch's canonical order; also logs the first rollouts."""
         found = StepRollouts.of(batch, self._failed_rows, self._demonstrations)
         count = self.config.uft.log_rollouts
         if lines := found.lines(self.tokenizer, range(len(found.rows) if count < 0 else min(count, len(found.rows)))):
@@ -363,8 +362,8 @@ class UnifiedTrainer(PPOTrainerSync):
         return metrics
 
     def _save_checkpoint(self) -> None:
-        # verl saves before the step's metrics are known; a kill in between would lose that step's line for good.
-        # So the checkpoint is written after the line: see _compute_metrics.
+        # verl saves before the step's metrics are known; a kill in between would lose that step's line forever, so the
+        # checkpoint is written after the line: see _compute_metrics.
         self._save_due = True
 
     def _write_checkpoint(self, step: int, accuracy: float | None) -> None:

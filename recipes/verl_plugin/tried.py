@@ -1,4 +1,4 @@
-"""Overrides as verl and vLLM will read them, tried before a run has started anything: their own checks, on one line."""
+"""Checks overrides with verl's and vLLM's own validation before a run starts; errors become one line."""
 
 import contextlib
 import importlib
@@ -31,8 +31,7 @@ _OPTIMIZER = {
     "min_lr_ratio": (0.0, 1.0),
     "weight_decay": (0.0, None),
 }
-"""Least and largest of an optimizer's numbers, where torch would take others: a negative clip_grad turns the gradient
-around."""
+"""Ranges of optimizer settings for which torch accepts invalid values: a negative clip_grad reverses the gradient."""
 
 _LEAST = {
     "actor_rollout_ref.rollout.agent.num_workers": 1,
@@ -44,30 +43,30 @@ _LEAST = {
     "ray_kwargs.ray_init.object_store_memory": 80_000_000,
     "reward.num_workers": 1,
 }
-"""Least of what a stage of reinforcement starts; Ray hangs where that cannot be."""
+"""Minimal values of what a reinforcement stage starts; Ray hangs if these cannot be satisfied."""
 
 _MOST = {"actor_rollout_ref.rollout.top_p": 1.0, "actor_rollout_ref.rollout.val_kwargs.top_p": 1.0}
 _ABOVE = {"actor_rollout_ref.rollout.top_p": 0.0, "actor_rollout_ref.rollout.repetition_penalty": 0.0}
 
 _MEANS = ("token-mean", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm")
-"""verl's ways to take the mean of a loss."""
+"""verl's aggregations of a loss."""
 
 _ATTENTION = ("eager", "sdpa", "flash_attention_2")
 _READ = (
     *("attention_dropout", "attn_implementation", "hidden_dropout", "max_position_embeddings", "output_router_logits"),
     *("rope_scaling", "rope_theta", "router_aux_loss_coef", "sliding_window", "use_cache"),
 )
-"""Of a model's configuration what may be another without another set of weights."""
+"""Settings of a model's configuration that may change without changing the weights' meaning."""
 
 
 def try_overrides(experiment: Experiment) -> None:
-    """Raise ExperimentError for what verl or vLLM would refuse of the user's overrides. It imports verl, which takes
-    seconds; without overrides it does nothing."""
+    """Raise ExperimentError for overrides that verl or vLLM would reject. If there are any, it imports verl, which
+    takes seconds."""
     if not experiment.overrides or not {"sft", "rl"} & {*experiment.stages}:
         return
     ranks = experiment.n_gpu * experiment.nnodes
     for base, config in laid_over(experiment).items():
-        with _told(experiment.overrides):
+        with _errors_on_one_line(experiment.overrides):
             if base == REINFORCEMENT:
                 _try_reinforcement(config, experiment, ranks)
             else:
@@ -86,7 +85,7 @@ def _try_reinforcement(config: DictConfig, experiment: Experiment, ranks: int) -
         if value is None:
             continue
         if key in _LEAST and (value < _LEAST[key] or value != int(value)):
-            raise refused(key, f"{value} must be at least {_LEAST[key]}, and whole")
+            raise refused(key, f"{value} must be an integer of at least {_LEAST[key]}")
         if key in _ABOVE and value <= _ABOVE[key]:
             raise refused(key, f"{value} must be above {_ABOVE[key]:g}")
         if key in _MOST and value > _MOST[key]:
@@ -112,7 +111,7 @@ def _try_reinforcement(config: DictConfig, experiment: Experiment, ranks: int) -
 
 
 @contextmanager
-def _told(overrides: Sequence[str]) -> Iterator[None]:
+def _errors_on_one_line(overrides: Sequence[str]) -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -120,13 +119,13 @@ def _told(overrides: Sequence[str]) -> Iterator[None]:
             yield
     except ExperimentError:
         raise
-    except Exception as error:  # whatever verl's, torch's and hydra's checks raise
+    except Exception as error:  # whatever the checks of verl, torch and hydra raise
         cause: BaseException = error
         while cause.__cause__ is not None or cause.__context__ is not None:
             cause = cause.__cause__ or cause.__context__ or cause
         asserted = traceback.extract_tb(cause.__traceback__)[-1].line
-        said = " ".join((str(cause) or asserted or type(cause).__name__).split())[:_SHOWN]
-        raise ExperimentError(f"overrides {' '.join(overrides)} after --: verl does not take them: {said}") from None
+        why = " ".join((str(cause) or asserted or type(cause).__name__).split())[:_SHOWN]
+        raise ExperimentError(f"overrides {' '.join(overrides)} after --: verl rejects them: {why}") from None
     finally:
         logging.disable(before)
 
@@ -136,18 +135,16 @@ def _try_ray(config: DictConfig) -> None:
 
     given = config.ray_kwargs.ray_init
     known = inspect.signature(ray.init).parameters
-    if strange := next((name for name in given if name not in known), None):
-        raise refused(f"ray_kwargs.ray_init.{strange}", f"ray.init has no such argument{nearest(str(strange), known)}")
+    if unknown := next((name for name in given if name not in known), None):
+        raise refused(f"ray_kwargs.ray_init.{unknown}", f"ray.init has no such argument{nearest(str(unknown), known)}")
     store, there = given.get("object_store_memory"), main_memory()
     if store is not None and there is not None and store > there:
         why = f"{store} is more than the {there} bytes of main memory"
         raise refused("ray_kwargs.ray_init.object_store_memory", why)
     least = ray_cpus(config.trainer.n_gpus_per_node)
     if given.num_cpus is not None and given.num_cpus < least:
-        raise refused(
-            "ray_kwargs.ray_init.num_cpus",
-            f"with {given.num_cpus} the run's processes would wait: give {least} or more",
-        )
+        why = f"with {given.num_cpus} the run's processes would wait forever: use {least} or more"
+        raise refused("ray_kwargs.ray_init.num_cpus", why)
 
 
 def _try_fsdp(where: str, section: DictConfig, ranks: int) -> None:
@@ -155,7 +152,7 @@ def _try_fsdp(where: str, section: DictConfig, ranks: int) -> None:
 
     size = section.fsdp_size
     if size != -1 and (size < 1 or ranks % size):
-        raise refused(f"{where}.fsdp_size", f"{size} does not divide the {ranks} device(s); -1 is all of them")
+        raise refused(f"{where}.fsdp_size", f"{size} does not divide the {ranks} device(s); -1 means all")
     mixed = section.get("mixed_precision") or {}
     types = {name: section.get(name) for name in ("model_dtype", "dtype")}
     types |= {f"mixed_precision.{name}": value for name, value in mixed.items() if name.endswith("dtype")}
@@ -164,11 +161,11 @@ def _try_fsdp(where: str, section: DictConfig, ranks: int) -> None:
             try:
                 PrecisionType.to_dtype(value)
             except RuntimeError:
-                raise refused(f"{where}.{name}", f"{value} is no type of numbers: bf16, fp16 or fp32") from None
+                raise refused(f"{where}.{name}", f"{value} is not a dtype: bf16, fp16 or fp32") from None
 
 
 def _try_optimizer(where: str, section: DictConfig) -> None:
-    """Build it for one number."""
+    """Build the optimizer for two small weights and make one step."""
     import torch
     from verl.utils.config import omega_conf_to_dataclass
     from verl.workers.config.optimizer import build_optimizer
@@ -185,7 +182,7 @@ def _try_optimizer(where: str, section: DictConfig) -> None:
     except (ImportError, ValueError):
         there = False
     if not there:
-        raise refused(f"{where}.optimizer_impl", f"there is no module {module} here")
+        raise refused(f"{where}.optimizer_impl", f"no module {module} is installed")
     known = vars(importlib.import_module(module))
     if not isinstance(known.get(name), type):
         listed = [each for each, value in known.items() if isinstance(value, type)]
@@ -198,12 +195,12 @@ def _try_optimizer(where: str, section: DictConfig) -> None:
 
 
 def _try_model(where: str, model: DictConfig) -> None:
-    if strange := next((name for name in model.override_config if name not in _READ), None):
-        why = "would make another model of the same weights"
-        raise refused(f"{where}.override_config.{strange}", f"{why}; one of {', '.join(_READ)}")
+    if unknown := next((name for name in model.override_config if name not in _READ), None):
+        why = f"would change the model itself; must be one of {', '.join(_READ)}"
+        raise refused(f"{where}.override_config.{unknown}", why)
     attention = model.override_config.get("attn_implementation")
     if attention is not None and attention not in _ATTENTION:
-        why = f"verl has no attention {attention}; one of {', '.join(_ATTENTION)}"
+        why = f"verl has no attention {attention}; must be one of {', '.join(_ATTENTION)}"
         raise refused(f"{where}.override_config.attn_implementation", why)
     if attention == "flash_attention_2":
         refuse_broken_flash_attention()
@@ -218,4 +215,4 @@ def _try_model(where: str, model: DictConfig) -> None:
     for pattern, given in zip(wanted, [targets] if isinstance(targets, str) else targets, strict=True):
         if not any(re.fullmatch(pattern, name) for name in names):
             ends = sorted({name.rpartition(".")[2] for name in names if name})
-            raise refused(f"{where}.target_modules", f"no module of the model is called {given}: {', '.join(ends)}")
+            raise refused(f"{where}.target_modules", f"the model has no module {given}, only {', '.join(ends)}")

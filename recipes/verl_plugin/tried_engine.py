@@ -1,4 +1,4 @@
-"""Overrides of rollouts as vLLM will read them, tried before a run has started anything."""
+"""Checks overrides of rollout settings against vLLM before a run starts."""
 
 import ast
 import importlib.util
@@ -23,29 +23,29 @@ from recipes.verl_plugin.overrides import refused
 _SHOWN = 300
 
 _LOAD_FORMATS = ("auto", "dummy", "safetensors")
-"""Others are of weights that no trainer writes; what is loaded is replaced by the trainer's before the first step."""
+"""Others are for weights that no trainer writes; the loaded weights are replaced by the trainer's before step 1."""
 
 _BLOCKS = (8, 16, 32, 64, 128, 256)
-"""Tokens of a block of vLLM's cache."""
+"""Block sizes of vLLM's cache, in tokens."""
 
 _OF_ENGINE = (
     *("dtype", "load_format", "max_model_len", "max_num_seqs", "enable_chunked_prefill", "seed", "quantization"),
     *("max_num_batched_tokens", "enable_prefix_caching", "logprobs_mode", "enforce_eager", "scheduling_policy"),
     "gpu_memory_utilization",
 )
-"""Of verl's section what goes to vLLM by the same name (vllm_async_server.py)."""
+"""Settings of verl's section that are passed to vLLM under the same name (vllm_async_server.py)."""
 
 
 def try_engine(rollout: DictConfig, experiment: Experiment) -> None:
-    """What vLLM refuses of its numbers, and arguments it does not have, or that stand elsewhere."""
+    """Raise ExperimentError for values that vLLM rejects, and for arguments that are unknown or set elsewhere."""
     place = "actor_rollout_ref.rollout"
     tokens, texts = int(rollout.max_num_batched_tokens), int(rollout.max_num_seqs)
     longest, needed = rollout.max_model_len, int(rollout.prompt_length) + int(rollout.response_length)
     if tokens < texts:
-        why = f"{tokens} is less than --max_num_seqs {texts}, and vLLM gives every sequence a token per step"
+        why = f"{tokens} is less than --max_num_seqs {texts}, but vLLM needs a token per sequence and step"
         raise refused(f"{place}.max_num_batched_tokens", f"{why}; give more, or fewer sequences")
     if not rollout.enable_chunked_prefill and tokens < (longest or needed):
-        why = f"{tokens} is less than max_model_len {longest or needed}, and prompts go through vLLM whole"
+        why = f"{tokens} is less than max_model_len {longest or needed}, but vLLM does not split prompts"
         raise refused(f"{place}.max_num_batched_tokens", f"{why} without enable_chunked_prefill")
     if longest and longest < needed:
         why = f"{longest} is less than the {needed} tokens of prompt and response"
@@ -60,7 +60,7 @@ def try_engine(rollout: DictConfig, experiment: Experiment) -> None:
     for name in rollout.engine_kwargs.get("vllm") or {}:
         where = f"{place}.engine_kwargs.vllm.{name}"
         if name in elsewhere:
-            raise refused(where, f"vLLM is given that by {place}, or by a flag")
+            raise refused(where, f"is set by {place}, or by a flag")
         if name not in arguments:
             raise refused(where, f"vLLM's engine has no such argument{nearest(str(name), arguments)}")
     if is_here(experiment.model, fetch=False) and any(key_of(o).startswith(f"{place}.") for o in experiment.overrides):
@@ -68,24 +68,24 @@ def try_engine(rollout: DictConfig, experiment: Experiment) -> None:
 
 
 def _ask_vllm(rollout: DictConfig, experiment: Experiment) -> None:
-    """Raise ExperimentError for what vLLM's configuration refuses; it is asked by another process."""
+    """Raise ExperimentError if vLLM rejects the configuration, which a separate process checks."""
     found: dict[str, Any] = {name: rollout[name] for name in _OF_ENGINE if rollout.get(name) is not None}
     own: Any = OmegaConf.to_container(rollout.engine_kwargs.get("vllm") or OmegaConf.create({}), resolve=True)
-    own.pop("worker_extension_cls", None)  # of ours, which needs verl's worker
+    own.pop("worker_extension_cls", None)  # our own, which needs verl's worker
     graphs = OmegaConf.select(rollout, "cudagraph_capture_sizes")
     if graphs:
         found["compilation_config"] = {"cudagraph_capture_sizes": OmegaConf.to_container(graphs)}
     found |= {**own, "model": find_model(experiment.model), "tensor_parallel_size": rollout.tensor_model_parallel_size}
     env = {**os.environ, **environment(experiment, RunDir(Path("run")))}
     command = [sys.executable, "-m", "recipes.verl_plugin.ask_vllm"]
-    asked = subprocess.run(command, input=json.dumps(found), capture_output=True, text=True, check=False, env=env)
-    said = (asked.stdout.splitlines() or [""])[-1][:_SHOWN]
-    if said:
-        raise ExperimentError(f"overrides {' '.join(experiment.overrides)} after --: vLLM does not take them: {said}")
+    done = subprocess.run(command, input=json.dumps(found), capture_output=True, text=True, check=False, env=env)
+    why = (done.stdout.splitlines() or [""])[-1][:_SHOWN]
+    if why:
+        raise ExperimentError(f"overrides {' '.join(experiment.overrides)} after --: vLLM rejects them: {why}")
 
 
 def _engine_arguments() -> set[str]:
-    """The fields of vLLM's AsyncEngineArgs, read and not imported, which would take as long as all else here."""
+    """The fields of vLLM's AsyncEngineArgs, parsed, because an import would take as long as all other checks."""
     found = importlib.util.find_spec("vllm")
     assert found is not None
     assert found.submodule_search_locations is not None

@@ -1,4 +1,4 @@
-"""Figures of a validation: accuracy, pass@k, and beside sampled answers the greedy one."""
+"""Metrics of a validation: accuracy, pass@k, and the greedy answer in addition to sampled ones."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -9,41 +9,39 @@ from eval.metrics import pass_at_k, powers_of_two
 from reward_fns import SIGNS, has_failed
 
 GREEDY = "uft_greedy"
-"""What tells the greedy answer from the sampled ones, among what a reward says about it: verl's validation hands on
-nothing else of an answer."""
-
+"""Key in the reward's report that marks the greedy answer; verl's validation passes on nothing else about an answer."""
 
 TRUNCATED = "truncated"
-"""Among the same: whether an answer was cut off at --max_response_length."""
+"""Key in the reward's report: whether the answer was cut off at --max_response_length."""
 
 SEEN = "uft_prompt"
-"""Among the same: the prompt as the model saw it; verl's own copy lacks the tokens that are marked as special."""
+"""Key in the reward's report: the prompt as the model saw it; verl's own copy lacks tokens marked as special."""
 
 
 def without_truncated(infos: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Sequence[Any]], dict[str, float]]:
-    """What reward functions report, and of all answers val/truncated, the share that was cut off."""
+    """The reward functions' reports without our keys, and val/truncated, the share of answers that were cut off."""
     rest = {name: values for name, values in infos.items() if name != SEEN}
     known = [float(each) for each in rest.pop(TRUNCATED, ()) if each is not None]
     return rest, {"val/truncated": fmean(known)} if known else {}
 
 
 def cut_off(metrics: Mapping[str, float], longest: int) -> str | None:
-    """A line for who reads a run's first validation, or an evaluation; None where hardly an answer was cut off."""
+    """A notice for a run's first validation or an evaluation; None if hardly any answer was cut off."""
     share = metrics.get("val/truncated", 0.0)
     if share < 0.005:
         return None
     return (
-        f"{share:.0%} of the model's answers are cut off at --max_response_length {longest}, and what is cut off is "
+        f"{share:.0%} of the model's answers are cut off at --max_response_length {longest}, and truncated answers are "
         f"rarely right"
     )
 
 
 def parted(infos: Mapping[str, Sequence[Any]], **columns: Sequence[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The sampled and the greedy ones of a validation's answers, each as {name of a column: values, "infos": ...}.
+    """A validation's sampled and greedy answers, each as {name of a column: values, "infos": ...}.
 
     Args:
-        infos: what the reward functions report, by key: a value per answer, None where it was not reported.
-        columns: what else there is of every answer.
+        infos: the reward functions' reports, by key: a value per answer, None if not reported.
+        columns: other data of every answer.
     """
     count = len(next(iter(columns.values())))
     kinds = [bool(value) for value in infos.get(GREEDY, [None] * count)]
@@ -62,11 +60,11 @@ def sampled_and_greedy(
     infos: Mapping[str, Sequence[Any]],
     asked: Mapping[tuple[str, str], int],
 ) -> dict[str, float]:
-    """What `answer_means` and `validation_accuracy` find of the sampled answers; of the greedy ones beside them
-    val/greedy and val/greedy/<source>, counted as val/acc is.
+    """`answer_means` and `validation_accuracy` of the sampled answers, and for the greedy ones val/greedy and
+    val/greedy/<source>, computed like val/acc.
 
     Args:
-        asked: how many answers of a problem there should be, the greedy one among them.
+        asked: the expected number of answers per problem, including the greedy one.
     """
     sampled, greedy = parted(infos, sources=sources, uids=uids)
     one = 1 if greedy["uids"] else 0
@@ -76,19 +74,19 @@ def sampled_and_greedy(
 
 
 def of_greedy(found: Mapping[str, float]) -> dict[str, float]:
-    """The accuracies among the figures of greedy answers, by the names they have beside those of sampled ones."""
+    """The accuracies among the metrics of greedy answers, renamed from val/acc* to val/greedy*."""
     return {name.replace("val/acc", "val/greedy"): each for name, each in found.items() if name.startswith("val/acc")}
 
 
 def answer_means(sources: Sequence[Any], uids: Sequence[Any], infos: Mapping[str, Sequence[Any]]) -> dict[str, float]:
-    """verl's val-aux/<source>/<name>/mean@n of several answers to each problem, without its best@n, worst@n and maj@n.
+    """verl's val-aux/<source>/<name>/mean@n over several answers per problem, without its best@n, worst@n and maj@n.
 
-    For those verl draws a thousand bootstrap samples of every problem, number and n, in Python: 512 answers on the CPU
-    then take ten times as long to summarise as to generate.
+    For those verl draws a thousand bootstrap samples per problem, metric and n, in Python: 512 answers on the CPU would
+    take ten times as long to summarise as to generate.
 
     Args:
         sources, uids: of every answer.
-        infos: what the reward functions report, by key: a value per answer, None where it was not reported.
+        infos: the reward functions' reports, by key: a value per answer, None if not reported.
     """
     found = {}
     for name, values in infos.items():
@@ -108,18 +106,18 @@ def validation_accuracy(
     infos: Mapping[str, Sequence[Any]],
     asked: Mapping[tuple[str, str], int],
 ) -> dict[str, float]:
-    """val/acc, val/acc/<source>, how many answers they are taken from, and how many had no verdict; of several answers
-    to each problem also val/pass@2, @4 ...
+    """val/acc, val/acc/<source>, the number of answers they are computed from, and of failed verdicts; with several
+    answers per problem also val/pass@2, @4 ...
 
-    verl's own figures count an answer whose verdict failed as wrong. Here it is skipped: a problem's accuracy is the
-    mean over its answers that have a verdict, val/acc/<source> the mean over such problems, val/acc the mean over
-    sources. An answer that never came counts as wrong, as in verl's. val/acc is pass@1, never a best of n; the k of
-    pass@k go up to the fewest answers that a problem has.
+    verl's own metrics count an answer whose verdict failed as wrong. Here it is skipped: a problem's accuracy is the
+    mean over its answers with a verdict, val/acc/<source> the mean over such problems, val/acc the mean over sources.
+    A missing answer counts as wrong, as in verl. val/acc is pass@1, never a best of n; the k of pass@k go up to the
+    smallest number of answers of any problem.
 
     Args:
         sources, uids: of every answer.
-        infos: what the reward functions report, by key: a value per answer, None where it was not reported.
-        asked: how many answers of a problem there should be, by (source, uid).
+        infos: the reward functions' reports, by key: a value per answer, None if not reported.
+        asked: the expected number of answers per problem, by (source, uid).
     """
     if not any(value is not None for value in infos.get("acc", ())):
         return {}

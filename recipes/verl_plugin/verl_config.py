@@ -1,6 +1,6 @@
 """Experiment -> the part of verl's configuration that differs from verl's defaults.
 
-Pure: imports no verl, so that --dry_run answers at once. `compose.py` lays these values over verl's own files.
+Pure: imports no verl, so that --dry_run is fast. `compose.py` merges these values into verl's own files.
 """
 
 import os
@@ -25,19 +25,19 @@ from recipes.verl_plugin.warm_client import py_executable
 from reward_fns import is_custom
 
 REINFORCEMENT, SUPERVISED = "ppo_trainer", "sft_trainer_engine"
-"""verl's own configurations that a run is laid over."""
+"""verl's own configurations that a run is based on."""
 
 AGENT_LOOP = "hinted"
-"""Name of our agent loop (agent_loop.yaml); a row of the data may name another one in its column agent_name."""
+"""Name of our agent loop (agent_loop.yaml); a data row may name another one in its column agent_name."""
 
 OWN_SAMPLER = {"path": "pkg://recipes.verl_plugin.dynamic_sampling", "name": "VariedGroups"}
-"""Where verl finds the sampler of --dynamic_sampling."""
+"""The sampler of --dynamic_sampling, for verl."""
 
 MOST_IN_A_GRAPH = 1024
-"""Sequences decoded by one CUDA graph at most: larger batches compute for longer than kernels take to launch, and each
-graph costs seconds of the start and memory."""
+"""Maximal number of sequences per CUDA graph: larger batches compute for longer than kernels take to launch, and each
+graph costs memory and seconds at the start."""
 
-# Seconds between two looks of the replay buffer for finished rollouts; verl's 2 s would be most of a small run's step.
+# The replay buffer's polling interval for finished rollouts; verl's 2 s would be most of a small run's step.
 POLL_SECONDS = 0.05
 
 _FLOAT32 = {"param_dtype": "fp32", "reduce_dtype": "fp32", "buffer_dtype": "fp32"}
@@ -47,8 +47,8 @@ _SAVED = ["model", "optimizer", "extra", "hf_model"]
 def model_config(experiment: Experiment, model: str) -> dict[str, Any]:
     """The model section, shared by both trainers.
 
-    On a GPU sequences are packed without padding: a micro-batch holds a longest sequence, so that padding would be
-    most of it. Without flash-attention a square mask keeps them apart (transformers builds it from the positions).
+    On a GPU sequences are packed without padding: a micro-batch has room for a longest sequence, so it would be mostly
+    padding. Without flash-attention a square mask separates them (transformers builds it from the positions).
     """
     e = experiment
     flash = has_flash_attention(e)
@@ -64,9 +64,9 @@ def model_config(experiment: Experiment, model: str) -> dict[str, Any]:
 
 
 def chat_template(experiment: Experiment) -> dict[str, str | None]:
-    """What prompts are rendered with, handed over at each call: the tokenizer, which verl saves, keeps its own.
+    """The template for prompts, passed at each call: the tokenizer, which verl saves, keeps its own.
 
-    The chat style builds on the model's own template, which compose.py reads when the run starts.
+    The chat style is based on the model's own template, which compose.py reads when the run starts.
     """
     return {"chat_template": None if STYLES[experiment.prompt_style].chat else PLAIN_TEMPLATE}
 
@@ -82,8 +82,8 @@ def engine_config(experiment: Experiment, *, trained: bool) -> dict[str, Any]:
 
 
 def sequences_at_once(experiment: Experiment) -> int:
-    """--max_num_seqs, but of more than 1,024 only as many as an engine ever has of a step: vLLM makes room for the
-    tokens and logits of all of them when it starts."""
+    """--max_num_seqs, but above 1,024 at most as many as an engine gets per step: vLLM allocates memory for the tokens
+    and logits of all of them when it starts."""
     e = experiment
     engines = max(1, e.n_gpu * e.nnodes // e.tp_size)
     of_a_step = -(-e.batch_size * e.n_rollout // engines)
@@ -115,7 +115,7 @@ def rl_config(
         "prompt_length": e.prompt_length,
         "max_model_len": e.prompt_length + e.response_length,
         "max_num_seqs": at_once,
-        # verl's 8,192; with less than a token for each sequence vLLM does not start.
+        # verl's 8,192; with less than one token per sequence vLLM does not start.
         "max_num_batched_tokens": max(8192, at_once),
         "seed": engine_seed(e, resume_from),
         "enforce_eager": on_cpu,
@@ -128,13 +128,13 @@ def rl_config(
         },
     }
     if e.val_samples:
-        # One more than are sampled: the last is greedy (agent_loop.py).
+        # One more than sampled: the last is greedy (agent_loop.py).
         rollout["val_kwargs"] = {"n": e.val_samples + 1, "do_sample": True, "temperature": e.temperature, "top_p": 1.0}
     if on_cpu:
         rollout["enable_sleep_mode"] = False
-        # A prompt that is read in parts makes vLLM rewind the request's random generator, which only a GPU's can.
+        # For chunked prompts vLLM rewinds the request's random generator, which only works on a GPU.
         rollout["enable_chunked_prefill"] = False
-        # In the engine's own process: beside it, the two wait for each other by spinning on both cores.
+        # In the engine's own process: as two processes they would wait for each other by spinning on both cores.
         rollout["engine_kwargs"]["vllm"]["distributed_executor_backend"] = "uni" if e.tp_size == 1 else "mp"
         rollout["max_num_batched_tokens"] = max(rollout["max_num_batched_tokens"], e.prompt_length + e.response_length)
         rollout["checkpoint_engine"] = {"update_weights_bucket_megabytes": 64}  # more for large weights: compose.py
@@ -148,18 +148,18 @@ def rl_config(
             "train_files": str(train_file),
             "val_files": str(test_file),
             "train_batch_size": e.batch_size,
-            # The test file holds the problems of --val_size: verl would draw others than an evaluation takes.
+            # The test file contains the problems of --val_size: verl would draw others than an evaluation.
             "val_max_samples": -1,
             "max_prompt_length": e.max_prompt_length,
             "max_response_length": e.response_length,
             "filter_overlong_prompts": True,
-            # verl's one worker is a process to start, and no faster.
+            # verl's default of one worker starts a process and is no faster.
             "filter_overlong_prompts_workers": None,
             "seed": e.seed,
             "apply_chat_template_kwargs": chat_template(e),
-            # Rows are short texts; in-process loading keeps the order exactly resumable.
+            # Rows are short texts; in-process loading makes the order exactly resumable.
             "dataloader_num_workers": 0,
-            # One by one, since as many are replaced as need it.
+            # One by one, since any number may need replacement.
             **({"gen_batch_size": 1} if samples_dynamically(e) else {}),
         },
         "actor_rollout_ref": {
@@ -217,17 +217,17 @@ def rl_config(
 
 
 def graph_sizes(sequences: int) -> list[int]:
-    """Numbers of sequences that vLLM captures a CUDA graph for: close together where they are few, up to all.
+    """Batch sizes for which vLLM captures a CUDA graph: dense for small ones, up to all sequences.
 
-    vLLM's own 51 end at 512, so that larger batches decode without a graph, and hold memory for sizes that a small
-    card never decodes.
+    vLLM's default 51 sizes end at 512, so larger batches decode without a graph, and small cards spend memory on sizes
+    that they never decode.
     """
     steps = [*(1, 2, 4, 8), *range(16, 257, 16), *range(288, 513, 32), *range(576, sequences + 1, 64)]
     return [*(size for size in steps if size < sequences), sequences]
 
 
 def engine_seed(experiment: Experiment, resume_from: Path | None) -> int:
-    """The engine's seed: a resumed run does not draw the random numbers of its first steps once more."""
+    """The engine's seed: a resumed run must not repeat the random numbers of its first steps."""
     step = None if resume_from is None else checkpoint_step(resume_from)
     if experiment.seeds_rollouts or not step:
         return experiment.seed
@@ -235,12 +235,12 @@ def engine_seed(experiment: Experiment, resume_from: Path | None) -> int:
 
 
 def worker_count(experiment: Experiment) -> int:
-    """Processes of rollouts, and as many of rewards."""
+    """Number of rollout processes, and of reward processes."""
     return 1 if experiment.device == "cpu" else min(8, cores())
 
 
 def samples_dynamically(experiment: Experiment) -> bool:
-    """Whether prompts without variance are replaced."""
+    """Whether prompts without reward variance are replaced."""
     return experiment.dynamic_sampling and by_variance(experiment.algorithm, experiment.stages)
 
 
@@ -254,7 +254,7 @@ def sampler_config(experiment: Experiment) -> dict[str, Any]:
 
 
 def critic_config(experiment: Experiment, model: str) -> dict[str, Any]:
-    """The critic of ppo: the policy's weights with a new head, sized and batched as the policy."""
+    """The critic of ppo: the policy's weights with a new head, with the policy's size and batches."""
     e = experiment
     if "critic" not in e.algorithm.needs:
         return {"enable": False}
@@ -301,21 +301,21 @@ def uft_section(experiment: Experiment, run: RunDir) -> dict[str, Any]:
 
 
 def ray_init(experiment: Experiment, run: RunDir, folder: Path | None) -> dict[str, Any]:
-    """Arguments of ray.init: an own local instance in `folder`, unless RAY_ADDRESS names a running cluster."""
+    """Arguments of ray.init: a separate local instance in `folder`, unless RAY_ADDRESS names a running cluster."""
     if os.environ.get("RAY_ADDRESS"):
-        # Workers of a running cluster inherit its environment, not this process's.
+        # Workers of a running cluster inherit the cluster's environment, not this process's.
         env = {"env_vars": environment(experiment, run)}
         return {"address": os.environ["RAY_ADDRESS"], "runtime_env": env}
     config: dict[str, Any] = {"address": "local", "include_dashboard": False}
     if folder is not None:
         config["_temp_dir"] = str(folder)
     if experiment.device == "cpu":
-        # Logical resources: verl asks for GPUs to place workers, and for more CPUs than a laptop has.
+        # Logical resources: verl requests GPUs to place workers, and more CPUs than a laptop has.
         config |= {"num_gpus": experiment.n_gpu, "num_cpus": 32, "object_store_memory": 512 * 1024**2}
         if folder is not None:
             config["runtime_env"] = {"py_executable": py_executable()}
     else:
-        # With fewer than it asks for, verl hangs while it places its workers.
+        # With fewer than verl requests, it hangs while placing its workers.
         config["num_cpus"] = max(cores(), ray_cpus(experiment.n_gpu))
     return config
 

@@ -1,6 +1,6 @@
-"""vLLM worker extension for the CPU: weights that verl's weight sync can load, and quick sampling with seeds.
+"""vLLM worker extension for the CPU: weights that verl's weight sync can load, and fast seeded sampling.
 
-Given to vLLM by name through rollout.engine_kwargs.vllm.worker_extension_cls.
+Passed to vLLM by name through rollout.engine_kwargs.vllm.worker_extension_cls.
 """
 
 from typing import Any
@@ -25,11 +25,11 @@ def sample_seeded(
     k: torch.Tensor | None,
     p: torch.Tensor | None,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """A token of each row of `logits` (rows, vocabulary), by one uniform number of the row's own generator.
+    """A token for each row of `logits` (rows, vocabulary), from one uniform number of the row's own generator.
 
-    vLLM draws one exponential number for every entry of the vocabulary and row, and all of them twice: with a small
-    model that takes longer than the model. The token here is the first whose cumulated probability exceeds the number.
-    Where a row has no generator, or processed logits are asked for, it is vLLM's own way.
+    vLLM draws one exponential number per row and vocabulary entry, and all of them twice: with a small model that takes
+    longer than the model. Here the token is the first whose cumulative probability exceeds the number. If any row has
+    no generator, or processed logits are requested, vLLM's own function is used.
     """
     if len(generators) != len(logits) or sampler.logprobs_mode == "processed_logits":
         return _vllm_sample(sampler, logits, generators, k, p)
@@ -39,17 +39,16 @@ def sample_seeded(
         returned = logits.log_softmax(dim=-1, dtype=torch.float32)
     cumulated = logits.softmax(dim=-1, dtype=torch.float64).cumsum(dim=-1)
     drawn = [torch.rand((), generator=generators[row], dtype=torch.float64) for row in range(len(logits))]
-    # Times the row's last sum: that is 1 only up to rounding.
+    # Multiplied by the row's last sum, which is 1 only up to rounding.
     limits = torch.stack(drawn)[:, None] * cumulated[:, -1:]
     return torch.searchsorted(cumulated, limits, right=True)[:, 0], returned
 
 
 class CPUWorkerExtension(WorkerExtension):
-    """The extension of every run, plus two changes.
+    """The extension of every run, plus two changes: `sample_seeded`, and no repacking of linear layers.
 
-    No repacking of linear layers at load: vLLM on the CPU packs every linear weight after loading and drops the
-    original with its weight loader, so the first weight sync would fail. And `sample_seeded`.
-    """
+    vLLM on the CPU packs every linear weight after loading and drops the original with its weight loader, so the first
+    weight sync would fail."""
 
     def __new__(cls, **kwargs: Any) -> "CPUWorkerExtension":
         vllm_layers.dispatch_cpu_unquantized_gemm = _keep_weight

@@ -1,15 +1,15 @@
-"""Stages of a run and Ray's workers, forked from a process that has imported torch and vLLM, in the place of ten that
-import them one by one.
+"""Forks a run's stages and Ray's workers from one process that has imported torch and vLLM, instead of importing them
+in each of ten processes.
 
-On two cores these imports are most of a start. The server (`python -m recipes.verl_plugin.warm SOCKET PARENT`, a
-process id) makes them while a run is prepared and Ray comes up. The run's stages are forks of it; Ray is told to
-start workers with warm_client.py (`py_executable`, a field of its runtime environments), which hands over arguments,
-environment and open files, and ends when its worker does.
+On two cores these imports are most of a start. The server (`python -m recipes.verl_plugin.warm SOCKET PARENT`, PARENT a
+pid) imports them while a run is prepared and Ray starts. The run's stages are forks of it; Ray starts workers with
+warm_client.py (`py_executable`, a field of its runtime environments), which passes arguments, environment and open
+files, and exits when its worker does.
 
-A forked worker's own children by multiprocessing's spawn (vLLM's engine core) come from the server as well.
+A forked worker's own children by multiprocessing's spawn (vLLM's engine core) are also forked from the server.
 
-The server must not have imported Ray, which reads a worker's place from the environment as it is loaded; and nothing
-that has touched CUDA can be forked, so it is for the CPU alone.
+The server must not have imported Ray, which reads a worker's identity from the environment when it is loaded; and a
+process that has initialised CUDA cannot be forked, so this is for the CPU only.
 """
 
 import atexit
@@ -41,15 +41,15 @@ from recipes.verl_plugin.warm_client import MOST_FILES, write_spawn
 from recipes.watch.processes import MARK
 
 FIRST = ["torch", "transformers", "tensordict", "pandas", "torch.distributed.fsdp", "accelerate", "datasets", "hydra"]
-"""What every process of a run imports and what does not import Ray."""
+"""Imported by every process of a run, and without importing Ray."""
 
 LATER = [
     *("fastapi", "peft", "openai", "vllm", "vllm.entrypoints.cli.serve", "vllm.entrypoints.llm"),
-    # Of verl's workers and its patches of vLLM.
+    # For verl's workers and its patches of vLLM.
     *("trl.trainer.base_trainer", "vllm.model_executor.models.qwen3_next", "vllm.v1.worker.cpu_worker"),
 ]
-"""What only some do, imported while nobody asks for a worker. vLLM looks for Ray, which only its executors on Ray need,
-and goes on without."""
+"""Imported by only some processes; the server imports them while idle. vLLM tries to import Ray, which only its Ray
+executors need, and continues without."""
 
 _LONGEST_MESSAGE = 1 << 20
 _CHECK_SECONDS = 1.0
@@ -59,21 +59,21 @@ def main() -> None:
     """Bind, import, serve."""
     parent = int(sys.argv[2])
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    # Bound before the imports, so that a client finds it however early it comes, and waits.
+    # Bound before the imports, so that even an early client can connect and wait.
     listener.bind(sys.argv[1])
     listener.listen(128)
     write_spawn(sys.argv[1])
     _import(FIRST)
-    # Finds the arguments in memory by way of the environment, which a worker replaces: too late there, and vLLM's
-    # engine would bear no name for the run's supervisor to know it by.
+    # setproctitle locates the arguments in memory through the environment, which a worker replaces. In the worker it
+    # would be too late, and vLLM's engine would have no title by which the run's supervisor recognises it.
     setproctitle.getproctitle()
     _serve(listener, parent)
 
 
 @wrapt.when_imported("ray._raylet")
 def _titles(ray: types.ModuleType) -> None:
-    """Ray looks for the arguments in memory as setproctitle does, and in a worker too late: without this no actor bears
-    the name by which the run's supervisor misses it."""
+    """Ray locates the arguments in memory like setproctitle, and too late in a worker: without this, actors would not
+    have the titles by which the run's supervisor notices their death."""
     ray.setproctitle = setproctitle.setproctitle  # type: ignore[attr-defined]
 
 
@@ -93,14 +93,14 @@ def _serve(listener: socket.socket, parent: int) -> None:
     woken.setblocking(False)
     signal.set_wakeup_fd(woken.fileno())
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    # Of a terminal, where several runs share a server: it ends with its parent.
+    # Ctrl-C in a terminal, where several runs may share a server: it ends with its parent.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # By way of what the imported libraries left to do: some made temporary folders.
+    # Through sys.exit, so that the imported libraries' exit handlers run: some made temporary folders.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     try:
         _answer(listener, (ended, woken), clients, parent)
     finally:
-        # Signals that come while it ends would be told to nobody.
+        # Nothing reads the pipe any more while the server ends.
         signal.set_wakeup_fd(-1)
     _end(clients)
 
@@ -111,13 +111,13 @@ def _answer(
     later = list(LATER)
     ended, woken = pair
     while os.getppid() == parent:
-        _tell_of_ends(clients)
+        _report_exits(clients)
         ready = select.select([listener, ended], [], [], 0 if later else _CHECK_SECONDS)[0]
         if not ready and later:
-            # Whoever needs it says what is wrong with it; the workers there are need their server.
+            # The process that needs the module reports the error; existing workers need their server.
             with suppress(Exception):
                 _import([later.pop(0)])
-            # Some that are imported run an event loop, which leaves none.
+            # Some of them run an event loop, which resets it.
             signal.set_wakeup_fd(woken.fileno())
         if ended in ready:
             ended.recv(4096)
@@ -139,8 +139,8 @@ def _answer(
 
 
 def _end(children: Iterable[int]) -> None:
-    """End what was forked: without the server no process of a run can be started anew, and vLLM's engine ends with it,
-    for which the others would wait."""
+    """End all forks: without the server a run cannot start further processes, and vLLM's engine ends with it, for which
+    the others would wait."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         for child in children:
             with suppress(ProcessLookupError):
@@ -148,8 +148,8 @@ def _end(children: Iterable[int]) -> None:
         time.sleep(_CHECK_SECONDS)
 
 
-def _tell_of_ends(clients: dict[int, socket.socket]) -> None:
-    """Tell the clients of workers that have ended how they did."""
+def _report_exits(clients: dict[int, socket.socket]) -> None:
+    """Send the exit codes of ended workers to their clients."""
     with suppress(ChildProcessError):
         while (found := os.waitpid(-1, os.WNOHANG))[0]:
             with suppress(OSError), clients.pop(found[0]) as client:
@@ -157,11 +157,11 @@ def _tell_of_ends(clients: dict[int, socket.socket]) -> None:
 
 
 def _become(connection: socket.socket, asked: dict[str, Any], files: list[int]) -> None:
-    """Run a script, a module after -m or code after -c, as a process of its own would; never returns."""
+    """Run a script, a module after -m or code after -c, like a new process; never returns."""
     code, interrupted = 1, False
     try:
         connection.send(b"1")
-        # Out of the way of the numbers that the files are to have.
+        # Move descriptors out of the range of numbers that the files are to have.
         free = 1 + max([*files, *asked["files"], connection.fileno()])
         connection = socket.socket(fileno=_moved(connection.detach(), free))
         moved = [_moved(file, free) for file in files]
@@ -179,7 +179,7 @@ def _become(connection: socket.socket, asked: dict[str, Any], files: list[int]) 
         for number, usual in ((signal.SIGCHLD, signal.SIG_DFL), (signal.SIGTERM, signal.SIG_DFL)):
             signal.signal(number, usual)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        _draw_from_elsewhere()
+        _reseed()
         _threads_by_environment()
         multiprocessing.set_executable(asked["spawn"])
         _run(asked["arguments"], connection)
@@ -208,8 +208,8 @@ def _python_path() -> list[str]:
     return [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
 
 
-def _draw_from_elsewhere() -> None:
-    """Random numbers of its own for each worker that sets no seed, not the server's for all."""
+def _reseed() -> None:
+    """Give each worker its own random state instead of the server's, unless it sets a seed."""
     import numpy
     import torch
 
@@ -225,7 +225,7 @@ def _moved(file: int, at_least: int) -> int:
 
 
 def _mark(run_dir: str) -> None:
-    """Write the mark of a run over that of the server, where /proc shows it and the run's supervisor looks for it."""
+    """Overwrite the server's mark with the run's in the memory that /proc shows, where the supervisor looks for it."""
     fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
     start, end = int(fields[47]), int(fields[48])
     before = ctypes.string_at(start, end - start)
@@ -235,7 +235,7 @@ def _mark(run_dir: str) -> None:
     room = before.index(b"\0", at) - at
     mark = f"{MARK}={run_dir}".encode()
     if len(mark) > room:
-        raise OSError(f"the run's folder has a name of more than {room - len(MARK) - 1} bytes: {run_dir}")
+        raise OSError(f"the name of the run's folder is longer than {room - len(MARK) - 1} bytes: {run_dir}")
     ctypes.memmove(start + at, mark.ljust(room, b"\0"), room)
 
 
@@ -266,13 +266,13 @@ def _first_on_path(place: str) -> None:
 
 
 def _end_with(connection: socket.socket) -> None:
-    """A parent that terminates its child terminates the client; the worker is told so."""
+    """End this worker when its client ends, which is what the parent terminates."""
     connection.recv(1)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _threads_by_environment() -> None:
-    """torch, imported already, is told of OMP_NUM_THREADS, which Ray may set once it knows a worker's share."""
+    """Pass OMP_NUM_THREADS to the already imported torch; Ray may set it later, once it knows a worker's share."""
     import torch
 
     if given := os.environ.get("OMP_NUM_THREADS"):
@@ -282,13 +282,13 @@ def _threads_by_environment() -> None:
     def _(utils: Any) -> None:
         set_variable = utils.set_omp_num_threads_if_unset
 
-        def told() -> bool:
+        def set_both() -> bool:
             done = bool(set_variable())
             if done:
                 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
             return done
 
-        utils.set_omp_num_threads_if_unset = told
+        utils.set_omp_num_threads_if_unset = set_both
 
 
 if __name__ == "__main__":

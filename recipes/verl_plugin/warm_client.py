@@ -1,6 +1,6 @@
-"""Ask the server of warm.py for a worker: `python -I -S warm_client.py SOCKET (SCRIPT | -m MODULE | -c CODE) ...`.
+"""Requests a worker from warm.py's server: `python -I -S warm_client.py SOCKET (SCRIPT | -m MODULE | -c CODE) ...`.
 
-Runs with the standard library alone, in milliseconds, and ends as the worker does. Without a server it becomes the
+Uses only the standard library, starts in milliseconds, and exits like the worker. Without a server it becomes the
 worker itself.
 """
 
@@ -13,27 +13,27 @@ import socket
 import sys
 
 SHARED = "UFT_WARM"
-"""Environment variable with the socket of the server: of a command's own, or one that runs and sweeps share."""
+"""Environment variable with the socket of the server: a command's own, or one that runs and sweeps share."""
 
 MOST_FILES = 64
-"""Open files that a worker can be handed."""
+"""Maximal number of open files passed to a worker."""
 
 
 _END_SECONDS = 5.0
 
 
 def socket_of(folder: "os.PathLike[str]") -> str:
-    """Where a server listens that has a folder."""
+    """The socket of a server with this folder."""
     return os.path.join(folder, "warm")
 
 
 def command(path: str) -> "list[str]":
-    """What stands for Python where a process is to come from the server at that socket."""
+    """Replaces Python in a command whose process is to be forked from the server at this socket."""
     return [sys.executable, "-I", "-S", os.path.abspath(__file__), path]
 
 
 def server_pid() -> "int | None":
-    """The process that workers are forked from, if there is one."""
+    """The pid of the process that workers are forked from, if there is one."""
     try:
         with open(f"{os.environ[SHARED]}.pid", encoding="utf-8") as file:
             return int(file.read())
@@ -42,18 +42,18 @@ def server_pid() -> "int | None":
 
 
 def py_executable() -> str:
-    """What Ray starts workers with where there is a server; without one it is Python."""
+    """The command with which Ray starts workers: the client if there is a server, else Python."""
     words = command(os.environ[SHARED]) if SHARED in os.environ else [sys.executable]
     return " ".join(shlex.quote(word) for word in words)
 
 
 def spawn_of(path: str) -> str:
-    """The executable that multiprocessing's spawn is given for Python's, of the server at that socket."""
+    """The executable that replaces Python in multiprocessing's spawn, for the server at this socket."""
     return f"{path}.spawn"
 
 
 def write_spawn(path: str) -> None:
-    """Write that executable: a script, as spawn takes one file and its own arguments."""
+    """Write that executable: a script, since spawn takes a single file plus its own arguments."""
     script = spawn_of(path)
     words = command(path)
     with open(script, "w", encoding="utf-8") as file:
@@ -63,20 +63,18 @@ def write_spawn(path: str) -> None:
 
 @contextlib.contextmanager
 def shared_server(folder: "os.PathLike[str]", environment: "dict[str, str]"):  # type: ignore[no-untyped-def]
-    """A server for all stages and runs that are started inside the block, with its socket in `folder`.
+    """A server for all stages and runs started within the block, with its socket in `folder`.
 
     Args:
-        environment: laid over this process's; libraries read it as they are imported.
+        environment: merged into this process's; libraries read it when imported.
     """
     import subprocess
 
     from recipes.watch.signals import undisturbed
 
     path = socket_of(folder)
-    # Room for the marks of runs (warm.py), which tell the processes of one from those of another.
-    marks = {"UFT_RUN_DIR": "." * 4096, "SPT_NOENV": "1"}
-    # What a stage says is read as it runs.
-    marks |= {"PYTHONUNBUFFERED": "1"}
+    # Room for the marks of runs (warm.py), which identify a run's processes; a stage's output is read as it runs.
+    marks = {"UFT_RUN_DIR": "." * 4096, "SPT_NOENV": "1", "PYTHONUNBUFFERED": "1"}
     server, before = None, os.environ.get(SHARED)
     try:
         with undisturbed():
@@ -109,19 +107,19 @@ def _open_files(but: int) -> "list[int]":
         try:
             os.fstat(number)
         except OSError:
-            continue  # the listing's own
+            continue  # the descriptor of the listing itself
         if number != but:
             found.append(number)
     return found[:MOST_FILES]
 
 
 def main() -> None:
-    """Hand over what a process has, and wait for the worker to end."""
+    """Send this process's arguments, environment and files, and wait for the worker to end."""
     path, arguments = sys.argv[1], sys.argv[2:]
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         connection.connect(path)
-        # A worker of Ray's has its three; a process that multiprocessing spawns has the pipes it was told of besides.
+        # A Ray worker has only the standard three; one spawned by multiprocessing also has the pipes it was given.
         files = _open_files(connection.fileno()) if "-c" in arguments and arguments[0] != "-m" else [0, 1, 2]
         asked = {
             "arguments": arguments,
@@ -138,10 +136,10 @@ def main() -> None:
     except OSError:
         taken = b""
     if not taken:
-        # No server, or one that died over its imports: it would have said why in the run's log.
+        # No server, or one that died during its imports: in this process the error reaches the run's log.
         os.execv(sys.executable, [sys.executable, *arguments])
-    said = connection.recv(16)
-    code = int(said) if said else 1
+    answer = connection.recv(16)
+    code = int(answer) if answer else 1
     if code < 0:
         if code != -signal.SIGKILL:
             signal.signal(-code, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""Between verl's data plane and an algorithm's `weigh`: rows by prompt in, weights of every token out."""
+"""Connects verl's data plane to an algorithm's `weigh`: rows grouped by prompt in, per-token weights out."""
 
 import json
 from collections import defaultdict
@@ -21,12 +21,12 @@ from recipes.verl_plugin.actor_loss import TERMS, term_column
 MASKS = ("response_mask", "loss_mask")
 
 CORRECTION = "rollout_is_weights"
-"""verl's column of correction weights, where --rollout_correction asks for them."""
+"""verl's column of correction weights, with --rollout_correction."""
 
 
 @dataclass(frozen=True)
 class Weighed:
-    """A batch whose columns hold what the algorithm makes of it."""
+    """A batch with the columns that the algorithm has computed."""
 
     batch: Any
     """verl's KVBatchMeta with the columns of the terms."""
@@ -37,14 +37,14 @@ class Weighed:
     """uft/*: means over prompts."""
 
     rewarded: set[int]
-    """Rows of the batch in which a term has a weight that rewards gave it."""
+    """Rows of the batch in which a term has a weight that comes from rewards."""
 
     masks: dict[str, dict[str, torch.Tensor]]
-    """By key, what the masks were before the algorithm's own took their place."""
+    """The original masks by column and key, if the algorithm's own replace them."""
 
 
 def plan_of(record: Mapping[str, Any]) -> Plan:
-    """What a rollout started from, from its record."""
+    """The plan of a rollout, from its record."""
     if record.get("demonstration"):
         return Demonstration()
     if record["length"] or "share" in record:
@@ -54,7 +54,7 @@ def plan_of(record: Mapping[str, Any]) -> Plan:
 
 
 def prompt_of(key: str) -> str:
-    """The uid of the prompt that a key of verl's data plane belongs to."""
+    """The prompt uid in a key of verl's data plane."""
     return key.rpartition("_")[0].rpartition("_")[0]
 
 
@@ -69,28 +69,28 @@ def read_groups(
     problems: Mapping[str, Mapping[str, Any]] | None = None,
     text: Callable[[list[int]], str] | None = None,
 ) -> tuple[list[list[int]], list[Group]]:
-    """(rows, groups): the batch's rows of each prompt and what is known of them, prompts in the order of their keys.
+    """(rows, groups): the batch's row numbers and the Group of each prompt, with prompts in key order.
 
     verl's padding rows are in no group.
 
     Args:
-        batch: verl's KVBatchMeta, advantages computed.
+        batch: verl's KVBatchMeta with advantages.
         failed: keys of rollouts whose verdict failed.
-        demonstrations: keys of rows that nobody generated.
+        demonstrations: keys of rows that were not generated.
         reference: whether the batch has log-probabilities of a reference model.
-        shaped: whether a penalty was taken off the rewards (penalty.py, verl's algorithm.use_kl_in_reward).
-        problems: by uid, the rows of data that the prompts were made from.
-        text: decodes a response, where the algorithm reads what rollouts say.
+        shaped: whether a penalty was subtracted from the rewards (penalty.py, verl's algorithm.use_kl_in_reward).
+        problems: by uid, the data rows of the prompts.
+        text: decodes a response, if the algorithm reads the texts of rollouts.
     """
     names = ["extra_fields", "responses", "response_mask", "old_log_probs", "entropy", "rm_scores"]
     names += [*(["token_level_rewards"] if shaped else []), *(["ref_log_prob"] if reference else [])]
     data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=names)
     records = [extra.get("uft") for extra in data["extra_fields"]]
     lengths = [len(row) for row in data["responses"].unbind()]
-    # verl has no entropy where it takes the engine's log-probabilities for its own.
+    # verl has no entropy if it uses the engine's log-probabilities as its own.
     columns = {name: data[name].unbind() for name in names[2:] if name in data}
     responses = data["responses"].unbind()
-    silent, kept = set(failed), {*failed, *demonstrations}
+    without_verdict, kept = set(failed), {*failed, *demonstrations}
     members: dict[str, list[int]] = defaultdict(list)
     for row, (key, tag, record) in enumerate(zip(batch.keys, batch.tags, records, strict=True)):
         if record and (key in kept or not tag.get("is_padding", False)):
@@ -106,12 +106,12 @@ def read_groups(
             return torch.stack([_pad(columns[name][row].float(), width) for row in each])
 
         known = [records[row] for row in each]
-        ok = torch.tensor([batch.keys[row] not in silent for row in each])
+        ok = torch.tensor([batch.keys[row] not in without_verdict for row in each])
         demo, given = (torch.zeros(len(each), width, dtype=torch.bool) for _ in range(2))
         for place, (row, record) in enumerate(zip(each, known, strict=True)):
             demo[place, : lengths[row] if record.get("demonstration") else 0] = True
             given[place, : record["hint_tokens"]] = True
-        # Nobody generated a demonstration, so nothing is taken off its score.
+        # A demonstration was not generated, so its score has no penalty.
         scores, rewards = padded("rm_scores").sum(-1), padded("token_level_rewards").sum(-1) if shaped else None
         groups.append(
             Group(
@@ -159,14 +159,14 @@ def weigh(
     updates: float,
     votes: float,
 ) -> Weighed:
-    """Ask the algorithm of every prompt, and write the answers into the batch's columns.
+    """Call the algorithm's `weigh` for every prompt, and write the results into the batch's columns.
 
-    A row without a verdict gets 0 whatever the algorithm says; so do verl's padding rows.
+    Rows without a verdict get 0 whatever the algorithm returns; so do verl's padding rows.
 
     Args:
-        file: what --algo was given.
+        file: the value of --algo.
         updates: optimiser steps on the batch.
-        votes: rows of an optimiser step that have a verdict.
+        votes: rows per optimiser step with a verdict.
     """
     with told(file, tried=False):
         weighed = [algorithm.weigh(group, s) for group in groups]
@@ -190,7 +190,7 @@ def weigh(
     sent: list[list[Any]] = []
     rewarded: set[int] = set()
     for stream in streams(groups, weighed, updates=updates, votes=votes, length=s.response_length):
-        if stream.empty:  # a mean over nothing is no metric
+        if stream.empty:  # no mean exists
             continue
         values = stream.rows
         if corrections is not None:
@@ -206,10 +206,10 @@ def weigh(
 
 
 def _corrections(batch: Any, rows: list[list[int]], groups: list[Group]) -> list[torch.Tensor] | None:
-    """(n, L) of each group: verl's weights of generated tokens, 1 on all others; None where there are none.
+    """(n, L) of each group: verl's weights on generated tokens, 1 on all others; None without corrections.
 
-    verl gives 0 to tokens outside its mask. What the engine did not draw has nothing to be corrected: a prefix that is
-    trained, or a demonstration, counts in full.
+    verl gives 0 to tokens outside its mask. Tokens that the engine did not generate, of a trained prefix or a
+    demonstration, need no correction and count in full.
     """
     if CORRECTION not in (batch.fields or ()):
         return None
@@ -234,7 +234,7 @@ def _swap_masks(
     lengths: list[int],
     columns: dict[str, list[torch.Tensor]],
 ) -> dict[str, dict[str, torch.Tensor]]:
-    """PPO's masks where the algorithm has its own; returns what they were, for after the update."""
+    """Replace PPO's masks if the algorithm has its own; returns the originals, to restore after the update."""
     if all(each.mask is None for each in weighed):
         return {}
     chosen = [
@@ -248,7 +248,7 @@ def _swap_masks(
 
 
 def restore_masks(batch: Any, masks: dict[str, dict[str, torch.Tensor]]) -> None:
-    """Put back what `weigh` has taken the place of."""
+    """Restore the masks that `weigh` has replaced."""
     if masks:
         put(batch, {name: [by_key[key] for key in batch.keys] for name, by_key in masks.items()})
 
@@ -259,7 +259,7 @@ def _lengths(batch: Any) -> list[int]:
 
 
 def _rows(values: list[torch.Tensor], rows: list[list[int]], lengths: list[int]) -> list[torch.Tensor]:
-    """(n, L) of every group to one row of its own length for every row of the batch, 0 for rows of no group."""
+    """(n, L) of every group -> one tensor of its own length per row of the batch, 0 for rows of no group."""
     found = [torch.zeros(length) for length in lengths]
     for value, members in zip(values, rows, strict=True):
         for place, row in enumerate(members):
@@ -268,7 +268,7 @@ def _rows(values: list[torch.Tensor], rows: list[list[int]], lengths: list[int])
 
 
 def put(batch: Any, columns: dict[str, list[torch.Tensor]]) -> Any:
-    """Write columns for every row; the batch with them among its fields."""
+    """Write columns for every row; returns the batch with them among its fields."""
     nested = {name: torch.nested.as_nested_tensor(values, layout=torch.jagged) for name, values in columns.items()}
     done = tq.kv_batch_put(
         keys=batch.keys, partition_id=batch.partition_id, fields=TensorDict(nested, batch_size=len(batch.keys))

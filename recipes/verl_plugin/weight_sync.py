@@ -1,7 +1,7 @@
-"""The socket that carries new weights from the trainer to vLLM, named so that two runs on one machine cannot share it.
+"""Gives the socket that transfers weights from the trainer to vLLM a name that two runs on a machine cannot share.
 
-verl names it /tmp/rl-colocate-zmq-<Ray job>-...; every Ray instance counts its jobs from 1, so two runs with a Ray of
-their own would use one file, and both would wait forever at a weight update. The node's raylet is a run's own.
+verl names it /tmp/rl-colocate-zmq-<Ray job>-...; every Ray instance counts its jobs from 1, so two runs with separate
+Ray instances would use the same file and hang at a weight update. The node's raylet is specific to a run.
 """
 
 import os
@@ -18,18 +18,18 @@ _SHARED = "/rl-colocate-zmq-"
 
 
 def own_handle(handle: str) -> str:
-    """verl's handle with the raylet's process id in it; both ends run below the same raylet and inherit its id.
+    """verl's handle plus the raylet's pid; both ends run below the same raylet and inherit its pid.
 
     Raises:
-        ValueError: when verl names its sockets differently than it did in the tested version.
+        ValueError: verl names its sockets differently from the tested version.
     """
     if _SHARED not in handle:
-        raise ValueError(f"verl's weight socket is called {handle}: fix recipes/verl_plugin/weight_sync.py")
+        raise ValueError(f"unexpected name of verl's weight socket, {handle}: fix recipes/verl_plugin/weight_sync.py")
     return handle.replace(_SHARED, f"{_SHARED}{os.environ.get('RAY_RAYLET_PID', '0')}-")
 
 
 class RunServerAdapter(ServerAdapter):
-    """The trainer's end. Registered by external.py in the place of verl's."""
+    """The trainer's end. Registered by external.py instead of verl's."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -37,11 +37,11 @@ class RunServerAdapter(ServerAdapter):
 
 
 class WorkerExtension(vLLMColocateWorkerExtension):
-    """vLLM's end. Given by name through rollout.engine_kwargs.vllm.worker_extension_cls."""
+    """vLLM's end. Passed by name through rollout.engine_kwargs.vllm.worker_extension_cls."""
 
     def update_weights_from_ipc(self, *args: Any, **kwargs: Any) -> None:
-        """verl's, which ends without an answer where it raises, while the trainer's end waits for one without a limit:
-        so the log gets the exception, and the line by which the watchdog ends the run."""
+        """If verl's method raises, it sends no answer, for which the trainer's end waits forever: so log the exception,
+        and the line by which the watchdog ends the run."""
         try:
             super().update_weights_from_ipc(*args, **kwargs)
         except BaseException:

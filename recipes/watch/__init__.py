@@ -1,1 +1,1 @@
-"""The watchdog of a run: starts it, shows it, judges it, ends it, and says why. Imports no trainer."""
+"""The watchdog: starts a run, shows its progress, ends it if it hangs, and reports why. Imports no trainer."""

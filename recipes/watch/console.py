@@ -1,5 +1,5 @@
-"""What a person sees while a run goes on: one refreshed line on a terminal, plain lines elsewhere (CI, a file).
-Knows heartbeats and times, nothing of processes."""
+"""A run's progress display: one refreshed line on a terminal, plain lines elsewhere (CI, a file).
+Knows heartbeats and times, not processes."""
 
 import re
 import time
@@ -23,24 +23,24 @@ from recipes.watch.shown import counted, of_step, of_validation
 #: Seconds between two plain lines for finished steps.
 PLAIN_INTERVAL_S = 5.0
 
-# What a start prints, in the order in which it does, with what then follows. A version that words it otherwise only
-# leaves the person with less to read.
+# What a start prints, in order, and what follows it. If another version words a line differently, only that line of
+# the display is lost.
 MILESTONES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), meaning)
     for pattern, meaning in (
         (r"Started a local Ray instance|Connected to Ray cluster", "Ray is up, reading the data"),
-        (r"dataloader initialized|Total training steps", "data is read, starting the training workers"),
+        (r"dataloader initialized|Total training steps", "data is loaded, starting the training workers"),
         (r"Before FSDP|After FSDP", "building the model (FSDP)"),
         (r"model engine initialized", "model is built, starting vLLM"),
         (r"vLLMHttpServer pid=|Initializing a V1 LLM engine", "starting vLLM"),
         (r"Starting to load model|Loading weights took|Capturing CUDA graph", "vLLM loads the model"),
-        (r"LLMServerManager|ready to fit", "all is up, about to train"),
+        (r"LLMServerManager|ready to fit", "everything is up, training begins"),
     )
 )
 
 
 def milestone(line: str, so_far: int) -> int:
-    """The number of the milestone that a line of the log reports, if it lies beyond `so_far` (-1: none yet)."""
+    """The index of the milestone that a log line reports if it is beyond `so_far` (-1: none yet), else `so_far`."""
     found = (number for number in range(len(MILESTONES) - 1, so_far, -1) if MILESTONES[number][0].search(line))
     return next(found, so_far)
 
@@ -61,7 +61,7 @@ class Console:
 
     def __enter__(self) -> "Console":
         if self._console.is_terminal and not self._console.is_dumb_terminal:
-            with self._reader_may_leave():
+            with self._output_may_close():
                 live = Live(
                     console=self._console,
                     auto_refresh=False,
@@ -79,24 +79,24 @@ class Console:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live:
-            with self._reader_may_leave():
+            with self._output_may_close():
                 self._live.stop()
 
     def say(self, text: str) -> None:
         """Print a line that stays."""
-        with self._reader_may_leave():
+        with self._output_may_close():
             self._console.print(Text(text), soft_wrap=True)
 
     @contextmanager
-    def _reader_may_leave(self) -> Iterator[None]:
-        """A closed terminal or pipe (rich answers it with SystemExit) ends the display, not the run."""
+    def _output_may_close(self) -> Iterator[None]:
+        """A closed terminal or pipe (rich raises SystemExit for it) ends the display, not the run."""
         try:
             yield
         except (OSError, SystemExit):
             self._console.quiet = True
 
     def log_lines(self, lines: list[str]) -> None:
-        """Look for notices in new lines of the log, and for milestones of the start."""
+        """Look for notices and start-up milestones in new log lines."""
         for line in lines:
             if NOTICE in line:
                 self.say(f"  note: {line.partition(NOTICE)[2].strip()}")
@@ -109,7 +109,7 @@ class Console:
             self.say(f"  {duration(time.monotonic() - self._began)}: {MILESTONES[self._milestone][1]}")
 
     def show(self, beat: Heartbeat | None) -> None:
-        """Bring the display up to date."""
+        """Update the display."""
         previous, self._beat = self._beat, beat or self._beat
         if beat and beat != previous:
             self._pace.add(beat)
@@ -117,7 +117,7 @@ class Console:
             if not self._live:
                 self._plain(beat)
         if self._live:
-            with self._reader_may_leave():
+            with self._output_may_close():
                 self._live.update(self._line(), refresh=True)
 
     def _plain(self, beat: Heartbeat) -> None:
@@ -132,12 +132,12 @@ class Console:
                 self.say("  " + "  ".join(part for part in (*of_step(beat.metrics), self._pace_text(beat)) if part))
             return
         if beat.total_steps == 1 and not of_step(beat.metrics):
-            return  # an evaluation, whose result has a line already
+            return  # an evaluation, whose result is printed already
         if beat.step > self._plain_step and (last or due):
             self._plain_step, self._plain_at = beat.step, time.monotonic()
             step = f"step {beat.step}/{beat.total_steps}"
-            told = [step, self._pace_text(beat), ", ".join([*of_step(beat.metrics), *of_validation(beat.metrics)])]
-            self.say("  " + "  ".join(part for part in told if part))
+            shown = [step, self._pace_text(beat), ", ".join([*of_step(beat.metrics), *of_validation(beat.metrics)])]
+            self.say("  " + "  ".join(part for part in shown if part))
 
     def _validation(self, previous: Heartbeat | None, beat: Heartbeat) -> None:
         if previous is None:
@@ -157,9 +157,9 @@ class Console:
     def _line(self) -> Table:
         beat = self._beat
         if beat is None or (beat.phase == "starting" and beat.step == 0):
-            doing = MILESTONES[self._milestone][1] if self._milestone >= 0 else self._start_hint
+            activity = MILESTONES[self._milestone][1] if self._milestone >= 0 else self._start_hint
             elapsed = duration(time.monotonic() - self._began)
-            return _row([self._spinner, Text(self._title, style="bold"), Text(f"{doing} ... {elapsed}")])
+            return _row([self._spinner, Text(self._title, style="bold"), Text(f"{activity} ... {elapsed}")])
         done, total = counted(beat.metrics) or (beat.step, beat.total_steps or self._total)
         parts = [
             Part(Text(self._title, style="bold"), 5),
@@ -178,7 +178,7 @@ BAR = 20
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of the refreshed line; of two that do not both fit, the one of the higher rank goes."""
+    """A piece of the refreshed line; if two do not both fit, the one with the higher rank is dropped."""
 
     shown: Text | ProgressBar
     rank: int
@@ -190,7 +190,7 @@ class Part:
 
 
 def fitting(parts: list[Part], width: int) -> list[Part]:
-    """Those that fit into `width` columns, a space between them, in their order."""
+    """The parts that fit into `width` columns, separated by spaces, in their order."""
     kept: set[int] = set()
     left = width
     for at in sorted(range(len(parts)), key=lambda at: (parts[at].rank, at)):

@@ -1,5 +1,5 @@
-"""Turns the end of a log and what the watchdog saw into one paragraph: what happened, why, what to do.
-Reads text only, touches no process; the knowledge of causes is in causes.py, of tracebacks in tracebacks.py."""
+"""Turns the end of a log and the watchdog's observations into one paragraph: what happened, why, what to do.
+Reads text only, touches no process; known causes are in causes.py, traceback parsing is in tracebacks.py."""
 
 import os
 import re
@@ -16,19 +16,19 @@ from recipes.watch.signs import Reason
 from recipes.watch.tracebacks import Raised, bare_lines, root_exception
 
 STACK_FRAMES = 6
-_OF_A_DEAD_PROCESS = {"engine_dead", "collective", "weight_sync"}
-"""Causes that say what died, or fell silent, and not why."""
+_SYMPTOMS = {"engine_dead", "collective", "weight_sync"}
+"""Causes that say what died or stopped responding, not why."""
 _RAYLET = (
-    "Ray's raylet had ended, and with it the shared memory that all others use. Somebody killed it, or the kernel did, "
-    "for want of memory (dmesg)."
+    "Ray's raylet had ended, and with it the shared memory that all processes use. It was killed, by hand or by the "
+    "kernel because memory ran out (dmesg)."
 )
 LONGEST_LINE = 400
-_LEAST_ROOM = 1 << 20
+_LEAST_FREE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the watchdog saw. Times in seconds; `exit_code` is negative for a signal, None while the command lived."""
+    """What the watchdog saw. Times in seconds; `exit_code` is negative for a signal, None if the command still ran."""
 
     title: str
     reason: Reason
@@ -38,75 +38,75 @@ class Facts:
     quiet_s: float = 0.0
     dead: Sequence[str] = ()
     gone: Sequence[str] = ()
-    """Processes without which verl hangs that were seen to end."""
+    """Processes without which verl hangs, and which were seen to end."""
     stack: Sequence[str] = ()
     stopped: Sequence[str] = ()
-    """Processes that somebody has stopped (SIGSTOP), and nobody has let go on."""
+    """Processes stopped by SIGSTOP and not resumed."""
     oom_kills: int = 0
     addresses: int | None = None
-    """Bytes of addresses that a process may have (ulimit -v), where they are limited."""
+    """Limit on a process's address space in bytes (ulimit -v), if there is one."""
     full: Sequence[Path] = ()
-    """Folders on disks without room: the log may lie there, and so hold no word of it."""
+    """Folders on full disks: the log may be on one of them, and then does not mention it."""
 
 
 def diagnose(log_tail: str, facts: Facts) -> str:
-    """One paragraph that names the cause of a failure and its fix."""
+    """One paragraph that names the cause of a failure and the fix."""
     raised = root_exception(log_tail)
     cause = _cause(log_tail, raised, facts)
     if cause and cause.name == "shared_memory" and any("raylet" in name for name in facts.gone):
-        # A bus error: whoever had its pages mapped is killed by the next look at them.
+        # A bus error: any process that had its pages mapped is killed when it next reads them.
         cause = replace(cause, fix=_RAYLET)
     parts = [f"{facts.title} {_event(facts)} {position(facts.heartbeat)}."]
     if raised and not raised.is_wrapper:
-        parts.append(f"The cause: {_closed(str(raised))}")
+        parts.append(f"The cause: {_sentence(str(raised))}")
     elif raised and not cause:
-        parts.append(f"The log says only: {_closed(str(raised))}")
+        parts.append(f"The log says only: {_sentence(str(raised))}")
     if facts.dead and facts.reason != "lost_worker":
         parts.append(f"Before that, {_listed(facts.dead)} had ended.")
     if cause:
         parts.append(cause.fix)
     elif not raised and facts.reason in ("failed", "lost_worker"):
-        said = last_words(log_tail)
-        parts.append(f"The log holds no exception; its last line: {_closed(said)}" if said else "The log is empty.")
+        line = last_words(log_tail)
+        parts.append(f"The log has no exception; its last line: {_sentence(line)}" if line else "The log is empty.")
     if facts.stopped:
-        parts.append(f"A signal (SIGSTOP) held up {_listed(facts.stopped)}.")
+        parts.append(f"SIGSTOP suspended {_listed(facts.stopped)}.")
     elif facts.stack:
         parts.append("It waits in " + " < ".join(facts.stack[:STACK_FRAMES]) + ".")
     if facts.reason == "stalled" and not cause and not raised and not facts.stopped:
-        parts.append("If the work is just slow, allow more with --stall_minutes.")
-    parts.append(f"The whole output is in {facts.log}.")
+        parts.append("If the work is just slow, allow more time with --stall_minutes.")
+    parts.append(f"The full output is in {facts.log}.")
     return " ".join(parts)
 
 
 def last_words(log_text: str) -> str:
-    """The last line of a log that says something, as a person would read it."""
-    said = [line.strip() for _, line in bare_lines(log_text) if re.search(r"\w", line)]
-    return said[-1][:LONGEST_LINE] if said else ""
+    """The last line of a log with a word in it, without prefixes and colours."""
+    lines = [line.strip() for _, line in bare_lines(log_text) if re.search(r"\w", line)]
+    return lines[-1][:LONGEST_LINE] if lines else ""
 
 
 def full_disks(folders: Iterable[Path]) -> list[Path]:
-    """Those of the folders on whose disks hardly anything can be written any more."""
+    """The folders whose disks are (almost) full."""
     found = []
     for folder in folders:
         with suppress(OSError):
             disk = os.statvfs(folder)
-            if disk.f_bavail * disk.f_frsize < _LEAST_ROOM or (disk.f_files and not disk.f_favail):
+            if disk.f_bavail * disk.f_frsize < _LEAST_FREE_BYTES or (disk.f_files and not disk.f_favail):
                 found.append(folder)
     return found
 
 
 def explains(log_text: str) -> bool:
-    """Whether a part of a log holds a reason for a failure, so that no more of it need be read."""
+    """Whether this part of a log explains a failure, so that no more of it need be read."""
     raised = root_exception(log_text)
     return bool((raised and not raised.is_wrapper) or cause_in_log(log_text))
 
 
 def position(beat: Heartbeat | None) -> str:
-    """Where a run stood: "after 12 of 500 steps, while generating answers"."""
+    """Where a run was: "after 12 of 500 steps, while generating answers"."""
     if beat is None:
         return "while starting, before the first sign of life from the trainer"
     if beat.phase == "starting":
-        # Where it resumes from is not read yet.
+        # The step it resumes from is not known yet.
         return f"while {PHASES[beat.phase]}"
     steps = f"after {beat.step} of {beat.total_steps} steps"
     return steps if beat.phase in ("finished", "failed") else f"{steps}, while {PHASES.get(beat.phase, beat.phase)}"
@@ -128,7 +128,7 @@ def _event(facts: Facts) -> str:
 
 def _exit(code: int | None) -> str:
     if code is None:
-        return "it said so, but its process did not end"
+        return "it reported this, but its process did not end"
     killed_by = -code if code < 0 else code - 128
     if killed_by > 0:
         try:
@@ -139,42 +139,42 @@ def _exit(code: int | None) -> str:
 
 
 def _cause(log_tail: str, raised: Raised | None, facts: Facts) -> Cause | None:
-    """An exception speaks for itself; the rest of the log is asked only where none was found.
+    """The cause by the exception; the rest of the log is searched only if there is none.
 
     Logs are full of harmless lines that look like causes, above all the list of possible ones in Ray's ActorDiedError.
     """
     if raised and not raised.is_wrapper:
         cause = cause_of(f"{raised.type}: {raised.message}") or _weight_sync(raised)
         if facts.addresses and cause is not None and cause.name in ("threads", "host_oom"):
-            return _of_addresses(facts.addresses)
-        if not facts.oom_kills or cause is None or cause.name not in _OF_A_DEAD_PROCESS:
+            return _address_limit(facts.addresses)
+        if not facts.oom_kills or cause is None or cause.name not in _SYMPTOMS:
             return cause
     if facts.exit_code in (-signal.SIGBUS, 128 + signal.SIGBUS):
         return named("shared_memory")
     if facts.full:
-        where = f"There is no room left on the disk of {_listed([str(folder) for folder in facts.full])}. "
+        where = f"The disk of {_listed([str(folder) for folder in facts.full])} is full. "
         return replace(named("disk_full"), fix=where + named("disk_full").fix)
     if facts.oom_kills:
-        count = f"For want of memory the kernel killed {facts.oom_kills} of this machine's processes. "
+        count = f"The kernel killed {facts.oom_kills} of this machine's processes because memory ran out. "
         return replace(named("host_oom"), fix=count + named("host_oom").fix)
     cause = cause_in_log(log_tail)
     if facts.addresses and (cause is None or cause.name in ("threads", "host_oom")):
-        return _of_addresses(facts.addresses)
+        return _address_limit(facts.addresses)
     if cause:
         return cause
     if facts.exit_code in (-signal.SIGKILL, 128 + signal.SIGKILL):
-        guess = "Somebody or something killed it from outside; if you did not, it was the kernel, short of memory. "
+        guess = "It was killed from outside; if not by you, by the kernel because memory ran out. "
         return replace(named("host_oom"), fix=guess + named("host_oom").fix)
     return None
 
 
-def _of_addresses(limit: int) -> Cause:
-    """Where they run out, whatever comes next fails: a thread, an allocation, a file that is mapped."""
-    told = (
-        f"A process here may have {limit / 1e9:.1f} GB of addresses (ulimit -v), of which Ray, torch and vLLM reserve "
-        f"much more than they use: ulimit -v unlimited. "
+def _address_limit(limit: int) -> Cause:
+    """When address space runs out, whatever asks for some next fails: a thread, an allocation, a mapped file."""
+    text = (
+        f"The address space of a process is limited to {limit / 1e9:.1f} GB here (ulimit -v), and Ray, torch and vLLM "
+        f"reserve much more than they use: ulimit -v unlimited. "
     )
-    return replace(named("host_oom"), fix=told + named("host_oom").fix)
+    return replace(named("host_oom"), fix=text + named("host_oom").fix)
 
 
 def _weight_sync(raised: Raised) -> Cause | None:
@@ -188,5 +188,5 @@ def _listed(names: Sequence[str]) -> str:
     return f"{shown} and {len(unique) - 3} more" if len(unique) > 3 else shown
 
 
-def _closed(sentence: str) -> str:
-    return sentence if sentence.endswith((".", "!", "?")) else sentence + "."
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else text + "."

@@ -1,5 +1,5 @@
-"""Reading what a run says about itself: the heartbeat (progress.json) and the growing log.txt.
-Both are read by the watchdog while the trainer writes them, so nothing here trusts a file to be whole."""
+"""Reads a run's heartbeat (progress.json) and its growing log.txt.
+The watchdog reads both while the trainer writes them, so nothing here assumes that a file is complete."""
 
 import json
 from collections.abc import Mapping
@@ -8,12 +8,12 @@ from pathlib import Path
 
 HEARTBEAT = "progress.json"
 LOG = "log.txt"
-#: What a line of the log has before its text when a person should read it at once.
+#: Marks a log line that the console shows at once.
 NOTICE = "note to the reader: "
-#: How much of the end of a log is kept for a diagnosis, in bytes.
+#: Bytes kept from the end of a log for a diagnosis.
 TAIL_BYTES = 400_000
 
-#: The phases a trainer may announce, in the words a person reads after "while".
+#: The phases a trainer may report, as shown after "while".
 PHASES: Mapping[str, str] = {
     "starting": "starting",
     "validating": "validating",
@@ -32,7 +32,7 @@ PHASES: Mapping[str, str] = {
 class Heartbeat:
     """One state of a run. `step` counts finished optimiser steps; `time` is in epoch seconds, by the trainer's clock.
 
-    `pid` is the process of the training loop (0: not said), `faulthandler` whether it dumps its stacks on SIGUSR1.
+    `pid` is the process of the training loop (0: unknown), `faulthandler` whether it dumps its stacks on SIGUSR1.
     """
 
     step: int
@@ -43,11 +43,11 @@ class Heartbeat:
     pid: int = 0
     faulthandler: bool = False
     test_freq: int = 0
-    """Steps between validations; 0: not said, or none."""
+    """Steps between validations; 0: unknown, or none."""
 
 
 def read_heartbeat(run_dir: Path) -> Heartbeat | None:
-    """The present state of the run, or None while there is none that can be read."""
+    """The current state of the run, or None if there is none that can be read."""
     try:
         raw = json.loads((run_dir / HEARTBEAT).read_bytes())
         return Heartbeat(
@@ -65,7 +65,7 @@ def read_heartbeat(run_dir: Path) -> Heartbeat | None:
 
 
 class LogFollower:
-    """Reads a growing text file once, from where it ended when following began."""
+    """Reads what is appended to a text file after following began, each line once."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -75,7 +75,7 @@ class LogFollower:
         self._since_mark = b""
 
     def new_lines(self) -> list[str]:
-        """The whole lines written since the last call; a line still being written waits for its end."""
+        """The complete lines written since the last call; a line still being written waits for its end."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._offset)
@@ -87,13 +87,13 @@ class LogFollower:
         self._offset += len(fresh)
         self._tail = (self._tail + fresh)[-TAIL_BYTES:]
         self._since_mark = (self._since_mark + fresh)[:TAIL_BYTES]
-        whole, end, rest = (self._partial + fresh).rpartition(b"\n")
+        complete, end, rest = (self._partial + fresh).rpartition(b"\n")
         # Progress bars rewrite one line for hours with carriage returns: do not collect them.
         self._partial = rest[-TAIL_BYTES:]
-        return (whole + end).decode("utf-8", "replace").splitlines()
+        return (complete + end).decode("utf-8", "replace").splitlines()
 
     def mark(self) -> None:
-        """Remember this place: `since_mark` begins here."""
+        """Make `since_mark` begin here."""
         self._since_mark = b""
 
     @property
@@ -103,5 +103,5 @@ class LogFollower:
 
     @property
     def since_mark(self) -> str:
-        """What was read since the mark (its beginning, if it is long)."""
+        """What was read since the mark (the first TAIL_BYTES of it)."""
         return self._since_mark.decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""How long steps take and what is left of a run, from the heartbeats' own clock."""
+"""How long steps take and how much time a run has left, by the heartbeats' own clock."""
 
 import statistics
 from collections import deque
@@ -7,23 +7,23 @@ from recipes.watch.heartbeat import Heartbeat
 from recipes.watch.shown import counted
 
 STEPS = 20
-"""Steps, and validations, that an estimate looks back on."""
+"""How many steps, and validations, an estimate looks back on."""
 
 _PAUSES = ("validating", "saving")
 
 
 def duration(seconds: float) -> str:
-    """A length of time for people: "8 s", "4 min 10 s", "3 h 05 min"."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    """A readable duration: "8 s", "4 min 10 s", "3 h 05 min"."""
+    rounded = max(0, round(seconds))
+    if rounded < 60:
+        return f"{rounded} s"
+    if rounded < 3600:
+        return f"{rounded // 60} min {rounded % 60:02d} s"
+    return f"{rounded // 3600} h {rounded % 3600 // 60:02d} min"
 
 
 class Pace:
-    """Seconds of a step, and of a validation with the checkpoint behind it, apart: they come at different times."""
+    """Seconds per step and, separately, per validation with its checkpoint: they occur at different intervals."""
 
     def __init__(self) -> None:
         self._last: Heartbeat | None = None
@@ -34,7 +34,7 @@ class Pace:
         self._counted_from: tuple[float, float] | None = None
 
     def add(self, beat: Heartbeat) -> None:
-        """Take note of a heartbeat; several steps between two of them share the time evenly."""
+        """Record a heartbeat; several steps between two heartbeats share the time evenly."""
         last, self._last = self._last, beat
         if self._counted_from is None and (count := counted(beat.metrics)):
             self._counted_from = beat.time, count[0]
@@ -54,14 +54,14 @@ class Pace:
 
     def _finish(self, seconds: float, count: int) -> None:
         if self._first is None and count == 1:
-            # Everything is set up in it, often for as long as ten others take.
+            # It includes set-up, which often takes as long as ten other steps.
             self._first = seconds
         else:
             self._steps.extend([seconds] * min(count, STEPS))
 
     @property
     def step_seconds(self) -> float | None:
-        """The median duration of recent steps, the first one's while there is no other, None before it."""
+        """The median duration of recent steps; the first step's while there is no other; None before it."""
         return statistics.median(self._steps) if self._steps else self._first
 
     def remaining(self, beat: Heartbeat) -> float | None:
@@ -73,7 +73,7 @@ class Pace:
         return steps + pause * _validations_left(beat)
 
     def counted_left(self, beat: Heartbeat) -> float | None:
-        """Estimated seconds until all of what is counted within a step is done; None before the first are."""
+        """Estimated seconds until everything counted within a step is done; None before the first items are."""
         count = counted(beat.metrics)
         if count is None or self._counted_from is None:
             return None

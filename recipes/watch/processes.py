@@ -1,5 +1,5 @@
-"""The processes of a run: which they are, how they end, what they hold in memory, and who may watch over them.
-They are known by a mark in their environment, so that they are found even after their parents have died."""
+"""The processes of a run: how to find and end them, their memory, and the lock of their supervisor.
+They are identified by a variable in their environment, and so found even after their parents have died."""
 
 import ctypes
 import fcntl
@@ -21,28 +21,28 @@ MARK = "UFT_RUN_DIR"
 LOCK_NAME = "run.lock"
 _PR_SET_CHILD_SUBREAPER = 36
 _BUSY_HELP = "Wait for it, stop it with Ctrl-C there, or choose another --out."
-_GONE = (psutil.NoSuchProcess, psutil.ZombieProcess)
+_ENDED = (psutil.NoSuchProcess, psutil.ZombieProcess)
 
 _held: set[Path] = set()
 """Run folders whose lock this process holds."""
 
 
 class RunBusyError(RuntimeError):
-    """Another supervisor is at work in the run directory."""
+    """Another supervisor is using the run directory."""
 
 
 def marked_environment(run_dir: Path) -> dict[str, str]:
-    """What a run's first process must have in its environment for `processes_of` to find all of its kind.
+    """The environment a run's first process needs for `processes_of` to find it and its descendants.
 
-    SPT_NOENV keeps setproctitle (in Ray and vLLM) from writing the title over the environment that /proc shows.
+    SPT_NOENV keeps setproctitle (in Ray and vLLM) from overwriting the environment that /proc shows.
     """
     return {MARK: str(run_dir.resolve()), "SPT_NOENV": "1"}
 
 
 def processes_of(run_dir: Path, roots: Iterable[int] = ()) -> list[psutil.Process]:
-    """Every living process of the run, oldest first: those with its mark, the `roots`, and all their descendants.
+    """Every running process of the run, oldest first: those with its mark, the `roots`, and all their descendants.
 
-    Never the caller or one of its ancestors; never a zombie. Processes of other users cannot be read and are skipped.
+    Never the caller, its ancestors or zombies. Processes of other users cannot be read and are skipped.
     """
     mark = f"{MARK}={run_dir.resolve()}".encode()
     parents: dict[int, int] = {}
@@ -51,28 +51,27 @@ def processes_of(run_dir: Path, roots: Iterable[int] = ()) -> list[psutil.Proces
     for pid in psutil.pids():
         try:
             parents[pid] = _parent(pid)
-            if os.stat(f"/proc/{pid}").st_uid == user and mark in Path(f"/proc/{pid}/environ").read_bytes().split(
-                b"\0"
-            ):
+            place = Path(f"/proc/{pid}")
+            if place.stat().st_uid == user and mark in (place / "environ").read_bytes().split(b"\0"):
                 members.add(pid)
         except (OSError, ValueError, IndexError):
             continue
-    above = _line_of(os.getpid(), parents)
+    above = _with_ancestors(os.getpid(), parents)
     members -= above
-    members |= {pid for pid in parents if pid not in above and not members.isdisjoint(_line_of(pid, parents))}
+    members |= {pid for pid in parents if pid not in above and not members.isdisjoint(_with_ancestors(pid, parents))}
     return sorted(filter(is_living, _handles(members)), key=lambda process: process.create_time())
 
 
 def is_living(process: psutil.Process) -> bool:
-    """Whether the process still runs: neither ended, nor a zombie, nor its number given to another."""
+    """Whether the process still runs: not ended, not a zombie, its pid not reused."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except _GONE:
+    except _ENDED:
         return False
 
 
 def is_stopped(process: psutil.Process) -> bool:
-    """Whether a signal has stopped it (SIGSTOP, Ctrl-Z)."""
+    """Whether the process is suspended (SIGSTOP, Ctrl-Z)."""
     try:
         return bool(process.status() == psutil.STATUS_STOPPED)
     except psutil.Error:
@@ -82,11 +81,11 @@ def is_stopped(process: psutil.Process) -> bool:
 def end_processes(
     processes: Iterable[psutil.Process], grace_s: float, hurry: Callable[[], bool] = lambda: False
 ) -> list[psutil.Process]:
-    """SIGTERM, up to `grace_s` seconds (or until `hurry`) to tidy up, SIGKILL, reap. Returns those still alive."""
+    """SIGTERM, up to `grace_s` seconds (or until `hurry`) to clean up, SIGKILL, reap. Returns those still running."""
     rest = [process for process in processes if is_living(process)]
     for signum, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)):
         for process in rest:
-            with suppress(*_GONE, psutil.AccessDenied):
+            with suppress(*_ENDED, psutil.AccessDenied):
                 process.send_signal(signum)
         limit = time.monotonic() + wait_s
         while rest and time.monotonic() < limit and not (signum == signal.SIGTERM and hurry()):
@@ -96,10 +95,10 @@ def end_processes(
 
 
 def end_leftovers(run_dir: Path, grace_s: float = 5.0) -> int:
-    """End what an earlier, killed supervisor left of this run. Returns how many processes that were.
+    """End the processes that a killed supervisor left of this run. Returns how many there were.
 
     Raises:
-        RunBusyError: the run is not left over: its supervisor is alive.
+        RunBusyError: the run's supervisor is still running.
         RuntimeError: a process could not be ended.
     """
     with hold_run(run_dir):
@@ -107,24 +106,24 @@ def end_leftovers(run_dir: Path, grace_s: float = 5.0) -> int:
 
 
 def end_leftovers_held(run_dir: Path, grace_s: float = 5.0) -> int:
-    """`end_leftovers` for a caller that holds the run already."""
+    """`end_leftovers` for a caller that already holds the run."""
     left = processes_of(run_dir)
     if stuck := end_processes(left, grace_s):
         raise RuntimeError(
-            f"an earlier run left processes in {run_dir} that cannot be ended: {names(stuck)}. End them by hand."
+            f"an earlier run in {run_dir} left processes that cannot be ended: {names(stuck)}. End them by hand."
         )
     return len(left)
 
 
 @contextmanager
 def hold_run(run_dir: Path) -> Iterator[None]:
-    """Be the only supervisor of `run_dir` for the time of the block (`run_dir/run.lock`: pid and start time).
+    """Be the only supervisor of `run_dir` within the block (`run_dir/run.lock`: pid and start time).
 
-    The kernel drops the lock with its holder, so one left by a killed supervisor is simply taken over. Within the block
+    The kernel releases the lock when its holder ends, so a killed supervisor's is simply taken over. Within the block
     the same process may hold it again. A folder that did not exist before and is still empty afterwards is removed.
 
     Raises:
-        RunBusyError: another living supervisor holds it.
+        RunBusyError: another running supervisor holds it.
     """
     own = run_dir.resolve()
     if own in _held:
@@ -149,13 +148,13 @@ def hold_run(run_dir: Path) -> Iterator[None]:
 
 
 def _locked(path: Path) -> int:
-    """A descriptor of a run's lock, which says who holds it."""
+    """The file descriptor of a run's lock, taken and with this process's note in it. Raises RunBusyError."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         if holder := _held_by_another(descriptor):
             os.close(descriptor)
             raise RunBusyError(f"{holder} is already at work in {path.parent}. {_BUSY_HELP}")
-        # The last holder may have removed the file between our opening and our locking of it.
+        # The previous holder may have removed the file between our opening and locking it.
         with suppress(FileNotFoundError):
             if os.fstat(descriptor).st_ino == path.stat().st_ino:
                 break
@@ -169,10 +168,10 @@ def _locked(path: Path) -> int:
 
 @contextmanager
 def adopting_orphans() -> Iterator[Callable[[int], set[int]]]:
-    """Within the block, orphaned descendants come to this process instead of init.
+    """Within the block, orphaned descendants are re-parented to this process instead of init.
 
-    Yields a function that reaps those that ended and returns the ids of the living ones. It leaves alone the one child
-    it is given, whose exit code somebody waits for, and all children from before the block. Children that the caller's
+    Yields a function that reaps those that ended and returns the pids of those still running. It ignores the child it
+    is given, whose exit code the caller waits for, and all children from before the block. Children that the caller's
     other threads start meanwhile would be taken for orphans.
     """
     before = set(_children())
@@ -185,17 +184,17 @@ def adopting_orphans() -> Iterator[Callable[[int], set[int]]]:
 
 
 def memory_of(processes: Iterable[psutil.Process]) -> int:
-    """Bytes of main memory the processes hold together; shared pages count once (PSS; RSS where that is hidden)."""
+    """Main memory of the processes together, in bytes; shared pages count once (PSS, or RSS if PSS is unreadable)."""
     return sum(_memory(process) for process in processes)
 
 
 def names(processes: Iterable[psutil.Process]) -> str:
-    """The processes in words: "raylet (pid 12), python (pid 13)"."""
+    """The processes as text: "raylet (pid 12), python (pid 13)"."""
     return ", ".join(f"{name_of(process)} (pid {process.pid})" for process in processes)
 
 
 def name_of(process: psutil.Process) -> str:
-    """The title a process shows ("ray::WorkerDict.update", "raylet"); empty when it has ended."""
+    """The title of a process ("ray::WorkerDict.update", "raylet"); empty if it has ended."""
     try:
         return process.name()
     except psutil.Error:
@@ -203,9 +202,8 @@ def name_of(process: psutil.Process) -> str:
 
 
 def titles(members: Iterable[psutil.Process]) -> dict[psutil.Process, str]:
-    """The titles of living processes, without children that still bear their parent's: forks on their way to another
-    program, which on a busy machine takes them seconds. An actor is never the child of an actor of its kind.
-    """
+    """The titles of running processes, without children that still have their parent's: forks before their exec, which
+    takes seconds on a busy machine. An actor is never the child of an actor of its kind."""
     found = {process: name for process in members if (name := name_of(process))}
     stems = {process.pid: name.partition(".")[0] for process, name in found.items()}
     return {process: name for process, name in found.items() if stems.get(_parent_of(process)) != stems[process.pid]}
@@ -219,24 +217,24 @@ def _parent_of(process: psutil.Process) -> int:
 
 
 def _held_by_another(descriptor: int) -> str:
-    """Lock the open lock file; if that fails, who holds it."""
+    """Lock the open lock file; returns "", or the holder if it is taken."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return ""
     except OSError as error:
         refused = isinstance(error, BlockingIOError)
-    # Some cluster file systems know no locks: there, the note in the file has to do.
+    # Some cluster file systems have no locks: there the note in the file has to do.
     try:
         note = json.loads(os.pread(descriptor, 1000, 0))
-        who, here = f"process {note['pid']} on {note['host']}", note["host"] == socket.gethostname()
+        holder, here = f"process {note['pid']} on {note['host']}", note["host"] == socket.gethostname()
         started = psutil.Process(note["pid"]).create_time() if here else note["start_time"]
-        return who if refused or abs(started - note["start_time"]) < 2 else ""
+        return holder if refused or abs(started - note["start_time"]) < 2 else ""
     except (ValueError, KeyError, TypeError, psutil.Error):
         return "another process" if refused else ""
 
 
 def oom_kills() -> int:
-    """Processes that the kernel has killed for memory in this process's control group; 0 where it does not say."""
+    """How many processes the kernel's OOM killer has ended in this process's control group; 0 if unknown."""
     try:
         groups = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
     except OSError:
@@ -245,7 +243,7 @@ def oom_kills() -> int:
         if controllers in ("", "memory"):
             top = Path("/sys/fs/cgroup") / controllers
             file_name = "memory.oom_control" if controllers else "memory.events"
-            # In a container the group's path may be the host's, and its files lie at the top.
+            # In a container the group's path may be the host's, with its files at the top.
             for path in (top / group.lstrip("/") / file_name, top / file_name):
                 with suppress(OSError):
                     if count := re.search(r"^oom_kill (\d+)$", path.read_text(), re.MULTILINE):
@@ -254,16 +252,16 @@ def oom_kills() -> int:
 
 
 def _parent(pid: int) -> int:
-    # The name, in brackets, may itself hold spaces and brackets: count from the last one.
+    # The name, in brackets, may itself contain spaces and brackets: split at the last one.
     return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
 
 
-def _line_of(pid: int, parents: dict[int, int]) -> set[int]:
-    line: set[int] = set()
-    while pid and pid not in line:
-        line.add(pid)
+def _with_ancestors(pid: int, parents: dict[int, int]) -> set[int]:
+    found: set[int] = set()
+    while pid and pid not in found:
+        found.add(pid)
         pid = parents.get(pid, 0)
-    return line
+    return found
 
 
 def _handles(pids: Iterable[int]) -> Iterator[psutil.Process]:

@@ -1,4 +1,4 @@
-"""A command's own folders in the system's temporary one; the next command removes those that a kill left."""
+"""A command's own folders in the system's temporary folder; the next command removes those of killed commands."""
 
 import fcntl
 import getpass
@@ -15,16 +15,16 @@ from recipes.watch.signals import undisturbed
 
 PREFIX = "uft-"
 LONGEST_TMPDIR = 30
-"""Characters of a folder below which Ray's sockets still have a name that the system takes."""
+"""Longest folder name, in characters, under which Ray's socket names stay within the system's limit."""
 
 CACHES = ("XDG_CACHE_HOME", "TRITON_HOME", "FLASHINFER_WORKSPACE_BASE")
-"""Environment variables that say where libraries keep what they make."""
+"""Environment variables for the cache folders of libraries."""
 
 COMPILED = "TORCHINDUCTOR_CACHE_DIR"
-"""Environment variable: where torch keeps what it has compiled, which is worth keeping between runs."""
+"""Environment variable for torch's cache of compiled code, which is worth keeping between runs."""
 
 _NOTE = ".owner"
-"""In each of them, locked as long as its command lives: the folder of the run it is for, or a dash."""
+"""File in each folder, locked while its command runs: the folder of the run it is for, or a dash."""
 
 
 @contextmanager
@@ -32,10 +32,10 @@ def short_folder(run: Path | None = None) -> Iterator[Path]:
     """A new folder for Ray's sockets, whose full names may have 107 characters, Ray's own part taking 64 of them.
 
     Args:
-        run: folder of the run whose processes use it, and keep it while they live.
+        run: folder of the run whose processes use it; it is kept while they run.
 
     Raises:
-        ExperimentError: when no temporary folder is short enough and can be written.
+        ExperimentError: no temporary folder is both short enough and writable.
     """
     tried = [tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm"]
     for place in tried:
@@ -43,7 +43,7 @@ def short_folder(run: Path | None = None) -> Iterator[Path]:
             break
     else:
         raise ExperimentError(
-            f"no temporary folder that can be written and whose name has at most {LONGEST_TMPDIR} characters "
+            f"no writable temporary folder with a name of at most {LONGEST_TMPDIR} characters "
             f"({', '.join(dict.fromkeys(tried))}): set TMPDIR to one"
         )
     with _owned(Path(place), str(run.resolve()) if run else "-") as folder:
@@ -52,14 +52,14 @@ def short_folder(run: Path | None = None) -> Iterator[Path]:
 
 @contextmanager
 def data_folder() -> Iterator[Path]:
-    """A new folder for files that are only looked at."""
+    """A new folder for files that are only read once."""
     with _owned(Path(tempfile.gettempdir()), "-") as folder:
         yield folder
 
 
 def caches(folder: Path) -> dict[str, str]:
-    """Environment of a run whose home cannot be written: libraries keep what they make in `folder`, and models and the
-    hub's token are read where they are. Empty where it can."""
+    """Environment of a run whose home is not writable: libraries keep their caches in `folder`; models and the hub's
+    token are read where they are. Empty if home is writable."""
     usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     there = next(place for place in (usual, *usual.parents) if place.exists())
     try:
@@ -73,17 +73,17 @@ def caches(folder: Path) -> dict[str, str]:
 
 
 def usual_compiled() -> str:
-    """Where torch keeps it if nothing is said: in the temporary folder, which is a run's own (COMPILED)."""
+    """torch's default for COMPILED: in the temporary folder, which is a run's own."""
     with suppress(KeyError, OSError):
         return str(Path(tempfile.gettempdir()) / f"torchinductor_{getpass.getuser()}")
-    # A container's user without a name.
+    # A user without a name, in a container.
     return str(Path(tempfile.gettempdir()) / f"torchinductor_{os.geteuid()}")
 
 
 @contextmanager
 def _owned(place: Path, note: str) -> Iterator[Path]:
     remove_left_over(place)
-    # mkdtemp's folders are for their owner alone.
+    # mkdtemp makes folders that only their owner may read.
     with ExitStack() as stack:
         with undisturbed():
             folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
@@ -101,7 +101,7 @@ def _removed(folder: Path) -> None:
 
 
 def remove_left_over(place: Path) -> None:
-    """Remove this user's folders in `place` whose commands were killed, and whose runs have no process any more."""
+    """Remove this user's folders in `place` whose commands were killed and whose runs have no processes left."""
     for folder in place.glob(f"{PREFIX}*"):
         with suppress(OSError):
             if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
@@ -109,7 +109,7 @@ def remove_left_over(place: Path) -> None:
             descriptor = os.open(folder / _NOTE, os.O_RDWR)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # Empty: its command has not come to lock it yet.
+                # Empty: its command has not locked it yet.
                 note = os.fsdecode(os.read(descriptor, 8192))
                 if note == "-" or (note and not processes_of(Path(note))):
                     shutil.rmtree(folder, ignore_errors=True)

@@ -1,24 +1,23 @@
-"""Which numbers of a run the console shows, in whose words: those that tell how the algorithm is doing."""
+"""Which of a run's metrics the console shows, and how: those that tell how the algorithm is doing."""
 
 from collections.abc import Mapping
 
 _UNHINTED, _GIVEN, _REWARD = "uft/score/l=0", "uft/hint_frac", "critic/score/mean"
 
-# What an evaluation counts, with "of" how many, while it makes its one step.
+# What an evaluation counts during its one step; "of" is the total.
 _COUNTED = ("problems", "texts")
 
 
 def counted(metrics: Mapping[str, float]) -> tuple[float, float] | None:
-    """(how many are done, of how many) within a step; None where nothing is counted."""
+    """(done, total) within a step; None if nothing is counted."""
     done = next((metrics[each] for each in _COUNTED if each in metrics), None)
     return None if done is None else (done, metrics.get("of", 0.0))
 
 
 def of_step(metrics: Mapping[str, float]) -> list[str]:
-    """Of the last step: the reward of rollouts without a hint and the share of the solution that was given, or the
-    reward alone; of supervised trainings the loss."""
-    found = []
-    found += [f"{metrics[each]:.0f} of {metrics.get('of', 0):.0f} {each}" for each in _COUNTED if each in metrics]
+    """The last step: the reward of rollouts without a hint and the share of the solution given as hints, or the reward
+    alone; for supervised training the loss."""
+    found = [f"{metrics[each]:.0f} of {metrics.get('of', 0):.0f} {each}" for each in _COUNTED if each in metrics]
     given = metrics.get(_GIVEN, 0.0)
     if given and _UNHINTED in metrics:
         found.append(f"unhinted reward {metrics[_UNHINTED]:.3g}")
@@ -34,7 +33,7 @@ def of_step(metrics: Mapping[str, float]) -> list[str]:
 
 
 def of_validation(metrics: Mapping[str, float]) -> list[str]:
-    """Of the last validation, with the step that it is of."""
+    """The last validation and its step."""
     step = metrics.get("val/step")
     if step is None:
         return []

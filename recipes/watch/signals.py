@@ -1,4 +1,4 @@
-"""What a command does when it is asked to stop: by Ctrl-C, SIGTERM, SIGHUP or SIGQUIT."""
+"""How a command handles a request to stop: Ctrl-C, SIGTERM, SIGHUP or SIGQUIT."""
 
 import signal
 import threading
@@ -11,7 +11,7 @@ ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asked the command to stop; on the way out it gives back what it holds."""
+    """A signal asked the command to stop; it cleans up as it unwinds."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -19,13 +19,13 @@ class Stopped(KeyboardInterrupt):
 
 
 def name_of_signal(number: int) -> str:
-    """What a person calls it: "Ctrl-C", "SIGTERM"."""
+    """The usual name: "Ctrl-C", "SIGTERM"."""
     return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
 
 
 @contextmanager
 def stopping() -> Iterator[None]:
-    """Within the block the first such signal raises `Stopped`; later ones do not disturb what tidies up after it."""
+    """Within the block the first such signal raises `Stopped`; later ones do not interrupt the clean-up."""
     asked: list[int] = []
 
     def stop(number: int, _: FrameType | None) -> None:
@@ -39,7 +39,7 @@ def stopping() -> Iterator[None]:
 
 @contextmanager
 def asked_to_stop() -> Iterator[list[int]]:
-    """Within the block such signals are only noted down, in the list this yields."""
+    """Within the block such signals are only appended to the list this yields."""
     asked: list[int] = []
     with _handled_by(lambda number, _: asked.append(number)):
         yield asked
@@ -47,7 +47,7 @@ def asked_to_stop() -> Iterator[list[int]]:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Such signals come after the block: a process that is being started would be nobody's."""
+    """Defers such signals until after the block: a process that is just being started would be left behind."""
     with asked_to_stop() as asked:
         yield
     if asked:

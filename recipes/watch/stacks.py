@@ -1,5 +1,5 @@
-"""Where a hung Python process waits: the frames of its main thread.
-Seen by py-spy where it is installed and allowed, else by the process's own faulthandler."""
+"""Where a hung Python process waits: the stack of its main thread.
+Read with py-spy if it is installed and permitted, else with the process's own faulthandler."""
 
 import re
 import shutil
@@ -22,9 +22,9 @@ _PY_SPY_FRAME = re.compile(r"^\s+(?P<function>\S.*?) \((?P<file>[^()]+):(?P<line
 
 
 def main_thread_stack(pid: int, log: LogFollower, faulthandler: bool, wait_s: float = 5.0) -> list[str]:
-    """The main thread's frames, innermost first, as "function (file:line)"; empty if there is no way to see them.
+    """The main thread's frames, innermost first, as "function (file:line)"; empty if they cannot be read.
 
-    `faulthandler`: the process dumps its stacks to the log on SIGUSR1. Without that the signal would only kill it.
+    `faulthandler`: the process dumps its stacks to the log on SIGUSR1. Without it the signal would kill the process.
     """
     return _by_py_spy(pid, wait_s * 4) or (_by_faulthandler(pid, log, wait_s) if faulthandler else [])
 
@@ -58,7 +58,7 @@ def _by_faulthandler(pid: int, log: LogFollower, wait_s: float) -> list[str]:
     while time.monotonic() < limit:
         fresh = log.new_lines()
         lines += fresh
-        # A dump is written in one go, but Ray brings a worker's output in pieces: end with the first silence after it.
+        # A dump is written at once, but Ray forwards a worker's output in pieces: stop at the first silence after it.
         if not fresh and any(_FAULT_FRAME.match(line) for _, line in bare_lines("\n".join(lines))):
             break
         time.sleep(0.3)
@@ -66,7 +66,7 @@ def _by_faulthandler(pid: int, log: LogFollower, wait_s: float) -> list[str]:
 
 
 def _last_thread(dump: str) -> list[str]:
-    """The frames of the thread that faulthandler lists last: the main one, the oldest."""
+    """The frames of the thread that faulthandler lists last: the main thread, which is the oldest."""
     frames: list[str] = []
     for _, line in bare_lines(dump):
         if _FAULT_THREAD.search(line):

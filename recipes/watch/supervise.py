@@ -1,5 +1,5 @@
-"""Runs the trainer's process and watches over it: shows progress, notices crashes, stalls and dead workers.
-Every way out of `supervise` leaves no process of the run behind and one paragraph that says what happened."""
+"""Runs the trainer's process and supervises it: shows progress, detects crashes, stalls and dead workers.
+However `supervise` ends, it leaves no process of the run behind and one paragraph that says what happened."""
 
 import os
 import signal
@@ -66,20 +66,20 @@ def supervise(
     forked_from: int | None = None,
     go_on: str = "",
 ) -> Outcome:
-    """Run `command` to its end, or end it when it can come to no good.
+    """Run `command` until it ends, or end it when it can no longer succeed.
 
-    `env` is laid over this process's environment. Output goes to `run_dir/log.txt` (appended), the heartbeat is read
-    from `run_dir/progress.json`; `start_hint` is shown until the first one. `peak_rss_bytes` is the most main memory
-    that all processes of the run held together, `forked_from` with them where they come from such a process. `go_on`
-    says how a command goes on that has no checkpoints. Nothing is printed at the end: print the outcome's paragraph.
+    `env` is merged into this process's environment. Output is appended to `run_dir/log.txt`, the heartbeat is read from
+    `run_dir/progress.json`; `start_hint` is shown until the first one. `peak_rss_bytes` is the peak main memory of all
+    processes of the run together, including `forked_from` if they are forked from such a process. `go_on` says how to
+    continue a command that has no checkpoints. Nothing is printed at the end: print the outcome's paragraph.
 
     Raises:
-        RunBusyError: another supervisor is at work in `run_dir`.
+        RunBusyError: another supervisor is using `run_dir`.
         OSError: the command cannot be started.
     """
     with hold_run(run_dir), adopting_orphans() as orphans, asked_to_stop() as asked:
         end_leftovers_held(run_dir)
-        # A heartbeat of the run before would be taken for one of this run.
+        # The previous run's heartbeat would be taken for one of this run.
         (run_dir / HEARTBEAT).unlink(missing_ok=True)
         log = LogFollower(run_dir / LOG)
         with (run_dir / LOG).open("ab") as output:
@@ -103,14 +103,14 @@ def supervise(
             watch.end_all()
             raise
     if asked and outcome.reason == "finished":
-        # Too late for this command, not for what comes after it.
+        # Too late for this command, not for what follows it.
         signal.raise_signal(asked[0])
-    # A command goes on after some failures, but not then.
+    # A caller may continue after a failure, but not after an interruption.
     return replace(outcome, reason="interrupted", exit_code=128 + asked[0]) if asked else outcome
 
 
 class _Watch:
-    """The eyes and hands: tells `Signs` what is to be seen, ends what is to be ended."""
+    """Reports observations to `Signs` and ends processes."""
 
     def __init__(
         self,
@@ -136,9 +136,9 @@ class _Watch:
         self.lost_origin, self.origin_ran = False, self.began
 
     def run(self, console: Console) -> Verdict:
-        """Watch until the command ends, or until there is a reason to end it."""
+        """Watch until the command ends or there is a reason to end it."""
         while True:
-            # Before looking, so that what is said of the end knows all that came before it.
+            # Polled before looking, so that the verdict on an end is based on everything before it.
             code, asked = self.process.poll(), self.asked[:1]
             self._look(console)
             if asked:
@@ -155,14 +155,14 @@ class _Watch:
         now = time.monotonic()
         beat = read_heartbeat(self.run_dir)
         if self.signs.see_heartbeat(beat, now):
-            # The reason of a failure stands after the last thing that went well.
+            # The reason for a failure is logged after the last progress.
             self.log.mark()
         lines = self.log.new_lines()
         self.signs.see_log(lines, now)
         console.log_lines(lines)
         console.show(beat)
         if now >= self.next_scan:
-            # While starting, verl gives processes up as soon as they are there: look more often.
+            # During the start, processes may end soon after they appear: look more often.
             self.next_scan = now + (self.limits.scan_s if beat else self.limits.poll_s)
             members = self.members()
             self.lost_origin = not all(map(is_living, self.origin)) or self._origin_stopped(now)
@@ -172,30 +172,30 @@ class _Watch:
             if now >= self.next_memory:
                 busy = time.thread_time()
                 self.peak_bytes = max(self.peak_bytes, memory_of([*members, *self.origin]))
-                # Counting the pages of large processes holds them up: spend no more than a fiftieth of the time on it.
+                # Counting the pages of large processes slows them down: spend at most 1/50 of the time on it.
                 self.next_memory = now + max(self.limits.memory_s, 50 * (time.thread_time() - busy))
 
     def _origin_stopped(self, now: float) -> bool:
-        """Whether no process can be forked any more: what needs one would wait for it."""
+        """Whether the origin has been suspended for too long: whatever needs a fork would wait for it."""
         if not any(map(is_stopped, self.origin)):
             self.origin_ran = now
         return now - self.origin_ran > self.limits.vital_death_s
 
     def members(self) -> list[psutil.Process]:
-        """The living processes of the run."""
+        """The running processes of the run."""
         pid = self.process.pid
-        # Once it has been waited for, its number may be somebody else's.
+        # Once it has been waited for, its pid may be reused.
         main = {pid} if self.process.poll() is None else set()
         return processes_of(self.run_dir, main | self.orphans(pid))
 
     def outcome(self, verdict: Verdict, title: str) -> Outcome:
-        """End the run's processes and put what happened into words."""
+        """End the run's processes and describe what happened."""
         beat = self.signs.beat
         hung = verdict.reason in ("stalled", "engine_error")
         stack = self._stack(beat) if hung else []
         stopped = [name_of(each) for each in self.members() if is_stopped(each)] if hung else []
         code = self.process.poll()
-        # Before its processes end, which gives some back.
+        # Before its processes end, which frees disk space.
         full = full_disks([self.run_dir, Path(tempfile.gettempdir())])
         stuck = self.end_all()
         self.log.new_lines()
@@ -234,15 +234,14 @@ class _Watch:
         return Outcome(verdict.exit_code, verdict.reason, text, seconds, self.peak_bytes)
 
     def _without_origin(self, title: str) -> str:
-        """What there is to say where the process is gone that all of the run were forked from: the rest follows."""
+        """The diagnosis if the process is gone that the run's others were forked from: all else follows from that."""
         gone = [each for each in self.origin if not is_living(each)]
         if not gone and not self.lost_origin:
             return ""
-        how = "It was killed, by somebody or by the system for want of memory (dmesg)."
+        how = "It was killed, by hand or by the kernel because memory ran out (dmesg)."
         return (
             f"{title} lost the process that all others are forked from (pid {self.origin[0].pid}, "
-            f"recipes.verl_plugin.warm), {position(self.signs.beat)}. "
-            f"{how if gone else 'A signal (SIGSTOP) has stopped it.'}"
+            f"recipes.verl_plugin.warm), {position(self.signs.beat)}. {how if gone else 'SIGSTOP suspended it.'}"
         )
 
     def _telling_log(self, code: int | None) -> str:
@@ -264,14 +263,14 @@ class _Watch:
         return "There is no checkpoint yet: the same command with --resume starts from the beginning."
 
     def end_all(self) -> list[psutil.Process]:
-        """End the trainer first, which lets Ray end its own; then whatever is left. Returns what cannot be ended."""
+        """End the trainer first, so that Ray ends its own processes; then the rest. Returns what cannot be ended."""
         grace = self.limits.end_grace_s
         if self.process.poll() is None:
             self.process.terminate()
         self._wait(grace, lambda: self.process.poll() is not None)
         if self.process.poll() is not None:
             self._wait(grace / 2, lambda: not self.members())
-        # What is being ended may still start others.
+        # Processes that are being ended may still start others.
         for _ in range(3):
             if not (left := self.members()):
                 break
@@ -284,5 +283,5 @@ class _Watch:
             time.sleep(0.1)
 
     def _hurry(self) -> bool:
-        """Whether the person has asked a second time."""
+        """Whether a second signal has asked to stop."""
         return len(self.asked) > 1

@@ -1,5 +1,5 @@
-"""Finds the exception that began a failure in the mixed output of many processes (Ray, vLLM, torchrun).
-Each process's lines are taken apart and freed from prefixes and colours, then read as Python tracebacks."""
+"""Finds the exception that started a failure in the mixed output of many processes (Ray, vLLM, torchrun).
+Lines are separated by process, stripped of prefixes and colours, then parsed as Python tracebacks."""
 
 import re
 from collections.abc import Iterator
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _RAY_REPEATED = re.compile(r"\s*\[repeated \d+x across cluster\].*$")
-# What stands before a line: "(WorkerDict pid=12, ip=1.2.3.4) ", "[rank0]: ", "ERROR 11-21 09:01:23 [core.py:858] ".
+# Prefixes of a line: "(WorkerDict pid=12, ip=1.2.3.4) ", "[rank0]: ", "ERROR 11-21 09:01:23 [core.py:858] ".
 _PREFIX = re.compile(
     r"^(?:\((?P<process>[\w:. -]*?(?:pid=\d+|raylet)[^)]*)\)"
     r"|(?P<rank>\[rank\d+\]):"
     r"|(?:ERROR|CRITICAL|WARNING|INFO) \d\d-\d\d [\d:]+ \[[^\]]*\]) ?"
 )
 _HEADER = "Traceback (most recent call last):"
-# Ray prints a remote traceback below such a line, often without the header.
+# Ray prints a remote traceback after such a line, often without the header.
 _REMOTE = re.compile(r"\bray::\S+\(\) \(pid=\d+")
 _FRAME = re.compile(r'^\s*File "')
 _MARKERS_ONLY = re.compile(r"^[\s^~]*$")
@@ -26,7 +26,7 @@ _WRAPPERS = re.compile(
 )
 _WRAPPER_MESSAGE = re.compile(
     r"Engine core initialization failed|WorkerProc initialization failed|See root cause above|See stack trace above"
-    # verl's word when every rollout of a step has failed, whatever the reason.
+    # What verl raises when every rollout of a step has failed, whatever the reason.
     r"|no materializable trajectories"
 )
 _MESSAGE_LINES = 6
@@ -35,7 +35,7 @@ _MESSAGE_CHARACTERS = 400
 
 @dataclass(frozen=True)
 class Raised:
-    """An exception as a traceback printed it. `traceback` is the whole text that led to it."""
+    """An exception as printed by a traceback. `traceback` is the full text up to and including it."""
 
     type: str
     message: str
@@ -63,9 +63,9 @@ def bare_lines(text: str) -> Iterator[tuple[str, str]]:
 
 
 def root_exception(text: str) -> Raised | None:
-    """The exception to show: of the first chain of tracebacks, the last one that is no mere wrapper of another.
+    """The exception to show: in the first chain of tracebacks, the last one that does not merely wrap another.
 
-    Later chains are looked at when the first holds wrappers only; a wrapper is returned when there is nothing else.
+    Later chains are searched if the first holds only wrappers; a wrapper is returned if there is nothing else.
     """
     wrapper = None
     for chain in _chains(text):
@@ -85,7 +85,7 @@ def _chains(text: str) -> list[list[Raised]]:
 
 
 def _chains_of(lines: list[tuple[int, str]]) -> list[tuple[int, list[Raised]]]:
-    """The chains in the output of one process, with the number of the line where each begins."""
+    """The chains in the output of one process, with the number of each one's first line."""
     chains: list[tuple[int, list[Raised]]] = []
     at, linked = 0, False
     while at < len(lines):
@@ -104,9 +104,9 @@ def _chains_of(lines: list[tuple[int, str]]) -> list[tuple[int, list[Raised]]]:
 
 
 def _read_traceback(lines: list[tuple[int, str]], start: int) -> tuple[list[Raised], int]:
-    """The exceptions of the traceback whose header is at `start`, and the place after it.
+    """The exceptions of the traceback whose header is at `start`, and the position after it.
 
-    There are several where Ray prints the remote traceback below its own RayTaskError, frames first.
+    There are several if Ray prints the remote traceback after its own RayTaskError, frames first.
     """
     indent = len(lines[start][1]) - len(lines[start][1].lstrip())
     body = [line[indent:] if not line[:indent].strip() else line.lstrip() for _, line in lines[start + 1 :]]
@@ -129,7 +129,7 @@ def _read_traceback(lines: list[tuple[int, str]], start: int) -> tuple[list[Rais
 
 
 def _message_lines(body: list[str], at: int) -> list[str]:
-    """The further lines of a message that runs over several: up to a blank line, a frame or a new traceback."""
+    """The continuation lines of a multi-line message: up to a blank line, a frame or a new traceback."""
     more: list[str] = []
     for line in body[at : at + _MESSAGE_LINES]:
         if _MARKERS_ONLY.match(line) or _FRAME.match(line) or line.strip() == _HEADER or _LINK.match(line):

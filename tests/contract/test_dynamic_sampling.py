@@ -227,8 +227,8 @@ def test_verl_builds_our_sampler_and_loads_prompts_one_by_one() -> None:
     ("override", "told"),
     [
         ("algorithm.filter_groups.enable=true", "use --dynamic_sampling"),
-        ("data.gen_batch_size=4", "data.gen_batch_size is what this run sets itself"),
-        ("trainer.v1.sampler.custom_sampler.path=mine.py", "sampler.custom_sampler.path is what this run sets itself"),
+        ("data.gen_batch_size=4", "data.gen_batch_size is set by this run"),
+        ("trainer.v1.sampler.custom_sampler.path=mine.py", "sampler.custom_sampler.path is set by this run"),
         ("reward.reward_model.enable=true", "'reward.reward_model.enable' after --"),
     ],
 )

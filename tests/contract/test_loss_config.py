@@ -188,7 +188,7 @@ def test_the_engines_log_probabilities_do_not_stand_for_those_of_given_tokens(al
     if not refused:
         assert stage_overrides(e) == {REINFORCEMENT: (bypass,)}
         return
-    with pytest.raises(ExperimentError, match=f"--algo {algo} hold given tokens") as found:
+    with pytest.raises(ExperimentError, match=f"--algo {algo} contain hint tokens") as found:
         stage_overrides(e)
     assert "\n" not in str(found.value)
 

@@ -36,7 +36,7 @@ def test_each_stage_gets_what_its_configuration_knows() -> None:
 def test_a_setting_that_is_added_goes_where_its_section_is() -> None:
     added = "+optim.extra=1"
     assert stage_overrides(experiment("sft_rft", added)) == {SUPERVISED: (added,), REINFORCEMENT: ()}
-    with pytest.raises(ExperimentError, match=r"no such setting in a stage of this run, whose sections are .*trainer"):
+    with pytest.raises(ExperimentError, match=r"no such setting in this stage; it has .*trainer"):
         stage_overrides(experiment("uft", "+new.extra=1"))
 
 
@@ -50,7 +50,7 @@ def test_nonsense_is_refused_by_name(algo: str, override: str) -> None:
 
 @pytest.mark.parametrize("algo", ["dpo", "kto", "una", "una_sft"])
 def test_stages_that_train_on_trl_take_none(algo: str) -> None:
-    with pytest.raises(ExperimentError, match="trains on TRL"):
+    with pytest.raises(ExperimentError, match="is trained with TRL"):
         stage_overrides(experiment(algo, ORDER, data="countdown_preference"))
 
 
@@ -158,14 +158,14 @@ def test_what_flags_decide_is_no_setting_of_verls(override: str) -> None:
         ("uft", "actor_rollout_ref.rollout.agent.default_agent_loop=tool_agent", "follows from --algo"),
         ("uft", "actor_rollout_ref.rollout.val_kwargs.do_sample=True", "follows from --val_samples"),
         ("uft", "actor_rollout_ref.actor.checkpoint.save_contents=[model]", "belongs to what --resume"),
-        ("uft", "actor_rollout_ref.actor.clip_ratio_c=9", "is what this run sets itself, and relies on"),
+        ("uft", "actor_rollout_ref.actor.clip_ratio_c=9", "is set by this run, which relies on it"),
         ("uft", "critic.ppo_epochs=2", "critic has no effect: this algorithm trains no critic"),
         ("uft", "algorithm.gamma=0.9", "has no effect: this algorithm trains no critic"),
         ("uft", "trainer.balance_batch=False trainer.balance_batch=True", "is given twice, with False and True"),
-        ("uft", "--T=5", "flags of run.py stand before the --"),
+        ("uft", "--T=5", "flags of run.py go before the --"),
         ("uft", "trainer.project_name=${nothere}", "'${nothere}': Interpolation key 'nothere' not found"),
-        ("sft", "trainer.total_training_steps=4", "of supervised stages --epochs"),
-        ("sft", "actor_rollout_ref.rollout.top_p=0.9", "verl has no such setting in a stage of this run"),
+        ("sft", "trainer.total_training_steps=4", "--epochs for supervised stages"),
+        ("sft", "actor_rollout_ref.rollout.top_p=0.9", "verl has no such setting in this stage"),
     ],
 )
 def test_an_override_that_would_make_a_run_another_is_refused_with_why(algo: str, override: str, said: str) -> None:

@@ -28,13 +28,13 @@ def tried(*overrides: str, algo: str = "uft", **flags: Any) -> None:
         (f"{ROLLOUT}.mode=sync", "vLLM's asynchronous engine"),
         (f"{ROLLOUT}.max_num_batched_tokens=3", "less than --max_num_seqs 128"),
         (f"{ROLLOUT}.max_model_len=30", "30 is less than the 384 tokens"),
-        (f"{ROLLOUT}.dtype=int3", "vLLM does not take them: .*'bfloat16'"),
+        (f"{ROLLOUT}.dtype=int3", "vLLM rejects them: .*'bfloat16'"),
         (f"{ROLLOUT}.load_format=pt", "pt is not one of auto, dummy, safetensors"),
-        (f"{ROLLOUT}.max_model_len=5000", "vLLM does not take them: .*greater than the derived max_model_len"),
-        (f"{ROLLOUT}.logprobs_mode=foo", "vLLM does not take them: .*'raw_logits'"),
-        (f"{ROLLOUT}.engine_kwargs.vllm.distributed_executor_backend=foo", "vLLM does not take them"),
+        (f"{ROLLOUT}.max_model_len=5000", "vLLM rejects them: .*greater than the derived max_model_len"),
+        (f"{ROLLOUT}.logprobs_mode=foo", "vLLM rejects them: .*'raw_logits'"),
+        (f"{ROLLOUT}.engine_kwargs.vllm.distributed_executor_backend=foo", "vLLM rejects them"),
         (f"{VLLM}.block_size=7", "7 is not one of 8, 16"),
-        (f"{VLLM}.kv_cache_dtype=foo", "vLLM does not take them: .*'fp8'"),
+        (f"{VLLM}.kv_cache_dtype=foo", "vLLM rejects them: .*'fp8'"),
         (f"{ROLLOUT}.top_p=1.5", "1.5 must be at most 1"),
         (f"{ROLLOUT}.top_p=0", "0 must be above 0"),
         (f"{ROLLOUT}.top_k=-5", "-5 must be at least -1"),
@@ -43,16 +43,16 @@ def tried(*overrides: str, algo: str = "uft", **flags: Any) -> None:
         ("actor_rollout_ref.ref.fsdp_config.model_dtype=foo", "bf16, fp16 or fp32"),
         ("actor_rollout_ref.ref.strategy=megatron", "FSDP2"),
         (f"{MODEL}.tokenizer_path=foo", "follows from --model"),
-        (f"+{MODEL}.override_config.vocab_size=7", "another model of the same weights"),
+        (f"+{MODEL}.override_config.vocab_size=7", "would change the model itself"),
         ("ray_kwargs.ray_init.object_store_memory=999999999999", "bytes of main memory"),
         ("ray_kwargs.ray_init.num_gpus=0", "--n_gpu and RAY_ADDRESS"),
         ("transfer_queue.backend.storage_backend=foo", "the data plane that the trainer relies on"),
         (f"{ROLLOUT}.agent.num_workers=0", "0 must be at least 1"),
         (f"{ROLLOUT}.agent.agent_loop_config_path=/nope.yaml", "there is no file /nope.yaml"),
-        (f"{VLLM}.max_num_seqs=3", f"vLLM is given that by {ROLLOUT}"),
+        (f"{VLLM}.max_num_seqs=3", f"is set by {ROLLOUT}"),
         (f"{VLLM}.blok_size=16", "no such argument; did you mean 'block_size'"),
         (f"{ACTOR}.optim.optimizer=Adamw", "torch.optim has no optimizer Adamw; did you mean 'AdamW'"),
-        (f"{ACTOR}.optim.optimizer_impl=nosuch.mod", "there is no module nosuch.mod here"),
+        (f"{ACTOR}.optim.optimizer_impl=nosuch.mod", "no module nosuch.mod is installed"),
         (f"{ACTOR}.optim.betas=[2,3]", "Invalid beta parameter at index 0: 2"),
         (f"{ACTOR}.optim.weight_decay=-1", "-1 must be at least 0"),
         (f"{ACTOR}.optim.clip_grad=-1", "-1 must be at least 0"),
@@ -62,7 +62,7 @@ def tried(*overrides: str, algo: str = "uft", **flags: Any) -> None:
         (f"{ACTOR}.fsdp_config.model_dtype=nonsense", "bf16, fp16 or fp32"),
         (f"{ACTOR}.fsdp_config.fsdp_size=7", r"7 does not divide the 1 device\(s\)"),
         (f"{MODEL}.override_config.attn_implementation=nonsense", "one of eager, sdpa, flash_attention_2"),
-        ("ray_kwargs.ray_init.num_cpus=0", "would wait: give 7 or more"),
+        ("ray_kwargs.ray_init.num_cpus=0", "would wait forever: use 7 or more"),
         ("+ray_kwargs.ray_init.foo=3", "ray.init has no such argument"),
         ("reward.num_workers=0", "0 must be at least 1"),
     ],
@@ -70,7 +70,7 @@ def tried(*overrides: str, algo: str = "uft", **flags: Any) -> None:
 def test_what_verl_or_vllm_would_refuse(override: str, said: str) -> None:
     from vllm.platforms import current_platform
 
-    if said.startswith("vLLM does not take them") and not current_platform.device_type:
+    if said.startswith("vLLM rejects them") and not current_platform.device_type:
         pytest.skip("this vLLM has no device here")
     with pytest.raises(ExperimentError, match=said) as refused:
         tried(override)
@@ -119,7 +119,7 @@ def test_the_other_stages_and_models_are_tried_too() -> None:
     with pytest.raises(ExperimentError, match=r"'critic.optim.weight_decay' after --"):
         tried("critic.optim.weight_decay=-1", algo="ppo")
     tried(f"{MODEL}.target_modules=[q_proj,v_proj]", lora_rank=4)
-    with pytest.raises(ExperimentError, match=r"no module of the model is called w_proj: .*q_proj"):
+    with pytest.raises(ExperimentError, match=r"the model has no module w_proj, only .*q_proj"):
         tried(f"{MODEL}.target_modules=[q_proj,w_proj]", lora_rank=4)
 
 

@@ -212,7 +212,7 @@ def test_what_ranks_cannot_share_is_refused(
 @pytest.mark.parametrize("size", ["null", "1.5"])
 def test_a_number_of_ranks_is_whole(size: str) -> None:
     given = (f"actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size={size}",)
-    with pytest.raises(ExperimentError, match="is no whole number of ranks"):
+    with pytest.raises(ExperimentError, match="is not an integer number of ranks"):
         split_overrides(build_experiment({"model": SEVEN_B, "overrides": given}, PROFILES["h100x8"]))
 
 
@@ -237,7 +237,7 @@ def test_ulysses_without_flash_attention_is_refused(algo: str, key: str, monkeyp
     monkeypatch.setattr(kernels, "flash_attention_installed", lambda: False)
     given = (f"{key}.ulysses_sequence_parallel_size=2",)
     e = build_experiment({"algo": algo, "model": SEVEN_B, "overrides": given}, PROFILES["h100x8"])
-    with pytest.raises(ExperimentError, match=r"attend to its own part.*--flash-attn"):
+    with pytest.raises(ExperimentError, match=r"attend only to its own part.*--flash-attn"):
         split_overrides(e)
 
 
@@ -245,7 +245,7 @@ def test_ulysses_without_flash_attention_is_refused(algo: str, key: str, monkeyp
 def test_verls_asynchronous_trainers_are_refused_with_the_reason(mode: str) -> None:
     given = (f"trainer.v1.trainer_mode={mode}",)
     e = build_experiment({"overrides": given}, PROFILES["cpu"])
-    with pytest.raises(ExperimentError, match=rf"{mode} draws prompts of later steps.*hints would be drawn again"):
+    with pytest.raises(ExperimentError, match=rf"{mode} starts rollouts of later steps.*hints would be redrawn"):
         split_overrides(e)
 
 
@@ -266,7 +266,7 @@ def test_a_flash_attention_that_does_not_work_is_named_before_the_model_loads(
     if works:
         compose.refuse_broken_flash_attention()
         return
-    why = "transformers does not take it" if works is None else "undefined symbol"
+    why = "transformers does not accept it" if works is None else "undefined symbol"
     with pytest.raises(ExperimentError, match=f"{why}.*pip uninstall flash-attn"):
         compose.refuse_broken_flash_attention()
 

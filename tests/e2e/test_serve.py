@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.extended]
 SIZES = ("--batch_size", "8", "--n_rollout", "4", "--val_size", "16", "--test_freq", "2", "--log_rollouts", "-1")
 RFT = ("--algo", "rft", "--T", "2", "--seed", "5", *SIZES)
 UFT = ("--algo", "uft", "--T_hint", "2", "--seed", "6", *SIZES)
-ANEW = "a start of its own"
+ANEW = "needs a new start"
 
 
 @pytest.fixture(scope="module")

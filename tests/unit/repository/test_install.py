@@ -120,7 +120,7 @@ def test_help_names_every_flag_the_script_takes() -> None:
         (["--wheelhouse", "/no/such/folder"], "/no/such/folder"),
         (["--wheelhouse", "/tmp", "--make-wheelhouse", "/tmp"], "exclude each other"),
         (["--profile", "cpu", "--flash-attn"], "--flash-attn needs --profile cuda"),
-        (["--profile", "cuda", "--torch-index", "https://x.example/whl/cu126"], "vLLM's build is of CUDA 13"),
+        (["--profile", "cuda", "--torch-index", "https://x.example/whl/cu126"], "vLLM is built for CUDA 13"),
     ],
 )
 def test_wrong_use_is_named_and_installs_nothing(arguments: list[str], named: str) -> None:
@@ -156,7 +156,7 @@ def test_cpu_steps_in_order(active_env: dict[str, str]) -> None:
 def test_a_torch_that_is_there_stays(active_env: dict[str, str]) -> None:
     add_distribution(Path(active_env["VIRTUAL_ENV"]), "torch", "2.13.0+cpu")
     lines = install("--profile", "cpu", "--dry-run", **active_env).stdout.splitlines()
-    assert "torch 2.13.0+cpu is there" in lines
+    assert "torch 2.13.0+cpu is installed" in lines
     assert not [line for line in lines if line.endswith("torch==2.13.0")]
 
 
@@ -249,7 +249,7 @@ def test_a_gpu_without_nvidia_smi_stops_the_detection(active_env: dict[str, str]
     (tmp_path / "nvidia0").touch()
     done = install("--dry-run", script=script, **active_env)
     assert done.returncode == 1
-    assert f"there is a GPU ({tmp_path}/nvidia0) and no nvidia-smi" in done.stderr
+    assert f"there is a GPU ({tmp_path}/nvidia0) but no nvidia-smi" in done.stderr
     assert "Profile: cpu" in install("--dry-run", "--profile", "cpu", script=script, **active_env).stdout
 
 
@@ -415,7 +415,7 @@ def test_a_failing_step_names_package_reason_and_fix(
 @pytest.mark.parametrize("variable", ["PIP_CONSTRAINT", "PIP_CONFIG_FILE"])
 def test_a_constraint_in_the_way_is_named(pip_env: dict[str, str], tmp_path: Path, variable: str) -> None:
     done = failing_step(tmp_path, pip_env, **{variable: constraint_settings(tmp_path, "torch>=2")[variable]})
-    assert "your pip's constraint torch>=2 stands in the way" in done.stderr
+    assert "your pip's constraint torch>=2 excludes it" in done.stderr
     for way_out in ("pip config list", "global.constraint", "PIP_CONSTRAINT=/dev/null"):
         assert way_out in done.stderr
 
@@ -527,5 +527,5 @@ def test_a_broken_stack_is_installed_again_and_reported(active_env: dict[str, st
     for _ in range(2):
         done = install("--profile", "cpu", script=script, **active_env)
         assert done.returncode == 1
-        assert "shows what does not fit" in done.stderr
+        assert "above shows problems" in done.stderr
         assert pip_installs(active_env) > 0

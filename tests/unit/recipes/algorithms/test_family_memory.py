@@ -192,6 +192,6 @@ def test_a_dry_run_does_not_pretend_to_know_hints_that_follow_success(algo: str,
     from recipes.settings.profiles import PROFILES
 
     first, *steps = hint_schedule(build_experiment({"algo": algo}, PROFILES["cpu"])).splitlines()
-    assert "by what was remembered of each problem" in first
+    assert "depend on each problem's past results" in first
     assert len(steps) == 1
     assert says in steps[0]

@@ -42,7 +42,7 @@ def test_a_folder_of_answers_drawn_otherwise_is_refused_before_the_model_is_load
     write_json(tmp_path / "countdown" / EVALUATE_FILE, begun)
     code, _, errors = dry("--out", str(tmp_path))
     assert code == 2
-    assert "holds an evaluation of 4 sampled answer(s) to each problem (temperature 1), and this one asks for" in errors
+    assert "holds an evaluation of 4 sampled answer(s) per problem (temperature 1), and this one asks for" in errors
     assert dry("--out", str(tmp_path), "--n_samples", "4", "--k", "2")[0] == 0, "the k of pass@k are counted anew"
 
 
@@ -83,4 +83,4 @@ def test_one_that_is_asked_to_stop_begins_no_other_part(tmp_path: Path, monkeypa
     monkeypatch.setattr(evaluation, "shared_imports", lambda _: nullcontext())
     words = ["--eval", "--profile", "cpu", "--data", f"{QUESTIONS},countdown", "--out", str(tmp_path / "out")]
     assert main(words) == 130
-    assert [stage.go_on for stage in asked] == ["The same command goes on with what is not answered yet."]
+    assert [stage.go_on for stage in asked] == ["The same command continues with the unanswered problems."]

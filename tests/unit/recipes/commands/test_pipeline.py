@@ -219,7 +219,7 @@ def test_a_dry_run_says_once_what_all_stages_take_of_the_disk_also_where_devices
     each = [int(size) for size in re.findall(r"up to (\d+) GB in the run's folder", said)]
     assert (each, said.count("--- all 3 stages")) == ([59, 59, 80], 1)
     assert f"disk:          up to {sum(each)} GB in {tmp_path}/all" in said
-    assert said.count("devices:       not enough here") == 3
+    assert said.count("devices:       cannot start here") == 3
     # That of the third stage, and of all.
-    assert said.count("disk:          not enough here") == 2
+    assert said.count("disk:          cannot start here") == 2
     assert f"of all 3 stages take up to {sum(each)} GB" in said

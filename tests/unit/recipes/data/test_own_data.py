@@ -264,11 +264,11 @@ def test_where_no_problem_has_a_solution_nothing_can_be_seen_of_one(unsolved: di
     assert f"none of the 17 training problems has a solution, which --algo {algo} needs" in said
     code, said = plan(algo, "half")
     assert code == 0, said
-    without = "no hint can be given for them" if algo == "uft" else "none is shown or learned there"
+    without = "they get no hints" if algo == "uft" else "none is shown or learned there"
     assert f"of 17 rows have no solution: {without}" in said
     code, said = plan("sft", "none")
     assert code == 0, said
-    assert "17 of 17 rows have no solution: of these the bare answer is learned" in said
+    assert "17 of 17 rows have no solution: only the answer is learned from them" in said
     assert "models/tiny-countdown was made for countdown and knows little else" in said
     assert "no solution" not in plan("rft", "none")[1]
 

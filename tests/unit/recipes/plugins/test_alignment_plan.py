@@ -63,7 +63,7 @@ def test_steps_count_whole_batches_over_all_epochs(tmp_path: Path) -> None:
     assert plans.total_steps(replace(two, max_steps=3), 20) == 3
     with pytest.raises(ExperimentError, match="fewer than one batch"):
         plans.total_steps(two, 3)
-    with pytest.raises(ExperimentError, match=r"no row that una trains on .*Pairs alone are for dpo"):
+    with pytest.raises(ExperimentError, match=r"no row that una can train on .*dpo takes pairs"):
         plans.total_steps(two, 0)
 
 
@@ -98,10 +98,10 @@ def test_rows_with_longer_prompts_than_asked_are_left_out_and_counted(method: st
     held = replace(free, alignment=replace(free.alignment, max_prompt_length=limit))
     found = load_training(held, encode)
     assert found.rows == [row for row in rows if prompt_length(row) <= limit]
-    assert found.left_out[f"a prompt longer than {limit} tokens"] == len(rows) - len(found.rows) > 0
+    assert found.left_out[f"prompt longer than {limit} tokens"] == len(rows) - len(found.rows) > 0
     assert all(len(prompt) <= limit for prompt, _ in load_held_out(held, encode).completions)
     nothing = replace(free, alignment=replace(free.alignment, max_prompt_length=1))
-    with pytest.raises(ExperimentError, match=r"no prompt of .* fits into 1 tokens; raise --max_prompt_length"):
+    with pytest.raises(ExperimentError, match=r"no prompt of .* fits in 1 tokens; raise --max_prompt_length"):
         load_training(nothing, encode)
 
 

@@ -145,7 +145,7 @@ def test_a_server_that_dies_or_is_not_there_is_named(where: Path, monkeypatch: p
             children = filter(is_living, psutil.Process().children())
             next(each for each in children if "recipes.verl_plugin.serve" in each.cmdline()).kill()
             assert client.wait(timeout=30) == 1
-            assert "died before this run had ended" in (where / "said").read_text()
+            assert "died before this run ended" in (where / "said").read_text()
         assert processes_of(folder) == []
 
 

@@ -80,7 +80,7 @@ def test_it_ends_when_nothing_is_left_to_lower(tmp_path: Path, experiment: Exper
     assert outcome.exit_code != 0
     settings = [(e.tokens_per_micro_batch, e.rollout_memory) for e in tried]
     assert settings == [(2000, 0.4), (longest, 0.4), (longest, 0.3), (longest, LEAST_ROLLOUT_MEMORY)]
-    assert "nothing is left to lower" in capsys.readouterr().out
+    assert "nothing left to lower" in capsys.readouterr().out
 
 
 def test_another_failure_is_not_tried_again(tmp_path: Path, experiment: Experiment) -> None:

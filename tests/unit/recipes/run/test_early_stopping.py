@@ -131,11 +131,14 @@ def test_a_value_that_no_reinforcement_run_could_use_is_refused(
     ("flags", "says"),
     [
         # 40 rows in batches of 8 are 5 steps an epoch; validations of steps 2, 4 .. 10.
-        ({"algo": "sft", "sft_epochs": 2, "early_stopping": 4}, "sft on countdown at step 10 .*, and it has 10; give"),
+        (
+            {"algo": "sft", "sft_epochs": 2, "early_stopping": 4},
+            "sft on countdown at step 10 of 10 at the earliest; use",
+        ),
         ({"algo": "sft", "sft_epochs": 2, "early_stopping": 3}, ""),
         (
             {"algo": "sft_rft", "sft_epochs": 1, "early_stopping": 2},
-            "at step 6 .* has 5, sft_rft .* step 4 .* has 4",
+            "at step 6 of 5, sft_rft .* step 4 of 4",
         ),
         ({"algo": "sft_rft", "sft_epochs": 1, "early_stopping": 2, "T": 5}, ""),
         ({"algo": "sft_rft", "sft_epochs": 2, "early_stopping": 2}, ""),
@@ -198,6 +201,6 @@ def test_the_last_lines_say_which_stage_was_ended_by_what(
     finish(e, run, prepared(e, ROOT), None)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("stopped")]
     assert line == (
-        "stopped        sft on countdown, at step 6 of 15: the last validation had no lower val/loss than the best "
-        "before, 0.25 at step 4 (--early_stopping)"
+        "stopped        sft on countdown, at step 6 of 15: the last validation had no lower val/loss than the previous "
+        "best, 0.25 at step 4 (--early_stopping)"
     )

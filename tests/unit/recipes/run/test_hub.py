@@ -34,12 +34,12 @@ def asked(hub: Hub, token: str = TOKEN) -> dict[str, str]:
 FLAGS = ("--profile", "cpu", "--batch_size", "8", "--T", "4", "--T_hint", "2", "--test_freq", "2", "--own_texts", "0")
 
 REFUSED = [
-    ("me/model", "", "needs a token that may write in the environment variable HF_TOKEN"),
-    ("me/model", "hf_old", "the hub does not know the token in HF_TOKEN"),
-    ("others/model", TOKEN, "the token in HF_TOKEN may not write there"),
-    ("others/new", TOKEN, "the token in HF_TOKEN may not write there"),
-    ("model", TOKEN, "give ORG/NAME"),
-    ("me/mo del", TOKEN, "not a name on the hub; give ORG/NAME"),
+    ("me/model", "", "needs a token with write access in the variable HF_TOKEN"),
+    ("me/model", "hf_old", "the hub does not accept the token in HF_TOKEN"),
+    ("others/model", TOKEN, "the token in HF_TOKEN has no write access there"),
+    ("others/new", TOKEN, "the token in HF_TOKEN has no write access there"),
+    ("model", TOKEN, "use ORG/NAME"),
+    ("me/mo del", TOKEN, "not a valid name on the hub; use ORG/NAME"),
     ("me/gone", TOKEN, "http://127.0.0.1:9 does not answer"),
 ]
 
@@ -102,7 +102,7 @@ def test_a_finished_run_is_uploaded_private_with_its_card_and_without_the_token(
     hub.refuses_commits = True
     done = fresh(str(ROOT / "run.py"), *flags, **asked(hub))
     assert done.returncode == 2
-    assert "the same command with --resume tries again" in done.stderr
+    assert "the same command with --resume retries the upload" in done.stderr
     hub.refuses_commits = False
     done = fresh(str(ROOT / "run.py"), *flags, **asked(hub))
     assert done.returncode == 0, done.stderr

@@ -50,8 +50,8 @@ def test_a_dry_run_shows_the_arithmetic_and_the_configuration_and_writes_nothing
     rows = "(4 rollouts + 1 demonstration) = 1280" if shown else "4 rollouts = 1024"
     arithmetic = {
         "rl": f"256 prompts x {rows} sequences per step, 4 update(s) of {320 if shown else 256} on 2 device(s)",
-        "sft": "10240 rows / 256 a step x 5 epochs = 200 steps",
-        "alignment": "a step = 2 x 4 micro-batches x 2 device(s), 2 epochs",
+        "sft": "10240 rows / 256 per step x 5 epochs = 200 steps",
+        "alignment": "per step = 2 x 4 micro-batches x 2 device(s), 2 epochs",
     }
     for kind in kinds:
         assert arithmetic[kind] in said
@@ -63,7 +63,7 @@ def test_a_full_dry_run_shows_environment_commands_and_configuration(algo: str, 
     data = ("--data", "countdown_preference") if algo == "dpo" else ()
     done = front_door("--algo", algo, *data, "--profile", "cpu", "--out", str(tmp_path / "run"), "--dry_run", "full")
     assert done.returncode == 0, done.stderr
-    for part in ("environment:", "commands:", "trl.yaml:" if algo == "dpo" else "(laid over verl's"):
+    for part in ("environment:", "commands:", "trl.yaml:" if algo == "dpo" else "(overrides of verl's"):
         assert part in done.stdout, part
 
 
@@ -86,7 +86,7 @@ def test_stages_run_in_order_and_each_starts_from_the_last(folder: Path, tmp_pat
     def titles(algo: str) -> list[str]:
         e = experiment(folder, algo=algo)
         found = stages(e, run, locate(e, ROOT))
-        assert found[-1].title == "measuring what was forgotten"
+        assert found[-1].title == "measuring forgetting"
         assert [stage.may_fail for stage in found] == [False] * (len(found) - 1) + [True]
         without = stages(replace(e, own_texts=0), run, locate(e, ROOT))
         assert [stage.title for stage in without] == [stage.title for stage in found[:-1]]
@@ -175,7 +175,7 @@ def test_a_saved_experiment_of_another_version_is_refused(folder: Path, tmp_path
 
 
 def test_a_memory_of_problems_that_come_up_once_is_told() -> None:
-    says = "gives hints for problems that have failed before, and none comes up twice in"
+    says = "gives hints for problems that have failed before, and no problem is drawn twice in"
     once = front_door("--dry_run", "--profile", "cpu", "--algo", "pope", "--T", "9").stdout
     assert f"{says} 9 steps: --T 256 is two passes" in once
     longer = front_door("--dry_run", "--profile", "cpu", "--algo", "pope", "--T", "200").stdout

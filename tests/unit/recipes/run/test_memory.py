@@ -324,11 +324,11 @@ def test_a_disk_that_checkpoints_will_not_fit_is_refused_before_the_first_step(
     monkeypatch.setattr(place.shutil, "disk_usage", lambda _: SimpleNamespace(free=int(300 * GB)))
     with pytest.raises(
         ExperimentError,
-        match=r"300 GB are free there.*up to 396 GB \(122 GB each.*disk; with --keep_checkpoints 1 it is 274 GB$",
+        match=r"300 GB are free there.*up to 396 GB \(122 GB each.*disk; with --keep_checkpoints 1 they take 274 GB$",
     ):
         place.refuse_small_disk(e, tmp_path)
     pairs = on("h100x8", **PAIRS, model="Qwen/Qwen2.5-7B", keep_checkpoints=3)
-    with pytest.raises(ExperimentError, match=r"up to 381 GB \(91 GB each.*; with --keep_checkpoints 2 it is 289 GB$"):
+    with pytest.raises(ExperimentError, match=r"up to 381 GB .*; with --keep_checkpoints 2 they take 289 GB$"):
         place.refuse_small_disk(pairs, tmp_path)
     # What an interrupted run left makes room for what replaces it.
     with (tmp_path / "old").open("wb") as file:

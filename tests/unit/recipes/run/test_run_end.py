@@ -124,11 +124,11 @@ def test_where_the_base_is_not_beaten_the_best_is_that_of_the_weights(
     write_json(run.hf / "best.json", {"step": 2, "val/acc": 0.6})
     finish(e, run, prepared(e, ROOT), {"algo": "uft"})
     said = capsys.readouterr().out
-    assert "no validation after the start was above it; the highest is 60.0%" in said
+    assert "no later validation was higher; the best is 60.0%" in said
     assert f"best step: {run.hf / 'best'}" in said
     summary = read_json(run.summary)
     assert (summary["best step"], summary["val/acc best"], summary["val/acc before"]) == (2, 0.6, 0.7)
-    assert "Step 2: the best of those saved" in (run.hf / "best/README.md").read_text()
+    assert "Step 2: the most accurate of those saved" in (run.hf / "best/README.md").read_text()
     assert "Step 0" not in (run.hf / "best/README.md").read_text()
 
 

@@ -147,7 +147,7 @@ def test_a_run_does_not_go_on_with_other_rows(tmp_path: Path) -> None:
     finished_on_disk(run, e)
     write_text(run.path / "verl.yaml", f"data: {{train_files: {ROOT}/data/questions-0a1b2c3d/train.parquet}}\n")
     before = contents(run.path)
-    with pytest.raises(ExperimentError, match=r"was started on .*questions-0a1b2c3d/train\.parquet, now"):
+    with pytest.raises(ExperimentError, match=r"was started with .*questions-0a1b2c3d/train\.parquet, but"):
         launch(e, run.path, resume=True, stall_minutes=1)
     assert contents(run.path) == before
 
@@ -161,9 +161,9 @@ def test_a_run_does_not_go_on_with_a_folder_of_data_that_was_edited(folder: Path
     rows = parquet.read_table(data / "train.parquet")
     parquet.write_table(rows.slice(1), data / "train.parquet")
     before = contents(run.path)
-    with pytest.raises(ExperimentError, match=r"started on other rows .*mine/train\.parquet changed since"):
+    with pytest.raises(ExperimentError, match=r"started with other rows .*mine/train\.parquet changed since"):
         launch(e, run.path, resume=True, stall_minutes=1)
-    with pytest.raises(ExperimentError, match="started on other rows"):
+    with pytest.raises(ExperimentError, match="started with other rows"):
         dry_run(e, run.path, resume=True)
     assert contents(run.path) == before
 
@@ -226,9 +226,9 @@ def test_what_is_damaged_of_a_finished_run_is_said(
         capsys.readouterr()
         assert launch(e, run.path, resume=True, stall_minutes=1) == 0
     said = capsys.readouterr().out
-    assert "metrics.jsonl: line 3 cannot be read and is skipped" in said
+    assert "metrics.jsonl: unreadable line(s) skipped: 3" in said
     assert "the checkpoint of step 4 is damaged (actor/huggingface/config.json has 1 of 2 bytes)" in said
-    assert "is finished and not made again" in said
+    assert "is finished and is not run again" in said
 
 
 def test_what_was_measured_is_measured_again_where_it_is_damaged_or_of_steps_that_are_made_again(
@@ -264,8 +264,8 @@ def test_who_stops_what_only_measures_loses_nothing_of_the_training(
     codes = [1, 0]
 
     def stopped(_: Any, stage: Any, *__: Any) -> Outcome:
-        assert "128 texts of the base, read by it and by what was trained (--own_texts 0" in stage.starting
-        assert "--resume --own_texts 0 does without" in stage.go_on
+        assert "128 texts of the base, read by it and by the trained model (--own_texts 0" in stage.starting
+        assert "--resume --own_texts 0 it is skipped" in stage.go_on
         assert (run.hf / "last/README.md").exists()
         assert read_json(run.summary)["last step"] == e.T
         assert planned.state == "unfinished"
@@ -310,7 +310,7 @@ def test_a_model_that_is_nowhere_is_said_before_anything_starts(
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", nowhere)
     e = experiment(folder, model="Qwen/Qwen2.5-0.5")
-    with pytest.raises(ExperimentError, match=r"--model Qwen/Qwen2.5-0.5: neither here .* nor to be had from the hub"):
+    with pytest.raises(ExperimentError, match=r"--model Qwen/Qwen2.5-0.5: not on this machine .* not available from"):
         launch(e, tmp_path / "run", resume=False, stall_minutes=1)
     assert not list((tmp_path / "run").rglob("*.yaml"))
     assert "is not on this machine" in dry_run(e, tmp_path / "run")

@@ -27,7 +27,7 @@ def test_a_file_gives_its_folder_its_own_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "message"), [("suite:maths", "did you mean 'math'"), ("math,math", "asked for twice")]
+    ("data", "message"), [("suite:maths", "did you mean 'math'"), ("math,math", "math is given twice")]
 )
 def test_mistakes_are_named(data: str, message: str) -> None:
     with pytest.raises(ExperimentError, match=message):
@@ -46,7 +46,7 @@ def test_benchmarks_of_the_harness_are_left_out_of_the_suites_that_have_them() -
 @pytest.mark.parametrize(
     ("data", "skip", "message"),
     [
-        ("leaderboard_new", "mmlu", "--skip mmlu: not in what --data names, which has bbh, gpqa"),
+        ("leaderboard_new", "mmlu", "--skip mmlu: not part of --data, which has bbh, gpqa"),
         ("countdown", "gpqa", "which has no suite of lm-evaluation-harness"),
     ],
 )

@@ -44,7 +44,7 @@ BAD = {
     "--algo sft --epochs 1.5": "--epochs 1.5: passes over problems are whole ones",
     "--sweep uft,rft,grpo": "uft,rft,grpo: belongs to no flag; did you mean --algo uft,rft,grpo?",
     "--eval countdown": "countdown: belongs to no flag; did you mean --data countdown?",
-    "--out /": "--out /: the root of all folders",
+    "--out /": "--out /: the root folder",
     "--eval --T 3": "--T belongs to training; it has no effect on --eval",
     "--sweep --algo sft,sft_rft --seeds 0 --T_hint 3": "--T_hint 3: has no effect on --algo sft, sft_rft",
     "--n_rolout 8": "--n_rolout: no such flag; did you mean '--n_rollout'?",
@@ -220,11 +220,11 @@ BAD = {
     "--sweep --out run.py": "run.py is a file; choose another folder",
     "--pipeline sft,rft --out run.py": "/run.py is a file; choose another folder",
     "--eval --out run.py": "/run.py is a file; choose another folder",
-    "--out .": "--out .: a part of this repository",
-    "--out models/new": "--out models/new: a part of this repository; choose a folder under out/",
-    "--sweep --out tests/new": "tests/new: a part of this repository",
-    "--pipeline sft,rft --out out/../recipes": "--out out/../recipes: a part of this repository",
-    "--eval --out data/new": "--out data/new: a part of this repository",
+    "--out .": "--out .: part of this repository",
+    "--out models/new": "--out models/new: part of this repository; choose a folder under out/",
+    "--sweep --out tests/new": "tests/new: part of this repository",
+    "--pipeline sft,rft --out out/../recipes": "--out out/../recipes: part of this repository",
+    "--eval --out data/new": "--out data/new: part of this repository",
     f"--idx {'x' * 250}": "File name too long; choose another folder",
     f"--sweep --idx {'x' * 250}": "File name too long; choose another folder",
     f"--eval --idx {'x' * 250}": "File name too long; choose another folder",
@@ -247,9 +247,9 @@ def test_devices_that_are_not_here_are_refused_at_the_start_alone(
     words = [*mode.split(), "--profile", "h100x2", "--model", "Qwen/Qwen2.5-0.5B", "--out", str(tmp_path / "run")]
     assert main([*words, "--dry_run"]) == 0
     said = capsys.readouterr().out
-    assert mode in ("--sweep", "--eval") or "not enough here to start it: --n_gpu 2: this machine shows 0 GPUs" in said
+    assert mode in ("--sweep", "--eval") or "cannot start here: --n_gpu 2: this machine has 0 visible GPUs" in said
     assert main(words) == 2
-    assert "this machine shows 0 GPUs; give fewer, or a profile of this machine" in capsys.readouterr().err
+    assert "this machine has 0 visible GPUs; use fewer, or a profile for this machine" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
@@ -266,7 +266,7 @@ def test_gpus_are_of_no_use_to_the_stack_for_cpus(monkeypatch: pytest.MonkeyPatc
 def test_the_devices_of_a_cluster_are_not_counted_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     many = build_experiment({"model": "Qwen/Qwen2.5-0.5B"}, PROFILES["h100x2"])
-    with pytest.raises(ExperimentError, match="this machine shows 0 GPUs"):
+    with pytest.raises(ExperimentError, match="this machine has 0 visible GPUs"):
         refuse_missing_devices(many)
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     refuse_missing_devices(many)
@@ -281,8 +281,8 @@ def test_the_devices_of_a_cluster_are_not_counted_here(monkeypatch: pytest.Monke
             0,
             "--batch_size 24: the usual 16 is no multiple of --micro_batch_size 3 times 8 devices",
         ),
-        ("--n_gpu 3 --batch_size 16", 2, "cannot be shared evenly by 3 devices. Nearest: --batch_size 15."),
-        ("--batch_size 16 --micro_batch_size 3", 2, "a device gets 2 of --batch_size 16"),
+        ("--n_gpu 3 --batch_size 16", 2, "is not divisible by 3 devices. Nearest: --batch_size 15."),
+        ("--batch_size 16 --micro_batch_size 3", 2, "the 2 rows that each device gets of --batch_size 16"),
         ("--profile 4x24gb", 0, "--lora_rank 32: all weights of Qwen/Qwen2.5-1.5B do not fit a device"),
     ],
 )
@@ -301,12 +301,12 @@ def test_several_machines_without_a_cluster_are_refused(
     words = ["--nnodes", "2", "--out", str(tmp_path / "run")]
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     assert main(words) == 2
-    assert "--nnodes 2: this machine is alone, as RAY_ADDRESS names no cluster" in capsys.readouterr().err
+    assert "--nnodes 2: RAY_ADDRESS names no cluster" in capsys.readouterr().err
     assert main([*words, "--dry_run"]) == 0
-    assert "not enough here to start it: --nnodes 2" in capsys.readouterr().out
+    assert "cannot start here: --nnodes 2" in capsys.readouterr().out
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     assert main([*words, "--dry_run"]) == 0
-    assert "not enough here" not in capsys.readouterr().out
+    assert "cannot start here" not in capsys.readouterr().out
     assert not (tmp_path / "run").exists()
 
 
@@ -342,8 +342,8 @@ def test_a_text_that_names_nothing_is_refused(setting: Setting, value: str, caps
 @pytest.mark.parametrize(
     ("mode", "told"),
     [
-        ("--resume", "--resume: nothing was begun in "),
-        ("--pipeline sft,rft --resume", "--resume: nothing was begun in "),
+        ("--resume", "--resume: no run in "),
+        ("--pipeline sft,rft --resume", "--resume: no run in "),
         ("--eval", "/models/tiny-countdown (the base model, as no --model is given)"),
     ],
 )

@@ -243,7 +243,7 @@ def test_a_heartbeat_holds_nothing_of_an_earlier_step_but_its_validation(tmp_pat
 
 def test_milestones_only_move_forward() -> None:
     last = milestone("(TaskRunner pid=1) LLMServerManager: ['1.2.3.4:1']", -1)
-    assert MILESTONES[last][1] == "all is up, about to train"
+    assert MILESTONES[last][1] == "everything is up, training begins"
     assert milestone("Started a local Ray instance.", last) == last
 
 

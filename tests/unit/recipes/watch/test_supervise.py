@@ -107,7 +107,7 @@ def test_a_process_that_somebody_has_stopped_is_named(run_dir: Path) -> None:
         """
     outcome = watch(run_dir, code, stall_minutes=0.03)
     assert outcome.reason == "stalled"
-    assert "A signal (SIGSTOP) held up WorkerDict." in outcome.paragraph
+    assert "SIGSTOP suspended WorkerDict." in outcome.paragraph
 
 
 def test_the_stack_also_comes_from_the_process_itself(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +185,7 @@ def test_an_error_in_a_worker_followed_by_silence_ends_the_run(run_dir: Path) ->
     )
     assert (outcome.exit_code, outcome.reason) == (1, "engine_error")
     assert "RuntimeError: shapes differ" in outcome.paragraph
-    assert "Handing the trained weights to vLLM failed" in outcome.paragraph
+    assert "Sending the trained weights to vLLM failed" in outcome.paragraph
 
 
 def test_an_error_that_the_run_survives_is_forgotten(run_dir: Path) -> None:
@@ -281,9 +281,7 @@ def test_helpers_of_a_run_are_watched_and_outlive_it(run_dir: Path, tmp_path_fac
             each.wait()
 
 
-@pytest.mark.parametrize(
-    ("by", "why"), [("SIGKILL", "It was killed"), ("SIGSTOP", "A signal (SIGSTOP) has stopped it")]
-)
+@pytest.mark.parametrize(("by", "why"), [("SIGKILL", "It was killed"), ("SIGSTOP", "SIGSTOP suspended it")])
 def test_the_end_of_what_all_are_forked_from_is_noticed_at_the_next_look(run_dir: Path, by: str, why: str) -> None:
     origin = subprocess.Popen(["sleep", "60"])
     code = f"""
