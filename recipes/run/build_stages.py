@@ -52,7 +52,7 @@ def refuse_idle_patience(experiment: Experiment, found: list[Stage]) -> None:
     earliest = ", ".join(f"{name} at step {ends[name]} of {steps[name]}" for name in ends)
     raise ExperimentError(
         f"--early_stopping {e.early_stopping}: never takes effect; with a validation every --test_freq {e.test_freq} "
-        f"steps it would end {earliest} at the earliest; use fewer validations, or validate more often"
+        f"steps it would end {earliest} at the earliest; use a smaller value, or validate more often"
     )
 
 

@@ -137,7 +137,7 @@ def _lines(
     lines += _forgetting(run)
     shares = [row["data"].get("uft/groups_without_variance") for row in read_metrics(run.metrics)]
     if (known := [share for share in shares if share is not None]) and min(known) == 1:
-        bonus = "; only the entropy bonus changed the weights (not so with --entropy_coef 0)"
+        bonus = "; the entropy bonus still changed the weights (--entropy_coef 0 disables it)"
         lines.append(
             "note           no two answers to a problem ever differed in reward, so rewards taught nothing"
             + bonus * (experiment.entropy_coef > 0)

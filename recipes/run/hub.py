@@ -14,7 +14,7 @@ def refuse_push(name: str, *, make: bool = False) -> None:
     """Check, before anything is trained, that the hub will accept the weights.
 
     Args:
-        make: create the repository too, as a private one.
+        make: create the repository if it does not exist, as a private one.
 
     Raises:
         ExperimentError: no token, an unknown one, or one that may not write to the repository.

@@ -77,7 +77,7 @@ def batch_arithmetic(experiment: Experiment, files: DataFiles) -> str:
         if samples_dynamically(e):
             lines.append(
                 f"               prompts whose rollouts all have the same reward are replaced, in up to "
-                f"{e.dynamic_sampling_rounds} rounds, which multiplies passes and rollouts by at most that"
+                f"{e.dynamic_sampling_rounds} rounds: at most as many times the passes and rollouts"
             )
         hint = f" + hint {e.max_hint_length}" if e.algorithm.uses_hints else ""
         lines.append(

@@ -118,8 +118,8 @@ def refuse_other_data(run: RunDir, experiment: Experiment, files: DataFiles) -> 
         before = read_json(run.path / DATA_FILE)
         if not before:
             raise ExperimentError(
-                f"--resume: {run.path / DATA_FILE} cannot be read, which records the run's rows; restore it, or delete "
-                f"it if --data {experiment.data} is unchanged"
+                f"--resume: {run.path / DATA_FILE} cannot be read, so the run's rows are unknown; restore it, or "
+                f"delete it if --data {experiment.data} is unchanged"
             )
         changed = [str(getattr(files, name)) for name, hashed in _hashes(files).items() if before.get(name) != hashed]
         if changed:

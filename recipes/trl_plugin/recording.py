@@ -148,11 +148,7 @@ def _tracker(name: str, plan: TrainingPlan, run: RunDir) -> Callable[[int, dict[
             "logdir": os.environ.get("SWANLAB_LOG_DIR"),
             "mode": os.environ.get("SWANLAB_MODE"),
         },
-        "mlflow": {
-            "experiment_name": plan.project,
-            "run_name": plan.run_name,
-            "logging_dir": str(run.path / "mlflow"),
-        },
+        "mlflow": {"experiment_name": plan.project, "run_name": plan.run_name, "logging_dir": str(run.path / "mlflow")},
     }
     tracker = LOGGER_TYPE_TO_CLASS[name](**arguments[name])
     tracker.start()

@@ -11,11 +11,7 @@ from recipes.algorithms.losses.advantage import group_advantage
 
 @register_adv_est("uft")
 def uft_advantage(
-    token_level_rewards: torch.Tensor,
-    response_mask: torch.Tensor,
-    index: Sequence[str],
-    config: Any = None,
-    **_: Any,
+    token_level_rewards: torch.Tensor, response_mask: torch.Tensor, index: Sequence[str], config: Any = None, **_: Any
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """verl's estimator signature over `group_advantage`.
 

@@ -49,7 +49,7 @@ def mask_failed(batch: Any) -> tuple[set[str], set[str]]:
     for tag in tags:
         tag["is_padding"] = True
     zeros = {name: [torch.zeros_like(row) for row in masks[name].unbind()] for name in ("response_mask", "loss_mask")}
-    tq.kv_batch_put(keys=failed, partition_id=batch.partition_id, fields=_nested(zeros), tags=tags)
+    tq.kv_batch_put(keys=failed, partition_id=batch.partition_id, fields=nested(zeros), tags=tags)
     return set(failed), set(shown)
 
 
@@ -73,13 +73,13 @@ def without_failed(batch: Any, failed: Iterable[str], compute: Callable[[Any], A
     masks = tq.kv_batch_get(keys=excluded, partition_id=partition, select_fields=["response_mask"])["response_mask"]
     zeros = [torch.zeros_like(row, dtype=torch.float32) for row in masks.unbind()]
     new = dict.fromkeys(set(after.keys()) - set(before.keys()), zeros)
-    tq.kv_batch_put(keys=excluded, partition_id=partition, fields=_nested(new))
+    tq.kv_batch_put(keys=excluded, partition_id=partition, fields=nested(new))
     return type(done)(
         keys=batch.keys, tags=batch.tags, partition_id=partition, fields=done.fields, extra_info=done.extra_info
     )
 
 
-def _nested(columns: dict[str, list[torch.Tensor]]) -> TensorDict:
-    rows = len(next(iter(columns.values())))
-    nested = {name: torch.nested.as_nested_tensor(values, layout=torch.jagged) for name, values in columns.items()}
-    return TensorDict(nested, batch_size=rows)
+def nested(columns: dict[str, list[torch.Tensor]]) -> TensorDict:
+    """Columns of rows of different lengths, as verl's data plane stores them."""
+    found = {name: torch.nested.as_nested_tensor(values, layout=torch.jagged) for name, values in columns.items()}
+    return TensorDict(found, batch_size=len(next(iter(columns.values()))))

@@ -78,11 +78,7 @@ def train(trainer: Any) -> None:
 def checked_config(config: DictConfig) -> DictConfig:
     """The configuration after verl's own validation. Raises whatever that raises."""
     auto_set_device(config)
-    validate_config(
-        config=config,
-        use_reference_policy=need_reference_policy(config),
-        use_critic=need_critic(config),
-    )
+    validate_config(config=config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config))
     return config
 
 

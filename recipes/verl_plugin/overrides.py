@@ -149,7 +149,7 @@ FREE = (
     *(f"actor_rollout_ref.actor.{key}" for key in ("fsdp_config", "use_torch_compile")),
     *("actor_rollout_ref.ref.fsdp_config", "optim"),
 )
-"""What a run sets itself (verl_config.py) but only affects speed and memory: users may know better."""
+"""Settings of a run (verl_config.py) that only affect speed and memory: users may know better."""
 
 _CRITIC_KEYS = ("critic", "trainer.critic_warmup", "algorithm.gamma", "algorithm.lam")
 _IDLE = "has no effect: this algorithm trains no critic"

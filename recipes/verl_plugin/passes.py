@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 import transfer_queue as tq
-from tensordict import TensorDict
 from verl.utils.metric import reduce_metrics
 from verl.utils.py_functional import rename_dict
 from verl.workers.utils.padding import response_from_nested
@@ -17,6 +16,7 @@ from data_prep.tokens import closed, decode_response, encode_question, opened
 from recipes.algorithms.base import Algorithm, Group
 from recipes.checks.trial import refuse_odd_messages
 from recipes.verl_plugin.actor_loss import DUE, term_column
+from recipes.verl_plugin.failed_rows import nested
 
 RESCORED, SECOND = "uft_rescored", "uft_second"
 """Partitions of verl's data plane."""
@@ -193,11 +193,8 @@ def _put(
         "loss_mask": masks,
         **({term_column(0): weights} if weights is not None else {}),
     }
-    nested = {name: torch.nested.as_nested_tensor(values, layout=torch.jagged) for name, values in columns.items()}
     tags = [
         {**tag, "prompt_len": len(prompt), "seq_len": len(row)}
         for tag, prompt, row in zip(tags, prompts, ids, strict=True)
     ]
-    return tq.kv_batch_put(
-        keys=list(keys), partition_id=partition, fields=TensorDict(nested, batch_size=len(keys)), tags=tags
-    )
+    return tq.kv_batch_put(keys=list(keys), partition_id=partition, fields=nested(columns), tags=tags)

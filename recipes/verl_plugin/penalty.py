@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 import transfer_queue as tq
-from tensordict import TensorDict
 
 from recipes.algorithms.losses.overlong import overlong
+from recipes.verl_plugin.failed_rows import nested
 
 
 def with_penalty(
@@ -39,6 +39,4 @@ def with_penalty(
 
 
 def _put(batch: Any, **columns: list[torch.Tensor]) -> None:
-    nested = {name: torch.nested.as_nested_tensor(values, layout=torch.jagged) for name, values in columns.items()}
-    fields = TensorDict(nested, batch_size=len(batch.keys))
-    tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=fields)
+    tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=nested(columns))

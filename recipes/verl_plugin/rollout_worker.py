@@ -9,12 +9,7 @@ from typing import Any
 
 import hydra
 import ray
-from verl.experimental.agent_loop.agent_loop import (
-    AgentLoopBase,
-    DictConfigWrap,
-    ToolListWrap,
-    _agent_loop_registry,
-)
+from verl.experimental.agent_loop.agent_loop import AgentLoopBase, DictConfigWrap, ToolListWrap, _agent_loop_registry
 from verl.trainer.ppo.v1 import agent_loop_tq
 from verl.utils.rollout_trace import rollout_trace_attr
 from verl.workers.rollout.llm_server import LLMServerClient

@@ -18,6 +18,7 @@ from recipes.common.run_dir import RunDir
 from recipes.flags.resolve import build_experiment
 from recipes.settings.profiles import PROFILES
 from recipes.verl_plugin.compose import compose_config
+from recipes.verl_plugin.failed_rows import nested
 from recipes.verl_plugin.verl_config import REINFORCEMENT, rl_config
 
 
@@ -54,9 +55,7 @@ def worker_of(config: DictConfig) -> tuple[TrainingWorker, Any]:
 
 def update_batch(columns: dict[str, list[torch.Tensor]], **settings: Any) -> TensorDict:
     """Rows of unpadded tensors as the input of an actor update; `settings` override the defaults of an unpacked one."""
-    rows = len(next(iter(columns.values())))
-    nested = {name: torch.nested.as_nested_tensor(values, layout=torch.jagged) for name, values in columns.items()}
-    data = TensorDict(nested, batch_size=rows)
+    data = nested(columns)
     defaults = {
         "temperature": 1.0,
         "calculate_entropy": True,

@@ -29,7 +29,6 @@ from recipes.verl_plugin.agent_loop import hook_settings, prompt_key, rows_of
 from recipes.verl_plugin.dynamic_sampling import VariedGroups
 from recipes.verl_plugin.export import finish_export
 from recipes.verl_plugin.failed_rows import mask_failed, reports_of, without_failed
-from recipes.verl_plugin.left_out import say_what_is_left_out
 from recipes.verl_plugin.metrics import rollout_metrics, without_gradient
 from recipes.verl_plugin.mismatch import mismatch, refuse_stale
 from recipes.verl_plugin.passes import Encoder, rescore, second_update
@@ -38,6 +37,7 @@ from recipes.verl_plugin.reliance import reliance
 from recipes.verl_plugin.reward_signal import moved_by_reward
 from recipes.verl_plugin.reward_watch import EXAMPLES, RewardFailure, RewardLimits, RewardWatch, failure, nothing_scored
 from recipes.verl_plugin.rollout_log import StepRollouts, digest, write_rollouts
+from recipes.verl_plugin.skipped import report_skipped
 from recipes.verl_plugin.validation import (
     SEEN,
     cut_off,
@@ -85,7 +85,7 @@ class UnifiedTrainer(PPOTrainerSync):
         self.actor_rollout_wg.set_loss_fn(self._loss())
         if self.use_critic:
             self.critic_wg.set_loss_fn(partial(critic_loss, omega_conf_to_dataclass(self.config.critic)))
-        say_what_is_left_out(self.config.data, self.train_dataset, self.val_dataset)
+        report_skipped(self.config.data, self.train_dataset, self.val_dataset)
         super().on_init_end()
 
     # --- heartbeat -------------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ _READ = (
     *("attention_dropout", "attn_implementation", "hidden_dropout", "max_position_embeddings", "output_router_logits"),
     *("rope_scaling", "rope_theta", "router_aux_loss_coef", "sliding_window", "use_cache"),
 )
-"""Settings of a model's configuration that may change without changing the weights' meaning."""
+"""Settings of a model's configuration that may be changed for the same weights."""
 
 
 def try_overrides(experiment: Experiment) -> None:
@@ -85,7 +85,7 @@ def _try_reinforcement(config: DictConfig, experiment: Experiment, ranks: int) -
         if value is None:
             continue
         if key in _LEAST and (value < _LEAST[key] or value != int(value)):
-            raise refused(key, f"{value} must be an integer of at least {_LEAST[key]}")
+            raise refused(key, f"{value} must be at least {_LEAST[key]}, and an integer")
         if key in _ABOVE and value <= _ABOVE[key]:
             raise refused(key, f"{value} must be above {_ABOVE[key]:g}")
         if key in _MOST and value > _MOST[key]:

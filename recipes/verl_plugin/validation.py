@@ -19,7 +19,7 @@ SEEN = "uft_prompt"
 
 
 def without_truncated(infos: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Sequence[Any]], dict[str, float]]:
-    """The reward functions' reports without our keys, and val/truncated, the share of answers that were cut off."""
+    """The reports without SEEN and TRUNCATED, and val/truncated, the share of answers that were cut off."""
     rest = {name: values for name, values in infos.items() if name != SEEN}
     known = [float(each) for each in rest.pop(TRUNCATED, ()) if each is not None]
     return rest, {"val/truncated": fmean(known)} if known else {}

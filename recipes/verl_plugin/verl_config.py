@@ -321,13 +321,7 @@ def ray_init(experiment: Experiment, run: RunDir, folder: Path | None) -> dict[s
 
 
 def sft_config(
-    experiment: Experiment,
-    *,
-    run: RunDir,
-    model: str,
-    train_file: Path,
-    test_file: Path,
-    resume_from: Path | None,
+    experiment: Experiment, *, run: RunDir, model: str, train_file: Path, test_file: Path, resume_from: Path | None
 ) -> dict[str, Any]:
     """What an SFT stage changes in verl's sft_trainer_engine configuration, plus our own section `uft`."""
     e = experiment
@@ -355,12 +349,7 @@ def sft_config(
         },
         "model": {**model_config(e, model), "use_fused_kernels": has_fused_head(e)},
         "engine": engine_config(e, trained=True),
-        "optim": {
-            "lr": e.sft_lr,
-            "betas": [0.9, 0.95],
-            "lr_warmup_steps_ratio": 0.1,
-            "lr_scheduler_type": "cosine",
-        },
+        "optim": {"lr": e.sft_lr, "betas": [0.9, 0.95], "lr_warmup_steps_ratio": 0.1, "lr_scheduler_type": "cosine"},
         "checkpoint": {"save_contents": _SAVED, "load_contents": ["model", "optimizer", "extra"]},
         "trainer": {
             "device": e.device,

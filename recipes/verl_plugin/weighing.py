@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import torch
 import transfer_queue as tq
-from tensordict import TensorDict
 
 from data_prep.schema import solution_of
 from recipes.algorithms import name_of_shape
@@ -17,6 +16,7 @@ from recipes.algorithms.losses.terms import streams
 from recipes.checks.algorithm_check import told
 from recipes.checks.trial import refuse_odd_weights
 from recipes.verl_plugin.actor_loss import TERMS, term_column
+from recipes.verl_plugin.failed_rows import nested
 
 MASKS = ("response_mask", "loss_mask")
 
@@ -269,10 +269,7 @@ def _rows(values: list[torch.Tensor], rows: list[list[int]], lengths: list[int])
 
 def put(batch: Any, columns: dict[str, list[torch.Tensor]]) -> Any:
     """Write columns for every row; returns the batch with them among its fields."""
-    nested = {name: torch.nested.as_nested_tensor(values, layout=torch.jagged) for name, values in columns.items()}
-    done = tq.kv_batch_put(
-        keys=batch.keys, partition_id=batch.partition_id, fields=TensorDict(nested, batch_size=len(batch.keys))
-    )
+    done = tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=nested(columns))
     return type(batch)(
         keys=batch.keys,
         tags=batch.tags,

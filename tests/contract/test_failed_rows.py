@@ -309,7 +309,7 @@ def test_a_step_without_any_verdict_ends_the_run_by_name(
         row["extra_fields"] = {"reward_extra_info": {"timeout": 1.0, "pred": "took 9 s"}}
     trainer: Any = object.__new__(UnifiedTrainer)
     trainer.global_steps, trainer._failed_rows, trainer._demonstrations, trainer._failure = 3, set(), set(), None
-    shown = RewardFailure("100% of the answers of step 3 were not scored because the verifier ran into its limit")
+    shown = RewardFailure("100% of the answers of step 3 were not scored")
 
     def metrics(given: KVBatchMeta, step: int) -> None:
         assert trainer._failed_rows == set(given.keys) == set(KEYS)
@@ -319,6 +319,6 @@ def test_a_step_without_any_verdict_ends_the_run_by_name(
     with pytest.raises(RewardFailure, match=r"of step 3 (were not scored|could be scored)") as refused:
         trainer._balance_batch(batch(), metrics={})
     if not over_the_limit:
-        assert "6 were not scored because the verifier ran into its limit" in str(refused.value)
+        assert "6 were not scored because the verifier exceeded its time or memory limit" in str(refused.value)
         assert "REWARD_SECONDS" in str(refused.value)
         assert "took 9 s" in str(refused.value)

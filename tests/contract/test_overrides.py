@@ -161,7 +161,7 @@ def test_what_flags_decide_is_no_setting_of_verls(override: str) -> None:
         ("uft", "actor_rollout_ref.actor.clip_ratio_c=9", "is set by this run, which relies on it"),
         ("uft", "critic.ppo_epochs=2", "critic has no effect: this algorithm trains no critic"),
         ("uft", "algorithm.gamma=0.9", "has no effect: this algorithm trains no critic"),
-        ("uft", "trainer.balance_batch=False trainer.balance_batch=True", "is given twice, with False and True"),
+        ("uft", "trainer.balance_batch=False trainer.balance_batch=True", "is given twice, as False and True"),
         ("uft", "--T=5", "flags of run.py go before the --"),
         ("uft", "trainer.project_name=${nothere}", "'${nothere}': Interpolation key 'nothere' not found"),
         ("sft", "trainer.total_training_steps=4", "--epochs for supervised stages"),

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.contract
 
 
 def said(capsys: pytest.CaptureFixture[str], train: Any, test: str, *, left: int, val_samples: int = -1) -> list[str]:
-    from recipes.verl_plugin.left_out import say_what_is_left_out
+    from recipes.verl_plugin.skipped import report_skipped
 
     data = {
         "train_files": train,
@@ -22,7 +22,7 @@ def said(capsys: pytest.CaptureFixture[str], train: Any, test: str, *, left: int
         "val_max_samples": val_samples,
         "max_prompt_length": 10,
     }
-    say_what_is_left_out(OmegaConf.create(data), range(left), range(5))
+    report_skipped(OmegaConf.create(data), range(left), range(5))
     return [line.partition(NOTICE)[2] for line in capsys.readouterr().out.splitlines()]
 
 
@@ -45,4 +45,4 @@ def test_verl_keeps_its_datasets_where_we_look() -> None:
 
     source = inspect.getsource(PPOTrainer)
     for name in ("train_dataset", "val_dataset"):
-        assert f"self.{name} = create_rl_dataset(" in source, "fix trainer.py: say_what_is_left_out"
+        assert f"self.{name} = create_rl_dataset(" in source, "fix trainer.py: report_skipped"

@@ -8,7 +8,7 @@ import pyarrow.parquet as parquet
 from recipes.watch.heartbeat import NOTICE
 
 
-def say_what_is_left_out(data: Any, train_dataset: Any, val_dataset: Any) -> None:
+def report_skipped(data: Any, train_dataset: Any, val_dataset: Any) -> None:
     """Print a notice if datasets have fewer problems than their files.
 
     Args:
@@ -23,6 +23,6 @@ def say_what_is_left_out(data: Any, train_dataset: Any, val_dataset: Any) -> Non
             continue  # set by an override: verl also reads other formats and locations
         rows = sum(parquet.ParquetFile(file).metadata.num_rows for file in files)
         rows = min(rows, most) if most > 0 else rows
-        if left_out := rows - len(dataset):
+        if skipped := rows - len(dataset):
             limit = f"--max_prompt_length {data.max_prompt_length}"
-            print(f"{NOTICE}{left_out} of {rows} {kind} problems are skipped: prompts longer than {limit} tokens")
+            print(f"{NOTICE}{skipped} of {rows} {kind} problems are skipped: prompts longer than {limit} tokens")
