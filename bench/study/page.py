@@ -39,7 +39,14 @@ _REAL_TITLE: Final = "the real loop, after 80 steps (q .75: 60)"
 _LAB_TITLE: Final = "the lab (exploration), after 40 steps: accuracy in percent; a frame marks the best mean of a cell"
 
 # What the end of a sweep's name in results/chain_cpu says of its cell.
-_SWEEPS: Final = {"q75": REAL[1], "15": FIRST[0], "10": REAL[0], "30": REAL[2], "0": REAL[3]}
+_SWEEPS: Final = {
+    "q75": REAL[1],
+    "15n30": Cell(15, 0.4, 0.3),
+    "15": FIRST[0],
+    "10": REAL[0],
+    "30": REAL[2],
+    "0": REAL[3],
+}
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ def of_real(file: Path = REAL_FILE) -> Found:
     found: Found = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
     with file.open(encoding="utf-8", newline="") as lines:
         for r in csv.DictReader(lines):
-            ends = re.search(r"(q75|\d+)$", r["sweep"])
+            ends = re.search(r"(q75|15n30|\d+)$", r["sweep"])
             algo, seed = r["run"].split("-chain-s")
             cell = _SWEEPS[ends[0]] if ends else REAL[0]
             found[cell][algo][int(seed)][int(r["step"])] = Point(float(r["val/acc"]))
