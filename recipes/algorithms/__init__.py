@@ -1,4 +1,4 @@
-"""The algorithms behind --algo: every file in this folder that defines ALGORITHM, and files of a user's own."""
+"""The algorithms behind --algo: every file in this folder that defines ALGORITHM, and user-supplied files."""
 
 import difflib
 import hashlib
@@ -43,19 +43,19 @@ HOOKS = {
     "metrics": ("step", "s"),
     "memory_metrics": ("past", "common", "s"),
 }
-"""What each hook is called with."""
+"""Arguments of each hook."""
 
 MOST_CHARACTERS = 400
-"""Of an error that is quoted."""
+"""Maximum length of a quoted error."""
 
 
 class AlgorithmFileError(ValueError):
-    """A file given to --algo that holds no algorithm, or one whose hook failed; says why, in one line."""
+    """A file given to --algo defines no algorithm, or one of its hooks failed; a one-line message says why."""
 
 
 @cache
 def algorithms() -> dict[str, Algorithm]:
-    """All algorithms of this folder by name, in alphabetical order of their files."""
+    """The algorithms in this folder by name, in alphabetical order of their files."""
     found = {}
     for module_info in pkgutil.iter_modules(__path__):
         if module_info.ispkg or module_info.name == "base":  # hints, losses and the contract
@@ -66,17 +66,17 @@ def algorithms() -> dict[str, Algorithm]:
 
 
 def get_algorithm(name: str) -> Algorithm:
-    """The algorithm of that name or alias, or in that file (path/mine.py).
+    """The algorithm with this name or alias, or from this file (path/mine.py).
 
     Raises:
-        KeyError: when there is none of that name.
-        AlgorithmFileError: for a file without one.
+        KeyError: unknown name.
+        AlgorithmFileError: the file cannot be loaded or defines no algorithm.
     """
     if name.endswith(".py"):
         module = _load(name)
         found = getattr(module, "ALGORITHM", None)
         if not isinstance(found, Algorithm):
-            raise AlgorithmFileError(f"{name}: {_without(module)}; write ALGORITHM = Algorithm(...)")
+            raise AlgorithmFileError(f"{name}: {_missing_algorithm(module)}; write ALGORITHM = Algorithm(...)")
         return found
     for algorithm in algorithms().values():
         if name in (algorithm.name, *algorithm.aliases):
@@ -84,8 +84,8 @@ def get_algorithm(name: str) -> Algorithm:
     raise KeyError(name)
 
 
-def _without(module: ModuleType) -> str:
-    """What a file has in place of an ALGORITHM."""
+def _missing_algorithm(module: ModuleType) -> str:
+    """What a file defines instead of ALGORITHM."""
     others = [name for name, value in vars(module).items() if isinstance(value, Algorithm)]
     if others:
         return f"defines no ALGORITHM, but the algorithm {others[0]}"
@@ -96,7 +96,7 @@ def _without(module: ModuleType) -> str:
 
 
 def _load(file: str) -> ModuleType:
-    """A user's file as a module of a name of its own, the same in every process of a run."""
+    """A user's file as a module; its name is unique to the file and the same in every process of a run."""
     path = Path(file).resolve()
     name = f"uft_algorithm_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
     if name in sys.modules:
@@ -109,8 +109,8 @@ def _load(file: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     if re.search(r"\btorch\b", path.read_text(encoding="utf-8", errors="replace")):
-        with suppress(ImportError):  # which the file then says itself
-            importlib.import_module("torch")  # a minute on a cold disk, which is not the file's fault
+        with suppress(ImportError):  # loading the file will raise it again
+            importlib.import_module("torch")  # takes a minute on a cold disk; keep that outside the time limit
     try:
         with time_limit():
             spec.loader.exec_module(module)
@@ -119,69 +119,69 @@ def _load(file: str) -> ModuleType:
     except BaseException as error:
         del sys.modules[name]
         beside = isinstance(error, ModuleNotFoundError) and path.with_name(f"{error.name}.py").is_file()
-        alone = "; its folder is not searched: put that into the same file, or the folder on PYTHONPATH" * beside
-        raise AlgorithmFileError(f"{_place(error, path)}: cannot be loaded: {in_one_line(error)}{alone}") from error
+        advice = "; its folder is not on the import path: merge the two files, or add it to PYTHONPATH" * beside
+        raise AlgorithmFileError(f"{_place(error, path)}: cannot be loaded: {in_one_line(error)}{advice}") from error
     found = getattr(module, "ALGORITHM", None)
     if isinstance(found, Algorithm):
-        module.ALGORITHM = _named(found, path)  # type: ignore[attr-defined]
+        module.ALGORITHM = _with_named_errors(found, path)  # type: ignore[attr-defined]
     return module
 
 
-def _named(algorithm: Algorithm, path: Path) -> Algorithm:
-    """The algorithm with hooks whose errors say in one line which hook failed, and where: a worker's traceback alone
-    ends in the framework's files."""
+def _with_named_errors(algorithm: Algorithm, path: Path) -> Algorithm:
+    """The algorithm with hooks whose errors name the hook, file and line in one line: a worker's traceback ends in
+    the framework's files."""
 
-    def named(name: str, hook: Callable[..., Any]) -> Any:
+    def wrapped(name: str, hook: Callable[..., Any]) -> Any:
         @wraps(hook)
-        def asked(*arguments: Any) -> Any:
+        def call(*arguments: Any) -> Any:
             try:
                 return hook(*arguments)
             except (Exception, SystemExit, OutOfTimeError) as error:
-                said = f"{_place(error, path)}: {name}: {in_one_line(error)}{_absent(error, path, arguments)}"
-                raise AlgorithmFileError(said) from error
+                message = f"{_place(error, path)}: {name}: {in_one_line(error)}{_none_field(error, path, arguments)}"
+                raise AlgorithmFileError(message) from error
 
-        return asked
+        return call
 
-    # The defaults stay as they are: whether a hook is one of them is asked elsewhere.
-    usual = {each.name: each.default for each in fields(Algorithm)}
+    # Default hooks are not wrapped: other code compares by identity to tell whether a hook is the default.
+    defaults = {each.name: each.default for each in fields(Algorithm)}
     own: dict[str, Any] = {name: getattr(algorithm, name) for name in HOOKS}
-    own = {name: hook for name, hook in own.items() if callable(hook) and hook is not usual[name]}
-    return replace(algorithm, **{name: named(name, hook) for name, hook in own.items()})
+    own = {name: hook for name, hook in own.items() if callable(hook) and hook is not defaults[name]}
+    return replace(algorithm, **{name: wrapped(name, hook) for name, hook in own.items()})
 
 
 def _place(error: BaseException, path: Path) -> str:
-    """Where in a user's file an error comes from, as far as is known."""
+    """The user's file, with the line the error comes from if known."""
     lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == str(path)]
     if isinstance(error, SyntaxError) and error.filename == str(path) and error.lineno:
         lines.append(error.lineno)
     return f"{path}, line {lines[-1]}" if lines else str(path)
 
 
-_ABSENT = {
-    "ref": "without a reference model; write needs=frozenset({'reference'}), or give --kl_coef",
+_OPTIONAL = {
+    "ref": "without a reference model; write needs=frozenset({'reference'}), or set --kl_coef",
     "rescored": "without a context; give the algorithm one",
 }
-"""Fields of a Group, or Rows, that are None in some runs."""
+"""Fields of a Group or Rows that are None in some runs."""
 
 
-def _absent(error: BaseException, path: Path, arguments: tuple[Any, ...]) -> str:
-    """Which of these an error about None may come from."""
+def _none_field(error: BaseException, path: Path, arguments: tuple[Any, ...]) -> str:
+    """Which of these fields an error about None may come from."""
     if "NoneType" not in str(error):
         return ""
     code = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
     read = {name for each in code if each.co_filename == str(path) for name in each.co_names}
-    missing = [name for name in _ABSENT if name in read and any(getattr(each, name, 0) is None for each in arguments)]
-    return "".join(f"; {name} is None {_ABSENT[name]}" for name in missing)
+    missing = [name for name in _OPTIONAL if name in read and any(getattr(each, name, 0) is None for each in arguments)]
+    return "".join(f"; {name} is None {_OPTIONAL[name]}" for name in missing)
 
 
 def in_one_line(error: BaseException) -> str:
-    """An error in one line, however many it has."""
+    """An error's type and message on one line."""
     text = " ".join((error.msg if isinstance(error, SyntaxError) else str(error)).split())
-    return f"{type(error).__name__}: {text}".removesuffix(": ")[:MOST_CHARACTERS] + _meant(error, text)
+    return f"{type(error).__name__}: {text}".removesuffix(": ")[:MOST_CHARACTERS] + _suggestion(error, text)
 
 
-def _meant(error: BaseException, text: str) -> str:
-    """What a mistyped field, option or name was probably meant to be."""
+def _suggestion(error: BaseException, text: str) -> str:
+    """The closest known field, option or name for a mistyped one."""
     unknown = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", text)
     if isinstance(error, TypeError) and unknown and is_dataclass(of := getattr(base, unknown[1], None)):
         word, known = unknown[2], [each.name for each in fields(of)]
@@ -198,29 +198,27 @@ def _meant(error: BaseException, text: str) -> str:
 
 
 def name_of_shape(shape: Shape, file: str) -> str:
-    """What `find_shape` finds it by in another process. `file`: the algorithm's, where it is a user's own.
+    """The name by which `find_shape` finds it in another process. `file`: the algorithm's file, if user-supplied.
 
     Raises:
-        AlgorithmFileError: for what no other process can find: no function, one made inside another, or another one
-            than its file has under that name.
+        AlgorithmFileError: another process could not find it: it is not a function, is defined inside another
+            function, or its name refers to something else in its file.
     """
     if not isinstance(shape, FunctionType):
         raise AlgorithmFileError(f"the shape {shape!r} of a term must be a function of its file, written with def")
     module, name = shape.__module__, shape.__qualname__
     if "<" in name or "." in name:
-        raise AlgorithmFileError(
-            f"the shape {name} of a term must be a function of its file, not one made inside another"
-        )
+        raise AlgorithmFileError(f"the shape {name} of a term must be a top-level function of its file, not nested")
     if getattr(sys.modules.get(module), name, None) is not shape:
         raise AlgorithmFileError(
-            f"the shape of a term calls itself {name}, which is something else in its file: no other process could "
-            f"find it; write it with def under a name of its own"
+            f"the shape of a term is named {name}, which is something else in its file, so no other process could "
+            f"find it; define it with def under a unique name"
         )
     return f"{Path(file).resolve()}:{name}" if module.startswith("uft_algorithm_") else f"{module}:{name}"
 
 
 @cache
 def find_shape(name: str) -> Any:
-    """The function behind `name_of_shape`'s name."""
+    """The function that `name_of_shape` named."""
     where, _, function = name.rpartition(":")
     return getattr(_load(where) if where.endswith(".py") else importlib.import_module(where), function)

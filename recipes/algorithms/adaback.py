@@ -1,12 +1,12 @@
-"""AdaBack, rationales revealed adaptively: Amani et al., arXiv 2506.18110 (ICLR 2026). A binary search per problem.
+"""AdaBack, adaptively revealed rationales: Amani et al., arXiv 2506.18110 (ICLR 2026). A binary search per problem.
 
     share ~ U(lo, hi), revealed to all rollouts of the problem; then, by their mean reward r,
     r >= tau:  hi = share, lo = 0        r < tau:  lo = share
-A problem seen for the first time starts from a moving average of all problems' bounds, or from 0 and 1. GRPO on what
-follows; nothing is learned of the prefix. Read: the paper's abstract, and a third party's code that quotes the rule of
-section 2.1, with lo set back to 0, the average (there kept, not used), and tau .4. hi does not go back to 1 at a
-failure in it, so neither here: a lucky success keeps its bound. That code also reveals nothing in a tenth of the draws
-and keeps lo and hi a step apart; omitted. tau .5. A share is one of the solution's texts.
+A new problem starts from a moving average of all problems' bounds, or from 0 and 1. GRPO on the continuation; the
+prefix is not trained on. Sources: the paper's abstract, and third-party code that quotes the rule of section 2.1, with
+lo reset to 0, the average (stored there, but unused) and tau .4. A failure does not reset hi to 1 there, nor here: a
+lucky success keeps its bound. That code also reveals nothing in a tenth of the draws and keeps lo and hi a step apart;
+both omitted here. tau .5. Shares count the solution's texts.
 """
 
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ RATE = 0.05
 @dataclass(frozen=True)
 class Options:
     success_reward: float = field(
-        default=0.5, metadata={"help": "mean reward from which on less is revealed", "check": a_share}
+        default=0.5, metadata={"help": "mean reward from which less is revealed", "check": a_share}
     )
 
 
@@ -46,7 +46,7 @@ def remember(group: Group, past: Json, common: Json, s: Any) -> Kept:
 
 ALGORITHM = Algorithm(
     name="adaback",
-    title="AdaBack: GRPO from a hint whose length is searched per problem, by success",
+    title="AdaBack: GRPO from a hint whose length is found by binary search per problem",
     paper="arXiv 2506.18110",
     equation="GRPO(y | q, hint),  share ~ U(lo, hi);  success: hi = share, lo = 0, failure: lo = share",
     stages=("rl",),

@@ -1,11 +1,11 @@
-"""CHORD-mu, on-policy rollouts and off-policy experts under one global weight: Zhang et al., arXiv 2508.11408.
+"""CHORD-mu, on-policy rollouts and off-policy experts mixed by one global weight: Zhang et al., arXiv 2508.11408.
 
     L     = (1 - mu(t)) L_GRPO(rollouts) + mu(t) L_SFT(demonstrations)
     mu(t) = valley + (peak - valley)(1 + cos(pi t / D)) / 2 for t < D, then valley;  peak .9, valley .05, no warm-up
-Read: Trinity-RFT's mix_chord loss (commit 0414330). As there, a demonstration has no vote in the baseline, t counts
-from 0, and L_SFT is a mean over the demonstrations' rows, here of each row's token mean whatever the micro-batches are.
-D is --T_hint (200 there); experts are the solutions of the same prompts, one each (there rows of a set of their own, a
-fifth of the batch). KL 0 as there.
+Source: Trinity-RFT's mix_chord loss (commit 0414330). As there, the baseline excludes demonstrations, t counts from 0,
+and L_SFT is a mean over the demonstrations of token means per row, here independent of the micro-batches. D is --T_hint
+(200 there); the expert data are the solutions of the same prompts, one each (there a separate data set, a fifth of the
+batch). KL 0 as there.
 """
 
 import math
@@ -20,7 +20,7 @@ from recipes.common.values import a_share
 
 @dataclass(frozen=True)
 class Options:
-    mu_peak: float = field(default=0.9, metadata={"help": "weight of demonstrations at first", "check": a_share})
+    mu_peak: float = field(default=0.9, metadata={"help": "initial weight of demonstrations", "check": a_share})
     mu_valley: float = field(
         default=0.05, metadata={"help": "weight of demonstrations from T_hint on", "check": a_share}
     )
@@ -34,7 +34,7 @@ def mu(t: int, s: Any) -> float:
 
 
 def mixed(group: Group, weight: float, term: Term) -> Weights:
-    """(1 - weight) of the rewards' advantage beside `term`."""
+    """(1 - weight) times the group-relative advantage, plus `term`."""
     return Weights((1 - weight) * compared(group, std=True) * group.gen, terms=(term,))
 
 
@@ -46,7 +46,7 @@ def weigh(group: Group, s: Any) -> Weights:
 
 ALGORITHM = Algorithm(
     name="chord_mu",
-    title="CHORD-mu: GRPO and the likelihood of demonstrations, from mostly the one to mostly the other",
+    title="CHORD-mu: likelihood of demonstrations annealed into GRPO",
     paper="arXiv 2508.11408",
     equation="(1 - mu(t)) GRPO(y | q) - mu(t) log pi(y* | q),  mu cosine .9 -> .05",
     stages=("rl",),

@@ -1,8 +1,8 @@
-"""CHORD-phi, tokens of an expert learned where the policy is of two minds: Zhang et al., arXiv 2508.11408.
+"""CHORD-phi, expert tokens weighted by the policy's uncertainty: Zhang et al., arXiv 2508.11408.
 
-    L = (1 - mu) L_GRPO(rollouts) + mu mean_t[-phi(p_t) log p_t],  phi(p) = sg(p (1 - p)),  mu .1 all along
-phi is 0 where the policy is sure either way and largest, .25, at p = 1/2. Read: Trinity-RFT's mix_chord and sft_phi
-losses (commit 0414330), whose cutoff_prob is 1 by default and omitted here. The rest as in chord_mu.py.
+    L = (1 - mu) L_GRPO(rollouts) + mu mean_t[-phi(p_t) log p_t],  phi(p) = sg(p (1 - p)),  mu .1 throughout
+phi is 0 where the policy is certain either way and largest, .25, at p = 1/2. Source: Trinity-RFT's mix_chord and
+sft_phi losses (commit 0414330), whose cutoff_prob is 1 by default and omitted here. The rest as in chord_mu.py.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def weigh(group: Group, s: Any) -> Weights:
 
 ALGORITHM = Algorithm(
     name="chord_phi",
-    title="CHORD-phi: GRPO, and demonstrations learned by p (1 - p) of each token",
+    title="CHORD-phi: GRPO, plus demonstrations with token weights p (1 - p)",
     paper="arXiv 2508.11408",
     equation="(1 - mu) GRPO(y | q) - mu phi(pi) log pi(y* | q),  phi(p) = p (1 - p),  mu = .1",
     stages=("rl",),

@@ -1,10 +1,10 @@
-"""DFT, dynamic fine-tuning: supervised fine-tuning that takes each token by its own probability. Wu et al., 2508.05629.
+"""DFT, dynamic fine-tuning: supervised fine-tuning with tokens weighted by their probability. Wu et al., 2508.05629.
 
     L = - sum_t sg(p_t) log p_t / (solution tokens of the global batch),   p_t = pi(y*_t | q, y*_<t)
-Cross-entropy is a policy gradient whose reward is 1/p: a token that the policy holds impossible pulls without bound.
-The factor p takes that out; what it learns is what it nearly knows. Everything else as sft, learning rate included.
-Read: TRL's dft_loss (1.12), which this equals by a test. Its authors see it weaker where a question has
-one solution and few ways to write it (relayed).
+Cross-entropy is a policy gradient whose reward is 1/p, unbounded for tokens the policy considers impossible. The factor
+p cancels that, so training focuses on what the policy nearly knows. Everything else as sft, learning rate included.
+Source: TRL's dft_loss (1.12); a test checks that both are equal. Its authors find it weaker where a question has one
+solution and few ways to write it (second-hand).
 """
 
 from __future__ import annotations

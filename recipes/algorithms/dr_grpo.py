@@ -1,10 +1,10 @@
 """Dr. GRPO, GRPO done right: Liu et al., arXiv 2503.20783 (sail-sg/understand-r1-zero).
 
     A_i = r_i - mean(r);  L = -(1 / (N n_max)) sum_i sum_t min(rho A, clip(rho, 1 - eps, 1 + eps) A)
-without the two divisions that bias GRPO: by the standard deviation (which favours questions that are nearly always or
-nearly never solved) and by a response's own length (which favours long wrong ones). n_max is the longest response that
-the run allows; verl's factor is set to it, its default would be the width of a micro-batch. KL 0. Read: README and
-figures of the authors' repository (dfca49d), and verl's seq-mean-token-sum-norm.
+without the two divisions that bias GRPO: by the standard deviation (favours questions that are nearly always or nearly
+never solved) and by the response's length (favours long wrong responses). n_max is the run's maximal response length;
+verl's factor is set to it, as its default would be the width of a micro-batch. KL 0. Sources: README and figures of the
+authors' repository (dfca49d), and verl's seq-mean-token-sum-norm.
 """
 
 from typing import Any
@@ -14,13 +14,13 @@ from recipes.algorithms.losses.group import compared
 
 
 def weigh(group: Group, s: Any) -> Weights:
-    """Rewards less their mean."""
+    """Rewards minus their mean."""
     return Weights(compared(group, std=False) * group.gen)
 
 
 ALGORITHM = Algorithm(
     name="dr_grpo",
-    title="Dr. GRPO: GRPO without the divisions by deviation and by length",
+    title="Dr. GRPO: GRPO without dividing by standard deviation and length",
     paper="arXiv 2503.20783",
     equation="GRPO(y | q) with A = r - mean(r), divided by a constant length",
     stages=("rl",),

@@ -1,14 +1,14 @@
-"""HPT, hybrid post-training: Lv et al., arXiv 2509.04419, supervises or reinforces by success.
+"""HPT, hybrid post-training: Lv et al., arXiv 2509.04419. Chooses SFT or GRPO per question, by its success rate.
 
-    P <= gamma:  c mean_t -log pi(y*_t | q), and the question's rollouts are dropped;   P = share of right rollouts
+    P <= gamma:  c mean_t -log pi(y*_t | q), and the question's rollouts are dropped;   P = share of correct rollouts
     P >  gamma:  GRPO(y | q) with A = r - mean(r), not divided by the deviation; a sum over tokens by a constant length
 gamma 0 and c 1 (Qwen2.5-Math-7B); gamma .25 for Llama-3.1-8B, c .3 for the 1.5B model. Second-hand: definition and
-numbers are a reading of TsinghuaC3I/Unify-Post-Training at ae332f5, where the gate is a count of 8 rollouts, so that it
-changes with their number; here it is a share. Its middle band (LUFFY's loss instead of the likelihood) is off in all of
+numbers are taken from TsinghuaC3I/Unify-Post-Training at ae332f5, where the gate is a count out of 8 rollouts and so
+depends on their number; here it is a share. Its middle band (LUFFY's loss instead of the likelihood) is off in all of
 its scripts and omitted. It clips no ratio: use one update per step (--mini_batch_size equal to --batch_size). KL 0.
-Where a question has no solution it is reinforced; one without any verdict is neither. Other than there N counts all
-rows, demonstrations and dropped rollouts too, so that a step's reinforcement weighs less the more questions are
-supervised; and gradients are clipped at verl's 1, there at 80 with lr 5e-6 (-- actor_rollout_ref.actor.grad_clip=80).
+A question without a solution gets GRPO; one without any reward gets neither. Differences: N counts all rows,
+demonstrations and dropped rollouts too, so GRPO's part of a step weighs less the more questions are supervised; and
+gradients are clipped at verl's 1, there at 80 with lr 5e-6 (-- actor_rollout_ref.actor.grad_clip=80).
 """
 
 from dataclasses import dataclass, field
@@ -22,12 +22,12 @@ from recipes.common.values import a_share, not_negative
 
 @dataclass(frozen=True)
 class Options:
-    gate: float = field(default=0.0, metadata={"help": "supervises up to this share of right ones", "check": a_share})
-    gate_coef: float = field(default=1.0, metadata={"help": "weight of their likelihood", "check": not_negative})
+    gate: float = field(default=0.0, metadata={"help": "success rate up to which SFT is used", "check": a_share})
+    gate_coef: float = field(default=1.0, metadata={"help": "weight of the SFT loss", "check": not_negative})
 
 
 def supervised(group: Group, s: Any) -> bool:
-    """Whether a question is learned from its solution at this step."""
+    """Whether a question is trained on its solution at this step."""
     share = share_right(group)
     return share is not None and share <= s.gate and bool(group.demo.any())
 
@@ -46,7 +46,7 @@ def weigh(group: Group, s: Any) -> Weights:
 
 ALGORITHM = Algorithm(
     name="hpt",
-    title="HPT: the solution where rollouts fail, GRPO where they do not",
+    title="HPT: SFT on questions whose rollouts fail, GRPO on the others",
     paper="arXiv 2509.04419",
     equation="share right <= gamma: - c log pi(y* | q), else GRPO(y | q)",
     stages=("rl",),

@@ -1,15 +1,16 @@
-"""KTO, Kahneman-Tversky optimisation: Ethayarajh et al., arXiv 2402.01306; from good and bad answers without pairs.
+"""KTO, Kahneman-Tversky optimisation: Ethayarajh et al., arXiv 2402.01306. Unpaired good and bad answers.
 
     L = E[1 - sigmoid(r(x, y) - z)] on good answers, E[1 - sigmoid(z - r(x, y))] on bad ones
-with r = beta log(pi / pi_ref) and z an estimate of beta KL(pi || pi_ref) over the batch; beta .03: the UNA paper's. The
-paper's lambda_D and lambda_U, by which it balances good and bad answers: --desirable_weight, --undesirable_weight, 1.
+with r = beta log(pi / pi_ref) and z an estimate of beta KL(pi || pi_ref) over the batch; beta .03 as in the UNA paper.
+The paper's lambda_D and lambda_U, which balance good and bad answers, are --desirable_weight and --undesirable_weight,
+both 1.
 """
 
 from recipes.algorithms.base import Algorithm
 
 ALGORITHM = Algorithm(
     name="kto",
-    title="KTO: good answers above, bad answers below the reference point",
+    title="KTO: moves good answers above and bad answers below a reference point",
     paper="arXiv 2402.01306",
     equation="1 - sigmoid(+-(r - z)),  z = beta KL(pi || pi_ref)",
     stages=("alignment",),

@@ -1,9 +1,9 @@
-"""PPO with a critic: Schulman et al., arXiv 1707.06347, as verl runs it; what RLHF and UNA online are compared with.
+"""PPO with a critic: Schulman et al., arXiv 1707.06347, as implemented in verl; the baseline for RLHF and UNA online.
 
     A from generalised advantage estimation over the critic's values (gamma 1, lambda 1), whitened
     L = -E[min(rho A, clip(rho, 1 - eps, 1 + eps) A)] + beta KL_3(pi || pi_ref) - c_H H(pi)
-Whitened: minus the mean and by the deviation of the step's generated tokens, as verl does and the paper does not.
-The critic learns the clipped squared error; it starts from the policy's weights with a new head (--critic_lr).
+Whitened: standardised over the step's generated tokens, as verl does and the paper does not. The critic minimises the
+clipped squared error; it starts from the policy's weights with a new head (--critic_lr).
 """
 
 from recipes.algorithms.base import Algorithm

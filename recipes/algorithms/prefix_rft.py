@@ -3,11 +3,11 @@
     n - 1 rollouts from the prompt, one from a share of the solution ~ U(low(t), .95), low on a cosine from .95 to .05
     A_i = r_i - mean(r) over all n, on generated tokens and on the prefix's fifth of highest entropy (20 %, per row)
     L   = -(1 / (N n_max)) sum min(rho A, clip(rho, 1 - eps, 1 + eps) A)
-Other than in uft a prefix is trained by its reward, not by its likelihood. Read: ZeroYuHuang/prefix_rft (e0b6f43):
-schedules (U is its Beta(1, 1)) and advantages; the 20 % are in the names of its runs, taken there over a micro-batch,
-here per row. It cuts at any token and leaves the prefix's ratio unclipped; here cuts lie between the solution's texts,
-and the prefix is clipped like the rest. --T_hint is when low arrives, prefixes go on after it. With --entropy_coef the
-bonus covers the trained prefix tokens too. --rollout_correction leaves prefixes at 1. KL 0.
+Unlike in uft, the prefix is trained by its advantage, not by its likelihood. Source: ZeroYuHuang/prefix_rft (e0b6f43):
+schedules (U is its Beta(1, 1)) and advantages; the 20 % are from the names of its runs, applied there per micro-batch,
+here per row. It cuts at any token and does not clip the prefix's ratio; here cuts lie between the solution's texts, and
+the prefix is clipped like the rest. low reaches .05 at --T_hint; prefixes continue after it. With --entropy_coef the
+bonus covers the trained prefix tokens too. --rollout_correction leaves their weights at 1. KL 0.
 """
 
 import math
@@ -22,7 +22,7 @@ HIGH, LOW, ONE_OF = 0.95, 0.05, 5
 
 
 def low(t: int, T_hint: int) -> float:
-    """The least share after t steps."""
+    """The lower bound of the share after t steps."""
     return LOW if t >= T_hint else LOW + (HIGH - LOW) * (1 + math.cos(math.pi * t / T_hint)) / 2
 
 
@@ -33,7 +33,7 @@ def rollout(at: At, s: Any, rng: np.random.Generator) -> list[Plan]:
 
 
 def doubted(group: Group) -> Any:
-    """(n, L) bool: the given tokens of highest entropy, a fifth of every row's, rounded up; the first of equals."""
+    """(n, L) bool: the fifth of each row's given tokens with the highest entropy, rounded up; ties go to the first."""
     assert group.entropy is not None
     given = group.given & group.ok.unsqueeze(-1)
     ranked = group.entropy.where(given, -group.entropy.new_ones(())).argsort(dim=-1, descending=True, stable=True)
@@ -47,7 +47,7 @@ def weigh(group: Group, s: Any) -> Weights:
 
 ALGORITHM = Algorithm(
     name="prefix_rft",
-    title="Prefix-RFT: one rollout of a group continues a solution, whose uncertain tokens get its advantage",
+    title="Prefix-RFT: one rollout per group continues a prefix, whose uncertain tokens share its advantage",
     paper="arXiv 2507.01679",
     equation="GRPO(y | q) and GRPO(prefix, y | q, prefix) on the prefix's 20 % of highest entropy",
     stages=("rl",),

@@ -1,6 +1,6 @@
-"""R3, reverse curriculum reinforcement learning: Xi et al., arXiv 2402.05808, as the UFT paper runs it.
+"""R3, reverse curriculum reinforcement learning: Xi et al., arXiv 2402.05808, as run in the UFT paper.
 
-GRPO from a hint whose length is uniform over 0..n during all of training; the hint adds nothing to the loss.
+GRPO from a hint whose length is uniform over 0..n throughout training; no loss on the hint.
 """
 
 from typing import Any
@@ -11,13 +11,13 @@ from recipes.algorithms.base import Algorithm, At, Hint
 
 
 def rollout(at: At, s: Any, rng: np.random.Generator) -> Hint:
-    """Every length from none to all of the solution is as likely, at every step."""
+    """All lengths, from none to the complete solution, are equally likely at every step."""
     return Hint(int(rng.integers(0, at.segments + 1)))
 
 
 ALGORITHM = Algorithm(
     name="r3",
-    title="R3: GRPO from a hint of uniform length, all along",
+    title="R3: GRPO from a hint of uniformly random length",
     paper="arXiv 2402.05808",
     equation="GRPO(y | q, hint_k),  k ~ Uniform{0..n}",
     stages=("rl",),

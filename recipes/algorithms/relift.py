@@ -1,12 +1,12 @@
 """ReLIFT, reinforcement with interleaved supervision: Ma et al., arXiv 2506.07527 (TheRoadQaQ/ReLIFT).
 
-    GRPO from the bare prompt, A = r - mean(r). A question all of whose rollouts are wrong is put into a buffer; once
-    that holds 128, one supervised update on their solutions (-log pi(y*) per token) empties it.
-Read: the authors' script for 7B models (1a8de98: KL 0, entropy 0, no deviation, buffer 64); 128 and the rest by this
-repository's notes on its trainer. Other than there a question is in the buffer once, oldest first, and leaves it when
-it is solved again; all that wait are learned together; the buffer is in every checkpoint; no entropy term. There
-supervision has an optimiser of its own (AdamW, lr 1e-6, as high as reinforcement's); here both share one, its moments
-and its rate. The script clips at .2 and .28, here at --clip_ratio.
+    GRPO from the bare prompt, A = r - mean(r). A question whose rollouts are all wrong enters a buffer; once that holds
+    128, one supervised update on their solutions (-log pi(y*) per token) empties it.
+Sources: the authors' script for 7B models (1a8de98: KL 0, entropy 0, no deviation, buffer 64); 128 and the rest are
+from this repository's notes on its trainer. Differences: a question is in the buffer at most once, oldest first, and
+leaves it when it is solved; the whole buffer is trained on at once; it is saved in every checkpoint; no entropy term.
+There the supervised updates have their own optimiser (AdamW, lr 1e-6, equal to that of RL); here both share one, with
+its moments and learning rate. The script clips at .2 and .28, here at --clip_ratio.
 """
 
 from dataclasses import dataclass, field
@@ -20,12 +20,12 @@ from recipes.common.values import at_least
 @dataclass(frozen=True)
 class Options:
     unsolved_buffer: int = field(
-        default=128, metadata={"help": "unsolved questions that make a supervised update", "check": at_least(1)}
+        default=128, metadata={"help": "unsolved questions that trigger a supervised update", "check": at_least(1)}
     )
 
 
 def remember(group: Group, past: Json, common: Json, s: Any) -> Kept:
-    """The buffer holds the keys of unsolved questions with a solution, oldest first."""
+    """Updates the buffer: the keys of unsolved questions with a solution, oldest first."""
     share = share_right(group)
     waiting = [key for key in common or [] if key != group.key or share is None]
     if share == 0 and group.solution:
@@ -39,7 +39,7 @@ def weigh(group: Group, s: Any) -> Weights:
 
 ALGORITHM = Algorithm(
     name="relift",
-    title="ReLIFT: GRPO, and now and then an update on the solutions of questions it did not solve",
+    title="ReLIFT: GRPO, interleaved with supervised updates on solutions of unsolved questions",
     paper="arXiv 2506.07527",
     equation="GRPO(y | q); - log pi(y* | q) on 128 unsolved questions once there are so many",
     stages=("rl",),

@@ -1,10 +1,10 @@
 """SDPO, self-distillation policy optimization: Huebotter et al., arXiv 2601.20802, with verified rewards alone.
 
-    D_t = log pi(y_t | q, y+, y_<t) - log pi(y_t | q, y_<t),  y+ the first right sibling of y, not y itself;  A_t = D_t
-A rollout without a right sibling has no teacher: D is 0. No solution is needed. Read: TRL's implementation (1.12,
-experimental) and its defaults: sampled token, reverse KL, first right sibling, a rollout does not teach itself. Its
-teacher is a moving average of the weights, here the policy before the update; the words around y+ are ours. KL to a
-reference and entropy bonus are 0.
+    D_t = log pi(y_t | q, y+, y_<t) - log pi(y_t | q, y_<t),  y+ the first correct sibling of y, never y;  A_t = D_t
+A rollout without a correct sibling has no teacher: D is 0. No solution is needed. Source: TRL's implementation (1.12,
+experimental) and its defaults: sampled token, reverse KL, first correct sibling, a rollout does not teach itself. Its
+teacher is a moving average of the weights, here the policy before the update; the text around y+ is this repository's.
+KL to a reference and entropy bonus are 0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from recipes.algorithms.opsd import beside, evidence
 
 
 def context(row: int, group: Group, s: Any) -> Sequence[Mapping[str, str]] | None:
-    """The question behind the first right sibling's answer."""
+    """The question, preceded by the first correct sibling's answer."""
     siblings = [other for other, is_right in enumerate(right(group).tolist()) if is_right and other != row]
     return beside(group.messages, group.texts[siblings[0]]) if siblings else None
 
@@ -28,9 +28,9 @@ def weigh(group: Group, s: Any) -> Weights:
 
 ALGORITHM = Algorithm(
     name="sdpo",
-    title="SDPO: the policy that sees a right sibling teaches the one that does not",
+    title="SDPO: distils the policy that sees a correct sibling into the one that does not",
     paper="arXiv 2601.20802",
-    equation="PPO(y | q) with A_t = log pi(y_t | q, right sibling) - log pi(y_t | q)",
+    equation="PPO(y | q) with A_t = log pi(y_t | q, correct sibling) - log pi(y_t | q)",
     stages=("rl",),
     needs=frozenset({"group"}),
     settings={"kl_coef": 0.0, "entropy_coef": 0.0},

@@ -1,9 +1,9 @@
-"""SFT, supervised fine-tuning: cross-entropy on the whole solution, answer tags included.
+"""SFT, supervised fine-tuning: cross-entropy on the complete solution, answer tags included.
 
     L = - sum_t log pi(y*_t | q, y*_<t) / (solution tokens of the global batch)
-Same rows, prompt text and tokenisation as the reinforcement algorithms. 5 epochs, lr 1e-5, 10 % warm-up, cosine
-decay: the settings of the UFT repository. The mean is over the global batch, never a mean of micro-batch means.
-On instruction data (conversations) it trains on TRL, with LoRA and 4 bits if asked for.
+Same rows, prompts and tokenisation as the RL algorithms. 5 epochs, lr 1e-5, 10 % warm-up, cosine decay: the settings of
+the UFT repository. The mean is over the global batch, not a mean of micro-batch means. On instruction data
+(conversations) it trains on TRL, optionally with LoRA and 4 bits.
 """
 
 from recipes.algorithms.base import Algorithm

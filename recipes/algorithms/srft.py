@@ -1,12 +1,12 @@
-"""SRFT, supervised reinforcement fine-tuning in one stage, weighed by entropy: Fu et al., arXiv 2506.19767.
+"""SRFT, supervised reinforcement fine-tuning in one stage, weighted by entropy: Fu et al., arXiv 2506.19767.
 
     L = .5 sg(exp(-H)) mean[-log pi(y*)]  -  mean[A* f(pi(y*))]  +  mean[-w log pi(y)]
-    w = .1 sg(exp(H)) on right rollouts, -1 on wrong ones;  H = mean entropy of the row;  f(p) = p / (p + .1)
-A is r - mean over rollouts and demonstration (LUFFY's). Read: a third party's transcription of the paper's equations,
-and the only public code, a re-implementation in TsinghuaC3I/Unify-Post-Training (srft_type "paper"), whose run scored
-44.2 where the paper has 53.2; f, the row means and the missing clip are that code's, the paper writes a clipped ratio.
-Here each of the three streams is a mean over its own tokens (there the last two share a count). PPO's advantage is 0:
-the rollouts are in the third stream, whose +log pi on wrong rows has no lower bound; watch actor/own and grad_norm.
+    w = .1 sg(exp(H)) on correct rollouts, -1 on wrong ones;  H = mean entropy of the row;  f(p) = p / (p + .1)
+A is r - mean over rollouts and demonstration (as in LUFFY). Sources: a third party's transcription of the equations,
+and the only public code, a re-implementation in TsinghuaC3I/Unify-Post-Training (srft_type "paper"), which scored 44.2
+vs. the paper's 53.2; f, the row means and the missing clip are from that code, the paper has a clipped ratio. Here each
+of the three terms is a mean over its own tokens (there the last two share a count). PPO's advantage is 0: the rollouts
+are in the third term, whose +log pi on wrong rows has no lower bound; watch actor/own and grad_norm.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ from recipes.algorithms.luffy import rollout, shape
 
 
 def weigh(group: Group, s: Any) -> Weights:
-    """The three streams; PPO's own is empty."""
+    """The three terms; PPO's own loss is empty."""
     assert group.entropy is not None
     shown = group.demo & group.ok.unsqueeze(-1)
     own = group.gen & group.scored.unsqueeze(-1)
@@ -36,9 +36,9 @@ def weigh(group: Group, s: Any) -> Weights:
 
 ALGORITHM = Algorithm(
     name="srft",
-    title="SRFT: likelihood of demonstrations and of right rollouts, weighed by entropy, in one stage",
+    title="SRFT: likelihood of demonstrations and correct rollouts, weighted by entropy, in one stage",
     paper="arXiv 2506.19767",
-    equation="-.5 e^-H log pi(y*) - A f(pi(y*)) - w log pi(y),  w = .1 e^H if right else -1",
+    equation="-.5 e^-H log pi(y*) - A f(pi(y*)) - w log pi(y),  w = .1 e^H if correct else -1",
     stages=("rl",),
     needs=frozenset({"group"}),
     settings={"kl_coef": 0.0},

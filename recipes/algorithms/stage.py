@@ -1,8 +1,8 @@
 """Stage: hints shortened one segment at a time, the staged baseline of the UFT paper (figure 4).
 
     k(t) = clip(n - floor(t / floor(T_hint / (n + 1))), 0, n),  no hint from T_hint on
-The UFT repository runs it with its hint log-likelihood on (c .001, as for uft); so does this file, so that the curves
-can be compared. `--sft_loss_coef 0` gives the bare staged curriculum.
+The UFT repository runs it with the hint log-likelihood (c .001, as for uft); so does this file, to make the curves
+comparable. `--sft_loss_coef 0` gives the staged curriculum alone.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from recipes.algorithms.base import Algorithm, At, Hint
 
 
 def rollout(at: At, s: Any, rng: np.random.Generator) -> Hint:
-    """n segments, then n - 1, ... one stage every T_hint / (n + 1) steps, none from T_hint on."""
+    """n segments, then n - 1, ..., each for T_hint / (n + 1) steps; none from T_hint on."""
     if at.step > s.T_hint:
         return Hint(0)
     stage_length = max(1, s.T_hint // (at.segments + 1))

@@ -1,14 +1,14 @@
 """UFT, unified fine-tuning: Liu, Farina, Ozdaglar, arXiv 2505.16984 (NeurIPS 2025).
 
-Rollouts continue from a hint, a prefix of a known solution. Its length is annealed to nothing by step T_hint:
+Rollouts continue from a hint, a prefix of a known solution. Its length is annealed to zero by step T_hint:
     k ~ Binomial(n, p(t)),  p(t) = p_low + (p_high - p_low)(1 + cos(pi t / T_hint)) / 2        (Algorithm 1, eq. B.1)
     L = L_GRPO(generated tokens) + beta KL(pi || pi_ref) - c mean log pi(hint tokens)          (eq. 3.3)
 with n = min(5, sentences of the solution), p_low .05, p_high .95, c .001 (table 1).
 
 The paper sums KL and log pi over a sequence with one beta (c = beta); its code takes means per micro-batch. The default
-here are means over all tokens of the optimiser step. `--hint_nll_agg paper` is the equation: policy gradient, KL and
-log pi are sums over a sequence; seq-mean-token-sum sums log pi alone. As in the paper's code the hint never holds the
-answer tags, so even a full hint leaves the answer to reinforcement.
+here is a mean over all tokens of the optimiser step. `--hint_nll_agg paper` is the equation: policy gradient, KL and
+log pi are sums over a sequence; seq-mean-token-sum sums only log pi. As in the paper's code the hint never contains the
+answer tags, so even a full hint leaves the answer to RL.
 """
 
 import math
@@ -22,7 +22,7 @@ P_LOW, P_HIGH = 0.05, 0.95
 
 
 def probability(step: int, T_hint: int) -> float:
-    """Equation B.1 with the step counted from 1: from almost P_HIGH to P_LOW at T_hint, and 0 afterwards."""
+    """Equation B.1 with steps counted from 1: from almost P_HIGH to P_LOW at T_hint, then 0."""
     if step > T_hint:
         return 0.0
     return P_LOW + 0.5 * (P_HIGH - P_LOW) * (1.0 + math.cos(math.pi * step / T_hint))

@@ -4,8 +4,8 @@
     pairwise  -log sigmoid(r(chosen) - r(rejected)), which is DPO                                               (eq. 10)
     binary    (s - {1, 0})^2, or the cross-entropy of s                                                  (eqs. 11, 12)
     score     (s - score)^2 with scores in [0, 1]                                                               (eq. 13)
-The printed equations carry a stray minus sign: they are minimised. beta .03 and lr 3e-5 for scores (LoRA, rank 32);
-the paper's binary runs take beta .01 and lr 5e-6.
+The printed equations have a stray minus sign; these are minimised. beta .03 and lr 3e-5 for scores (LoRA, rank 32); the
+paper's binary runs use beta .01 and lr 5e-6.
 """
 
 from typing import Literal
@@ -13,11 +13,11 @@ from typing import Literal
 from recipes.algorithms.base import Algorithm
 
 UnaLoss = Literal["mse", "bce"]
-"""How the implicit reward is held against the feedback: squared error or cross-entropy of its sigmoid."""
+"""How the implicit reward is compared with the feedback: squared error or cross-entropy of its sigmoid."""
 
 ALGORITHM = Algorithm(
     name="una",
-    title="UNA: the implicit reward learns the feedback (pairs, labels or scores)",
+    title="UNA: fits the implicit reward to feedback (pairs, labels or scores)",
     paper="arXiv 2408.15339",
     equation="(sigmoid(r) - score)^2,  r = beta log(pi / pi_ref)",
     stages=("alignment",),

@@ -1,4 +1,4 @@
-"""UNA online: Wang et al., arXiv 2408.15339, section 3.4. In PPO's place: no critic, no policy gradient.
+"""UNA online: Wang et al., arXiv 2408.15339, section 3.4. Replaces PPO: no critic, no policy gradient.
 
     y ~ pi(. | x),  score s(x, y) in [0, 1] from a verifier, a reward model or a judge
     L = E (sigmoid(beta log(pi(y | x) / pi_ref(y | x))) - s(x, y))^2                                      (eqs. 7, 13)
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def loss(log_probs: torch.Tensor, rows: Rows, s: Any) -> RowLoss:
-    """(error squared, what to watch) of every rollout, (n,) each; a rollout without a generated token has error 0.
+    """(squared errors, metrics) of all rollouts, (n,) each; a rollout without a generated token has r = 0.
 
     r = beta sum_t (log pi - log pi_ref) over generated tokens; the error is sigmoid(r) - score, or r - score for "raw".
     """
@@ -36,7 +36,7 @@ def loss(log_probs: torch.Tensor, rows: Rows, s: Any) -> RowLoss:
 
 ALGORITHM = Algorithm(
     name="una_online",
-    title="UNA online: the implicit reward of own rollouts learns their score, no critic",
+    title="UNA online: fits the implicit reward of the policy's rollouts to their scores, no critic",
     paper="arXiv 2408.15339",
     equation="(sigmoid(r) - score)^2 on own rollouts,  r = beta log(pi / pi_ref)",
     stages=("rl",),

@@ -19,7 +19,7 @@ from data_prep.prompt_styles import STYLES, question_text, restyle
 from data_prep.schema import Row
 from data_prep.split import rows_by_chance
 from data_prep.tokens import decode_response, encode_given
-from recipes.algorithms.hints.cut import hint_tokens
+from recipes.algorithms.hints.cut import hint_given
 from recipes.common.errors import ExperimentError
 from recipes.data.solution_check import file_name
 from recipes.settings.experiment import Experiment
@@ -202,7 +202,7 @@ def _paid_hint(
         if tokenizer is None:
             return text
         try:
-            ids = hint_tokens(encode, row["hint"], texts, row["answer"] or "".join(row["hint"]), _NO_LIMIT)
+            ids = hint_given(encode, row["hint"], texts, row["answer"] or "".join(row["hint"]), _NO_LIMIT)[0]
         except ValueError as error:
             raise ExperimentError(f"{where}: {error}") from None
         return decode_response(tokenizer, ids)

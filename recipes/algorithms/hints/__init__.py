@@ -1,1 +1,1 @@
-"""Hints: how long a prefix of the known solution a rollout starts from, and which tokens that is."""
+"""Hints: how long a prefix of the known solution a rollout starts from, and which tokens it consists of."""

@@ -1,5 +1,4 @@
-"""Random draws of hints and sampling: every one is a function of (seed, step, prompt) alone, so that a resumed run
-repeats it."""
+"""Random draws of hints and sampling. Each depends only on (seed, step, prompt), so that a resumed run repeats it."""
 
 from __future__ import annotations
 
@@ -9,12 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-# Segments a solution is divided into for scheduling ("Hint Length" L in table 1 of the UFT paper).
 MAX_SEGMENTS = 5
+"""Segments into which a solution is divided for scheduling ("Hint Length" L in table 1 of the UFT paper)."""
 
 
 def generator(seed: int, step: int, key: str) -> np.random.Generator:
-    """The random stream of one prompt at one step. Not Python's hash(), which differs between processes."""
+    """The random generator of one prompt at one step. Avoids Python's hash(), which differs between processes."""
     import numpy as np
 
     digest = hashlib.blake2b(f"{seed}|{step}|{key}".encode(), digest_size=16).digest()

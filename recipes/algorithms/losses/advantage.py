@@ -17,14 +17,14 @@ def group_advantage(
     """A_i = (r_i - mean(r)) / (std(r) + epsilon) within the rollouts of one prompt, on every generated token.
 
     Args:
-        scores: (batch,) one reward a rollout.
+        scores: (batch,) one reward per rollout.
         response_mask: (batch, response), 1 on generated tokens, 0 on hint tokens and padding.
-        groups: batch labels; rollouts with the same label were drawn from the same prompt and hint.
+        groups: batch labels; rollouts with the same label have the same prompt and hint.
         normalise_std: False gives Dr. GRPO's A = r - mean.
 
     Returns:
-        (batch, response) float: zero on hint tokens, on padding, on groups whose rewards are all equal, and on rows
-        with no generated token, which take no part in their group's mean.
+        (batch, response) float: zero on hint tokens, on padding, in groups whose rewards are all equal, and on rows
+        without a generated token, which their group's mean excludes.
     """
     values = torch.zeros_like(scores, dtype=torch.float32)
     members: dict[Hashable, list[int]] = defaultdict(list)

@@ -1,7 +1,7 @@
-"""The implicit reward of a policy and the losses on it: UNA (arXiv 2408.15339), which contains DPO.
+"""The implicit reward of a policy and losses on it: UNA (arXiv 2408.15339), which includes DPO.
 
-Every loss is a sum over the rows given, divided by the rows of the whole optimiser step, so that micro-batches and
-devices add up to one number however the step is split. (The paper prints equations 10 to 13 with a stray minus sign.)
+Every loss is a sum over the given rows divided by the rows of the whole optimiser step, so that the total does not
+depend on the split into micro-batches and devices. (The paper prints equations 10 to 13 with a stray minus sign.)
 """
 
 import torch
@@ -11,7 +11,7 @@ from recipes.algorithms.una import UnaLoss
 
 
 def completion_log_probs(logits: torch.Tensor, input_ids: torch.Tensor, completion_mask: torch.Tensor) -> torch.Tensor:
-    """log pi(y|x) = sum over the completion's tokens of log pi(token | what stands before it).
+    """log pi(y|x) = sum over the completion's tokens of log pi(token | preceding tokens).
 
     Args:
         logits: (batch, length, vocabulary), any float type; summed in float32.
@@ -22,7 +22,7 @@ def completion_log_probs(logits: torch.Tensor, input_ids: torch.Tensor, completi
         (batch,) float32, in nats.
     """
     taken = completion_mask[:, 1:].bool()
-    # Only the completion's positions: a prompt is often the longer part, and float32 logits are the largest tensor.
+    # Only the completion's positions: the prompt is often longer, and float32 logits are the largest tensor.
     predicted = logits[:, :-1][taken].float()
     tokens = input_ids[:, 1:][taken].unsqueeze(-1)
     log_probs = predicted.gather(-1, tokens).squeeze(-1) - predicted.logsumexp(-1)
@@ -35,15 +35,18 @@ def implicit_reward(log_probs: torch.Tensor, ref_log_probs: torch.Tensor, beta: 
 
 
 def una_loss(rewards: torch.Tensor, targets: torch.Tensor, kind: UnaLoss, *, total_rows: int) -> torch.Tensor:
-    """UNA on known goodness: the score s = sigmoid(r) of equation 8 is held against a target.
+    """UNA on absolute feedback: compares the score s = sigmoid(r) of equation 8 with a target.
 
-    "mse": sum (s - target)^2 / total_rows, equation 11 for targets 0 and 1 and equation 13 for scores between;
+    "mse": sum (s - target)^2 / total_rows, equation 11 for targets 0 and 1 and equation 13 for scores in between;
     "bce": sum -(target log s + (1 - target) log(1 - s)) / total_rows, equation 12.
 
     Args:
         rewards: (batch,) implicit rewards.
         targets: (batch,) in [0, 1].
         total_rows: rows of the optimiser step, over all micro-batches and devices.
+
+    Raises:
+        ValueError: unknown kind.
     """
     if kind == "mse":
         return (rewards.sigmoid() - targets).square().sum() / total_rows
@@ -56,7 +59,7 @@ def pairwise_loss(chosen: torch.Tensor, rejected: torch.Tensor, *, total_pairs: 
     """sum -log sigmoid(r(x, y_w) - r(x, y_l)) / total_pairs: equation 10, the same as DPO's.
 
     Args:
-        chosen, rejected: (pairs,) implicit rewards of the better and of the worse completion.
+        chosen, rejected: (pairs,) implicit rewards of the better and the worse completions.
         total_pairs: pairs of the optimiser step, over all micro-batches and devices.
     """
     return -F.logsigmoid(chosen - rejected).sum() / total_pairs

@@ -2,10 +2,10 @@
 
 
 def overlong(generated: int, *, longest: int, buffer: int) -> float:
-    """What is added to the score of an answer, from -1 to 0: 0 until `buffer` tokens are left, -1 where none is.
+    """Penalty added to an answer's score, from 0 while at least `buffer` tokens are left, to -1 when none is.
 
     Args:
-        generated: its tokens.
-        longest: tokens that an answer may have.
+        generated: tokens of the answer.
+        longest: maximal tokens of an answer.
     """
     return -min(1.0, max(0.0, (generated - (longest - buffer)) / buffer))

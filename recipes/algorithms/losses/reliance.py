@@ -1,4 +1,4 @@
-"""Hint reliance: what a hinted success owes to its hint, in nats per token."""
+"""Hint reliance: how much a hinted success owes to its hint, in nats per token."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def hint_reliance(
 ) -> float:
     """sum_i sum_t [log pi(y_it | q_i, h_i, y_i<t) - log pi(y_it | q_i, y_i<t)] / (generated tokens of all i).
 
-    i: rollouts that started from a hint h_i and are right; t: their generated tokens; pi: the policy that drew them. 0
-    where the policy would write the same without the hint, and so knows how to; large where success hangs on the hint.
-    It can be below 0. The name is that of arXiv 2604.00698, which was not read; the definition is this repository's.
+    i: correct rollouts that started from a hint h_i; t: their generated tokens; pi: the policy that drew them. 0 if the
+    policy would generate the same without the hint; large if success depends on it. It can be negative. The name is
+    from arXiv 2604.00698, which was not read; the definition is this repository's.
 
     Args:
-        given, bare: of every rollout, (L,) log-probabilities of its response after the hint, with and without it.
-        generated: of every rollout, (L,) bool.
+        given, bare: per rollout, (L,) log_probs of the response after the hint, with and without it.
+        generated: per rollout, (L,) bool, generated tokens.
     """
     differences = [(a - b)[where] for a, b, where in zip(given, bare, generated, strict=True)]
     return float(sum(float(each.sum()) for each in differences)) / max(1, sum(len(each) for each in differences))

@@ -1,4 +1,4 @@
-"""From what `weigh` says of each prompt to numbers a worker can sum: every stream divided by its own count."""
+"""Turns the terms that `weigh` returns per prompt into weights a worker can sum, each term divided by its count."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,38 +16,38 @@ class Stream:
     coef: float
     shape: Shape | None
     rows: list[torch.Tensor]
-    """Of each group, (n, L) float32: weights / N, zero on rows without a verdict."""
+    """Per group, (n, L) float32: weights / N, zero on rows without a reward."""
 
     rewarded: bool = False
-    """As of the Term."""
+    """As in Term."""
 
     @property
     def empty(self) -> bool:
-        """Whether nothing has a weight."""
+        """Whether all weights are zero."""
         return not any(bool(rows.any()) for rows in self.rows)
 
 
 def streams(
     groups: Sequence[Group], weighed: Sequence[Weights], *, updates: float, votes: float, length: int
 ) -> list[Stream]:
-    """The terms of a batch, each divided by its own count in one of its `updates` optimiser steps.
+    """The terms of a batch, each divided by its count per optimiser step.
 
-    All updates of a batch divide by the same number, so that every token of the batch weighs the same, in whatever
-    update, micro-batch and rank it is.
+    All updates of a batch divide by the same number, so that a token's weight does not depend on its update,
+    micro-batch or rank.
 
     Args:
         updates: optimiser steps on the batch.
-        votes: rows of an optimiser step that have a verdict.
-        length: tokens of the longest response.
+        votes: rows of an optimiser step that have a reward.
+        length: maximal response length in tokens.
 
     Raises:
-        ValueError: when two prompts disagree on the terms.
+        ValueError: two prompts have different terms.
     """
     kinds = [[(term.name, term.coef, term.norm, term.shape) for term in each.terms] for each in weighed]
     if odd := [found for found in kinds if found != kinds[0]]:
         raise ValueError(
-            f"weigh gives other terms for other prompts (name, coef, norm, shape): {kinds[0]}, {odd[0]}; give every "
-            "prompt the same terms, with weights of 0 where one has no part"
+            f"weigh gives different terms for different prompts (name, coef, norm, shape): {kinds[0]}, {odd[0]}; give "
+            "every prompt the same terms, with zero weights if one does not apply"
         )
     found = []
     for place, first in enumerate(weighed[0].terms if weighed else ()):
@@ -61,7 +61,7 @@ def streams(
 
 
 def _count(term: Term, rows: list[torch.Tensor], *, updates: float, votes: float, length: int) -> float:
-    """N of a term in an optimiser step; at least 1, also where nothing has a weight."""
+    """N of a term in an optimiser step; at least 1, even if all weights are zero."""
     if term.norm == "tokens":
         return max(sum(int(row.count_nonzero()) for row in rows) / updates, 1.0)
     if term.norm == "rows":
@@ -76,13 +76,13 @@ def _count(term: Term, rows: list[torch.Tensor], *, updates: float, votes: float
 def term_sum(
     log_probs: torch.Tensor, weights: torch.Tensor, shape: Callable[[torch.Tensor], torch.Tensor] | None
 ) -> torch.Tensor:
-    """sum_t w_t g(sg p_t) (-log p_t), in nats. Positions of weight 0 may hold anything, NaN too.
+    """sum_t w_t g(sg p_t) (-log p_t), in nats. Positions with weight 0 may hold anything, even NaN.
 
     Args:
         log_probs, weights: (batch, response).
-        shape: g; None is 1.
+        shape: g; None means 1.
     """
     kept = torch.where(weights != 0, log_probs, torch.zeros_like(log_probs))
-    # A shape may be infinite at 1, the probability that padding is given.
+    # A shape may be infinite at 1, the probability assigned to padding.
     factor = weights if shape is None else torch.where(weights != 0, weights * shape(kept.detach().exp()), 0.0)
     return -(factor * kept).sum()

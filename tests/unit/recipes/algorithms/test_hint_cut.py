@@ -1,5 +1,7 @@
 """Cutting a solution: how many texts, which tokens, and that tokens are those the whole solution has."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,6 @@ from recipes.algorithms.hints.cut import (
     common_prefix,
     draw_plans,
     hint_given,
-    hint_tokens,
     pieces_at,
     segments_of,
 )
@@ -23,6 +24,11 @@ ANSWER = "".join(COUNTDOWN) + " </think>\n<answer> 44 + (19 + 35) </answer>"
 def plan_of(hint: list[str], *, step: int, seed: int, key: str) -> Plan:
     """r3's plan."""
     return draw_plans(get_algorithm("r3"), hint, None, step=step, seed=seed, key=key, past=None, common=None)[0]
+
+
+def hint_tokens(*given: Any) -> list[int]:
+    """The tokens alone."""
+    return hint_given(*given)[0]
 
 
 def words(text: str) -> list[int]:

@@ -81,7 +81,7 @@ ODD = {
     ),
     "a shape of no module": (
         weighing(lambda g: Weights(terms=(Term(ones(g), "a", shape=lambda p: p),))),
-        "of a term must be a function of its file",
+        "of a term must be a top-level function of its file",
     ),
     "a shape over tokens": (
         weighing(lambda g: Weights(terms=(Term(ones(g), "a", shape=total),))),
@@ -106,7 +106,7 @@ ODD = {
     ),
     "a shape of another's name": (
         weighing(lambda g: Weights(terms=(Term(ones(g), "a", shape=renamed),))),
-        "the shape of a term calls itself total, which is something else in its file",
+        "the shape of a term is named total, which is something else in its file",
     ),
     "nothing is due, as None": ({"remember": lambda g, past, common, s: (past, common, None)}, "remember gives (None"),
     "a term where there is a hint": (
@@ -114,15 +114,15 @@ ODD = {
             "weigh": lambda g, s: Weights(terms=(Term(ones(g), "a"),)) if g.given.any() else Weights(),
             "rollout": lambda at, s, rng: Hint(1),
         },
-        "give every prompt the same terms, with weights of 0 where one has no part",
+        "give every prompt the same terms, with zero weights if one does not apply",
     ),
     "a term where all are not right": (
         weighing(lambda g: Weights() if g.scores[g.ok].min() == 1 else Weights(terms=(Term(ones(g), "a"),))),
-        "other terms for other prompts",
+        "different terms for different prompts",
     ),
     "a coef by entropy": (
         weighing(lambda g: Weights(terms=(Term(ones(g), "a", coef=float(g.entropy.mean())),))),
-        "other terms for other prompts",
+        "different terms for different prompts",
     ),
     "a mask of nothing": (
         weighing(lambda g: Weights(mask=ones(g) < 0)),
@@ -152,7 +152,7 @@ ODD = {
     ),
     "a coef by prompt": (
         weighing(lambda g: Weights(terms=(Term(ones(g), "a", coef=float(g.scores.sum())),))),
-        "other terms for other prompts (name, coef, norm, shape)",
+        "different terms for different prompts (name, coef, norm, shape)",
     ),
     "a text for messages": (
         {"context": lambda i, group, s: "again"},

@@ -98,7 +98,7 @@ ODD = {
     ),
     "a shape inside another function": (
         field(stages="('sft',)", supervised="lambda p: p"),
-        "supervised: the shape <lambda> of a term must be a function of its file",
+        "supervised: the shape <lambda> of a term must be a top-level function of its file",
     ),
     "metrics that are none": (field(metrics="lambda step, s: [1.0]"), "metrics at step 1 gives [1.0]: must be a dict"),
     "a partial for a shape": (
@@ -119,7 +119,7 @@ ODD = {
     "a reference that is none": (
         "def weigh(group, s):\n    return Weights(group.old - group.ref)\n"
         + field(weigh="weigh", settings="{'kl_coef': 0}"),
-        "; ref is None without a reference model; write needs=frozenset({'reference'}), or give --kl_coef",
+        "; ref is None without a reference model; write needs=frozenset({'reference'}), or set --kl_coef",
     ),
     "a context that is none": (
         "def inner(group):\n    return Weights(group.old - group.rescored)\n"
@@ -131,21 +131,21 @@ ODD = {
         draws("return [Demonstration()] * (s.n_rollout + 1)", demonstrations="1"),
         "Demonstration() among 5 plans, but demonstrations=1",
     ),
-    "one plan in a list": (draws("return [Bare()]"), "gives a list of 1: a list has 4 plans"),
-    "too few plans": (draws("return [Bare()] * 2"), "gives a list of 2: a list has 4 plans"),
-    "no plans": (draws("return []"), "gives a list of 0: a list has 4 plans"),
+    "one plan in a list": (draws("return [Bare()]"), "gives a list of 1: must have 4 plans"),
+    "too few plans": (draws("return [Bare()] * 2"), "gives a list of 2: must have 4 plans"),
+    "no plans": (draws("return []"), "gives a list of 0: must have 4 plans"),
     "no plan": (draws("return None"), "gives None: must be Bare(), Hint(...) or Demonstration()"),
     "a plan's class": (draws("return Bare"), "must be Bare(), Hint(...) or Demonstration()"),
     "plans in a tuple": (draws("return (Bare(),) * 4"), "or a list of these"),
-    "a share for segments": (draws("return Hint(.5)"), "segments=0.5: must be a whole number from 0; Hint(share=.5)"),
+    "a share for segments": (draws("return Hint(.5)"), "segments=0.5: must be an integer of at least 0; Hint("),
     "a share past the end": (draws("return Hint(share=1.5)"), "must be a number from 0 to 1"),
     "a share that is none": (draws("return Hint(share=math.nan)"), "must be a number from 0 to 1"),
-    "two lengths of a hint": (draws("return Hint(2, share=.5)"), "segments=2 and share=0.5: give one of them"),
+    "two lengths of a hint": (draws("return Hint(2, share=.5)"), "segments=2 and share=0.5: set only one of them"),
     "a hint nowhere": (draws("return Hint(1, where='end')"), "where='end': must be 'response' or 'prompt'"),
     "a hint in the question": (draws("return Hint(1, where='prompt')"), "set hints_in_prompt=True"),
     "a wrap without the hint": (
         draws("return Hint(1, where='prompt', wrap='{question}')", hints_in_prompt="True"),
-        "wrap='{question}': must be a text with {question} and {hint} in it",
+        "wrap='{question}': must be a string that contains {question} and {hint}",
     ),
     "other plans each time": (
         "import random\n" + draws("return Hint(share=random.random())"),
@@ -203,7 +203,7 @@ ODD = {
     "an end with success": ("raise SystemExit(0)\n", "line 8: cannot be loaded: SystemExit: 0"),
     "an error of two lines": ("raise ValueError('a\\nb')\n", "line 8: cannot be loaded: ValueError: a b"),
     "no Python": ("def rollout(:\n", "line 8: cannot be loaded: SyntaxError: invalid syntax"),
-    "a module beside it": ("import beside\n", "its folder is not searched: put that into the same file"),
+    "a module beside it": ("import beside\n", "its folder is not on the import path: merge the two files"),
     "a package that is not there": ("import nosuch\n", "line 8: cannot be loaded: ModuleNotFoundError: No module"),
     "a field that is none": (field(stage="1"), "cannot be loaded: TypeError"),
     "a class": ("ALGORITHM = Algorithm\n", "its ALGORITHM is a class"),

@@ -112,7 +112,7 @@ def test_a_row_without_a_verdict_weighs_nothing_and_is_not_counted() -> None:
 
 def test_prompts_that_disagree_on_the_terms_are_refused() -> None:
     each = group(torch.zeros(1, 1))
-    with pytest.raises(ValueError, match="other terms for other prompts"):
+    with pytest.raises(ValueError, match="different terms for different prompts"):
         streams([each, each], [grpo(each, C), Weights()], updates=1, votes=1, length=1)
     with pytest.raises(ValueError, match="norm 'mean' of the term t: use tokens"):
         streams([each], [Weights(terms=(Term(each.old, "t", norm="mean"),))], updates=1, votes=1, length=1)  # type: ignore[arg-type]
