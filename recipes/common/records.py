@@ -1,4 +1,4 @@
-"""What a training process writes while it runs: the heartbeat and the metrics. Any rank 0 of any stage uses this."""
+"""The heartbeat and the metrics that a training process writes; used by rank 0 of every stage."""
 
 import os
 import time
@@ -7,7 +7,7 @@ from typing import Any
 
 from recipes.common.run_dir import RunDir, append_metrics, replace_metrics, trim_metrics, write_json
 
-# What the console may show of a step (recipes/watch/shown.py), and of the last validation, with the step it is of.
+# What the console may show (recipes/watch/shown.py) of a step and of the last validation, and the latter's step.
 OF_STEP = (
     *("problems", "texts", "of", "uft/score/l=0", "uft/hint_frac", "critic/score/mean", "train/loss"),
     "rewards/accuracy",
@@ -20,7 +20,7 @@ class Records:
     """Writes progress.json (heartbeat: phase, step, headline numbers) and metrics.jsonl of one run folder."""
 
     def __init__(self, folder: Path, total_steps: int, test_freq: int = 0) -> None:
-        """`test_freq`: steps between validations; 0 where there are none."""
+        """`test_freq`: steps between validations; 0 for none."""
         self._run = RunDir(folder)
         self._total_steps, self._test_freq = total_steps, test_freq
         self._step = 0
@@ -28,12 +28,12 @@ class Records:
         self._validation: dict[str, float] = {}
 
     def resume_at(self, step: int) -> None:
-        """Forget the lines of steps after the checkpoint a run continues from; -1 forgets all."""
+        """Drop the metrics of steps after the checkpoint that a run resumes from; -1 drops all."""
         self._step = max(step, 0)
         trim_metrics(self._run.metrics, step)
 
     def phase(self, name: str, step: int | None = None) -> None:
-        """Say what the run is doing now: starting, validating, rollout, update, saving, finished ..."""
+        """Record what the run is doing now: starting, validating, rollout, update, saving, finished ..."""
         if step is not None:
             self._step = step
         write_json(
@@ -51,14 +51,14 @@ class Records:
         )
 
     def log(self, step: int, data: dict[str, Any], *, again: bool = False) -> None:
-        """Add a line of metrics; `again` where a killed process may have written the same before."""
+        """Add a line of metrics; `again` if a killed process may have written it already."""
         found = {name: float(data[name]) for name in OF_VALIDATION if name in data}
         if found:
             self._validation = {**found, VALIDATED: float(step)}
-        # Of this step alone: what an earlier one had is over.
+        # Of this step alone, not of earlier ones.
         self._headline = {name: float(data[name]) for name in OF_STEP if name in data}
         (replace_metrics if again else append_metrics)(self._run.metrics, step, data)
 
     def headline(self, data: dict[str, Any]) -> None:
-        """Numbers to show beside the progress bar from the next phase on; they are not logged."""
+        """Set the numbers shown beside the progress bar from the next phase on; not logged."""
         self._headline = {name: float(data[name]) for name in OF_STEP if name in data}

@@ -1,4 +1,4 @@
-"""The folder of a run: where everything lies, and writes that a kill at any moment cannot tear.
+"""The folder of a run: its paths, and writes that stay intact if the process is killed.
 
 out/<name>/  experiment.yaml  metrics.jsonl  progress.json  log.txt  summary.json
              checkpoints/global_step_N/  hf/last/  hf/best/  validation/N.jsonl
@@ -20,7 +20,7 @@ from recipes.common.switch import switch
 STEP_PREFIX = "global_step_"
 COMPLETE = "complete.json"
 _LITTER = re.compile(r"\..+\.\d+\.(tmp|old)|\.export\.\d+")
-"""Names of what is being written or replaced, with the process that does it."""
+"""Temporary names of files being written or replaced; they contain the process id."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ class RunDir:
         return self.path / "rollouts"
 
     def publish_weights(self, weights: Path, step: int, accuracy: float | None) -> None:
-        """Make a Hugging Face folder hf/last, and hf/best if no saved step before it validated better.
+        """Publish weights as hf/last, and as hf/best if no earlier saved step validated better.
 
-        An adapter that lies beside the folder becomes hf/adapter. What a kill interrupted `republish` does again: the
-        step in hf/last.json is written last.
+        An adapter next to the weights becomes hf/adapter. hf/last.json is written last, so that `republish` can redo
+        an interrupted publication.
         """
         publish(weights, self.hf / "last")
         adapter = weights.parent / "adapter"
@@ -83,13 +83,13 @@ class RunDir:
         write_json(self.hf / "last.json", {"step": step})
 
     def checkpoint_written(self, checkpoint: Path, weights: Path, step: int, accuracy: float | None, keep: int) -> None:
-        """Count a checkpoint as whole, publish its Hugging Face folder `weights`, and keep the newest `keep`."""
+        """Mark a checkpoint as complete, publish its Hugging Face folder `weights`, and keep the newest `keep`."""
         mark_complete(checkpoint, step)
         self.publish_weights(weights, step, accuracy)
         keep_newest(self.checkpoints, keep)
 
     def checkpoint_renamed(self, written: Path, step: int, keep: int) -> None:
-        """Count a checkpoint that was written under a name of its own as whole, and keep the newest `keep`."""
+        """Rename a checkpoint written under another name, mark it as complete, and keep the newest `keep`."""
         whole = self.checkpoints / f"{STEP_PREFIX}{step}"
         shutil.rmtree(whole, ignore_errors=True)
         os.replace(written, whole)
@@ -97,10 +97,10 @@ class RunDir:
         keep_newest(self.checkpoints, keep)
 
     def tidy(self) -> list[str]:
-        """Remove what a killed process left half done; says which checkpoints are damaged. For the run's owner alone.
+        """Remove leftovers of a killed process; returns messages about damaged checkpoints. For the run's owner only.
 
-        A damaged checkpoint loses its mark, so that nobody takes it for whole while its step is made again. What was
-        published of it shares its files: best weights are chosen anew, the last ones are replaced by `republish`.
+        A damaged checkpoint is unmarked, so that it does not count as complete while its step is repeated. Published
+        weights share its files: hf/best is chosen again, and `republish` replaces hf/last.
         """
         for path in [path for path in self.path.rglob(".*") if _LITTER.fullmatch(path.name)]:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -119,10 +119,10 @@ class RunDir:
             return []
         (self.hf / "best.json").unlink()
         shutil.rmtree(self.hf / "best", ignore_errors=True)
-        return ["hf/best, which was made of it, is chosen anew"]
+        return ["hf/best, which came from it, is chosen again"]
 
     def republish(self) -> None:
-        """Publish the newest whole checkpoint of a verl stage if a kill kept it from being published."""
+        """Publish the newest complete checkpoint of a verl stage if the process was killed before it could."""
         whole = complete_checkpoints(self.checkpoints)
         if not whole:
             return
@@ -132,13 +132,13 @@ class RunDir:
         if weights is None or read_json(last).get("step") == step:
             return
         found = [row["data"]["val/acc"] for row in read_metrics(self.metrics) if _validated(row, step)]
-        # A supervised stage knows no accuracy when it saves, and so has no best step.
+        # Supervised stages have no accuracy when they save, and so no best step.
         accuracy = found[-1] if found and weights.parent.name == "actor" else None
         self.publish_weights(weights, step, accuracy)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file's content in one step: readers see the old text or the new, never a part."""
+    """Replace a file atomically: readers see the old text or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with temporary.open("w", encoding="utf-8") as file:
@@ -149,12 +149,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace a JSON file in one step."""
+    """Replace a JSON file atomically."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """What a file of `write_json` holds; nothing if it is not there, or damaged."""
+    """Content of a file written by `write_json`; empty if it is missing or damaged."""
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -188,20 +188,19 @@ def append_metrics(path: Path, step: int, data: dict[str, Any]) -> None:
 
 
 def replace_metrics(path: Path, step: int, data: dict[str, Any]) -> None:
-    """`append_metrics`, in the place of a line of the same step and names: what was measured before a kill is measured
-    again."""
+    """`append_metrics`, replacing a line with the same step and names: a resumed run measures it again."""
     kept = [row for row in read_metrics(path) if row["step"] != step or row["data"].keys() != _numbers(data).keys()]
     write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
     append_metrics(path, step, data)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """All whole lines of metrics.jsonl; a line truncated by a kill, or damaged, is skipped."""
+    """All complete lines of metrics.jsonl; truncated or damaged ones are skipped."""
     return [row for row in _rows(path) if row is not None]
 
 
 def damaged_lines(path: Path) -> list[int]:
-    """Numbers of the lines of metrics.jsonl, from 1, that `read_metrics` leaves out."""
+    """Line numbers in metrics.jsonl, from 1, that `read_metrics` skips."""
     return [number for number, row in enumerate(_rows(path), 1) if row is None]
 
 
@@ -223,7 +222,7 @@ def _row(line: str) -> dict[str, Any] | None:
 
 
 def trim_metrics(path: Path, last_step: int) -> None:
-    """Drop the lines of steps after `last_step`: a resumed run writes them again."""
+    """Drop the lines of steps after `last_step`, which a resumed run writes again."""
     if not path.exists():
         return
     kept = [row for row in read_metrics(path) if row["step"] <= last_step]
@@ -231,7 +230,7 @@ def trim_metrics(path: Path, last_step: int) -> None:
 
 
 def checkpoint_step(folder: Path) -> int | None:
-    """The step in a checkpoint folder's name, or None for another folder."""
+    """The step in a checkpoint folder's name; None for other folders."""
     tail = folder.name.removeprefix(STEP_PREFIX)
     return int(tail) if tail != folder.name and tail.isdigit() else None
 
@@ -243,19 +242,19 @@ def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
 
 
 def complete_checkpoints(folder: Path) -> list[tuple[int, Path]]:
-    """Whole checkpoints in a folder, oldest first. One that was being written when the run died is not whole, nor is
-    one whose files are no longer of the size they had."""
+    """Complete checkpoints in a folder, oldest first. Those that were being written when the run died, or whose files
+    have changed in size, do not count."""
     return [(n, path) for n, path in _checkpoints(folder) if (path / COMPLETE).exists() and not fault_of(path)]
 
 
 def fault_of(checkpoint: Path) -> str:
-    """What is wrong with a checkpoint that is marked as whole; empty where nothing is."""
+    """What is wrong with a checkpoint marked as complete; empty if nothing is."""
     if not (checkpoint / COMPLETE).exists():
         return ""
     found = read_json(checkpoint / COMPLETE)
     if "step" not in found:
         return f"{COMPLETE} cannot be read"
-    sizes = found.get("sizes", {})  # marks of older versions name no files
+    sizes = found.get("sizes", {})  # older versions recorded no files
     if not isinstance(sizes, dict):
         return f"{COMPLETE} cannot be read"
     for name, size in sizes.items():
@@ -268,7 +267,7 @@ def fault_of(checkpoint: Path) -> str:
 
 
 def mark_complete(checkpoint: Path, step: int) -> None:
-    """Say that a checkpoint is whole, once everything in it is on the disk: a power cut shall not take it either."""
+    """Mark a checkpoint as complete once all of it is on disk, so that it survives a power cut."""
     sizes = {}
     for path in sorted(checkpoint.rglob("*")):
         if path.is_file() and path.name != COMPLETE:
@@ -282,7 +281,7 @@ def mark_complete(checkpoint: Path, step: int) -> None:
 
 
 def keep_newest(folder: Path, count: int) -> None:
-    """Delete all but the newest `count` whole checkpoints, and every broken one older than the newest whole one."""
+    """Delete all but the newest `count` complete checkpoints, and broken ones older than the newest complete one."""
     whole = complete_checkpoints(folder)
     if not whole:
         return
@@ -294,9 +293,9 @@ def keep_newest(folder: Path, count: int) -> None:
 
 
 def publish(source: Path, target: Path) -> None:
-    """Make `target` a copy of the folder `source` by hard links (files where links are refused), in one step.
+    """Atomically make `target` a copy of the folder `source`, by hard links where possible.
 
-    The files are as readable as the folder they come into: safetensors writes weights for their owner's eyes only.
+    Files get the read permissions of the folder they go into: safetensors makes weights readable to their owner only.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")

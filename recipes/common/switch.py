@@ -1,4 +1,4 @@
-"""Two folders change places in one step, so that a reader, and a kill, find the one or the other."""
+"""Swaps two folders atomically: a reader, or a kill, finds one or the other."""
 
 import ctypes
 import errno
@@ -7,16 +7,16 @@ from pathlib import Path
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _REFUSED = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
-"""File systems (NFS, some of clusters) and kernels that cannot."""
+"""Errors of file systems (NFS, some on clusters) and kernels that cannot swap."""
 
 
 def switch(new: Path, target: Path) -> None:
-    """Put the folder `new` in the place of `target`; what stood there, if anything did, is where `new` was.
+    """Put the folder `new` in place of `target`; the old target, if there was one, ends up where `new` was.
 
-    Where the file system cannot exchange two names there are three renames, and `target` is away for a moment.
+    If the file system cannot swap names, three renames are made, and `target` is briefly missing.
 
     Raises:
-        OSError: neither could be done.
+        OSError: neither worked.
     """
     if not target.exists():
         os.rename(new, target)
@@ -30,7 +30,7 @@ def switch(new: Path, target: Path) -> None:
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """renameat2(2) with RENAME_EXCHANGE; False where it is not to be had."""
+    """renameat2(2) with RENAME_EXCHANGE; False if unavailable."""
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if renameat2 is None:
         return False

@@ -1,4 +1,4 @@
-"""A limit to what a user's file may take before a start, of its own time alone."""
+"""A time limit on a user's file when it is tried before a start; counts only time spent in the file itself."""
 
 import signal
 import sys
@@ -11,40 +11,39 @@ from types import FrameType
 
 
 class OutOfTimeError(BaseException):
-    """A user's file or hook did not come to an end. No Exception, which their own code may catch."""
+    """A user's file or hook did not finish. Not an Exception, so that their code does not catch it."""
 
 
 _OURS = str(Path(__file__).parents[1])
 _WAITS = 3
-"""Times as long as it may compute a user's file may take by the clock: machines are busy, file systems slow."""
+"""Wall-clock limit as a multiple of the CPU limit: machines are busy, file systems slow."""
 
 
 @contextmanager
 def time_limit(seconds: float = 60.0) -> Iterator[None]:
-    """Raises OutOfTimeError inside the block after so long on the processor (or _WAITS times as long by the clock), in
-    the main thread of a process: a user's file is tried before a start, and one that never ends must not hold it up for
-    ever. A tenth of the time before, says so."""
+    """Raises OutOfTimeError inside the block after `seconds` of CPU time (or _WAITS times that by the clock), so that a
+    user's file that never finishes cannot block a start. Main thread only. Prints a notice after a tenth of it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    spent, at = [0.0, 0.0], _clocks()  # by the clock and on the processor, in the file's own lines
+    spent, at = [0.0, 0.0], _clocks()  # wall-clock and CPU time in the file's own lines
     told = False
 
     def over(_: int, frame: FrameType | None) -> None:
         nonlocal at, told
         place, now = _own_place(frame), _clocks()
         passed, at = [later - before for later, before in zip(now, at, strict=True)], now
-        if place is None:  # in an import, which takes its time, and which an exception would leave half done
+        if place is None:  # in an import, which may be slow and must not be interrupted
             return
         spent[:] = [sum(pair) for pair in zip(spent, passed, strict=True)]
         if spent[0] >= _WAITS * seconds or spent[1] >= seconds:
-            raise OutOfTimeError(f"has not come to an end after {seconds:g} s")
+            raise OutOfTimeError(f"did not finish within {seconds:g} s")
         if not told:
-            print(f"{place}: has not come to an end; waiting up to {seconds:g} s for it", file=sys.stderr)
+            print(f"{place}: not finished yet; waiting up to {seconds:g} s", file=sys.stderr)
         told = True
 
     before = signal.signal(signal.SIGALRM, over)
-    # Again and again, for a loop that catches what ends it.
+    # Repeatedly, for a loop that catches the exception.
     signal.setitimer(signal.ITIMER_REAL, seconds / 10, seconds / 60)
     try:
         yield
@@ -58,8 +57,8 @@ def _clocks() -> tuple[float, float]:
 
 
 def _own_place(frame: FrameType | None) -> str | None:
-    """Where in a user's file a process is: not in one of Python's, an installed package's or ours; None while it
-    imports one of these."""
+    """The current line of a user's file, skipping frames of Python, installed packages and this repository; None during
+    imports."""
     while frame is not None:
         file = frame.f_code.co_filename
         if file.startswith("<frozen importlib"):

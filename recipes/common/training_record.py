@@ -1,6 +1,6 @@
-"""How published weights were trained: a small file beside them, so that whoever prompts them knows how.
+"""How published weights were trained: a small file next to them that says how to prompt the model.
 
-A folder called "last" or a hub cache's hash does not say whether its model was trained on chat prompts.
+The name of a folder ("last", or a hash in the hub cache) does not say whether it was trained on chat prompts.
 """
 
 import json
@@ -17,34 +17,34 @@ _EXPERIMENT = "experiment.yaml"
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """What an evaluation or a further stage has to know of the training before it."""
+    """What an evaluation or a later stage needs to know about the training."""
 
     algo: str
     """Algorithm that trained the weights."""
 
     data: str
-    """What it trained on."""
+    """Training data."""
 
     base_model: str
-    """What the run started from."""
+    """Model that the run started from."""
 
     prompt_style: str
-    """How questions were put: a name in data_prep/prompt_styles.py."""
+    """Name of the prompt style in data_prep/prompt_styles.py."""
 
     max_prompt_length: int
     """Longest prompt in tokens."""
 
     max_response_length: int
-    """Most generated tokens."""
+    """Maximum number of generated tokens."""
 
 
 def read_record(weights: Path) -> tuple[TrainingRecord, Path] | None:
-    """The record of a folder of weights and the file it came from: its own, else the run's that holds it; or None."""
+    """The training record of a weights folder, or of the run that contains it, and the file it came from; or None."""
     own = weights / TRAINING_RECORD
     if own.is_file():
         found = _record(json.loads(own.read_text(encoding="utf-8")))
         return None if found is None else (found, own)
-    # hf/best, or checkpoints/global_step_N/actor/huggingface, of a run from before there was such a file.
+    # hf/best, or checkpoints/global_step_N/actor/huggingface, of a run that predates this file.
     for folder in (weights, *weights.resolve().parents[:4]):
         file = folder / _EXPERIMENT
         if file.is_file():
@@ -63,6 +63,6 @@ def _record(values: dict[str, Any]) -> TrainingRecord | None:
 
 
 def model_name(model: str) -> str:
-    """The name people know a model by: of a folder in a hub cache (models--owner--name/snapshots/hash) the model's."""
+    """A model's familiar name: its folder's, or in a hub cache (models--owner--name/snapshots/hash) the hub's."""
     cached = re.search(r"(?:^|/)models--[^/]+--([^/]+)", model)
     return cached[1] if cached else Path(model).name

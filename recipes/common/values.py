@@ -1,4 +1,4 @@
-"""A single value: read from the text of a command line, and checked against what it may be."""
+"""Single values: parsed from the command line and checked against their range."""
 
 import math
 import re
@@ -11,27 +11,27 @@ Check = Callable[[Any], str]
 """What is wrong with a value, as the end of a sentence; empty if nothing is."""
 
 MOST = 10**9
-"""More than any run can count to."""
+"""More than any run needs."""
 
 _LONGEST_NAME, _LONGEST_PATH = 255, 4000
-"""What file systems take, in bytes."""
+"""Limits of file systems, in bytes."""
 
 
 def text(value: str) -> str:
-    """A text as it was typed. Raises ArgumentTypeError for one that is no word, name or path of anything."""
+    """A text as typed. Raises ArgumentTypeError if it cannot be a word, name or path."""
     if not value.strip():
-        raise ArgumentTypeError("an empty value; give one, or leave the flag out")
+        raise ArgumentTypeError("an empty value; give one, or omit the flag")
     try:
         longest = max(len(part.encode()) for part in re.split("[/,]", value))
     except UnicodeEncodeError:
         raise ArgumentTypeError(f"{value!r} is not UTF-8") from None
     if longest > _LONGEST_NAME or max(map(len, value.split(","))) > _LONGEST_PATH or "\0" in value:
-        raise ArgumentTypeError(f"{value[:40]!r}...: longer than the name of any file, or not one")
+        raise ArgumentTypeError(f"{value[:40]!r}...: not a valid file name, or too long for one")
     return value
 
 
 def whole(value: str) -> int:
-    """A whole number. Raises ArgumentTypeError for any other text, with how it is written where that can be guessed."""
+    """A whole number. Raises ArgumentTypeError for any other text, with the right spelling if it can be guessed."""
     with suppress(ValueError):
         return int(value)
     with suppress(ValueError):
@@ -41,7 +41,7 @@ def whole(value: str) -> int:
 
 
 def one_seed(value: str) -> int:
-    """`whole`, with where several are given."""
+    """`whole`; its error explains how to give several seeds."""
     if re.fullmatch(r"\d+([,-]\d+)+", value):
         raise ArgumentTypeError(f"{value!r} is not a whole number; several seeds are given as --sweep --seeds 0,1,2")
     return whole(value)
@@ -57,7 +57,7 @@ def real(value: str) -> float:
         raise ArgumentTypeError(f"{value!r} is not written as a number; write {meant}")
     with suppress(ValueError):
         if len([float(word) for word in value.split(",")]) > 1:
-            raise ArgumentTypeError(f"{value!r} are several numbers; a sweep varies algorithms, data and seeds alone")
+            raise ArgumentTypeError(f"{value!r} is several numbers; a sweep varies only algorithms, data and seeds")
     raise ArgumentTypeError(f"{value!r} is not a number, such as 0.5 or 1e-6")
 
 
@@ -66,19 +66,19 @@ def numbers(value: str) -> list[int]:
     words = value.split(",")
     for word in words:
         if not re.fullmatch(r"\s*-?[0-9]{1,18}\s*", word):
-            raise ArgumentTypeError(f"{word!r} in {value!r} is not a whole number; several are written 0,1,2")
+            raise ArgumentTypeError(f"{word!r} in {value!r} is not a whole number; write several as 0,1,2")
     return distinct([int(word) for word in words], value)
 
 
 def distinct(found: list[Any], value: str) -> list[Any]:
-    """Raises ArgumentTypeError where one of them stands twice."""
+    """Raises ArgumentTypeError for duplicates."""
     if twice := [each for each in found if found.count(each) > 1]:
         raise ArgumentTypeError(f"{twice[0]} is given twice in {value!r}")
     return found
 
 
 def as_text(value: Any) -> str:
-    """A value as it stands on a command line."""
+    """A value as written on a command line."""
     if isinstance(value, bool):
         return str(value).lower()
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
@@ -110,7 +110,7 @@ READERS: dict[type, Callable[[str], Any]] = {
 
 
 def at_least(least: float, all_of: str = "", most: float = MOST) -> Check:
-    """`all_of`: what -1 stands for, where it is allowed."""
+    """`all_of`: what -1 stands for, if allowed."""
     beside = f", or -1 for {all_of}" if all_of else ""
 
     def check(value: float) -> str:
@@ -122,7 +122,7 @@ def at_least(least: float, all_of: str = "", most: float = MOST) -> Check:
 
 
 def between(low: float, high: float, why: str, *, ends: bool = False) -> Check:
-    """`ends`: they are allowed themselves."""
+    """`ends`: whether the bounds themselves are allowed."""
     says = f"must be {'from' if ends else 'between'} {low} {'to' if ends else 'and'} {high}{why}"
     return lambda value: "" if low < value < high or (ends and value in (low, high)) else says
 
@@ -143,12 +143,12 @@ def positive(value: float) -> str:
 
 
 def a_rate(value: float) -> str:
-    """Of learning: above 1, it is a mistake in the exponent."""
+    """A learning rate; above 1 the exponent must be a mistake."""
     return positive(value) or ("" if value <= 1 else "must be at most 1")
 
 
 def a_seed(value: int) -> str:
-    # What NumPy's generators take.
+    # The range of NumPy's generators.
     return not_negative(value, 2**32 - 1)
 
 
@@ -167,12 +167,12 @@ def amiss(value: Any, check: Check | None) -> str:
     return (
         found
         if isinstance(found, str)
-        else f"its check gives {found!r}: must be what is wrong, a text, empty if nothing is"
+        else f"its check returns {found!r}: must be a text that says what is wrong, empty if nothing is"
     )
 
 
 def wrong(name: str, value: Any, check: Check | None) -> str:
-    """What is wrong with a value of a setting, as a whole sentence; empty if nothing is."""
+    """What is wrong with a setting's value, as a full sentence; empty if nothing is."""
     found = amiss(value, check)
     return f"--{name} {as_text(value)}: {found}" if found else ""
 
@@ -184,24 +184,24 @@ TAKEN_METRICS = frozenset(
     | {"overlong_penalty", "overlong_share", "prompts_drawn", "rescored", "rollout_digest", "sampling_rounds"}
     | {"thrown_tokens", "truncated", "updates_without_reward_gradient"}
 )
-"""Names under uft/ that every run logs of its own."""
+"""Names under uft/ that every run logs itself."""
 
 TAKEN_TERMS = frozenset(
     {"entropy", "entropy_loss", "grad_norm", "kl_coef", "kl_loss", "loss", "lr", "mfu", "pg_clipfrac"}
     | {"pg_clipfrac_lower", "pg_loss", "ppo_kl"}
 )
-"""Names under actor/ of verl's own metrics."""
+"""Names of verl's own metrics under actor/."""
 
 
 def refuse_odd_metrics(what: str, found: Any) -> None:
-    """Raise ValueError unless these are numbers by name."""
+    """Raise ValueError unless this is a dict of finite numbers with valid, free names."""
     if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
-        raise ValueError(f"{what} gives {found!r}: must be a dict of numbers, such as {{'share': 0.5}}")
+        raise ValueError(f"{what} returns {found!r}: must be a dict of numbers, such as {{'share': 0.5}}")
     for name, value in found.items():
         if not _METRIC.fullmatch(name):
-            raise ValueError(f"{what} gives a metric {name!r}: name it in letters, digits and _ . / - + @")
+            raise ValueError(f"{what} returns a metric {name!r}: use only letters, digits and _ . / - + @")
         if name in TAKEN_METRICS or name.startswith("score/"):
-            raise ValueError(f"{what} gives a metric {name!r}: every run logs uft/{name} itself; call it otherwise")
+            raise ValueError(f"{what} returns a metric {name!r}: every run logs uft/{name} itself; rename it")
         if not isinstance(value, int | float) or not math.isfinite(value):
             wrap = f"; write float({name})" if hasattr(value, "item") else ""
-            raise ValueError(f"{what} gives {name}={value!r}: must be a finite number{wrap}")
+            raise ValueError(f"{what} returns {name}={value!r}: must be a finite number{wrap}")

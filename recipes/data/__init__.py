@@ -1,1 +1,1 @@
-"""The files of a run: found, made, checked."""
+"""The data files of a run: located, prepared, checked."""

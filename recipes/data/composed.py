@@ -1,5 +1,5 @@
-"""Training and test files that are made of several data sets: mixtures by weights, several validation sets, and data
-sets of the hub, whose splits are two files at once."""
+"""Training and test files composed of several data sets: weighted mixtures, several validation sets, and data sets from
+the hub, whose splits become both files."""
 
 import hashlib
 import json
@@ -25,21 +25,21 @@ from recipes.settings.tasks import TASKS
 from reward_fns import RANDOM
 
 TEST_SHARE = 0.1
-"""Of a user's single file, when no test file is given."""
+"""Share of a user's single file that becomes the test file if none is given."""
 
 _TESTS = ("test", "validation", "val", "dev", "eval")
-"""What the hub calls the split to validate on, the first that there is."""
+"""Names of validation splits on the hub; the first that exists is used."""
 
 Row = dict[str, Any]
 
 
 def is_composed(experiment: Experiment) -> bool:
-    """Whether its files are made of other files."""
+    """Whether its files are composed of other files."""
     return bool(experiment.val_data or mixture(experiment.data) or hub_set(experiment.data))
 
 
 def validation_sets(experiment: Experiment) -> list[str]:
-    """What it validates on: --val_data, or the test part of --data."""
+    """The data sets it validates on: --val_data, or the test part of --data."""
     return several(experiment.val_data, "val_data") if experiment.val_data else sets_of(experiment.data)
 
 
@@ -49,7 +49,7 @@ def places(experiment: Experiment) -> list[str]:
 
 
 def options(experiment: Experiment) -> dict[str, Any]:
-    """What its files depend on, for their folder's name. The seed draws from a mixture only."""
+    """Everything its files depend on, for the name of their folder. Only mixtures depend on the seed."""
     weights = {each.where: each.weight for each in mixture(experiment.data)}
     return {
         "train": weights or experiment.data,
@@ -63,7 +63,7 @@ def options(experiment: Experiment) -> dict[str, Any]:
 
 
 def part_of(experiment: Experiment, where: str) -> Experiment:
-    """The experiment on one of its data sets alone."""
+    """The experiment restricted to one of its data sets."""
     own = {} if where in TASKS else _reading(experiment)
     given = experiment.data_options if where == experiment.data else {}
     usual = profile_named(experiment.profile).data_options.get(where, {})
@@ -78,12 +78,12 @@ _READ = ("columns", "score_min", "score_max")
 
 
 def _reward(experiment: Experiment) -> str | None:
-    # A control is no reward to make rows for: they are those of a run without it.
+    # The random control leaves the rows unchanged.
     return None if experiment.reward == RANDOM else experiment.reward
 
 
 def _content(experiment: Experiment, where: str) -> str:
-    """What tells a data set from what it was before; of the hub's, whose rows are not here, the name."""
+    """Identifies the content of a data set; for hub data sets, whose rows are not local, the name."""
     place = Path(where)
     if where in TASKS or not place.exists():
         return json.dumps(part_of(experiment, where).data_options, sort_keys=True)
@@ -95,7 +95,7 @@ def _content(experiment: Experiment, where: str) -> str:
 
 @dataclass(frozen=True)
 class Composed:
-    """The rows of both files. there: of each data set of a mixture how many could be drawn; drawn: how many are."""
+    """The rows of both files. there: rows available in each data set of a mixture; drawn: rows taken from it."""
 
     train: list[Row]
     test: list[Row]
@@ -110,8 +110,8 @@ def compose(experiment: Experiment, prepared: Any) -> Composed:
         prepared: (experiment on a task or a folder of ours) -> its DataFiles.
 
     Raises:
-        CustomDataError, SchemaError: for data that cannot be read.
-        ExperimentError: for sets with one name.
+        CustomDataError, SchemaError: if data cannot be read.
+        ExperimentError: if two data sets share a name.
     """
     only_test = experiment.val_data == experiment.data
     trained = [] if only_test else sets_of(experiment.data)
@@ -141,14 +141,14 @@ def compose(experiment: Experiment, prepared: Any) -> Composed:
 
 
 def drawn(weights: Mapping[str, float], there: Mapping[str, int]) -> dict[str, int]:
-    """How many rows of each data set a mixture takes: as many as the weights allow without taking one twice."""
+    """Rows a mixture takes from each data set: as many as the weights allow without repeating one."""
     total = min((there[where] / weight for where, weight in weights.items()), default=0.0)
-    # Rounded up from what floating point makes of a whole number.
+    # Guards against floating-point error below a whole number.
     return {where: max(1, int(total * weight + 1e-9)) for where, weight in weights.items()}
 
 
 def _units(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows that stay together: the answers of a group, else each alone."""
+    """Rows that stay together: the answers of a group; otherwise single rows."""
     together: dict[Any, list[Row]] = {}
     for number, row in enumerate(rows):
         together.setdefault(row.get("group", number), []).append(row)
@@ -156,7 +156,7 @@ def _units(rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def _mixed(train: Mapping[str, list[Row]], counts: Mapping[str, int], seed: int) -> list[Row]:
-    """The rows drawn of each, in an order by chance, so that every stretch holds all of them."""
+    """The rows drawn from each data set, shuffled, so that every stretch contains all of them."""
     found: list[tuple[bytes, list[Row]]] = []
     for where, count in counts.items():
         by_chance = sorted((_chance(seed, where, number), unit) for number, unit in enumerate(_units(train[where])))
@@ -173,12 +173,12 @@ def _labelled(row: Row, name: str | None) -> Row:
 
 
 def _apart(row: Row, name: str) -> Row:
-    """Groups of answers are numbered in each file: pair-3 of one is not pair-3 of another."""
+    """Groups of answers are numbered per file: pair-3 of one is not pair-3 of another."""
     return {**row, "group": f"{name}/{row['group']}"}
 
 
 def write(experiment: Experiment, folder: Path, prepared: Any) -> None:
-    """Make folder/train.parquet and folder/test.parquet. Raises as `compose`."""
+    """Write folder/train.parquet and folder/test.parquet. Raises the errors of `compose`."""
     found = compose(experiment, prepared)
     for where, count in found.drawn.items():
         print(f"mixture of {set_name(where)}: {count} of {found.there[where]} training rows", flush=True)
@@ -186,7 +186,7 @@ def write(experiment: Experiment, folder: Path, prepared: Any) -> None:
 
 
 def write_few(experiment: Experiment, folder: Path, few: Any) -> int:
-    """`write` with a few rows of each generated task; returns how many training rows there will be with all of them."""
+    """`write` with a few rows of each generated task; returns how many training rows the full files will have."""
     found = compose(experiment, few)
     _write(experiment, folder, found)
     whole = {
@@ -208,7 +208,7 @@ def _write(experiment: Experiment, folder: Path, found: Composed) -> None:
 
 
 def _rows(part: Experiment, role: str, columns: Columns, prepared: Any) -> tuple[list[Row], list[Row]]:
-    """(training rows, test rows) of one data set; role: "train" or "test" for all of a file, or "both"."""
+    """(training rows, test rows) of one data set; role: "train" or "test" to use all of a file as such, or "both"."""
     hub = hub_set(part.data)
     if hub is None and not Path(part.data).is_file():
         files = prepared(part)
@@ -225,17 +225,17 @@ def _rows(part: Experiment, role: str, columns: Columns, prepared: Any) -> tuple
 
 
 def splits(hub: HubSet, role: str) -> tuple[HubSet | None, HubSet | None]:
-    """(split to train on, split to validate on); without the second a part of the first is held out.
+    """(training split, validation split); without the latter, part of the former is held out.
 
     Raises:
-        CustomDataError: for a split that there is not.
+        CustomDataError: if the split does not exist.
     """
     if role == "test" and hub.split:
         return None, hub
     names = split_names(hub.name, hub.part)
     named = hub.split.partition("[")[0]
     if named and named not in names:
-        raise CustomDataError(f"--data {hub}: there is no split {named}; it has {', '.join(names)}")
+        raise CustomDataError(f"--data {hub}: no split {named}; choose from {', '.join(names)}")
     train = hub.split or ("train" if "train" in names else names[0])
     test = next((name for name in _TESTS if name in names and name != train.partition("[")[0]), None)
     of_test = None if test is None else replace(hub, split=test)
@@ -255,13 +255,13 @@ def _own(part: Experiment, place: Any, role: str, columns: Columns) -> tuple[lis
     refuse_faulty(examined)
     if role != "both":
         return (examined.rows, []) if role == "train" else ([], examined.rows)
-    # One split for all seeds: runs that are compared, and an evaluation of one, need the same test problems.
+    # One split for all seeds: compared runs and their evaluations need the same test problems.
     found: tuple[list[Row], list[Row]] = split_rows(examined, 0, TEST_SHARE)
     return found
 
 
 def _columns_of(experiment: Experiment, where: str) -> Columns:
-    """Of --columns what this data set has, where there are several; of a single one all, to be checked there."""
+    """--columns that this data set has; with a single data set all of them, which its reader checks."""
     given: Columns = experiment.data_options.get("columns", {})
     if not given or len(places(experiment)) == 1:
         return given
@@ -272,11 +272,11 @@ def _columns_of(experiment: Experiment, where: str) -> Columns:
 def _refuse_absent(experiment: Experiment, columns: Mapping[str, Columns]) -> None:
     for role, column in experiment.data_options.get("columns", {}).items():
         if columns and not any(column in of.values() for of in columns.values()):
-            raise ExperimentError(f"--columns {role}={column}: none of {', '.join(columns)} has a column {column}")
+            raise ExperimentError(f"--columns {role}={column}: no column {column} in any of {', '.join(columns)}")
 
 
 def peeked(where: str) -> Any:
-    """What to look at for the columns of a data set: a file, or a split of the hub's."""
+    """Where to read the columns of a data set from: a file or a hub split."""
     hub = hub_set(where)
     if hub is None:
         return Path(where, "train.parquet") if Path(where).is_dir() else Path(where)

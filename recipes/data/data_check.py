@@ -1,4 +1,4 @@
-"""Refuses data that a run could not be trained on, before anything starts."""
+"""Refuses data that a run cannot train on, before anything starts."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,10 +24,10 @@ from reward_fns import RANDOM, is_graded, told_when_slow
 
 
 def check_training(experiment: Experiment, files: DataFiles, *, fetch: bool = False) -> None:
-    """Refuse to train on files that cannot fill a batch, share problems with the test file, or defeat their reward.
+    """Refuse files that cannot fill a batch, share problems with the test file, or defeat their reward.
 
     Args:
-        fetch: load the tokenizer, through which solutions and hints are judged, from the hub if it is not here.
+        fetch: download the tokenizer used to judge solutions and hints from the hub if it is not local.
 
     Raises:
         ExperimentError: naming the rows.
@@ -36,22 +36,22 @@ def check_training(experiment: Experiment, files: DataFiles, *, fetch: bool = Fa
 
     on_answers = experiment.data_kind == "answers"
     batch_size = batch_size_of(experiment)
-    # Of answers, rows are counted as the method takes them: pairs, labels (recipes/trl_plugin/plan.py).
+    # Rows of answers are counted later, as pairs or labels depending on the method (recipes/trl_plugin/plan.py).
     if files.n_train < batch_size and not on_answers:
         raise ExperimentError(
-            f"--data {experiment.data}: has {files.n_train} rows, fewer than --batch_size {batch_size}: no step could "
-            f"be made; use --batch_size {max(1, files.n_train)} or less"
+            f"--data {experiment.data}: {files.n_train} rows, fewer than --batch_size {batch_size}: not enough for "
+            f"one step; use --batch_size {max(1, files.n_train)} or less"
         )
     if on_answers:
         _check_answers(experiment, files)
         return
     check_reward(experiment, files.train)
-    if experiment.reward == RANDOM:  # pays what it likes; the data are judged by their own
+    if experiment.reward == RANDOM:  # says nothing about the data, which their own reward judges
         experiment = replace(experiment, reward=None)
     if reads_solutions(experiment.algorithm) and unsolved_rows(files) == files.n_train:
         raise ExperimentError(
             f"--data {experiment.data}: none of the {files.n_train} training problems has a solution, which --algo "
-            f"{experiment.algorithm.name} needs: give some a solution, or choose --algo rft"
+            f"{experiment.algorithm.name} needs: add solutions, or choose --algo rft"
         )
     tokenizer = stored_tokenizer(experiment.model, fetch=fetch)
     with told_when_slow(experiment.reward):
@@ -66,23 +66,23 @@ def check_training(experiment: Experiment, files: DataFiles, *, fetch: bool = Fa
 
 
 def check_reward(experiment: Experiment, file: Path) -> None:
-    """Refuse a reward that cannot be loaded, or gives no verdict on problems of the file.
+    """Refuse a reward that cannot be loaded or cannot score the file's problems.
 
     Raises:
-        ExperimentError: with what is wrong with it.
+        ExperimentError: saying what is wrong with it.
     """
     if experiment.reward is None:
         return
     try:
         is_graded(experiment.reward)
-    except Exception as error:  # whatever importing a user's file raises, in its worker
+    except Exception as error:  # a user's file may raise anything
         raise ExperimentError(f"--reward {error}") from None
     with told_when_slow(experiment.reward):
         refuse_failing_reward(experiment, file)
 
 
 def unsolved_rows(files: DataFiles) -> int:
-    """How many training problems have no solution that hints could be taken from."""
+    """Number of training problems without a solution to take hints from."""
     schema = parquet.read_schema(files.train)
     if "hint" not in schema.names or not pa.types.is_list(schema.field("hint").type):
         return 0
@@ -90,7 +90,7 @@ def unsolved_rows(files: DataFiles) -> int:
 
 
 def _check_answers(experiment: Experiment, files: DataFiles) -> None:
-    """Every row is whole, and no conversation of the test file begins like one that is trained on."""
+    """Check that every row is complete, and that no test conversation begins like a training conversation."""
     from data_prep.preference.schema import read_rows
     from data_prep.preference.split import shared_beginnings
 
@@ -102,16 +102,16 @@ def _check_answers(experiment: Experiment, files: DataFiles) -> None:
     if common and not experiment.allow_overlap:
         number, at = common[0]
         raise ExperimentError(
-            f"{len(common)} rows of {files.train} begin like rows of {files.test}; first: row {number} like row {at}, "
-            f"from 0. Take them out, or add --allow_overlap"
+            f"{len(common)} rows of {files.train} begin like rows of {files.test}; first: row {number} like row {at} "
+            f"(counted from 0). Remove them, or add --allow_overlap"
         )
 
 
 def check_own_parts(experiment: Experiment, root: Path) -> None:
-    """Read a user's own files among data sets of which others have yet to be loaded or generated.
+    """Read a user's own files when other data sets still have to be downloaded or generated.
 
     Raises:
-        ExperimentError: naming the rows of one that cannot be read.
+        ExperimentError: naming the rows that cannot be read.
     """
     if not composed.is_composed(experiment):
         return

@@ -1,4 +1,4 @@
-"""Whether the rows of data sets are problems with a verifier, or answers and what is known of them."""
+"""Whether a data set holds problems with a verifier or answers with feedback."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +13,10 @@ from recipes.settings.tasks import TASKS
 
 
 def kind_of_rows(data: str, columns: Mapping[str, str]) -> DataKind:
-    """What the rows of tasks, files, folders or data sets of the hub are, by their columns.
+    """The kind of rows in tasks, files, folders or hub data sets, by their columns.
 
     Raises:
-        ExperimentError: for a data set that cannot be had, or a mixture of both kinds.
+        ExperimentError: if a data set is unavailable, or both kinds are mixed.
     """
     try:
         kinds = {where: _kind(where, columns) for where in sets_of(data)}
@@ -24,7 +24,7 @@ def kind_of_rows(data: str, columns: Mapping[str, str]) -> DataKind:
         raise ExperimentError(str(error)) from None
     if len(set(kinds.values())) > 1:
         told = ", ".join(f"{where} holds {kind}" for where, kind in kinds.items())
-        raise ExperimentError(f"--data {data}: {told}; a mixture is of one kind")
+        raise ExperimentError(f"--data {data}: {told}; a mixture must be of one kind")
     return next(iter(kinds.values()))
 
 

@@ -1,4 +1,4 @@
-"""The files of a run: a task's generated files, a user's file or folder, checked before anything starts."""
+"""The data files of a run, from a task's generator or a user's file or folder; checked before anything starts."""
 
 import hashlib
 import json
@@ -30,36 +30,35 @@ from reward_fns import RANDOM
 
 REQUIRED_COLUMNS = ("prompt", "answer", "data_source", "reward_model", "extra_info")
 OPTIONS_FILE = "options.json"
-"""Written last: a folder of generated files that has it is whole."""
+"""Written last: a folder of generated files is complete if it has this file."""
 
 LARGE_FILE = 50_000_000
-"""Bytes of a user's data above which --dry_run does not read them: half a minute."""
+"""Bytes of user data above which --dry_run does not read them (it would take half a minute)."""
 
 MANY_ROWS = 8_000_000
-"""Bytes of a user's data that have rows for any batch."""
-
+"""Bytes of user data that are certain to have enough rows for any batch."""
 
 _SAMPLED = 64
-"""Rows of a generated task by which --dry_run judges it."""
+"""Rows of a generated task that --dry_run checks."""
 
 
 @dataclass(frozen=True)
 class DataFiles:
-    """Train and test files with their sizes; n_train is 0 for what is only evaluated, or not loaded yet."""
+    """Train and test files with their row counts; n_train is 0 for evaluations, and for data not loaded yet."""
 
     train: Path
     test: Path
     n_train: int
     n_test: int
     generate: dict[str, Any] | None
-    """Arguments of the generator when the files do not exist yet."""
+    """Arguments of the generator if the files do not exist yet."""
 
 
 def locate(experiment: Experiment, root: Path) -> DataFiles:
-    """Where the data of an experiment is or will be. Writes nothing.
+    """Where an experiment's data is or will be. Writes nothing.
 
     Raises:
-        ExperimentError: when a folder lacks a file or a file a column.
+        ExperimentError: if a folder lacks a file or a file lacks a column.
     """
     source = Path(experiment.data)
     if composed.is_composed(experiment):
@@ -69,9 +68,9 @@ def locate(experiment: Experiment, root: Path) -> DataFiles:
         options = {**experiment.data_options, "seed": 0}
         folder = root / "data" / f"{experiment.data}-{_hash(json.dumps(options, sort_keys=True).encode())}"
     elif source.is_file():
-        # One split for all seeds: runs that are compared, and an evaluation of one, need the same test problems.
+        # One split for all seeds: compared runs and their evaluations need the same test problems.
         options = {"path": str(source.resolve()), "seed": 0, "test_share": TEST_SHARE}
-        # A control is no reward to make rows for: they are those of a run without it.
+        # The random control leaves the rows unchanged.
         reward = None if experiment.reward == RANDOM else experiment.reward
         options |= experiment.data_options | ({} if experiment.data_kind == "answers" else {"reward": reward})
         folder = root / "data" / f"{source.stem}-{_hash(json.dumps(options).encode() + source.read_bytes())}"
@@ -84,13 +83,13 @@ def locate(experiment: Experiment, root: Path) -> DataFiles:
 
 
 def prepare(experiment: Experiment, files: DataFiles, root: Path) -> None:
-    """Make the files of a task, of a user's single file, or of several data sets, if they are not there yet.
+    """Make the files of a task, a user's file or several data sets if they do not exist yet.
 
     Args:
-        root: in whose folder data/ those of each data set go, where there are several.
+        root: the files of each of several data sets go into its folder data/.
 
     Raises:
-        ExperimentError: with what is wrong with the data, and where.
+        ExperimentError: saying what is wrong with the data, and where.
     """
     if files.generate is None:
         return
@@ -113,7 +112,7 @@ def prepare(experiment: Experiment, files: DataFiles, root: Path) -> None:
 
 
 def _about(experiment: Experiment, error: Exception) -> ExperimentError:
-    if str(error).startswith(("--", "REWARD_")):  # by one of several data sets, or the environment, of its own
+    if str(error).startswith(("--", "REWARD_")):  # already names a data set or variable
         return ExperimentError(str(error))
     tests = several(experiment.val_data, "val_data") if experiment.val_data else []
     of_test = next((each for each in tests if str(error).startswith((each, str(Path(each).resolve())))), None)
@@ -121,7 +120,7 @@ def _about(experiment: Experiment, error: Exception) -> ExperimentError:
 
 
 def prepared(experiment: Experiment, root: Path) -> DataFiles:
-    """The files of the experiment's data, made if they were not there."""
+    """The files of the experiment's data, made if they do not exist."""
     files = locate(experiment, root)
     if files.generate is not None:
         print(f"preparing {files.test.parent}", flush=True)
@@ -132,9 +131,10 @@ def prepared(experiment: Experiment, root: Path) -> DataFiles:
 
 @contextmanager
 def made(experiment: Experiment, root: Path, *, keep: bool) -> Iterator[DataFiles]:
-    """The files of a user's own data, made if they were not there: where they stay (`keep`), or for the time of the
-    block only. What would have to be loaded or generated (but for a few rows, which may be too few), and a large file
-    that would not stay, are left as they are: `generate` says so.
+    """The files of a user's own data, made if they do not exist: permanently (`keep`), or just for the block.
+
+    Nothing is made (`generate` stays set) if data would have to be downloaded or generated, unless the rows are too few
+    for a batch, or if a large file would not be kept.
     """
     files = locate(experiment, root)
     source = _at_hand(experiment)
@@ -146,7 +146,7 @@ def made(experiment: Experiment, root: Path, *, keep: bool) -> Iterator[DataFile
     ):
         if source and files.generate is not None:
             print(
-                f"--data {experiment.data}: more than {LARGE_FILE // 10**6} MB, which only the start reads and checks"
+                f"--data {experiment.data}: more than {LARGE_FILE // 10**6} MB, only read and checked by the real run"
             )
         yield files
     elif keep:
@@ -161,7 +161,7 @@ def made(experiment: Experiment, root: Path, *, keep: bool) -> Iterator[DataFile
 
 @contextmanager
 def _told_of(experiment: Experiment, folder: Path) -> Iterator[None]:
-    """Errors name what files of a moment are made of: they are gone when it is read."""
+    """In errors, name the sources of temporary files: the files are gone by the time the error is read."""
     try:
         yield
     except ExperimentError as error:
@@ -173,8 +173,8 @@ def _told_of(experiment: Experiment, folder: Path) -> Iterator[None]:
 
 @contextmanager
 def sampled(experiment: Experiment) -> Iterator[DataFiles | None]:
-    """Files as the experiment's with a few problems of each generated task, for the time of the block, to judge what is
-    not generated yet; n_train is that of all. None where rows would have to be loaded, or take long to read."""
+    """The experiment's files with only a few problems of each generated task, for the duration of the block, to check
+    data not generated yet; n_train is the full count. None if rows would have to be downloaded or are slow to read."""
     parts = [composed.part_of(experiment, where) for where in composed.places(experiment)]
     own = [Path(part.data) for part in parts if part.data not in TASKS]
     generated = all(_is_generated(part) for part in parts if part.data in TASKS)
@@ -200,7 +200,7 @@ def _is_generated(experiment: Experiment) -> bool:
 
 
 def _few(experiment: Experiment, folder: Path) -> DataFiles:
-    """A task's files with a few of its problems, made in `folder`; a folder of a user's as it is."""
+    """A task's files with a few of its problems, made in `folder`; a user's folder unchanged."""
     if experiment.data not in TASKS:
         return prepared(experiment, folder)
     options = experiment.data_options
@@ -211,14 +211,14 @@ def _few(experiment: Experiment, folder: Path) -> DataFiles:
 
 
 def has_many_rows(experiment: Experiment) -> bool:
-    """Whether a user's data are so large that their rows need not be counted to know that they fill a batch."""
+    """Whether a user's data are large enough to fill a batch without counting rows."""
     source = _at_hand(experiment)
     return source is not None and sum(map(_size, source)) > MANY_ROWS
 
 
 def _at_hand(experiment: Experiment) -> list[Path] | None:
-    """The files and folders that an experiment's data are made of, or copies of what a task would load from the hub;
-    None where some would have to be generated or loaded."""
+    """The local sources of an experiment's data, including copies of what a task would load from the hub; None if some
+    would have to be generated or downloaded."""
     if experiment.data in TASKS and not experiment.val_data:
         copy = experiment.data_options.get("source")
         return [Path(copy)] if copy else None
@@ -254,17 +254,18 @@ def _prepare_answers(data: str, folder: Path, options: dict[str, Any]) -> None:
 
 
 def batch_size_of(experiment: Experiment) -> int:
-    """Rows per step, of what the experiment trains on."""
+    """Rows per step, for the experiment's kind of data."""
     return experiment.alignment.batch_size if experiment.data_kind == "answers" else experiment.batch_size
 
 
 def styled(experiment: Experiment, files: DataFiles, folder: Path) -> DataFiles:
-    """The files in the experiment's prompt style: themselves for the style of files, else copies in `folder`.
+    """The files in the experiment's prompt style: unchanged for "completion", the style of files, else copies in
+    `folder`.
 
     Raises:
-        ExperimentError: for a prompt whose question cannot be told apart.
+        ExperimentError: if the question cannot be found in a prompt.
     """
-    # Prompts of answers are conversations; their trainer puts them into the style itself.
+    # Prompts of answers are conversations; their trainer applies the style itself.
     if experiment.prompt_style == "completion" or experiment.data_kind == "answers":
         return files
     style = STYLES[experiment.prompt_style]
@@ -279,11 +280,11 @@ def styled(experiment: Experiment, files: DataFiles, folder: Path) -> DataFiles:
 
 
 def narrowed(experiment: Experiment, files: DataFiles, folder: Path) -> DataFiles:
-    """The files with a test file of the problems that --val_size chooses, in `folder`; themselves where it is all.
+    """The files with a test file in `folder` that holds the problems chosen by --val_size; unchanged if that is all.
 
-    Trainers validate on the whole of it, so that every stage and every evaluation takes the same problems.
+    Trainers validate on all of it, so that every stage and evaluation uses the same problems.
     """
-    # Rows of answers are counted by kind, which only their trainer knows.
+    # Rows of answers are counted by kind, in their trainer.
     if not 0 < experiment.val_size < files.n_test or experiment.data_kind == "answers":
         return files
     copy = folder / "validation.parquet"
@@ -295,8 +296,8 @@ def narrowed(experiment: Experiment, files: DataFiles, folder: Path) -> DataFile
 def _checked_rows(file: Path, experiment: Experiment) -> int:
     if not file.is_file():
         raise ExperimentError(
-            f"--data {experiment.data}: {file} does not exist; a folder of data holds train.parquet and test.parquet, "
-            f"as `python3 -m data_prep validate FILE --out FOLDER` makes them"
+            f"--data {experiment.data}: {file} does not exist; a data folder contains train.parquet and test.parquet; "
+            f"`python3 -m data_prep validate FILE --out FOLDER` makes one"
         )
     try:
         table = parquet.ParquetFile(file)
@@ -317,7 +318,7 @@ def _checked_rows(file: Path, experiment: Experiment) -> int:
         raise ExperimentError(
             f"{file}: no column {missing[0]!r}; --algo {experiment.algo} needs {', '.join(required)} "
             f"(found: {', '.join(table.schema_arrow.names)}); `python3 -m data_prep validate train.parquet --test "
-            f"test.parquet --out FOLDER` makes a folder that has them"
+            f"test.parquet --out FOLDER` makes a folder with all of them"
         )
     return int(table.metadata.num_rows)
 

@@ -1,4 +1,4 @@
-"""A run's own training file where its solutions differ from the data's: fewer, worse or of other problems."""
+"""A run's own training file if its solutions differ from the data's: fewer, worse or from other problems."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +16,10 @@ SOLVED = "solved.parquet"
 
 
 def demonstrated(experiment: Experiment, files: DataFiles, folder: Path) -> DataFiles:
-    """The files with the solutions that the experiment leaves, in `folder`; themselves where it leaves all.
+    """Copies of the files in `folder` with the solutions the experiment keeps; the files themselves if it keeps all.
 
     Raises:
-        ExperimentError: when a supervised stage has too few solutions for a step.
+        ExperimentError: if a supervised stage has too few solutions for a step.
     """
     how = experiment.solutions_left
     if not how.changes or experiment.data_kind == "answers":
@@ -36,13 +36,13 @@ def demonstrated(experiment: Experiment, files: DataFiles, folder: Path) -> Data
     if "sft" in experiment.stages and n_solved < experiment.batch_size:
         raise ExperimentError(
             f"--demonstrations {experiment.demonstrations}: {n_solved} problems have a solution, fewer than "
-            f"--batch_size {experiment.batch_size}: no supervised step could be made"
+            f"--batch_size {experiment.batch_size}: not enough for one supervised step"
         )
     return replace(files, train=copy)
 
 
 def taught(experiment: Experiment, files: DataFiles) -> DataFiles:
-    """What a supervised stage learns from: of the files of `demonstrated`, the problems that have a solution."""
+    """Files for a supervised stage: the problems of `demonstrated`'s files that have a solution."""
     how, solved = experiment.solutions_left, files.train.with_name(SOLVED)
     if not how.changes:
         return files

@@ -1,5 +1,5 @@
-"""Refuses data and rewards for which a hint alone scores: a response begins with its hint, so rollouts would be paid
-for what they were given. Example: a hint that ends in "so the sum is 12", and a reward that looks for 12 anywhere."""
+"""Refuses data and rewards under which a hint alone scores: a response begins with its hint, so rollouts would be
+rewarded for the hint. Example: a hint that ends in "so the sum is 12", and a reward that looks for 12 anywhere."""
 
 import sys
 import time
@@ -29,23 +29,23 @@ from reward_fns.pool import shared_pool
 _COLUMNS = ["prompt", "hint", "answer", "data_source", "reward_model"]
 
 _HINTS = 10_000
-"""Hints tried by a built-in reward: half a second, since --dry_run waits for it too."""
+"""Hints tried with a built-in reward: half a second, which --dry_run waits for too."""
 
 _OF_A_ROW = 32
-"""Hints tried of a solution of more texts than that, from all over it."""
+"""Hints tried per solution, spread over it if it has more texts."""
 
 _CHARACTERS = 4_000_000
-"""Of hints that are tried, where solutions are long."""
+"""Limit on all hints tried together, for long solutions."""
 
 _TOKENISED = 300
-"""Rows whose hints all go through the tokenizer, which takes most of the time. What a tokenizer does to a tag it does
-in every row; of the other rows only hints go that score as they are written."""
+"""Rows whose hints all go through the tokenizer, the slowest part. A tokenizer treats a tag the same in every row, so
+in other rows only hints that score as written go through it."""
 
 _LEAST, _SECONDS = 64, 2.0
-"""Hints tried by a user's reward, which may ask a model over the network: so many, and more while time allows."""
+"""Hints tried with a user's reward, which may query a model over a network: at least so many, more if time allows."""
 
 _GRADED_SHARE = 0.1
-"""Of the rows: a reward model is a noisy judge, and rates one hint or another above its solution by chance."""
+"""Tolerated share of rows: a reward model is noisy and rates some hints above their solution by chance."""
 
 _SHOWN = 80
 
@@ -54,7 +54,7 @@ _NO_LIMIT = sys.maxsize
 
 @dataclass(frozen=True)
 class _PaidHint:
-    """A hint that scores alone: the first `texts` texts of a row. solution_score: its whole solution's, if compared."""
+    """A hint that scores alone: a row's first `texts` texts. solution_score: the full solution's score, if compared."""
 
     texts: int
     text: str
@@ -63,10 +63,10 @@ class _PaidHint:
 
 
 def left(experiment: Experiment, rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], Count]:
-    """`data_prep.demonstrations.rewritten` as the experiment wants it.
+    """`data_prep.demonstrations.rewritten` with the experiment's settings.
 
     Raises:
-        ExperimentError: where that cannot be.
+        ExperimentError: if that is impossible.
     """
     try:
         return rewritten(rows, experiment.solutions_left, experiment.seed)
@@ -75,18 +75,18 @@ def left(experiment: Experiment, rows: list[dict[str, Any]]) -> tuple[list[dict[
 
 
 def refuse_paid_hints(experiment: Experiment, train: Path, tokenizer: Any = None) -> None:
-    """Score hints alone, as a rollout that generates nothing would be, in the experiment's prompt style.
+    """Score hints alone, as for a rollout that generates nothing, in the experiment's prompt style.
 
-    By a built-in reward a hint must score nothing, by a user's not full marks; by one without "right" (GRADED), in no
-    more than a tenth of the rows as much as the whole solution. Rows are taken from all over the file, so a fault of a
-    few rows may be missed in a large one.
+    With a built-in reward a hint must score 0, with a user's reward less than full marks; with a graded one (GRADED) at
+    most a tenth of the rows may score as high as the full solution. Rows are sampled from all over the file, so that
+    faults in a few rows of a large file may be missed.
 
     Args:
         tokenizer: encodes and decodes the hint first, as in a rollout.
 
     Raises:
         ExperimentError: naming file and row and showing the end of the hint; also for rows that cannot be restyled or
-            that no reward judges.
+            that no reward can score.
     """
     if not experiment.algorithm.uses_hints:
         return
@@ -94,7 +94,7 @@ def refuse_paid_hints(experiment: Experiment, train: Path, tokenizer: Any = None
     if experiment.solutions_left.changes:
         table = pa.Table.from_pylist(left(experiment, table.to_pylist())[0], schema=table.schema)
     numbers = _spread(table["hint"])
-    # Not Table.take: it imports pandas, which takes longer than all of the rest. One by one is seven times as slow.
+    # Not Table.take: it imports pandas, which takes longer than all the rest. Slicing row by row is seven times slower.
     if 8 * len(numbers) > len(table):
         every = table.to_pylist()
         rows = [every[number] for number in numbers]
@@ -112,21 +112,21 @@ def refuse_paid_hints(experiment: Experiment, train: Path, tokenizer: Any = None
     paid = [(number, rows[at], hint) for number, at, hint in judged if hint is not None]
     if len(paid) > (_GRADED_SHARE * len(rows) if is_graded(experiment.reward) else 0):
         number, row, hint = paid[0]
-        compared = "" if hint.solution_score is None else f", and its whole solution {hint.solution_score:g}"
+        compared = "" if hint.solution_score is None else f", and the full solution {hint.solution_score:g}"
         where = f"{file_name(experiment, train)}, row {number}"
         raise ExperimentError(
             f"{where}: a hint alone, the first {hint.texts} of the {len(row['hint'])} texts in column hint, scores "
-            f"{hint.score:g}{compared}; it ends {hint.text[-_SHOWN:]!r}. Rollouts would be paid for what they were "
-            f"given ({len(paid)} of the {len(rows)} rows checked have such a hint). Leave the answer out of the worked "
-            f"solution (columns hint and answer of prepared files keep them apart), or choose a --reward that reads "
-            f"only the final answer; --algo rft and sft train without hints."
+            f"{hint.score:g}{compared}; it ends {hint.text[-_SHOWN:]!r}. Rollouts would be rewarded for their hints "
+            f"({len(paid)} of the {len(rows)} rows checked have such a hint). Remove the answer from the worked "
+            f"solution (prepared files have separate columns hint and answer), choose a --reward that reads only the "
+            f"final answer, or train without hints (--algo rft or sft)."
         )
 
 
 def texts_per_row(column: Any) -> list[int]:
-    """Texts in each row of a column of lists; a row or a column without a list has none.
+    """Number of texts in each row of a column of lists; 0 for rows without a list or columns of another type.
 
-    Not by pyarrow.compute, which takes as long to import as a tenth of --dry_run.
+    Avoids pyarrow.compute, whose import takes a tenth of --dry_run.
     """
     found: list[int] = []
     for chunk in column.chunks:
@@ -136,31 +136,31 @@ def texts_per_row(column: Any) -> list[int]:
 
 
 def _spread(hints: Any) -> list[int]:
-    """Numbers of the rows to check, spread over those with hints: as many as _HINTS and _CHARACTERS allow.
+    """Row numbers to check, spread over the rows with hints: as many as _HINTS and _CHARACTERS allow.
 
-    The first of them are spread over the file too, for a check that ends early.
+    The first ones are spread over the file too, in case the check ends early.
     """
     tried = [min(n, _OF_A_ROW) for n in texts_per_row(hints)]
     hinted = [number for number, n in enumerate(tried) if n]
-    # Each hint is a beginning of the solution: half of it in the mean.
+    # Each hint is a prefix of the solution, half of it on average.
     characters = hints.nbytes / max(1, len(hinted)) * sum(tried) / max(1, len(hinted)) / 2
     wanted = min(_HINTS * len(hinted) // max(1, sum(tried)), int(_CHARACTERS / max(1.0, characters)))
     return [hinted[row] for row in rows_by_chance(len(hinted))[: max(1, wanted)]]
 
 
 def _tried(texts: int) -> set[int]:
-    """After which of so many texts a hint may end that is tried."""
+    """Lengths, in texts, of the hints to try of a solution with that many texts."""
     return {round((at + 1) * texts / min(texts, _OF_A_ROW)) for at in range(min(texts, _OF_A_ROW))}
 
 
 def _in_time(
     check: Callable[[int, dict[str, Any]], _PaidHint | None], numbers: list[int], rows: list[dict[str, Any]]
 ) -> list[_PaidHint | None]:
-    """`check` on the first rows: on _LEAST hints, and on more for _SECONDS."""
+    """Run `check` on the first rows: _LEAST hints, and more for up to _SECONDS."""
     workers = shared_pool().workers
     found: list[_PaidHint | None] = []
     began, hints = time.monotonic(), 0
-    # A user's reward may wait for a server: as many calls at once as the pool has workers.
+    # A user's reward may wait for a server: run as many calls at once as the pool has workers.
     with ThreadPoolExecutor(workers) as threads:
         while len(found) < len(rows) and (hints < _LEAST or time.monotonic() - began < _SECONDS):
             part = slice(len(found), len(found) + 4 * workers)
@@ -196,7 +196,7 @@ def _paid_hint(
         except ValueError as error:
             raise ExperimentError(f"{where}, column data_source: {error}") from None
 
-    encode = cache(partial(encode_given, tokenizer))  # the whole solution is asked for with each of its texts
+    encode = cache(partial(encode_given, tokenizer))  # the full solution is encoded for each hint
 
     def given(texts: int, text: str) -> str:
         if tokenizer is None:
@@ -207,17 +207,17 @@ def _paid_hint(
             raise ExperimentError(f"{where}: {error}") from None
         return decode_response(tokenizer, ids)
 
-    # Too long a hint loses texts in a rollout, so one may end after any of them.
+    # Rollouts drop texts from hints that are too long, so a hint may end after any text.
     ends = _tried(len(row["hint"]))
     for texts, text in enumerate(accumulate(row["hint"]), start=1):
         if texts not in ends:
             continue
-        # A verdict that failed is 0 in score and acc.
+        # Failed verdicts have score and acc 0.
         if not all_tokenised and not judged(text)["score"]:
             continue
         verdict = judged(text := given(texts, text))
         score = float(verdict["score"])
-        # A user's reward may pay some of it: the rollouts of a prompt share their hint.
+        # A user's reward may give partial credit: all rollouts of a prompt share the hint.
         if not graded and (verdict["acc"] == 1.0 or (score > 0.0 and not is_custom(reward))):
             return _PaidHint(texts, text, score, None)
         if graded and score > 0.0:

@@ -1,5 +1,4 @@
-"""Refuses lengths that no prompt of a data set keeps to: verl drops what is longer, and a run without a prompt ends in
-its depths."""
+"""Refuses a --max_prompt_length below all prompts of a data set: verl drops longer prompts and crashes without any."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -13,18 +12,17 @@ from recipes.data.solution_check import file_name
 from recipes.settings.experiment import Experiment
 
 _TRIED = 64
-"""Shortest prompts, by characters, that are looked at; others are longer in tokens too, or nearly so."""
+"""Number of shortest prompts, by characters, that are tokenised; others are (nearly always) longer in tokens too."""
 
 _COUNTED = 256
-"""Prompts from all over the file by which the share of longer ones is told."""
+"""Prompts sampled from the file to estimate the share that is too long."""
 
 
 def refuse_long_prompts(experiment: Experiment, files: tuple[Path, ...], tokenizer: Any) -> None:
-    """Refuse a run whose training or validation would be left without a prompt of some data source; say which share of
-    the prompts is skipped elsewhere.
+    """Refuse a run that would train or validate on no prompt of some data source; otherwise print the share skipped.
 
     Args:
-        tokenizer: encodes the messages' texts; a chat template makes prompts longer still.
+        tokenizer: encodes the messages' texts; a chat template makes prompts even longer.
 
     Raises:
         ExperimentError: with the length of the shortest prompt.
@@ -49,11 +47,11 @@ def refuse_long_prompts(experiment: Experiment, files: tuple[Path, ...], tokeniz
                 what = name if len(by_source) == 1 else f"{source} in {name}"
                 raise ExperimentError(
                     f"--max_prompt_length {given}: the shortest prompt of {what} has {shortest} tokens, and verl drops "
-                    f"longer ones, so that none would be left; give more"
+                    f"longer ones, so none would remain; increase it"
                 )
         drawn = [texts[row] for row in rows_by_chance(len(texts))[:_COUNTED]]
         if too_long := sum(len(text) > limit and length(text) > limit for text in drawn):
             print(
-                f"--max_prompt_length {given}: {too_long} of {len(drawn)} prompts looked at in {name} are longer, and "
-                f"are skipped"
+                f"--max_prompt_length {given}: {too_long} of {len(drawn)} prompts sampled from {name} are longer and "
+                f"will be skipped"
             )

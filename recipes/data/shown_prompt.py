@@ -1,4 +1,4 @@
-"""A prompt as the model gets it, for people to read: with the chat template and the special tokens of its files."""
+"""Renders a prompt as the model gets it, with its chat template and special tokens, for people to read."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,8 +12,8 @@ def shown_prompt(model: str, messages: Sequence[Mapping[str, Any]], *, chat: boo
     """The text of the prompt up to where the answer begins.
 
     Args:
-        chat: in the model's own chat template, for which words stand where the template is not here or needs what is
-            not; else as plain text.
+        chat: use the model's chat template, or placeholders if it is not local or cannot be rendered here; else plain
+            text.
     """
     plain = "".join(message["content"] for message in messages)
     tokenizer = stored_tokenizer(model, fetch=False)
@@ -25,7 +25,7 @@ def shown_prompt(model: str, messages: Sequence[Mapping[str, Any]], *, chat: boo
 
 
 def _rendered(template: str, messages: Sequence[Mapping[str, Any]], tokenizer: StoredTokenizer | None) -> str | None:
-    """As transformers does; None for a template that asks for more than it is given here."""
+    """Render as transformers does; None if the template needs variables that are not given here."""
     from jinja2.exceptions import TemplateError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 

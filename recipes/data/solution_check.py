@@ -1,4 +1,4 @@
-"""Refuses data, rewards and tokenizers by which the data's own solutions are not right: nothing could be learned."""
+"""Refuses data, rewards and tokenizers for which the data's own solutions score as wrong: nothing could be learned."""
 
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,16 @@ from reward_fns import LEAST_ACCEPTED, compute_score, has_failed, is_custom, is_
 
 _REWARD_SAMPLE = 64
 _TRIED_FIRST = 2
-"""Rows on which a user's reward is tried before others: where it fails on all of these, it is the reward."""
+"""Rows on which a user's reward is tried first: if it fails on all of them, the reward is to blame."""
 
 WRONG = "I do not know."
-"""A response that is wrong by any reward."""
+"""A response that is wrong under any reward."""
 
 _SHOWN = 80
 
 
 def file_name(experiment: Experiment, file: Path) -> str:
-    """What a message calls a file of data: one that --dry_run made for a moment is gone when it is read."""
+    """Name of a data file in messages: for temporary files of --dry_run, the name of their source."""
     if not file.parent.name.startswith(PREFIX):
         return str(file)
     if file.stem == "train":
@@ -57,10 +57,10 @@ def _rows(file: Path, count: int) -> list[dict[str, Any]]:
 
 
 def refuse_failing_reward(experiment: Experiment, file: Path) -> None:
-    """A user's reward must give a verdict on the data's own solutions, and on what a model says that knows none.
+    """A user's reward must be able to score the data's own solutions and a wrong answer.
 
     Raises:
-        ExperimentError: with what it raised, and on which of the two.
+        ExperimentError: with what it raised, and for which of the two.
     """
     if not is_custom(experiment.reward):
         return
@@ -69,22 +69,22 @@ def refuse_failing_reward(experiment: Experiment, file: Path) -> None:
         found = [
             _judged(experiment, file, number, row, WRONG if wrong else row["answer"]) for number, row in enumerate(rows)
         ]
-        # With a rate of 1 a run goes on whatever fails.
+        # With a rate of 1 a run ignores failing rewards.
         if not all(map(has_failed, found)) or (wrong and experiment.max_reward_error_rate >= 1):
             continue
         said, asked = str(found[0]["pred"]), repr(question_text(rows[0]["prompt"])[:_SHOWN])
         named = said if said.startswith(str(experiment.reward)) else f"{experiment.reward}: {said}"
         on = (
-            f"the wrong answer {WRONG!r} to {asked}; return 0 there" if wrong else f"the data's own solution of {asked}"
+            f"the wrong answer {WRONG!r} to {asked}; return 0 there" if wrong else f"the data's own solution to {asked}"
         )
         raise ExperimentError(f"--reward {named} (on {on})")
 
 
 def refuse_long_solutions(experiment: Experiment, train: Path, tokenizer: StoredTokenizer | None) -> None:
-    """Refuse a run that learns whole solutions, of which none is short enough; say how many are too long.
+    """Refuse a run that learns complete solutions if none is short enough; otherwise print how many are too long.
 
     Raises:
-        ExperimentError: with the length of the shortest that was looked at.
+        ExperimentError: with the length of the shortest solution sampled.
     """
     e = experiment
     shown = e.algorithm.demonstrations or (e.algorithm.context is None and not e.algorithm.uses_hints)
@@ -111,28 +111,28 @@ def _refuse_long(e: Experiment, train: Path, lengths: list[int], most: int, of: 
     elif most == e.max_response_length:
         limits = limits[1:]
     given = ", ".join(f"--{name} {getattr(e, name)}" for name in limits)
-    refuse_long(e, f"{given}: ", f"{what} looked at in {file_name(e, train)}", lengths, most)
+    refuse_long(e, f"{given}: ", f"{what} sampled from {file_name(e, train)}", lengths, most)
 
 
 def refuse_long(e: Experiment, given: str, what: str, lengths: list[int], most: int) -> None:
-    """Raise ExperimentError where all of these have more than `most` tokens; say how many have."""
+    """Raise ExperimentError if all have more than `most` tokens; otherwise print how many do."""
     long = sum(length > most for length in lengths)
     if long and long == len(lengths):
         raise ExperimentError(
-            f"{given}none of {long} {what} has at most {most} tokens, the shortest has {min(lengths)}: "
-            f"--algo {e.algorithm.name} could learn from none; give more"
+            f"{given}all {long} {what} are longer than {most} tokens (shortest: {min(lengths)}): "
+            f"--algo {e.algorithm.name} could not learn from any; increase it"
         )
     if long:
-        print(f"{given}{long} of {len(lengths)} {what} are longer than {most} tokens, and are not learned")
+        print(f"{given}{long} of {len(lengths)} {what} are longer than {most} tokens and will be skipped")
 
 
 def refuse_unpaid_solutions(experiment: Experiment, train: Path, tokenizer: StoredTokenizer | None) -> None:
-    """The data's own solutions must be right by the reward they are trained with: the cheapest test of both.
+    """The data's own solutions must be right under the run's reward: the cheapest test of both.
 
-    They are judged as responses are: encoded and decoded by the model's tokenizer, if it is here.
+    They are judged like responses: encoded and decoded by the model's tokenizer, if it is local.
 
     Raises:
-        ExperimentError: naming the first row that is not paid, and the tokenizer if it changed the solution.
+        ExperimentError: naming the first rejected row, and the tokenizer if it changed the solution.
     """
     graded = is_graded(experiment.reward)
     rows = _rows(train, _REWARD_SAMPLE)
@@ -151,6 +151,6 @@ def refuse_unpaid_solutions(experiment: Experiment, train: Path, tokenizer: Stor
             f"{file_name(experiment, train)} score below 1. First: row {number} scores {found['score']}, read as "
             f"{found['pred']!r}, the question begins {question_text(row['prompt'])[:_SHOWN]!r}, the solution ends "
             f"{row['answer'][-_SHOWN:]!r}, ground truth {row['reward_model']['ground_truth']}. "
-            + (f"The tokenizer of {experiment.model} makes {read[-_SHOWN:]!r} of it. " if read else "")
+            + (f"The tokenizer of {experiment.model} turns it into {read[-_SHOWN:]!r}. " if read else "")
             + "Fix the data, or choose another --reward or --model."
         )

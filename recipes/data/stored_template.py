@@ -1,4 +1,4 @@
-"""What a model's files say of conversations: its chat template, and whether it was tuned on them."""
+"""What a model's files say about conversations: its chat template, and whether it was tuned on them."""
 
 import json
 import re
@@ -10,11 +10,11 @@ from eval.models import published_name
 from recipes.data.stored_tokenizer import find_file
 
 SMALL = ("config.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
-"""Files that say it."""
+"""The files read for it."""
 
 
 def stored_template(model: str) -> str | None:
-    """The chat template of a model that is here; empty if it has none, None if the model is not here."""
+    """The chat template of a local model; empty if it has none, None if the model is not local."""
     file, config = find_file(model, "chat_template.jinja"), find_file(model, "tokenizer_config.json")
     if file is not None:
         return file.read_text(encoding="utf-8")
@@ -27,10 +27,10 @@ def stored_template(model: str) -> str | None:
 
 
 def ends_turns(model: str) -> bool | None:
-    """Whether a model was tuned on conversations; None if it is not here.
+    """Whether a model was tuned on conversations; None if it is not local.
 
-    Base models may have a chat template, too (Qwen2.5's do). But of a tuned one the template ends a turn with what the
-    model ends an answer with; a base model ends with what ends a text.
+    Base models may have a chat template too (Qwen2.5's do). But a tuned model ends its answers with the token that ends
+    a turn in its template; a base model with the token that ends a text.
     """
     template = stored_template(model)
     if not template:
@@ -39,7 +39,7 @@ def ends_turns(model: str) -> bool | None:
 
 
 def fetch_small_files(model: str) -> None:
-    """Have the files above here, as far as the hub has them and can be reached."""
+    """Download the files above, as far as the hub has them and can be reached."""
     model = published_name(model)
     if find_file(model, SMALL[0], fetch=True) is not None:
         for name in SMALL[1:]:
@@ -47,7 +47,7 @@ def fetch_small_files(model: str) -> None:
 
 
 def _ends(model: str) -> set[str]:
-    """Texts of the tokens that end an answer, by the tokenizer and the generation settings."""
+    """Texts of the tokens that end an answer, according to the tokenizer and the generation settings."""
     tokenizer, config, generation = (
         {} if (file := find_file(model, name)) is None else _values(file)
         for name in ("tokenizer_config.json", "config.json", "generation_config.json")

@@ -1,5 +1,5 @@
-"""A model's tokenizer as the checks before a run need it: read from its files by the tokenizers library alone, since
-importing transformers takes seconds and --dry_run has to answer at once."""
+"""A model's tokenizer for the checks before a run: read with the tokenizers library alone, since importing transformers
+takes seconds and --dry_run must answer at once."""
 
 import json
 import time
@@ -11,13 +11,13 @@ from eval.models import find_model
 
 _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
-# A hub that did not answer is not asked for the next file at once: every wait takes half a minute.
+# If the hub does not answer, it is not asked again for a while: every attempt takes half a minute.
 _ASK_AGAIN_S = 60.0
 _unanswered_until = [0.0]
 
 
 class StoredTokenizer:
-    """What data_prep/tokens.py asks of a transformers tokenizer, but for rendering chat templates."""
+    """The part of a transformers tokenizer that data_prep/tokens.py uses, except rendering chat templates."""
 
     chat_template = None
 
@@ -49,29 +49,29 @@ class StoredTokenizer:
 
 
 def stored_tokenizer(model: str, *, fetch: bool) -> StoredTokenizer | None:
-    """The tokenizer of a model in a folder, or on the hub as far as it lies in the local cache.
+    """The tokenizer of a model in a folder or in the local cache of the hub.
 
     Args:
-        fetch: load it from the hub where it is not here, as the run itself will.
+        fetch: download it if it is not local, as the run itself will.
 
     Returns:
-        None where there is no tokenizer.json to be had: the model's own process says more about that.
+        None if there is no tokenizer.json; the model's own process reports more about that.
     """
     file, config = (find_file(model, name, fetch=fetch) for name in ("tokenizer.json", "tokenizer_config.json"))
     if file is None:
         return None
     found = StoredTokenizer(file, {} if config is None else json.loads(config.read_text(encoding="utf-8")))
-    # Without an end token a run cannot be made, and the trainer says so.
+    # A run needs an end token; the trainer reports a missing one.
     return found if getattr(found, "eos_token_id", None) is not None else None
 
 
 def is_here(model: str, *, fetch: bool) -> bool:
-    """Whether a model lies in a folder or the local cache of the hub; `fetch`: or can be had from the hub."""
+    """Whether a model is in a folder or the hub's local cache; with `fetch`, also whether the hub has it."""
     return find_file(model, "config.json", fetch=fetch) is not None
 
 
 def find_file(model: str, name: str, *, fetch: bool = False) -> Path | None:
-    """A file of a model in a folder or the local cache of the hub; `fetch`: or of the hub. None where there is none."""
+    """A model's file in a folder or the hub's local cache; with `fetch`, also from the hub. None if there is none."""
     folder = Path(find_model(model))
     if folder.is_dir():
         return folder / name if (folder / name).is_file() else None
@@ -89,7 +89,7 @@ def find_file(model: str, name: str, *, fetch: bool = False) -> Path | None:
     except LocalEntryNotFoundError:  # no way to the hub
         _unanswered_until[0] = time.monotonic() + _ASK_AGAIN_S
         return None
-    except (OSError, ValueError):  # no such model or file: the run's own process will say so
+    except (OSError, ValueError):  # no such model or file, which the run's own process reports
         return None
 
 

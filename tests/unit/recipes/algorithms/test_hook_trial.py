@@ -62,9 +62,9 @@ ODD = {
     "truth values": (weighing(lambda g: Weights(g.given)), "advantage is of torch.bool: must be of floating point"),
     "odd metrics": (
         weighing(lambda g: Weights(metrics={"x": "hello"})),
-        "weigh: metrics gives x='hello': must be a finite number",
+        "weigh: metrics returns x='hello': must be a finite number",
     ),
-    "metrics of nothing": (weighing(lambda g: Weights(metrics=None)), "weigh: metrics gives None: must be a dict"),
+    "metrics of nothing": (weighing(lambda g: Weights(metrics=None)), "weigh: metrics returns None: must be a dict"),
     "a name of two words": (weighing(lambda g: Weights(terms=(Term(ones(g), "a/b c"),))), "terms named ['a/b c']"),
     "a coef of truth": (weighing(lambda g: Weights(terms=(Term(ones(g), "a", coef=True),))), "coef=True of the term"),
     "by chance": (
@@ -168,7 +168,7 @@ ODD = {
     ),
     "memory's metrics of the memory": (
         {"remember": lambda g, past, common, s: (1, None, ()), "memory_metrics": lambda past, common, s: {"x": past}},
-        "memory_metrics gives x={'0123456789abcdef': 1}: must be a finite number",
+        "memory_metrics returns x={'0123456789abcdef': 1}: must be a finite number",
     ),
     "another prompt": (
         {"remember": lambda g, past, common, s: (None, None, ["k"])},

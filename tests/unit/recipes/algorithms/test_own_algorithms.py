@@ -100,13 +100,13 @@ ODD = {
         field(stages="('sft',)", supervised="lambda p: p"),
         "supervised: the shape <lambda> of a term must be a top-level function of its file",
     ),
-    "metrics that are none": (field(metrics="lambda step, s: [1.0]"), "metrics at step 1 gives [1.0]: must be a dict"),
+    "metrics that are none": (field(metrics="lambda step, s: [1.0]"), "metrics at step 1 returns [1.0]: must be"),
     "a partial for a shape": (
         field(stages="('sft',)", supervised="partial(pow, 2)"),
         "must be a function of its file",
     ),
     "metrics by number": (field(metrics="lambda step, s: {1: 1.0}"), "must be a dict of numbers"),
-    "metrics with blanks": (field(metrics="lambda step, s: {'a b': 1.0}"), "gives a metric 'a b': name it in letters"),
+    "metrics with blanks": (field(metrics="lambda step, s: {'a b': 1.0}"), "returns a metric 'a b': use only letters"),
     "metrics of numpy": (
         "import numpy\n" + field(metrics="lambda step, s: {'x': numpy.float32(1)}"),
         "must be a finite number; write float(x)",
@@ -347,8 +347,8 @@ def test_a_hook_that_never_ends_does_not_hold_up_the_start(
     endless = f"def {hook}:\n    while True:\n        pass\n" + field(**{name: name})
     assert main(["--algo", written(tmp_path, endless), "--dry_run"]) == 2
     said = capsys.readouterr().err
-    assert f"{name}: OutOfTimeError: has not come to an end after 3 s" in said
-    assert said.count("has not come to an end; waiting up to 3 s for it") == 1
+    assert f"{name}: OutOfTimeError: did not finish within 3 s" in said
+    assert said.count("not finished yet; waiting up to 3 s") == 1
 
 
 def test_a_file_that_never_ends_does_not_hold_up_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -366,8 +366,8 @@ def test_a_limit_ends_with_its_block() -> None:
 ODD_CHECKS = {
     "no function": ("check='x'", "check='x': must be a function of the value"),
     "fails": ("check=lambda v: 1 / (v - v)", "the default 0.5: its check fails: ZeroDivisionError"),
-    "a truth value": ("check=lambda v: v < 1", "its check gives True: must be what is wrong, a text"),
-    "nothing": ("check=lambda v: None", "its check gives None: must be what is wrong, a text"),
+    "a truth value": ("check=lambda v: v < 1", "its check returns True: must be a text that says what is wrong"),
+    "nothing": ("check=lambda v: None", "its check returns None: must be a text that says what is wrong"),
     "refuses its default": ("check=lambda v: 'must be above 1'", "the default 0.5: must be above 1"),
     "help that is none": ("help=3", "help=3: must be a text"),
 }

@@ -298,4 +298,4 @@ def test_the_share_of_prompts_that_are_left_out_is_told(tmp_path: Path) -> None:
     mixed = [{**row, "question": row["question"] + " really" * 700 * (n % 2)} for n, row in enumerate(problems(200, 0))]
     done = dry_run("--data", write(tmp_path / "mixed.jsonl", mixed), "--max_prompt_length", "1024")
     assert done.returncode == 0, done.stderr
-    assert "prompts looked at in the training part of" in done.stdout
+    assert "prompts sampled from the training part of" in done.stdout

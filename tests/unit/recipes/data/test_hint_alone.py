@@ -111,7 +111,7 @@ def test_a_reward_that_searches_the_whole_response_is_refused(tmp_path: Path) ->
     assert message.startswith(f"{data / 'train.parquet'}, row 11: a hint alone, the first 2 of the 2 texts in column")
     assert "scores 1; it ends 'We add.\\nThe sum is 1011.'" in message
     assert "(1 of the 24 rows checked have such a hint)" in message
-    assert "a --reward that reads only the final answer; --algo rft and sft train without hints" in message
+    assert "a --reward that reads only the final answer, or train without hints (--algo rft or sft)" in message
     # The same reward with rollouts from the bare prompt, and the same data with a reward that reads the answer.
     start(data, reward=spec, algo="rft")
     start(data, reward=reward_file(tmp_path, IN_TAGS))
@@ -181,7 +181,7 @@ def test_a_graded_reward_must_not_like_the_hint_as_much_as_the_solution(tmp_path
     file = file_of(tmp_path / "train.parquet", [row(n, telling(n), "mine") for n in range(8)])
     graded = "GRADED = True\ndef reward(response, answer):\n    "
     as_much = experiment(QUESTIONS, reward=reward_file(tmp_path, graded + "return 0.7 * (answer in response)\n"))
-    with pytest.raises(ExperimentError, match=r"row 0: .* scores 0\.7, and its whole solution 0\.7; .*8 of the 8 rows"):
+    with pytest.raises(ExperimentError, match=r"row 0: .* scores 0\.7, and the full solution 0\.7; .*8 of the 8 rows"):
         refuse_paid_hints(as_much, file)
     less = "return 0.3 * (answer in response) + 0.1 * ('</answer>' in response)\n"
     refuse_paid_hints(experiment(QUESTIONS, reward=reward_file(tmp_path, graded + less)), file)

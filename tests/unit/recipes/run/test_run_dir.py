@@ -147,7 +147,7 @@ def test_what_was_published_of_a_damaged_checkpoint_is_published_anew(tmp_path: 
         file.truncate(3)
     assert run.tidy() == [
         "the checkpoint of step 4 is damaged (actor/huggingface/model.safetensors has 3 of 9 bytes)",
-        "hf/best, which was made of it, is chosen anew",
+        "hf/best, which came from it, is chosen again",
     ]
     run.republish()
     assert [(run.hf / name / "model.safetensors").read_text() for name in ("last", "best")] == ["weights 2"] * 2
