@@ -1,4 +1,4 @@
-"""The tasks behind --data: how long their texts are and how their files come to be."""
+"""The tasks of --data: their lengths, prompt styles and sources."""
 
 from dataclasses import dataclass
 
@@ -8,44 +8,44 @@ from recipes.settings.alignment import DataKind
 
 @dataclass(frozen=True)
 class Task:
-    """One task. Lengths are in tokens of a Qwen2.5-like tokenizer, as the UFT paper sets them (table 1)."""
+    """One task. Lengths are in tokens of a Qwen2.5-like tokenizer, as in the UFT paper (table 1)."""
 
     name: str
-    """What --data takes."""
+    """Value of --data."""
 
     title: str
     """One line for tables."""
 
     max_prompt_length: int
-    """Longest prompt; a longer one is skipped with a word, never cut."""
+    """Maximum prompt length; longer prompts are skipped with a warning, never truncated."""
 
     max_hint_length: int
-    """Longest hint; whole steps are dropped from a longer one."""
+    """Maximum hint length; a longer hint loses entire steps."""
 
     max_response_length: int
-    """Most tokens the model may generate, hint not counted."""
+    """Maximum number of generated tokens, excluding the hint."""
 
     prompt_styles: tuple[str, ...]
-    """Styles of --prompt_style that its reward can read the answer of."""
+    """Values of --prompt_style whose answers its reward can parse."""
 
     only_for_evaluation: str = ""
-    """Why nothing may be trained on it; empty if training is fine."""
+    """Why it must not be trained on; empty if it may be."""
 
     kind: DataKind = "problems"
-    """What its rows are."""
+    """Kind of its rows."""
 
     evaluated_on: str = ""
-    """Of answers: the task whose verifier says how good the trained model's own answers are."""
+    """For answers: the task whose verifier evaluates the trained model."""
 
     from_hub: bool = False
-    """Its problems come from the hub (or a local copy, --data_path), not from a generator."""
+    """Its data come from the Hub (or a local copy, --data_path), not from a generator."""
 
     needs_copy: str = ""
-    """Why there must be a local copy, and where it is from; empty if the hub has it."""
+    """Why a local copy is needed and where to get it; empty if the Hub has it."""
 
 
 def validated_on(data: str, stages: tuple[str, ...]) -> str | None:
-    """The problems that a training on these data is validated with; None if it is on answers that nothing verifies."""
+    """The problems used to validate training on these data; None for answers without a verifier."""
     if stages != ("alignment",):
         return data
     task = TASKS.get(data)
@@ -109,7 +109,7 @@ TASKS = {
             prompt_styles=_TAGS,
             only_for_evaluation="it is the alignment framework's benchmark",
             from_hub=True,
-            needs_copy="is on no data hub, and has no licence to be shipped: git clone https://github.com/Xdao85/VNHSGE",
+            needs_copy="is on no data hub and has no redistribution licence: git clone https://github.com/Xdao85/VNHSGE",
         ),
         Task(
             name="general_knowledge",
@@ -143,7 +143,7 @@ TASKS = {
         ),
         Task(
             name="ultrafeedback",
-            title="UltraFeedback: a chosen and a rejected answer a prompt, scored",
+            title="UltraFeedback: a chosen and a rejected answer per prompt, scored",
             max_prompt_length=1024,
             max_hint_length=1024,
             max_response_length=1024,
