@@ -77,10 +77,10 @@ def section(names: list[str], known: dict[str, list[Curve]]) -> str:
         parts.append("")
     ends = [f"{name} {_percent(min(_ends(known[name])))} to {_percent(max(_ends(known[name])))}" for name in names]
     parts += [
-        f"Per cent of sampled answers without a hint that are right, means of {len(known[names[0]])} seeds; at the",
+        f"Percentage of correct sampled answers, without a hint, mean of {len(known[names[0]])} seeds; at the",
         f"last step, lowest to highest: {', '.join(ends)}.",
-        "Ten steps per problem, a base that gets each right a little more than half of the time, solutions with a",
-        "tenth of their steps wrong. rft stays at 0 by the entropy bonus; with `--entropy_coef 0` it ends at 97.4:",
+        "Ten steps per problem, a base that gets each right a little over half the time, solutions with a tenth of",
+        "their steps wrong. rft stays at 0 by the entropy bonus; with `--entropy_coef 0` it ends at 97.4:",
         "[results/chain_cpu](../../results/chain_cpu/README.md) has the commands, intervals and what else was run.",
         "",
         *(f"![{name} on chain](on_chain/{name}.svg)" for name in names),
