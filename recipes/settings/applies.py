@@ -1,4 +1,5 @@
-"""Conditions under which a setting has an effect, by algorithm and stages. Their docstrings appear in docs/flags.md."""
+"""Where a setting has an effect: by the algorithm, and the stages it trains in on these data. Each says so in a word,
+for docs/flags.md."""
 
 from collections.abc import Callable
 from inspect import unwrap
@@ -28,17 +29,17 @@ def rl(algorithm: Algorithm, stages: Stages) -> bool:
 
 
 def draws(algorithm: Algorithm, stages: Stages) -> bool:
-    """reinforcement stages; with --val_samples all trainings validated on problems"""
+    """reinforcement stages, and with --val_samples trainings that are validated on problems"""
     return True
 
 
 def validates(algorithm: Algorithm, stages: Stages) -> bool:
-    """trainings validated on problems"""
+    """trainings that are validated on problems"""
     return True
 
 
 def validations(algorithm: Algorithm, stages: Stages) -> bool:
-    """all trainings except kto"""
+    """reinforcement and supervised stages, and all on answers but kto"""
     return not kto(algorithm, stages)
 
 
@@ -60,10 +61,10 @@ def by_score(algorithm: Algorithm, stages: Stages) -> bool:
 
 
 def by_variance(algorithm: Algorithm, stages: Stages) -> bool:
-    """reinforcement stages that compare rollouts, keep no history and learn from nothing else but hints"""
+    """reinforcement stages that compare rollouts, remember none, and learn nothing else but a hint's likelihood"""
     weigh = algorithm.weigh
     besides = algorithm.demonstrations > 0 or (mentions(weigh, "rescored") and not mentions(weigh, "scores"))
-    # An algorithm that keeps a history per prompt would not see the prompts that are replaced.
+    # What remembers how each prompt went would not hear of those that are replaced.
     return ppo(algorithm, stages) and algorithm.compares_rollouts and algorithm.remember is forget and not besides
 
 
@@ -73,7 +74,7 @@ def critic(algorithm: Algorithm, stages: Stages) -> bool:
 
 
 def row_loss(algorithm: Algorithm, stages: Stages) -> bool:
-    """reinforcement stages with a sequence-level loss"""
+    """reinforcement stages with a loss of whole rollouts"""
     return "rl" in stages and algorithm.loss is not None
 
 
@@ -83,15 +84,15 @@ def hints(algorithm: Algorithm, stages: Stages) -> bool:
 
 
 def clock(algorithm: Algorithm, stages: Stages) -> bool:
-    """algorithms whose schedule uses it"""
+    """algorithms whose schedule looks at it"""
     hooks = (algorithm.rollout, algorithm.weigh, algorithm.context, algorithm.remember, algorithm.metrics)
     return "rl" in stages and any(hook is not None and mentions(hook, "T_hint") for hook in hooks)
 
 
 def mentions(function: Callable[..., Any], name: str, seen: set[CodeType] | None = None) -> bool:
-    """Whether a function, or one that it calls through a name of its module or of a module imported there, uses `name`.
+    """Whether a function uses that name, or one that it calls by a name of its module or of one that is imported there.
 
-    The name may be an attribute or a string (getattr). A function without Python code is assumed to use it.
+    The name may be an attribute or a text (getattr). What has no code to look at may use any.
     """
     function, seen = unwrap(function), set() if seen is None else seen
     code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
@@ -110,7 +111,7 @@ def mentions(function: Callable[..., Any], name: str, seen: set[CodeType] | None
     known += [getattr(module, word) for module in modules for word in words if hasattr(module, word)]
     classes = [each if isinstance(each, type) else type(each) for each in known]
     known += [method for each in classes for method in vars(each).values()]
-    # Libraries and generated methods of dataclasses are not searched.
+    # Not into libraries, nor what a dataclass has written for it.
     called = [each for each in known if isinstance(each, FunctionType) and not _foreign(each)]
     return any(mentions(each, name, seen) for each in called)
 
@@ -121,7 +122,7 @@ def _foreign(function: FunctionType) -> bool:
 
 
 def hint_term(algorithm: Algorithm, stages: Stages) -> bool:
-    """algorithms with the hint's NLL in the loss"""
+    """algorithms with the hint's likelihood in the loss"""
     read = any(mentions(algorithm.weigh, name) for name in ("sft_loss_coef", "hint_nll_agg"))
     return hints(algorithm, stages) and not algorithm.hints_in_prompt and algorithm.loss is None and read
 
@@ -137,18 +138,18 @@ def hints_or_supervised(algorithm: Algorithm, stages: Stages) -> bool:
 
 
 def reads_solutions(algorithm: Algorithm) -> bool:
-    """Whether its reinforcement stages use solutions as hints, in a context or as targets."""
+    """Whether its reinforcement begins with solutions, shows them in a context or learns them later."""
     hooks = (algorithm.context, algorithm.weigh, algorithm.remember)
     return algorithm.uses_hints or any(hook is not None and mentions(hook, "solution") for hook in hooks)
 
 
 def solutions(algorithm: Algorithm, stages: Stages) -> bool:
-    """supervised stages, algorithms that use solutions"""
+    """supervised stages, algorithms that see solutions"""
     return "sft" in stages or ("rl" in stages and reads_solutions(algorithm))
 
 
 def passes(algorithm: Algorithm, stages: Stages) -> bool:
-    """single-stage sft and trainings on answers"""
+    """trainings that are passes over rows and nothing else"""
     return stages in (("alignment",), ("sft",))
 
 
@@ -163,7 +164,7 @@ def answers(algorithm: Algorithm, stages: Stages) -> bool:
 
 
 def implicit_reward(algorithm: Algorithm, stages: Stages) -> bool:
-    """dpo, kto, una, una_sft, una_online"""
+    """dpo, kto, una and what is made of them"""
     return (answers(algorithm, stages) and algorithm.method is not None) or row_loss(algorithm, stages)
 
 

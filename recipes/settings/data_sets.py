@@ -1,4 +1,4 @@
-"""Values of --data and --val_data: one data set, or a weighted mixture of several."""
+"""What --data and --val_data name: one data set, or several with weights that make up one mixture."""
 
 import re
 from collections.abc import Iterable
@@ -19,17 +19,17 @@ _IN_FOLDER = re.compile(r"(.+):([A-Za-z_][\w.-]*(?:\[[^\]]*\])?)")
 
 @dataclass(frozen=True)
 class DataSet:
-    """One data set of a mixture. where: a task, file, folder or Hub data set, as written."""
+    """One data set of a mixture. where: a task, file or folder, or a data set of the hub as it was written."""
 
     where: str
     weight: float
 
 
 def mixture(data: str) -> list[DataSet]:
-    """The data sets of a mixture a:0.7,b:0.3, weights normalised to 1; empty if --data is not a mixture.
+    """The data sets of a mixture a:0.7,b:0.3, weights adding up to 1; empty where --data names no mixture.
 
     Raises:
-        ExperimentError: for a missing, zero or malformed weight, or a name that is given twice.
+        ExperimentError: for weights on some of several names, or that are all 0.
     """
     words = data.split(",")
     if len(words) < 2 or Path(data).exists():
@@ -37,36 +37,36 @@ def mixture(data: str) -> list[DataSet]:
     weighted = [_WEIGHT.fullmatch(word.strip()) for word in words]
     for word, weight in zip(words, weighted, strict=True):
         if weight is None and (odd := _MEANT_AS_WEIGHT.fullmatch(word.strip())) and not Path(word.strip()).exists():
-            raise ExperimentError(f"--data {data}: {odd[1]} is not a weight; give a number above 0, like 0.7")
+            raise ExperimentError(f"--data {data}: {odd[1]} is no weight; give a number above 0, written like 0.7")
     found = [(each[1], float(each[2])) for each in weighted if each]
     if not found:
         return []
     if len(found) < len(words):
         bare = next(word for word, each in zip(words, weighted, strict=True) if each is None)
-        raise ExperimentError(f"--data {data}: {bare!r} has no weight; a mixture needs one for each, a:0.7,b:0.3")
+        raise ExperimentError(f"--data {data}: {bare!r} has no weight; a mixture gives one to each, a:0.7,b:0.3")
     total = sum(weight for _, weight in found)
     names = [where for where, _ in found]
     for name, share in found:
         if share == 0 or names.count(name) > 1:
-            why = "is given twice" if share else "has weight 0; remove it"
+            why = "is given twice" if share else "has weight 0; leave it out"
             raise ExperimentError(f"--data {data}: {name} {why}")
     return [DataSet(where, weight / total) for where, weight in found]
 
 
 def several(data: str, flag: str = "data", *, distinct: bool = True) -> list[str]:
-    """Comma-separated data sets, each for its own run or evaluation; a mixture counts as one."""
+    """The data sets that commas separate, for a run or an evaluation on each; a mixture is one of them."""
     return [data] if mixture(data) else listed(data, flag, distinct=distinct)
 
 
 def sets_of(data: str) -> list[str]:
-    """The names of a mixture's data sets, or the single name."""
+    """The names in it: those of a mixture's data sets, else the one."""
     return [each.where for each in mixture(data)] or [data]
 
 
 def hub_set(where: str) -> HubSet | None:
-    """The Hub data set, or local folder laid out like one, that `where` names; None for anything else.
+    """The data set of the hub, or of a folder laid out like one, that a name stands for; None for all others.
 
-    Its split is "" if not given.
+    Its split is "" where none is named.
     """
     if where in TASKS or Path(where).is_file():
         return None
@@ -76,14 +76,14 @@ def hub_set(where: str) -> HubSet | None:
     if named and Path(named[1]).is_dir():
         return HubSet(str(Path(named[1]).resolve()), None, named[2])
     found = _HUB.fullmatch(where)
-    # A path into an existing folder, or with a file's suffix, was meant as a local file.
+    # What begins with a folder of ours, or ends like a file, was meant to be there.
     if found is None or where.startswith(".") or where.endswith(_FILE) or Path(where.partition("/")[0]).is_dir():
         return None
     return HubSet(found[1], found[2], found[3] or "")
 
 
 def folder_source(where: str) -> str | None:
-    """The data_source of a prepared folder's first row (a task, or custom); None for anything else."""
+    """What the first row of a prepared folder says it is from (a task, or custom); None for anything else."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
@@ -95,7 +95,7 @@ def folder_source(where: str) -> str | None:
 
 
 def _is_prepared(folder: Path) -> bool:
-    """Whether a folder holds train.parquet or test.parquet in our format, or no readable data files."""
+    """Whether a folder holds train.parquet or test.parquet in a format of ours, or nothing that could be read."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
@@ -111,49 +111,55 @@ def _is_prepared(folder: Path) -> bool:
 
 
 def refuse_unknown(data: str, flag: str) -> None:
-    """Raise ExperimentError for a name that is not a task, file, folder or Hub data set; it lists the known tasks."""
+    """Refuse a name that is no task, file, folder or data set of the hub.
+
+    Raises:
+        ExperimentError: says what there is.
+    """
     alone = _MEANT_AS_WEIGHT.fullmatch(data) and not Path(data).exists() and "," not in data
     if flag == "val_data" and (mixture(data) or alone):
         names = data.rpartition(":")[0] if alone else ",".join(sets_of(data))
-        raise ExperimentError(f"--val_data {data}: validation uses all of each data set; remove the weights: {names}")
+        raise ExperimentError(f"--val_data {data}: validation takes all of each data set; without weights: {names}")
     for where in sets_of(data):
         if where in TASKS or Path(where).exists() or hub_set(where) is not None:
             continue
         if _MEANT_AS_WEIGHT.fullmatch(where):
             bare = where.rpartition(":")[0]
-            raise ExperimentError(f"--{flag} {data}: a single data set takes no weight; use --{flag} {bare}")
+            raise ExperimentError(
+                f"--{flag} {data}: a weight is for one of several data sets; alone it is --{flag} {bare}"
+            )
         if "," in where:
             raise ExperimentError(
-                f"--{flag} {data}: names several data sets; --data a:0.7,b:0.3 mixes them by weight, --sweep trains "
-                f"on each, --val_data a,b validates on each"
+                f"--{flag} {data}: names several data sets; --data a:0.7,b:0.3 mixes them by weights, --sweep makes a "
+                f"run on each, --val_data a,b validates on each"
             )
         raise ExperimentError(
             f"--{flag} {data}: {'' if where == data else f'{where}: '}neither a task nor a file or folder"
             f"{nearest(where, TASKS)} Tasks: {', '.join(TASKS)}; a folder must hold train.parquet and test.parquet, a "
-            f"file must hold problems (docs/custom_data.md)."
+            f"file problems (docs/custom_data.md)."
         )
 
 
 def absolute(data: str) -> str:
-    """--data or --val_data with absolute paths, valid from any working directory."""
+    """--data or --val_data with files and folders by their full paths, which mean the same from another folder."""
     return ",".join(_absolute(word) for word in data.split(","))
 
 
 def _absolute(word: str) -> str:
-    # The longest prefix that exists; a split or weight follows it.
+    # The longest beginning that is there; behind it a split or a weight.
     ends = [len(word), *(at for at in range(len(word) - 1, 0, -1) if word[at] == ":")]
     end = next((end for end in ends if word not in TASKS and Path(word[:end]).exists()), None)
     return word if end is None or word[:end] in TASKS else str(Path(word[:end]).resolve()) + word[end:]
 
 
 def data_title(data: str) -> str:
-    """A short name for folders and output; a mixture's names are joined by +."""
+    """A short name for folders and lines: of a mixture its data sets' joined by +."""
     found = [(where, hub_set(where)) for where in sets_of(data)]
     return "+".join(Path(where if hub is None else hub.name).name for where, hub in found)
 
 
 def set_name(where: str) -> str:
-    """A data set's name in metrics and folders: a task's, a file's without its suffix, a folder's."""
+    """What metrics and folders call one data set: a task's name, that of a file without its ending, of a folder."""
     found = hub_set(where)
     if found is not None:
         return Path(found.name).name
@@ -161,11 +167,11 @@ def set_name(where: str) -> str:
 
 
 def names_apart(wheres: Iterable[str], flag: str) -> dict[str, str]:
-    """{data set: its name}. ExperimentError if two data sets have the same name."""
+    """{data set: its name}. ExperimentError where two have one name."""
     found: dict[str, str] = {}
     for where in wheres:
         name = set_name(where)
         if name in found.values():
-            raise ExperimentError(f"--{flag}: two data sets are called {name}; metrics go by name, so rename one")
+            raise ExperimentError(f"--{flag}: two data sets are called {name}; metrics go by names, so rename one")
         found[where] = name
     return found

@@ -1,5 +1,5 @@
-"""Declaration of settings, once each, as dataclass fields with their help underneath. Flags, --help, YAML, checks of
-single values and docs/flags.md derive from them (recipes/flags/parser.py collects them)."""
+"""How a setting is declared: once, as a field of a dataclass with its help under it. Flags, --help, YAML, checks of a
+single value and docs/flags.md are read from there (recipes/flags/parser.py lists them all)."""
 
 import ast
 import inspect
@@ -22,22 +22,22 @@ GROUPS = (
     "reinforcement",
     "hints",
     "supervised learning",
-    "alignment and sft on instructions",
+    "alignment, and sft on instructions",
     "data and reward",
-    "generated problems",
+    "problems that are generated",
     "prompts and lengths",
     "adapters",
     "machine",
     "validation, checkpoints, records",
-    "reward failures",
+    "when verdicts fail",
     "evaluation (--eval)",
     "several runs (docs/sweeps.md)",
 )
-"""Headings of --help in order; algorithms' own options follow them."""
+"""Headings of --help, in order; options of algorithms come last."""
 
 
 class From(Enum):
-    """Source of a default that is not a constant."""
+    """Where a default comes from that is not a constant."""
 
     MACHINE = "by profile"
     TASK = "by --data"
@@ -46,24 +46,24 @@ class From(Enum):
 
 
 ABSENT = object()
-"""Marks a setting that every experiment.yaml contains."""
+"""For a setting that every experiment.yaml has."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A declared setting."""
+    """A setting as the rest of the code sees it."""
 
     name: str
-    """Name of the field and, with --, of the flag."""
+    """Of the field, and of the flag with -- before it."""
 
     help: str
-    """One line of help."""
+    """What it is, in one line."""
 
     read: Callable[[str], Any]
-    """Parses a string; raises ArgumentTypeError."""
+    """Text to value; raises ArgumentTypeError."""
 
     kind: type
-    """Type of its values."""
+    """Of its values."""
 
     group: str
     """Heading in --help."""
@@ -72,44 +72,44 @@ class Setting:
     """A constant, or From."""
 
     choices: tuple[str, ...] = ()
-    """Allowed values, if they can be listed."""
+    """What its value may be, where that can be listed."""
 
     metavar: str = ""
-    """Placeholder for the value in --help."""
+    """Its value in --help."""
 
     spelling: str = ""
-    """The flag, if spelled differently from the name; the parser treats - and _ alike."""
+    """The flag where it is not spelled as the name; - and _ are the same to the parser."""
 
     aliases: tuple[str, ...] = ()
     """Other names of the flag."""
 
     applies: Applies = everywhere
-    """Whether it has an effect for an algorithm with these stages."""
+    """Whether it changes anything for an algorithm in these stages."""
 
     check: Check | None = None
-    """Checks a single value."""
+    """Of its value alone."""
 
     flag: bool = True
-    """False: derived from other settings, without a flag."""
+    """False: follows from other settings."""
 
     bare: Any = None
-    """Value of the flag when given without one; None: a value is required."""
+    """What the flag stands for without a value; None: it wants one."""
 
     switch: bool = False
     """The flag takes no value."""
 
     evaluates: bool = False
-    """Has an effect with --eval."""
+    """It changes what --eval does."""
 
     may_change: bool = False
-    """May differ when a run is resumed: finished steps do not depend on it."""
+    """A run can be resumed with another value: nothing that finished steps did depends on it."""
 
     absent: Any = ABSENT
-    """Value implied by an experiment.yaml written before this setting existed."""
+    """What an experiment.yaml from before there was this setting stands for."""
 
 
 def setting(group: str = "", default: Any = From.OTHERS, **also: Any) -> Any:
-    """A dataclass field that declares a setting; without a group it has no flag. `also`: fields of Setting."""
+    """A field that declares a setting; without a group it has no flag. `also`: fields of Setting."""
     declared = {"group": group, "default": default, "flag": bool(group), **also}
     absent = also.get("absent", ABSENT)
     metadata = {"setting": declared}
@@ -118,30 +118,30 @@ def setting(group: str = "", default: Any = From.OTHERS, **also: Any) -> Any:
 
 @cache
 def declared(cls: type) -> dict[str, Setting]:
-    """The settings declared by a dataclass, by name, in order."""
-    docs = _docstrings(cls)
+    """The settings that a dataclass declares, by name, in its order."""
+    told = _docstrings(cls)
     hints = typing.get_type_hints(cls)
     found = {}
     for each in fields(cls):
         about = each.metadata.get("setting")
         if about is not None:
             kind, choices = _kind(hints[each.name])
-            found[each.name] = _setting(each.name, kind, docs.get(each.name, ""), choices, about)
+            found[each.name] = _setting(each.name, kind, told.get(each.name, ""), choices, about)
     return found
 
 
 @cache
 def options_of(name: str, options: type | None) -> dict[str, Setting]:
-    """The settings of an algorithm's own `options` dataclass."""
+    """The settings of an algorithm of its own, `options` being its dataclass."""
     if options is None:
         return {}
-    docs = _docstrings(options)
+    told = _docstrings(options)
     found = {}
     for each in fields(options):
         default = getattr(options(), each.name)
         about = {"group": f"options of --algo {name}", "default": default}
-        help_ = each.metadata.get("help") or docs.get(each.name, "")
-        # coef: float = 1 accepts .5 too.
+        help_ = each.metadata.get("help") or told.get(each.name, "")
+        # coef: float = 1 takes .5 as well.
         kind = float if type(default) is int and each.type in (float, "float") else type(default)
         about["check"] = each.metadata.get("check")
         found[each.name] = _setting(each.name, kind, help_, tuple(each.metadata.get("choices", ())), about)
@@ -170,29 +170,29 @@ def _kind(annotation: Any) -> tuple[type, tuple[str, ...]]:
 
 
 def by_name(known: Mapping[str, Setting]) -> dict[str, Setting]:
-    """Settings by name and alias."""
+    """Settings by each of their names."""
     return {name: each for each in known.values() for name in (each.name, *each.aliases)}
 
 
 def canonical(name: str) -> str:
-    """A flag's name as declared, with _ for -."""
+    """A flag's name as it is declared; - and _ are the same."""
     return name.replace("-", "_")
 
 
 def from_plain(setting: Setting, value: Any) -> Any:
-    """A value of a YAML file as the flag would parse it; None for a switch that is off.
+    """A value of a YAML file as the flag would read it; None for a switch that is off.
 
     Raises:
-        ValueError: for an invalid value, with the reason.
+        ValueError: says what is wrong with it.
     """
     if value is None:
-        raise ValueError("has no value; give one or remove the key")
+        raise ValueError("has no value; give one, or leave it out")
     if value is False and setting.bare is not None and setting.kind is not bool:
         return None
     if value is True and setting.bare is not None:
         return setting.bare
     if isinstance(value, int | float) and not isinstance(value, bool) and setting.kind is float:
-        # An int stays an int: it is part of run names.
+        # A whole number stays one: the names of runs are made of it.
         found = value
     else:
         found = _read_plain(setting, value)
@@ -207,7 +207,7 @@ def _read_plain(setting: Setting, value: Any) -> Any:
     odd = [each for each in parts if not isinstance(each, str | int | float | date)]
     if odd or (parts is value and not many) or (setting.kind is str and any(isinstance(each, bool) for each in parts)):
         wanted = "a list" if many else {int: "a number", float: "a number", bool: "true or false"}.get(setting.kind)
-        raise ValueError(f"must be {wanted or 'a string (quoted if it looks like another type)'}, not {value!r}")
+        raise ValueError(f"must be {wanted or 'text (in quotes, if it looks like anything else)'}, not {value!r}")
     plain = as_text(value)
     try:
         return truth(plain) if setting.switch else setting.read(plain)
@@ -216,7 +216,7 @@ def _read_plain(setting: Setting, value: Any) -> Any:
 
 
 def _docstrings(cls: type) -> dict[str, str]:
-    """The docstring under each field of a class, on one line."""
+    """The text under each field of a class, on one line."""
     try:
         body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
     except (OSError, TypeError, SyntaxError):

@@ -1,6 +1,6 @@
-"""Experiment: everything that defines a run, as one frozen, validated value saved with its results.
+"""Experiment: everything that defines a run, in one frozen, validated value that is saved beside its results.
 
-Its fields declare the training settings and their flags (recipes/settings/declare.py).
+Its fields declare the settings of training and their flags (recipes/settings/declare.py).
 """
 
 import dataclasses
@@ -49,36 +49,36 @@ _RATE = between(0, 1, " (1 never stops a run)", ends=True)
 _RECORDS = "validation, checkpoints, records"
 
 SCHEMA = 2
-"""Version of experiment.yaml (files without one are 1). New settings declare `absent`, their value in older files."""
+"""Of experiment.yaml; 1 named none. A setting that is added is declared with `absent`, what its absence stands for."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One run, built by `recipes.flags.resolve.build_experiment`, with every value resolved."""
+    """One run. Built by `recipes.flags.resolve.build_experiment`, so that every value is already resolved."""
 
     algo: str = setting("run", "uft")
-    """Algorithm (listed below) or your own file (path/mine.py)."""
+    """Algorithm (listed below), or a file of your own (path/mine.py)."""
 
     data: str = setting("run", "countdown", evaluates=True)
-    """Task (listed below), file, folder, Hub data set owner/name[/part][:split], or mixture a:0.7,b:0.3."""
+    """Task (listed below), file, folder, owner/name[/part][:split] of the hub, or a mixture a:0.7,b:0.3."""
 
     data_kind: DataKind = setting()
-    """Kind of the rows."""
+    """What its rows are."""
 
     model: str = setting("run", From.MACHINE, evaluates=True)
-    """Base model: Hugging Face name or folder; with --eval also a run, checkpoint or adapter."""
+    """Hugging Face name or folder of the base model; with --eval also a run, checkpoint or adapter."""
 
     profile: str = setting()
-    """Hardware profile that the defaults came from."""
+    """Hardware profile the defaults came from."""
 
     device: Literal["cpu", "cuda"] = setting(default=From.MACHINE)
-    """Device used by verl and vLLM."""
+    """Where verl and vLLM compute."""
 
     T: int = setting("reinforcement", From.MACHINE, applies=rl, check=at_least(1), may_change=True)
     """Reinforcement steps."""
 
     T_hint: int = setting("hints", applies=clock, check=not_negative)
-    """Step after which rollouts get no hints (chord_mu, prefix_rft: end of the schedule); at most --T."""
+    """Step after which no rollout starts from a hint (chord_mu, prefix_rft: its schedule ends); at most --T."""
 
     n_rollout: int = setting("reinforcement", From.MACHINE, applies=rl, check=at_least(1), aliases=("n_rollouts",))
     """Rollouts per prompt."""
@@ -87,22 +87,22 @@ class Experiment:
     """Weight of the hint's negative log-likelihood (c in recipes/algorithms/uft.py)."""
 
     hint_nll_agg: HintAggregation = setting("hints", "token-mean", applies=hint_term)
-    """Normalisation of the hint's NLL: token mean, sum per sequence, or the paper's (the entire loss is summed so)."""
+    """Its normalisation: mean over hint tokens, sum over a sequence, or the paper's (all of the loss is such a sum)."""
 
     batch_size: int = setting("run", check=at_least(1))
-    """Prompts per step; on answers: rows (pairs for pairwise feedback) per optimiser step."""
+    """Prompts per step; of answers: rows (pairs, for pairwise feedback) per optimiser step."""
 
     mini_batch_size: int = setting("reinforcement", applies=rl, check=at_least(1))
     """Prompts per optimiser update."""
 
     lr: float = setting("run", From.MACHINE, check=a_rate)
-    """Learning rate: constant in reinforcement (sft_rft too), elsewhere the peak (10 % warm-up, cosine decay)."""
+    """Learning rate: of reinforcement (in sft_rft too) constant, of other trainings the peak (10 % warm-up, cosine)."""
 
     sft_lr: float = setting("supervised learning", From.MACHINE, applies=supervised, check=a_rate)
-    """Peak learning rate of supervised stages; for sft an alias of --lr."""
+    """Peak learning rate of supervised stages; for sft the same as --lr."""
 
     sft_epochs: int = setting("supervised learning", From.MACHINE, applies=supervised, check=at_least(1))
-    """Epochs of supervised stages; for sft an alias of --epochs."""
+    """Passes over the training file in supervised stages; for sft the same as --epochs."""
 
     critic_lr: float = setting("reinforcement", From.MACHINE, applies=critic, check=a_rate)
     """Learning rate of the critic."""
@@ -114,21 +114,21 @@ class Experiment:
     """Weight of the entropy bonus."""
 
     clip_ratio: float = setting(
-        "reinforcement", 0.2, applies=clipped, check=between(0, 1, ", as the lower bound is 1 - clip_ratio")
+        "reinforcement", 0.2, applies=clipped, check=between(0, 1, ", as 1 - it is the lower end")
     )
-    """PPO's clip range of the probability ratio."""
+    """PPO's clipping of the probability ratio."""
 
     temperature: float = setting("reinforcement", 1.0, applies=draws, check=not_negative, evaluates=True)
-    """Sampling temperature of rollouts and --val_samples; other validation answers are greedy."""
+    """Sampling temperature of training rollouts and of --val_samples; without that validation is greedy."""
 
     max_prompt_length: int = setting("prompts and lengths", From.TASK, check=at_least(1), evaluates=True)
-    """Maximum prompt length in tokens."""
+    """Longest prompt in tokens."""
 
     max_hint_length: int = setting("hints", From.TASK, applies=hints_or_supervised, check=not_negative)
-    """Maximum hint length in tokens."""
+    """Longest hint in tokens."""
 
     max_response_length: int = setting("prompts and lengths", From.TASK, check=at_least(1), evaluates=True)
-    """Maximum number of generated tokens, excluding the hint."""
+    """Most generated tokens, hint not counted."""
 
     n_gpu: int = setting("machine", From.MACHINE, check=at_least(1))
     """Devices per node (on the CPU: data-parallel ranks)."""
@@ -140,42 +140,42 @@ class Experiment:
     """Tensor-parallel size of the inference engine."""
 
     dtype: Literal["float32", "bfloat16"] = setting("machine", From.MACHINE, evaluates=True)
-    """Precision of the inference engine and of matrix multiplications in training."""
+    """Precision of the inference engine and of matrix products in training."""
 
     tokens_per_micro_batch: int = setting("machine", From.MACHINE, applies=problems, check=at_least(1), may_change=True)
-    """Tokens per device and forward pass in training."""
+    """Tokens a device trains on at once."""
 
     rollout_memory: float = setting(
-        "machine", From.MACHINE, check=between(0, 1, ", a fraction of GPU memory"), evaluates=True, may_change=True
+        "machine", From.MACHINE, check=between(0, 1, ", a share of a GPU's memory"), evaluates=True, may_change=True
     )
-    """Fraction of GPU memory for vLLM's weights and KV cache."""
+    """Share of a GPU's memory for vLLM's weights and cache."""
 
     max_num_seqs: int = setting("machine", From.MACHINE, applies=rl, check=at_least(1), may_change=True)
-    """Maximum number of sequences that vLLM decodes concurrently."""
+    """Sequences vLLM decodes at once."""
 
     lora_rank: int = setting("adapters", From.MACHINE, check=not_negative)
-    """LoRA rank; 0 trains all weights."""
+    """Rank of the adapter; 0 trains all weights."""
 
     seed: int = setting("run", 0, read=one_seed, check=a_seed, evaluates=True)
-    """Seed for data order, hints and sampling."""
+    """Seeds data order, hints and sampling."""
 
     test_freq: int = setting(_RECORDS, check=at_least(1), may_change=True)
     """Steps between validations."""
 
     save_freq: int = setting(_RECORDS, check=at_least(1), may_change=True)
-    """Steps between checkpoints, a multiple of --test_freq; default: --test_freq."""
+    """Steps between checkpoints; a multiple of --test_freq, which is its default."""
 
     val_size: int = setting(_RECORDS, -1, check=at_least(1, "all of the test file"), evaluates=True)
-    """Number of validation problems, the same ones in all runs, stages and evaluations for any --seed; -1: all."""
+    """Validation problems, the same of a test file in all runs, stages and evaluations, whatever --seed; -1 is all."""
 
     keep_checkpoints: int = setting(_RECORDS, 2, check=at_least(1), may_change=True)
-    """Checkpoints kept on disk (the best step's weights are kept too)."""
+    """Checkpoints kept on disk (weights of the best step are kept besides)."""
 
     log_rollouts: int = setting(_RECORDS, 8, applies=rl, check=at_least(0, "all of them"), may_change=True)
-    """Training rollouts per step written to rollouts/<step>.jsonl; -1: all."""
+    """Training rollouts per step written to rollouts/<step>.jsonl; -1 is all of them."""
 
     logger: tuple[str, ...] = setting(_RECORDS, ("console", "file", "tensorboard"), may_change=True)
-    """Metric loggers besides metrics.jsonl, comma-separated (listed below)."""
+    """Where metrics go besides metrics.jsonl, comma-separated (listed below)."""
 
     alignment: Alignment = setting()
     """Settings of alignment stages and of una_online."""
@@ -184,25 +184,25 @@ class Experiment:
     """Arguments of the data generator."""
 
     prompt_style: str = setting("prompts and lengths", evaluates=True)
-    """Prompt template (listed below); the default depends on the model."""
+    """How questions are put to the model (listed below); the default goes by the model."""
 
     reward: str | None = setting("data and reward", applies=problems, evaluates=True)
-    """Reward name (listed below) or path/to/file.py:function; the default depends on each row's data_source."""
+    """A reward's name (listed below), or path/to/file.py:function; the default goes by each row's data_source."""
 
     allow_overlap: bool = setting("data and reward", False, may_change=True)
-    """Train even if the training file contains problems of the test file."""
+    """Train although problems of the test file are in the training file."""
 
-    max_reward_error_rate: float = setting("reward failures", 0.05, applies=rl, check=_RATE, may_change=True)
-    """Stop the run when the reward fails on this share of a step's answers."""
+    max_reward_error_rate: float = setting("when verdicts fail", 0.05, applies=rl, check=_RATE, may_change=True)
+    """Share of a step's answers whose scoring failed at which the run stops."""
 
-    max_timeout_rate: float = setting("reward failures", 0.2, applies=rl, check=_RATE, may_change=True)
-    """Stop the run when the verifier hits its limits on this share of a step's answers."""
+    max_timeout_rate: float = setting("when verdicts fail", 0.2, applies=rl, check=_RATE, may_change=True)
+    """Share of a step's answers whose verifier ran into its limits at which the run stops."""
 
-    max_parse_fail_rate: float = setting("reward failures", 0.99, applies=rl, check=_RATE, may_change=True)
-    """Stop the run when more than this share of answers is unreadable for --parse_fail_steps steps in a row."""
+    max_parse_fail_rate: float = setting("when verdicts fail", 0.99, applies=rl, check=_RATE, may_change=True)
+    """Share of unreadable answers above which, for --parse_fail_steps steps in a row, the run stops."""
 
-    parse_fail_steps: int = setting("reward failures", 50, applies=rl, check=at_least(1), may_change=True)
-    """Number of consecutive steps for --max_parse_fail_rate."""
+    parse_fail_steps: int = setting("when verdicts fail", 50, applies=rl, check=at_least(1), may_change=True)
+    """How many such steps in a row."""
 
     overrides: tuple[str, ...] = setting(default=())
     """verl overrides given after --, applied last."""
@@ -214,67 +214,67 @@ class Experiment:
     """Share of the training problems that have a solution (docs/tasks/chain.md)."""
 
     demonstration_noise: float = setting("data and reward", 0.0, applies=solutions, check=a_share, absent=0.0)
-    """Probability that a solution step is replaced by a wrong one."""
+    """Probability that a step of a solution is wrong."""
 
     hints: Whose = setting("data and reward", "own", applies=solutions, absent="own")
-    """Solutions: each problem's own, or as a control another problem's (sham)."""
+    """Whose solution a problem has: its own, or as a control another one's (sham)."""
 
     val_samples: int = setting(_RECORDS, 0, applies=validates, check=not_negative, absent=0)
-    """Answers sampled per validation problem at --temperature, besides the greedy one; 0: greedy only."""
+    """Answers a validation draws for each problem, at --temperature, beside a greedy one; 0 is that one alone."""
 
     own_texts: int = setting(_RECORDS, 128, check=not_negative, may_change=True, absent=128)
-    """Texts sampled from the base model to measure forgetting after training; 0 skips it."""
+    """Texts of the base's own by which it is measured, after training, what the model forgot; 0 leaves that out."""
 
     dual_clip: float | None = setting("reinforcement", None, applies=clipped, check=above(1), absent=3.0)
-    """Upper bound of the ratio for negative advantages (verl's clip_ratio_c, 3); default: no bound."""
+    """Most that a ratio counts where the advantage is negative (verl's clip_ratio_c, 3); without it no bound."""
 
     val_data: str | None = setting("data and reward", None, metavar="A,B", absent=None)
-    """Validation data instead of --data's test part: tasks, files, folders, comma-separated; metrics for each."""
+    """What to validate on in place of --data's test part: tasks, files, folders, by commas; metrics for each."""
 
     rollout_correction: RolloutCorrection = setting("reinforcement", "none", applies=ppo, absent="none")
-    """Weight each token or sequence by pi_trainer / pi_engine (truncated importance sampling)."""
+    """Weigh a token or rollout by pi_trainer / pi_engine (truncated importance sampling), where the two differ."""
 
     rollout_correction_clip: float = setting("reinforcement", 2.0, applies=ppo, check=positive, absent=2.0)
-    """Upper bound of the --rollout_correction weights."""
+    """Most that such a weight is."""
 
     clip_ratio_high: float | None = setting("reinforcement", None, applies=clipped, check=positive, absent=None)
-    """Upper clip range (DAPO's clip-higher, .28); default: --clip_ratio."""
+    """Upper end of that clipping (DAPO's clip-higher, .28); without it the same as --clip_ratio."""
 
     overlong_buffer: int = setting("reinforcement", 0, applies=by_score, check=not_negative, absent=0)
-    """Last tokens before --max_response_length over which the score falls (DAPO's overlong shaping); 0: off."""
+    """Tokens before --max_response_length over which an answer's score falls (DAPO's overlong shaping); 0 is off."""
 
     overlong_penalty: float = setting("reinforcement", 1.0, applies=by_score, check=positive, absent=1.0)
-    """Overlong penalty at --max_response_length."""
+    """By how much it has fallen at --max_response_length."""
 
     dynamic_sampling: bool = setting("reinforcement", False, applies=by_variance, absent=False)
-    """Replace prompts whose rollouts all have the same reward with the next ones of the data (DAPO)."""
+    """Replace prompts whose rollouts all have the same reward by the next ones of the data (DAPO)."""
 
     dynamic_sampling_rounds: int = setting("reinforcement", 3, applies=by_variance, check=at_least(2), absent=3)
-    """Maximum generation rounds per step with --dynamic_sampling, including the first."""
+    """Most rounds of generation in a step for that, the first included."""
 
     project: str = setting(_RECORDS, PROJECT, may_change=True, absent=PROJECT)
-    """Project name in wandb, swanlab, mlflow and trackio."""
+    """Project of the run in wandb, swanlab, mlflow and trackio."""
 
     run_name: str | None = setting(_RECORDS, None, may_change=True, absent=None)
-    """Run name in these trackers; default: the folder's name."""
+    """What it is called there; default the folder's name."""
 
     early_stopping: int = setting(_RECORDS, 0, applies=validations, check=not_negative, may_change=True, absent=0)
-    """End a stage after this many validations in a row without improvement (of accuracy, or else loss); 0: never."""
+    """End a stage once so many validations in a row, of accuracy or else loss, beat no earlier one; 0 never does."""
 
     rollout_seeds: Literal["auto", "each", "engine"] = setting(
         "reinforcement", "auto", applies=rl, may_change=True, absent="auto"
     )
-    """One seed per rollout (reproducible texts) or one for the engine; auto: each on the CPU, engine on GPUs, where
-    vLLM samples seeded rows one by one."""
+    """A seed for each rollout (a repeated run has the same texts), or one for the engine; auto: each on the CPU alone,
+    as vLLM draws seeded rows one by one on a GPU."""
 
     hf_dtype: Literal["float32", "bfloat16"] = setting(
         _RECORDS, "float32", applies=verl, may_change=True, absent="float32"
     )
-    """Precision of the exported weights (hf/): float32 as trained, or bfloat16 as used for inference on GPUs."""
+    """Precision of the published weights (hf/): as they are trained, or half as large, as a GPU's engine has them."""
 
     @property
     def seeds_rollouts(self) -> bool:
-        """Whether each rollout is sampled with its own seed."""
+        """Whether each rollout is drawn with a seed of its own."""
         return self.rollout_seeds == "each" or (self.rollout_seeds == "auto" and self.device == "cpu")
 
     @property
@@ -284,55 +284,55 @@ class Experiment:
 
     @property
     def stages(self) -> tuple[StageKind, ...]:
-        """Training stages in order; training on answers, including sft on instructions, is one alignment stage."""
+        """Training stages in order; what trains on answers is one alignment stage, sft on instructions too."""
         return ("alignment",) if self.data_kind == "answers" else self.algorithm.stages
 
     @property
     def method(self) -> Method:
-        """Training method of the alignment stage."""
+        """What the alignment stage trains with."""
         return self.algorithm.method or "sft"
 
     @property
     def solutions_left(self) -> Demonstrations:
-        """Which of the data's solutions are kept, and how they are altered."""
+        """What is left of the data's solutions."""
         return Demonstrations(self.demonstrations, self.demonstration_noise, self.hints)
 
     @property
     def prompt_length(self) -> int:
-        """verl's prompt length: the question plus, if the algorithm puts hints into it, the hint and its wrapper."""
+        """verl's prompt: the question, and where the algorithm puts one into it a hint and the words around it."""
         if not self.algorithm.hints_in_prompt:
             return self.max_prompt_length
-        # A token has at least one byte, which bounds the wrapper's length without its tokenizer.
+        # A token has a byte at least: how a tokenizer reads the words is not known here.
         return self.max_prompt_length + self.max_hint_length + len(self.algorithm.wrap.encode())
 
     @property
     def response_length(self) -> int:
-        """verl's response length: hint and generation. A hint in the prompt does not count."""
+        """verl's response: hint and generation. A hint in the question takes nothing off it."""
         given = self.algorithm.uses_hints and not self.algorithm.hints_in_prompt
         return self.max_response_length + (self.max_hint_length if given else 0)
 
     @property
     def hash(self) -> str:
-        """Eight hex digits that identify this configuration."""
-        # Newer settings are omitted where they have no effect, so that older runs keep their names.
-        values = self._hashed(Experiment, asdict(self))
-        values["alignment"] = self._hashed(Alignment, values["alignment"])
+        """Eight hex digits naming this configuration."""
+        # What an older version did not know is omitted where it changes nothing, so that runs keep their names.
+        values = self._telling(Experiment, asdict(self))
+        values["alignment"] = self._telling(Alignment, values["alignment"])
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
-    def _hashed(self, cls: type, values: dict[str, Any]) -> dict[str, Any]:
-        def counts(of: Setting) -> bool:
+    def _telling(self, cls: type, values: dict[str, Any]) -> dict[str, Any]:
+        def tells(of: Setting) -> bool:
             return of.absent is ABSENT or (values[of.name] != of.absent and of.applies(self.algorithm, self.stages))
 
-        return {name: value for name, value in values.items() if counts(declared(cls)[name])}
+        return {name: value for name, value in values.items() if tells(declared(cls)[name])}
 
     @property
     def default_name(self) -> str:
-        """Name of its folder under out/ without --out."""
+        """Name of its folder under out/ when --out is not given."""
         return f"{self.algorithm.name}-{data_title(self.data)}-{Path(self.model).name}-{self.hash}"
 
 
 def training_record(experiment: Experiment) -> TrainingRecord:
-    """The record published with the weights."""
+    """What is published beside the weights."""
     e = experiment
     return TrainingRecord(
         algo=e.algo,
@@ -345,26 +345,26 @@ def training_record(experiment: Experiment) -> TrainingRecord:
 
 
 def to_yaml(experiment: Experiment) -> str:
-    """The experiment as YAML, in field order."""
+    """The experiment as YAML, in the order of its fields."""
     values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(experiment).items()}
     return yaml.safe_dump({"schema": SCHEMA, **values}, sort_keys=False, allow_unicode=True)
 
 
 def from_yaml(text: str) -> Experiment:
-    """The experiment saved by `to_yaml` of this or an older version.
+    """The experiment saved by `to_yaml`, of this version or an older one.
 
     Raises:
-        ExperimentError: for a damaged file, a newer version or unknown keys.
+        ExperimentError: for a file of a newer version, or one with other keys.
     """
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError:
         values = None
     if not isinstance(values, dict) or not isinstance(values.get("alignment", {}), dict):
-        raise ExperimentError("experiment.yaml is damaged: it holds no settings; start a new run in another --out")
+        raise ExperimentError("experiment.yaml is damaged: it holds no settings; start anew in another --out")
     for name, hint in {"schema": int, **typing.get_type_hints(Experiment)}.items():
         if name in values and not _fits(values[name], hint):
-            what = "not a number" if hint in (int, float) else "not a valid value"
+            what = "no number" if hint in (int, float) else "nothing it can be"
             raise ExperimentError(f"experiment.yaml is damaged: {name} {values[name]!r} is {what}")
     if values.get("schema", 1) > SCHEMA:
         raise ExperimentError("experiment.yaml was written by a newer version of this repository; use that one")
@@ -381,7 +381,7 @@ def from_yaml(text: str) -> Experiment:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value from YAML fits a field's type."""
+    """Whether what YAML gave may stand in a field of that type."""
     kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if typing.get_origin(hint) is Literal:
         return value in kinds or value in typing.get_args(hint)
@@ -392,12 +392,12 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def read_experiment(file: Path) -> Experiment:
-    """`from_yaml` of a file."""
+    """`from_yaml` of a run's file."""
     return from_yaml(file.read_text(encoding="utf-8", errors="replace"))
 
 
 def as_of_today(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of an experiment.yaml, with those that an older version did not write filled in."""
+    """The settings of an experiment.yaml with those that an older version did not write, and nothing else."""
     found = {**_absent(Experiment), **values}
     found.pop("schema", None)
     if isinstance(found.get("alignment"), dict):

@@ -1,4 +1,4 @@
-"""Settings that an algorithm's hooks can read."""
+"""What the hooks of an algorithm may read of an experiment."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from recipes.settings.experiment import Experiment
 
 
 def hook_settings(experiment: Experiment) -> dict[str, Any]:
-    """The settings passed to an algorithm's hooks as `s`, including its own options."""
+    """What an algorithm's hooks may read (`s`), its own options included."""
     e = experiment
     return {
         "T_hint": e.T_hint,

@@ -1,4 +1,4 @@
-"""Flags that are not part of an experiment: mode, how a run is started, how an evaluation samples answers."""
+"""Flags that are no part of what is trained: which mode, how a run is started, how an evaluation draws its answers."""
 
 import re
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _SEVERAL = "several runs (docs/sweeps.md)"
 
 
 def _share(value: float) -> str:
-    return "" if 0 < value <= 1 else "must be above 0 and at most 1"
+    return "" if 0 < value <= 1 else "must be above 0, and at most 1"
 
 
 def _seeds(values: list[int]) -> str:
@@ -32,15 +32,17 @@ def _seeds(values: list[int]) -> str:
 
 def _devices(value: str) -> str:
     named = [word.strip() for word in value.split(",") if value.strip()]
-    # CUDA reads -1 as no GPU.
+    # -1 is how CUDA says none.
     wrong = next((word for word in named if not re.fullmatch(r"-1|\d+|(GPU|MIG)-.+", word)), None)
     if wrong is not None:
-        return f"{wrong!r} is not a GPU; give a number, GPU-<uuid> or MIG-<uuid>"
+        return f"{wrong!r} is no GPU: a number, GPU-<uuid> or MIG-<uuid>"
     there = [] if named in ([], ["-1"]) else machine.visible_devices(value)
     lacking = next((word for word in named if word not in ("-1", *there)), None)
-    if lacking is None:
-        return ""
-    return f"no GPU {lacking} here, or it is given twice or together with one that MIG divides (see nvidia-smi -L)"
+    none = (
+        f"this machine has no GPU {lacking}, or it is named twice, or beside one that MIG divides (nvidia-smi -L lists "
+        f"what there is)"
+    )
+    return "" if lacking is None else none
 
 
 def _word(value: str) -> str:
@@ -49,117 +51,117 @@ def _word(value: str) -> str:
 
 @dataclass(frozen=True)
 class Mode:
-    """Modes of run.py; without any, it trains."""
+    """What run.py is asked to do; without any, to train."""
 
     eval: bool = setting(_EVALUATION, False, switch=True)
     """Only evaluate --model."""
 
     sweep: bool = setting(_SEVERAL, False, switch=True)
-    """One run for each combination of --algo a,b, --data c,d and --seeds 0,1,2."""
+    """A run for each --algo a,b x --data c,d x --seeds 0,1,2."""
 
     reproduce: str | None = setting(_SEVERAL, None, metavar="TABLE")
-    """Run the experiments of a published table or of our study (listed below)."""
+    """The runs of a published table or of our study (listed below)."""
 
     part: str | None = setting(_SEVERAL, None, choices=("real", "scan"))
-    """Part of --reproduce study: runs with the full training loop (default) or the fast lab's scan (exploration)."""
+    """Of --reproduce study: its runs through the real loop (the default), or the fast lab's scan (exploration)."""
 
     pipeline: str | None = setting(_SEVERAL, None, metavar="STAGES")
-    """Train stages in sequence, each from the previous one's weights: sft,dpo,grpo, a file.yaml or framework."""
+    """Stages in one command, each from the weights of the one before: sft,dpo,grpo, a file.yaml, or framework."""
 
     completion: bool = setting(_SEVERAL, False, switch=True)
-    """Print bash completion for the flags: source <(./run.py --completion)."""
+    """Print the completion of flags for bash: source <(./run.py --completion)."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Flags that are read before all others."""
+    """What is settled before anything is resolved."""
 
     config: str | None = setting("run", None, metavar="FILE", evaluates=True)
-    """Read flags from a YAML file or a run's experiment.yaml; the command line takes precedence."""
+    """Flags from a YAML file, or from a run's experiment.yaml; those of the command line come on top."""
 
     visible_devices: str | None = setting(
         "machine", None, metavar="0,1", spelling="visible-devices", read=str, check=_devices, evaluates=True
     )
-    """GPUs to use, as in CUDA_VISIBLE_DEVICES; empty: none."""
+    """The GPUs to use, as CUDA_VISIBLE_DEVICES; none if it is empty."""
 
 
 @dataclass(frozen=True)
 class Steering:
-    """How to run: hardware, output folder, resuming, dry run."""
+    """How to run: on what, where its files go, whether to go on, whether to start at all."""
 
     profile: Profile = setting("run", kind=str, evaluates=True)
-    """Hardware profile (listed below) that sets sizes; default: this machine's."""
+    """Hardware to take sizes for (listed below); the default is this machine's."""
 
     out: str | None = setting("run", None, metavar="FOLDER", evaluates=True)
-    """Folder of the run; default: out/<algo>-<data>-<model>-<hash>."""
+    """Folder of the run; default out/<algo>-<data>-<model>-<hash>."""
 
     idx: str | None = setting("run", None, check=_word, evaluates=True)
-    """Suffix of the default folder's name."""
+    """A word added to the folder's name."""
 
     resume: bool = setting("run", False, switch=True, evaluates=True)
-    """Resume the run in its folder."""
+    """Continue the run in that folder."""
 
     dry_run: Literal["short", "full"] | None = setting("run", None, bare="short", evaluates=True)
-    """Print the plan and start nothing; full: with environment, commands and verl's configuration."""
+    """Print what would be done, start nothing; full: with environment, commands and verl's configuration."""
 
     stall_minutes: float = setting("machine", STALL_MINUTES, check=positive, evaluates=True)
-    """Stop the run after this many minutes without progress."""
+    """End the run when nothing moves for so long."""
 
     auto_batch: bool = setting("machine", False, switch=True)
-    """Retry with smaller micro-batches when GPU memory runs out."""
+    """On a full GPU try again with smaller micro-batches."""
 
     push_to_hub: str | None = setting("run", None, metavar="ORG/NAME")
-    """Upload the trained weights to this repository (private if new) at the end; needs HF_TOKEN."""
+    """Upload the trained weights there in the end; the token comes from HF_TOKEN, a new repository is private."""
 
     def folder(self, name: str) -> Path:
-        """The run's folder: --out, or `name` (with --idx) under out/."""
+        """Where results go: --out, or a folder of that name under out/."""
         return Path(self.out) if self.out else ROOT / "out" / (name + (f"-{self.idx}" if self.idx else ""))
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Flags for --eval only."""
+    """Of --eval alone."""
 
     n_samples: int = setting(_EVALUATION, 1, check=at_least(1), evaluates=True)
-    """Answers per problem; sampled if more than 1."""
+    """Answers per problem; above 1 they are sampled."""
 
     top_p: float = setting(_EVALUATION, 1.0, check=_share, evaluates=True)
-    """Nucleus sampling: probability mass that answers are sampled from."""
+    """Share of the probability that answers are sampled from."""
 
     k: str | None = setting(_EVALUATION, None, metavar="K,K", evaluates=True)
-    """Values of k for pass@k; default: 1, 2, 4 .. n_samples."""
+    """pass@k for these k; default 1, 2, 4 .. n_samples."""
 
     skip: str | None = setting(_EVALUATION, None, metavar="A,B", evaluates=True)
-    """Benchmarks to skip in lm-evaluation-harness's suites."""
+    """Benchmarks of lm-evaluation-harness's suites to leave out."""
 
 
 @dataclass(frozen=True)
 class Several:
-    """Flags for --sweep and --reproduce only."""
+    """Of --sweep and --reproduce alone."""
 
     seeds: tuple[int, ...] | None = setting(_SEVERAL, None, read=numbers, metavar="N,N", check=_seeds)
-    """Seeds; one run for each."""
+    """A run for each of these seeds."""
 
     parallel: int = setting(_SEVERAL, 1, check=at_least(1))
-    """Concurrent runs; the GPUs are divided among them."""
+    """Runs at a time; GPUs are shared out."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """How a data set is read; stored in the experiment's data_options."""
+    """What a data set is read with; it becomes part of the experiment's data_options."""
 
     data_path: str | None = setting("data and reward", None, metavar="FOLDER", evaluates=True)
-    """Local copy of data that --data math or others would download from the Hub."""
+    """Local copy of what --data math or others would load from the hub."""
 
     columns: tuple[str, ...] | None = setting("data and reward", None, metavar="ROLE=COLUMN,..", evaluates=True)
-    """Column names in your own file or data set, by role: question=problem,answer=solution."""
+    """Columns of a file or data set of your own by what they hold: question=problem,answer=solution."""
 
     score_min: float | None = setting("data and reward", None, applies=answers)
-    """Lowest possible score in your own file of scored answers."""
+    """Worst score there can be in a file of scored answers of your own."""
 
     score_max: float | None = setting("data and reward", None, applies=answers)
-    """Highest possible score in your own file of scored answers."""
+    """Best score there can be in it."""
 
 
 PARTS = (Experiment, Alignment, Source, Generated, Steering, Machine, Mode, Evaluation, Several)
-"""All declarations of settings; if two share a name, the first one is the flag."""
+"""All declarations of settings; where two name one alike, the first one is the flag."""

@@ -1,4 +1,4 @@
-"""Hardware profiles: sizes and numerics that differ between a laptop and a rack, never logic."""
+"""Hardware profiles: what changes between a laptop and a rack. Sizes and numerics, never logic."""
 
 import re
 from dataclasses import dataclass, field, fields, replace
@@ -7,18 +7,18 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Profile:
-    """Defaults for a machine; each can be overridden by a flag."""
+    """Defaults of a machine; every one of them has a flag that overrides it."""
 
     name: str
-    """Value of --profile."""
+    """What --profile takes."""
 
     title: str
     """One line for tables."""
 
     device: Literal["cpu", "cuda"]
-    """Device used by verl and vLLM."""
+    """Where verl and vLLM compute."""
 
-    # Defaults of the settings with these names (recipes/settings/experiment.py).
+    # Defaults of the settings of these names, which recipes/settings/experiment.py declares.
     n_gpu: int
     model: str
     dtype: Literal["float32", "bfloat16"]
@@ -38,26 +38,26 @@ class Profile:
     lora_rank: int = 0
 
     memory_gb: float = 0.0
-    """Memory per device in GB (10^9 bytes); 0 on the CPU, where all processes share main memory."""
+    """Memory of one device in GB (10^9 bytes); 0 for the CPU, whose main memory all processes share."""
 
     alignment: dict[str, Any] = field(default_factory=dict)
-    """Overrides of the alignment stages' defaults."""
+    """Settings of alignment stages that differ from their defaults."""
 
     lengths: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Overrides of the tasks' token limits, by task."""
+    """Token limits that differ from the task's, by task."""
 
     models: dict[str, str] = field(default_factory=dict)
-    """Default models by task, where they differ from `model`."""
+    """Model trained when --model is not given on tasks that want another one."""
 
     data_options: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Arguments of the data generators, by task."""
 
     def model_of(self, data: str | None) -> str:
-        """Default model for a value of --data."""
+        """Model trained on what --data says when --model is not given."""
         return self.models.get(data or "", self.model)
 
 
-# Sizes of the files published in the UFT repository.
+# Sizes of the UFT repository's published files.
 _REFERENCE_DATA: dict[str, dict[str, Any]] = {
     "countdown": {"n_train": 10240, "n_test": 1024},
     "kk_logic": {"n_train": 4500, "n_test": 500, "people": [3, 4, 5, 6, 7]},
@@ -120,7 +120,7 @@ PROFILES = {
             rollout_memory=0.45,
             max_num_seqs=256,
             lora_rank=32,
-            # Adapters need about ten times the learning rate (Schulman et al., "LoRA Without Regret", 2025).
+            # Adapters want about ten times the rate of all weights (Schulman et al., "LoRA Without Regret", 2025).
             lr=1e-5,
             sft_lr=1e-4,
             data_options=_REFERENCE_DATA,
@@ -182,26 +182,26 @@ PROFILES = {
 
 
 OF_THE_MODEL = ("lr", "critic_lr", "sft_lr", "sft_epochs", "T", "T_hint", "test_freq")
-"""Values that the CPU profile tunes for models below a million parameters, besides lengths and alignment settings."""
+"""What the CPU profile sets for models of under a million parameters, besides lengths and steps on answers."""
 
 
 def for_published(profile: Profile) -> Profile:
-    """The profile for a published model: the UFT paper's learning rates, steps and lengths with the machine's sizes."""
+    """The profile for a model as people publish them: the UFT paper's rates, steps and lengths, the machine's sizes."""
     if profile.device != "cpu":
         return profile
     papers: dict[str, Any] = {each.name: each.default for each in fields(Profile) if each.name in OF_THE_MODEL}
     return replace(profile, lengths={}, alignment={}, **papers)
 
 
-# Nominal memory in GB of the cards that sizes are known for.
+# Memory of a card that sizes are known for, in GB as it is sold.
 _CARDS = (24, 40, 48, 80)
 
 
 def profile_named(name: str) -> Profile:
-    """The profile of that name: one of PROFILES, or <cards>x<GB>gb for any number of cards (8x40gb).
+    """The profile of that name: one of the table, or <cards>x<GB>gb for any number of cards of a size (8x40gb).
 
     Raises:
-        KeyError: for an unknown name.
+        KeyError: for another name.
     """
     found = re.fullmatch(r"([1-9]\d*)x(\d+)gb", name)
     if name in PROFILES or found is None or int(found[2]) not in _CARDS:
@@ -210,14 +210,14 @@ def profile_named(name: str) -> Profile:
 
 
 def _profile_of(gpus: int, memory_gb: int) -> Profile:
-    """The profile for that many cards of a known size, named <cards>x<GB>gb if PROFILES has none."""
+    """The profile of that many cards of one of the sizes; with a name of its own where none of the table is meant."""
     cuda = [each for each in PROFILES.values() if each.device == "cuda" and each.n_gpu <= gpus]
     same = [each for each in cuda if each.memory_gb == memory_gb]
     nearest = max(same or [PROFILES["1x24gb"]], key=lambda each: each.n_gpu)
     if nearest.memory_gb == memory_gb == max(_CARDS) or (nearest.n_gpu, nearest.memory_gb) == (gpus, memory_gb):
-        # One of PROFILES, with all of the machine's cards.
-        return replace(nearest, n_gpu=gpus)
-    # The default model's weights, gradients and moments take 25 GB, sharded over the cards.
+        # One of the table, with all of the machine's cards.
+        return nearest if nearest.n_gpu == gpus else replace(nearest, n_gpu=gpus)
+    # All weights of the default model, its gradients and moments are 25 GB, which the cards share.
     whole = PROFILES["1x80gb"] if gpus * memory_gb >= 80 else PROFILES["1x24gb"]
     small = memory_gb < 40
     return replace(
@@ -233,19 +233,19 @@ def _profile_of(gpus: int, memory_gb: int) -> Profile:
 
 
 def detect_profile(gpus: int, memory_gb: float | None = None) -> Profile:
-    """The profile of a machine that uses all of its `gpus`, each with `memory_gb` (None: unknown)."""
+    """The profile of a machine with that many GPUs of that memory (None: not known): it uses all of them."""
     if not gpus:
         return PROFILES["cpu"]
-    # Cards report slightly less than their nominal memory, in GB and GiB.
+    # Cards hold a little less than they are sold as, in either unit.
     room = float("inf") if memory_gb is None else memory_gb * 1.1
     return _profile_of(gpus, max((size for size in _CARDS if size <= room), default=min(_CARDS)))
 
 
 def share_evenly(profile: Profile, given: dict[str, Any], ranks: int) -> tuple[int, int]:
-    """(batch_size, mini_batch_size) in prompts, nearest to the profile's, that divide evenly over `ranks` devices.
+    """(batch_size, mini_batch_size) in prompts that `ranks` devices can share, nearest to the profile's.
 
-    Both are multiples of the number of devices, and mini-batches divide a step. Values in `given` are kept even if
-    nothing fits them; `recipes.flags.resolve.check` reports that.
+    Both are multiples of the number of devices, and updates divide a step. What is in `given` stays as it is, also
+    where no other value fits it: `recipes.flags.resolve.check` then says so.
     """
     ranks = max(1, ranks)
     batch = given.get("batch_size", profile.batch_size)

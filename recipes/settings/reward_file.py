@@ -1,4 +1,4 @@
-"""Value of --reward: a known name, or a function in a user's file, which is parsed here but not imported."""
+"""--reward as it is given: a known name, or a function of a user's file, which is read here and not imported."""
 
 import ast
 from pathlib import Path
@@ -10,10 +10,10 @@ _NO_FUNCTION = (ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.Set, ast.Joined
 
 
 def resolved_reward(reward: str) -> str:
-    """The reward's name, or a user's file with its absolute path, because workers run in other folders.
+    """A reward's name as it is; a user's file by its full path, because workers run in other folders.
 
     Raises:
-        ExperimentError: for an unknown name, or a function that is missing or has the wrong signature.
+        ExperimentError: for an unknown name, or a function that is not there or takes something else.
     """
     file, colon, function = reward.rpartition(".py:")
     if not colon:
@@ -22,7 +22,7 @@ def resolved_reward(reward: str) -> str:
             defined = _names_in(Path(reward)).items()
             named = ", ".join(f"{reward}:{name}" for name, node in defined if _is_function(node) and not _unfit(node))
             what = f"give {named}" if named else "the file defines none"
-            raise ExperimentError(f"--reward {reward}: names a file but no function in it; {what}")
+            raise ExperimentError(f"--reward {reward}: names a file and no function in it; {what}")
         if reward not in known:
             raise ExperimentError(
                 f"--reward {reward}: unknown{nearest(reward, known)} Known: {', '.join(known)}, or "
@@ -41,14 +41,14 @@ def resolved_reward(reward: str) -> str:
 
 
 def _names_in(path: Path) -> dict[str, ast.stmt]:
-    """The names that a module defines, each with the last statement that binds it. The file is not imported, as it may
-    need packages that only workers have."""
+    """The names that a file's module has once it is imported, each with the last statement that binds it. The file is
+    not imported: it may need what workers have."""
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except SyntaxError as error:
-        raise ExperimentError(f"--reward {path}, line {error.lineno}: not valid Python: {error.msg}") from None
+        raise ExperimentError(f"--reward {path}, line {error.lineno}: cannot be read as Python: {error.msg}") from None
     except (ValueError, RecursionError, OSError) as error:
-        raise ExperimentError(f"--reward {path}: not a Python file: {error}") from None
+        raise ExperimentError(f"--reward {path}: is no Python file: {error}") from None
     found: dict[str, ast.stmt] = {}
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -62,8 +62,8 @@ def _names_in(path: Path) -> dict[str, ast.stmt]:
     return found
 
 
-def _nodes(function: ast.FunctionDef) -> list[ast.AST]:
-    """All nodes of a function except those of nested functions."""
+def _of(function: ast.FunctionDef) -> list[ast.AST]:
+    """All nodes of a function that are of no function inside it."""
     inner = [each for each in ast.walk(function) if isinstance(each, ast.FunctionDef | ast.Lambda) and each != function]
     others = {node for each in inner for node in ast.walk(each)}
     return [node for node in ast.walk(function) if node not in others]
@@ -74,25 +74,25 @@ def _is_function(node: ast.stmt) -> bool:
 
 
 def _unfit(node: ast.stmt) -> str:
-    """Why the bound object cannot be a reward, as far as its definition shows; the first call shows the rest."""
+    """Why what a statement binds can be no reward, where that is to be seen; its first call shows the rest."""
     if isinstance(node, ast.AsyncFunctionDef):
         return "is async"
-    if isinstance(node, ast.FunctionDef) and any(isinstance(each, ast.Yield | ast.YieldFrom) for each in _nodes(node)):
+    if isinstance(node, ast.FunctionDef) and any(isinstance(each, ast.Yield | ast.YieldFrom) for each in _of(node)):
         return "is a generator"
     if isinstance(node, ast.ClassDef):
         return "is a class"
     if isinstance(node, ast.Import):
         return "is a module"
     if isinstance(node, ast.Assign | ast.AnnAssign) and (node.value is None or isinstance(node.value, _NO_FUNCTION)):
-        return "is not a function"
+        return "is no function"
     if isinstance(node, ast.FunctionDef) and not node.decorator_list:
         a = node.args
-        positional = len(a.posonlyargs) + len(a.args)
+        places = len(a.posonlyargs) + len(a.args)
         wanted = zip(a.kwonlyargs, a.kw_defaults, strict=True)
         named = any(default is None and word.arg != "question" for word, default in wanted)
-        names = {word.arg for word in (*a.posonlyargs, *a.args, *a.kwonlyargs)}
-        if {"solution_str", "ground_truth"} <= names:
-            return ""  # the first call shows whether it needs more arguments than verl passes
-        if named or positional - len(a.defaults) > 3 or (positional < 2 and not a.vararg):
+        of_verl = {"solution_str", "ground_truth"} <= {word.arg for word in (*a.posonlyargs, *a.args, *a.kwonlyargs)}
+        if of_verl:
+            return ""  # whether it wants more than verl gives, its first call shows
+        if named or places - len(a.defaults) > 3 or (places < 2 and not a.vararg):
             return f"takes ({ast.unparse(a)})"
     return ""

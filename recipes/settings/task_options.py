@@ -1,4 +1,4 @@
-"""Flags of the task generators: difficulty and number of problems. They override the profile's `data_options`."""
+"""Flags of a task's generator: how hard its problems are and how many. They lie over the profile's `data_options`."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,12 +8,12 @@ from recipes.common.values import at_least, not_negative, numbers
 from recipes.settings.declare import setting
 from recipes.settings.tasks import TASKS
 
-_GENERATED = "generated problems"
+_GENERATED = "problems that are generated"
 
 
 @dataclass(frozen=True)
 class Generated:
-    """Arguments of the generators, under the same names."""
+    """Arguments of the generators by the names that these give them."""
 
     n_train: int | None = setting(_GENERATED, None, check=at_least(1), evaluates=True)
     """Training problems (countdown, kk_logic, chain, countdown_preference)."""
@@ -22,31 +22,31 @@ class Generated:
     """Test problems (countdown, kk_logic, chain, countdown_preference)."""
 
     sizes: tuple[int, ...] | None = setting(_GENERATED, None, read=numbers, metavar="N,N", evaluates=True)
-    """countdown: how many numbers a problem has."""
+    """How many numbers a countdown problem has."""
 
     max_number: int | None = setting(_GENERATED, None, check=at_least(1), evaluates=True)
-    """countdown: largest number; the smallest is 1."""
+    """The numbers of countdown are 1 to this."""
 
     operators: str | None = setting(_GENERATED, None, evaluates=True)
-    """countdown: operators that solutions may use: --operators=+-."""
+    """What solutions of countdown may use: --operators=+-."""
 
     people: tuple[int, ...] | None = setting(_GENERATED, None, read=numbers, metavar="N,N", evaluates=True)
-    """kk_logic: how many people a puzzle has."""
+    """How many people a puzzle of kk_logic has."""
 
     rule: str | None = setting(_GENERATED, None, evaluates=True)
-    """chain: how an input changes the state: sum, table (hidden) or parity."""
+    """What an input does to the state of a chain: sum, table (a hidden one) or parity."""
 
     states: int | None = setting(_GENERATED, None, check=at_least(2), evaluates=True)
-    """chain: number of states."""
+    """How many states a chain has."""
 
     depth: int | None = setting(_GENERATED, None, check=at_least(1), evaluates=True)
-    """chain: number of inputs."""
+    """Inputs of a chain."""
 
     test_depths: tuple[int, ...] | None = setting(_GENERATED, None, read=numbers, metavar="N,N", evaluates=True)
-    """chain: additional depths to test on."""
+    """Further depths that chains are tested on."""
 
     table: int | None = setting(_GENERATED, None, check=not_negative, evaluates=True)
-    """chain: index of the hidden table; the embedded base models partly know table 0."""
+    """Which hidden table a chain has; the embedded bases half know table 0."""
 
 
 _COUNTED = ("countdown", "kk_logic", "chain", "countdown_preference")
@@ -56,11 +56,11 @@ TAKEN_BY = {
     "people": ("kk_logic",),
     **dict.fromkeys(("rule", "states", "depth", "test_depths", "table"), ("chain",)),
 }
-"""Tasks whose generators accept each flag."""
+"""Whose generator takes each."""
 
 
 def takes(task: str, name: str) -> bool:
-    """Whether a flag applies to a task. In mixtures, generators use the profile's values."""
+    """Whether a flag is not another task's alone. Those of the tasks in a mixture are the profile's."""
     if name == "data_path":
         return task in TASKS and TASKS[task].from_hub
     if name == "columns":
@@ -69,10 +69,10 @@ def takes(task: str, name: str) -> bool:
 
 
 def take_task_options(task: str, defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of the task's generator: `defaults` overridden by its flags, which are removed from `given`.
+    """Arguments of the task's generator: `defaults` under what is given, which is taken out of `given`.
 
     Raises:
-        ExperimentError: for values that no problem can satisfy.
+        ExperimentError: for a value that no problem can have.
     """
     mine = {name: given.pop(name) for name in TAKEN_BY if name in given}
     options = {**defaults, **mine}
@@ -82,7 +82,7 @@ def take_task_options(task: str, defaults: dict[str, Any], given: dict[str, Any]
 
 
 def _check(task: str, options: dict[str, Any]) -> None:
-    """Raise the errors that the generator would raise later in the run."""
+    """What the generator would refuse once the run has begun."""
     try:
         if task == "chain":
             from data_prep.chain.files import check

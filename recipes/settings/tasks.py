@@ -1,4 +1,4 @@
-"""The tasks of --data: their lengths, prompt styles and sources."""
+"""The tasks behind --data: how long their texts are and how their files come to be."""
 
 from dataclasses import dataclass
 
@@ -8,44 +8,44 @@ from recipes.settings.alignment import DataKind
 
 @dataclass(frozen=True)
 class Task:
-    """One task. Lengths are in tokens of a Qwen2.5-like tokenizer, as in the UFT paper (table 1)."""
+    """One task. Lengths are in tokens of a Qwen2.5-like tokenizer, as the UFT paper sets them (table 1)."""
 
     name: str
-    """Value of --data."""
+    """What --data takes."""
 
     title: str
     """One line for tables."""
 
     max_prompt_length: int
-    """Maximum prompt length; longer prompts are skipped with a warning, never truncated."""
+    """Longest prompt; a longer one is skipped with a word, never cut."""
 
     max_hint_length: int
-    """Maximum hint length; a longer hint loses entire steps."""
+    """Longest hint; whole steps are dropped from a longer one."""
 
     max_response_length: int
-    """Maximum number of generated tokens, excluding the hint."""
+    """Most tokens the model may generate, hint not counted."""
 
     prompt_styles: tuple[str, ...]
-    """Values of --prompt_style whose answers its reward can parse."""
+    """Styles of --prompt_style that its reward can read the answer of."""
 
     only_for_evaluation: str = ""
-    """Why it must not be trained on; empty if it may be."""
+    """Why nothing may be trained on it; empty if training is fine."""
 
     kind: DataKind = "problems"
-    """Kind of its rows."""
+    """What its rows are."""
 
     evaluated_on: str = ""
-    """For answers: the task whose verifier evaluates the trained model."""
+    """Of answers: the task whose verifier says how good the trained model's own answers are."""
 
     from_hub: bool = False
-    """Its data come from the Hub (or a local copy, --data_path), not from a generator."""
+    """Its problems come from the hub (or a local copy, --data_path), not from a generator."""
 
     needs_copy: str = ""
-    """Why a local copy is needed and where to get it; empty if the Hub has it."""
+    """Why there must be a local copy, and where it is from; empty if the hub has it."""
 
 
 def validated_on(data: str, stages: tuple[str, ...]) -> str | None:
-    """The problems used to validate training on these data; None for answers without a verifier."""
+    """The problems that a training on these data is validated with; None if it is on answers that nothing verifies."""
     if stages != ("alignment",):
         return data
     task = TASKS.get(data)
@@ -109,7 +109,7 @@ TASKS = {
             prompt_styles=_TAGS,
             only_for_evaluation="it is the alignment framework's benchmark",
             from_hub=True,
-            needs_copy="is on no data hub and has no redistribution licence: git clone https://github.com/Xdao85/VNHSGE",
+            needs_copy="is on no data hub, and has no licence to be shipped: git clone https://github.com/Xdao85/VNHSGE",
         ),
         Task(
             name="general_knowledge",
@@ -143,7 +143,7 @@ TASKS = {
         ),
         Task(
             name="ultrafeedback",
-            title="UltraFeedback: a chosen and a rejected answer per prompt, scored",
+            title="UltraFeedback: a chosen and a rejected answer a prompt, scored",
             max_prompt_length=1024,
             max_hint_length=1024,
             max_response_length=1024,

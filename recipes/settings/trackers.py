@@ -1,4 +1,4 @@
-"""Experiment trackers besides metrics.jsonl: names, run names and offline folders."""
+"""Experiment trackers besides metrics.jsonl: which there are, what a run is called there, where they write offline."""
 
 import importlib.util
 import netrc
@@ -9,35 +9,35 @@ from pathlib import Path
 from recipes.common.run_dir import RunDir
 
 TRACKERS = ("wandb", "swanlab", "mlflow", "trackio")
-"""Trackers with projects and runs; verl and accelerate (used by TRL) support all of them."""
+"""Those that have projects and runs; verl and accelerate, on which TRL stands, know all of them."""
 
 LOGGERS = ("console", "file", "tensorboard", *TRACKERS)
 
 PROJECT = "unified-ft"
 
 TRACKER_FILES = ("tensorboard", "wandb", "swanlab", "mlflow.db", "trackio")
-"""Files and folders that loggers write in a run's folder."""
+"""What loggers leave in a run's folder."""
 
 _WANDB_HOST = "api.wandb.ai"
 
 
 def missing(loggers: Sequence[str]) -> str:
-    """The first logger whose package is not installed; empty if all are."""
+    """The first of these loggers whose package is not installed; empty if all are there."""
     packages = (name for name in loggers if name not in ("console", "file"))
     return next((name for name in packages if importlib.util.find_spec(name) is None), "")
 
 
 def run_name(given: str | None, run: RunDir) -> str:
-    """A stage's name in trackers: --run_name or the folder's name; sft_rft's first stage adds -sft."""
+    """What a stage is called in trackers: --run_name, else the folder's name; sft_rft's first stage with -sft."""
     inner = (run.path.parent / "experiment.yaml").exists()
     folder = run.path.parent if inner else run.path
     return (given or folder.name) + (f"-{run.path.name}" if inner else "")
 
 
 def tracker_environment(loggers: Sequence[str], run: RunDir) -> dict[str, str]:
-    """Variables that keep the trackers' files in the run's folder, and trackers without a login offline.
+    """Variables that put the trackers' files into the run's folder, and keep those offline that nobody is logged in to.
 
-    Variables set by the user are kept. API keys are never included.
+    What the user has set stays. No key is ever among them.
     """
     wanted: dict[str, str] = {}
     if "wandb" in loggers:

@@ -51,7 +51,7 @@ def test_under_another_algorithm_the_rest_of_the_file_counts(tmp_path: Path, dry
     code, said, _ = dry("--config", given, "--algo", "sft")
     assert code == 0
     assert "dropped from --config, without effect on sft: T, T_hint" in said
-    assert "4096 rows / 16 per step" in said
+    assert "4096 rows / 16 a step" in said
     assert dry("--config", given, "--algo", "sft", "--T_hint", "3")[0] == 2, "typed, it is still refused"
 
 
@@ -131,10 +131,10 @@ def test_options_of_an_own_algorithm_stand_in_a_file_too(tmp_path: Path, dry: An
         ("lr: .nan", "lr: nan must be a finite number"),
         (f"lr: {'9' * 400}", "lr: " + "9" * 400 + " has too many digits"),
         ("algo: 3", "--algo 3: no such algorithm"),
-        ("algo: [uft, rft]", "algo: must be a string"),
-        ("algo: {uft: 1}", "algo: must be a string"),
-        ("data: [countdown]", "data: must be a string"),
-        ("data: true", "data: must be a string (quoted if it looks like another type), not True"),
+        ("algo: [uft, rft]", "algo: must be text"),
+        ("algo: {uft: 1}", "algo: must be text"),
+        ("data: [countdown]", "data: must be text"),
+        ("data: true", "data: must be text (in quotes, if it looks like anything else), not True"),
         ("model: ''", "model: an empty value"),
         ('out: "a\\0b"', "out: 'a"),
         ("logger: [console, {a: b}]", "logger: must be a list, not ["),
@@ -143,7 +143,7 @@ def test_options_of_an_own_algorithm_stand_in_a_file_too(tmp_path: Path, dry: An
         ("T: 3\nT: 4", "T stands twice"),
         ("n-rollouts: 3\nn_rollout: 4", "n_rollout: the same as n-rollouts, which stands there too"),
         ("dry_run: long", "dry_run: invalid choice: 'long'"),
-        ("lr:", "lr: has no value; give one or remove the key"),
+        ("lr:", "lr: has no value; give one, or leave it out"),
         ("overrides:", "overrides: must be a list of texts"),
         ("overrides: 3", "overrides: must be a list of texts"),
         ("overrides: a.b=1", "overrides: must be a list of texts"),

@@ -213,7 +213,7 @@ def test_help_of_an_algorithm_has_what_applies_to_it_with_its_own_defaults(algo:
     assert e.options.keys() <= flags_of(told)
     values = vars(e.alignment if e.stages == ("alignment",) else e)
     lr = e.sft_lr if e.stages == ("sft",) else values["lr"]
-    assert f"cosine decay). [{lr:g}]" in " ".join(told.split())
+    assert f"cosine). [{lr:g}]" in " ".join(told.split())
 
 
 @pytest.mark.parametrize("algo", ["uft", "sft", "dpo"])
