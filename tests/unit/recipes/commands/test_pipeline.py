@@ -168,7 +168,7 @@ def test_a_stage_may_be_an_own_algorithm_with_its_options(
     ("given", "says"),
     [
         ("{lr: fast}", "stage 1: lr: 'fast' is not a number"),
-        ("{T: }", "stage 1: T: has no value; give one, or leave it out"),
+        ("{T: }", "stage 1: T: has no value; give one or remove the key"),
         ("{T: 1.5}", "stage 1: T: '1.5' is not a whole number"),
         ("{dtype: float16}", r"stage 1: dtype: invalid choice: 'float16' \(choose from"),
         ("{allow_overlap: perhaps}", "stage 1: allow_overlap: 'perhaps' is neither true nor false"),

@@ -70,7 +70,7 @@ def test_a_sweep_grows_in_its_folder_and_another_setting_gets_another() -> None:
     ("words", "message"),
     [
         (("--algo", "sft,utf"), "--algo utf: no such algorithm; did you mean 'uft'"),
-        (("--data", "countdown,countdwn"), "--data countdwn: neither a task nor a file"),
+        (("--data", "countdown,countdwn"), "--data countdwn: not a task, file or folder"),
         (("--data", "countdown,others"), "only for evaluation"),
         (("--algo", "sft,,uft"), "a name is missing"),
         (("--algo", "sft,uft,sft"), "sft is given twice"),

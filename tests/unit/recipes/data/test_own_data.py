@@ -215,8 +215,8 @@ if RATE:
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("RATE", "is no function"),
-        ("NAMES", "is no function"),
+        ("RATE", "is not a function"),
+        ("NAMES", "is not a function"),
         ("math", "is a module"),
         ("Judge", "is a class"),
         ("later", "is async"),

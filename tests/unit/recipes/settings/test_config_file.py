@@ -143,7 +143,7 @@ def test_options_of_an_own_algorithm_stand_in_a_file_too(tmp_path: Path, dry: An
         ("T: 3\nT: 4", "T stands twice"),
         ("n-rollouts: 3\nn_rollout: 4", "n_rollout: the same as n-rollouts, which stands there too"),
         ("dry_run: long", "dry_run: invalid choice: 'long'"),
-        ("lr:", "lr: has no value; give one, or leave it out"),
+        ("lr:", "lr: has no value; give one or remove the key"),
         ("overrides:", "overrides: must be a list of texts"),
         ("overrides: 3", "overrides: must be a list of texts"),
         ("overrides: a.b=1", "overrides: must be a list of texts"),
