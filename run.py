@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Front door: `python run.py --algo uft --data countdown`. Parses flags, prints, delegates."""
+"""Entry point: `python run.py --algo uft --data countdown`. Parses flags, prints, delegates."""
 
 import argparse
 import atexit
@@ -18,14 +18,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent
 VENV_PYTHON = ROOT / ".venv/bin/python"
 NEEDED = ("pyarrow", "yaml", "torch", "transformers", "vllm", "verl")
-"""Packages of which an environment that somebody else made is likely to lack one."""
+"""Packages that an environment not made by install.sh is likely to lack."""
 
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR}
 
 
 def enter_environment() -> None:
-    """Go on inside the .venv that install.sh made, so that nobody has to activate it; an active environment stays,
-    unless what this needs is not in it."""
+    """Re-execute in the .venv made by install.sh, so that it need not be activated; an active environment stays unless
+    it lacks a required package."""
     if not VENV_PYTHON.exists() or Path(sys.prefix).resolve() == VENV_PYTHON.parents[1].resolve():
         return
     if "VIRTUAL_ENV" in os.environ:
@@ -33,7 +33,7 @@ def enter_environment() -> None:
         if missing is None:
             return
         print(
-            f"the active environment {sys.prefix} has no package {missing}: this goes on in {VENV_PYTHON.parents[1]}",
+            f"the active environment {sys.prefix} lacks the package {missing}; using {VENV_PYTHON.parents[1]}",
             file=sys.stderr,
             flush=True,
         )
@@ -42,15 +42,14 @@ def enter_environment() -> None:
 
 
 def enter_environment_of_module() -> None:
-    """`enter_environment` of `python3 -m`: packages call it when they are imported to find the module that is run."""
+    """`enter_environment` for `python3 -m`; packages call it when they are imported to find the module to run."""
     if sys.argv[:1] == ["-m"]:
         enter_environment()
         let_reader_leave()
 
 
 def let_reader_leave() -> None:
-    """Whoever reads this process's output may have had enough (| head): no reason for a traceback, nor for one at the
-    exit's flush."""
+    """Exit without a traceback, also from the final flush, when the reader of the output has closed it (| head)."""
     usual = sys.excepthook
 
     def untold(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -62,8 +61,8 @@ def let_reader_leave() -> None:
 
 
 def reader_left() -> bool:
-    """Whether nobody reads this process's output any more; then what is left of it goes nowhere."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # of an output that is none, or is closed
+    """Whether the reader of the output is gone; the remaining output is then discarded."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # output is missing or closed
         output = select.poll()
         output.register(sys.stdout.fileno(), 0)
         if any(event & select.POLLERR for _, event in output.poll(0)):
@@ -73,14 +72,14 @@ def reader_left() -> bool:
 
 
 def parser(algo: str | None = None) -> argparse.ArgumentParser:
-    """All flags (recipes/flags/parser.py); those of the file that --algo names with them."""
+    """All flags (recipes/flags/parser.py), including options of a file named by --algo."""
     from recipes.flags.parser import parser
 
     return parser(algo)
 
 
 def main(arguments: list[str]) -> int:
-    """Run what the command line says; returns the exit code."""
+    """Run the command line; returns the exit code."""
     from recipes.watch.signals import stopping
 
     try:
@@ -89,7 +88,7 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt as stop:
         return _told_to_stop(getattr(stop, "number", signal.SIGINT))
     except ModuleNotFoundError as error:
-        # An installation that was interrupted, or none: whatever is missing, the pinned lists have it.
+        # The installation is missing or was interrupted; the pinned lists include every package.
         missing = (error.name or "").partition(".")[0]
         if not missing or (ROOT / missing).exists():
             raise
@@ -105,9 +104,9 @@ def main(arguments: list[str]) -> int:
 def _told_to_stop(number: int) -> int:
     from recipes.watch.signals import name_of_signal
 
-    with contextlib.suppress(OSError):  # of a terminal that is gone
+    with contextlib.suppress(OSError):  # the terminal is gone
         print(
-            f"run.py: stopped by {name_of_signal(number)}; what was begun goes on by the same command with --resume",
+            f"run.py: stopped by {name_of_signal(number)}; run the same command with --resume to continue",
             file=sys.stderr,
         )
     return 128 + number
@@ -129,10 +128,10 @@ def _answered(arguments: list[str]) -> int:
             raise
         return 1
     except MemoryError:
-        print("run.py: no memory is left for this command: raise its limit (ulimit -v), end others", file=sys.stderr)
+        print("run.py: out of memory: raise the limit (ulimit -v) or end other processes", file=sys.stderr)
         return 2
     except OSError as error:
-        # Of the disk, not of the program: full, read-only, somebody else's, a file where a folder should be.
+        # Disk errors: full, read-only, no permission, a file in place of a folder.
         if error.errno not in OF_THE_DISK:
             raise
         where = error.filename or "--out, or the temporary folder (TMPDIR)"
@@ -165,7 +164,7 @@ def _main(own: list[str], overrides: list[str]) -> int:
 
 
 def _do(flags: dict[str, Any], from_file: Sequence[str]) -> int:
-    """What the flags ask for; `from_file`: those of --config's file."""
+    """Do what the flags request; `from_file`: those from --config's file."""
     from recipes.common.errors import ExperimentError
 
     table, stages, visible = flags["reproduce"], flags["pipeline"], flags.pop("visible_devices")
@@ -173,15 +172,15 @@ def _do(flags: dict[str, Any], from_file: Sequence[str]) -> int:
     if visible is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible
     if len(chosen) > 1:
-        raise ExperimentError(f"--{chosen[0]} and --{chosen[1]} cannot be done at once")
+        raise ExperimentError(f"--{chosen[0]} and --{chosen[1]} cannot be combined")
     if flags["dry_run"] == "full" and {*chosen} - {"pipeline"}:
-        raise ExperimentError(f"--dry_run full: of a training or --pipeline; for --{chosen[0]} give --dry_run alone")
+        raise ExperimentError(f"--dry_run full: only for training and --pipeline; with --{chosen[0]} use --dry_run")
     if flags["push_to_hub"] and {*chosen} & {"sweep", "reproduce"}:
         raise ExperimentError(
-            f"--push_to_hub {flags['push_to_hub']}: --{chosen[0]} makes many models; give it to one run"
+            f"--push_to_hub {flags['push_to_hub']}: --{chosen[0]} trains several models; use it with a single run"
         )
     if flags["model"] and not flags["dry_run"]:
-        # Defaults go by them.
+        # Defaults depend on these files.
         from recipes.data.stored_template import fetch_small_files
 
         fetch_small_files(flags["model"])

@@ -1,4 +1,4 @@
-"""--eval: a model on tasks, lists of tasks and suites, each part a folder; one summary over all of them."""
+"""--eval: a model on tasks, lists of tasks and suites; one folder per part, one summary."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -23,22 +23,22 @@ from recipes.settings.experiment import Experiment, read_experiment, to_yaml
 from recipes.watch.scratch import data_folder
 
 RECORD = "evaluation.yaml"
-"""In the folder of a part: how it was evaluated."""
+"""File in a part's folder with its settings."""
 
 
 def evaluate(
     experiments: dict[Part, Experiment], weights: Weights, sampling: Sampling, out: Path, *, stall_minutes: float
 ) -> int:
-    """Evaluate every part, in turn; what is finished is not done again. Returns the exit code.
+    """Evaluate every part in turn, skipping finished work. Returns the exit code.
 
-    A part that fails does not keep the others from running; the exit code is then that of the first failure.
+    If a part fails, the others still run; the exit code is that of the first failure.
 
     Args:
-        experiments: how each part is evaluated.
+        experiments: settings of each part.
 
     Raises:
-        ExperimentError: when the folder holds a training run, or an evaluation with other settings.
-        RunBusyError: when another command is at work in it.
+        ExperimentError: if the folder contains a training run or an evaluation with other settings.
+        RunBusyError: if another command is using the folder.
     """
     refuse_place(out)
     folder = RunDir(out.resolve())
@@ -54,7 +54,7 @@ def evaluate(
 
 
 def check(experiments: Mapping[Part, Experiment], sampling: Sampling, out: Path) -> None:
-    """Raise ExperimentError, in a dry run, for what `evaluate` would refuse; writes nothing that stays."""
+    """Raise ExperimentError in a dry run for whatever `evaluate` would refuse; leaves no files."""
     refuse_unwritable(out)
     _refuse_others(experiments, sampling, RunDir(out.resolve()))
     _refuse_suites(experiments)
@@ -75,13 +75,13 @@ def check(experiments: Mapping[Part, Experiment], sampling: Sampling, out: Path)
 
 def _tell_part(experiment: Experiment, files: datafiles.DataFiles) -> None:
     if Path(experiment.data).is_file():
-        whole = f"{files.n_test} of {files.n_train + files.n_test} problems"
-        print(f"{experiment.data}: {whole}, the part that a training on it holds back (docs/custom_data.md#the-split)")
+        count = f"{files.n_test} of {files.n_train + files.n_test} problems"
+        print(f"{experiment.data}: {count}, the part that training holds out (docs/custom_data.md#the-split)")
 
 
 def _refuse_others(experiments: Mapping[Part, Experiment], sampling: Sampling, folder: RunDir) -> None:
     if folder.experiment.exists():
-        raise ExperimentError(f"{folder.path} holds a training run; give an evaluation its own --out")
+        raise ExperimentError(f"{folder.path} contains a training run; give the evaluation another --out")
     for part, experiment in experiments.items():
         refuse_other(RunDir(folder.path / part.name), experiment, None if part.harness else sampling)
 
@@ -101,19 +101,19 @@ def _refuse_suites(experiments: Mapping[Part, Experiment]) -> None:
 
 
 def refuse_other(place: RunDir, experiment: Experiment, sampling: Sampling | None) -> None:
-    """Raise ExperimentError when a part's folder holds an evaluation with other settings, or answers drawn otherwise.
+    """Raise ExperimentError if a part's folder contains an evaluation with other settings or other sampling.
 
     Args:
-        sampling: None for the harness, which draws as it does.
+        sampling: None for the harness, which uses its own.
     """
     record = place.path / RECORD
     if record.exists() and (saved := read_experiment(record)) != as_begun(saved, experiment):
-        raise ExperimentError(f"{place.path} holds an evaluation with other settings ({record}); give another --out")
+        raise ExperimentError(f"{place.path} contains an evaluation with other settings ({record}); give another --out")
     begun = read_json(place.path / EVALUATE_FILE).get("settings", {})
     drawn = {name: begun[name] for name in ("n_samples", "temperature", "top_p") if name in begun}
     if sampling is not None and drawn and (before := replace(sampling, **drawn)) != sampling:
         raise ExperimentError(
-            f"{place.path} holds an evaluation of {before}, and this one asks for {sampling}; give another --out"
+            f"{place.path} contains an evaluation with {before}; this one needs {sampling}; give another --out"
         )
 
 
@@ -122,7 +122,7 @@ def _evaluate(
 ) -> int:
     code = 0
     results: dict[str, Any] = {}
-    # All of them first: a bad file of the last part is found before the first one is run.
+    # Prepare all first, so that a bad file of the last part is found before the first part runs.
     stages = {
         part: _stage(experiment, RunDir(folder.path / part.name), part, weights, sampling)
         for part, experiment in experiments.items()
@@ -137,7 +137,7 @@ def _evaluate(
             results[part.name] = json.loads((stage.folder.path / RESULTS).read_text(encoding="utf-8"))
         write_json(folder.path / RESULTS, results)
     if results:
-        print(f"\n{table(results, sampling.ks or ())}\n\nevery answer: {folder.path}/<part>/", flush=True)
+        print(f"\n{table(results, sampling.ks or ())}\n\nall answers: {folder.path}/<part>/", flush=True)
     return code
 
 
@@ -153,10 +153,10 @@ def _stage(experiment: Experiment, place: RunDir, part: Part, weights: Weights, 
 
 
 def table(results: dict[str, Any], ks: Sequence[int] = ()) -> str:
-    """One line a data source of every part, and an unweighted mean where a part has several.
+    """One line per data source of every part, with an unweighted mean if a part has several.
 
     Args:
-        ks: the k to show pass@k of; without any, the largest there is.
+        ks: show pass@k for these k; without any, for the largest.
     """
     passes = [f"pass@{k}" for k in ks] or ["pass@n"]
     greedy = ["greedy"] if any("greedy" in result for result in results.values()) else []

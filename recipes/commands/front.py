@@ -1,4 +1,4 @@
-"""What run.py's modes do with its flags: train, or only evaluate. Flags are values by field name; None is not given."""
+"""run.py's modes train and --eval. Flags are values by field name; None means not given."""
 
 import io
 import os
@@ -46,7 +46,7 @@ def train(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
     """Train; returns the exit code.
 
     Args:
-        from_file: flags that a file gave, which was written for one algorithm; under another one the rest still counts.
+        from_file: flags from a file; those that do not apply to the chosen algorithm are dropped.
     """
     tell_machine(flags)
     idle = without_use(flags, from_file)
@@ -61,7 +61,7 @@ def train(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
     if idle or also or untaken:
         on = f" on {experiment.data}" if any(not takes(experiment.data, name) for name in idle) else ""
         named = ", ".join([*idle, *also, *untaken])
-        print(f"dropped from --config, without effect on {experiment.algorithm.name}{on}: {named}")
+        print(f"ignored from --config, no effect on {experiment.algorithm.name}{on}: {named}")
     refuse_without_effect(flags, [experiment])
     folder = steering.folder(experiment.default_name)
     if steering.dry_run:
@@ -84,7 +84,7 @@ def train(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
 
 
 def _untaken(flags: Mapping[str, Any], from_file: Sequence[str]) -> list[str]:
-    """The overrides of a file that no stage takes, where its algorithm or data gave way to others."""
+    """A file's overrides that no stage accepts, when the command line replaces its algorithm or data."""
     given = [each for each in flags.get("overrides") or () if each in from_file]
     if not given or not any(flags[name] is not None and name not in from_file for name in ("algo", "data")):
         return []
@@ -101,8 +101,8 @@ def _is_taken(experiment: Experiment, override: str) -> bool:
 
 
 def plan_training(flags: Mapping[str, Any]) -> tuple[Steering, Experiment]:
-    """How to train, and what. Raises ExperimentError for what cannot work."""
-    _refuse(flags, declared(Evaluation), "belongs to --eval; training's validation is greedy, one answer a problem")
+    """How and what to train. Raises ExperimentError if it cannot work."""
+    _refuse(flags, declared(Evaluation), "belongs to --eval; training validates one greedy answer per problem")
     _refuse(flags, declared(Several), "belongs to --sweep and --reproduce")
     steering, rest = _steering({name: value for name, value in flags.items() if name not in declared(Evaluation)})
     if rest["model"] is not None:
@@ -111,14 +111,14 @@ def plan_training(flags: Mapping[str, Any]) -> tuple[Steering, Experiment]:
     refuse_training(experiment)
     tell_sizes(experiment, rest, steering.profile)
     experiment = fit_batch(experiment, rest, steering)
-    # On the CPU devices are processes; more of them than cores take turns.
+    # On the CPU, devices are processes, which would have to share cores.
     cores = max(2, os.cpu_count() or 1)
     if experiment.device == "cpu" and experiment.n_gpu > cores:
         raise ExperimentError(
-            f"--n_gpu {experiment.n_gpu}: this machine has {cores} cores; on a CPU every device takes one"
+            f"--n_gpu {experiment.n_gpu}: this machine has {cores} cores; on the CPU each device needs one"
         )
     if steering.auto_batch and experiment.device == "cpu":
-        raise ExperimentError("--auto_batch: answers a GPU whose memory is full; this run is on the CPU")
+        raise ExperimentError("--auto_batch: only for GPUs that run out of memory; this run is on the CPU")
     stage_overrides(experiment)
     return steering, experiment
 
@@ -126,10 +126,10 @@ def plan_training(flags: Mapping[str, Any]) -> tuple[Steering, Experiment]:
 def spread(
     runs: Sequence[Mapping[str, Any]], experiment_of: Callable[[Mapping[str, Any]], Experiment]
 ) -> list[dict[str, Any]]:
-    """The flags of several runs or stages, with those options and overrides in each that it takes.
+    """The flags of several runs or stages, each with only the options and overrides it accepts.
 
     Raises:
-        ExperimentError: for an override that none of them takes.
+        ExperimentError: for an override that none of them accepts.
     """
     runs = each_its_own(runs)
     given = next((run["overrides"] for run in runs if run.get("overrides")), ())
@@ -151,14 +151,14 @@ def spread(
 
 
 def fit_batch(experiment: Experiment, flags: Mapping[str, Any], steering: Steering) -> Experiment:
-    """The experiment with a batch that the rows of a user's own data fill, where no batch size was given."""
+    """The experiment with a batch that the user's own data can fill, if no batch size was given."""
     given = any(flags.get(name) is not None for name in ("batch_size", "mini_batch_size", "micro_batch_size"))
     if given or (experiment.data in TASKS and not experiment.val_data):
         return experiment
-    if steering.dry_run and datafiles.has_many_rows(experiment):  # it would read them twice
+    if steering.dry_run and datafiles.has_many_rows(experiment):  # avoid reading them twice
         return experiment
     with ExitStack() as held:
-        if steering.dry_run:  # what making them says, the plan's own making says
+        if steering.dry_run:  # the dry run prints the same messages again
             held.enter_context(redirect_stdout(io.StringIO()))
         files = held.enter_context(datafiles.made(experiment, ROOT, keep=not steering.dry_run))
         if files.generate is not None:
@@ -170,13 +170,12 @@ def fit_batch(experiment: Experiment, flags: Mapping[str, Any], steering: Steeri
     size = rows // ranks * ranks
     if rows >= usual or size < 1:
         return experiment
-    there = counted(rows, "example")
-    print(f"--batch_size {size}: {experiment.data} has {there} to train on, fewer than the usual {usual}")
+    print(f"--batch_size {size}: {experiment.data} has only {counted(rows, 'example')} to train on (default: {usual})")
     return build_experiment({**flags, "batch_size": size}, steering.profile)
 
 
 def tell_sizes(experiment: Experiment, flags: Mapping[str, Any], profile: Profile) -> None:
-    """Say where a training on answers has another size than usual by default, as its devices or their memory want."""
+    """Report sizes of training on answers that differ from the usual defaults because of devices or their memory."""
     e, rank = experiment, experiment.lora_rank
     if e.stages != ("alignment",):
         return
@@ -185,16 +184,16 @@ def tell_sizes(experiment: Experiment, flags: Mapping[str, Any], profile: Profil
         usual = build_experiment({**flags, "n_gpu": 1, "micro_batch_size": None}, profile).alignment.batch_size
         if size != usual:
             rows = f"--micro_batch_size {each} times " if each else ""
-            print(f"--batch_size {size}: the usual {usual} is no multiple of {rows}{counted(e.n_gpu, 'device')}")
+            print(f"--batch_size {size}: the default {usual} is not a multiple of {rows}{counted(e.n_gpu, 'device')}")
     if flags.get("lora_rank") is None and rank != profile.lora_rank:
-        print(f"--lora_rank {rank}: all weights of {e.model} do not fit a device of --profile {e.profile}")
+        print(f"--lora_rank {rank}: all weights of {e.model} do not fit on a device of --profile {e.profile}")
 
 
 def evaluate(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
-    """Evaluate --model on everything that --data names; returns the exit code.
+    """Evaluate --model on everything in --data; returns the exit code.
 
     Args:
-        from_file: flags that a file gave; what an evaluation has no use for is excluded from it.
+        from_file: flags from a file; those that evaluations do not use are dropped.
     """
     evaluates = {"overrides", *(name for name, each in catalogue().items() if each.evaluates)}
     idle = [name for name, value in flags.items() if value is not None and name not in evaluates]
@@ -203,28 +202,28 @@ def evaluate(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
     tasks = ["others" if part.harness else part.data for part in parts]
     useless = set.intersection(*(set(foreign(flags, None, task)) for task in tasks)) - {"data_path"}
     if left := [name for name in flags if name in from_file and name in {*idle, *useless}]:
-        print(f"dropped from --config, without effect on --eval: {', '.join(left)}")
+        print(f"ignored from --config, no effect on --eval: {', '.join(left)}")
         flags |= dict.fromkeys(left)
     flags |= {"overrides": [each for each in flags.get("overrides") or () if each not in from_file]}
     _refuse(flags, declared(Several), "belongs to --sweep and --reproduce")
     _refuse(flags, idle, "belongs to training; it has no effect on --eval")
     if flags.pop("overrides", None):
-        raise ExperimentError("key=value after -- goes to verl's trainers; an evaluation has none, use its flags")
+        raise ExperimentError("key=value after -- is for verl's trainers, which --eval does not use; use its flags")
     for task in tasks:
         refuse_unknown(task, "data")
         if kind_of_data(task, flags["columns"]) == "answers":
             instead = TASKS[task].evaluated_on if task in TASKS else None
             better = f"; evaluate on the problems of --data {instead}" if instead else ""
-            raise ExperimentError(f"--data {task}: holds answers, and an evaluation asks problems{better}")
+            raise ExperimentError(f"--data {task}: contains answers; evaluations need problems{better}")
     if all(part.harness for part in parts):
         _refuse(
-            flags, (*_DRAWING, "temperature"), "has no effect on lm-evaluation-harness's suites, which draw as they do"
+            flags, (*_DRAWING, "temperature"), "has no effect on lm-evaluation-harness's suites, which fix sampling"
         )
     sampling = _sampling(flags)
     tell_machine(flags)
     steering, flags = _steering(flags)
     weights = _weights(flags["model"] or steering.profile.model_of(flags["data"]))
-    by_default = " (the base model, as no --model is given)" if flags["model"] is None else ""
+    by_default = " (the base model; no --model given)" if flags["model"] is None else ""
     print(f"weights: {chosen_weights(weights)}{by_default}")
     data_path = flags.pop("data_path")
     experiments: dict[Part, Experiment] = {}
@@ -233,17 +232,17 @@ def evaluate(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
     loaded = [part for part in parts if part.harness or (part.data in TASKS and TASKS[part.data].from_hub)]
     if data_path is not None and not loaded:
         raise ExperimentError(f"--data_path {data_path}: nothing in --data {data} comes from the hub")
-    # The harness brings its own data and prompts; lengths and seed come from the benchmarks' task.
+    # The harness has its own data and prompts; lengths and seed come from the benchmarks' task.
     given = [{**flags, "model": weights.path, "data": task} for task in tasks]
     for part, of_part in zip(parts, each_its_own(given), strict=True):
         if part in loaded:
             of_part["data_path"] = copy_of(part, data_path)
             if not part.harness and data_path is None and (why := TASKS[part.data].needs_copy):
-                raise ExperimentError(f"--data {part.data}: {why}, and name the copy by --data_path")
+                raise ExperimentError(f"--data {part.data}: {why}, and give the copy as --data_path")
         if recorded is not None and not part.harness:
             of_part |= _as_trained(recorded[0], of_part)
         if not part.harness and hub_set(part.data) is not None:
-            of_part["val_data"] = part.data  # of the hub's splits the one to test on, or the one that was named
+            of_part["val_data"] = part.data  # the hub's test split, or the named split
         experiments[part] = build_experiment(of_part, steering.profile)
     for style in dict.fromkeys(each.prompt_style for part, each in experiments.items() if not part.harness):
         print(f"prompt style: {style} ({_why(style, flags['prompt_style'], recorded, str(place))})")
@@ -259,8 +258,8 @@ def evaluate(flags: dict[str, Any], from_file: Sequence[str] = ()) -> int:
 
 
 def _as_trained(record: TrainingRecord, flags: Mapping[str, Any]) -> dict[str, Any]:
-    """What an evaluation takes over from training where no flag says otherwise: the prompt style, and on the data that
-    were trained on the lengths, so that greedy answers are those of training's validation."""
+    """Settings that an evaluation takes from training unless flags override them: the prompt style and, on the training
+    data, the lengths, so that greedy answers equal those of training's validation."""
     found: dict[str, Any] = {}
     task = TASKS.get(flags["data"])
     if task is None or record.prompt_style in task.prompt_styles:
@@ -276,9 +275,9 @@ def _why(style: str, given: str | None, recorded: tuple[TrainingRecord, Path] | 
     if recorded is not None and recorded[0].prompt_style == style:
         return f"how the model was trained: {recorded[1]}"
     if ends_turns(model) is None:
-        return f"by the model's name, {model_name(model)}, as it is not here; --prompt_style sets it"
+        return f"guessed from the name {model_name(model)}, as the model is not here; --prompt_style sets it"
     turns = "ends answers as its chat template ends turns" if style == "chat" else "was not tuned on conversations"
-    return f"by its tokenizer the model {turns}; --prompt_style sets it"
+    return f"according to its tokenizer, the model {turns}; --prompt_style sets it"
 
 
 def _refuse(flags: Mapping[str, Any], names: Iterable[str], why: str) -> None:
@@ -288,7 +287,7 @@ def _refuse(flags: Mapping[str, Any], names: Iterable[str], why: str) -> None:
 
 
 def tell_machine(flags: Mapping[str, Any]) -> None:
-    """Say what this machine decides, where no flag does."""
+    """Report the defaults chosen for this machine."""
     if flags["model"] is None and flags["profile"] is None:
         profile = default_profile(gpu_count(), None)
         model = profile.model_of(flags["data"])
@@ -307,7 +306,7 @@ def _or_default(value: Any, setting: Setting) -> Any:
 
 
 def copy_of(part: Part, data_path: str | None) -> str | None:
-    """The local copy of a part's data: the folder of its name in --data_path if there is one, else --data_path."""
+    """The local copy of a part's data: the folder with its name in --data_path if it exists, else --data_path."""
     own = Path(data_path or "", part.data)
     return str(own) if data_path is not None and own.is_dir() else data_path
 

@@ -1,7 +1,7 @@
-"""--pipeline: stages of training in one command, each from the weights of the one before, each with its own data.
+"""--pipeline: training stages in one command, each from the previous one's weights, each with its own data.
 
 python3 run.py --pipeline sft,dpo,grpo --data ultrachat,ultrafeedback,countdown
-python3 run.py --pipeline framework          a file of recipes/settings/pipelines/, or one of your own (path.yaml)
+python3 run.py --pipeline framework          a file in recipes/settings/pipelines/, or your own (path.yaml)
 """
 
 import json
@@ -38,7 +38,7 @@ from recipes.settings.tasks import TASKS
 
 SUMMARY = "pipeline.json"
 
-# What differs from stage to stage, so that one value for all of them would be a mistake.
+# Settings that differ between stages, so that one value for all would be a mistake.
 _OF_ONE_STAGE = ("lr", "batch_size", "epochs", "beta", "mini_batch_size", "micro_batch_size")
 _KEYS = {"algo", "data", "flags"}
 _OF_ALL = {"algo", "data"} | {
@@ -48,28 +48,28 @@ _OF_ALL = {"algo", "data"} | {
 
 @dataclass(frozen=True)
 class Step:
-    """One training of a pipeline."""
+    """One stage of a pipeline."""
 
     name: str
-    """Of its folder: its number and algorithm."""
+    """Folder name: number and algorithm."""
 
     flags: dict[str, Any]
-    """What the pipeline says of it, by flag."""
+    """Its flags in the pipeline."""
 
 
 def pipeline(text: str, flags: Mapping[str, Any]) -> int:
-    """Run the stages that are not finished, or describe them with --dry_run; returns the exit code.
+    """Run the unfinished stages, or describe them with --dry_run; returns the exit code.
 
     Raises:
-        ExperimentError: before anything starts, for a stage that cannot work.
+        ExperimentError: before anything starts, if a stage cannot work.
     """
     if flags.get("algo") is not None:
-        raise ExperimentError(f"--algo {flags['algo']}: has no effect on --pipeline, whose stages are algorithms")
+        raise ExperimentError(f"--algo {flags['algo']}: has no effect on --pipeline; its stages are algorithms")
     steps = _on_this_machine(steps_of(text, flags), flags)
     for step in steps:
         refuse_foreign(step.flags, step.flags)
     tell_machine({**flags, **steps[0].flags})
-    # So that the last stage's mistake shows now and not in a week.
+    # Plan all stages now, so that mistakes in the last one show immediately.
     given = spread([{**flags, **step.flags} for step in steps], lambda own: plan_training(own)[1])
     plans = _plans(given)
     refuse_without_effect(flags, [experiment for _, experiment in plans])
@@ -90,8 +90,8 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
             start = experiment.model if number == 0 else f"{folder / steps[number - 1].name}/hf/last"
             told = dry_run(experiment, folder / step.name, resume=resume, full=full)
             print(f"--- {step.name}, from {start}\n{told}\n")
-        if (whole := sum(disk_bytes(experiment) for _, experiment in plans)) >= GB:
-            print(f"--- all {len(steps)} stages\ndisk:          up to {size_text(whole)} in {short(folder)}")
+        if (total := sum(disk_bytes(experiment) for _, experiment in plans)) >= GB:
+            print(f"--- all {len(steps)} stages\ndisk:          up to {size_text(total)} in {short(folder)}")
             try:
                 refuse_small_disk_of_all([experiment for _, experiment in plans], folder)
             except ExperimentError as error:
@@ -118,7 +118,7 @@ def pipeline(text: str, flags: Mapping[str, Any]) -> int:
 
 
 def _plans(given: Sequence[Mapping[str, Any]]) -> list[tuple[Steering, Experiment]]:
-    """What each stage is: with the first one's model, on which all go on, in the style it is trained in by then."""
+    """Each stage's plan, with the first stage's model and the prompt style it has been trained with by then."""
     plans: list[tuple[Steering, Experiment]] = []
     for own in given:
         own = {**own, "model": plans[0][1].model} if plans else own
@@ -134,7 +134,7 @@ def _plans(given: Sequence[Mapping[str, Any]]) -> list[tuple[Steering, Experimen
 
 def _refuse_others(folder: Path, steps: list[Step], resume: bool) -> None:
     if RunDir(folder).experiment.exists():
-        raise ExperimentError(f"{folder} already holds a run of its own; give --out another folder")
+        raise ExperimentError(f"{folder} already contains a run; give another folder as --out")
     for place in (folder, *(folder / step.name for step in steps)):
         refuse_unknown_run(RunDir(place))
     begun = [place for place in (folder / step.name for step in steps) if RunDir(place).experiment.exists()]
@@ -142,7 +142,7 @@ def _refuse_others(folder: Path, steps: list[Step], resume: bool) -> None:
         print(nothing_begun(folder), flush=True)
     for place in begun:
         if not resume:
-            raise ExperimentError(f"{place} already holds a run; add --resume to go on, or --out for another folder")
+            raise ExperimentError(f"{place} already holds a run; add --resume to continue it, or give another --out")
 
 
 def _train(
@@ -169,17 +169,17 @@ def _train(
         stall_minutes=steering.stall_minutes,
         auto_batch=steering.auto_batch,
         given={name: value for name, value in own.items() if name != "pipeline"},
-        # What a pipeline makes is its last model.
+        # A pipeline's result is its last model.
         push_to_hub=steering.push_to_hub if last else None,
     )
 
 
 def steps_of(text: str, flags: Mapping[str, Any]) -> list[Step]:
-    """The stages that --pipeline names.
+    """The stages in --pipeline.
 
     Raises:
-        ExperimentError: for an unknown name, a file that is no pipeline, data that do not fit the stages, or a flag
-            that cannot be meant for all stages.
+        ExperimentError: for an unknown name, a file that is not a pipeline, data that do not match the stages, or a
+            flag that cannot apply to all stages.
     """
     file = PIPELINES.get(text) or (Path(text) if text.endswith(STAGE_FILES) else None)
     data = flags.get("data")
@@ -187,8 +187,8 @@ def steps_of(text: str, flags: Mapping[str, Any]) -> list[Step]:
         algos = listed(text, "pipeline", distinct=False)
         if len(algos) == 1:
             raise ExperimentError(
-                f"--pipeline {text}: neither a known pipeline ({', '.join(PIPELINES)}), nor a file, nor several "
-                f"algorithms separated by commas{nearest(text, PIPELINES)}"
+                f"--pipeline {text}: not a known pipeline ({', '.join(PIPELINES)}), a file or several "
+                f"comma-separated algorithms{nearest(text, PIPELINES)}"
             )
         given: list[dict[str, Any]] = [{"algo": algo} for algo in algos]
     else:
@@ -199,19 +199,19 @@ def steps_of(text: str, flags: Mapping[str, Any]) -> list[Step]:
     for name in _OF_ONE_STAGE:
         if flags.get(name) is not None:
             raise ExperimentError(
-                f"--{name} with --pipeline: stages need values of their own; write them into a file like "
+                f"--{name} with --pipeline: each stage needs its own value; write them in a file like "
                 f"recipes/settings/pipelines/framework.yaml and give it as --pipeline file.yaml"
             )
     names = several(data, distinct=False) if data else []
     if names and len(names) not in (1, len(algos)):
-        raise ExperimentError(f"--data {data}: {len(names)} names for {len(algos)} stages; give one, or one for each")
+        raise ExperimentError(f"--data {data}: {len(names)} names for {len(algos)} stages; give one, or one per stage")
     found = []
     for number, each in enumerate(given):
         typed = {name for name, value in flags.items() if value is not None}
         of_file = {name: value for name, value in each.get("flags", {}).items() if name not in typed}
         own = {"algo": each["algo"], "data": each.get("data"), **of_file}
         if flags.get("load_in_4bit") and _is_reinforcement(each["algo"]):
-            # Given for all stages it is meant for those that can.
+            # A flag for all stages applies to those that support it.
             own.setdefault("load_in_4bit", None)
         if names:
             own["data"] = names[number] if len(names) > 1 else _fitting(names[0], each["algo"])
@@ -220,7 +220,7 @@ def steps_of(text: str, flags: Mapping[str, Any]) -> list[Step]:
 
 
 def _on_this_machine(steps: list[Step], flags: Mapping[str, Any]) -> list[Step]:
-    """The stages without the 4 or 8 bits that a file asks of a machine without a GPU; each is said."""
+    """The stages, without a file's 4 or 8 bits on a machine without a GPU; reports each change."""
     if default_profile(gpu_count(), flags.get("profile")).device == "cuda":
         return steps
     found = []
@@ -233,12 +233,12 @@ def _on_this_machine(steps: list[Step], flags: Mapping[str, Any]) -> list[Step]:
 
 
 def _short(algo: str) -> str:
-    """An algorithm in the name of a folder."""
+    """An algorithm's name in folder names."""
     return Path(algo).stem if algo.endswith(".py") else algo
 
 
 def _fitting(data: str, algo: str) -> str:
-    """For a pipeline with one name of data: a set of answers serves all stages but those that need its verifier."""
+    """A stage's data if --data is one name: reinforcement on a set of answers uses the task of its verifier."""
     task = TASKS.get(data)
     return task.evaluated_on if task is not None and task.evaluated_on and _is_reinforcement(algo) else data
 
@@ -247,7 +247,7 @@ def _is_reinforcement(algo: str) -> bool:
     try:
         return "rl" in get_algorithm(algo).stages
     except (KeyError, AlgorithmFileError):
-        # Refused by name when the stage is resolved.
+        # Refused when the stage is resolved.
         return False
 
 
@@ -259,10 +259,10 @@ def _read(file: Path) -> list[dict[str, Any]]:
     for number, step in enumerate(steps):
         where = f"--pipeline {file}, stage {number + 1}"
         if not isinstance(step, dict) or "algo" not in step or not step.keys() <= _KEYS:
-            raise ExperimentError(f"{where}: needs algo, and may have data and flags")
+            raise ExperimentError(f"{where}: needs algo; only data and flags may be added")
         flags = step.get("flags") or {}
         if not isinstance(flags, dict):
-            raise ExperimentError(f"{where}: flags must be names with values, such as {{lr: 1e-5}}")
+            raise ExperimentError(f"{where}: flags must map names to values, such as {{lr: 1e-5}}")
         what = {name: _value(catalogue()[name], step[name], f"{where}: {name}") for name in step.keys() - {"flags"}}
         found.append({**what, "flags": _values(flags, what["algo"], where)})
     return found
@@ -276,13 +276,13 @@ def _value(setting: Setting, value: Any, where: str) -> Any:
 
 
 def _values(flags: Mapping[str, Any], algo: str, where: str) -> dict[str, Any]:
-    """The flags of a stage as the command line would read them."""
+    """A stage's flags, parsed as on the command line."""
     known = by_name({name: each for name, each in catalogue(algo).items() if name not in _OF_ALL})
     found = {}
     for name, value in flags.items():
         setting = known.get(canonical(str(name)))
         if setting is None:
-            raise ExperimentError(f"{where}: {name}: no such flag of a stage{nearest(str(name), known)}")
+            raise ExperimentError(f"{where}: {name}: not a flag of stages{nearest(str(name), known)}")
         found[setting.name] = _value(setting, value, f"{where}: {name}")
     return found
 

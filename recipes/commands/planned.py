@@ -1,4 +1,4 @@
-"""One run of a sweep, before it is made."""
+"""A planned run of a sweep."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,32 +19,30 @@ class Planned:
     """One run of a sweep."""
 
     name: str
-    """Of its folder and of its lines on the screen."""
+    """Name of its folder and prefix of its output."""
 
     folder: Path
-    """Where it goes."""
+    """Its folder."""
 
     experiment: Experiment
-    """What it is."""
 
     flags: Mapping[str, Any]
     """Flags of run.py by name, without --out and --resume."""
 
     def arguments(self, *, resume: bool = False) -> list[str]:
-        """What run.py is given to start it, or to go on with it."""
+        """Arguments of run.py that start or resume it."""
         return arguments({**self.flags, "out": str(self.folder), "resume": resume})
 
     @property
     def state(self) -> State:
-        """How far it is, by what its folder holds.
+        """Its state, according to its folder.
 
         Raises:
-            ExperimentError: when that is a run with other settings.
+            ExperimentError: if the folder contains a run with other settings.
         """
         run = RunDir(self.folder)
         if not run.experiment.exists():
             return "not started"
         saved = read_experiment(run.experiment)
         refuse_other_run(run, saved, self.experiment)
-        whole = is_finished(run) and saved.T == self.experiment.T
-        return "finished" if whole else "unfinished"
+        return "finished" if is_finished(run) and saved.T == self.experiment.T else "unfinished"

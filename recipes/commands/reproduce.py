@@ -1,6 +1,6 @@
-"""--reproduce: the runs behind a published table (settings/reproduce.yaml) as a sweep, beside what was published.
+"""--reproduce: the runs of a published table (settings/reproduce.yaml) as a sweep, with the published figures.
 
-python3 run.py --reproduce uft_table --dry_run lists runs, GPU hours and commands; --algo, --data, --model choose some.
+python3 run.py --reproduce uft_table --dry_run lists runs, GPU hours and commands; --algo, --data, --model select some.
 """
 
 import shlex
@@ -37,7 +37,7 @@ from recipes.settings.presets import TABLES
 
 _CHOOSING = ("algo", "data", "model")
 _NAMES = ("row", "trained_on", "cell")
-"""What a group of runs has beside flags."""
+"""Keys of a group of runs that are not flags."""
 
 
 @dataclass(frozen=True)
@@ -46,20 +46,20 @@ class TableRun:
 
     planned: Planned
     row: str
-    """Its algorithm, as the published table calls it."""
+    """Its algorithm's name in the published table."""
 
     trained_on: str
-    """Its training data, as the published table calls them."""
+    """Its training data's name in the published table."""
 
 
 def reproduce(table: str, flags: dict[str, Any]) -> int:
-    """Make the runs of a table that are not finished, or list them with --dry_run; returns the exit code.
+    """Make the unfinished runs of a table, or list them with --dry_run; returns the exit code.
 
     Raises:
-        ExperimentError: before anything starts, for an unknown table, what is not in it, or what a run refuses.
+        ExperimentError: before anything starts, for an unknown table or selection, or settings that a run refuses.
     """
     if flags["part"] is not None and "scan" not in TABLES.get(table, {}):
-        raise ExperimentError(f"--part {flags['part']}: --reproduce {table} has no parts; study has")
+        raise ExperimentError(f"--part {flags['part']}: --reproduce {table} has no parts; only study does")
     if flags["part"] == "scan":
         return _scan(table, flags)
     folder, runs = runs_of(table, flags)
@@ -71,16 +71,16 @@ def reproduce(table: str, flags: dict[str, Any]) -> int:
 
 
 def _scan(table: str, flags: Mapping[str, Any]) -> int:
-    """Make the runs of a study's scan that its file lacks, or list them, in a process of their own."""
+    """Make or list the runs that a study's scan file lacks, in a separate process."""
     for name in (*_CHOOSING, "seeds"):
         if flags[name] is not None:
-            raise ExperimentError(f"--{name}: the scan makes all of its runs, in the order of its own list")
+            raise ExperimentError(f"--{name}: has no effect on the scan, which makes all its runs in a fixed order")
     listed_only = ["--dry_run"] * bool(flags["dry_run"])
     return subprocess.run([sys.executable, "-m", *TABLES[table]["scan"], *listed_only], cwd=ROOT).returncode
 
 
 def runs_of(table: str, flags: Mapping[str, Any]) -> tuple[Path, list[TableRun]]:
-    """The folder of a table and its runs under the user's flags; --algo, --data and --model choose among them."""
+    """A table's folder and its runs with the user's flags; --algo, --data and --model select runs."""
     if table not in TABLES:
         raise ExperimentError(f"--reproduce {table}: unknown{nearest(table, TABLES)} Known: {', '.join(TABLES)}.")
     if flags["profile"] is not None:
@@ -108,7 +108,7 @@ def runs_of(table: str, flags: Mapping[str, Any]) -> tuple[Path, list[TableRun]]
 
 
 def _expanded(preset: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The flags of every run of a table: its settings under those of a group, a run for each combination of lists."""
+    """The flags of every run of a table: its settings, overridden by a group's; one run per combination of lists."""
     for group in preset["runs"]:
         merged = {**preset["settings"], **group}
         names = [name for name in _CHOOSING if isinstance(merged[name], list)]
@@ -127,12 +127,12 @@ def _chosen(table: str, runs: list[dict[str, Any]], flags: Mapping[str, Any]) ->
                 )
     runs = [run for run in runs if all(run[name] in words for name, words in wanted.items())]
     if not runs:
-        raise ExperimentError(f"--reproduce {table}: no run of it has this --algo, --data and --model together")
+        raise ExperimentError(f"--reproduce {table}: no run has this combination of --algo, --data and --model")
     return runs
 
 
 def listing(table: str, runs: Sequence[TableRun]) -> str:
-    """Runs with devices, estimated hours and published figures; the published table; notes; commands."""
+    """Runs with devices, estimated hours and published figures; the published table, notes and commands."""
     preset = TABLES[table]
     hours = [gpu_hours(run.planned.experiment, preset["rows"]) for run in runs]
     found = [final(run.planned.experiment) for run in runs]
@@ -147,18 +147,18 @@ def listing(table: str, runs: Sequence[TableRun]) -> str:
     weights = runs[0].planned.folder / "hf/last"
     lines = [preset["title"], "", *_aligned(of_columns(columns))]
     lines += [f"{len(runs)} runs, about {sum(hours):.0f} GPU hours *", "", f"* {ASSUMPTIONS}"]
-    lines += [f"** accuracy on the task trained on, at the end of training: {source}" for source in sources]
+    lines += [f"** accuracy on the training task at the end of training: {source}" for source in sources]
     lines += ["", *(_published_table(preset, runs) if "published" in preset else ()), ""]
     lines += [f"note: {note}" for note in preset["notes"]]
     lines += [f"skipped: {reason}" for reason in preset.get("left_out", ())]
     lines += ["", "commands:", *(f"  python3 run.py {shlex.join(run.planned.arguments())}" for run in runs)]
-    lines += ["and of each run:"]
+    lines += ["then evaluate each run:"]
     lines += [f"  python3 run.py --eval --model {weights} {preset['evaluation']}"]
     return "\n".join(lines)
 
 
 def final(experiment: Experiment) -> list[Published]:
-    """Accuracies published for a run's setting at the end of its training."""
+    """Accuracies published for a run's settings at the end of training."""
     return [entry for entry in beside(asdict(experiment)) if entry.step in (None, experiment.T)]
 
 
@@ -180,7 +180,7 @@ def _published_table(preset: Mapping[str, Any], runs: Sequence[TableRun]) -> lis
         "algorithm": [each[1] for each in wanted],
     }
     columns |= {task: [values.get((*each, task), "") for each in wanted] for task in where["columns"]}
-    heading = f"published, arXiv {where['arxiv']}, {' and '.join(where['places'])} (percent; mt_bench: of ten):"
+    heading = f"published, arXiv {where['arxiv']}, {' and '.join(where['places'])} (percent; mt_bench: out of ten):"
     return [heading, *_aligned(of_columns(columns))]
 
 

@@ -1,6 +1,5 @@
-"""The runs of a sweep as processes of their own, some at a time; what is done and what failed stands in sweep.json.
-A run that fails does not stop the others. A sweep that is stopped or killed takes its runs with it; they go on later.
-"""
+"""A sweep's runs as separate processes, some at a time, with their states in sweep.json. A failed run does not stop
+the others. Stopping or killing a sweep also stops its runs, which can be resumed later."""
 
 import ctypes
 import os
@@ -43,10 +42,10 @@ class Entry:
     """not started, unfinished, running, finished or failed."""
     command: list[str]
     reason: str = ""
-    """Why it failed: the last line it said."""
+    """Why it failed: its last line of output."""
     exit_code: int | None = None
     seconds: float = 0.0
-    """Spent on it by this sweep, over all its starts."""
+    """Time spent on it by this sweep, over all starts."""
 
 
 @dataclass
@@ -64,17 +63,17 @@ class _Running:
 def carry_out(
     plan: Sequence[Planned], folder: Path, *, shares: Sequence[list[str] | None], program: Sequence[str]
 ) -> int:
-    """Make every run that is not finished, as many at a time as there are shares of devices.
+    """Make every unfinished run, as many at a time as there are shares of devices.
 
     Args:
-        shares: CUDA_VISIBLE_DEVICES of each place; None leaves the environment as it is.
-        program: what is started with a run's flags.
+        shares: CUDA_VISIBLE_DEVICES of each slot; None leaves the environment unchanged.
+        program: command to start with a run's flags.
 
     Returns:
-        0 when all runs are finished, 1 when one has failed, 128 + the signal when it was asked to stop.
+        0 if all runs finished, 1 if one failed, 128 + the signal if stopped.
 
     Raises:
-        RunBusyError: when another process is at work on this sweep.
+        RunBusyError: if another process is running this sweep.
     """
     with hold_run(folder), asked_to_stop() as asked, _one_start(plan, len(shares)):
         entries = _opened(folder, plan)
@@ -114,16 +113,16 @@ def carry_out(
                 each.process.terminate()
         print(f"\n{summarise(folder, entries)}\n{_drawn(folder)}", flush=True)
         if asked:
-            print("stopped; the same command goes on with what is left", flush=True)
+            print("stopped; repeat the same command to continue", flush=True)
             return 128 + asked[0]
         return int(any(entries[each.name].state != "finished" for each in plan))
 
 
 @contextmanager
 def _one_start(plan: Sequence[Planned], at_a_time: int) -> Iterator[None]:
-    """torch and vLLM imported once for all runs on the CPU; where they come one by one, one start serves them all.
+    """Import torch and vLLM once for all runs on the CPU; sequential runs also share one server.
 
-    Not where a run has other stages besides: they would have to share the memory with what stays up.
+    No server if a run has stages other than reinforcement, which would have to share memory with it.
     """
     if len(plan) < 2 or any(each.experiment.device != "cpu" for each in plan):
         yield
@@ -142,7 +141,7 @@ def _begin(planned: Planned, place: int, devices: list[str] | None, folder: Path
     log.parent.mkdir(parents=True, exist_ok=True)
     share = {} if devices is None else {"CUDA_VISIBLE_DEVICES": ",".join(devices[: planned.experiment.n_gpu])}
     where = f" on devices {share['CUDA_VISIBLE_DEVICES']}" if share else ""
-    _say(f"[{planned.name}] {'goes on' if resume else 'starts'}{where}")
+    _say(f"[{planned.name}] {'resumes' if resume else 'starts'}{where}")
     with log.open("ab") as output:
         at = output.tell()
         process = subprocess.Popen(
@@ -158,7 +157,7 @@ def _begin(planned: Planned, place: int, devices: list[str] | None, folder: Path
 
 
 def _let_end(run: Path) -> None:
-    """Wait for a run that a killed sweep has left and that is ending; what is still there then says so itself."""
+    """Wait for a run left ending by a killed sweep; if it is still there afterwards, starting it reports that."""
     limit = time.monotonic() + _ENDING_S
     while run.exists() and time.monotonic() < limit:
         with suppress(RunBusyError), hold_run(run):
@@ -167,25 +166,25 @@ def _let_end(run: Path) -> None:
 
 
 def _end_with_the_sweep() -> None:
-    """In the new process: be asked to stop when the sweep is killed, so that nothing computes on unseen."""
+    """In the new process: receive SIGTERM when the sweep is killed, so that nothing keeps computing unseen."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def _show(each: _Running) -> None:
-    """Print what the run has said since the last time, line by line with its name."""
+    """Print the run's new output, each line prefixed with its name."""
     with each.log.open("rb") as file:
         file.seek(each.read)
         new = file.read()
-    whole = new[: new.rfind(b"\n") + 1]
-    each.read += len(whole)
-    for line in whole.decode("utf-8", "replace").splitlines():
+    complete = new[: new.rfind(b"\n") + 1]
+    each.read += len(complete)
+    for line in complete.decode("utf-8", "replace").splitlines():
         if line.strip():
             each.last_line = line.strip()
             _say(f"[{each.planned.name}] {line.rstrip()}")
 
 
 def _ended(each: _Running, code: int, entry: Entry, *, stopped: bool) -> None:
-    """Write down how a run ended."""
+    """Record how a run ended."""
     seconds = time.monotonic() - each.began
     entry.seconds = round(entry.seconds + seconds, 1)
     entry.exit_code, entry.reason = code, ""
@@ -194,24 +193,24 @@ def _ended(each: _Running, code: int, entry: Entry, *, stopped: bool) -> None:
     elif stopped:
         entry.state = each.planned.state
     else:
-        entry.state, entry.reason = "failed", each.last_line or f"exit code {code}, without a word"
+        entry.state, entry.reason = "failed", each.last_line or f"exit code {code}, without output"
     _say(f"[{each.planned.name}] {entry.state} after {duration(seconds)}")
 
 
 def _worth_another_try(each: _Running, code: int, tried: set[str]) -> bool:
-    """A run that failed before its first step, as on a machine that is too busy to start Ray in time; once."""
-    # 2: it was refused, and would be again.
+    """Whether to retry, once, a run that failed before its first step, as when a busy machine starts Ray too slowly."""
+    # 2: refused, and would be again.
     again = code not in (0, 2) and each.planned.name not in tried and not any(each.planned.folder.rglob(METRICS))
     if again:
-        _say(f"[{each.planned.name}] failed before its first step and will be started once more after the others")
+        _say(f"[{each.planned.name}] failed before its first step; it will be retried once after the others")
     return again
 
 
 def _opened(folder: Path, plan: Sequence[Planned]) -> dict[str, Entry]:
-    """What is known of the runs of this plan, and of those that an earlier call planned in the same folder."""
+    """Known states of the plan's runs and of those that an earlier call planned in the same folder."""
     entries = {name: Entry(**entry) for name, entry in read_json(folder / STATE).get("runs", {}).items()}
     for entry in entries.values():
-        # Whoever ran it was killed.
+        # Its sweep was killed.
         if entry.state == "running":
             entry.state = "unfinished"
     for each in plan:
@@ -227,7 +226,7 @@ def _write(folder: Path, entries: Mapping[str, Entry]) -> None:
 
 
 def summarise(folder: Path, entries: Mapping[str, Entry]) -> str:
-    """Write summary.md and summary.csv of all runs in the folder, finished or not; returns the tables as Markdown."""
+    """Write summary.md and summary.csv for all runs in the folder, finished or not; returns the tables as Markdown."""
     rows = result_rows(panels(find_runs([folder])[0]))
     runs = [
         (name, entry.state, duration(entry.seconds) if entry.seconds else "", entry.reason)
@@ -242,13 +241,13 @@ def summarise(folder: Path, entries: Mapping[str, Entry]) -> str:
 
 
 _READING = (
-    "before, last: accuracy as it is validated (--val_samples), the mean over seeds (lowest to highest); 95 %: over "
-    "seeds (Student's t, df degrees of freedom) and problems; minutes: their mean."
+    "before, last: validation accuracy (--val_samples), mean over seeds (lowest to highest); 95 %: over seeds "
+    "(Student's t, df degrees of freedom) and problems; minutes: mean."
 )
 
 
 def _drawn(folder: Path) -> str:
-    """Draw the report of all runs so far; returns where everything is."""
+    """Write the report of all runs so far; returns the paths of all results."""
     found = f"{folder / SUMMARY}, {folder / CSV}, {folder / STATE}"
     try:
         report([folder], folder / REPORT, folder.name)

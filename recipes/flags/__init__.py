@@ -1,1 +1,1 @@
-"""From words of the command line or a file to an Experiment, and what --help says."""
+"""From the command line or a file to an Experiment; --help."""

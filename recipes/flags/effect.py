@@ -1,4 +1,4 @@
-"""Which flags have an effect on which algorithm. One that has none is an error: its user believes something else."""
+"""Which flags have an effect on which algorithm. A flag without effect is an error, because the user expects one."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -13,18 +13,18 @@ from recipes.settings.modes import PARTS
 from recipes.settings.task_options import TAKEN_BY, takes
 from recipes.settings.tasks import validated_on
 
-# Where there is one supervised stage, these are two names of one setting.
+# With a single supervised stage, each pair names one setting.
 SAME_FOR_SFT = (("lr", "sft_lr"), ("epochs", "sft_epochs"))
 
 MOST_NAMES = 8
-"""Algorithms that one line about a flag names."""
+"""Most algorithms listed in a message about a flag."""
 
 _OF_RUNS = {name for part in PARTS for name in declared(part)} | {"overrides"}
 _SETTINGS = {**declared(Alignment), **declared(Experiment)}
 
 
 def without_effect(flags: Mapping[str, Any], experiment: Experiment) -> list[str]:
-    """The flags that were given (are not None) and change nothing of this experiment."""
+    """The given flags (not None) that have no effect on this experiment."""
     given = [name for name, value in flags.items() if value is not None and name in _SETTINGS]
     return [name for name in given if not _applies(name, experiment)]
 
@@ -37,9 +37,9 @@ def _applies(name: str, experiment: Experiment) -> bool:
 
 
 def with_effect(flags: Mapping[str, Any], experiment: Experiment) -> dict[str, Any]:
-    """The flags of one of several runs, those without effect on it not given (None).
+    """The flags of one of several runs, with those that have no effect on it set to None.
 
-    Where two name one setting of it, the shorter one is meant for the others.
+    If two flags name one of its settings, the shorter one is meant for the other runs.
     """
     supervised = experiment.stages == ("sft",)
     twice = [short for short, long in SAME_FOR_SFT if supervised and None not in (flags.get(short), flags.get(long))]
@@ -47,9 +47,9 @@ def with_effect(flags: Mapping[str, Any], experiment: Experiment) -> dict[str, A
 
 
 def foreign(flags: Mapping[str, Any], algo: str | None, data: str | None) -> list[str]:
-    """The flags that were given and are options of other algorithms, or of other tasks, than these (None: the usual).
+    """The given flags that are options of other algorithms or tasks than these (None: the defaults).
 
-    An algorithm that there is not has no options; it is refused where it is resolved.
+    An unknown algorithm has no options; it is refused when it is resolved.
     """
     try:
         algorithm = get_algorithm(algo or "uft")
@@ -63,10 +63,10 @@ def foreign(flags: Mapping[str, Any], algo: str | None, data: str | None) -> lis
 
 
 def refuse_foreign(given: Mapping[str, Any], flags: Mapping[str, Any]) -> None:
-    """Refuse, of `given`, options of other algorithms and tasks than the one of `flags`.
+    """Refuse flags in `given` that are options of other algorithms or tasks than those in `flags`.
 
     Raises:
-        ExperimentError: names the flag and where it belongs.
+        ExperimentError: names the flag and its algorithms or tasks.
     """
     for name in foreign(given, flags.get("algo"), flags.get("data")):
         owners = TAKEN_BY.get(name) or _algorithms_with(name)
@@ -81,15 +81,15 @@ def _algorithms_with(option: str) -> list[str]:
 
 
 def each_its_own(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The flags of several runs without, in each, options that only other ones of these have a use for."""
+    """The flags of several runs, each without options that only other runs use."""
     strange = [set(foreign(run, run.get("algo"), run.get("data"))) for run in runs]
     idle = set.intersection(*strange)
     return [{**run, **dict.fromkeys(names - idle)} for run, names in zip(runs, strange, strict=True)]
 
 
 def without_use(flags: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    """Of `names`, which a file gave, those that are nothing to the algorithm and task of `flags`, or which another name
-    of the same setting stands beside."""
+    """Those of `names`, given by a file, that the algorithm and task of `flags` do not use, or that are second names of
+    a given setting."""
     names = set(names)
     algo = flags.get("algo") or "uft"
     found = [name for name in foreign(flags, algo, flags.get("data")) if name in names]
@@ -101,10 +101,10 @@ def without_use(flags: Mapping[str, Any], names: Iterable[str]) -> list[str]:
 
 
 def refuse_without_effect(flags: Mapping[str, Any], experiments: Iterable[Experiment]) -> None:
-    """Refuse a flag that changes nothing in any of these experiments, which were made from the same flags.
+    """Refuse a flag without effect on any of these experiments, which were made from the same flags.
 
     Raises:
-        ExperimentError: names the flag, and where it does apply.
+        ExperimentError: names the flag and what it applies to.
     """
     known = list(experiments)
     for short, long in SAME_FOR_SFT:
@@ -121,7 +121,7 @@ def refuse_without_effect(flags: Mapping[str, Any], experiments: Iterable[Experi
 
 
 def _where(name: str) -> str:
-    """What a flag applies to; the algorithms, as they run on the data they are made for, where these are few."""
+    """What a flag applies to: the algorithms on their usual data if these are few, otherwise a description."""
     applies = _SETTINGS[name].applies
     found = [each.name for each in algorithms().values() if applies(each, usual_stages(each))]
     on_answers = [each for each in algorithms().values() if each.stages == ("sft",) and each.name not in found]
@@ -130,5 +130,5 @@ def _where(name: str) -> str:
 
 
 def usual_stages(algorithm: Algorithm) -> tuple[str, ...]:
-    """Its stages on the data it is made for."""
+    """Its stages on its usual kind of data."""
     return ("alignment",) if algorithm.method else algorithm.stages

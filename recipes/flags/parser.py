@@ -1,7 +1,7 @@
-"""The flags of run.py: all declared settings as a parser, the flags of a file under those of the command line.
+"""The flags of run.py: a parser for all declared settings, with the command line overriding the flags of a file.
 
-argparse and not tyro, which has no error in one line, no flag with an optional value (--dry_run [full]), and no way to
-say "not given" that does not show as a value.
+argparse rather than tyro, which has no one-line errors, no flags with optional values (--dry_run [full]) and no hidden
+"not given" value.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from recipes.settings.modes import PARTS
 from recipes.settings.tasks import TASKS
 
 STAGE_FILES = (".yaml", ".yml")
-"""How the name of a pipeline's own file ends."""
+"""Suffixes of pipeline files."""
 
 ELSEWHERE = {
     **dict.fromkeys(("steps", "max_steps", "total_steps", "num_steps", "total_training_steps"), "T sft_epochs epochs"),
@@ -44,14 +44,14 @@ ELSEWHERE = {
     **dict.fromkeys(("save_steps", "save_every"), "save_freq"),
     **dict.fromkeys(("eval_steps", "eval_freq", "val_freq"), "test_freq"),
 }
-"""How other trainers call our flags; the first that the algorithm takes is meant."""
+"""Other trainers' names for our flags; the first that applies to the algorithm is suggested."""
 
 
 def catalogue(*algos: str | None) -> dict[str, Setting]:
     """Every flag by the name of its setting.
 
     Args:
-        algos: what names algorithms, one or several by commas: a file of one's own brings its options along.
+        algos: comma-separated algorithms; the user's own files add their options.
 
     Raises:
         ExperimentError: for a file whose algorithm cannot work.
@@ -61,7 +61,7 @@ def catalogue(*algos: str | None) -> dict[str, Setting]:
     for algorithm in algorithms().values():
         options |= options_of(algorithm.name, algorithm.options)
     for name in _named(algos):
-        # A file that is not there is refused where --algo is resolved.
+        # A missing file is refused when --algo is resolved.
         if name.endswith(".py") and Path(name).is_file():
             own = find_algorithm(name)
             options |= options_of(own.name, own.options)
@@ -74,7 +74,7 @@ def _named(algos: Iterable[str | None]) -> list[str]:
 
 
 def _meant(word: str) -> str:
-    """The flag that a word without one was meant for, where that can be told."""
+    """A suggestion of the flag that a word without one was meant for, if it is clear."""
     names = word.split(",")
     if all(name in TASKS for name in names):
         return f"; did you mean --data {word}?"
@@ -86,18 +86,18 @@ def _meant(word: str) -> str:
 
 
 class _Parser(argparse.ArgumentParser):
-    """One line for a mistake, with the flag that was probably meant; argparse prints all flags before it."""
+    """Reports a mistake in one line with the probable flag; argparse would print all flags first."""
 
     settings: Mapping[str, Setting]
 
     groups: Collection[str]
-    """Those of every run, and of the options of the algorithms asked for."""
+    """Groups of all runs and of the requested algorithms' options."""
 
     takes: Callable[[Setting], bool]
-    """Whether a setting has an effect on one of the algorithms asked for."""
+    """Whether a setting has an effect on one of the requested algorithms."""
 
     words: Sequence[str] = ()
-    """What is being read, flags and their values joined by =."""
+    """The words being parsed, flags and their values joined by =."""
 
     def parse_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
         self.words = spelled(args or [], self.settings)
@@ -115,24 +115,24 @@ class _Parser(argparse.ArgumentParser):
                 known += " It has no effect on this --algo."
             names = [f"--{name}" for name in ELSEWHERE.get(canonical(flag.lstrip("-")), "").split()]
             if elsewhere := next((name for name in names if here.get(name)), None):
-                known = f"; here it is {elsewhere}."
+                known = f"; use {elsewhere}."
             stray = self._listed(odd) or _meant(odd)
-            what = f"{flag}: no such flag{known}" if odd.startswith("-") else f"{odd}: belongs to no flag{stray}"
-            message = f"{what} All of them: run.py --help"
+            what = f"{flag}: no such flag{known}" if odd.startswith("-") else f"{odd}: does not belong to a flag{stray}"
+            message = f"{what} See run.py --help"
         if re.search(r"(^|')\+*\w+(\.\w+)+=", odd):
-            message += "; settings of verl are given at the end, after --"
+            message += "; give verl's settings at the end, after --"
         print(f"run.py: {message}", file=sys.stderr)
         sys.exit(2)
 
     def _listed(self, odd: str) -> str:
-        """How to write several values, where words follow a flag that takes a list of them; empty elsewhere."""
+        """How to write several values, if the words follow a flag that takes a list; otherwise empty."""
         words = odd.split(" ")
         at = next((at for at, word in enumerate(self.words) if word == words[0]), 0)
         flag, equals, value = self.words[at - 1].partition("=") if at else ("", "", "")
         setting = by_name(self.settings).get(canonical(flag[2:])) if equals else None
         if setting is None or "," not in str(setting.metavar) or any(word.startswith("-") for word in words):
             return ""
-        return f"; several are written {flag} {','.join([value, *words])}."
+        return f"; write several values as {flag} {','.join([value, *words])}."
 
 
 def parser(
@@ -141,13 +141,13 @@ def parser(
     helps: Callable[[Setting], str] = lambda setting: setting.help,
     **about: Any,
 ) -> argparse.ArgumentParser:
-    """Flags as argparse knows them; one that was not given is None.
+    """An argparse parser for the flags; a flag not given is None.
 
     Args:
-        algo: as of `catalogue`.
-        shown: which there are.
-        helps: the text of each in --help.
-        about: of argparse.ArgumentParser.
+        algos: as in `catalogue`.
+        shown: whether to include a flag.
+        helps: its text in --help.
+        about: arguments of argparse.ArgumentParser.
     """
     root = _Parser(prog="run.py", allow_abbrev=False, add_help=False, **about)
     root.settings = catalogue(*algos)
@@ -173,8 +173,8 @@ def _how(setting: Setting) -> dict[str, Any]:
 
 
 def spelled(words: Iterable[str], known: Mapping[str, Setting]) -> list[str]:
-    """The words of a command line with flags as they are declared: - for _, other names, and values joined by =, so
-    that a value may begin with - (--score_min -1e3)."""
+    """The words of a command line with flags as declared (_ for -, no aliases) and values joined by =, so that a value
+    may start with - (--score_min -1e3)."""
     names = by_name(known)
     found: list[str] = []
     wanting = False
@@ -195,21 +195,21 @@ def spelled(words: Iterable[str], known: Mapping[str, Setting]) -> list[str]:
 
 @dataclass(frozen=True)
 class CommandLine:
-    """What was typed, read."""
+    """A parsed command line."""
 
     flags: dict[str, Any]
-    """All flags by name, None where not given; `overrides` where there are some."""
+    """All flags by name, None if not given; `overrides` if there are any."""
 
     from_file: tuple[str, ...]
-    """Those that --config's file gave and the command line left as they are; among them overrides, as key=value."""
+    """Flags from --config's file that the command line did not override, and its overrides as key=value."""
 
 
 def read(words: Sequence[str], overrides: Sequence[str]) -> CommandLine:
-    """The flags of a command line, laid over those of its --config.
+    """The flags of a command line, which override those of its --config.
 
     Raises:
-        ExperimentError: for a file that cannot be read, or a flag it names that there is not.
-        SystemExit: for a flag that there is not, or a value it does not take, after a line about it.
+        ExperimentError: for a file that cannot be read or names an unknown flag.
+        SystemExit: for an unknown flag or invalid value, after a message.
     """
     words = spelled(words, catalogue())
     file, pipeline = _given("config", words), _given("pipeline", words)
@@ -228,7 +228,7 @@ def read(words: Sequence[str], overrides: Sequence[str]) -> CommandLine:
         if value is not None and (why := wrong(name, value, known[name].check)):
             raise ExperimentError(why)
     if flags["out"] is not None and flags["idx"] is not None:
-        raise ExperimentError("--idx is a word of the default folder's name; with --out it has no effect, give one")
+        raise ExperimentError("--idx only changes the default folder's name; with --out it has no effect, give one")
     changed = {key_of(each) for each in overrides}
     also = [each for each in also if key_of(each) not in changed]
     if both := (*also, *overrides):
@@ -239,7 +239,7 @@ def read(words: Sequence[str], overrides: Sequence[str]) -> CommandLine:
 
 
 def _refuse_twice(words: Iterable[str]) -> None:
-    """Raise ExperimentError for a flag with two values, of which the parser would take the last."""
+    """Raise ExperimentError for a flag with two values, because the parser would take the last."""
     typed: dict[str, str] = {}
     for word in words:
         flag, _, value = word.partition("=")
@@ -249,12 +249,12 @@ def _refuse_twice(words: Iterable[str]) -> None:
 
 
 def key_of(override: str) -> str:
-    """The setting of verl's that an override is about."""
+    """The verl setting that an override changes."""
     return override.lstrip("+").partition("=")[0]
 
 
 def arguments(flags: Mapping[str, Any]) -> list[str]:
-    """Flags by name as the words of a command line; what is not given is omitted, overrides come last, after --."""
+    """Flags by name as the words of a command line, without those not given; overrides come last, after --."""
     known = catalogue(flags.get("algo"))
     words: list[str] = []
     for name, value in flags.items():
@@ -267,7 +267,7 @@ def arguments(flags: Mapping[str, Any]) -> list[str]:
 
 
 def _given(name: str, words: Iterable[str]) -> str | None:
-    """The value of a flag that is looked at before the others; None for one that the parser will refuse."""
+    """The value of a flag that is read before the others; None if the parser will refuse it."""
     given = next((word.partition("=")[2] for word in reversed([*words]) if word.startswith(f"--{name}=")), None)
     return given if given is not None and _is_sound(given) else None
 

@@ -1,4 +1,4 @@
-"""From flags to an Experiment: declared defaults, those of algorithm, task and machine, under what the user gave."""
+"""From flags to an Experiment: declared defaults and those of algorithm, task and machine, overridden by the user."""
 
 import re
 from collections.abc import Sequence
@@ -34,11 +34,11 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
     """Resolve flags over task and profile defaults, and validate the result.
 
     Args:
-        flags: values given by the user by field name; None means not given.
-        profile: where the other values come from.
+        flags: the user's values by field name; None means not given.
+        profile: source of the other values.
 
     Raises:
-        ExperimentError: naming the flag, what is wrong and what to do.
+        ExperimentError: names the flag, the fault and the fix.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     algo = given.pop("algo", "uft")
@@ -57,7 +57,7 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
     kind = _kind_of_rows(data, reading.get("columns", {}))
     for where in validated:
         if (of_set := _kind_of_rows(where, reading.get("columns", {}))) != kind:
-            raise ExperimentError(f"--val_data {where}: holds {of_set}, --data {data} {kind}")
+            raise ExperimentError(f"--val_data {where}: contains {of_set}, but --data {data} contains {kind}")
     if kind == "problems" and algorithm.stages == ("sft",):
         _supervised(given)
     room = None if "max_length" in given else positions(config_of(model) or {})
@@ -65,12 +65,12 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
     alignment = replace(alignment, max_length=min(alignment.max_length, room or alignment.max_length))
     if (reward := given.get("reward")) is not None:
         given["reward"] = resolved_reward(reward)
-    # Steps on answers are smaller and more than reinforcement's.
+    # Steps on answers are smaller and more numerous than in reinforcement.
     usual = 25 if kind == "answers" else min(profile.test_freq, given.get("T", profile.T))
     test_freq = given.get("test_freq", usual)
     ranks = given.get("n_gpu", profile.n_gpu) * given.get("nnodes", 1)
     batch_size, mini_batch_size = share_evenly(profile, given, ranks)
-    # A critic takes as much as the policy does: most of a single GPU, or of a few small ones.
+    # A critic needs as much memory as the policy: most of one GPU, or of a few small ones.
     crowded = "critic" in algorithm.needs and profile.device == "cuda" and ranks * profile.memory_gb <= 96
     values = {
         **_declared_defaults(profile, task),
@@ -112,7 +112,7 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
 
 
 def _reading(data: str, given: dict[str, Any]) -> dict[str, Any]:
-    """How files of one's own are to be read, taken out of `given`."""
+    """How to read the user's own files; removed from `given`."""
     found: dict[str, Any] = {name: given.pop(name) for name in ("columns", "score_min", "score_max") if name in given}
     wheres = [*sets_of(data), *several(given.get("val_data", data), "val_data")]
     own = [where for where in wheres if where not in TASKS and (Path(where).is_file() or hub_set(where) is not None)]
@@ -132,14 +132,14 @@ def _columns(words: Sequence[str]) -> dict[str, str]:
 
 
 def task_of(where: str) -> Task:
-    """The task whose lengths and prompts serve a data set."""
+    """The task whose lengths and prompts apply to a data set."""
     own = Path(where).is_file() or hub_set(where) is not None
     named = TASKS.get(where) or TASKS.get(Path(where).name) or TASKS.get(folder_source(where) or "")
     return named or TASKS["math" if own or folder_source(where) else "countdown"]
 
 
 def _lengths(profile: Profile, tasks: Sequence[Task]) -> dict[str, Any]:
-    """Room for the longest texts of any of the tasks."""
+    """Lengths that fit the longest texts of any of the tasks."""
     names = ("max_prompt_length", "max_hint_length", "max_response_length")
     return {
         name: max(profile.lengths.get(task.name, {}).get(name, getattr(task, name)) for task in tasks) for name in names
@@ -147,7 +147,7 @@ def _lengths(profile: Profile, tasks: Sequence[Task]) -> dict[str, Any]:
 
 
 def _declared_defaults(profile: Profile, task: Task) -> dict[str, Any]:
-    """The defaults that are constants, or a value of the profile or the task."""
+    """Defaults that are constants or values of the profile or the task."""
     places = {From.MACHINE: profile, From.TASK: task}
     return {
         name: getattr(places[each.default], name) if isinstance(each.default, From) else each.default
@@ -161,21 +161,21 @@ def _options(algorithm: Algorithm) -> dict[str, Any]:
 
 
 def _supervised(given: dict[str, Any]) -> None:
-    """One supervised stage: --lr and --epochs can mean nothing else. The longer names are the UFT repository's."""
+    """With a single supervised stage, --lr and --epochs are aliases of the longer names, the UFT repository's."""
     for short, long in SAME_FOR_SFT:
         if short in given:
             given.setdefault(long, given.pop(short))
     if given.get("sft_epochs", 1) != int(given.get("sft_epochs", 1)):
-        raise ExperimentError(f"--epochs {given['sft_epochs']}: passes over problems are whole ones")
+        raise ExperimentError(f"--epochs {given['sft_epochs']}: must be a whole number for training on problems")
     if "sft_epochs" in given:
         given["sft_epochs"] = int(given["sft_epochs"])
 
 
 def default_prompt_style(model: str, task: Task, kind: DataKind) -> str:
-    """The style that questions are put in where none is given.
+    """The default prompt style.
 
-    chat for conversations; what a model of ours was trained with; chat for a model that was tuned on conversations,
-    completion for all others. Of one that is not on this machine yet, which --dry_run may speak of, its name says that.
+    chat for conversations; the style that a model trained here was trained with; chat for a model tuned on
+    conversations, completion for all others. The name decides for a model not yet on this machine (--dry_run).
     """
     found = read_record(Path(find_model(model)))
     if (style := kept_style(found and found[0].prompt_style, task, kind)) is not None:
@@ -187,14 +187,14 @@ def default_prompt_style(model: str, task: Task, kind: DataKind) -> str:
 
 
 def kept_style(trained: str | None, task: Task, kind: DataKind) -> str | None:
-    """The style for data, where the model does not decide it: chat for conversations, else what it was trained with."""
+    """chat for conversations, otherwise the style of training if the task supports it; None: the model decides."""
     if kind == "answers" and not task.evaluated_on:
         return "chat"
     return trained if trained in task.prompt_styles else None
 
 
 def default_profile(device_count: int, wanted: str | None) -> Profile:
-    """The profile asked for, or the one that fits the machine. Raises ExperimentError for an unknown name."""
+    """The requested profile, or the one for this machine. Raises ExperimentError for an unknown name."""
     if wanted is None:
         return detect_profile(device_count, gpu_memory_gb() if device_count else None)
     try:
@@ -207,14 +207,14 @@ def default_profile(device_count: int, wanted: str | None) -> Profile:
 
 
 def kind_of_data(data: str, columns: Sequence[str] | None) -> DataKind:
-    """Whether a data set holds problems or answers. columns: the words of --columns. ExperimentError if unreadable."""
+    """Whether a data set contains problems or answers. columns: from --columns. ExperimentError if unreadable."""
     return _kind_of_rows(data, _columns(columns or ()))
 
 
 def _kind_of_rows(data: str, columns: dict[str, str]) -> DataKind:
     if data in TASKS:
         return TASKS[data].kind
-    # Here: it reads parquet files, which the help does not wait for.
+    # Imported here to keep --help fast.
     from recipes.data.data_kind import kind_of_rows
 
     return kind_of_rows(data, columns)

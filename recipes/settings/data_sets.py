@@ -1,4 +1,4 @@
-"""What --data and --val_data name: one data set, or several with weights that make up one mixture."""
+"""Data sets named by --data and --val_data: one, or several with weights that form a mixture."""
 
 import re
 from collections.abc import Iterable
@@ -19,17 +19,17 @@ _IN_FOLDER = re.compile(r"(.+):([A-Za-z_][\w.-]*(?:\[[^\]]*\])?)")
 
 @dataclass(frozen=True)
 class DataSet:
-    """One data set of a mixture. where: a task, file or folder, or a data set of the hub as it was written."""
+    """One data set of a mixture. where: a task, file, folder or hub data set, as the user wrote it."""
 
     where: str
     weight: float
 
 
 def mixture(data: str) -> list[DataSet]:
-    """The data sets of a mixture a:0.7,b:0.3, weights adding up to 1; empty where --data names no mixture.
+    """The data sets of a mixture a:0.7,b:0.3, with weights normalised to 1; empty if --data is not a mixture.
 
     Raises:
-        ExperimentError: for weights on some of several names, or that are all 0.
+        ExperimentError: if a name has no weight, weight 0 or is repeated.
     """
     words = data.split(",")
     if len(words) < 2 or Path(data).exists():
@@ -37,36 +37,36 @@ def mixture(data: str) -> list[DataSet]:
     weighted = [_WEIGHT.fullmatch(word.strip()) for word in words]
     for word, weight in zip(words, weighted, strict=True):
         if weight is None and (odd := _MEANT_AS_WEIGHT.fullmatch(word.strip())) and not Path(word.strip()).exists():
-            raise ExperimentError(f"--data {data}: {odd[1]} is no weight; give a number above 0, written like 0.7")
+            raise ExperimentError(f"--data {data}: {odd[1]} is not a weight; give a number above 0, such as 0.7")
     found = [(each[1], float(each[2])) for each in weighted if each]
     if not found:
         return []
     if len(found) < len(words):
         bare = next(word for word, each in zip(words, weighted, strict=True) if each is None)
-        raise ExperimentError(f"--data {data}: {bare!r} has no weight; a mixture gives one to each, a:0.7,b:0.3")
+        raise ExperimentError(f"--data {data}: {bare!r} has no weight; in a mixture all have one, as in a:0.7,b:0.3")
     total = sum(weight for _, weight in found)
     names = [where for where, _ in found]
     for name, share in found:
         if share == 0 or names.count(name) > 1:
-            why = "is given twice" if share else "has weight 0; leave it out"
+            why = "is given twice" if share else "has weight 0; remove it"
             raise ExperimentError(f"--data {data}: {name} {why}")
     return [DataSet(where, weight / total) for where, weight in found]
 
 
 def several(data: str, flag: str = "data", *, distinct: bool = True) -> list[str]:
-    """The data sets that commas separate, for a run or an evaluation on each; a mixture is one of them."""
+    """Comma-separated data sets for one run or evaluation each; a mixture counts as one."""
     return [data] if mixture(data) else listed(data, flag, distinct=distinct)
 
 
 def sets_of(data: str) -> list[str]:
-    """The names in it: those of a mixture's data sets, else the one."""
+    """The data sets of a mixture, or the single name."""
     return [each.where for each in mixture(data)] or [data]
 
 
 def hub_set(where: str) -> HubSet | None:
-    """The data set of the hub, or of a folder laid out like one, that a name stands for; None for all others.
+    """The hub data set, or folder laid out like one, that a name refers to; otherwise None.
 
-    Its split is "" where none is named.
+    Its split is "" if none is named.
     """
     if where in TASKS or Path(where).is_file():
         return None
@@ -76,14 +76,14 @@ def hub_set(where: str) -> HubSet | None:
     if named and Path(named[1]).is_dir():
         return HubSet(str(Path(named[1]).resolve()), None, named[2])
     found = _HUB.fullmatch(where)
-    # What begins with a folder of ours, or ends like a file, was meant to be there.
+    # A name that starts with an existing folder or ends like a file was meant as a local path.
     if found is None or where.startswith(".") or where.endswith(_FILE) or Path(where.partition("/")[0]).is_dir():
         return None
     return HubSet(found[1], found[2], found[3] or "")
 
 
 def folder_source(where: str) -> str | None:
-    """What the first row of a prepared folder says it is from (a task, or custom); None for anything else."""
+    """The data_source in the first row of a prepared folder (a task, or custom); otherwise None."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
@@ -95,7 +95,7 @@ def folder_source(where: str) -> str | None:
 
 
 def _is_prepared(folder: Path) -> bool:
-    """Whether a folder holds train.parquet or test.parquet in a format of ours, or nothing that could be read."""
+    """Whether a folder holds train.parquet or test.parquet in our format, or nothing readable."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
@@ -111,55 +111,55 @@ def _is_prepared(folder: Path) -> bool:
 
 
 def refuse_unknown(data: str, flag: str) -> None:
-    """Refuse a name that is no task, file, folder or data set of the hub.
+    """Refuse a name that is not a task, file, folder or hub data set.
 
     Raises:
-        ExperimentError: says what there is.
+        ExperimentError: lists the tasks.
     """
     alone = _MEANT_AS_WEIGHT.fullmatch(data) and not Path(data).exists() and "," not in data
     if flag == "val_data" and (mixture(data) or alone):
         names = data.rpartition(":")[0] if alone else ",".join(sets_of(data))
-        raise ExperimentError(f"--val_data {data}: validation takes all of each data set; without weights: {names}")
+        raise ExperimentError(f"--val_data {data}: validation uses each data set in full; remove the weights: {names}")
     for where in sets_of(data):
         if where in TASKS or Path(where).exists() or hub_set(where) is not None:
             continue
         if _MEANT_AS_WEIGHT.fullmatch(where):
             bare = where.rpartition(":")[0]
             raise ExperimentError(
-                f"--{flag} {data}: a weight is for one of several data sets; alone it is --{flag} {bare}"
+                f"--{flag} {data}: weights are for mixtures; for a single data set give --{flag} {bare}"
             )
         if "," in where:
             raise ExperimentError(
-                f"--{flag} {data}: names several data sets; --data a:0.7,b:0.3 mixes them by weights, --sweep makes a "
-                f"run on each, --val_data a,b validates on each"
+                f"--{flag} {data}: names several data sets; mix them with --data a:0.7,b:0.3, train on each with "
+                f"--sweep, or validate on each with --val_data a,b"
             )
         raise ExperimentError(
-            f"--{flag} {data}: {'' if where == data else f'{where}: '}neither a task nor a file or folder"
+            f"--{flag} {data}: {'' if where == data else f'{where}: '}not a task, file or folder"
             f"{nearest(where, TASKS)} Tasks: {', '.join(TASKS)}; a folder must hold train.parquet and test.parquet, a "
             f"file problems (docs/custom_data.md)."
         )
 
 
 def absolute(data: str) -> str:
-    """--data or --val_data with files and folders by their full paths, which mean the same from another folder."""
+    """--data or --val_data with absolute paths, so that it means the same from another folder."""
     return ",".join(_absolute(word) for word in data.split(","))
 
 
 def _absolute(word: str) -> str:
-    # The longest beginning that is there; behind it a split or a weight.
+    # The longest existing path; a split or weight may follow.
     ends = [len(word), *(at for at in range(len(word) - 1, 0, -1) if word[at] == ":")]
     end = next((end for end in ends if word not in TASKS and Path(word[:end]).exists()), None)
     return word if end is None or word[:end] in TASKS else str(Path(word[:end]).resolve()) + word[end:]
 
 
 def data_title(data: str) -> str:
-    """A short name for folders and lines: of a mixture its data sets' joined by +."""
+    """A short name for folders and messages; a mixture's names are joined by +."""
     found = [(where, hub_set(where)) for where in sets_of(data)]
     return "+".join(Path(where if hub is None else hub.name).name for where, hub in found)
 
 
 def set_name(where: str) -> str:
-    """What metrics and folders call one data set: a task's name, that of a file without its ending, of a folder."""
+    """A data set's name in metrics and folders: the task, the file's stem or the folder."""
     found = hub_set(where)
     if found is not None:
         return Path(found.name).name
@@ -167,11 +167,11 @@ def set_name(where: str) -> str:
 
 
 def names_apart(wheres: Iterable[str], flag: str) -> dict[str, str]:
-    """{data set: its name}. ExperimentError where two have one name."""
+    """{data set: its name}. Raises ExperimentError if two names are the same."""
     found: dict[str, str] = {}
     for where in wheres:
         name = set_name(where)
         if name in found.values():
-            raise ExperimentError(f"--{flag}: two data sets are called {name}; metrics go by names, so rename one")
+            raise ExperimentError(f"--{flag}: two data sets are named {name}; rename one, because metrics use the name")
         found[where] = name
     return found

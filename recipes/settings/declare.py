@@ -1,5 +1,5 @@
-"""How a setting is declared: once, as a field of a dataclass with its help under it. Flags, --help, YAML, checks of a
-single value and docs/flags.md are read from there (recipes/flags/parser.py lists them all)."""
+"""Declaring a setting: once, as a dataclass field with its help below it. Flags, --help, YAML, checks of single values
+and docs/flags.md are derived from it (recipes/flags/parser.py lists all of them)."""
 
 import ast
 import inspect
@@ -33,11 +33,11 @@ GROUPS = (
     "evaluation (--eval)",
     "several runs (docs/sweeps.md)",
 )
-"""Headings of --help, in order; options of algorithms come last."""
+"""Headings of --help, in order; algorithm options come last."""
 
 
 class From(Enum):
-    """Where a default comes from that is not a constant."""
+    """Source of a default that is not a constant."""
 
     MACHINE = "by profile"
     TASK = "by --data"
@@ -46,24 +46,24 @@ class From(Enum):
 
 
 ABSENT = object()
-"""For a setting that every experiment.yaml has."""
+"""For a setting that every experiment.yaml contains."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting as the rest of the code sees it."""
+    """A declared setting."""
 
     name: str
-    """Of the field, and of the flag with -- before it."""
+    """Name of the field; -- followed by it is the flag."""
 
     help: str
-    """What it is, in one line."""
+    """One line for --help."""
 
     read: Callable[[str], Any]
-    """Text to value; raises ArgumentTypeError."""
+    """Parses text; raises ArgumentTypeError."""
 
     kind: type
-    """Of its values."""
+    """Type of its values."""
 
     group: str
     """Heading in --help."""
@@ -72,44 +72,44 @@ class Setting:
     """A constant, or From."""
 
     choices: tuple[str, ...] = ()
-    """What its value may be, where that can be listed."""
+    """Allowed values, if they can be listed."""
 
     metavar: str = ""
-    """Its value in --help."""
+    """Placeholder of the value in --help."""
 
     spelling: str = ""
-    """The flag where it is not spelled as the name; - and _ are the same to the parser."""
+    """The flag, if it differs from the name; the parser treats - and _ alike."""
 
     aliases: tuple[str, ...] = ()
     """Other names of the flag."""
 
     applies: Applies = everywhere
-    """Whether it changes anything for an algorithm in these stages."""
+    """Whether it has an effect on an algorithm with these stages."""
 
     check: Check | None = None
-    """Of its value alone."""
+    """Checks the value by itself."""
 
     flag: bool = True
-    """False: follows from other settings."""
+    """False: derived from other settings."""
 
     bare: Any = None
-    """What the flag stands for without a value; None: it wants one."""
+    """Value of the flag when none is given; None: a value is required."""
 
     switch: bool = False
     """The flag takes no value."""
 
     evaluates: bool = False
-    """It changes what --eval does."""
+    """Affects --eval."""
 
     may_change: bool = False
-    """A run can be resumed with another value: nothing that finished steps did depends on it."""
+    """A run can be resumed with another value: finished steps do not depend on it."""
 
     absent: Any = ABSENT
-    """What an experiment.yaml from before there was this setting stands for."""
+    """Value implied by an experiment.yaml older than this setting."""
 
 
 def setting(group: str = "", default: Any = From.OTHERS, **also: Any) -> Any:
-    """A field that declares a setting; without a group it has no flag. `also`: fields of Setting."""
+    """A field that declares a setting; without a group it has no flag. `also`: other fields of Setting."""
     declared = {"group": group, "default": default, "flag": bool(group), **also}
     absent = also.get("absent", ABSENT)
     metadata = {"setting": declared}
@@ -118,7 +118,7 @@ def setting(group: str = "", default: Any = From.OTHERS, **also: Any) -> Any:
 
 @cache
 def declared(cls: type) -> dict[str, Setting]:
-    """The settings that a dataclass declares, by name, in its order."""
+    """The settings a dataclass declares, by name, in order."""
     told = _docstrings(cls)
     hints = typing.get_type_hints(cls)
     found = {}
@@ -132,7 +132,7 @@ def declared(cls: type) -> dict[str, Setting]:
 
 @cache
 def options_of(name: str, options: type | None) -> dict[str, Setting]:
-    """The settings of an algorithm of its own, `options` being its dataclass."""
+    """An algorithm's own settings; `options` is its dataclass."""
     if options is None:
         return {}
     told = _docstrings(options)
@@ -141,7 +141,7 @@ def options_of(name: str, options: type | None) -> dict[str, Setting]:
         default = getattr(options(), each.name)
         about = {"group": f"options of --algo {name}", "default": default}
         help_ = each.metadata.get("help") or told.get(each.name, "")
-        # coef: float = 1 takes .5 as well.
+        # coef: float = 1 also accepts .5.
         kind = float if type(default) is int and each.type in (float, "float") else type(default)
         about["check"] = each.metadata.get("check")
         found[each.name] = _setting(each.name, kind, help_, tuple(each.metadata.get("choices", ())), about)
@@ -170,29 +170,29 @@ def _kind(annotation: Any) -> tuple[type, tuple[str, ...]]:
 
 
 def by_name(known: Mapping[str, Setting]) -> dict[str, Setting]:
-    """Settings by each of their names."""
+    """Settings by name and alias."""
     return {name: each for each in known.values() for name in (each.name, *each.aliases)}
 
 
 def canonical(name: str) -> str:
-    """A flag's name as it is declared; - and _ are the same."""
+    """A flag's declared name, with _ for -."""
     return name.replace("-", "_")
 
 
 def from_plain(setting: Setting, value: Any) -> Any:
-    """A value of a YAML file as the flag would read it; None for a switch that is off.
+    """A YAML value as the flag would parse it; None for a switch that is off.
 
     Raises:
-        ValueError: says what is wrong with it.
+        ValueError: says what is wrong with the value.
     """
     if value is None:
-        raise ValueError("has no value; give one, or leave it out")
+        raise ValueError("has no value; give one or remove the key")
     if value is False and setting.bare is not None and setting.kind is not bool:
         return None
     if value is True and setting.bare is not None:
         return setting.bare
     if isinstance(value, int | float) and not isinstance(value, bool) and setting.kind is float:
-        # A whole number stays one: the names of runs are made of it.
+        # Keep integers as they are: run names depend on them.
         found = value
     else:
         found = _read_plain(setting, value)
@@ -216,7 +216,7 @@ def _read_plain(setting: Setting, value: Any) -> Any:
 
 
 def _docstrings(cls: type) -> dict[str, str]:
-    """The text under each field of a class, on one line."""
+    """The docstring below each field of a class, on one line."""
     try:
         body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
     except (OSError, TypeError, SyntaxError):

@@ -1,6 +1,6 @@
-"""Experiment: everything that defines a run, in one frozen, validated value that is saved beside its results.
+"""Experiment: everything that defines a run, in one frozen, validated value saved with its results.
 
-Its fields declare the settings of training and their flags (recipes/settings/declare.py).
+Its fields declare the training settings and their flags (recipes/settings/declare.py).
 """
 
 import dataclasses
@@ -49,36 +49,36 @@ _RATE = between(0, 1, " (1 never stops a run)", ends=True)
 _RECORDS = "validation, checkpoints, records"
 
 SCHEMA = 2
-"""Of experiment.yaml; 1 named none. A setting that is added is declared with `absent`, what its absence stands for."""
+"""Version of experiment.yaml; 1 did not record one. A new setting states with `absent` what its absence means."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One run. Built by `recipes.flags.resolve.build_experiment`, so that every value is already resolved."""
+    """One run, with every value resolved by `recipes.flags.resolve.build_experiment`."""
 
     algo: str = setting("run", "uft")
     """Algorithm (listed below), or a file of your own (path/mine.py)."""
 
     data: str = setting("run", "countdown", evaluates=True)
-    """Task (listed below), file, folder, owner/name[/part][:split] of the hub, or a mixture a:0.7,b:0.3."""
+    """Task (listed below), file, folder, hub data set owner/name[/part][:split], or mixture a:0.7,b:0.3."""
 
     data_kind: DataKind = setting()
-    """What its rows are."""
+    """Kind of its rows."""
 
     model: str = setting("run", From.MACHINE, evaluates=True)
     """Hugging Face name or folder of the base model; with --eval also a run, checkpoint or adapter."""
 
     profile: str = setting()
-    """Hardware profile the defaults came from."""
+    """Hardware profile the defaults come from."""
 
     device: Literal["cpu", "cuda"] = setting(default=From.MACHINE)
-    """Where verl and vLLM compute."""
+    """Device of verl and vLLM."""
 
     T: int = setting("reinforcement", From.MACHINE, applies=rl, check=at_least(1), may_change=True)
     """Reinforcement steps."""
 
     T_hint: int = setting("hints", applies=clock, check=not_negative)
-    """Step after which no rollout starts from a hint (chord_mu, prefix_rft: its schedule ends); at most --T."""
+    """Last step with hinted rollouts (chord_mu, prefix_rft: end of the schedule); at most --T."""
 
     n_rollout: int = setting("reinforcement", From.MACHINE, applies=rl, check=at_least(1), aliases=("n_rollouts",))
     """Rollouts per prompt."""
@@ -87,22 +87,22 @@ class Experiment:
     """Weight of the hint's negative log-likelihood (c in recipes/algorithms/uft.py)."""
 
     hint_nll_agg: HintAggregation = setting("hints", "token-mean", applies=hint_term)
-    """Its normalisation: mean over hint tokens, sum over a sequence, or the paper's (all of the loss is such a sum)."""
+    """Its normalisation: mean over hint tokens, sum per sequence, or the paper's (such sums for the entire loss)."""
 
     batch_size: int = setting("run", check=at_least(1))
-    """Prompts per step; of answers: rows (pairs, for pairwise feedback) per optimiser step."""
+    """Prompts per step; for training on answers, rows (pairs, for pairwise feedback) per optimiser step."""
 
     mini_batch_size: int = setting("reinforcement", applies=rl, check=at_least(1))
     """Prompts per optimiser update."""
 
     lr: float = setting("run", From.MACHINE, check=a_rate)
-    """Learning rate: of reinforcement (in sft_rft too) constant, of other trainings the peak (10 % warm-up, cosine)."""
+    """Learning rate: constant in reinforcement (also in sft_rft), otherwise the peak (10 % warm-up, cosine)."""
 
     sft_lr: float = setting("supervised learning", From.MACHINE, applies=supervised, check=a_rate)
-    """Peak learning rate of supervised stages; for sft the same as --lr."""
+    """Peak learning rate of supervised stages; same as --lr for sft."""
 
     sft_epochs: int = setting("supervised learning", From.MACHINE, applies=supervised, check=at_least(1))
-    """Passes over the training file in supervised stages; for sft the same as --epochs."""
+    """Passes over the training file in supervised stages; same as --epochs for sft."""
 
     critic_lr: float = setting("reinforcement", From.MACHINE, applies=critic, check=a_rate)
     """Learning rate of the critic."""
@@ -119,19 +119,19 @@ class Experiment:
     """PPO's clipping of the probability ratio."""
 
     temperature: float = setting("reinforcement", 1.0, applies=draws, check=not_negative, evaluates=True)
-    """Sampling temperature of training rollouts and of --val_samples; without that validation is greedy."""
+    """Sampling temperature of training rollouts and --val_samples; without the latter, validation is greedy."""
 
     max_prompt_length: int = setting("prompts and lengths", From.TASK, check=at_least(1), evaluates=True)
-    """Longest prompt in tokens."""
+    """Maximum prompt length in tokens."""
 
     max_hint_length: int = setting("hints", From.TASK, applies=hints_or_supervised, check=not_negative)
-    """Longest hint in tokens."""
+    """Maximum hint length in tokens."""
 
     max_response_length: int = setting("prompts and lengths", From.TASK, check=at_least(1), evaluates=True)
-    """Most generated tokens, hint not counted."""
+    """Maximum number of generated tokens, excluding the hint."""
 
     n_gpu: int = setting("machine", From.MACHINE, check=at_least(1))
-    """Devices per node (on the CPU: data-parallel ranks)."""
+    """Devices per node (on CPU: data-parallel ranks)."""
 
     nnodes: int = setting("machine", 1, applies=rl, check=at_least(1))
     """Nodes of the Ray cluster at RAY_ADDRESS."""
@@ -140,10 +140,10 @@ class Experiment:
     """Tensor-parallel size of the inference engine."""
 
     dtype: Literal["float32", "bfloat16"] = setting("machine", From.MACHINE, evaluates=True)
-    """Precision of the inference engine and of matrix products in training."""
+    """Precision of the inference engine and of matrix multiplications in training."""
 
     tokens_per_micro_batch: int = setting("machine", From.MACHINE, applies=problems, check=at_least(1), may_change=True)
-    """Tokens a device trains on at once."""
+    """Tokens per device in one pass of training."""
 
     rollout_memory: float = setting(
         "machine", From.MACHINE, check=between(0, 1, ", a share of a GPU's memory"), evaluates=True, may_change=True
@@ -166,13 +166,13 @@ class Experiment:
     """Steps between checkpoints; a multiple of --test_freq, which is its default."""
 
     val_size: int = setting(_RECORDS, -1, check=at_least(1, "all of the test file"), evaluates=True)
-    """Validation problems, the same of a test file in all runs, stages and evaluations, whatever --seed; -1 is all."""
+    """Validation problems, the same ones in all runs, stages and evaluations for any --seed; -1: all."""
 
     keep_checkpoints: int = setting(_RECORDS, 2, check=at_least(1), may_change=True)
-    """Checkpoints kept on disk (weights of the best step are kept besides)."""
+    """Checkpoints kept on disk, besides the best step's weights."""
 
     log_rollouts: int = setting(_RECORDS, 8, applies=rl, check=at_least(0, "all of them"), may_change=True)
-    """Training rollouts per step written to rollouts/<step>.jsonl; -1 is all of them."""
+    """Training rollouts written to rollouts/<step>.jsonl per step; -1: all."""
 
     logger: tuple[str, ...] = setting(_RECORDS, ("console", "file", "tensorboard"), may_change=True)
     """Where metrics go besides metrics.jsonl, comma-separated (listed below)."""
@@ -184,25 +184,25 @@ class Experiment:
     """Arguments of the data generator."""
 
     prompt_style: str = setting("prompts and lengths", evaluates=True)
-    """How questions are put to the model (listed below); the default goes by the model."""
+    """How questions are formatted for the model (listed below); the default depends on the model."""
 
     reward: str | None = setting("data and reward", applies=problems, evaluates=True)
-    """A reward's name (listed below), or path/to/file.py:function; the default goes by each row's data_source."""
+    """Reward (listed below) or path/to/file.py:function; the default depends on each row's data_source."""
 
     allow_overlap: bool = setting("data and reward", False, may_change=True)
-    """Train although problems of the test file are in the training file."""
+    """Train even if the training file contains test problems."""
 
     max_reward_error_rate: float = setting("when verdicts fail", 0.05, applies=rl, check=_RATE, may_change=True)
-    """Share of a step's answers whose scoring failed at which the run stops."""
+    """Stop the run when scoring fails for this share of a step's answers."""
 
     max_timeout_rate: float = setting("when verdicts fail", 0.2, applies=rl, check=_RATE, may_change=True)
-    """Share of a step's answers whose verifier ran into its limits at which the run stops."""
+    """Stop the run when the verifier reaches its limits for this share of a step's answers."""
 
     max_parse_fail_rate: float = setting("when verdicts fail", 0.99, applies=rl, check=_RATE, may_change=True)
-    """Share of unreadable answers above which, for --parse_fail_steps steps in a row, the run stops."""
+    """Stop the run when more than this share of answers is unreadable for --parse_fail_steps steps in a row."""
 
     parse_fail_steps: int = setting("when verdicts fail", 50, applies=rl, check=at_least(1), may_change=True)
-    """How many such steps in a row."""
+    """Number of such steps in a row."""
 
     overrides: tuple[str, ...] = setting(default=())
     """verl overrides given after --, applied last."""
@@ -211,70 +211,70 @@ class Experiment:
     """The algorithm's own settings (its `options`)."""
 
     demonstrations: float = setting("data and reward", 1.0, applies=solutions, check=a_share, absent=1.0)
-    """Share of the training problems that have a solution (docs/tasks/chain.md)."""
+    """Share of training problems that keep their solution (docs/tasks/chain.md)."""
 
     demonstration_noise: float = setting("data and reward", 0.0, applies=solutions, check=a_share, absent=0.0)
     """Probability that a step of a solution is wrong."""
 
     hints: Whose = setting("data and reward", "own", applies=solutions, absent="own")
-    """Whose solution a problem has: its own, or as a control another one's (sham)."""
+    """Solution shown for a problem: its own, or another problem's as a control (sham)."""
 
     val_samples: int = setting(_RECORDS, 0, applies=validates, check=not_negative, absent=0)
-    """Answers a validation draws for each problem, at --temperature, beside a greedy one; 0 is that one alone."""
+    """Answers sampled per validation problem at --temperature, besides the greedy one; 0: greedy only."""
 
     own_texts: int = setting(_RECORDS, 128, check=not_negative, may_change=True, absent=128)
-    """Texts of the base's own by which it is measured, after training, what the model forgot; 0 leaves that out."""
+    """Base-model samples used after training to measure forgetting; 0 skips the measurement."""
 
     dual_clip: float | None = setting("reinforcement", None, applies=clipped, check=above(1), absent=3.0)
-    """Most that a ratio counts where the advantage is negative (verl's clip_ratio_c, 3); without it no bound."""
+    """Upper bound of the ratio for negative advantages (verl's clip_ratio_c, 3); unbounded if not given."""
 
     val_data: str | None = setting("data and reward", None, metavar="A,B", absent=None)
-    """What to validate on in place of --data's test part: tasks, files, folders, by commas; metrics for each."""
+    """Comma-separated tasks, files and folders to validate on instead of --data's test part; metrics for each."""
 
     rollout_correction: RolloutCorrection = setting("reinforcement", "none", applies=ppo, absent="none")
-    """Weigh a token or rollout by pi_trainer / pi_engine (truncated importance sampling), where the two differ."""
+    """Weight tokens or rollouts by pi_trainer / pi_engine (truncated importance sampling) where they differ."""
 
     rollout_correction_clip: float = setting("reinforcement", 2.0, applies=ppo, check=positive, absent=2.0)
-    """Most that such a weight is."""
+    """Upper bound of these weights."""
 
     clip_ratio_high: float | None = setting("reinforcement", None, applies=clipped, check=positive, absent=None)
-    """Upper end of that clipping (DAPO's clip-higher, .28); without it the same as --clip_ratio."""
+    """Upper clipping range (DAPO's clip-higher, .28); default: --clip_ratio."""
 
     overlong_buffer: int = setting("reinforcement", 0, applies=by_score, check=not_negative, absent=0)
-    """Tokens before --max_response_length over which an answer's score falls (DAPO's overlong shaping); 0 is off."""
+    """Tokens before --max_response_length over which scores decrease (DAPO's overlong shaping); 0: off."""
 
     overlong_penalty: float = setting("reinforcement", 1.0, applies=by_score, check=positive, absent=1.0)
-    """By how much it has fallen at --max_response_length."""
+    """Score reduction reached at --max_response_length."""
 
     dynamic_sampling: bool = setting("reinforcement", False, applies=by_variance, absent=False)
-    """Replace prompts whose rollouts all have the same reward by the next ones of the data (DAPO)."""
+    """Replace prompts whose rollouts all have the same reward with the next prompts in the data (DAPO)."""
 
     dynamic_sampling_rounds: int = setting("reinforcement", 3, applies=by_variance, check=at_least(2), absent=3)
-    """Most rounds of generation in a step for that, the first included."""
+    """Maximum rounds of generation per step for this, including the first."""
 
     project: str = setting(_RECORDS, PROJECT, may_change=True, absent=PROJECT)
-    """Project of the run in wandb, swanlab, mlflow and trackio."""
+    """Project in wandb, swanlab, mlflow and trackio."""
 
     run_name: str | None = setting(_RECORDS, None, may_change=True, absent=None)
-    """What it is called there; default the folder's name."""
+    """Name of the run there; default: the folder's name."""
 
     early_stopping: int = setting(_RECORDS, 0, applies=validations, check=not_negative, may_change=True, absent=0)
-    """End a stage once so many validations in a row, of accuracy or else loss, beat no earlier one; 0 never does."""
+    """End a stage after this many validations in a row without a new best accuracy (or loss); 0: never."""
 
     rollout_seeds: Literal["auto", "each", "engine"] = setting(
         "reinforcement", "auto", applies=rl, may_change=True, absent="auto"
     )
-    """A seed for each rollout (a repeated run has the same texts), or one for the engine; auto: each on the CPU alone,
-    as vLLM draws seeded rows one by one on a GPU."""
+    """One seed per rollout (each: a repeated run generates the same texts) or for the engine; auto: each on CPU only,
+    because vLLM samples seeded rows one by one on a GPU."""
 
     hf_dtype: Literal["float32", "bfloat16"] = setting(
         _RECORDS, "float32", applies=verl, may_change=True, absent="float32"
     )
-    """Precision of the published weights (hf/): as they are trained, or half as large, as a GPU's engine has them."""
+    """Precision of the published weights (hf/): as trained, or half the size, as in a GPU's engine."""
 
     @property
     def seeds_rollouts(self) -> bool:
-        """Whether each rollout is drawn with a seed of its own."""
+        """Whether each rollout has its own seed."""
         return self.rollout_seeds == "each" or (self.rollout_seeds == "auto" and self.device == "cpu")
 
     @property
@@ -284,37 +284,37 @@ class Experiment:
 
     @property
     def stages(self) -> tuple[StageKind, ...]:
-        """Training stages in order; what trains on answers is one alignment stage, sft on instructions too."""
+        """Training stages in order; training on answers is one alignment stage, including sft on instructions."""
         return ("alignment",) if self.data_kind == "answers" else self.algorithm.stages
 
     @property
     def method(self) -> Method:
-        """What the alignment stage trains with."""
+        """The alignment stage's method."""
         return self.algorithm.method or "sft"
 
     @property
     def solutions_left(self) -> Demonstrations:
-        """What is left of the data's solutions."""
+        """Which of the data's solutions are kept."""
         return Demonstrations(self.demonstrations, self.demonstration_noise, self.hints)
 
     @property
     def prompt_length(self) -> int:
-        """verl's prompt: the question, and where the algorithm puts one into it a hint and the words around it."""
+        """verl's prompt length: the question and, if the algorithm adds a hint to it, the hint and words around it."""
         if not self.algorithm.hints_in_prompt:
             return self.max_prompt_length
-        # A token has a byte at least: how a tokenizer reads the words is not known here.
+        # A token has at least one byte; the tokenizer is not known here.
         return self.max_prompt_length + self.max_hint_length + len(self.algorithm.wrap.encode())
 
     @property
     def response_length(self) -> int:
-        """verl's response: hint and generation. A hint in the question takes nothing off it."""
+        """verl's response length: generation plus a hint that is not in the question."""
         given = self.algorithm.uses_hints and not self.algorithm.hints_in_prompt
         return self.max_response_length + (self.max_hint_length if given else 0)
 
     @property
     def hash(self) -> str:
-        """Eight hex digits naming this configuration."""
-        # What an older version did not know is omitted where it changes nothing, so that runs keep their names.
+        """Eight hex digits identifying this configuration."""
+        # Settings unknown to older versions are omitted if they have no effect, so that runs keep their names.
         values = self._telling(Experiment, asdict(self))
         values["alignment"] = self._telling(Alignment, values["alignment"])
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
@@ -327,12 +327,12 @@ class Experiment:
 
     @property
     def default_name(self) -> str:
-        """Name of its folder under out/ when --out is not given."""
+        """Name of its folder under out/ without --out."""
         return f"{self.algorithm.name}-{data_title(self.data)}-{Path(self.model).name}-{self.hash}"
 
 
 def training_record(experiment: Experiment) -> TrainingRecord:
-    """What is published beside the weights."""
+    """The record published with the weights."""
     e = experiment
     return TrainingRecord(
         algo=e.algo,
@@ -345,29 +345,29 @@ def training_record(experiment: Experiment) -> TrainingRecord:
 
 
 def to_yaml(experiment: Experiment) -> str:
-    """The experiment as YAML, in the order of its fields."""
+    """The experiment as YAML, in field order."""
     values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(experiment).items()}
     return yaml.safe_dump({"schema": SCHEMA, **values}, sort_keys=False, allow_unicode=True)
 
 
 def from_yaml(text: str) -> Experiment:
-    """The experiment saved by `to_yaml`, of this version or an older one.
+    """The experiment saved by `to_yaml` of this version or an older one.
 
     Raises:
-        ExperimentError: for a file of a newer version, or one with other keys.
+        ExperimentError: for a file of a newer version or with other keys.
     """
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError:
         values = None
     if not isinstance(values, dict) or not isinstance(values.get("alignment", {}), dict):
-        raise ExperimentError("experiment.yaml is damaged: it holds no settings; start anew in another --out")
+        raise ExperimentError("experiment.yaml is damaged: it contains no settings; start again with another --out")
     for name, hint in {"schema": int, **typing.get_type_hints(Experiment)}.items():
         if name in values and not _fits(values[name], hint):
-            what = "no number" if hint in (int, float) else "nothing it can be"
+            what = "not a number" if hint in (int, float) else "not a valid value"
             raise ExperimentError(f"experiment.yaml is damaged: {name} {values[name]!r} is {what}")
     if values.get("schema", 1) > SCHEMA:
-        raise ExperimentError("experiment.yaml was written by a newer version of this repository; use that one")
+        raise ExperimentError("experiment.yaml was written by a newer version of this repository; use that version")
     values = as_of_today(values)
     odd = values.keys() ^ declared(Experiment).keys() or values["alignment"].keys() ^ declared(Alignment).keys()
     if odd:
@@ -381,7 +381,7 @@ def from_yaml(text: str) -> Experiment:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether what YAML gave may stand in a field of that type."""
+    """Whether a YAML value is valid for a field of that type."""
     kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if typing.get_origin(hint) is Literal:
         return value in kinds or value in typing.get_args(hint)
@@ -397,7 +397,7 @@ def read_experiment(file: Path) -> Experiment:
 
 
 def as_of_today(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of an experiment.yaml with those that an older version did not write, and nothing else."""
+    """The settings of an experiment.yaml, plus those that older versions did not write."""
     found = {**_absent(Experiment), **values}
     found.pop("schema", None)
     if isinstance(found.get("alignment"), dict):

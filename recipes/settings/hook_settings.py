@@ -1,4 +1,4 @@
-"""What the hooks of an algorithm may read of an experiment."""
+"""The settings that an algorithm's hooks may read."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from recipes.settings.experiment import Experiment
 
 
 def hook_settings(experiment: Experiment) -> dict[str, Any]:
-    """What an algorithm's hooks may read (`s`), its own options included."""
+    """The `s` of an algorithm's hooks, including its own options."""
     e = experiment
     return {
         "T_hint": e.T_hint,

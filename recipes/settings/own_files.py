@@ -1,4 +1,4 @@
-"""Files of a base model that weights trained from it keep: its tokenizer, chat templates and generation settings."""
+"""Base-model files kept with trained weights: tokenizer, chat templates and generation settings."""
 
 import shutil
 from pathlib import Path
@@ -7,17 +7,17 @@ from recipes.common.training_record import TRAINING_RECORD
 
 _KINDS = {".json", ".jinja", ".txt", ".model", ".py", ".v3", ".tiktoken"}
 _TEMPLATES = "additional_chat_templates"
-# What training writes anew.
+# Written by training.
 _OURS = {"config.json", "generation_config.json", TRAINING_RECORD}
 
 
 def keep_own_files(base: str, weights: Path) -> None:
-    """Put the base model's files into a folder of weights, byte for byte, in place of what training saved.
+    """Copy the base model's files into a folder of weights, byte for byte, replacing what training saved.
 
-    Trainers adjust their tokenizer (padding, templates), and saving it would hand that on to everyone.
+    Trainers modify their tokenizer (padding, templates); saving it would pass that on to every user.
 
     Args:
-        base: folder or hub name (in the local cache by now) of the base model.
+        base: folder or hub name (already in the local cache) of the base model.
     """
     from transformers.utils.hub import cached_file
 
@@ -35,7 +35,7 @@ def keep_own_files(base: str, weights: Path) -> None:
 
 
 def _own(folder: Path) -> list[Path]:
-    """The small files of a model: neither weights nor their index, a card, or what a trainer left beside them."""
+    """A model's small files, without weights, their index, model cards and files trainers leave."""
     found = [file for file in folder.iterdir() if file.suffix in _KINDS and not file.name.endswith(".index.json")]
     found += (folder / _TEMPLATES).glob("*.jinja")
     left = ("trainer_", "training_", "adapter_", "card")

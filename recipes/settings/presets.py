@@ -1,4 +1,4 @@
-"""What --pipeline and --reproduce know by name. Read by the help, which is to be quick: imports nothing of ours."""
+"""Names known to --pipeline and --reproduce. Imports none of our code, to keep --help fast."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import yaml
 TABLES_FILE = Path(__file__).with_name("reproduce.yaml")
 
 PIPELINES = {file.stem: file for file in sorted((Path(__file__).parent / "pipelines").glob("*.yaml"))}
-"""The files of stages, by name."""
+"""Pipeline files by name."""
 
 TABLES: dict[str, dict[str, Any]] = yaml.safe_load(TABLES_FILE.read_text(encoding="utf-8"))
 """Published tables, by name."""

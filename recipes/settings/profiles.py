@@ -1,4 +1,4 @@
-"""Hardware profiles: what changes between a laptop and a rack. Sizes and numerics, never logic."""
+"""Hardware profiles, from a laptop to a rack: sizes and numerics, never logic."""
 
 import re
 from dataclasses import dataclass, field, fields, replace
@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Profile:
-    """Defaults of a machine; every one of them has a flag that overrides it."""
+    """Defaults for a machine; each has a flag that overrides it."""
 
     name: str
-    """What --profile takes."""
+    """Value of --profile."""
 
     title: str
     """One line for tables."""
@@ -18,7 +18,7 @@ class Profile:
     device: Literal["cpu", "cuda"]
     """Where verl and vLLM compute."""
 
-    # Defaults of the settings of these names, which recipes/settings/experiment.py declares.
+    # Defaults of the settings with these names in recipes/settings/experiment.py.
     n_gpu: int
     model: str
     dtype: Literal["float32", "bfloat16"]
@@ -38,7 +38,7 @@ class Profile:
     lora_rank: int = 0
 
     memory_gb: float = 0.0
-    """Memory of one device in GB (10^9 bytes); 0 for the CPU, whose main memory all processes share."""
+    """Memory of one device in GB (10^9 bytes); 0 for the CPU, whose memory all processes share."""
 
     alignment: dict[str, Any] = field(default_factory=dict)
     """Settings of alignment stages that differ from their defaults."""
@@ -47,13 +47,13 @@ class Profile:
     """Token limits that differ from the task's, by task."""
 
     models: dict[str, str] = field(default_factory=dict)
-    """Model trained when --model is not given on tasks that want another one."""
+    """Default models of tasks that need another than `model`."""
 
     data_options: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Arguments of the data generators, by task."""
 
     def model_of(self, data: str | None) -> str:
-        """Model trained on what --data says when --model is not given."""
+        """The default model for --data."""
         return self.models.get(data or "", self.model)
 
 
@@ -72,7 +72,7 @@ PROFILES = {
     for profile in (
         Profile(
             name="cpu",
-            title="no GPU: the embedded tiny base on easy problems, same code path",
+            title="no GPU: the embedded tiny base model on easy problems, same code path",
             device="cpu",
             n_gpu=1,
             model="models/tiny-countdown",
@@ -120,7 +120,7 @@ PROFILES = {
             rollout_memory=0.45,
             max_num_seqs=256,
             lora_rank=32,
-            # Adapters want about ten times the rate of all weights (Schulman et al., "LoRA Without Regret", 2025).
+            # Adapters need about ten times the rate of all weights (Schulman et al., "LoRA Without Regret", 2025).
             lr=1e-5,
             sft_lr=1e-4,
             data_options=_REFERENCE_DATA,
@@ -182,26 +182,26 @@ PROFILES = {
 
 
 OF_THE_MODEL = ("lr", "critic_lr", "sft_lr", "sft_epochs", "T", "T_hint", "test_freq")
-"""What the CPU profile sets for models of under a million parameters, besides lengths and steps on answers."""
+"""Values the CPU profile sets for models under a million parameters, besides lengths and alignment settings."""
 
 
 def for_published(profile: Profile) -> Profile:
-    """The profile for a model as people publish them: the UFT paper's rates, steps and lengths, the machine's sizes."""
+    """The profile for a published model: the UFT paper's rates, steps and lengths with the machine's sizes."""
     if profile.device != "cpu":
         return profile
     papers: dict[str, Any] = {each.name: each.default for each in fields(Profile) if each.name in OF_THE_MODEL}
     return replace(profile, lengths={}, alignment={}, **papers)
 
 
-# Memory of a card that sizes are known for, in GB as it is sold.
+# Nominal GPU memory in GB for which sizes are known.
 _CARDS = (24, 40, 48, 80)
 
 
 def profile_named(name: str) -> Profile:
-    """The profile of that name: one of the table, or <cards>x<GB>gb for any number of cards of a size (8x40gb).
+    """The profile of that name: one in PROFILES, or <cards>x<GB>gb for any number of cards of a known size (8x40gb).
 
     Raises:
-        KeyError: for another name.
+        KeyError: for any other name.
     """
     found = re.fullmatch(r"([1-9]\d*)x(\d+)gb", name)
     if name in PROFILES or found is None or int(found[2]) not in _CARDS:
@@ -210,14 +210,14 @@ def profile_named(name: str) -> Profile:
 
 
 def _profile_of(gpus: int, memory_gb: int) -> Profile:
-    """The profile of that many cards of one of the sizes; with a name of its own where none of the table is meant."""
+    """The profile for that many cards of a known size, with a name of its own if none in PROFILES fits."""
     cuda = [each for each in PROFILES.values() if each.device == "cuda" and each.n_gpu <= gpus]
     same = [each for each in cuda if each.memory_gb == memory_gb]
     nearest = max(same or [PROFILES["1x24gb"]], key=lambda each: each.n_gpu)
     if nearest.memory_gb == memory_gb == max(_CARDS) or (nearest.n_gpu, nearest.memory_gb) == (gpus, memory_gb):
-        # One of the table, with all of the machine's cards.
+        # One in PROFILES, with all of the machine's cards.
         return nearest if nearest.n_gpu == gpus else replace(nearest, n_gpu=gpus)
-    # All weights of the default model, its gradients and moments are 25 GB, which the cards share.
+    # The default model's weights, gradients and moments are 25 GB, sharded over the cards.
     whole = PROFILES["1x80gb"] if gpus * memory_gb >= 80 else PROFILES["1x24gb"]
     small = memory_gb < 40
     return replace(
@@ -233,19 +233,19 @@ def _profile_of(gpus: int, memory_gb: int) -> Profile:
 
 
 def detect_profile(gpus: int, memory_gb: float | None = None) -> Profile:
-    """The profile of a machine with that many GPUs of that memory (None: not known): it uses all of them."""
+    """The profile for a machine with that many GPUs of that memory (None: unknown); it uses all of them."""
     if not gpus:
         return PROFILES["cpu"]
-    # Cards hold a little less than they are sold as, in either unit.
+    # Usable memory is a little below the nominal size, in either unit.
     room = float("inf") if memory_gb is None else memory_gb * 1.1
     return _profile_of(gpus, max((size for size in _CARDS if size <= room), default=min(_CARDS)))
 
 
 def share_evenly(profile: Profile, given: dict[str, Any], ranks: int) -> tuple[int, int]:
-    """(batch_size, mini_batch_size) in prompts that `ranks` devices can share, nearest to the profile's.
+    """(batch_size, mini_batch_size) in prompts that `ranks` devices can share, closest to the profile's.
 
-    Both are multiples of the number of devices, and updates divide a step. What is in `given` stays as it is, also
-    where no other value fits it: `recipes.flags.resolve.check` then says so.
+    Both are multiples of the number of devices, and mini-batches divide a batch. Values in `given` are kept even if
+    nothing fits them; `recipes.checks.experiment_check.check` then refuses them.
     """
     ranks = max(1, ranks)
     batch = given.get("batch_size", profile.batch_size)

@@ -1,4 +1,4 @@
-"""--reward as it is given: a known name, or a function of a user's file, which is read here and not imported."""
+"""--reward: a known name, or a function in a user's file, which is parsed here but not imported."""
 
 import ast
 from pathlib import Path
@@ -10,10 +10,10 @@ _NO_FUNCTION = (ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.Set, ast.Joined
 
 
 def resolved_reward(reward: str) -> str:
-    """A reward's name as it is; a user's file by its full path, because workers run in other folders.
+    """A reward's name unchanged; a user's file by its full path, because workers run in other folders.
 
     Raises:
-        ExperimentError: for an unknown name, or a function that is not there or takes something else.
+        ExperimentError: for an unknown name, or a function that is missing or takes other arguments.
     """
     file, colon, function = reward.rpartition(".py:")
     if not colon:
@@ -21,8 +21,8 @@ def resolved_reward(reward: str) -> str:
         if reward.endswith(".py") and Path(reward).is_file():
             defined = _names_in(Path(reward)).items()
             named = ", ".join(f"{reward}:{name}" for name, node in defined if _is_function(node) and not _unfit(node))
-            what = f"give {named}" if named else "the file defines none"
-            raise ExperimentError(f"--reward {reward}: names a file and no function in it; {what}")
+            what = f"give {named}" if named else "the file defines no suitable one"
+            raise ExperimentError(f"--reward {reward}: names a file but no function in it; {what}")
         if reward not in known:
             raise ExperimentError(
                 f"--reward {reward}: unknown{nearest(reward, known)} Known: {', '.join(known)}, or "
@@ -41,14 +41,14 @@ def resolved_reward(reward: str) -> str:
 
 
 def _names_in(path: Path) -> dict[str, ast.stmt]:
-    """The names that a file's module has once it is imported, each with the last statement that binds it. The file is
-    not imported: it may need what workers have."""
+    """A file's module-level names, each with the last statement that binds it. The file is not imported: it may need
+    packages that only workers have."""
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except SyntaxError as error:
         raise ExperimentError(f"--reward {path}, line {error.lineno}: cannot be read as Python: {error.msg}") from None
     except (ValueError, RecursionError, OSError) as error:
-        raise ExperimentError(f"--reward {path}: is no Python file: {error}") from None
+        raise ExperimentError(f"--reward {path}: not a Python file: {error}") from None
     found: dict[str, ast.stmt] = {}
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -63,7 +63,7 @@ def _names_in(path: Path) -> dict[str, ast.stmt]:
 
 
 def _of(function: ast.FunctionDef) -> list[ast.AST]:
-    """All nodes of a function that are of no function inside it."""
+    """All nodes of a function, without those of functions nested in it."""
     inner = [each for each in ast.walk(function) if isinstance(each, ast.FunctionDef | ast.Lambda) and each != function]
     others = {node for each in inner for node in ast.walk(each)}
     return [node for node in ast.walk(function) if node not in others]
@@ -74,7 +74,7 @@ def _is_function(node: ast.stmt) -> bool:
 
 
 def _unfit(node: ast.stmt) -> str:
-    """Why what a statement binds can be no reward, where that is to be seen; its first call shows the rest."""
+    """Why a statement's value cannot be a reward, as far as its source shows; the first call shows the rest."""
     if isinstance(node, ast.AsyncFunctionDef):
         return "is async"
     if isinstance(node, ast.FunctionDef) and any(isinstance(each, ast.Yield | ast.YieldFrom) for each in _of(node)):
@@ -84,7 +84,7 @@ def _unfit(node: ast.stmt) -> str:
     if isinstance(node, ast.Import):
         return "is a module"
     if isinstance(node, ast.Assign | ast.AnnAssign) and (node.value is None or isinstance(node.value, _NO_FUNCTION)):
-        return "is no function"
+        return "is not a function"
     if isinstance(node, ast.FunctionDef) and not node.decorator_list:
         a = node.args
         places = len(a.posonlyargs) + len(a.args)
@@ -92,7 +92,7 @@ def _unfit(node: ast.stmt) -> str:
         named = any(default is None and word.arg != "question" for word, default in wanted)
         of_verl = {"solution_str", "ground_truth"} <= {word.arg for word in (*a.posonlyargs, *a.args, *a.kwonlyargs)}
         if of_verl:
-            return ""  # whether it wants more than verl gives, its first call shows
+            return ""  # the first call shows whether it needs arguments verl does not pass
         if named or places - len(a.defaults) > 3 or (places < 2 and not a.vararg):
             return f"takes ({ast.unparse(a)})"
     return ""

@@ -1,4 +1,4 @@
-"""Tokens and passwords stay out of what a run writes down: its settings stand in experiment.yaml, logs and trackers."""
+"""Keep tokens and passwords out of a run's settings, which are written to experiment.yaml, logs and trackers."""
 
 import re
 
@@ -10,20 +10,20 @@ _VALUE = re.compile(
     r"\bhf_[A-Za-z0-9]{20,}|\bsk-[A-Za-z0-9_-]{20,}|\bgh[pousr]_[A-Za-z0-9]{30,}|\bAKIA[0-9A-Z]{16}\b"
     r"|://[^/\s:@]*:[^/\s:@]+@|\bBearer\s+\S+"
 )
-"""Tokens of Hugging Face, OpenAI and those like it, GitHub and AWS; a password in an address, a token of a header."""
+"""Tokens of Hugging Face, OpenAI and similar, GitHub and AWS; a password in a URL; a bearer token in a header."""
 
 _NAME = re.compile(
     r"(^|[._])((api|access|private|wandb)_?key|(auth|access|hf|bearer)_token|token|secret(_\w+)?|credentials?"
     r"|pass(word|wd|phrase)|pwd)$",
     re.I,
 )
-"""Last part of the name of what takes one: an override, or an entry of a mapping in its value."""
+"""Last part of the name of an override, or of an entry of a mapping in its value, that holds a secret."""
 
 _ENTRY = re.compile(r"[{,]\s*['\"]?([\w.]+)['\"]?\s*:\s*([^,}]*)")
 
 
 def refuse_secrets(experiment: Experiment) -> None:
-    """Raise ExperimentError for a setting or an override that holds a secret; the message does not repeat it."""
+    """Raise ExperimentError for a setting or override that holds a secret; the message does not repeat it."""
     settings = {f"--{name}": str(getattr(experiment, name)) for name in declared(Experiment) if name != "overrides"}
     found = [where for where, text in settings.items() if _VALUE.search(text)]
     for override in experiment.overrides:
@@ -33,6 +33,6 @@ def refuse_secrets(experiment: Experiment) -> None:
         found += [f"-- {name}"] if named or _VALUE.search(override) else []
     if found:
         raise ExperimentError(
-            f"{found[0]}: holds what looks like a token or password, which would be written into the run's folder; "
-            f"give it by the environment (HF_TOKEN, WANDB_API_KEY) instead"
+            f"{found[0]}: looks like a token or password and would be written to the run's folder; "
+            f"use an environment variable (HF_TOKEN, WANDB_API_KEY) instead"
         )

@@ -1,4 +1,4 @@
-"""Flags of a task's generator: how hard its problems are and how many. They lie over the profile's `data_options`."""
+"""Flags of a task's generator: number and difficulty of its problems. They override the profile's `data_options`."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ _GENERATED = "problems that are generated"
 
 @dataclass(frozen=True)
 class Generated:
-    """Arguments of the generators by the names that these give them."""
+    """Arguments of the generators, by the generators' names."""
 
     n_train: int | None = setting(_GENERATED, None, check=at_least(1), evaluates=True)
     """Training problems (countdown, kk_logic, chain, countdown_preference)."""
@@ -22,31 +22,31 @@ class Generated:
     """Test problems (countdown, kk_logic, chain, countdown_preference)."""
 
     sizes: tuple[int, ...] | None = setting(_GENERATED, None, read=numbers, metavar="N,N", evaluates=True)
-    """How many numbers a countdown problem has."""
+    """How many numbers a countdown problem may have."""
 
     max_number: int | None = setting(_GENERATED, None, check=at_least(1), evaluates=True)
-    """The numbers of countdown are 1 to this."""
+    """Countdown uses numbers from 1 to this one."""
 
     operators: str | None = setting(_GENERATED, None, evaluates=True)
-    """What solutions of countdown may use: --operators=+-."""
+    """Operators that countdown solutions may use: --operators=+-."""
 
     people: tuple[int, ...] | None = setting(_GENERATED, None, read=numbers, metavar="N,N", evaluates=True)
-    """How many people a puzzle of kk_logic has."""
+    """How many people a kk_logic puzzle may have."""
 
     rule: str | None = setting(_GENERATED, None, evaluates=True)
-    """What an input does to the state of a chain: sum, table (a hidden one) or parity."""
+    """How an input changes the state of a chain: sum, table (hidden) or parity."""
 
     states: int | None = setting(_GENERATED, None, check=at_least(2), evaluates=True)
-    """How many states a chain has."""
+    """Number of states of a chain."""
 
     depth: int | None = setting(_GENERATED, None, check=at_least(1), evaluates=True)
-    """Inputs of a chain."""
+    """Number of inputs of a chain."""
 
     test_depths: tuple[int, ...] | None = setting(_GENERATED, None, read=numbers, metavar="N,N", evaluates=True)
-    """Further depths that chains are tested on."""
+    """Additional depths to test chains on."""
 
     table: int | None = setting(_GENERATED, None, check=not_negative, evaluates=True)
-    """Which hidden table a chain has; the embedded bases half know table 0."""
+    """Which hidden table a chain uses; the embedded base models partly know table 0."""
 
 
 _COUNTED = ("countdown", "kk_logic", "chain", "countdown_preference")
@@ -56,11 +56,11 @@ TAKEN_BY = {
     "people": ("kk_logic",),
     **dict.fromkeys(("rule", "states", "depth", "test_depths", "table"), ("chain",)),
 }
-"""Whose generator takes each."""
+"""Tasks whose generators take each flag."""
 
 
 def takes(task: str, name: str) -> bool:
-    """Whether a flag is not another task's alone. Those of the tasks in a mixture are the profile's."""
+    """Whether a task accepts a flag. Tasks in a mixture take the profile's options."""
     if name == "data_path":
         return task in TASKS and TASKS[task].from_hub
     if name == "columns":
@@ -69,10 +69,10 @@ def takes(task: str, name: str) -> bool:
 
 
 def take_task_options(task: str, defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of the task's generator: `defaults` under what is given, which is taken out of `given`.
+    """Arguments of the task's generator: `defaults`, overridden by its flags, which are removed from `given`.
 
     Raises:
-        ExperimentError: for a value that no problem can have.
+        ExperimentError: for a value the generator would refuse.
     """
     mine = {name: given.pop(name) for name in TAKEN_BY if name in given}
     options = {**defaults, **mine}
@@ -82,7 +82,7 @@ def take_task_options(task: str, defaults: dict[str, Any], given: dict[str, Any]
 
 
 def _check(task: str, options: dict[str, Any]) -> None:
-    """What the generator would refuse once the run has begun."""
+    """Refuse now what the generator would refuse after the run has started."""
     try:
         if task == "chain":
             from data_prep.chain.files import check

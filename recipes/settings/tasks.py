@@ -1,4 +1,4 @@
-"""The tasks behind --data: how long their texts are and how their files come to be."""
+"""The tasks behind --data: lengths of their texts and where their files come from."""
 
 from dataclasses import dataclass
 
@@ -11,41 +11,41 @@ class Task:
     """One task. Lengths are in tokens of a Qwen2.5-like tokenizer, as the UFT paper sets them (table 1)."""
 
     name: str
-    """What --data takes."""
+    """Value of --data."""
 
     title: str
     """One line for tables."""
 
     max_prompt_length: int
-    """Longest prompt; a longer one is skipped with a word, never cut."""
+    """Longest prompt; longer ones are reported and skipped, never truncated."""
 
     max_hint_length: int
-    """Longest hint; whole steps are dropped from a longer one."""
+    """Longest hint; longer ones lose complete steps."""
 
     max_response_length: int
     """Most tokens the model may generate, hint not counted."""
 
     prompt_styles: tuple[str, ...]
-    """Styles of --prompt_style that its reward can read the answer of."""
+    """Values of --prompt_style whose answers its reward can read."""
 
     only_for_evaluation: str = ""
-    """Why nothing may be trained on it; empty if training is fine."""
+    """Why training on it is refused; empty if it is allowed."""
 
     kind: DataKind = "problems"
     """What its rows are."""
 
     evaluated_on: str = ""
-    """Of answers: the task whose verifier says how good the trained model's own answers are."""
+    """For answers: the task whose verifier scores the trained model's own answers."""
 
     from_hub: bool = False
     """Its problems come from the hub (or a local copy, --data_path), not from a generator."""
 
     needs_copy: str = ""
-    """Why there must be a local copy, and where it is from; empty if the hub has it."""
+    """Why a local copy is required and where to get it; empty if the hub has it."""
 
 
 def validated_on(data: str, stages: tuple[str, ...]) -> str | None:
-    """The problems that a training on these data is validated with; None if it is on answers that nothing verifies."""
+    """The problems on which training on these data is validated; None for answers without a verifier."""
     if stages != ("alignment",):
         return data
     task = TASKS.get(data)
@@ -75,7 +75,7 @@ TASKS = {
         ),
         Task(
             name="chain",
-            title="every state on the way from a start by inputs; depth and competence are knobs",
+            title="list every state from a start through inputs; depth and competence are adjustable",
             max_prompt_length=512,
             max_hint_length=512,
             max_response_length=512,
@@ -109,11 +109,11 @@ TASKS = {
             prompt_styles=_TAGS,
             only_for_evaluation="it is the alignment framework's benchmark",
             from_hub=True,
-            needs_copy="is on no data hub, and has no licence to be shipped: git clone https://github.com/Xdao85/VNHSGE",
+            needs_copy="is on no data hub and has no licence to ship it: git clone https://github.com/Xdao85/VNHSGE",
         ),
         Task(
             name="general_knowledge",
-            title="open questions of general knowledge",
+            title="open-ended general-knowledge questions",
             max_prompt_length=1024,
             max_hint_length=1024,
             max_response_length=512,
@@ -143,7 +143,7 @@ TASKS = {
         ),
         Task(
             name="ultrafeedback",
-            title="UltraFeedback: a chosen and a rejected answer a prompt, scored",
+            title="UltraFeedback: a chosen and a rejected answer per prompt, scored",
             max_prompt_length=1024,
             max_hint_length=1024,
             max_response_length=1024,

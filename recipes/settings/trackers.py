@@ -1,4 +1,4 @@
-"""Experiment trackers besides metrics.jsonl: which there are, what a run is called there, where they write offline."""
+"""Experiment trackers besides metrics.jsonl: which exist, run names, where they write offline."""
 
 import importlib.util
 import netrc
@@ -9,14 +9,14 @@ from pathlib import Path
 from recipes.common.run_dir import RunDir
 
 TRACKERS = ("wandb", "swanlab", "mlflow", "trackio")
-"""Those that have projects and runs; verl and accelerate, on which TRL stands, know all of them."""
+"""Those with projects and runs; verl and accelerate (used by TRL) support all of them."""
 
 LOGGERS = ("console", "file", "tensorboard", *TRACKERS)
 
 PROJECT = "unified-ft"
 
 TRACKER_FILES = ("tensorboard", "wandb", "swanlab", "mlflow.db", "trackio")
-"""What loggers leave in a run's folder."""
+"""Files of loggers in a run's folder."""
 
 _WANDB_HOST = "api.wandb.ai"
 
@@ -28,16 +28,16 @@ def missing(loggers: Sequence[str]) -> str:
 
 
 def run_name(given: str | None, run: RunDir) -> str:
-    """What a stage is called in trackers: --run_name, else the folder's name; sft_rft's first stage with -sft."""
+    """A stage's name in trackers: --run_name or the folder's name; sft_rft's first stage adds -sft."""
     inner = (run.path.parent / "experiment.yaml").exists()
     folder = run.path.parent if inner else run.path
     return (given or folder.name) + (f"-{run.path.name}" if inner else "")
 
 
 def tracker_environment(loggers: Sequence[str], run: RunDir) -> dict[str, str]:
-    """Variables that put the trackers' files into the run's folder, and keep those offline that nobody is logged in to.
+    """Variables that put trackers' files into the run's folder and keep trackers without a login offline.
 
-    What the user has set stays. No key is ever among them.
+    Values set by the user are kept. Never includes a key.
     """
     wanted: dict[str, str] = {}
     if "wandb" in loggers:

@@ -25,7 +25,7 @@ def test_another_active_environment_gives_way_where_packages_are_missing(
     python = str(tmp_path / "other/bin/python")
     done = subprocess.run([python, *command], env=env, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    told = f"the active environment {tmp_path / 'other'} has no package pyarrow: this goes on in {ROOT / '.venv'}"
+    told = f"the active environment {tmp_path / 'other'} lacks the package pyarrow; using {ROOT / '.venv'}"
     assert done.stderr.strip() == told
     assert done.stdout
 

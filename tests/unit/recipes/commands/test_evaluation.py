@@ -42,7 +42,7 @@ def test_a_folder_of_answers_drawn_otherwise_is_refused_before_the_model_is_load
     write_json(tmp_path / "countdown" / EVALUATE_FILE, begun)
     code, _, errors = dry("--out", str(tmp_path))
     assert code == 2
-    assert "holds an evaluation of 4 sampled answer(s) per problem (temperature 1), and this one asks for" in errors
+    assert "contains an evaluation with 4 sampled answer(s) per problem (temperature 1); this one needs" in errors
     assert dry("--out", str(tmp_path), "--n_samples", "4", "--k", "2")[0] == 0, "the k of pass@k are counted anew"
 
 

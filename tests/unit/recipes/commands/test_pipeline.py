@@ -126,11 +126,11 @@ def test_a_file_that_is_no_list_of_stages_is_refused(tmp_path: Path) -> None:
         ("- algo: ''\n", "stage 1: algo: an empty value"),
         ("- {algo: rft, data: [countdown]}\n", "stage 1: data: must be text"),
         ("- {algo: rft, data: {countdown: 1}}\n", "stage 1: data: must be text"),
-        ("- {algo: rft, flags: 3}\n", "stage 1: flags must be names with values"),
+        ("- {algo: rft, flags: 3}\n", "stage 1: flags must map names to values"),
         ("- {algo: rft, flags: {n_train: 0}}\n", "stage 1: n_train: 0 must be at least 1"),
-        ("- {algo: rft, flags: {1: 2}}\n", "stage 1: 1: no such flag of a stage"),
+        ("- {algo: rft, flags: {1: 2}}\n", "stage 1: 1: not a flag of stages"),
         ("- {algo: rft, 3: 4}\n", "stage 1: needs algo"),
-        ("- {algo: rft, flags: {doubt_coef: 1}}\n", "stage 1: doubt_coef: no such flag of a stage"),
+        ("- {algo: rft, flags: {doubt_coef: 1}}\n", "stage 1: doubt_coef: not a flag of stages"),
         ("- {algo: rft, flags: {depth: 3}}\n", "--depth: has no effect on --data countdown"),
     ],
 )
@@ -168,13 +168,13 @@ def test_a_stage_may_be_an_own_algorithm_with_its_options(
     ("given", "says"),
     [
         ("{lr: fast}", "stage 1: lr: 'fast' is not a number"),
-        ("{T: }", "stage 1: T: has no value; give one, or leave it out"),
+        ("{T: }", "stage 1: T: has no value; give one or remove the key"),
         ("{T: 1.5}", "stage 1: T: '1.5' is not a whole number"),
         ("{dtype: float16}", r"stage 1: dtype: invalid choice: 'float16' \(choose from"),
         ("{allow_overlap: perhaps}", "stage 1: allow_overlap: 'perhaps' is neither true nor false"),
-        ("{n_rolout: 4}", "stage 1: n_rolout: no such flag of a stage; did you mean 'n_rollout'"),
-        ("{out: elsewhere}", "stage 1: out: no such flag of a stage"),
-        ("[lr]", "stage 1: flags must be names with values"),
+        ("{n_rolout: 4}", "stage 1: n_rolout: not a flag of stages; did you mean 'n_rollout'"),
+        ("{out: elsewhere}", "stage 1: out: not a flag of stages"),
+        ("[lr]", "stage 1: flags must map names to values"),
     ],
 )
 def test_a_stages_values_are_checked_like_flags(tmp_path: Path, given: str, says: str) -> None:

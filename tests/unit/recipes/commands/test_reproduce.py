@@ -131,7 +131,7 @@ def test_choosing_and_seeds() -> None:
         ("uft_tabel", (), "--reproduce uft_tabel: unknown; did you mean 'uft_table'"),
         ("uft_table", ("--algo", "stage"), "--algo stage: not in uft_table.* It has sft, rft"),
         ("uft_table", ("--model", "Qwen/Qwen2.5-7B"), "--model Qwen/Qwen2.5-7B: not in uft_table"),
-        ("wang_uft_table", ("--algo", "sft", "--data", "helpsteer2"), "no run of it has this"),
+        ("wang_uft_table", ("--algo", "sft", "--data", "helpsteer2"), "no run has this combination"),
         ("uft_table", ("--profile", "h200"), "--profile h200: unknown"),
     ],
 )

@@ -70,11 +70,11 @@ def test_a_sweep_grows_in_its_folder_and_another_setting_gets_another() -> None:
     ("words", "message"),
     [
         (("--algo", "sft,utf"), "--algo utf: no such algorithm; did you mean 'uft'"),
-        (("--data", "countdown,countdwn"), "--data countdwn: neither a task nor a file"),
+        (("--data", "countdown,countdwn"), "--data countdwn: not a task, file or folder"),
         (("--data", "countdown,others"), "only for evaluation"),
         (("--algo", "sft,,uft"), "a name is missing"),
         (("--algo", "sft,uft,sft"), "sft is given twice"),
-        (("--algo", "rft,grpo"), "rft-countdown-s0 is asked for twice"),
+        (("--algo", "rft,grpo"), "rft-countdown-s0 is requested twice"),
         (("--seeds", "0", "--seed", "1"), "--seed and --seeds"),
         (("--parallel", "0"), "--parallel 0: must be at least 1"),
         (("--n_samples", "4"), "--n_samples belongs to --eval"),
@@ -92,7 +92,7 @@ def test_own_files_of_one_name_and_broken_ones_are_named(tmp_path: Path) -> None
     copy, broken = tmp_path / "own_algorithm.py", tmp_path / "broken.py"
     copy.write_text(example.read_text())
     broken.write_text(example.read_text().replace("group.given.float()", "group.nothing"))
-    with pytest.raises(ExperimentError, match="would lie in a folder fading-countdown-s0; give one another name="):
+    with pytest.raises(ExperimentError, match="would use the folder fading-countdown-s0; give one another name="):
         sweep(flags("--algo", f"{example},{copy}", "--out", str(tmp_path / "sweep"), "--dry_run"))
     with pytest.raises(ExperimentError, match=r"broken\.py, line \d+: weigh: AttributeError"):
         sweep(flags("--algo", f"rft,{broken}", "--out", str(tmp_path / "sweep"), "--dry_run"))
@@ -169,7 +169,7 @@ def test_the_largest_run_decides_the_share() -> None:
 
 
 def test_too_few_devices_are_refused_with_the_arithmetic() -> None:
-    with pytest.raises(ExperimentError, match=r"3 runs of 2 device\(s\) need 6, and there are 4 \(0, 1, 2, 3\)"):
+    with pytest.raises(ExperimentError, match=r"3 runs of 2 device\(s\) need 6, but there are 4 \(0, 1, 2, 3\)"):
         device_shares([experiment("h100x2")], list("0123"), 3)
 
 

@@ -70,7 +70,7 @@ def test_an_unfinished_run_goes_on_and_a_finished_one_rests(quick: Path) -> None
     bench.carry_out()
     assert [each.state for each in bench.plan] == ["finished", "unfinished", "finished"]
     shown = listing(bench.plan)
-    assert shown.startswith("3 runs, 2 of them finished\n")
+    assert shown.startswith("3 runs, 2 finished\n")
     assert shown.count("python3 run.py") == 1
     assert "--resume" in shown
     bench.does("uft-countdown-s0", "finish")

@@ -85,12 +85,12 @@ def test_weights_make_a_mixture_and_commas_alone_do_not(data: str, expected: lis
         (("--data", "countdown:0.5,math"), "'math' has no weight"),
         (("--data", "countdown:0,math:1"), "countdown has weight 0"),
         (("--data", "countdown:1,countdown:2"), "countdown is given twice"),
-        (("--data", "countdown,math"), "names several data sets; --data a:0.7,b:0.3 mixes them by weights"),
+        (("--data", "countdown,math"), "names several data sets; mix them with --data a:0.7,b:0.3"),
         (("--data", "countdown:1,others:1"), "others is only for evaluation"),
         (("--data", "countdown:1,helpsteer2:1"), "countdown holds problems, helpsteer2 holds answers"),
-        (("--data", "countdown:1,cuontdown:1"), "cuontdown: neither a task nor a file or folder; did you mean"),
+        (("--data", "countdown:1,cuontdown:1"), "cuontdown: not a task, file or folder; did you mean"),
         (("--data", "countdown", "--val_data", "helpsteer2"), "--val_data helpsteer2: holds answers"),
-        (("--data", "countdown", "--val_data", "mth"), "--val_data mth: neither a task"),
+        (("--data", "countdown", "--val_data", "mth"), "--val_data mth: not a task"),
         (("--data", "countdown", "--columns", "question=q"), "only for a file or data set of your own"),
         (("--eval", "--data", "countdown:1,math:1", "--model", "models/tiny-countdown"), "weights have no effect"),
     ],
@@ -166,7 +166,7 @@ def test_validation_sets_are_counted_apart_and_nothing_of_the_data_is_held_out(t
 def test_two_sets_of_one_name_are_refused(tmp_path: Path) -> None:
     own = write(tmp_path / "own.jsonl", problems(20, 0))
     twins = [write(tmp_path / name / "test.jsonl", problems(3, at)) for name, at in (("x", 100), ("y", 200))]
-    with pytest.raises(ExperimentError, match="two data sets are called test"):
+    with pytest.raises(ExperimentError, match="two data sets are named test"):
         made(tmp_path, data=own, val_data=",".join(twins))
 
 

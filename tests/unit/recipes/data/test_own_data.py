@@ -32,7 +32,7 @@ def test_a_dry_run_says_once_what_a_mixture_is_made_of(tmp_path: Path) -> None:
     mixed = f"{tmp_path}/a.jsonl:0.7,{tmp_path}/b.jsonl:0.3"
     done = front_door("--profile", "cpu", "--data", mixed, "--allow_overlap", "--dry_run")
     assert done.returncode == 0, done.stderr
-    assert "fewer than the usual 32" in done.stdout
+    assert "(default: 32)" in done.stdout
     assert done.stdout.count("mixture of ") == 2, "one line a file"
 
 
@@ -49,7 +49,7 @@ def test_the_examples_train_with_the_readmes_command(flags: tuple[str, ...], row
     """The batch follows the rows, and --dry_run speaks of those there are."""
     done = front_door("--profile", "cpu", *flags, "--dry_run")
     assert done.returncode == 0, done.stderr
-    assert "fewer than the usual 32" in done.stdout
+    assert "(default: 32)" in done.stdout
     assert rows in done.stdout
     assert "0 rows" not in done.stdout.replace("10 rows", "")
 
@@ -215,8 +215,8 @@ if RATE:
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("RATE", "is no function"),
-        ("NAMES", "is no function"),
+        ("RATE", "is not a function"),
+        ("NAMES", "is not a function"),
         ("math", "is a module"),
         ("Judge", "is a class"),
         ("later", "is async"),
@@ -286,4 +286,4 @@ def test_a_file_of_many_rows_is_read_by_a_dry_run_too(tmp_path: Path, monkeypatc
 
 def test_an_evaluation_of_a_file_says_which_part_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_py.main(["--eval", "--profile", "cpu", "--data", str(EXAMPLES / "questions.jsonl"), "--dry_run"]) == 0
-    assert "2 of 12 problems, the part that a training on it holds back" in capsys.readouterr().out
+    assert "2 of 12 problems, the part that training holds out" in capsys.readouterr().out

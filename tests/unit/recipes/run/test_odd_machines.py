@@ -253,7 +253,7 @@ def test_a_command_without_memory_is_one_line(capsys: pytest.CaptureFixture[str]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("run._main", fails)
         assert run.main([]) == 2
-    assert capsys.readouterr().err.startswith("run.py: no memory is left for this command")
+    assert capsys.readouterr().err.startswith("run.py: out of memory")
 
 
 @pytest.mark.parametrize(("hard", "found"), [(512, 512), (4096, 4096)])

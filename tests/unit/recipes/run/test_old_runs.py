@@ -181,7 +181,7 @@ def test_an_evaluation_goes_on_whose_folder_it_wrote(tmp_path: Path) -> None:
     (place.path / "evaluation.yaml").write_text(older, encoding="utf-8")
     refuse_other(place, e, Sampling())
     _stage(e, place, part, Weights(e.model), Sampling())
-    with pytest.raises(ExperimentError, match="holds an evaluation with other settings"):
+    with pytest.raises(ExperimentError, match="contains an evaluation with other settings"):
         refuse_other(place, replace(e, seed=1), Sampling())
 
 

@@ -50,8 +50,8 @@ def test_under_another_algorithm_the_rest_of_the_file_counts(tmp_path: Path, dry
     given = file(tmp_path, algo="uft", T=12, T_hint=6, batch_size=16)
     code, said, _ = dry("--config", given, "--algo", "sft")
     assert code == 0
-    assert "dropped from --config, without effect on sft: T, T_hint" in said
-    assert "4096 rows / 16 a step" in said
+    assert "ignored from --config, no effect on sft: T, T_hint" in said
+    assert "4096 rows / 16 per step" in said
     assert dry("--config", given, "--algo", "sft", "--T_hint", "3")[0] == 2, "typed, it is still refused"
 
 
@@ -95,16 +95,16 @@ def test_what_is_changed_in_a_runs_record_does_not_count_in_silence(tmp_path: Pa
     experiment.write_text("schema: 1\nlr: 0.009\n")
     code, _, error = dry("--config", str(experiment))
     assert code == 0
-    assert f"what this run was given is in {tmp_path / GIVEN}" in error
+    assert f"reading this run's flags from {tmp_path / GIVEN}" in error
     copy = tmp_path / "copy.yaml"
     copy.write_text(experiment.read_text())
     code, _, error = dry("--config", str(copy))
     assert code == 2
-    assert "is a run's record; name its folder, or the given.yaml in it" in error
+    assert "is a run's record; give its folder or the given.yaml in it" in error
     experiment.write_text("lr: [[[")
     code, _, error = dry("--config", str(experiment))
     assert code == 2
-    assert "is no YAML" in error
+    assert "is not valid YAML" in error
 
 
 def test_options_of_an_own_algorithm_stand_in_a_file_too(tmp_path: Path, dry: Any) -> None:
@@ -118,12 +118,12 @@ def test_options_of_an_own_algorithm_stand_in_a_file_too(tmp_path: Path, dry: An
     ("text", "message"),
     [
         ("alg: uft", "alg: no such flag; did you mean 'algo'?"),
-        ("config: x", "config: belongs to the command line"),
-        ("- uft", "must hold flags by name"),
-        ("a: [", "is no YAML"),
-        ("a: " + 2000 * "[", "is no YAML"),
+        ("config: x", "config: only allowed on the command line"),
+        ("- uft", "must map flags to values"),
+        ("a: [", "is not valid YAML"),
+        ("a: " + 2000 * "[", "is not valid YAML"),
         ("T: 2001-13-40", "T: '2001-13-40' is not a whole number"),
-        ("", "must hold flags by name"),
+        ("", "must map flags to values"),
         ("T: many", "T: 'many' is not a whole number"),
         ("T: [1, 2]", "T: must be a number, not [1, 2]"),
         ("T: {a: 1}", "T: must be a number, not {'a': 1}"),
@@ -139,16 +139,16 @@ def test_options_of_an_own_algorithm_stand_in_a_file_too(tmp_path: Path, dry: An
         ('out: "a\\0b"', "out: 'a"),
         ("logger: [console, {a: b}]", "logger: must be a list, not ["),
         ("sweep: 3", "sweep: '3' is neither true nor false"),
-        ("completion: true", "completion: belongs to the command line"),
-        ("T: 3\nT: 4", "T stands twice"),
-        ("n-rollouts: 3\nn_rollout: 4", "n_rollout: the same as n-rollouts, which stands there too"),
+        ("completion: true", "completion: only allowed on the command line"),
+        ("T: 3\nT: 4", "T is given twice"),
+        ("n-rollouts: 3\nn_rollout: 4", "n_rollout: same flag as n-rollouts, which is also given"),
         ("dry_run: long", "dry_run: invalid choice: 'long'"),
-        ("lr:", "lr: has no value; give one, or leave it out"),
-        ("overrides:", "overrides: must be a list of texts"),
-        ("overrides: 3", "overrides: must be a list of texts"),
-        ("overrides: a.b=1", "overrides: must be a list of texts"),
-        ("overrides: [{a.b: 1}]", "overrides: must be a list of texts"),
-        ("overrides: {a.b: 1}", "overrides: must be a list of texts"),
+        ("lr:", "lr: has no value; give one or remove the key"),
+        ("overrides:", "overrides: must be a list of strings"),
+        ("overrides: 3", "overrides: must be a list of strings"),
+        ("overrides: a.b=1", "overrides: must be a list of strings"),
+        ("overrides: [{a.b: 1}]", "overrides: must be a list of strings"),
+        ("overrides: {a.b: 1}", "overrides: must be a list of strings"),
     ],
 )
 def test_a_bad_file_is_refused_in_one_line(
@@ -170,19 +170,17 @@ def test_a_file_that_is_not_there_and_a_run_that_recorded_nothing(tmp_path: Path
     assert "No such file" in dry("--config", str(tmp_path / "none.yaml"))[2]
     (tmp_path / "experiment.yaml").write_text("lr: 1\n")
     for place in (tmp_path / "experiment.yaml", tmp_path):
-        assert "no run recorded here what it was given" in dry("--config", str(place))[2]
+        assert "no run recorded its flags here" in dry("--config", str(place))[2]
 
 
 def test_what_is_no_file_of_text_is_refused(tmp_path: Path, dry: Any) -> None:
     latin = tmp_path / "latin.yaml"
     latin.write_bytes("idx: Zürich".encode("latin-1"))
     for flag in ("--config", "--pipeline"):
-        assert dry(flag, str(latin))[::2] == (2, f"run.py: {flag} {latin}: is no text in UTF-8\n")
+        assert dry(flag, str(latin))[::2] == (2, f"run.py: {flag} {latin}: is not UTF-8 text\n")
         folder = tmp_path / f"{flag[2:]}.yaml"
         folder.mkdir()
-        says = (
-            f"no run recorded here what it was given ({GIVEN} is missing)" if flag == "--config" else "Is a directory"
-        )
+        says = f"no run recorded its flags here ({GIVEN} is missing)" if flag == "--config" else "Is a directory"
         assert dry(flag, str(folder))[::2] == (2, f"run.py: {flag} {folder}: {says}\n")
 
 
@@ -219,7 +217,7 @@ def test_what_is_nothing_to_another_algorithm_or_task_is_left_out(
     monkeypatch.chdir(ROOT)
     code, said, why = dry("--config", file(tmp_path, **given), *words)
     assert code == 0, why
-    assert ("dropped from --config, without effect on" in said) == bool(left)
+    assert ("ignored from --config, no effect on" in said) == bool(left)
     assert left in said
     if "3e-4" in words:
         assert "lr 0.0003" in said
@@ -231,7 +229,7 @@ def test_options_of_each_builtin_algorithm_are_left_out_under_another(tmp_path: 
         if options and algorithm.stages == ("rl",):
             code, said, why = dry("--config", file(tmp_path, algo=name, **options), "--algo", "rft")
             assert code == 0, why
-            left = said.split("without effect on rft: ")[1].splitlines()[0]
+            left = said.split("no effect on rft: ")[1].splitlines()[0]
             assert {*left.split(", ")} == options.keys()
 
 
@@ -244,7 +242,7 @@ def test_an_evaluation_leaves_out_what_its_data_have_no_use_for(tmp_path: Path, 
     given = file(tmp_path, algo="examples/own_algorithm.py", doubt_coef=0.1, data="chain", depth=12, val_size=8)
     code, said, why = dry("--eval", "--config", given, "--data", "countdown")
     assert code == 0, why
-    assert "without effect on --eval: algo, depth" in said.replace(", doubt_coef", "")
+    assert "no effect on --eval: algo, depth" in said.replace(", doubt_coef", "")
 
 
 def test_a_runs_file_names_what_is_its_users_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,10 +279,10 @@ def test_overrides_that_another_algorithm_cannot_take_are_left_out(tmp_path: Pat
     given = file(tmp_path, algo="uft", overrides=own)
     code, said, _ = dry("--config", given, "--algo", "sft")
     assert code == 0
-    assert f"dropped from --config, without effect on sft: {own[0]}\n" in said
+    assert f"ignored from --config, no effect on sft: {own[0]}\n" in said
     code, said, _ = dry("--config", given, "--algo", "dpo", "--data", "countdown_preference")
     assert code == 0
-    assert f"without effect on dpo: {', '.join(own)}\n" in said
+    assert f"no effect on dpo: {', '.join(own)}\n" in said
     code, said, _ = dry("--eval", "--config", given)
     assert code == 0, "an evaluation has no use for them"
     code, _, errors = dry("--config", given, "--algo", "sft", "--", own[0])

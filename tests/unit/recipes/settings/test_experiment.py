@@ -72,7 +72,7 @@ def test_each_algorithm_brings_its_own_weight_of_the_hint(algo: str, coef: float
     ("flags", "says"),
     [
         ({"algo": "utf"}, r"--algo utf: no such algorithm; did you mean 'uft'\?"),
-        ({"data": "countdwn"}, r"--data countdwn: neither a task nor a file or folder; did you mean 'countdown'\?"),
+        ({"data": "countdwn"}, r"--data countdwn: not a task, file or folder; did you mean 'countdown'\?"),
         ({"T": 100, "T_hint": 200}, "--T_hint 200 is past --T 100"),
         ({"T_hint": -1}, "--T_hint -1"),
         (

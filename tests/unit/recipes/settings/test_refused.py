@@ -41,18 +41,18 @@ BAD = {
     "--clip_ratio_high 0": "--clip_ratio_high 0.0: must be above 0",
     "--algo sft_rft --epochs 2": "--epochs 2.0: has no effect on --algo sft_rft",
     "--algo sft --lr 1 --sft_lr 1": "--lr and --sft_lr mean the same for --algo sft; give one",
-    "--algo sft --epochs 1.5": "--epochs 1.5: passes over problems are whole ones",
-    "--sweep uft,rft,grpo": "uft,rft,grpo: belongs to no flag; did you mean --algo uft,rft,grpo?",
-    "--eval countdown": "countdown: belongs to no flag; did you mean --data countdown?",
+    "--algo sft --epochs 1.5": "--epochs 1.5: must be a whole number for training on problems",
+    "--sweep uft,rft,grpo": "uft,rft,grpo: does not belong to a flag; did you mean --algo uft,rft,grpo?",
+    "--eval countdown": "countdown: does not belong to a flag; did you mean --data countdown?",
     "--out /": "--out /: the root folder",
     "--eval --T 3": "--T belongs to training; it has no effect on --eval",
     "--sweep --algo sft,sft_rft --seeds 0 --T_hint 3": "--T_hint 3: has no effect on --algo sft, sft_rft",
     "--n_rolout 8": "--n_rolout: no such flag; did you mean '--n_rollout'?",
     "--n_rolout=8": "--n_rolout: no such flag; did you mean '--n_rollout'?",
-    "extra words": "extra words: belongs to no flag.",
+    "extra words": "extra words: does not belong to a flag.",
     "--T 1 --T_h 1": "--T_h: no such flag",
-    "--eval --skip gpqa ifeval": "ifeval: belongs to no flag; several are written --skip gpqa,ifeval.",
-    "--seeds 0 1 2": "1 2: belongs to no flag; several are written --seeds 0,1,2.",
+    "--eval --skip gpqa ifeval": "ifeval: does not belong to a flag; write several values as --skip gpqa,ifeval.",
+    "--seeds 0 1 2": "1 2: does not belong to a flag; write several values as --seeds 0,1,2.",
     "--logger mlflow": "--logger mlflow: the package mlflow is not installed: ",
     "--reward examples/custom/judge_reward.py:nosuch": "judge_reward.py has no function 'nosuch'",
     "--sft_loss_coef nan": "--sft_loss_coef nan: must be a finite number",
@@ -79,15 +79,15 @@ BAD = {
     "--algo sft,rft": "--algo sft,rft: names several algorithms; add --sweep to make a run of each",
     "--algo tests": "--algo tests: a folder; one of your own is given as --algo path/mine.py",
     "--algo run": "--algo run: no algorithm, but run.py is a file",
-    "--data countdown:-1,chain:2": "-1 is no weight; give a number above 0, written like 0.7",
-    "--data countdown:70%,chain:30%": "70% is no weight; give a number above 0",
-    "--data countdown:0,chain:1": "countdown has weight 0; leave it out",
-    "--data countdown:.7": "a weight is for one of several data sets; alone it is --data countdown",
-    "--val_data countdown:.5,chain:.5": "validation takes all of each data set; without weights: countdown,chain",
+    "--data countdown:-1,chain:2": "-1 is not a weight; give a number above 0, such as 0.7",
+    "--data countdown:70%,chain:30%": "70% is not a weight; give a number above 0",
+    "--data countdown:0,chain:1": "countdown has weight 0; remove it",
+    "--data countdown:.7": "weights are for mixtures; for a single data set give --data countdown",
+    "--val_data countdown:.5,chain:.5": "validation uses each data set in full; remove the weights: countdown,chain",
     "--val_data countdown": "--val_data countdown: is what --data trains on; leave it out",
     "--data examples/custom/questions.jsonl --val_data ./examples/custom/questions.jsonl": "is what --data trains on",
     "--data examples/custom/questions.jsonl --columns question=question,answer=question": "question cannot be both",
-    "--eval --data examples/custom/preferences.jsonl": "holds answers, and an evaluation asks problems",
+    "--eval --data examples/custom/preferences.jsonl": "contains answers; evaluations need problems",
     "--algo dpo --data countdown_preference --lr nan": "--lr nan: must be a finite number",
     "--lora_rank -8": "--lora_rank -8: must not be negative",
     "--seed -1": "--seed -1: must not be negative",
@@ -95,7 +95,7 @@ BAD = {
     "--stall_minutes 0": "--stall_minutes 0.0: must be above 0",
     "--stall_minutes nan": "--stall_minutes nan: must be a finite number",
     "--eval --n_samples 0": "--n_samples 0: must be at least 1",
-    "--eval --top_p 1.5": "--top_p 1.5: must be above 0, and at most 1",
+    "--eval --top_p 1.5": "--top_p 1.5: must be above 0 and at most 1",
     "--eval --lr 1": "--lr belongs to training; it has no effect on --eval",
     "--eval --algo uft": "--algo belongs to training; it has no effect on --eval",
     "--algo nosuch.py": "--algo nosuch.py: no such file",
@@ -106,24 +106,24 @@ BAD = {
     "--algo rft --hints sham": "--hints sham: has no effect on --algo rft",
     "--algo sft --temperature .5": "--temperature 0.5: has no effect on --algo sft; it applies to reinforcement",
     "--algo dpo --data examples/custom/preferences.jsonl --batch_size 4 --val_samples 4": "--val_samples 4: has no "
-    "effect on --algo dpo on answers; it applies to trainings that are validated on problems",
+    "effect on --algo dpo on answers; it applies to training validated on problems",
     "--algo dpo --data countdown_preference --temperature .5": "--temperature 0.5: has no effect on --algo dpo",
     "--demonstration_noise 2": "--demonstration_noise 2.0: must be from 0 to 1",
-    "--pipeline sft,grpo --algo uft": "--algo uft: has no effect on --pipeline, whose stages are algorithms",
+    "--pipeline sft,grpo --algo uft": "--algo uft: has no effect on --pipeline; its stages are algorithms",
     "--algo sft --temperature 0 --val_samples 2": "--val_samples 2 with --temperature 0 would give the same answer",
-    "--eval --data countdown_preference": "--data countdown_preference: holds answers, and an evaluation asks "
+    "--eval --data countdown_preference": "--data countdown_preference: contains answers; evaluations need "
     "problems; evaluate on the problems of --data countdown",
-    "--learning_rate 1e-6": "--learning_rate: no such flag; here it is --lr. All of them",
-    "--max-steps 3": "--max-steps: no such flag; here it is --T. All of them",
-    "--algo dpo --max-steps 3": "--max-steps: no such flag; here it is --epochs. All of them",
-    "--algo sft --max_steps 3": "--max_steps: no such flag; here it is --sft_epochs. All of them",
-    "--algo dpo --kl_beta 3": "--kl_beta: no such flag; here it is --beta. All of them",
+    "--learning_rate 1e-6": "--learning_rate: no such flag; use --lr. See run.py --help",
+    "--max-steps 3": "--max-steps: no such flag; use --T. See run.py --help",
+    "--algo dpo --max-steps 3": "--max-steps: no such flag; use --epochs. See run.py --help",
+    "--algo sft --max_steps 3": "--max_steps: no such flag; use --sft_epochs. See run.py --help",
+    "--algo dpo --kl_beta 3": "--kl_beta: no such flag; use --beta. See run.py --help",
     "--algo dpo --n_rolouts 3": "did you mean '--n_rollout'? It has no effect on this --algo.",
     "--algo uff": "--algo uff: no such algorithm; did you mean 'uft'?",
     "--algo hpt --gate 2": "--gate 2.0: must be from 0 to 1",
     "--algo chord_mu --mu_peak 2": "--mu_peak 2.0: must be from 0 to 1",
     "--algo relift --unsolved_buffer 0": "--unsolved_buffer 0: must be at least 1",
-    "--visible-devices 0,x": "--visible_devices 0,x: 'x' is no GPU: a number, GPU-<uuid> or MIG-<uuid>",
+    "--visible-devices 0,x": "--visible_devices 0,x: 'x' is not a GPU; give a number, GPU-<uuid> or MIG-<uuid>",
     "--hints others": "argument --hints: invalid choice: 'others'",
     "--eval --demonstrations .3": "--demonstrations belongs to training; it has no effect on --eval",
     "--algo run.py": "--algo run.py: defines no ALGORITHM",
@@ -139,7 +139,7 @@ BAD = {
             ("kto", "--beta 0", "--beta 0.0: must be above 0"),
             ("sft", "--max_length 1", "--max_length 1: must be at least 2"),
             ("una", "--sft_ratio -.5", "--sft_ratio -0.5: must not be negative"),
-            ("una", "--lora_dropout 1", "--lora_dropout 1.0: must be at least 0, and below 1"),
+            ("una", "--lora_dropout 1", "--lora_dropout 1.0: must be at least 0 and below 1"),
             ("una", "--lora_alpha -8", "--lora_alpha -8: must not be negative"),
         )
     },
@@ -158,9 +158,9 @@ BAD = {
     "-- actor_rollout_ref.actor.clip_ratio=0.3": "actor.clip_ratio follows from --clip_ratio; change it there",
     "-- data.train_batch_size=16": "data.train_batch_size follows from --batch_size",
     "-- trainer.total_training_steps=5": "trainer.total_training_steps belongs to the number of steps: --T",
-    "--dry_run trainer.balance_batch=False": "; settings of verl are given at the end, after --",
-    "trainer.balance_batch=False": "; settings of verl are given at the end, after --",
-    "--sweep --lr 1e-6,1e-5": "is several numbers; a sweep varies only algorithms, data and seeds",
+    "--dry_run trainer.balance_batch=False": "; give verl's settings at the end, after --",
+    "trainer.balance_batch=False": "; give verl's settings at the end, after --",
+    "--sweep --lr 1e-6,1e-5": "are several numbers; a sweep varies algorithms, data and seeds alone",
     "--algo uft --gatee_coef 1": "--gatee_coef: no such flag",
     "-- algorithm.adv_estimator=xx": "algorithm.adv_estimator follows from --algo; change it there",
     "--sweep -- actor_rollout_ref.actor.policy_loss.loss_mode=gspo": "policy_loss.loss_mode follows from --algo",
@@ -183,11 +183,11 @@ BAD = {
     "--algo dpo --data countdown_preference --lr 2": "--lr 2.0: must be at most 1",
     "--algo sft_rft --sft_lr 3": "--sft_lr 3.0: must be at most 1",
     "--operators ++": "operators must be some of +-*/, each once, got '++'",
-    "--visible-devices 7000": "--visible_devices 7000: this machine has no GPU 7000",
-    "--eval --visible-devices 7000": "--visible_devices 7000: this machine has no GPU 7000",
-    "--eval --data vnhsge": "--data vnhsge: is on no data hub, and has no licence to be shipped: git clone https://",
+    "--visible-devices 7000": "--visible_devices 7000: GPU 7000 does not exist here",
+    "--eval --visible-devices 7000": "--visible_devices 7000: GPU 7000 does not exist here",
+    "--eval --data vnhsge": "--data vnhsge: is on no data hub and has no licence to ship it: git clone https://",
     "--eval --data villm --data_path nowhere": "/nowhere: no such folder",
-    "--idx a/b": "--idx a/b: must be a word, without /",
+    "--idx a/b": "--idx a/b: must be a word without /",
     "-- nan": "override",
     "--eval --k ²": "--k ²: '²' is not a whole number from 1 to n_samples (1)",
     "--eval --data leaderboard_old --n_samples 4": "--n_samples has no effect on lm-evaluation-harness's suites",
@@ -211,8 +211,8 @@ BAD = {
     "--algo sft_rft --demonstrations .001": "--demonstrations 0.001: about 4 of 4096 problems keep a solution",
     "--lora_alpha 8": "--lora_alpha 8: there is no adapter; add --lora_rank 32",
     "--algo dpo --data countdown_preference --lora_dropout .1": "--lora_dropout 0.1: there is no adapter",
-    "--idx a --out b": "--idx is a word of the default folder's name; with --out it has no effect",
-    "--sweep --idx a --out b": "--idx is a word of the default folder's name; with --out it has no effect",
+    "--idx a --out b": "--idx only changes the default folder's name; with --out it has no effect",
+    "--sweep --idx a --out b": "--idx only changes the default folder's name; with --out it has no effect",
     "--eval --top_p .9": "--top_p 0.9: answers are greedy; add --temperature or --n_samples",
     "--out run.py": "/run.py is a file; choose another folder",
     "--out run.py/x": "/run.py is a file; choose another folder",
@@ -236,7 +236,8 @@ FULL_AT_THE_START = {"--sweep": "sweep", "--eval": "eval", "--reproduce uft_tabl
 @pytest.mark.parametrize("mode", FULL_AT_THE_START)
 def test_a_full_dry_run_is_of_trainings(mode: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*mode.split(), "--dry_run", "full"]) == 2
-    assert f"--dry_run full: of a training or --pipeline; for --{FULL_AT_THE_START[mode]}" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"--dry_run full: only for training and --pipeline; with --{FULL_AT_THE_START[mode]}" in said
 
 
 @pytest.mark.parametrize("mode", ["", "--sweep", "--pipeline sft,rft", "--eval"])
@@ -275,15 +276,15 @@ def test_the_devices_of_a_cluster_are_not_counted_here(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("flags", "code", "said"),
     [
-        ("--n_gpu 3", 0, "--batch_size 15: the usual 16 is no multiple of 3 devices\n"),
+        ("--n_gpu 3", 0, "--batch_size 15: the default 16 is not a multiple of 3 devices\n"),
         (
             "--micro_batch_size 3",
             0,
-            "--batch_size 24: the usual 16 is no multiple of --micro_batch_size 3 times 8 devices",
+            "--batch_size 24: the default 16 is not a multiple of --micro_batch_size 3 times 8 devices",
         ),
         ("--n_gpu 3 --batch_size 16", 2, "is not divisible by 3 devices. Nearest: --batch_size 15."),
         ("--batch_size 16 --micro_batch_size 3", 2, "the 2 rows that each device gets of --batch_size 16"),
-        ("--profile 4x24gb", 0, "--lora_rank 32: all weights of Qwen/Qwen2.5-1.5B do not fit a device"),
+        ("--profile 4x24gb", 0, "--lora_rank 32: all weights of Qwen/Qwen2.5-1.5B do not fit on a device"),
     ],
 )
 def test_any_number_of_devices_shares_a_training_on_answers(
@@ -312,7 +313,7 @@ def test_several_machines_without_a_cluster_are_refused(
 
 def test_looking_for_what_a_gpu_holds_is_refused_without_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--auto_batch", "--dry_run"]) == 2
-    assert "--auto_batch: answers a GPU whose memory is full" in capsys.readouterr().err
+    assert "--auto_batch: only for GPUs that run out of memory" in capsys.readouterr().err
 
 
 def test_every_folder_of_the_repository_is_known() -> None:
@@ -344,7 +345,7 @@ def test_a_text_that_names_nothing_is_refused(setting: Setting, value: str, caps
     [
         ("--resume", "--resume: no run in "),
         ("--pipeline sft,rft --resume", "--resume: no run in "),
-        ("--eval", "/models/tiny-countdown (the base model, as no --model is given)"),
+        ("--eval", "/models/tiny-countdown (the base model; no --model given)"),
     ],
 )
 def test_what_is_done_without_being_asked_for_is_said_once(

@@ -38,7 +38,7 @@ def test_a_secret_among_the_overrides_is_refused_and_not_repeated(override: str,
 
 
 def test_a_secret_in_another_setting_is_refused(folder: Path) -> None:
-    with pytest.raises(ExperimentError, match="--model: holds what looks like"):
+    with pytest.raises(ExperimentError, match="--model: looks like"):
         experiment(folder, model="https://me:geheim@hub.example/model")
 
 

@@ -146,7 +146,7 @@ def test_an_evaluation_takes_from_a_runs_file_what_it_can_use(
     file = tmp_path / "flags.yaml"
     file.write_text("algo: rft\nT: 5\nval_size: 7\nmax_response_length: 9\n")
     assert main(["--eval", "--config", str(file), "--profile", "cpu", "--dry_run"]) == 0
-    assert "dropped from --config, without effect on --eval: algo, T" in capsys.readouterr().out
+    assert "ignored from --config, no effect on --eval: algo, T" in capsys.readouterr().out
     assert main(["--eval", "--config", str(file), "--T", "6"]) == 2
 
 
