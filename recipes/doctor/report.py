@@ -201,7 +201,7 @@ def table(rows: Sequence[Row]) -> str:
     ]
     hidden = sum(not row.shown for row in rows)
     if hidden:
-        lines.append(f"and {hidden} dependencies of these, all as pinned")
+        lines.append(f"and {hidden} packages that these depend on, all as pinned")
     return "\n".join(lines)
 
 
