@@ -1,1 +1,1 @@
-"""What is refused or told before a start, own algorithm files included."""
+"""Checks before a start, including those of users' algorithm files."""

@@ -1,6 +1,7 @@
-"""Refuses a user's algorithm that cannot work: its fields when its file is loaded, its draws when a run is resolved.
+"""Refuses a user's algorithm that cannot work: checks its fields when its file is loaded, its draws when flags are
+resolved.
 
-Imports no torch. What needs it, `weigh` and the other hooks of scored rollouts, is tried where a run begins
+Imports no torch. `weigh` and the other hooks of scored rollouts, which need it, are tried when a run begins
 (recipes/checks/trial.py).
 """
 
@@ -39,34 +40,34 @@ from recipes.settings.experiment import Experiment
 from recipes.settings.hook_settings import hook_settings
 
 COURSES = (("rl",), ("sft",), ("sft", "rl"), ("alignment",))
-"""The stages a run can have (recipes/run/build_stages.py)."""
+"""Possible stages of a run (recipes/run/build_stages.py)."""
 
 OPTIONS = (bool, int, float, str)
-"""What an option may be: what a flag reads, experiment.yaml keeps and a worker is sent."""
+"""Types of options: those that flags, experiment.yaml and messages to workers can carry."""
 
 _NAME = re.compile(r"\w[\w.+-]{0,63}")
 _GIVE_SOME = "let it return a list with Demonstration() in it"
 _CHOSEN_BEFORE = ("algo", "data", "model", "reward")
-"""Settings that are looked at before an algorithm's own are."""
+"""Settings that are read before an algorithm's own."""
 
 _OWN_NUMBERS = {"beta": "beta", "alignment_lr": "lr", "sft_ratio": "sft_ratio"}
-"""Fields of an algorithm that are defaults of alignment's settings."""
+"""Fields of an algorithm that set defaults of alignment settings."""
 
 
 def find_algorithm(algo: str) -> Algorithm:
-    """The algorithm that --algo names. Raises ExperimentError where there is none, or one that cannot work."""
+    """The algorithm that --algo names. Raises ExperimentError if there is none or it cannot work."""
     try:
         found = get_algorithm(algo)
     except KeyError:
         names = [name for each in algorithms().values() for name in (each.name, *each.aliases)]
         if "," in algo and {*algo.split(",")} <= {*names}:
             raise ExperimentError(
-                f"--algo {algo}: names several algorithms; add --sweep to make a run of each, or give --pipeline "
+                f"--algo {algo}: names several algorithms; add --sweep to run each of them, or use --pipeline "
                 f"{algo} to train one after the other"
             ) from None
         if Path(algo).is_dir() or Path(f"{algo}.py").is_file():
             there = "a folder" if Path(algo).is_dir() else f"no algorithm, but {algo}.py is a file"
-            raise ExperimentError(f"--algo {algo}: {there}; one of your own is given as --algo path/mine.py") from None
+            raise ExperimentError(f"--algo {algo}: {there}; give your own as --algo path/mine.py") from None
         raise ExperimentError(
             f"--algo {algo}: no such algorithm{nearest(algo, names)} Known: {', '.join(algorithms())}."
         ) from None
@@ -81,17 +82,17 @@ def refuse_unworkable(algorithm: Algorithm, file: str) -> None:
     """Check every field of an algorithm.
 
     Raises:
-        ExperimentError: names the file and the field, what is wrong and what to write.
+        ExperimentError: naming the file and the field, what is wrong and how to fix it.
     """
     for fault in _faults(algorithm, file):
         raise ExperimentError(" ".join(f"--algo {file}: {fault}".split()))
 
 
 def _faults(a: Algorithm, file: str) -> Iterator[str]:
-    """What is wrong. The first is told; later ones may rest on what is right before them."""
+    """What is wrong. Only the first is reported; later checks may rely on earlier ones."""
     for name in ("name", "title", "paper", "equation"):
         if not isinstance(text := getattr(a, name), str) or "\n" in text:
-            yield f"{name}={text!r}: must be a text of one line"
+            yield f"{name}={text!r}: must be a one-line text"
     if not _NAME.fullmatch(a.name):
         yield f"name={a.name!r}: folders are named after it; use letters, digits and . + - _, such as name='mine'"
     known = {name for each in algorithms().values() for name in (each.name, *each.aliases)}
@@ -107,7 +108,7 @@ def _faults(a: Algorithm, file: str) -> Iterator[str]:
     if a.method is not None and a.method not in get_args(Method):
         yield f"method={a.method!r}: must be one of {', '.join(get_args(Method))}, or None"
     if (a.method is not None) != (a.stages == ("alignment",)):
-        yield f"method={a.method!r} with stages={a.stages!r}: stages=('alignment',) has a method, others have none"
+        yield f"method={a.method!r} with stages={a.stages!r}: only stages=('alignment',) has a method, and it needs one"
     if not isinstance(a.needs, set | frozenset) or not a.needs <= {*get_args(Need)}:
         yield f"needs={a.needs!r}: must be a frozenset of {', '.join(get_args(Need))}, such as frozenset({{'group'}})"
     if a.loss_norm not in get_args(LossNorm):
@@ -118,7 +119,7 @@ def _faults(a: Algorithm, file: str) -> Iterator[str]:
     if fault := odd_wrap(a.wrap):
         yield fault
     if type(a.demonstrations) is not int or a.demonstrations < 0:
-        yield f"demonstrations={a.demonstrations!r}: must be a whole number from 0"
+        yield f"demonstrations={a.demonstrations!r}: must be a whole number, 0 or more"
     for name, of_alignment in _OWN_NUMBERS.items():
         if why := _unfit(declared(Alignment)[of_alignment], getattr(a, name)):
             yield f"{name}={getattr(a, name)!r}: {why}"
@@ -128,7 +129,7 @@ def _faults(a: Algorithm, file: str) -> Iterator[str]:
     yield from _unread_options(a)
     yield from _odd_settings(a)
     if a.demonstrations and a.rollout is bare:
-        yield f"demonstrations={a.demonstrations}: rollout gives none; {_GIVE_SOME}"
+        yield f"demonstrations={a.demonstrations}: rollout returns none; {_GIVE_SOME}"
 
 
 def _odd_hooks(a: Algorithm, file: str) -> Iterator[str]:
@@ -143,7 +144,7 @@ def _odd_hooks(a: Algorithm, file: str) -> Iterator[str]:
             yield f"{name}: must be a plain function {wanted}, without async or yield"
         try:
             signature = inspect.signature(hook)
-        except (TypeError, ValueError):  # some that are written in C do not say
+        except (TypeError, ValueError):  # some functions written in C have none
             continue
         try:
             signature.bind(*takes)
@@ -163,7 +164,7 @@ _OF_RL = (
 
 
 def _idle_fields(a: Algorithm) -> Iterator[str]:
-    """Fields that are given, and that no stage of it looks at."""
+    """Fields that are set but used by none of its stages."""
     usual = {each.name: each.default for each in fields(Algorithm)}
     given = [name for name, value in vars(a).items() if name in usual and value != usual[name]]
     where = {
@@ -179,15 +180,15 @@ def _idle_fields(a: Algorithm) -> Iterator[str]:
     if a.loss is not None and (
         idle := [name for name in ("weigh", "loss_norm", "context", "demonstrations") if name in given]
     ):
-        yield f"{idle[0]}: has no effect beside loss, which stands in the place of PPO's loss and all terms; give one"
+        yield f"{idle[0]}: has no effect with loss, which replaces PPO's loss and all terms; set only one of them"
 
 
 _METADATA: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
-    ("check", callable, "a function of the value: what is wrong with it, a text"),
+    ("check", callable, "a function of the value that returns what is wrong with it, a text"),
     ("help", lambda text: isinstance(text, str), "a text"),
     ("choices", lambda all: isinstance(all, tuple | list) and {str} == {*map(type, all)}, "a tuple of texts"),
 )
-"""What is read of an option's metadata, whether a value fits, and what does."""
+"""Keys of an option's metadata, whether a value is valid, and what a valid value is."""
 
 
 def _odd_options(options: Any) -> Iterator[str]:
@@ -201,8 +202,8 @@ def _odd_options(options: Any) -> Iterator[str]:
         yield f"its options must be a dataclass of defaults: {in_one_line(error)}"
     for name, value in vars(options).items():
         if not name.startswith("_") and name not in options.__annotations__ and type(value) in OPTIONS:
-            yield f"its option {name!r} has no type, and so is none: write {name}: {type(value).__name__} = {value!r}"
-    # Not at the top: the flags are read with the options of an algorithm among them.
+            yield f"its option {name!r} has no type and is ignored: write {name}: {type(value).__name__} = {value!r}"
+    # Imported here, as parsing flags includes an algorithm's options.
     from recipes.settings.modes import PARTS
 
     known = {name: each for part in PARTS for name, each in declared(part).items()}
@@ -210,9 +211,9 @@ def _odd_options(options: Any) -> Iterator[str]:
     for each in fields(options):
         name, value, said = each.name, getattr(defaults, each.name), str(getattr(each.type, "__name__", each.type))
         if name in taken:
-            yield f"its option {name!r} is a flag of every run; call it otherwise"
+            yield f"its option {name!r} is a flag of every run; rename it"
         if type(value) not in OPTIONS:
-            yield f"its option {name!r}: the default {value!r} tells no type; use a bool, int, float or str"
+            yield f"its option {name!r}: the default {value!r} has an unsupported type; use a bool, int, float or str"
         if isinstance(value, float) and not math.isfinite(value):
             yield f"its option {name!r}: the default {value} must be a finite number"
         for about, is_fit, wanted in _METADATA:
@@ -226,7 +227,7 @@ def _odd_options(options: Any) -> Iterator[str]:
         if why := amiss(value, each.metadata.get("check")):
             yield f"its option {name!r}: the default {value!r}: {why}"
         if said in {kind.__name__ for kind in OPTIONS} - {type(value).__name__, *(("float",) * (type(value) is int))}:
-            yield f"its option {name!r}: is said to be {said}, but its default is {value!r}"
+            yield f"its option {name!r}: is declared as {said}, but its default is {value!r}"
 
 
 _TRIED = 60
@@ -241,7 +242,7 @@ def _unread_options(a: Algorithm) -> Iterator[str]:
             words = [word for hook in hooks for word in getattr(inspect.unwrap(hook), "__code__", _NO_CODE).co_names]
             near = difflib.get_close_matches(each.name, words, n=1)
             instead = f"; one reads s.{near[0]}" if near else ""
-            yield f"its option {each.name!r}: no hook reads it, as s.{each.name}{instead}"
+            yield f"its option {each.name!r}: no hook reads s.{each.name}{instead}"
 
 
 def _odd_settings(a: Algorithm) -> Iterator[str]:
@@ -251,11 +252,11 @@ def _odd_settings(a: Algorithm) -> Iterator[str]:
     own = [each.name for each in fields(a.options)] if a.options is not None else []
     for name, value in a.settings.items():
         if name in own:
-            yield f"settings: {name!r} is an option of its own; write the default there"
+            yield f"settings: {name!r} is an option of its own; set the default there"
         elif name in _OWN_NUMBERS.values() and name not in known:
             yield f"settings: {name!r} is a field of Algorithm; write {name}={value!r} there"
         elif name not in known:
-            yield f"settings: {name!r} is no flag whose default it can set{nearest(str(name), known)}"
+            yield f"settings: {name!r} is not a flag whose default it can set{nearest(str(name), known)}"
         elif why := _unfit(known[name], value):
             yield f"settings: {name}={value!r}: {why}"
         elif not known[name].applies(a, a.stages):
@@ -263,7 +264,7 @@ def _odd_settings(a: Algorithm) -> Iterator[str]:
 
 
 def _unfit(setting: Setting, value: Any) -> str:
-    """Why a setting cannot have that value; empty if it can."""
+    """Why a value is invalid for a setting; empty if it is valid."""
     if setting.choices:
         return "" if value in setting.choices else f"must be one of {', '.join(setting.choices)}"
     kinds = (int, float) if setting.kind is float else (setting.kind,)
@@ -279,8 +280,8 @@ def _unfit(setting: Setting, value: Any) -> str:
 
 @contextmanager
 def told(algo: str, *, tried: bool = True) -> Iterator[None]:
-    """What a hook of --algo raises, or is refused for, as an ExperimentError that names the file. Where hooks are only
-    `tried`, one that does not come to an end is one of these; in a run they may take their time."""
+    """Turn errors of --algo's hooks into an ExperimentError that names the file. If hooks are only `tried`, they have a
+    time limit; in a run they have none."""
     try:
         with time_limit() if tried else nullcontext():
             yield
@@ -291,17 +292,17 @@ def told(algo: str, *, tried: bool = True) -> Iterator[None]:
 
 
 def steps_to_try(e: Experiment) -> list[int]:
-    """Steps at which a user's hooks are asked before a start: all of a short run, some from all over a long one."""
+    """Steps at which a user's hooks are tried before a start: all of a short run, a sample of a long one."""
     first = range(1, min(e.T, _TRIED) + 1)
     later = range(_TRIED, e.T, max(1, e.T // _TRIED))
     return sorted({*first, *later, *(at for at in (e.T_hint, e.T_hint + 1, e.T) if 0 < at <= e.T)})
 
 
 def try_draws(e: Experiment) -> None:
-    """Draw plans of a few prompts along the run, each twice, and ask for the metrics of these steps.
+    """Draw plans for a few prompts throughout the run, each twice, and call `metrics` for these steps.
 
     Raises:
-        ValueError: names the hook, and the line where it failed or what is wrong with what it gave.
+        ValueError: naming the hook, and the line where it failed or what is wrong with its result.
     """
     algorithm, s, drawn = e.algorithm, SimpleNamespace(**hook_settings(e)), []
     before = vars(s).copy()
@@ -312,28 +313,26 @@ def try_draws(e: Experiment) -> None:
             plans, again = (draw_plans(algorithm, ["x"] * texts, s, **about) for _ in range(2))
             if plans != again:
                 raise ValueError(
-                    "rollout gives other plans when it is asked again; draw from rng alone, so that a resumed run "
-                    "repeats them"
+                    "rollout returns other plans when called again; draw from rng only, so that a resumed run repeats "
+                    "them"
                 )
             if vars(s) != before:
-                raise ValueError(
-                    "rollout or metrics changes s: these are the settings of all hooks; leave them as they are"
-                )
+                raise ValueError("rollout or metrics changes s: all hooks share these settings; do not modify them")
             drawn += plans
     shown = any(isinstance(plan, Demonstration) for plan in drawn)
     if algorithm.demonstrations and not shown and not mentions(algorithm.rollout, "Demonstration"):
-        raise ValueError(f"demonstrations={algorithm.demonstrations}: rollout gives none; {_GIVE_SOME}")
+        raise ValueError(f"demonstrations={algorithm.demonstrations}: rollout returns none; {_GIVE_SOME}")
 
 
 def try_with_torch(e: Experiment) -> None:
-    """What the trainer tries of an own file before it loads a model: the hooks of scored rollouts, on two small groups.
+    """Try the hooks of scored rollouts of a user's file on small groups, in the trainer before it loads a model.
 
     Raises:
-        ExperimentError: names the file, the hook, and what is wrong.
+        ExperimentError: naming the file, the hook, and what is wrong.
     """
     if not e.algo.endswith(".py"):
         return
-    from recipes.checks.trial import try_hooks, try_shape  # torch, which other commands do without
+    from recipes.checks.trial import try_hooks, try_shape  # imports torch, which other commands do not need
 
     reference = e.kl_coef > 0 or "reference" in e.algorithm.needs
     with told(e.algo):

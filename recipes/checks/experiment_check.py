@@ -1,4 +1,4 @@
-"""What cannot work: values out of their range, as declared, and values that do not go together."""
+"""Refuses settings that cannot work: values out of their declared range, and conflicting values."""
 
 import math
 import re
@@ -37,14 +37,14 @@ def check(experiment: Experiment) -> None:
         )
     if e.data_kind == "answers" and e.algorithm.stages != ("sft",) and e.algorithm.method is None:
         raise ExperimentError(
-            f"--algo {e.algo} trains on problems with a verifier; {e.data} holds answers and what is known of them. "
+            f"--algo {e.algo} trains on problems with a verifier; {e.data} holds answers with feedback. "
             f"Use one of {', '.join(n for n, a in algorithms().items() if a.method or a.stages == ('sft',))}."
         )
     if e.data_kind == "problems" and e.algorithm.method is not None:
         known = ", ".join(task.name for task in TASKS.values() if task.kind == "answers")
         raise ExperimentError(
-            f"--algo {e.algo} trains on answers and what is known of them, {e.data} holds problems; use --data {known} "
-            f"or a file of your own (docs/alignment_data.md)"
+            f"--algo {e.algo} trains on answers with feedback, {e.data} holds problems; use --data {known} "
+            f"or your own file (docs/alignment_data.md)"
         )
     for task in tasks_in(e):
         if e.prompt_style not in task.prompt_styles:
@@ -68,17 +68,17 @@ def check(experiment: Experiment) -> None:
     if e.mini_batch_size * each % ranks:
         raise ExperimentError(
             f"an update has {e.mini_batch_size} prompts x {each} rollouts = {e.mini_batch_size * each} "
-            f"sequences, which {ranks} devices cannot share evenly; change --mini_batch_size or --n_rollout"
+            f"sequences, which cannot be split evenly over {ranks} devices; change --mini_batch_size or --n_rollout"
         )
     if "sft" in e.stages and e.batch_size % ranks:
-        raise ExperimentError(f"--batch_size {e.batch_size} cannot be shared evenly by {ranks} devices")
+        raise ExperimentError(f"--batch_size {e.batch_size} cannot be split evenly over {ranks} devices")
     if ranks % e.tp_size:
         raise ExperimentError(f"--tp_size {e.tp_size} does not divide the {ranks} devices")
     shape = known_shape(e.model) if e.tp_size > 1 else None
     if shape is not None and (uneven := shape.uneven(e.tp_size)):
         fitting = [size for size in range(1, ranks + 1) if ranks % size == 0 and not shape.uneven(size)]
         raise ExperimentError(
-            f"--tp_size {e.tp_size}: so many ranks cannot share the {uneven} of {e.model} evenly. "
+            f"--tp_size {e.tp_size}: the {uneven} of {e.model} cannot be split evenly over so many ranks. "
             f"Nearest: --tp_size {min(fitting, key=lambda size: abs(size - e.tp_size))}."
         )
     clip = e.rollout_correction_clip
@@ -95,17 +95,17 @@ def check(experiment: Experiment) -> None:
     if e.overlong_buffer and e.overlong_buffer >= e.max_response_length:
         raise ExperimentError(
             f"--overlong_buffer {e.overlong_buffer}: answers have at most --max_response_length "
-            f"{e.max_response_length} tokens, so that every one would be too long; use less (DAPO: a fifth, "
+            f"{e.max_response_length} tokens, so every one would be penalised; use less (DAPO: a fifth, "
             f"{max(1, e.max_response_length // 5)})"
         )
     if e.clip_ratio_high is not None and e.clip_ratio_high < e.clip_ratio:
         raise ExperimentError(
             f"--clip_ratio_high {e.clip_ratio_high:g}: less than --clip_ratio {e.clip_ratio:g}, the lower end; "
-            f"clip-higher is for more (DAPO: .28 with .2)"
+            f"it must be higher (DAPO: .28 with .2)"
         )
     if not e.overlong_buffer and e.overlong_penalty != declared(Experiment)["overlong_penalty"].default:
         raise ExperimentError(
-            f"--overlong_penalty {e.overlong_penalty:g}: no answer is too long; add --overlong_buffer "
+            f"--overlong_penalty {e.overlong_penalty:g}: no answer is penalised; add --overlong_buffer "
             f"{max(1, e.max_response_length // 5)}"
         )
     if e.n_rollout == 1 and e.algorithm.compares_rollouts:
@@ -117,9 +117,9 @@ def check(experiment: Experiment) -> None:
     if "rl" in e.stages and e.temperature == 0:
         raise ExperimentError("--temperature 0: the rollouts of a prompt would all be the same; use more than 0")
     if e.lora_rank > ENGINE_RANKS[-1] and "rl" in e.stages:
-        raise ExperimentError(f"--lora_rank {e.lora_rank}: vLLM takes adapters of rank {ENGINE_RANKS[-1]} at most")
+        raise ExperimentError(f"--lora_rank {e.lora_rank}: vLLM supports adapters up to rank {ENGINE_RANKS[-1]}")
     if e.lora_rank and not e.alignment.lora_alpha:
-        raise ExperimentError("--lora_alpha 0: an adapter of scale 0 changes nothing; leave it out (twice --lora_rank)")
+        raise ExperimentError("--lora_alpha 0: an adapter of scale 0 has no effect; omit it (twice --lora_rank)")
     if e.alignment.bits:
         _check_bits(e)
     for name in ("lora_alpha", "lora_dropout"):
@@ -146,13 +146,13 @@ def check(experiment: Experiment) -> None:
 
 
 def tasks_in(experiment: Experiment) -> list[Task]:
-    """The tasks among the data sets that it trains on, or is validated on."""
+    """The tasks among the data sets it trains or validates on."""
     names = [*sets_of(experiment.data), *several(experiment.val_data or experiment.data, "val_data")]
     return [TASKS[name] for name in dict.fromkeys(names) if name in TASKS]
 
 
 def refuse_training(experiment: Experiment) -> None:
-    """Raise ExperimentError for a training that its data cannot serve, as far as that is known without them."""
+    """Raise ExperimentError for training that its data cannot support, as far as known without reading them."""
     e = experiment
     for task in (TASKS[name] for name in sets_of(e.data) if name in TASKS and TASKS[name].only_for_evaluation):
         trainable = ", ".join(name for name, each in TASKS.items() if not each.only_for_evaluation)
@@ -168,33 +168,33 @@ def refuse_training(experiment: Experiment) -> None:
         )
     if e.val_data and absolute(e.val_data) == absolute(e.data):
         raise ExperimentError(
-            f"--val_data {e.val_data}: is what --data trains on; leave it out, which holds a part of it back, or "
-            f"name others"
+            f"--val_data {e.val_data}: --data trains on the same; omit it to hold out a part of --data, or name "
+            f"another data set"
         )
     if not e.demonstrations:
         raise ExperimentError(
-            f"--demonstrations 0: no problem would keep its solution, and --algo {e.algo} learns from them; give more "
-            f"than 0, or train without: --algo rft"
+            f"--demonstrations 0: no problem would keep its solution, which --algo {e.algo} learns from; use more "
+            f"than 0, or train without solutions: --algo rft"
         )
     rows = e.data_options.get("n_train") if e.data_kind == "problems" else None
     if rows is None:
         return
     if rows < e.batch_size:
         raise ExperimentError(
-            f"--n_train {rows}: fewer than --batch_size {e.batch_size}, so that no step could be made; give more, or "
+            f"--n_train {rows}: fewer than --batch_size {e.batch_size}, not enough for one step; use more, or "
             f"--batch_size {rows} or less"
         )
-    # What keeps its solution is drawn: what is clear before the draw is said now.
+    # Which problems keep a solution is random: refuse now what is near certain to fail.
     share = e.demonstrations
     if "sft" in e.stages and share * rows + 5 * math.sqrt(share * (1 - share) * rows) < e.batch_size:
         raise ExperimentError(
             f"--demonstrations {share}: about {share * rows:.0f} of {rows} problems keep a solution, fewer than "
-            f"--batch_size {e.batch_size}: no supervised step could be made"
+            f"--batch_size {e.batch_size}: not enough for one supervised step"
         )
 
 
 def _refuse_lost_buffers(e: Experiment) -> None:
-    """Raise ExperimentError for models whose engine forgets more than weights while it sleeps (vllm#53344)."""
+    """Raise ExperimentError for models whose engine loses more than weights while it sleeps (vllm#53344)."""
     if e.device != "cuda" or "rl" not in e.stages:
         return
     config = config_of(e.model)
@@ -202,9 +202,9 @@ def _refuse_lost_buffers(e: Experiment) -> None:
     awake = any(re.fullmatch(r"\+*actor_rollout_ref\.rollout\.free_cache_engine=(?i:false)", o) for o in e.overrides)
     if re.match(r"gemma_?(3n|4)", kind) and not awake:
         raise ExperimentError(
-            f"--model {e.model}: vLLM gives its memory back during updates, and Gemma 3n and 4 keep values there that "
-            f"no weight sync restores: every rollout after it would be garbage (vllm#53344). Use another model, or "
-            f"keep the engine awake, where both fit: -- actor_rollout_ref.rollout.free_cache_engine=False"
+            f"--model {e.model}: vLLM frees its memory during updates, and Gemma 3n and 4 keep values there that no "
+            f"weight sync restores: all later rollouts would be garbage (vllm#53344). Use another model, or keep the "
+            f"engine awake if both fit: -- actor_rollout_ref.rollout.free_cache_engine=False"
         )
 
 
@@ -226,14 +226,14 @@ def _check_records(experiment: Experiment) -> None:
         for flag, value in (("project", e.project if e.project != PROJECT else None), ("run_name", e.run_name)):
             if value is not None:
                 raise ExperimentError(
-                    f"--{flag} {value}: only {', '.join(TRACKERS)} know projects and runs; add one, such as --logger "
+                    f"--{flag} {value}: only {', '.join(TRACKERS)} use it; add one, such as --logger "
                     f"{','.join((*e.logger, TRACKERS[0]))}"
                 )
-    # How many steps other stages make depends on their rows (recipes/run/build_stages.py).
+    # The number of steps of other stages depends on their rows (recipes/run/build_stages.py).
     if e.stages == ("rl",) and e.early_stopping * e.test_freq >= e.T and e.early_stopping:
         raise ExperimentError(
-            f"--early_stopping {e.early_stopping}: that many validations, one in --test_freq {e.test_freq} steps, "
-            f"end the run at step {e.early_stopping * e.test_freq} at the earliest, and --T is {e.T}; give fewer, or "
+            f"--early_stopping {e.early_stopping}: with a validation every --test_freq {e.test_freq} steps, the run "
+            f"would stop at step {e.early_stopping * e.test_freq} at the earliest, and --T is {e.T}; use fewer, or "
             f"validate more often"
         )
 
@@ -241,14 +241,14 @@ def _check_records(experiment: Experiment) -> None:
 def _check_bits(experiment: Experiment) -> None:
     e, bits = experiment, experiment.alignment.bits
     if e.alignment.load_in_4bit and e.alignment.load_in_8bit:
-        raise ExperimentError("--load_in_4bit with --load_in_8bit: weights are held in one of the two; give one")
+        raise ExperimentError("--load_in_4bit with --load_in_8bit: use only one of them")
     if e.stages != ("alignment",):
         raise ExperimentError(
             f"--load_in_{bits}bit: --algo {e.algo} on {e.data} cannot hold its weights in {bits} bits, only alignment "
-            f"stages can (sft on answers, dpo, kto, una, una_sft); --lora_rank alone saves the most here"
+            f"stages can (sft on answers, dpo, kto, una, una_sft); use --lora_rank alone to save memory here"
         )
     if e.device != "cuda":
-        raise ExperimentError(f"--load_in_{bits}bit needs a GPU (bitsandbytes' kernels are CUDA's); leave it out")
+        raise ExperimentError(f"--load_in_{bits}bit needs a GPU (bitsandbytes needs CUDA); omit it")
     if not e.lora_rank:
         raise ExperimentError(
             f"--load_in_{bits}bit freezes the weights: add --lora_rank 32, so that something is trained"

@@ -1,4 +1,4 @@
-"""Refuses models, by their files, that a run would fail with a minute after its start."""
+"""Refuses models, by their files, that would make a run fail a minute after its start."""
 
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,14 @@ from recipes.estimate.model_shapes import config_of, decoder_of
 from recipes.settings.experiment import Experiment
 from recipes.settings.tasks import validated_on
 
-# Families whose configurations in transformers have no num_key_value_heads, which verl reads as it builds a model.
-# tests/contract/test_models_verl_takes.py holds each to transformers.
+# Families whose transformers configurations have no num_key_value_heads, which verl needs to build a model.
+# tests/contract/test_models_verl_takes.py checks each against transformers.
 NOT_VERLS = (
     *("biogpt", "bloom", "codegen", "falcon", "falcon_mamba", "gpt-sw3", "gpt2", "gpt_neo", "gpt_neox", "gptj"),
     *("mamba", "mamba2", "mpt", "openai-gpt", "opt", "persimmon", "rwkv", "xglm"),
 )
 HEADS_ON_CPU = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
-"""Sizes of attention heads that vLLM computes on a CPU; the same test compares them with vLLM's."""
+"""Attention head sizes that vLLM supports on a CPU; the same test compares them with vLLM's."""
 
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
 _GENERATES = ("ForCausalLM", "ForConditionalGeneration", "LMHeadModel")
@@ -29,10 +29,10 @@ _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vo
 
 
 def refuse_model(experiment: Experiment, *, trains: bool = True) -> None:
-    """Raise ExperimentError for a model that verl or vLLM does not take, or not with these lengths and this style.
+    """Raise ExperimentError for a model that verl or vLLM does not support, or not with these lengths and this style.
 
     Args:
-        trains: False where it is only evaluated.
+        trains: False if it is only evaluated.
     """
     e, config = experiment, config_of(experiment.model)
     _refuse_files(e.model)
@@ -48,22 +48,22 @@ def refuse_model(experiment: Experiment, *, trains: bool = True) -> None:
     on_verl = bool({"rl", "sft"} & {*e.stages})
     if trains and on_verl and kind in NOT_VERLS:
         raise ExperimentError(
-            f"--model {e.model}: verl cannot train models of the kind {kind} (their configuration has no "
-            f"num_key_value_heads); use one of Llama's or Qwen's kin"
+            f"--model {e.model}: verl cannot train {kind} models (their configuration has no num_key_value_heads); use "
+            f"a Llama or Qwen model, for example"
         )
     named = texts(config, "architectures")
     if config.get("is_encoder_decoder") or (named and not any(each.endswith(_GENERATES) for each in named)):
         raise ExperimentError(
-            f"--model {e.model}: {', '.join(named) or kind} is no decoder that goes on with a text (...ForCausalLM); "
-            f"use one of Llama's or Qwen's kin"
+            f"--model {e.model}: {', '.join(named) or kind} is not a causal language model (...ForCausalLM); use a "
+            f"Llama or Qwen model, for example"
         )
     generates = "rl" in e.stages or not trains
-    # Supervised stages are evaluated before and after, by vLLM; trainings on answers where they have problems for it.
+    # vLLM evaluates supervised stages before and after; training on answers only if it has problems to validate on.
     evaluated = generates or e.data_kind == "problems" or validated_on(e.data, e.stages) is not None
     if evaluated and e.device == "cpu" and (size := _head_size(decoder)) is not None and size not in HEADS_ON_CPU:
         raise ExperimentError(
-            f"--model {e.model}: attention heads of size {size}, which vLLM cannot compute on a CPU "
-            f"({', '.join(map(str, HEADS_ON_CPU))})"
+            f"--model {e.model}: attention heads of size {size}, which vLLM does not support on a CPU (only "
+            f"{', '.join(map(str, HEADS_ON_CPU))})"
         )
     limit = positions(config)
     if limit is None:
@@ -79,20 +79,20 @@ def refuse_model(experiment: Experiment, *, trains: bool = True) -> None:
         )
     if e.stages == ("alignment",) and trains and e.alignment.max_length > limit:
         raise ExperimentError(
-            f"--model {e.model}: takes {limit:,} tokens, fewer than --max_length {e.alignment.max_length:,}; give "
+            f"--model {e.model}: takes {limit:,} tokens, fewer than --max_length {e.alignment.max_length:,}; use "
             f"--max_length {limit} or less"
         )
 
 
 def _refuse_files(model: str) -> None:
-    """Raise ExperimentError for a folder whose weights are placeholders of git-lfs, or that has no tokenizer."""
+    """Raise ExperimentError for a folder whose weights are git-lfs placeholders, or that has no tokenizer."""
     folder = Path(find_model(model))
     weights = sorted(folder.glob("*.safetensors"))
     for file in weights:
         with file.open("rb") as content:
             if content.read(len(_OF_LFS)) == _OF_LFS:
                 raise ExperimentError(
-                    f"--model {model}: {file.name} is a placeholder of git-lfs, not weights; run `git lfs pull` there, "
+                    f"--model {model}: {file.name} is a git-lfs placeholder, not weights; run `git lfs pull` there, "
                     f"or download the model with `hf download`"
                 )
     if weights and not any((folder / name).is_file() for name in _TOKENIZERS):
@@ -100,7 +100,7 @@ def _refuse_files(model: str) -> None:
 
 
 def positions(config: dict[str, Any]) -> int | None:
-    """Tokens that a sequence of a model may have, stretched as its configuration says; None where nothing limits it."""
+    """Maximum sequence length of a model, including RoPE scaling in its configuration; None if unlimited."""
     decoder = decoder_of(config)
     limit = next(filter(None, (whole(decoder, name) for name in _POSITIONS)), None)
     rope = section(decoder, "rope_scaling") or section(decoder, "rope_parameters")

@@ -1,5 +1,5 @@
-"""What hooks of scored rollouts may give back, and a trial of a user's on two prompts made by hand, before a run has
-loaded a model or drawn a rollout."""
+"""Checks what hooks of scored rollouts return, and tries a user's hooks on made-up prompts before a run loads a model
+or draws a rollout."""
 
 import copy
 import json
@@ -20,10 +20,10 @@ from recipes.algorithms.losses.terms import streams
 from recipes.common.values import TAKEN_TERMS, refuse_odd_metrics
 
 KEY = "0123456789abcdef"
-"""Of the prompts of the trial."""
+"""Key of the trial's prompts."""
 
 ROLES = ("system", "user", "assistant", "tool")
-"""Of messages."""
+"""Roles of messages."""
 
 _NAME = re.compile(r"\w+")
 
@@ -31,13 +31,13 @@ _TEXT = "It is 2. "
 
 
 def try_hooks(algorithm: Algorithm, s: Any, *, reference: bool, steps: Sequence[int] = (1, 2, 3)) -> None:
-    """Ask every hook as the trainer does, for some steps of a prompt; after each the next draw knows what is kept.
+    """Call every hook as the trainer does, for some steps of a prompt, carrying its memory from step to step.
 
     Args:
         reference: whether the run has log-probabilities of a reference model.
 
     Raises:
-        ValueError: names the hook, and what is wrong with what it gave or the line where it failed.
+        ValueError: naming the hook, and what is wrong with its result or the line where it failed.
     """
     past, common = None, None
     learns = algorithm.loss is not None
@@ -46,7 +46,7 @@ def try_hooks(algorithm: Algorithm, s: Any, *, reference: bool, steps: Sequence[
         about = {"s": s, "step": step, "seed": 0, "key": KEY, "past": past, "common": common}
         plans = _asked("rollout", partial(draw_plans, algorithm, texts), **about)
         plans = plans * s.n_rollout if len(plans) == 1 else plans
-        # Some right, none, all; and without a solution, as any prompt may be.
+        # Some right, none, all; and a prompt without a solution.
         cases = [(plans, 0.5), (plans, 0.0), (plans, 1.0), ([Bare()] * len(plans), 0.5)]
         groups = [
             _rescored(algorithm, _group(drawn, s, step, reference, algorithm, right), s) for drawn, right in cases
@@ -61,7 +61,7 @@ def try_hooks(algorithm: Algorithm, s: Any, *, reference: bool, steps: Sequence[
             if compared and s.n_rollout == 1:
                 raise ValueError(
                     "--n_rollout 1: without an advantage from weigh, rewards are compared with those of the prompt's "
-                    "other rollouts, of which there are none; give 2 or more"
+                    "other rollouts, of which there are none; use 2 or more"
                 )
         past, common = _kept(algorithm, groups[step % 2], past, common, s)
         all_past = {} if past is None else {KEY: past}
@@ -78,8 +78,8 @@ def _in_terms(weights: Weights) -> bool:
 
 
 def _group(plans: list[Plan], s: Any, step: int, reference: bool, algorithm: Algorithm, right: float) -> Group:
-    """Rollouts of two given and three generated tokens; the verdict on the first has failed, and of the others all are
-    right (1), every second one (.5) or none (0)."""
+    """Rollouts of two given and three generated tokens; the first one's verdict failed, and all (right 1), every second
+    (.5) or none (0) of the others are right."""
     n, length = len(plans), 6 + step % 3
     place = torch.arange(length).expand(n, length)
     shown = torch.tensor([isinstance(plan, Demonstration) for plan in plans]).unsqueeze(-1)
@@ -113,7 +113,7 @@ def _group(plans: list[Plan], s: Any, step: int, reference: bool, algorithm: Alg
 def _weighed(algorithm: Algorithm, group: Group, s: Any) -> Weights:
     found: Weights = _asked("weigh", algorithm.weigh, group, s, fits=partial(refuse_odd_weights, group=group))
     if not algorithm.policy_gradient and found.advantage is not None and bool(found.advantage.any()):
-        raise ValueError("weigh gives an advantage, but policy_gradient=False says that there is none; leave one out")
+        raise ValueError("weigh returns an advantage, but policy_gradient=False says there is none; remove one of them")
     for term in found.terms:
         if term.shape is not None:
             try_shape(term.shape, f"weigh: shape of the term {term.name!r}")
@@ -123,10 +123,10 @@ def _weighed(algorithm: Algorithm, group: Group, s: Any) -> Weights:
 def _asked(
     hook: str, ask: Callable[..., Any], *about: Any, fits: Callable[[Any], None] | None = None, **named: Any
 ) -> Any:
-    """What a hook gives, asked twice; `fits` raises for what it may not give.
+    """The result of a hook, called twice; `fits` raises for invalid results.
 
     Raises:
-        ValueError: names the hook; it changed what it was given, or gave something else the second time.
+        ValueError: naming the hook, if it changed its arguments or returned something else the second time.
     """
     given = {**dict(zip(HOOKS[hook], about, strict=False)), **named}
     before = copy.deepcopy(given)
@@ -136,17 +136,17 @@ def _asked(
     again = ask(*about, **named)
     if changed := next((name for name in given if _difference(given[name], before[name], name)), None):
         where = _difference(given[changed], before[changed], changed)
-        why = "these are the settings of all hooks; leave them as they are"
+        why = "all hooks share these settings; do not modify them"
         raise ValueError(
             f"{hook} changes s: {why}" if changed == "s" else f"{hook} changes {where}: others read it; work on a copy"
         )
     if _difference(found, again, "it"):
-        raise ValueError(f"{hook} gives something else when it is asked again: a resumed run could not repeat it")
+        raise ValueError(f"{hook} returns something else when called again: a resumed run could not repeat it")
     return found
 
 
 def _difference(one: Any, other: Any, name: str) -> str:
-    """Where two values differ ("group.old", "past['tries'][0]"); empty where they are the same."""
+    """Where two values differ ("group.old", "past['tries'][0]"); empty if they are equal."""
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         same = one.shape == other.shape and torch.equal(one.nan_to_num(), other.nan_to_num())
         return "" if same else name
@@ -167,12 +167,12 @@ def _difference(one: Any, other: Any, name: str) -> str:
 
 
 def try_shape(shape: Any, what: str) -> None:
-    """Raise ValueError unless it makes of every probability a factor."""
+    """Raise ValueError unless it maps every probability to a factor, elementwise."""
     try:
         name_of_shape(shape, "")
     except AlgorithmFileError as error:
         raise ValueError(str(error)) from None
-    # From almost 0 to 1: both occur, 1 where a model is sure.
+    # From almost 0 to 1, which occurs when a model is certain.
     p = torch.linspace(0.0, 1.0, 12).clamp(min=1e-6).reshape(3, 4)
     given = p.clone()
     try:
@@ -180,11 +180,11 @@ def try_shape(shape: Any, what: str) -> None:
     except Exception as error:  # whatever a user's function raises
         raise ValueError(f"{what}: {in_one_line(error)}") from error
     if not torch.equal(given, p):
-        raise ValueError(f"{what} changes the probabilities it is given: make new ones")
+        raise ValueError(f"{what} changes the probabilities it is given: return new ones")
     _refuse_odd_tensor(what, found, (3, 4))
-    # Of each by itself: a mean over the tokens would make one what its neighbours are.
+    # A mean over tokens, say, would make a factor depend on its neighbours.
     if not (torch.allclose(found[1:], of_some) and torch.allclose(found[:, 1:], of_later)):
-        raise ValueError(f"{what} makes of a probability what depends on others: must be elementwise")
+        raise ValueError(f"{what}: the result for a probability depends on others: must be elementwise")
 
 
 def _rescored(algorithm: Algorithm, group: Group, s: Any) -> Group:
@@ -197,18 +197,18 @@ def _rescored(algorithm: Algorithm, group: Group, s: Any) -> Group:
 
 
 def refuse_odd_messages(found: Any) -> None:
-    """Raise ValueError for what `context` may not give."""
+    """Raise ValueError for an invalid result of `context`."""
     if found is None:
         return
     if not (isinstance(found, list | tuple) and found and all(map(_is_message, found))):
         raise ValueError(
-            f"context gives {_short(found)}: must be a list of messages, "
+            f"context returns {_short(found)}: must be a list of messages, "
             "such as [{'role': 'user', 'content': 'What is 1 + 1?'}], or None"
         )
     if odd := [each["role"] for each in found if each["role"] not in ROLES]:
-        raise ValueError(f"context gives a message of the role {odd[0]!r}: must be one of {', '.join(ROLES)}")
+        raise ValueError(f"context returns a message with role {odd[0]!r}: must be one of {', '.join(ROLES)}")
     if found[-1]["role"] != "user":
-        raise ValueError(f"context ends with a message of the role {found[-1]['role']!r}: the rollout answers a user's")
+        raise ValueError(f"context ends with a message with role {found[-1]['role']!r}: must be 'user'")
 
 
 def _is_message(message: Any) -> bool:
@@ -216,7 +216,7 @@ def _is_message(message: Any) -> bool:
 
 
 def _try_loss(loss: Any, groups: list[Group], s: Any) -> None:
-    """On rows of which every second one is right, so that a loss that looks at scores has something to learn from."""
+    """Try `loss` on rows of which every second is right, so that a loss that uses scores can learn."""
     votes = torch.cat([group.ok for group in groups])
     log_probs, gen = (torch.cat([getattr(group, name) for group in groups])[votes] for name in ("old", "gen"))
     ref = None if groups[0].ref is None else torch.cat([group.ref for group in groups if group.ref is not None])[votes]
@@ -226,52 +226,52 @@ def _try_loss(loss: Any, groups: list[Group], s: Any) -> None:
     log_probs.requires_grad_()
     found = _asked("loss", loss, log_probs, rows, s)
     if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], Mapping)):
-        raise ValueError(f"loss gives {_short(found)}: must be (losses, metrics), losses one number a rollout")
+        raise ValueError(f"loss returns {_short(found)}: must be (losses, metrics), losses one number per rollout")
     if taken := [name for name in found[1] if name in TAKEN_TERMS]:
-        raise ValueError(f"loss: a metric named {taken[0]!r}: verl logs actor/{taken[0]} itself; call it otherwise")
+        raise ValueError(f"loss: a metric named {taken[0]!r}: verl logs actor/{taken[0]} itself; rename it")
     for name, values in {"losses": found[0], **found[1]}.items():
         _refuse_odd_tensor(f"loss: {name}", values, (n,), learns=True)
-    # A micro-batch holds what rows fit into it: a mean over its rows would depend on the machine.
+    # How many rows a micro-batch has depends on the machine, so a mean over them would too.
     some = Rows(rows.scores[1:], gen[1:], None if ref is None else ref[1:])
     alone, _ = loss(log_probs[1:], some, s)
     if not torch.allclose(alone, found[0][1:], atol=1e-5):
-        raise ValueError("loss makes of a rollout what depends on the others beside it: each must have its own")
+        raise ValueError("loss: the loss of a rollout depends on other rollouts: it must depend on its own row only")
     if not found[0].requires_grad:
-        raise ValueError("loss gives losses that do not depend on log_probs: nothing would be learned")
+        raise ValueError("loss returns losses that do not depend on log_probs: nothing would be learned")
     (gradient,) = torch.autograd.grad(found[0].sum(), log_probs)
     if not bool(gradient.isfinite().all()):
-        raise ValueError("loss gives losses whose gradient has values that are no finite numbers")
+        raise ValueError("loss returns losses whose gradient is not finite")
     if not bool(gradient.any()):
-        raise ValueError("loss gives losses whose gradient is 0 everywhere: nothing would be learned")
+        raise ValueError("loss returns losses whose gradient is 0 everywhere: nothing would be learned")
 
 
 def refuse_odd_weights(found: Any, group: Group) -> None:
-    """Raise ValueError for what `weigh` may not give."""
+    """Raise ValueError for an invalid result of `weigh`."""
     if not isinstance(found, Weights):
-        raise ValueError(f"weigh gives {_short(found)}: must be Weights(...)")
+        raise ValueError(f"weigh returns {_short(found)}: must be Weights(...)")
     refuse_odd_metrics("weigh: metrics", found.metrics)
     shape = tuple(group.old.shape)
     if found.advantage is not None:
         _refuse_odd_tensor("weigh: advantage", found.advantage, shape)
         if not found.advantage.is_floating_point():
-            raise ValueError(f"weigh: advantage is of {found.advantage.dtype}: must be of floating point numbers")
+            raise ValueError(f"weigh: advantage has dtype {found.advantage.dtype}: must be a floating-point type")
     if found.mask is not None:
         _refuse_odd_tensor("weigh: mask", found.mask, shape)
         if found.mask.dtype is not torch.bool:
-            raise ValueError(f"weigh: mask is of {found.mask.dtype}: must be of torch.bool")
+            raise ValueError(f"weigh: mask has dtype {found.mask.dtype}: must be torch.bool")
     if not isinstance(found.terms, tuple) or not all(isinstance(term, Term) for term in found.terms):
         raise ValueError(f"weigh: terms={_short(found.terms)}: must be a tuple of Term(...), such as (Term(...),)")
     for term in found.terms:
         for name, values in {"weights": term.weights, **({} if term.over is None else {"over": term.over})}.items():
             what = f"weigh: {name} of the term {term.name!r}"
             _refuse_odd_tensor(what, values, shape)
-            # Counted, they would make N depend on the longest of the rollouts.
+            # If counted, they would make N depend on the longest rollout.
             if bool((values[group.ok] != 0)[~(group.given | group.gen | group.demo)[group.ok]].any()):
                 raise ValueError(
                     f"{what} are not 0 where a rollout has no token: multiply by group.gen, group.given or group.demo"
                 )
         if isinstance(term.coef, bool) or not isinstance(term.coef, int | float) or not math.isfinite(term.coef):
-            wrap = ", the same for all prompts: write float(...), or put it into the weights"
+            wrap = ", the same for all prompts: write float(...), or move it into the weights"
             raise ValueError(
                 f"weigh: coef={_short(term.coef)} of the term {term.name!r}: must be a finite number"
                 f"{wrap if hasattr(term.coef, 'item') else ''}"
@@ -282,9 +282,9 @@ def refuse_odd_weights(found: Any, group: Group) -> None:
             )
     names = [term.name for term in found.terms]
     if len({*names}) < len(names) or not all(isinstance(name, str) and _NAME.fullmatch(name) for name in names):
-        raise ValueError(f"weigh: terms named {names}: every one needs a name of its own, a word as of a variable")
+        raise ValueError(f"weigh: terms named {names}: each needs a unique name of letters, digits and _")
     if taken := [name for name in names if name in TAKEN_TERMS]:
-        raise ValueError(f"weigh: a term named {taken[0]!r}: verl logs actor/{taken[0]} itself; call it otherwise")
+        raise ValueError(f"weigh: a term named {taken[0]!r}: verl logs actor/{taken[0]} itself; rename it")
 
 
 def _refuse_odd_tensor(what: str, values: Any, shape: tuple[int, ...], *, learns: bool = False) -> None:
@@ -295,27 +295,27 @@ def _refuse_odd_tensor(what: str, values: Any, shape: tuple[int, ...], *, learns
     if odd or values.device.type != "cpu" or (values.requires_grad and not learns):
         is_ = odd[0] if odd else "part of a graph" if values.requires_grad else f"on the device {values.device.type}"
         raise ValueError(
-            f"{what} is {is_}: must be a plain tensor on the CPU, of numbers that no gradient goes through"
+            f"{what} is {is_}: must be a dense real tensor on the CPU{'' if learns else ' without gradient'}"
         )
     if not bool(values.isfinite().all()):
-        raise ValueError(f"{what} has values that are no finite numbers")
+        raise ValueError(f"{what} has values that are not finite")
 
 
 def _kept(algorithm: Algorithm, group: Group, past: Any, common: Any, s: Any) -> tuple[Any, Any]:
-    """What is remembered, as it comes back from a checkpoint."""
+    """What `remember` keeps, checked to survive a checkpoint."""
     found = _asked("remember", algorithm.remember, group, past, common, s)
     if not (isinstance(found, tuple) and len(found) == 3 and isinstance(found[2], tuple | list)):
-        raise ValueError(f"remember gives {_short(found)}: must be (past, common, keys of what is due)")
+        raise ValueError(f"remember returns {_short(found)}: must be (past, common, keys of what is due)")
     if odd := [key for key in found[2] if key != KEY]:
-        raise ValueError(f"remember: {_short(odd[0])} is due, which is the key of no prompt it was given")
+        raise ValueError(f"remember: {_short(odd[0])} is due, but is not the key of a prompt it was given")
     for value in found[:2]:
         try:
             back = json.loads(json.dumps(value, allow_nan=False))
         except (TypeError, ValueError) as error:
-            raise ValueError(f"remember gives what a checkpoint cannot hold: {error}") from None
+            raise ValueError(f"remember returns what a checkpoint cannot hold: {error}") from None
         if _difference(value, back, "it"):
             raise ValueError(
-                f"remember gives {_short(value)}, which comes back from a checkpoint as {_short(back)}: "
+                f"remember returns {_short(value)}, which comes back from a checkpoint as {_short(back)}: "
                 "use lists, and dicts with texts for keys"
             )
     return found[0], found[1]

@@ -1,5 +1,5 @@
-"""verl's own scorers, some of which run what a model writes. No run calls them: an override that would is refused
-(OWNED in recipes/verl_plugin/overrides.py). Standard library alone, since the doctor starts with nothing else."""
+"""verl's own scorers, some of which execute model output. No run calls them: an override that would is refused
+(OWNED in recipes/verl_plugin/overrides.py). Standard library only, since the doctor may have nothing else."""
 
 import ast
 import importlib.util
@@ -11,7 +11,7 @@ CVE = "CVE-2026-6878"
 
 @cache
 def evaluated_at() -> tuple[str, ...]:
-    """Where the installed verl's prime_math evaluates answers, as "grader.py:169"; empty where it does not."""
+    """Where the installed verl's prime_math evaluates answers, as "grader.py:169"; empty if nowhere."""
     found = importlib.util.find_spec("verl")
     if found is None or not found.submodule_search_locations:
         return ()
@@ -25,7 +25,7 @@ def evaluated_at() -> tuple[str, ...]:
 
 
 def note() -> str | None:
-    """A line for the doctor: that the installed verl has the fault, and who is safe from it."""
+    """A line for the doctor if the installed verl has the vulnerability: who is safe from it."""
     if not evaluated_at():
         return None
     return (

@@ -1,1 +1,1 @@
-"""What this machine has, and what is missing."""
+"""Reports what this machine has and what it lacks."""

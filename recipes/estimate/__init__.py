@@ -1,1 +1,1 @@
-"""Memory and time, before anything starts."""
+"""Estimates of memory and time, before anything starts."""

@@ -1,10 +1,9 @@
-"""Fields of a model's config.json, which may hold anything: what is of another kind counts as absent, and is
-transformers' to refuse."""
+"""Fields of a model's config.json. Values of an unexpected type count as absent; transformers will refuse them."""
 
 from typing import Any
 
 MOST = 10**9
-"""More than any model has of anything that is read here; json also reads Infinity."""
+"""More than any field read here can be; json also accepts Infinity."""
 
 
 def number(config: dict[str, Any], name: str) -> float | None:
@@ -22,19 +21,19 @@ def whole(config: dict[str, Any], name: str) -> int | None:
 
 
 def section(config: dict[str, Any], name: str) -> dict[str, Any]:
-    """The fields under a name; none where there is no such section."""
+    """The fields under a name; empty if there is no such section."""
     found = config.get(name)
     return found if isinstance(found, dict) else {}
 
 
 def several(config: dict[str, Any], name: str) -> list[Any] | None:
-    """A list, an empty one for an absent field; None for anything else."""
+    """A list, empty for an absent field; None for anything else."""
     found = config.get(name) or []
     return found if isinstance(found, list) else None
 
 
 def texts(config: dict[str, Any], name: str) -> list[str]:
-    """Texts, also where a single one is no list."""
+    """The texts of a list, or a single text as a list."""
     found = config.get(name)
     several = found if isinstance(found, list) else [found]
     return [each for each in several if isinstance(each, str)]

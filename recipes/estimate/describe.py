@@ -12,13 +12,13 @@ from recipes.settings.experiment import Experiment
 
 
 def describe_memory(experiment: Experiment) -> str:
-    """Both estimates as lines of --dry_run, with a warning where they do not fit the device."""
+    """Both estimates as lines of --dry_run, with a warning if the run does not fit the device."""
     shape = known_shape(experiment.model)
     if shape is None:
         why = (
             "it is not a folder with a config.json"
             if config_of(experiment.model) is None
-            else "its config.json is of a kind that is not read"
+            else "its config.json describes an architecture unknown here"
         )
         return f"memory:        unknown: the shape of this model is not in recipes/estimate/model_shapes.py, and {why}"
     found = estimate_memory(experiment, shape)
@@ -80,12 +80,12 @@ def _verdict(e: Experiment, found: Memory, limit: float) -> str:
 
 
 def _by_length(found: Memory, limit: float) -> bool:
-    """Whether it is the length of sequences alone that a device has no room for."""
+    """Whether it would fit without activations and logits, that is, with shorter sequences."""
     return found.updating - found.activations - found.head <= limit
 
 
 def _less(e: Experiment, found: Memory, limit: float) -> str:
-    """What would be enough: each change that is so alone, or two together; else a smaller model."""
+    """Changes that would make it fit: each one alone, or two together; else a smaller model."""
     adapters = [] if e.lora_rank else [(f"--lora_rank {ADAPTERS}", with_adapters(e))]
     held = adapters or [("", e)]
     bits = [
@@ -105,7 +105,7 @@ def _less(e: Experiment, found: Memory, limit: float) -> str:
 
 
 def _fewer_rows(e: Experiment) -> list[tuple[str, Experiment]]:
-    """The flag of smaller micro-batches, the largest first, and the experiment with it."""
+    """Flags for smaller micro-batches, largest first, each with the resulting experiment."""
     if e.stages == ("alignment",):
         return [(f"--micro_batch_size {each.alignment.micro_batch_size}", each) for each in smaller(e)[1:]]
     usual, longest = e.tokens_per_micro_batch, e.prompt_length + e.response_length
@@ -126,4 +126,4 @@ def _kernels(e: Experiment) -> str:
         else "no flash-attn package here: sequences are packed under a mask (SDPA), in micro-batches of at most "
         f"{micro_batch_limit(e):,} tokens (./install.sh --flash-attn)"
     )
-    return packing + ("; no logits are kept (fused head)" if has_fused_head(e) else "; logits are kept whole")
+    return packing + ("; no logits are kept (fused head)" if has_fused_head(e) else "; full logits are kept")

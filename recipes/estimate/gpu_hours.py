@@ -1,4 +1,4 @@
-"""GPU hours of a run, estimated from its settings before anything is measured: an order of magnitude, and said so."""
+"""GPU hours of a run, estimated from its settings alone: an order of magnitude."""
 
 from collections.abc import Mapping
 
@@ -6,26 +6,25 @@ from recipes.estimate.model_shapes import known_shape
 from recipes.estimate.step_time import DEVICES, estimate_time
 from recipes.settings.experiment import Experiment
 
-# Weights to the engine, rewards and waiting, a step; start-up, a run.
+# Per step: weight sync, rewards and waiting; per run: start-up.
 _STEP_S, _START_S = 10.0, 180.0
 _FILLED = 0.5
 
 ASSUMPTIONS = (
-    "an estimate, not a measurement, to be taken as right within a factor of three: the seconds a step of --dry_run "
-    "(H100s at 40 % of their 989 TFLOP/s, decoding bound by 70 % of 3.35 TB/s), 10 s a reinforcement step for weights, "
-    "rewards and waiting, 3 min of start; supervised stages: 6 FLOP a parameter and token; texts half as long as they "
-    "may be"
+    "an estimate, not a measurement, right within a factor of three: seconds per step as in --dry_run (H100s at 40 % "
+    "of their 989 TFLOP/s, decoding bound by 70 % of 3.35 TB/s), 10 s per reinforcement step for weights, rewards and "
+    "waiting, 3 min to start; supervised stages: 6 FLOP per parameter and token; texts half as long as allowed"
 )
 
 
 def gpu_hours(experiment: Experiment, rows: Mapping[str, int]) -> float:
-    """Hours times devices of a run.
+    """Device hours of a run.
 
     Args:
-        rows: of the training files that no generator's options name, by task.
+        rows: training rows by task, for data whose options do not give them.
 
     Raises:
-        ValueError: when the model's shape or the number of rows is not known.
+        ValueError: if the model's shape or the number of rows is unknown.
     """
     e = experiment
     shape = known_shape(e.model)

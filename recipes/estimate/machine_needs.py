@@ -1,4 +1,4 @@
-"""What a run asks of the machine besides its GPUs: processors, and room for its checkpoints."""
+"""What a run needs besides its GPUs: CPU cores, memory, and disk space for its checkpoints."""
 
 from recipes.common.errors import ExperimentError
 from recipes.common.machine import cores, gpu_count, gpu_memory_gb, main_memory
@@ -9,12 +9,12 @@ from recipes.settings.profiles import profile_named
 
 
 def ray_cpus(n_gpu: int) -> int:
-    """Processors that verl asks Ray for on a node: three a GPU, three for its data plane, one to place what is left."""
+    """CPU cores that verl requests from Ray per node: three per GPU, three for its data plane, one for the rest."""
     return 3 * n_gpu + 4
 
 
 def few_cores(experiment: Experiment) -> str | None:
-    """What to say of a machine whose GPUs have fewer cores beside them than a run keeps busy; None elsewhere."""
+    """A note if the machine has fewer cores than a run keeps busy; else None."""
     e, there = experiment, cores()
     if e.device != "cuda" or "rl" not in e.stages or there >= ray_cpus(e.n_gpu) or gpu_count() < e.n_gpu:
         return None
@@ -25,28 +25,28 @@ def few_cores(experiment: Experiment) -> str | None:
 
 
 def small_cards(experiment: Experiment) -> str | None:
-    """What to say of a machine whose GPUs have less memory than the profile's; None elsewhere."""
+    """A note if the machine's GPUs have less memory than the profile's; else None."""
     e, wanted = experiment, profile_named(experiment.profile).memory_gb
     if e.device != "cuda" or gpu_count() < e.n_gpu:
         return None
     here = gpu_memory_gb()
     lower = "--micro_batch_size" if e.stages == ("alignment",) else "--tokens_per_micro_batch"
     lower += " or --rollout_memory" if "rl" in e.stages else ""
-    # With error correction some have a hundredth less than they are sold with.
+    # Error correction takes about 1 % of some cards' nominal memory.
     if here is None or here > 0.97 * wanted:
         return None
     hide = "hide that card (CUDA_VISIBLE_DEVICES), or " if gpu_count() > e.n_gpu or gpu_count() > 1 else ""
     return (
-        f"the smallest GPU here has {here:.0f} GB, and --profile {e.profile} is for {wanted:.0f} GB: what fits by the "
-        f"figures below may not fit here; {hide}lower {lower}"
+        f"the smallest GPU here has {here:.0f} GB, and --profile {e.profile} is for {wanted:.0f} GB: the run may not "
+        f"fit even if the figures below say so; {hide}lower {lower}"
     )
 
 
 def held_bytes(experiment: Experiment) -> float:
-    """Bytes that a device, or on the CPU all processes, hold at the least; 0 where the model's shape is not known.
+    """Minimum bytes held by a device (on the CPU: by all processes together); 0 if the model's shape is unknown.
 
-    For N parameters of which n are trained: weights 4 N (in 4 or 8 bits as many an eighth part), gradients 4 n and
-    Adam 8 n, ppo's critic as much again; on the CPU also the engine's weights, which do not sleep there.
+    For N parameters of which n are trained: weights 4 N (N/2 or N in 4 or 8 bits), gradients 4 n and Adam 8 n; the same
+    again for ppo's critic; on the CPU also the engine's weights, which are not offloaded there.
     """
     e, shape = experiment, known_shape(experiment.model)
     if shape is None:
@@ -62,7 +62,7 @@ def held_bytes(experiment: Experiment) -> float:
 
 
 def refuse_too_large(experiment: Experiment) -> None:
-    """Raise ExperimentError for a model whose weights, gradients and moments alone are more than there is memory."""
+    """Raise ExperimentError if a model's weights, gradients and moments alone exceed the memory."""
     e, held = experiment, held_bytes(experiment)
     on_cpu = e.device == "cpu"
     there = float(main_memory() or 0) if on_cpu else _device_gb(e) * GB
@@ -73,37 +73,37 @@ def refuse_too_large(experiment: Experiment) -> None:
     where = "this machine has" if on_cpu else f"a device of --profile {e.profile} has"
     more = "a machine with more" if on_cpu else "more devices"
     raise ExperimentError(
-        f"--model {e.model}: does not fit: its weights and what training them takes are {held / GB:.0f} GB, before any "
-        f"activation, and {where} {there / GB:.0f} GB. Take a smaller model{less}, or {more}"
+        f"--model {e.model}: does not fit: weights, gradients and optimizer take {held / GB:.0f} GB, before any "
+        f"activation, and {where} {there / GB:.0f} GB. Use a smaller model{less}, or {more}"
     )
 
 
 def _device_gb(e: Experiment) -> float:
-    """Memory of a device of the profile, or of the smallest here where a run will use these and they have less."""
+    """Memory of the profile's device, or of the smallest local GPU if the run will use these and it has less."""
     named = profile_named(e.profile).memory_gb
     here = gpu_memory_gb() if e.nnodes == 1 and gpu_count() >= e.n_gpu else None
     return min(named, here or named)
 
 
 def _refuse_no_cache(e: Experiment) -> None:
-    """Of the engine: without room for a sequence vLLM ends a minute after the start. As the room is an estimate, half a
-    sequence passes."""
+    """Raise ExperimentError if the engine's cache cannot hold a sequence: vLLM would exit a minute after the start. As
+    the size is an estimate, half a sequence is enough."""
     shape, longest = known_shape(e.model), e.prompt_length + e.response_length
     if e.device != "cuda" or "rl" not in e.stages or shape is None:
         return
     if (room := estimate_memory(e, shape).kv_tokens) < longest / 2:
         raise ExperimentError(
-            f"--rollout_memory {e.rollout_memory:g}: the engine's part of a device of --profile {e.profile} holds the "
+            f"--rollout_memory {e.rollout_memory:g}: the engine's share of a device of --profile {e.profile} holds the "
             f"weights of {e.model} and {f'{room:,} tokens' if room else 'no token'}, and a sequence may have "
-            f"{longest:,}; give more of it, or more devices to a copy (--tp_size)"
+            f"{longest:,}; increase it, or use more devices per copy (--tp_size)"
         )
 
 
 def checkpoint_bytes(experiment: Experiment) -> float:
-    """Bytes of a checkpoint; 0 where the model's shape is not known.
+    """Bytes of a checkpoint; 0 if the model's shape is unknown.
 
-    For N parameters of which n are trained: weights 4 (N + adapters) and Adam 8 n, to resume from (the critic's with
-    them), and the Hugging Face folder, 4 N or 2 N. TRL's has what is trained and its moments alone, 12 n.
+    For N parameters of which n are trained: weights 4 (N + adapters) and Adam 8 n to resume from, the same for the
+    critic, and the Hugging Face folder, 4 N or 2 N. TRL saves only trained weights and their moments, 12 n.
     """
     e, shape = experiment, known_shape(experiment.model)
     if shape is None:
@@ -116,21 +116,21 @@ def checkpoint_bytes(experiment: Experiment) -> float:
 
 
 def published_bytes(experiment: Experiment) -> float:
-    """Bytes of the Hugging Face folder of a step."""
+    """Bytes of a step's Hugging Face folder."""
     e, shape = experiment, known_shape(experiment.model)
     dtype = e.dtype if e.stages == ("alignment",) else e.hf_dtype
     return 0.0 if shape is None else float((2 if dtype == "bfloat16" else 4) * shape.parameters)
 
 
 def disk_bytes(experiment: Experiment) -> float:
-    """The most that a run's folder holds at once, for each stage: the checkpoints that are kept, one that is being
-    written, and a copy of the weights (hf/best where its checkpoint is gone; hf/last of a training on answers)."""
+    """Peak size of a run's folder. Per stage: the kept checkpoints, one being written, and a copy of the weights
+    (hf/best once its checkpoint is deleted; hf/last when training on answers)."""
     e, each = experiment, checkpoint_bytes(experiment)
     return len(e.stages) * ((e.keep_checkpoints + 1) * each + published_bytes(e)) if each else 0.0
 
 
 def describe_disk(experiment: Experiment) -> str | None:
-    """A line of --dry_run; None where it is less than a gigabyte or not known."""
+    """A line of --dry_run; None below one gigabyte or if unknown."""
     whole = disk_bytes(experiment)
     if whole < GB:
         return None

@@ -1,7 +1,7 @@
-"""How much memory a device will hold, before anything starts: an estimate.
+"""Estimates the memory a device will need, before anything starts.
 
-Every term is a formula of the model's shape and the experiment, so that it can be checked by hand; docs/hardware.md
-compares them with what was measured.
+Every term is a formula of the model's shape and the experiment that can be checked by hand; docs/hardware.md compares
+estimates with measurements.
 """
 
 from dataclasses import dataclass, replace
@@ -13,65 +13,65 @@ from recipes.settings.profiles import profile_named
 
 GB = 1e9
 
-# Rows of the vocabulary matrix product that verl's fused head computes at once.
+# Tokens whose logits verl's fused head computes at once.
 _HEAD_CHUNK = 512
-# float32 arrays of a chunk's logits alive at once in its backward pass (logits, probabilities, one-hot, two products).
+# float32 arrays of a chunk's logits alive together in its backward pass (logits, probabilities, one-hot, two products).
 _HEAD_COPIES = 5
-# What two processes (trainer, engine) hold besides: CUDA contexts, libraries' workspaces, the sleeping engine's graphs.
+# Overhead of both processes (trainer, engine): CUDA contexts, library workspaces, the sleeping engine's graphs.
 _RESIDUE = 3 * GB
-# The buffer in which new weights travel to the engine (verl: update_weights_bucket_megabytes).
+# Buffer for sending new weights to the engine (verl: update_weights_bucket_megabytes).
 _BUCKET = 2.1 * GB
-# How much longer the longest sequence of a micro-batch is taken for than the mean, on the CPU, which pads to it.
+# Assumed ratio of longest to mean sequence length in a micro-batch, on the CPU, which pads to the longest.
 _PADDING = 2.0
-# Bytes an entry of the mask takes that keeps packed sequences apart without flash-attention: a truth value, and the
-# number of half precision that is added to the scores.
+# Bytes per entry of the mask that separates packed sequences without flash-attention: a boolean, and the half-precision
+# number added to the scores.
 _MASK = 3
-# What the processes of a stage on the CPU hold before there is a model: interpreters with torch, vLLM and verl (most of
-# it shared, as they are forks), Ray and its object store. Fitted to measurements (results/estimates_cpu).
+# Held by the processes of a CPU stage before a model is loaded: interpreters with torch, vLLM and verl (mostly shared
+# between forks), Ray and its object store. Fitted to measurements (results/estimates_cpu).
 _CPU_PROCESSES = {"rl": 4.4 * GB, "sft": 0.8 * GB, "alignment": 0.8 * GB}
 _CPU_CRITIC = 0.2 * GB
 _CPU_EVALUATION = 2.0 * GB
-# Bytes a parameter takes where frozen weights are held in 4 bits (NF4 and its quantised constants) or in 8.
+# Bytes per parameter of frozen weights in 4 bits (NF4 and its quantised constants) or 8 bits.
 _QUANTISED = {4: 0.53, 8: 1.01}
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes a device holds, by purpose; on the CPU all processes of the run together."""
+    """Bytes held by a device, by purpose; on the CPU by all processes of the run together."""
 
     weights: float
     gradients: float
     optimiser: float
     reference: float
-    """The frozen policy that log-probabilities are compared with."""
+    """The frozen reference policy."""
     critic: float
-    """Weights, gradients and moments of ppo's."""
+    """Weights, gradients and moments of ppo's critic."""
     gathered: float
-    """Layers gathered from all ranks while they are computed, and their gradients."""
+    """Layers gathered from all ranks for computation, and their gradients."""
     activations: float
     head: float
     """Logits and what their gradient needs."""
     engine: float
-    """vLLM while it generates: weights and the cache of keys and values. On the CPU its weights, which stay."""
+    """vLLM while generating: weights and KV cache. On the CPU its weights, which are never released."""
     kv_tokens: int
-    """Tokens that cache holds."""
+    """Tokens that fit into the KV cache."""
     fixed: float
     """Everything else."""
     evaluating: float
-    """Of an evaluation that is a stage of its own, on the CPU: vLLM, and its weights twice, as it loads them."""
+    """A separate evaluation stage, on the CPU: vLLM, and its weights twice while it loads them."""
     limit: float
-    """Memory of the device; 0 when there is no limit to compare with."""
+    """Memory of the device; 0 if there is no limit to compare with."""
 
     @property
     def updating(self) -> float:
-        """The most while the policy is updated; the engine sleeps, where there is a limit."""
+        """Peak while the policy is updated; on a device with a limit the engine sleeps."""
         held = self.weights + self.gradients + self.optimiser + self.reference + self.critic
         awake = 0.0 if self.limit else self.engine
         return held + self.gathered + self.activations + self.head + self.fixed + awake
 
     @property
     def generating(self) -> float:
-        """The most while rollouts are drawn; gradients are gone, new weights travel through a buffer."""
+        """Peak while rollouts are generated: no gradients, but a buffer for new weights."""
         held = self.weights + self.optimiser + self.reference + self.critic
         return held + self.engine + self.fixed + (_BUCKET if self.limit else 0.0)
 
@@ -82,13 +82,12 @@ class Memory:
 
 
 def estimate_memory(experiment: Experiment, shape: ModelShape) -> Memory:
-    """Memory of a device, in the stage that takes the most.
+    """Memory of a device in the stage that needs the most.
 
-    weights 4 N / ranks, gradients 4 n / ranks, Adam 8 n / ranks bytes (float32; N all and n trained parameters; TRL
-    shards none of it where adapters are trained);
-    a critic as much again; the reference 4 N / ranks where it stays on the device and is not the policy without its
-    adapter; activations with checkpointing: tokens * (layers * hidden * 2 + one layer's), else tokens * layers * one
-    layer's.
+    In bytes, for N parameters of which n are trained (float32): weights 4 N / ranks, gradients 4 n / ranks, Adam
+    8 n / ranks (TRL shards nothing when it trains adapters); the same again for a critic; the reference 4 N / ranks if
+    it stays on the device and is not the policy without its adapter; activations with checkpointing: tokens * (layers *
+    hidden * 2 + one layer's), else tokens * layers * one layer's.
     """
     e = experiment
     ranks, width = shards(e), 4 if e.dtype == "float32" else 2
@@ -99,18 +98,18 @@ def estimate_memory(experiment: Experiment, shape: ModelShape) -> Memory:
     if on_cpu and e.stages != ("alignment",):
         tokens = min(tokens * _PADDING, max(tokens, _update_tokens(e)))
     layer = shape.layer_bytes(width)
-    # While a layer is computed again, its MLP's gate, up and product have gradients beside them.
+    # When a layer is recomputed, the gradients of its MLP's gate, up and product are held too.
     again = layer + 3 * shape.widest * width
     kept = shape.layers * layer if on_cpu else shape.layers * shape.hidden * width + again
     limit = profile_named(e.profile).memory_gb * GB
     generates = "rl" in e.stages
     engine = 0.0 if not generates else 4.0 * shape.parameters if on_cpu else e.rollout_memory * limit
     has_critic = generates and "critic" in e.algorithm.needs
-    # verl moves the reference to main memory where there is a device to make room on.
+    # On GPUs verl offloads the reference to main memory.
     stays = compares(e) and not e.lora_rank and (on_cpu or not generates) and not e.alignment.precompute_ref
     weights = 4.0 * (shape.parameters + (trained if e.lora_rank else 0))
     if e.stages == ("alignment",) and e.lora_rank:
-        # Frozen weights are held as they are computed with, or quantised but for the vocabulary.
+        # Frozen weights are held in the compute dtype, or quantised except for the vocabulary.
         frozen = shape.parameters - vocabulary_matrices
         weights = 4.0 * trained + width * vocabulary_matrices + _QUANTISED.get(e.alignment.bits, width) * frozen
     cache = max(0.0, engine - shape.parameters * width / e.tp_size - _RESIDUE / 2)
@@ -132,13 +131,13 @@ def estimate_memory(experiment: Experiment, shape: ModelShape) -> Memory:
 
 
 def shards(experiment: Experiment) -> int:
-    """Over how many devices weights, gradients and moments are spread: TRL has a whole model on each with adapters."""
+    """Number of devices that weights, gradients and moments are sharded over; with adapters TRL does not shard."""
     e = experiment
     return 1 if e.stages == ("alignment",) and e.lora_rank else e.n_gpu * e.nnodes
 
 
 def supervised_alone(experiment: Experiment) -> Experiment | None:
-    """The supervised stage of a run on several nodes, which has the first node's devices alone; None elsewhere."""
+    """The supervised stage of a multi-node run, which uses only the first node's devices; None for other runs."""
     e = experiment
     return replace(e, algo="sft", options={}, nnodes=1) if e.nnodes > 1 and e.stages[0] == "sft" else None
 
@@ -152,7 +151,7 @@ def compares(experiment: Experiment) -> bool:
 
 
 def micro_batch_tokens(experiment: Experiment) -> float:
-    """Tokens of the largest micro-batch: what fits, or all a device has of an update."""
+    """Tokens of the largest micro-batch: what fits, or a device's whole share of an update."""
     e = experiment
     if e.stages == ("alignment",):
         pairs = e.method == "dpo" or (e.method == "una" and e.alignment.feedback == "pairwise")
@@ -161,7 +160,7 @@ def micro_batch_tokens(experiment: Experiment) -> float:
 
 
 def _update_tokens(e: Experiment) -> float:
-    """Most tokens a device may have of one update."""
+    """Maximum tokens of one update per device."""
     sequences = e.mini_batch_size * e.n_rollout if "rl" in e.stages else e.batch_size
     return sequences * (e.prompt_length + e.response_length) / (e.n_gpu * e.nnodes)
 

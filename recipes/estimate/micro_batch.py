@@ -1,4 +1,4 @@
-"""Micro-batches of trainings on answers: by default the usual number of rows, and fewer where they would not fit."""
+"""Micro-batch sizes for training on answers: the default number of rows, or fewer if they would not fit."""
 
 from collections.abc import Container
 from dataclasses import replace
@@ -8,22 +8,22 @@ from recipes.estimate.model_shapes import known_shape
 from recipes.settings.experiment import Experiment
 
 ADAPTERS = 32
-"""Rank of adapters where a profile's cards have no room for all weights of its own model."""
+"""Rank of adapters if a profile's cards cannot train all weights of its own model."""
 
 
 def with_rows(experiment: Experiment, rows: int) -> Experiment:
-    """The experiment with that many rows in a micro-batch."""
+    """The experiment with that many rows per micro-batch."""
     return replace(experiment, alignment=replace(experiment.alignment, micro_batch_size=rows))
 
 
 def with_adapters(experiment: Experiment) -> Experiment:
-    """The experiment with adapters in place of all weights."""
+    """The experiment training adapters instead of all weights."""
     a = replace(experiment.alignment, lora_alpha=2 * ADAPTERS)
     return replace(experiment, lora_rank=ADAPTERS, alignment=a)
 
 
 def smaller(experiment: Experiment) -> list[Experiment]:
-    """The experiment, and with fewer rows in a micro-batch, the most first; what a device gets of a step is kept."""
+    """The experiment, then with ever fewer rows per micro-batch that divide a device's share of a step."""
     a = experiment.alignment
     share = max(1, a.batch_size // experiment.n_gpu)
     fewer = [rows for rows in range(a.micro_batch_size - 1, 0, -1) if share % rows == 0]
@@ -31,7 +31,7 @@ def smaller(experiment: Experiment) -> list[Experiment]:
 
 
 def fits(experiment: Experiment, limit: float = 0.0) -> bool:
-    """Whether it fits a device of its profile, or `limit` bytes, by the estimate; True where nothing is known."""
+    """Whether it fits its profile's device, or `limit` bytes, by the estimate; True if the model is unknown."""
     shape = known_shape(experiment.model)
     if shape is None:
         return True
@@ -40,9 +40,9 @@ def fits(experiment: Experiment, limit: float = 0.0) -> bool:
 
 
 def fitted(experiment: Experiment, given: Container[str]) -> Experiment:
-    """A training on answers with defaults that fit its device; what was given stays as it is.
+    """Adjust the defaults of training on answers to fit its device; settings that were given are kept.
 
-    Fewer rows in a micro-batch change nothing that is learned. Adapters do, and are the default where a profile's own
+    Fewer rows per micro-batch do not change what is learned. Adapters do, and are the default only if a profile's own
     model does not fit otherwise.
     """
     e = experiment

@@ -1,6 +1,6 @@
-"""Sizes of the models that people train here, and what follows from them: parameters and bytes per token.
+"""Shapes of common models, with their parameters and bytes per token.
 
-From the models' published config.json; a model in a folder is read from its own.
+Taken from the models' published config.json; the shape of a local model is read from its own.
 """
 
 import json
@@ -16,29 +16,29 @@ from recipes.estimate.config_fields import section, several, whole
 
 @dataclass(frozen=True)
 class Experts:
-    """The mixture that stands for the MLP in some layers (Mixtral, Qwen2-MoE, Qwen3-MoE, OLMoE)."""
+    """The mixture of experts that replaces the MLP in some layers (Mixtral, Qwen2-MoE, Qwen3-MoE, OLMoE)."""
 
     layers: int = 0
-    """That have one; the others have a plain MLP."""
+    """Layers with experts; the others have a plain MLP."""
 
     count: int = 0
     used: int = 0
-    """Of them, by each token."""
+    """Experts per token."""
 
     intermediate: int = 0
-    """Of one expert."""
+    """Intermediate size of one expert."""
 
     shared: int = 0
-    """Intermediate size of the expert that every token goes through besides; 0 for none."""
+    """Intermediate size of the shared expert that every token also goes through; 0 for none."""
 
     def parameters(self, hidden: int, count: int) -> int:
-        """Those of one layer with `count` experts, the router's and the shared expert's gate among them."""
+        """Parameters of one layer with `count` experts, including the router and the shared expert's gate."""
         gated = 3 * self.shared * hidden + hidden if self.shared else 0
         return 3 * count * self.intermediate * hidden + self.count * hidden + gated
 
     def adapted(self, hidden: int) -> int:
-        """Parameters of adapters of rank 1 in one layer. peft adapts a shared expert and its gate; without one the
-        router, and each expert, whose gate and up are one matrix with an adapter of twice the rank."""
+        """Parameters of rank-1 adapters in one layer. peft adapts the shared expert and its gate; without one, the
+        router and each expert, whose gate and up projections are one matrix with an adapter of twice the rank."""
         if self.shared:
             return 3 * (hidden + self.shared) + hidden + 1
         each = 2 * (hidden + 2 * self.intermediate) + hidden + self.intermediate
@@ -47,7 +47,7 @@ class Experts:
 
 @dataclass(frozen=True)
 class ModelShape:
-    """A decoder with grouped-query attention and gated MLPs, or mixtures of them (Llama, Qwen2 and their kin)."""
+    """A decoder with grouped-query attention and gated MLPs or mixtures of experts (Llama, Qwen2 and similar)."""
 
     layers: int
     hidden: int
@@ -67,7 +67,7 @@ class ModelShape:
 
     @property
     def attention(self) -> int:
-        """Parameters of one layer's attention and normalisations."""
+        """Parameters of one layer's attention and normalisation."""
         q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
         bias = q + 2 * kv if self.attention_bias else 0
         return self.hidden * (2 * q + 2 * kv) + bias + 2 * self.hidden
@@ -86,7 +86,7 @@ class ModelShape:
 
     @property
     def active_parameters(self) -> int:
-        """Those that one token is multiplied by."""
+        """Parameters used per token."""
         return self._parameters(self.experts.used)
 
     def _parameters(self, experts: int) -> int:
@@ -96,18 +96,18 @@ class ModelShape:
         return inner + self.hidden + self.embedding * (1 if self.tied else 2)
 
     def lora_parameters(self, rank: int) -> int:
-        """Parameters of adapters of that rank on every linear layer but the vocabulary's, as peft makes them."""
+        """Parameters of peft's adapters of that rank on every linear layer except the vocabulary's."""
         q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
         attention = 2 * (self.hidden + q) + 2 * (self.hidden + kv)
         mlps = (self.layers - self.experts.layers) * 3 * (self.hidden + self.intermediate)
         return rank * (self.layers * attention + mlps + self.experts.layers * self.experts.adapted(self.hidden))
 
     def kv_bytes(self, width: int) -> int:
-        """Bytes of keys and values a token, for numbers of `width` bytes."""
+        """Bytes of keys and values per token, for numbers of `width` bytes."""
         return 2 * self.layers * self.kv_heads * self.head_dim * width
 
     def layer_bytes(self, width: int) -> int:
-        """Bytes of intermediate results that the backward pass of one layer needs a token.
+        """Bytes per token of intermediate results that one layer's backward pass needs.
 
         Two normalisations (float32), queries, keys, values, attention's output and projection, two residual sums, and
         the MLP's gate, up, activation and product.
@@ -116,14 +116,14 @@ class ModelShape:
         return width * (2 * q + 2 * kv + 4 * self.hidden + 4 * self.widest) + 8 * self.hidden
 
     def uneven_heads(self, ranks: int) -> str:
-        """Which attention heads so many ranks cannot share evenly; empty where they can. Those of keys and values may
-        also be fewer than the ranks, each of which then has one that others have too."""
+        """Which attention heads do not split evenly over `ranks`; empty if all do. There may also be fewer KV heads
+        than ranks, which are then replicated."""
         if self.heads % ranks:
             return f"{self.heads} attention heads"
         return f"{self.kv_heads} heads of keys and values" if self.kv_heads % ranks and ranks % self.kv_heads else ""
 
     def uneven(self, ranks: int) -> str:
-        """As `uneven_heads`, of everything that tensor parallelism shares out."""
+        """As `uneven_heads`, for everything that tensor parallelism splits."""
         plain = self.intermediate if self.experts.layers < self.layers else 0
         widths = (plain, self.experts.intermediate, self.experts.shared)
         cut = next((width for width in widths if width % ranks), None)
@@ -131,7 +131,7 @@ class ModelShape:
 
     @property
     def widest(self) -> int:
-        """Intermediate numbers of a token in the widest layer."""
+        """Intermediate size per token in the widest layer."""
         mixture = self.experts.used * self.experts.intermediate + self.experts.shared
         return max(mixture, self.intermediate if self.experts.layers < self.layers else 0)
 
@@ -157,7 +157,7 @@ SHAPES: dict[str, ModelShape] = {
 
 
 def shape_of_config(config: dict[str, Any]) -> ModelShape:
-    """The shape that a config.json describes. Raises KeyError when it describes another kind of model, or none."""
+    """The shape that a config.json describes. Raises KeyError if it is another kind of model, or none."""
     config = decoder_of(config)
     heads, hidden = (_size(config, name) for name in ("num_attention_heads", "hidden_size"))
     return ModelShape(
@@ -175,13 +175,12 @@ def shape_of_config(config: dict[str, Any]) -> ModelShape:
 
 
 def decoder_of(config: dict[str, Any]) -> dict[str, Any]:
-    """A model's configuration; of one that also sees that of its decoder."""
+    """A model's configuration; for a vision-language model its decoder's."""
     return {**config, **section(config, "text_config")}
 
 
 def _size(config: dict[str, Any], name: str, default: int | None = None) -> int:
-    """A whole number above 0, or the default where there is none; anything else (a list with one for each layer, too)
-    raises KeyError."""
+    """A whole number above 0, or the default if absent. Raises KeyError for anything else, such as a list per layer."""
     found = default if config.get(name) is None else whole(config, name)
     if not found:
         raise KeyError(name)
@@ -189,7 +188,7 @@ def _size(config: dict[str, Any], name: str, default: int | None = None) -> int:
 
 
 _TIED = ("gemma", "gemma2", "gemma3_text", "cohere", "cohere2", "smollm3", "starcoder2")
-"""Families whose vocabulary matrices are one where config.json does not say."""
+"""Families that tie their vocabulary matrices unless config.json says otherwise."""
 
 
 def _is_tied(config: dict[str, Any]) -> bool:
@@ -198,8 +197,8 @@ def _is_tied(config: dict[str, Any]) -> bool:
 
 
 def _experts_of(config: dict[str, Any]) -> Experts:
-    """As transformers' configurations name them; those of other kinds (DeepSeek's, whose attention is another, too)
-    raise KeyError."""
+    """Experts as transformers' configurations name them. Raises KeyError for other kinds (DeepSeek's, whose attention
+    differs too)."""
     if "n_routed_experts" in config:
         raise KeyError("n_routed_experts")
     if not (config.get("num_local_experts") or config.get("num_experts")):
@@ -219,13 +218,13 @@ def _experts_of(config: dict[str, Any]) -> Experts:
 
 
 def config_of(model: str) -> dict[str, Any] | None:
-    """The config.json of a model in a folder or the hub's local cache; None where it is in neither."""
+    """The config.json of a model in a folder or the hub's local cache; None if it is in neither."""
     folder = Path(find_model(model))
     file: object = folder / "config.json"
     if not folder.is_dir():
         from huggingface_hub import try_to_load_from_cache
 
-        with suppress(ValueError):  # no name that the hub could have
+        with suppress(ValueError):  # not a valid hub name
             file = try_to_load_from_cache(model, "config.json")
     if not isinstance(file, str | Path) or not Path(file).is_file():
         return None
@@ -234,7 +233,7 @@ def config_of(model: str) -> dict[str, Any] | None:
 
 
 def known_shape(model: str) -> ModelShape | None:
-    """The shape of a model that is here, or of a hub name in the table above (base, instruction-tuned, math, coder)."""
+    """The shape of a local model, or of a hub name in the table above (base, instruct, math, coder)."""
     config = config_of(model)
     if config is not None:
         try:
@@ -246,10 +245,10 @@ def known_shape(model: str) -> ModelShape | None:
 
 
 _TINY = 10_000_000
-"""Parameters of a model below which nobody publishes it: such as learn a task from random weights on two cores."""
+"""Parameters; published models have more, models that learn a task from random weights on two cores have fewer."""
 
 
 def is_tiny(model: str) -> bool:
-    """Whether a model is like the embedded ones, with learning rates a thousand times as high as those of others."""
+    """Whether a model is like the embedded ones, whose learning rates are a thousand times those of other models."""
     shape = known_shape(model)
     return shape is not None and shape.parameters < _TINY

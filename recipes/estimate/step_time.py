@@ -1,4 +1,4 @@
-"""How long a reinforcement step will take, before anything starts: an estimate, from the model's shape."""
+"""Estimates how long a reinforcement step will take, from the model's shape, before anything starts."""
 
 from dataclasses import dataclass
 
@@ -10,19 +10,19 @@ from recipes.settings.experiment import Experiment
 
 @dataclass(frozen=True)
 class Device:
-    """What a device does a second where it is kept busy; the source of the time estimate."""
+    """Throughput of a busy device, the basis of the time estimate."""
 
     flops: float
-    """Multiply-adds counted twice, at the share of the peak that training reaches."""
+    """FLOP per second (a multiply-add is two), at the share of the peak that training reaches."""
 
     bandwidth: float
-    """Bytes read while decoding."""
+    """Bytes per second read while decoding."""
 
     decode_step: float
-    """Seconds a decoding step takes at least."""
+    """Minimum seconds per decoding step."""
 
     rollout: float
-    """Seconds of one thread a rollout costs besides (agent loop, reward, data plane), spread over the workers."""
+    """Extra seconds of one thread per rollout (agent loop, reward, data plane), spread over the workers."""
 
 
 DEVICES = {
@@ -39,20 +39,20 @@ class StepTime:
 
     generate: float
     log_probs: float
-    """Of the old policy and of the reference."""
+    """For the old policy and the reference."""
     update: float
 
     @property
     def total(self) -> float:
-        """Their sum."""
+        """Sum of all phases."""
         return self.generate + self.log_probs + self.update
 
 
 def estimate_time(experiment: Experiment, shape: ModelShape, *, tokens_per_rollout: float | None = None) -> StepTime:
     """Seconds of a reinforcement step if every rollout has that many tokens (None: half of what is allowed).
 
-    A forward pass is 2 N operations per token, an update 6 N, and 8 N where activations are computed again. Decoding
-    reads all weights once for each token of the longest rollout, or is bound by arithmetic.
+    A forward pass takes 2 N operations per token, an update 6 N, or 8 N with recomputed activations. Decoding reads all
+    weights once per token of the longest rollout, or is bound by arithmetic.
     """
     e, device = experiment, DEVICES[experiment.device]
     ranks = e.n_gpu * e.nnodes
@@ -63,7 +63,7 @@ def estimate_time(experiment: Experiment, shape: ModelShape, *, tokens_per_rollo
     tokens, width = rollouts * each / ranks, 4 if e.dtype == "float32" else 2
     work = 2.0 * shape.active_parameters
     if e.device == "cuda" and not has_flash_attention(e):
-        # Every token's scores with all of its micro-batch, masked or not.
+        # Attention scores of every token with its entire micro-batch, masked or not.
         work += 4 * shape.layers * shape.heads * shape.head_dim * micro_batch_tokens(e)
     forward = work * tokens / device.flops
     references = int(compares(e))

@@ -217,7 +217,10 @@ def test_a_number_of_ranks_is_whole(size: str) -> None:
 
 
 def test_the_nearest_size_that_ranks_can_share_is_named() -> None:
-    with pytest.raises(ExperimentError, match=r"28 attention heads of Qwen/Qwen2.5-7B evenly. Nearest: --tp_size 4"):
+    with pytest.raises(
+        ExperimentError,
+        match=r"28 attention heads of Qwen/Qwen2.5-7B cannot be split evenly over so many ranks. Nearest: --tp_size 4",
+    ):
         build_experiment({"model": SEVEN_B, "tp_size": 8}, PROFILES["h100x8"])
 
 
@@ -371,5 +374,5 @@ def test_a_users_hooks_are_tried_before_anything_is_loaded(weigh: str, end: type
     example = (Path(EMBEDDED).parents[1] / "examples/own_algorithm.py").read_text(encoding="utf-8")
     file.write_text(example.replace("weigh=weigh", f"weigh={weigh}"), encoding="utf-8")
     experiment = build_experiment({"algo": str(file), "model": EMBEDDED}, PROFILES["cpu"])
-    with pytest.raises(end, match=None if end is InterruptedError else f"^--algo {file}: weigh gives tensor"):
+    with pytest.raises(end, match=None if end is InterruptedError else f"^--algo {file}: weigh returns tensor"):
         train(SimpleNamespace(config=reinforcement(experiment), init=load))

@@ -207,7 +207,7 @@ def test_a_compiler_and_headers_are_needed_wherever_the_stack_will_run(
         # Triton knows no other by name.
         (None, ["cc"], "apt install build-essential"),
         ("cc", ["cc"], ""),
-        ("/opt/gcc", ["gcc"], "CC is /opt/gcc, which is not here"),
+        ("/opt/gcc", ["gcc"], "CC is /opt/gcc, which does not exist"),
         ("", ["gcc"], "CC is '', and must be one program without arguments"),
         ("ccache gcc", ["ccache", "gcc"], "CC is 'ccache gcc', and must be one program without arguments"),
     ],

@@ -53,13 +53,13 @@ def centred(p: torch.Tensor) -> torch.Tensor:
 
 
 ODD = {
-    "nothing": (weighing(lambda g: None), "weigh gives None (is there a return?): must be Weights"),
+    "nothing": (weighing(lambda g: None), "weigh returns None (is there a return?): must be Weights"),
     "one a row": (
         weighing(lambda g: Weights(g.scores)),
         "advantage is a tensor of shape (4,): must be a tensor of shape",
     ),
     "a number": (weighing(lambda g: Weights(1.0)), "weigh: advantage is 1.0: must be a tensor"),
-    "truth values": (weighing(lambda g: Weights(g.given)), "advantage is of torch.bool: must be of floating point"),
+    "truth values": (weighing(lambda g: Weights(g.given)), "advantage has dtype torch.bool: must be a floating"),
     "odd metrics": (
         weighing(lambda g: Weights(metrics={"x": "hello"})),
         "weigh: metrics returns x='hello': must be a finite number",
@@ -69,7 +69,7 @@ ODD = {
     "a coef of truth": (weighing(lambda g: Weights(terms=(Term(ones(g), "a", coef=True),))), "coef=True of the term"),
     "by chance": (
         weighing(lambda g: Weights(torch.randn(g.old.shape))),
-        "weigh gives something else when it is asked again",
+        "weigh returns something else when called again",
     ),
     "a changed batch": (
         weighing(lambda g: (g.old.zero_(), Weights())[1]),
@@ -77,7 +77,7 @@ ODD = {
     ),
     "changed settings": (
         {"weigh": lambda g, s: (setattr(s, "n_rollout", s.n_rollout + 1), Weights())[1]},
-        "weigh changes s: these are the settings of all hooks",
+        "weigh changes s: all hooks share these settings",
     ),
     "a shape of no module": (
         weighing(lambda g: Weights(terms=(Term(ones(g), "a", shape=lambda p: p),))),
@@ -91,7 +91,7 @@ ODD = {
         weighing(lambda g: Weights(terms=(Term(ones(g), "a", shape=centred),))),
         "must be elementwise",
     ),
-    "no number": (weighing(lambda g: Weights(ones(g) / 0)), "advantage has values that are no finite numbers"),
+    "no number": (weighing(lambda g: Weights(ones(g) / 0)), "advantage has values that are not finite"),
     "a weight on padding": (
         weighing(lambda g: Weights(terms=(Term(torch.ones_like(g.old), "a"),))),
         "weights of the term 'a' are not 0 where a rollout has no token",
@@ -108,7 +108,10 @@ ODD = {
         weighing(lambda g: Weights(terms=(Term(ones(g), "a", shape=renamed),))),
         "the shape of a term is named total, which is something else in its file",
     ),
-    "nothing is due, as None": ({"remember": lambda g, past, common, s: (past, common, None)}, "remember gives (None"),
+    "nothing is due, as None": (
+        {"remember": lambda g, past, common, s: (past, common, None)},
+        "remember returns (None",
+    ),
     "a term where there is a hint": (
         {
             "weigh": lambda g, s: Weights(terms=(Term(ones(g), "a"),)) if g.given.any() else Weights(),
@@ -130,7 +133,7 @@ ODD = {
     ),
     "weights for a mask": (
         weighing(lambda g: Weights(mask=ones(g))),
-        "mask is of torch.float32: must be of torch.bool",
+        "mask has dtype torch.float32: must be torch.bool",
     ),
     "a term of verl's name": (
         weighing(lambda g: Weights(terms=(Term(ones(g), "pg_loss"),))),
@@ -156,7 +159,7 @@ ODD = {
     ),
     "a text for messages": (
         {"context": lambda i, group, s: "again"},
-        "context gives 'again': must be a list of messages",
+        "context returns 'again': must be a list of messages",
     ),
     "memory of two": (
         {"remember": lambda g, past, common, s: (None, None)},
@@ -164,7 +167,7 @@ ODD = {
     ),
     "memory of tensors": (
         {"remember": lambda g, past, common, s: (g.scores, None, ())},
-        "remember gives what a checkpoint cannot hold",
+        "remember returns what a checkpoint cannot hold",
     ),
     "memory's metrics of the memory": (
         {"remember": lambda g, past, common, s: (1, None, ()), "memory_metrics": lambda past, common, s: {"x": past}},
@@ -172,7 +175,7 @@ ODD = {
     ),
     "another prompt": (
         {"remember": lambda g, past, common, s: (None, None, ["k"])},
-        "'k' is due, which is the key of no",
+        "'k' is due, but is not the key of",
     ),
     "a draw that fails with memory": (
         {"rollout": lambda at, s, rng: Hint(at.past or 0), "remember": lambda g, past, common, s: (0.5, None, ())},
@@ -186,7 +189,7 @@ ODD = {
     ),
     "a loss by chance": (
         {"loss": lambda lp, rows, s: (lp.sum(-1) + torch.rand(len(lp)), {})},
-        "loss gives something else when it is asked again",
+        "loss returns something else when called again",
     ),
     "a loss that changes its rows": (
         {"loss": lambda lp, rows, s: (lp.sum(-1) * rows.scores.add_(1), {})},
@@ -194,12 +197,12 @@ ODD = {
     ),
     "a loss by the batch": (
         {"loss": lambda lp, rows, s: (lp.sum(-1) - lp.sum(-1).mean(), {})},
-        "loss makes of a rollout what depends on the others beside it",
+        "loss: the loss of a rollout depends on other rollouts",
     ),
     "a loss without a gradient": ({"loss": lambda lp, rows, s: (0 * lp.sum(-1), {})}, "whose gradient is 0 everywhere"),
     "messages by chance": (
         {"context": lambda i, group, s: [{"role": "user", "content": f"{random.random()}"}]},
-        "context gives something else when it is asked again",
+        "context returns something else when called again",
     ),
     "a context that changes scores": (
         {"context": lambda i, group, s: (group.scores.add_(1), None)[1]},
@@ -207,15 +210,15 @@ ODD = {
     ),
     "a role that is none": (
         {"context": lambda i, group, s: [{"role": "teacher", "content": "Well?"}]},
-        "a message of the role 'teacher': must be one of system, user, assistant, tool",
+        "a message with role 'teacher': must be one of system, user, assistant, tool",
     ),
     "an answer before the rollout": (
         {"context": lambda i, group, s: [*group.messages, {"role": "assistant", "content": "2"}]},
-        "context ends with a message of the role 'assistant'",
+        "context ends with a message with role 'assistant'",
     ),
     "memory by chance": (
         {"remember": lambda g, past, common, s: (random.random(), None, ())},
-        "remember gives something else when it is asked again",
+        "remember returns something else when called again",
     ),
     "memory that is written over": (
         {"remember": lambda g, past, common, s: ((past or [0]), (common or []).append(1) or (common or [1]), ())},
@@ -223,7 +226,7 @@ ODD = {
     ),
     "memory by number": (
         {"remember": lambda g, past, common, s: ({1: 2}, None, ())},
-        "remember gives {1: 2}, which comes back from a checkpoint as {'1': 2}: use lists, and dicts with texts",
+        "remember returns {1: 2}, which comes back from a checkpoint as {'1': 2}: use lists, and dicts with texts",
     ),
     "memory of a tuple": (
         {"remember": lambda g, past, common, s: (None, (1, 2), ())},
@@ -231,7 +234,7 @@ ODD = {
     ),
     "memory of no number": (
         {"remember": lambda g, past, common, s: (float("nan"), None, ())},
-        "remember gives what a checkpoint cannot hold",
+        "remember returns what a checkpoint cannot hold",
     ),
     "a loss of nothing": ({"loss": lambda lp, rows, s: (rows.scores, {})}, "losses that do not depend on log_probs"),
 }

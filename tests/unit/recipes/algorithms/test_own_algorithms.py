@@ -59,24 +59,27 @@ ODD = {
     "needs that are none": (field(needs="frozenset({'teacher'})"), "must be a frozenset of critic, reference, group"),
     "needs as a text": (field(needs="'group'"), "needs='group': must be a frozenset"),
     "a norm that is none": (field(loss_norm="'rows'"), "loss_norm='rows': must be one of tokens, length"),
-    "fewer than no demonstrations": (field(demonstrations="-1"), "demonstrations=-1: must be a whole number from 0"),
+    "fewer than no demonstrations": (
+        field(demonstrations="-1"),
+        "demonstrations=-1: must be a whole number, 0 or more",
+    ),
     "half a demonstration": (field(demonstrations="0.5"), "demonstrations=0.5: must be a whole number"),
-    "demonstrations by nobody": (field(demonstrations="1"), "demonstrations=1: rollout gives none"),
+    "demonstrations by nobody": (field(demonstrations="1"), "demonstrations=1: rollout returns none"),
     "demonstrations forgotten": (
         draws("return [Bare()] * (s.n_rollout + 1)", demonstrations="1"),
-        "demonstrations=1: rollout gives none",
+        "demonstrations=1: rollout returns none",
     ),
     "no name": (field(name="''"), "name='': folders are named after it"),
     "a name of blanks": (field(name="'my own'"), "name='my own': folders are named after it"),
     "a name of two": (field(name="'a,b'"), "name='a,b': folders are named after it"),
     "a name with a folder": (field(name="'../up'"), "name='../up': folders are named after it"),
     "a name too long for a folder": (field(name="'x' * 300"), "folders are named after it"),
-    "a name that is a number": (field(name="3"), "name=3: must be a text of one line"),
+    "a name that is a number": (field(name="3"), "name=3: must be a one-line text"),
     "a built-in name": (field(name="'uft'"), "name='uft': uft is an algorithm of this repository"),
     "a built-in alias": (field(name="'grpo'"), "name='grpo': grpo is an algorithm of this repository"),
     "aliases as a text": (field(aliases="'abc'"), "aliases='abc': must be a tuple of names"),
     "an alias of another": (field(aliases="('uft',)"), "aliases=('uft',): uft is an algorithm of this repository"),
-    "a title of two lines": (field(title="'a\\nb'"), "title='a\\nb': must be a text of one line"),
+    "a title of two lines": (field(title="'a\\nb'"), "title='a\\nb': must be a one-line text"),
     "beta of nothing": (field(beta="0"), "beta=0: must be above 0"),
     "beta as a text": (field(beta="'.1'"), "beta='.1': must be a number"),
     "a rate below zero": (field(alignment_lr="-1e-5"), "alignment_lr=-1e-05: must be above 0"),
@@ -149,7 +152,7 @@ ODD = {
     ),
     "other plans each time": (
         "import random\n" + draws("return Hint(share=random.random())"),
-        "rollout gives other plans when it is asked again",
+        "rollout returns other plans when called again",
     ),
     "settings changed": (draws("s.n_rollout = 2\n    return [Bare()] * 2"), "rollout or metrics changes s"),
     "an end in a draw": (draws("raise SystemExit(0)"), "line 9: rollout: SystemExit: 0"),
@@ -158,23 +161,26 @@ ODD = {
     "options without a decorator": ("class Options:\n    a: float = 1.0\n" + field(options="Options"), "@dataclass"),
     "an option without a type": (options("gate = 0.5"), "its option 'gate' has no type"),
     "an option without a default": (options("gate: float"), "its options must be a dataclass of defaults"),
-    "an option that nobody reads": (options("gate: float = 0.5", metrics="lambda step, s: {}"), "no hook reads it"),
+    "an option that nobody reads": (options("gate: float = 0.5", metrics="lambda step, s: {}"), "no hook reads s."),
     "an option with unknown metadata": (
         options("gate: float = field(default=.5, metadata={'hlp': 'x'})"),
         "its option 'gate': metadata has 'hlp', which nothing reads; did you mean 'help'?",
     ),
     "an option mistyped in a hook": (
         options("gate: float = 0.5", metrics="lambda step, s: {'x': s.gates}"),
-        "its option 'gate': no hook reads it, as s.gate; one reads s.gates",
+        "its option 'gate': no hook reads s.gate; one reads s.gates",
     ),
     "an option of a text that is no choice": (
         options("gate: str = field(default='ajar', metadata={'choices': ('open', 'shut')})"),
         "its option 'gate': the default 'ajar': must be one of open, shut",
     ),
-    "an option of a set": (options("gate: set = field(default_factory=set)"), "the default set() tells no type"),
-    "an option of None": (options("gate: float | None = None"), "the default None tells no type"),
+    "an option of a set": (
+        options("gate: set = field(default_factory=set)"),
+        "the default set() has an unsupported type",
+    ),
+    "an option of None": (options("gate: float | None = None"), "the default None has an unsupported type"),
     "an option past all": (options("gate: float = math.inf"), "the default inf must be a finite number"),
-    "an option of another type": (options("gate: float = 'a'"), "is said to be float, but its default is 'a'"),
+    "an option of another type": (options("gate: float = 'a'"), "is declared as float, but its default is 'a'"),
     "an option like a flag": (options("lr: float = 0.5"), "its option 'lr' is a flag of every run"),
     "an option like an alias": (options("n_rollouts: int = 5"), "its option 'n_rollouts' is a flag of every run"),
     "an option like --help": (options("help: int = 5"), "its option 'help' is a flag of every run"),
@@ -183,7 +189,7 @@ ODD = {
     "a setting of another kind": (field(settings="3"), "settings=3: must be a dict of flags and their defaults"),
     "an unknown setting": (
         field(settings="{'kl_cof': 0.1}"),
-        "settings: 'kl_cof' is no flag whose default it can set; did",
+        "settings: 'kl_cof' is not a flag whose default it can set; did",
     ),
     "a setting as a text": (field(settings="{'kl_coef': '0.1'}"), "settings: kl_coef='0.1': must be a number"),
     "half a rollout": (field(settings="{'n_rollout': 2.5}"), "settings: n_rollout=2.5: must be of type int"),
@@ -192,7 +198,10 @@ ODD = {
     "a choice that is none": (field(settings="{'hints': 'all'}"), "settings: hints='all': must be one of own, sham"),
     "a setting without effect": (field(settings="{'critic_lr': 1.0}"), "settings: 'critic_lr' has no effect on it"),
     "a setting of numbers": (field(settings="{'logger': (1,)}"), "settings: logger=(1,): must be a tuple of texts"),
-    "a setting of data": (field(settings="{'data': 'math'}"), "settings: 'data' is no flag whose default it can set"),
+    "a setting of data": (
+        field(settings="{'data': 'math'}"),
+        "settings: 'data' is not a flag whose default it can set",
+    ),
     "a setting that is a field": (field(settings="{'beta': 1.0}"), "write beta=1.0 there"),
     "an option as a setting": (
         options("gate: float = 0.5", settings="{'gate': 1.0}"),
@@ -211,7 +220,7 @@ ODD = {
         "def weigh(group, s):\n    return Wieghts()\n" + field(weigh="weigh"),
         "weigh: NameError: name 'Wieghts' is not defined",
     ),
-    "a hook without a return": ("def weigh(group, s):\n    pass\n" + field(weigh="weigh"), "weigh gives None"),
+    "a hook without a return": ("def weigh(group, s):\n    pass\n" + field(weigh="weigh"), "weigh returns None"),
 }
 
 
@@ -405,12 +414,12 @@ def test_a_loop_that_catches_exceptions_is_ended_too(tmp_path: Path, monkeypatch
         (field(stages="('alignment',)", method="'dpo'", needs="frozenset({'critic'})"), "needs: has no effect with"),
         (
             field(loss="lambda p, r, s: (p.sum(-1), {})", context="lambda i, g, s: None"),
-            "context: has no effect beside loss",
+            "context: has no effect with loss",
         ),
         (field(supervised="abs"), "supervised: has no effect with stages=('rl',); it belongs to a stage 'sft'"),
         (
             field(loss="lambda p, rows, s: (p.sum(-1), {})", weigh="lambda g, s: None"),
-            "weigh: has no effect beside loss",
+            "weigh: has no effect with loss",
         ),
     ],
 )
@@ -425,7 +434,7 @@ def test_the_shape_of_a_supervised_stage_is_tried(tmp_path: Path, capsys: pytest
     for body, says in (
         ("p.nope", "supervised"),
         ("p.sum()", "supervised is a tensor of shape ()"),
-        ("-(1 - p).log()", "supervised has values that are no finite numbers"),
+        ("-(1 - p).log()", "supervised has values that are not finite"),
         ("p.mul_(2)", "supervised changes the probabilities it is given"),
         ("p / p.mean()", "elementwise"),
         ("p - p.mean(-1, keepdim=True)", "elementwise"),

@@ -42,7 +42,7 @@ LATER = {
     "a weight that is none": (
         "weigh(group, s)",
         "w = group.gen * (float('nan') if group.step > 10 else 1)\n    return Weights(terms=(Term(w, 'mine'),))",
-        "no finite numbers",
+        "not finite",
     ),
     "another term": (
         "weigh(group, s)",
@@ -70,7 +70,7 @@ LATER = {
     "sparse": (
         "weigh(group, s)",
         "return Weights(terms=(Term(group.gen.float().to_sparse(), 'mine'),))",
-        "is sparse: must be a plain tensor",
+        "is sparse: must be a dense real tensor",
     ),
     "elsewhere": (
         "weigh(group, s)",

@@ -116,7 +116,7 @@ def test_ktos_loss_is_one_of_a_batch_and_ends_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        ({"early_stopping": 2}, "--early_stopping 2: .* end the run at step 4 at the earliest, and --T is 4"),
+        ({"early_stopping": 2}, "--early_stopping 2: .* would stop at step 4 at the earliest, and --T is 4"),
         ({"early_stopping": -1}, "--early_stopping -1: must not be negative"),
     ],
 )

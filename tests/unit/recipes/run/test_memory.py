@@ -284,7 +284,7 @@ def test_cards_with_less_memory_than_the_profiles_are_told(
     found = small_cards(on(profile))
     assert found is None if said is None else str(found).startswith(said)
     hide = "hide that card (CUDA_VISIBLE_DEVICES), or " if gpus > 1 else ""
-    fix = f"may not fit here; {hide}lower --tokens_per_micro_batch or --rollout_memory"
+    fix = f"even if the figures below say so; {hide}lower --tokens_per_micro_batch or --rollout_memory"
     assert found is None or found.endswith(fix)
 
 
@@ -395,10 +395,10 @@ def test_what_is_held_at_the_least() -> None:
 
 
 def test_a_model_that_cannot_fit_is_refused_with_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ExperimentError, match=r"are 122 GB.*a device of --profile 1x80gb has 80 GB.*--lora_rank 32"):
+    with pytest.raises(ExperimentError, match=r"take 122 GB.*a device of --profile 1x80gb has 80 GB.*--lora_rank 32"):
         refuse_too_large(on("1x80gb", model="Qwen/Qwen2.5-7B"))
     monkeypatch.setattr(machine_needs, "main_memory", lambda: 25e9)
-    with pytest.raises(ExperimentError, match=r"are 31 GB.*this machine has 25 GB"):
+    with pytest.raises(ExperimentError, match=r"take 31 GB.*this machine has 25 GB"):
         refuse_too_large(on("cpu", model="Qwen/Qwen2.5-1.5B"))
     for e in (
         on("cpu", model="Qwen/Qwen2.5-1.5B", lora_rank=32),
@@ -488,7 +488,7 @@ def test_rows_of_a_micro_batch_are_fewer_only_where_they_would_not_fit() -> None
 
 def test_an_engine_without_room_for_a_token_is_refused_and_with_little_told() -> None:
     """vLLM ends a minute after the start where its part of a device holds nothing beside the weights."""
-    with pytest.raises(ExperimentError, match=r"--rollout_memory 0.45: the engine's part .* no token.*--tp_size"):
+    with pytest.raises(ExperimentError, match=r"--rollout_memory 0.45: the engine's share .* no token.*--tp_size"):
         refuse_too_large(on("4x24gb", model="Qwen/Qwen2.5-7B", lora_rank=32))
     refuse_too_large(on("4x24gb", model="Qwen/Qwen2.5-7B", lora_rank=32, tp_size=4))
     with pytest.raises(ExperimentError, match=r"holds the weights of .* and 438 tokens, and a sequence may have 1,536"):
@@ -536,7 +536,7 @@ def test_a_critic_counts_in_what_is_refused_and_may_have_adapters() -> None:
     assert estimate_memory(on("1x24gb", algo="ppo"), shape).critic == 4 * (n + adapters) + 12 * adapters
     # 3 B: 49 GB are held by the policy, and as much by the critic.
     refuse_too_large(on("1x80gb", model="Qwen/Qwen2.5-3B"))
-    with pytest.raises(ExperimentError, match=r"does not fit.* are 99 GB"):
+    with pytest.raises(ExperimentError, match=r"does not fit.* take 99 GB"):
         refuse_too_large(on("1x80gb", algo="ppo", model="Qwen/Qwen2.5-3B"))
 
 

@@ -79,9 +79,9 @@ def test_each_algorithm_brings_its_own_weight_of_the_hint(algo: str, coef: float
             {"batch_size": 256, "mini_batch_size": 60},
             "not a multiple of --mini_batch_size 60.*Nearest: --mini_batch_size 64",
         ),
-        ({"n_gpu": 3, "mini_batch_size": 64}, "256 sequences, which 3 devices cannot share evenly"),
+        ({"n_gpu": 3, "mini_batch_size": 64}, "256 sequences, which cannot be split evenly over 3 devices"),
         ({"n_gpu": 2, "tp_size": 4}, "--tp_size 4 does not divide the 2 devices"),
-        ({"lora_rank": 513}, "--lora_rank 513: vLLM takes adapters of rank 512 at most"),
+        ({"lora_rank": 513}, "--lora_rank 513: vLLM supports adapters up to rank 512"),
         ({"n_rollout": 1}, "--n_rollout 1: advantages compare"),
         ({"n_rollout": 0}, "--n_rollout 0: must be at least 1"),
         ({"max_hint_length": 4}, "--max_hint_length 4: too short"),
@@ -112,7 +112,7 @@ def test_algorithms_and_data_that_do_not_fit_are_told_apart(algo: str) -> None:
     if algorithms()[algo].stages == ("sft",):
         assert build(algo=algo, data=other).stages == ("alignment",)
     else:
-        with pytest.raises(ExperimentError, match="answers and what is known of them"):
+        with pytest.raises(ExperimentError, match="answers with feedback"):
             build(algo=algo, data=other)
 
 

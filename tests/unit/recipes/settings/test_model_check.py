@@ -35,14 +35,14 @@ def refuse(folder: Path, config: dict[str, Any], *, trains: bool = True, profile
 @pytest.mark.parametrize(
     ("config", "flags", "why"),
     [
-        ({"model_type": "gpt2"}, {}, "verl cannot train models of the kind gpt2"),
-        ({"model_type": "gpt2"}, {"algo": "sft"}, "verl cannot train models of the kind gpt2"),
+        ({"model_type": "gpt2"}, {}, "verl cannot train gpt2 models"),
+        ({"model_type": "gpt2"}, {"algo": "sft"}, "verl cannot train gpt2 models"),
         ({**LLAMA, "head_dim": 16}, {}, "attention heads of size 16"),
         ({**LLAMA, "num_attention_heads": 36}, {}, "attention heads of size 16"),
         ({**LLAMA, "head_dim": 16}, {"algo": "sft"}, "attention heads of size 16"),
         ({**LLAMA, "head_dim": 16}, {"algo": "dpo", "data": "countdown_preference"}, "attention heads of size 16"),
-        ({**LLAMA, "architectures": ["BertModel"]}, {"algo": "sft"}, "BertModel is no decoder"),
-        ({"model_type": "t5", "is_encoder_decoder": True}, {"algo": "rft"}, "t5 is no decoder"),
+        ({**LLAMA, "architectures": ["BertModel"]}, {"algo": "sft"}, "BertModel is not a causal language model"),
+        ({"model_type": "t5", "is_encoder_decoder": True}, {"algo": "rft"}, "t5 is not a causal language model"),
         (LLAMA, {"max_response_length": 4000}, "takes 2,048 tokens, and a sequence may have 4,320"),
         ({**LLAMA, "text_config": {"max_position_embeddings": 128}}, {}, "takes 128 tokens"),
         (LLAMA, {"prompt_style": "chat"}, "has no chat template"),
@@ -62,7 +62,7 @@ def test_a_folder_that_was_fetched_in_part_is_refused(tmp_path: Path) -> None:
     e = build_experiment({"model": str(tmp_path)}, PROFILES["cpu"])
     weights = tmp_path / "model.safetensors"
     weights.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 134\n")
-    with pytest.raises(ExperimentError, match=r"model\.safetensors is a placeholder of git-lfs.*git lfs pull"):
+    with pytest.raises(ExperimentError, match=r"model\.safetensors is a git-lfs placeholder.*git lfs pull"):
         refuse_model(e, trains=False)
     shutil.copy(ROOT / "models/tiny-countdown" / weights.name, weights)
     refuse_model(e)

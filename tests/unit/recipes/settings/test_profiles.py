@@ -106,7 +106,7 @@ def test_one_device_holds_the_papers_setting_with_two_and_four_rollouts(n_rollou
 def test_given_sizes_are_never_changed() -> None:
     profile = PROFILES["h100x8"]
     assert share_evenly(profile, {"batch_size": 100, "mini_batch_size": 50}, 3) == (100, 50)
-    with pytest.raises(ExperimentError, match="devices cannot share evenly"):
+    with pytest.raises(ExperimentError, match="cannot be split evenly over"):
         build_experiment({"batch_size": 100, "mini_batch_size": 50, "n_gpu": 3}, profile)
     # A batch alone gets updates that divide it: 120 prompts on 3 devices as 2 x 60.
     assert share_evenly(profile, {"batch_size": 120}, 3) == (120, 60)
