@@ -1,7 +1,6 @@
 """A run's plan in numbers: batch arithmetic, hint schedule, memory. Printed by --dry_run and at the start."""
 
 import textwrap
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,7 +26,6 @@ from recipes.data.stored_tokenizer import is_here
 from recipes.estimate.describe import describe_memory
 from recipes.estimate.kernels import micro_batch_limit
 from recipes.estimate.machine_needs import describe_disk, few_cores, small_cards
-from recipes.estimate.micro_batch import fits, smaller
 from recipes.run.build_stages import training_plan
 from recipes.settings.applies import clock, mentions, reads_solutions
 from recipes.settings.experiment import Experiment
@@ -123,11 +121,7 @@ def _adapter(experiment: Experiment) -> list[str]:
     a = experiment.alignment
     bits = f", frozen weights in {a.bits} bits" if a.bits else ""
     rank = experiment.lora_rank
-    if not rank:
-        return []
-    least = smaller(replace(experiment, lora_rank=0))[-1]
-    why = "" if experiment.device == "cpu" or a.bits or fits(least) else " (all weights would not fit the device)"
-    return [f"               LoRA rank {rank}, alpha {a.lora_alpha}{bits}{why}"]
+    return [f"               LoRA rank {rank}, alpha {a.lora_alpha}{bits}"] if rank else []
 
 
 def hint_schedule(experiment: Experiment, draws: int = 200) -> str:

@@ -27,7 +27,6 @@ from recipes.estimate.model_shapes import SHAPES, known_shape, shape_of_config
 from recipes.estimate.step_time import estimate_time
 from recipes.flags.resolve import build_experiment
 from recipes.run import place
-from recipes.run.plan import _adapter
 from recipes.settings.experiment import Experiment
 from recipes.settings.profiles import profile_named
 from tests import ROOT
@@ -564,12 +563,3 @@ def test_trainings_on_answers_keep_their_logits_with_flash_attention_too(packed:
     assert not has_flash_attention(e)
     assert estimate_memory(e, shape).head > 20 * micro_batch_tokens(e) * shape.vocabulary
     assert e.alignment.micro_batch_size == 1
-
-
-def test_adapters_that_a_profile_takes_for_want_of_room_are_told() -> None:
-    def adapter_line(profile: str, **flags: object) -> str:
-        e = on(profile, **PAIRS, **flags)
-        return "".join(_adapter(e))
-
-    assert adapter_line("4x24gb").endswith("LoRA rank 32, alpha 64 (all weights would not fit the device)")
-    assert adapter_line("h100x8", lora_rank=32).endswith("alpha 64")
