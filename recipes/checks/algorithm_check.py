@@ -176,7 +176,7 @@ def _idle_fields(a: Algorithm) -> Iterator[str]:
         stages = where.get(name)
         takes_beta = name == "beta" and a.loss is not None
         if stages and not {*stages} & {*a.stages} and not takes_beta:
-            yield f"{name}: has no effect with stages={a.stages!r}; it belongs to a stage {stages[0]!r}"
+            yield f"{name}: has no effect with stages={a.stages!r}; it applies to the stage {stages[0]!r}"
     if a.loss is not None and (
         idle := [name for name in ("weigh", "loss_norm", "context", "demonstrations") if name in given]
     ):
@@ -195,11 +195,11 @@ def _odd_options(options: Any) -> Iterator[str]:
     if options is None:
         return
     if not (inspect.isclass(options) and is_dataclass(options)):
-        yield f"options={options!r}: must be a class with @dataclass, its fields such as gate: float = 0.5"
+        yield f"options={options!r}: must be a @dataclass class with fields such as gate: float = 0.5"
     try:
         defaults = options()
     except Exception as error:
-        yield f"its options must be a dataclass of defaults: {in_one_line(error)}"
+        yield f"all fields of options need defaults: {in_one_line(error)}"
     for name, value in vars(options).items():
         if not name.startswith("_") and name not in options.__annotations__ and type(value) in OPTIONS:
             yield f"its option {name!r} has no type and is ignored: write {name}: {type(value).__name__} = {value!r}"
@@ -252,7 +252,7 @@ def _odd_settings(a: Algorithm) -> Iterator[str]:
     own = [each.name for each in fields(a.options)] if a.options is not None else []
     for name, value in a.settings.items():
         if name in own:
-            yield f"settings: {name!r} is an option of its own; set the default there"
+            yield f"settings: {name!r} is one of its options; set the default there"
         elif name in _OWN_NUMBERS.values() and name not in known:
             yield f"settings: {name!r} is a field of Algorithm; write {name}={value!r} there"
         elif name not in known:
@@ -271,7 +271,7 @@ def _unfit(setting: Setting, value: Any) -> str:
     if not isinstance(value, kinds) or (isinstance(value, bool) and setting.kind is not bool):
         return f"must be {'a number' if setting.kind is float else f'of type {setting.kind.__name__}'}"
     if isinstance(value, tuple) and not all(isinstance(each, str) for each in value):
-        return "must be a tuple of texts"
+        return "must be a tuple of strings"
     return amiss(value, setting.check)
 
 

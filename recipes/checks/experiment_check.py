@@ -22,7 +22,7 @@ from recipes.settings.trackers import LOGGERS, PROJECT, TRACKERS, missing
 
 
 def check(experiment: Experiment) -> None:
-    """Raise ExperimentError for a run that cannot work."""
+    """Raise ExperimentError for an invalid run."""
     e = experiment
     refuse_secrets(e)
     for of, settings in ((e.alignment, declared(Alignment)), (e, declared(Experiment))):
@@ -78,19 +78,19 @@ def check(experiment: Experiment) -> None:
     if shape is not None and (uneven := shape.uneven(e.tp_size)):
         fitting = [size for size in range(1, ranks + 1) if ranks % size == 0 and not shape.uneven(size)]
         raise ExperimentError(
-            f"--tp_size {e.tp_size}: the {uneven} of {e.model} cannot be split evenly over so many ranks. "
+            f"--tp_size {e.tp_size}: the {uneven} of {e.model} cannot be split evenly over that many ranks. "
             f"Nearest: --tp_size {min(fitting, key=lambda size: abs(size - e.tp_size))}."
         )
     clip = e.rollout_correction_clip
     if e.rollout_correction == "none" and clip != declared(Experiment)["rollout_correction_clip"].default:
         raise ExperimentError(
-            f"--rollout_correction_clip {clip:g}: nothing is corrected; add --rollout_correction token"
+            f"--rollout_correction_clip {clip:g}: has no effect without --rollout_correction token or sequence"
         )
     rounds = declared(Experiment)["dynamic_sampling_rounds"].default
     varied = by_variance(e.algorithm, e.stages)
     if varied and not e.dynamic_sampling and e.dynamic_sampling_rounds != rounds:
         raise ExperimentError(
-            f"--dynamic_sampling_rounds {e.dynamic_sampling_rounds}: no prompt is replaced; add --dynamic_sampling"
+            f"--dynamic_sampling_rounds {e.dynamic_sampling_rounds}: has no effect without --dynamic_sampling"
         )
     if e.overlong_buffer and e.overlong_buffer >= e.max_response_length:
         raise ExperimentError(
@@ -250,9 +250,7 @@ def _check_bits(experiment: Experiment) -> None:
     if e.device != "cuda":
         raise ExperimentError(f"--load_in_{bits}bit needs a GPU (bitsandbytes needs CUDA); omit it")
     if not e.lora_rank:
-        raise ExperimentError(
-            f"--load_in_{bits}bit freezes the weights: add --lora_rank 32, so that something is trained"
-        )
+        raise ExperimentError(f"--load_in_{bits}bit freezes the weights; add --lora_rank 32 to train an adapter")
 
 
 def _divisor(total: int, wanted: int) -> int:

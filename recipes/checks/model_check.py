@@ -73,7 +73,7 @@ def refuse_model(experiment: Experiment, *, trains: bool = True) -> None:
     if (generates or on_verl) and longest > limit:
         hint = f" + hint {given}" if given else ""
         raise ExperimentError(
-            f"--model {e.model}: takes {limit:,} tokens, and a sequence may have {longest:,} (prompt "
+            f"--model {e.model}: supports {limit:,} tokens, but a sequence may have {longest:,} (prompt "
             f"{e.max_prompt_length}{hint} + response {e.max_response_length}); lower --max_response_length or "
             f"--max_prompt_length"
         )

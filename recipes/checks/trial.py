@@ -69,7 +69,7 @@ def try_hooks(algorithm: Algorithm, s: Any, *, reference: bool, steps: Sequence[
         refuse_odd_metrics("memory_metrics", found)
     if not learns:
         raise ValueError(
-            "weigh masks every token of all groups tried, and no term has a weight: nothing would be learned"
+            "weigh masks every token of all tested groups, and no term has a weight: nothing would be learned"
         )
 
 
@@ -267,9 +267,7 @@ def refuse_odd_weights(found: Any, group: Group) -> None:
             _refuse_odd_tensor(what, values, shape)
             # If counted, they would make N depend on the longest rollout.
             if bool((values[group.ok] != 0)[~(group.given | group.gen | group.demo)[group.ok]].any()):
-                raise ValueError(
-                    f"{what} are not 0 where a rollout has no token: multiply by group.gen, group.given or group.demo"
-                )
+                raise ValueError(f"{what} are not 0 at padding: multiply by group.gen, group.given or group.demo")
         if isinstance(term.coef, bool) or not isinstance(term.coef, int | float) or not math.isfinite(term.coef):
             wrap = ", the same for all prompts: write float(...), or move it into the weights"
             raise ValueError(
@@ -305,7 +303,7 @@ def _kept(algorithm: Algorithm, group: Group, past: Any, common: Any, s: Any) ->
     """What `remember` keeps, checked to survive a checkpoint."""
     found = _asked("remember", algorithm.remember, group, past, common, s)
     if not (isinstance(found, tuple) and len(found) == 3 and isinstance(found[2], tuple | list)):
-        raise ValueError(f"remember returns {_short(found)}: must be (past, common, keys of what is due)")
+        raise ValueError(f"remember returns {_short(found)}: must be (past, common, keys of due prompts)")
     if odd := [key for key in found[2] if key != KEY]:
         raise ValueError(f"remember: {_short(odd[0])} is due, but is not the key of a prompt it was given")
     for value in found[:2]:
@@ -315,8 +313,8 @@ def _kept(algorithm: Algorithm, group: Group, past: Any, common: Any, s: Any) ->
             raise ValueError(f"remember returns what a checkpoint cannot hold: {error}") from None
         if _difference(value, back, "it"):
             raise ValueError(
-                f"remember returns {_short(value)}, which comes back from a checkpoint as {_short(back)}: "
-                "use lists, and dicts with texts for keys"
+                f"remember returns {_short(value)}, which a checkpoint restores as {_short(back)}: "
+                "use lists, and dicts with string keys"
             )
     return found[0], found[1]
 

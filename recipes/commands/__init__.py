@@ -1,1 +1,1 @@
-"""What run.py does: train, evaluate, sweep, reproduce, pipeline."""
+"""The modes of run.py: train, evaluate, sweep, reproduce, pipeline."""

@@ -114,7 +114,7 @@ def distinct(plan: Iterable[Planned]) -> list[Planned]:
             raise ExperimentError(f"--sweep: {each.name} is requested twice (--algo, --data, --seeds)")
         found[each.name] = each
     for each in found.values():
-        _ = each.state  # raises for another run's folder
+        _ = each.state  # raises if the folder holds another run
     return list(found.values())
 
 

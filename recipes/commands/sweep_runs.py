@@ -55,7 +55,7 @@ class _Running:
     process: subprocess.Popen[bytes]
     log: Path
     read: int
-    """Bytes of the log that have been shown."""
+    """Bytes of the log that have been printed."""
     began: float = field(default_factory=time.monotonic)
     last_line: str = ""
 

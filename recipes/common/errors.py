@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 class ExperimentError(ValueError):
-    """A run that cannot work: says which flag, why, and what to do."""
+    """Invalid settings or data; the message names the flag, the reason and the fix."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

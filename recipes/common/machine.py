@@ -69,7 +69,7 @@ class _Listed:
 
 def _listed() -> list[_Listed]:
     if shutil.which("nvidia-smi") is None:
-        # Some containers have the driver without its tools.
+        # Some containers have the driver but not its tools.
         return [_Listed() for _ in DEVICES.glob("nvidia[0-9]*")]
     try:
         done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=False)

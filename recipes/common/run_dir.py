@@ -90,10 +90,10 @@ class RunDir:
 
     def checkpoint_renamed(self, written: Path, step: int, keep: int) -> None:
         """Rename a checkpoint written under another name, mark it as complete, and keep the newest `keep`."""
-        whole = self.checkpoints / f"{STEP_PREFIX}{step}"
-        shutil.rmtree(whole, ignore_errors=True)
-        os.replace(written, whole)
-        mark_complete(whole, step)
+        target = self.checkpoints / f"{STEP_PREFIX}{step}"
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(written, target)
+        mark_complete(target, step)
         keep_newest(self.checkpoints, keep)
 
     def tidy(self) -> list[str]:

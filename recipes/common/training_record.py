@@ -32,7 +32,7 @@ class TrainingRecord:
     """Name of the prompt style in data_prep/prompt_styles.py."""
 
     max_prompt_length: int
-    """Longest prompt in tokens."""
+    """Maximum prompt length in tokens."""
 
     max_response_length: int
     """Maximum number of generated tokens."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 Check = Callable[[Any], str]
-"""What is wrong with a value, as the end of a sentence; empty if nothing is."""
+"""Returns what is wrong with a value, as the end of a sentence; empty if valid."""
 
 MOST = 10**9
 """More than any run needs."""
@@ -48,7 +48,7 @@ def one_seed(value: str) -> int:
 
 
 def real(value: str) -> float:
-    """A number. Raises ArgumentTypeError as `whole`."""
+    """A float. Raises ArgumentTypeError as `whole` does."""
     with suppress(ValueError):
         return float(value)
     meant = value.replace(",", ".")
@@ -62,7 +62,7 @@ def real(value: str) -> float:
 
 
 def numbers(value: str) -> list[int]:
-    """Whole numbers, separated by commas."""
+    """Comma-separated integers."""
     words = value.split(",")
     for word in words:
         if not re.fullmatch(r"\s*-?[0-9]{1,18}\s*", word):
@@ -153,7 +153,7 @@ def a_seed(value: int) -> str:
 
 
 def amiss(value: Any, check: Check | None) -> str:
-    """What is wrong with a value, as the end of a sentence; empty if nothing is."""
+    """What is wrong with a value, as the end of a sentence; empty if valid."""
     if isinstance(value, int) and abs(value) >= 2**63:
         return "has too many digits"
     if isinstance(value, float) and not math.isfinite(value):

@@ -44,7 +44,7 @@ def validation_sets(experiment: Experiment) -> list[str]:
 
 
 def places(experiment: Experiment) -> list[str]:
-    """All data sets it needs."""
+    """All data sets that it uses."""
     return list(dict.fromkeys([*sets_of(experiment.data), *validation_sets(experiment)]))
 
 
@@ -107,7 +107,7 @@ def compose(experiment: Experiment, prepared: Any) -> Composed:
     """The rows of the two files.
 
     Args:
-        prepared: (experiment on a task or a folder of ours) -> its DataFiles.
+        prepared: function from an experiment on a task or a prepared folder to its DataFiles.
 
     Raises:
         CustomDataError, SchemaError: if data cannot be read.
@@ -189,13 +189,13 @@ def write_few(experiment: Experiment, folder: Path, few: Any) -> int:
     """`write` with a few rows of each generated task; returns how many training rows the full files will have."""
     found = compose(experiment, few)
     _write(experiment, folder, found)
-    whole = {
+    sizes = {
         each: part_of(experiment, each).data_options["n_train"] for each in sets_of(experiment.data) if each in TASKS
     }
     if found.drawn:
         weights = {each.where: each.weight for each in mixture(experiment.data)}
-        return sum(drawn(weights, {**found.there, **whole}).values())
-    return whole.get(experiment.data, len(found.train))
+        return sum(drawn(weights, {**found.there, **sizes}).values())
+    return sizes.get(experiment.data, len(found.train))
 
 
 def _write(experiment: Experiment, folder: Path, found: Composed) -> None:

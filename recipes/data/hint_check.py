@@ -42,7 +42,7 @@ _TOKENISED = 300
 in other rows only hints that score as written go through it."""
 
 _LEAST, _SECONDS = 64, 2.0
-"""Hints tried with a user's reward, which may query a model over a network: at least so many, more if time allows."""
+"""Hints tried with a user's reward, which may query a model over a network: minimum number, and seconds for more."""
 
 _GRADED_SHARE = 0.1
 """Tolerated share of rows: a reward model is noisy and rates some hints above their solution by chance."""

@@ -44,7 +44,7 @@ class StoredTokenizer:
         return {"input_ids": self._backend.encode(text, add_special_tokens=add_special_tokens).ids}
 
     def decode(self, ids: list[int], skip_special_tokens: bool = False) -> str:
-        """The text of some tokens."""
+        """The text of token ids."""
         return str(self._backend.decode(ids, skip_special_tokens=skip_special_tokens))
 
 
@@ -86,7 +86,7 @@ def find_file(model: str, name: str, *, fetch: bool = False) -> Path | None:
             return None
         with asking_hub(f"{name} of {model}"):
             return Path(hf_hub_download(model, name))
-    except LocalEntryNotFoundError:  # no way to the hub
+    except LocalEntryNotFoundError:  # the Hub cannot be reached
         _unanswered_until[0] = time.monotonic() + _ASK_AGAIN_S
         return None
     except (OSError, ValueError):  # no such model or file, which the run's own process reports

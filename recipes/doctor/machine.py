@@ -11,7 +11,7 @@ from recipes.common.machine import cores, main_memory, visible_devices, visible_
 
 GIB = 1024**3
 MIN_RAM = 8 * GIB
-"""The whole CPU loop (trainer, vLLM, Ray) with a tiny model peaks at 7.4 GiB."""
+"""The CPU loop (trainer, vLLM, Ray) with a tiny model peaks at 7.4 GiB."""
 MIN_SHM = 1 * GIB
 """Weights for vLLM and objects of Ray workers pass through /dev/shm."""
 MIN_SHM_GPU = 8 * GIB
@@ -33,7 +33,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Machine:
-    """What the operating system says, with container limits applied; sizes in bytes, None where unknown."""
+    """The machine's resources within container limits; sizes in bytes, None if unknown."""
 
     cores: int
     ram: int | None

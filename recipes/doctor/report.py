@@ -31,7 +31,7 @@ BROUGHT_ALONG = "# brought along"
 
 @dataclass(frozen=True)
 class Pin:
-    """One line of a requirements file: this distribution at exactly this version."""
+    """One pinned distribution of a requirements file."""
 
     name: str
     version: str
@@ -52,13 +52,13 @@ class Row:
 
 
 def normalise(name: str) -> str:
-    """The name as package indexes compare it."""
+    """The normalised name, as package indexes compare it."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def read_pins(path: Path) -> list[Pin]:
-    """Pins of a requirements file and of those it includes with -r; pins for other machine types are skipped.
-    Raises ValueError (file and line named) for anything that is not pinned with ==."""
+    """Pins of a requirements file and of files that it includes with -r, except those for other architectures.
+    Raises ValueError with file and line for anything that is not pinned with ==."""
     pins = []
     direct = True
     for number, line in enumerate(path.read_text().splitlines(), 1):
@@ -101,7 +101,7 @@ def installed_versions() -> dict[str, str]:
 
 
 def same_version(wanted: str, found: str) -> bool:
-    """Whether `found` satisfies ==wanted: a local part (+cpu, +cu130) counts only where the pin has one."""
+    """Whether `found` satisfies ==wanted; a local part (+cpu, +cu130) is compared only if the pin has one."""
     return found == wanted or ("+" not in wanted and found.partition("+")[0] == wanted)
 
 
@@ -122,7 +122,7 @@ def missing_needs(pins: Sequence[Pin], installed: Mapping[str, str], left_out: f
     try:
         from packaging.requirements import Requirement
     except ImportError:
-        return []  # its own row says that packaging is missing
+        return []  # packaging has its own row
     gaps: dict[str, Row] = {}
     for pin in pins:
         if normalise(pin.name) not in installed:

@@ -15,7 +15,7 @@ def number(config: dict[str, Any], name: str) -> float | None:
 
 
 def whole(config: dict[str, Any], name: str) -> int | None:
-    """A whole number of at least 1."""
+    """An integer of at least 1."""
     found = number(config, name)
     return found if isinstance(found, int) else None
 

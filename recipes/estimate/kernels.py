@@ -53,7 +53,7 @@ def logit_bytes(experiment: Experiment, vocabulary: int) -> float:
     if has_flash_attention(experiment):
         # Logits, and the gradients of entropy and log-probability with respect to them.
         return 3 * width * vocabulary
-    # Logits twice, softmax and log-softmax in float32, and as much for their gradients.
+    # Logits twice, softmax and log-softmax in float32, and similar sizes for their gradients.
     return (2 * width + 8) * 1.8 * vocabulary
 
 

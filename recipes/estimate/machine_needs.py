@@ -131,17 +131,17 @@ def disk_bytes(experiment: Experiment) -> float:
 
 def describe_disk(experiment: Experiment) -> str | None:
     """A line of --dry_run; None below one gigabyte or if unknown."""
-    whole = disk_bytes(experiment)
-    if whole < GB:
+    total = disk_bytes(experiment)
+    if total < GB:
         return None
     each = size_text(checkpoint_bytes(experiment))
     kept, copy = experiment.keep_checkpoints, "hf/last" if experiment.stages == ("alignment",) else "hf/best"
     return (
-        f"disk:          up to {size_text(whole)} in the run's folder: checkpoints of {each}, {kept} kept and one "
+        f"disk:          up to {size_text(total)} in the run's folder: checkpoints of {each}, {kept} kept and one "
         f"being written, and {copy}"
     )
 
 
 def size_text(count: float) -> str:
-    """A number of bytes for people."""
+    """A readable number of bytes."""
     return f"{count / GB:.0f} GB" if count >= GB else f"{count / 1e6:.0f} MB"

@@ -50,7 +50,7 @@ class Memory:
     """Layers gathered from all ranks for computation, and their gradients."""
     activations: float
     head: float
-    """Logits and what their gradient needs."""
+    """Logits and intermediate values of their gradient."""
     engine: float
     """vLLM while generating: weights and KV cache. On the CPU its weights, which are never released."""
     kv_tokens: int
@@ -143,7 +143,7 @@ def supervised_alone(experiment: Experiment) -> Experiment | None:
 
 
 def compares(experiment: Experiment) -> bool:
-    """Whether log-probabilities of a reference model are needed."""
+    """Whether the run needs ref_log_prob."""
     e = experiment
     if e.stages == ("alignment",):
         return e.method != "sft"
@@ -151,7 +151,7 @@ def compares(experiment: Experiment) -> bool:
 
 
 def micro_batch_tokens(experiment: Experiment) -> float:
-    """Tokens of the largest micro-batch: what fits, or a device's whole share of an update."""
+    """Tokens of the largest micro-batch: what fits, or a device's entire share of an update."""
     e = experiment
     if e.stages == ("alignment",):
         pairs = e.method == "dpo" or (e.method == "una" and e.alignment.feedback == "pairwise")

@@ -118,7 +118,7 @@ def as_arguments(file: str, values: Mapping[str, Any], known: Mapping[str, Setti
         known: all flags.
 
     Raises:
-        ExperimentError: naming the file and the key.
+        ExperimentError: with the file and the key.
     """
     where = f"--config {_given_of(file)}"
     overrides = values.get("overrides", [])

@@ -32,7 +32,7 @@ def _share(value: float) -> str:
     return "" if 0 <= value < 1 else "must be at least 0 and below 1"
 
 
-_GROUP = "alignment, and sft on instructions"
+_GROUP = "alignment and sft on instructions"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Alignment:
     """One offline alignment stage."""
 
     feedback: Feedback = setting(_GROUP, From.ALGORITHM, applies=una)
-    """What UNA learns from: pairs, good and bad answers, or scores."""
+    """UNA's training signal: pairs, good/bad labels or scores."""
 
     una_loss: UnaLoss = setting(_GROUP, "mse", applies=una)
     """Loss for binary and score feedback."""

@@ -122,7 +122,7 @@ def _foreign(function: FunctionType) -> bool:
 
 
 def hint_term(algorithm: Algorithm, stages: Stages) -> bool:
-    """algorithms with the hint's likelihood in the loss"""
+    """algorithms with the hint's NLL in the loss"""
     read = any(mentions(algorithm.weigh, name) for name in ("sft_loss_coef", "hint_nll_agg"))
     return hints(algorithm, stages) and not algorithm.hints_in_prompt and algorithm.loss is None and read
 
@@ -144,7 +144,7 @@ def reads_solutions(algorithm: Algorithm) -> bool:
 
 
 def solutions(algorithm: Algorithm, stages: Stages) -> bool:
-    """supervised stages, algorithms that see solutions"""
+    """supervised stages, algorithms that use solutions"""
     return "sft" in stages or ("rl" in stages and reads_solutions(algorithm))
 
 

@@ -136,7 +136,7 @@ def refuse_unknown(data: str, flag: str) -> None:
         raise ExperimentError(
             f"--{flag} {data}: {'' if where == data else f'{where}: '}not a task, file or folder"
             f"{nearest(where, TASKS)} Tasks: {', '.join(TASKS)}; a folder must hold train.parquet and test.parquet, a "
-            f"file problems (docs/custom_data.md)."
+            f"file must hold problems (docs/custom_data.md)."
         )
 
 

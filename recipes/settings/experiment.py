@@ -57,7 +57,7 @@ class Experiment:
     """One run, with every value resolved by `recipes.flags.resolve.build_experiment`."""
 
     algo: str = setting("run", "uft")
-    """Algorithm (listed below), or a file of your own (path/mine.py)."""
+    """Algorithm (listed below) or your own file (path/mine.py)."""
 
     data: str = setting("run", "countdown", evaluates=True)
     """Task (listed below), file, folder, hub data set owner/name[/part][:split], or mixture a:0.7,b:0.3."""
@@ -66,7 +66,7 @@ class Experiment:
     """Kind of its rows."""
 
     model: str = setting("run", From.MACHINE, evaluates=True)
-    """Hugging Face name or folder of the base model; with --eval also a run, checkpoint or adapter."""
+    """Base model: Hugging Face name or folder; with --eval also a run, checkpoint or adapter."""
 
     profile: str = setting()
     """Hardware profile the defaults come from."""
@@ -114,9 +114,9 @@ class Experiment:
     """Weight of the entropy bonus."""
 
     clip_ratio: float = setting(
-        "reinforcement", 0.2, applies=clipped, check=between(0, 1, ", as 1 - it is the lower end")
+        "reinforcement", 0.2, applies=clipped, check=between(0, 1, ", as the lower bound is 1 - clip_ratio")
     )
-    """PPO's clipping of the probability ratio."""
+    """PPO's clip range of the probability ratio."""
 
     temperature: float = setting("reinforcement", 1.0, applies=draws, check=not_negative, evaluates=True)
     """Sampling temperature of training rollouts and --val_samples; without the latter, validation is greedy."""
@@ -148,22 +148,22 @@ class Experiment:
     rollout_memory: float = setting(
         "machine", From.MACHINE, check=between(0, 1, ", a share of a GPU's memory"), evaluates=True, may_change=True
     )
-    """Share of a GPU's memory for vLLM's weights and cache."""
+    """Fraction of GPU memory for vLLM's weights and KV cache."""
 
     max_num_seqs: int = setting("machine", From.MACHINE, applies=rl, check=at_least(1), may_change=True)
-    """Sequences vLLM decodes at once."""
+    """Maximum number of sequences that vLLM decodes concurrently."""
 
     lora_rank: int = setting("adapters", From.MACHINE, check=not_negative)
-    """Rank of the adapter; 0 trains all weights."""
+    """LoRA rank; 0 trains all weights."""
 
     seed: int = setting("run", 0, read=one_seed, check=a_seed, evaluates=True)
-    """Seeds data order, hints and sampling."""
+    """Seed for data order, hints and sampling."""
 
     test_freq: int = setting(_RECORDS, check=at_least(1), may_change=True)
     """Steps between validations."""
 
     save_freq: int = setting(_RECORDS, check=at_least(1), may_change=True)
-    """Steps between checkpoints; a multiple of --test_freq, which is its default."""
+    """Steps between checkpoints, a multiple of --test_freq; default: --test_freq."""
 
     val_size: int = setting(_RECORDS, -1, check=at_least(1, "all of the test file"), evaluates=True)
     """Validation problems, the same ones in all runs, stages and evaluations for any --seed; -1: all."""
@@ -192,16 +192,16 @@ class Experiment:
     allow_overlap: bool = setting("data and reward", False, may_change=True)
     """Train even if the training file contains test problems."""
 
-    max_reward_error_rate: float = setting("when verdicts fail", 0.05, applies=rl, check=_RATE, may_change=True)
+    max_reward_error_rate: float = setting("reward failures", 0.05, applies=rl, check=_RATE, may_change=True)
     """Stop the run when scoring fails for this share of a step's answers."""
 
-    max_timeout_rate: float = setting("when verdicts fail", 0.2, applies=rl, check=_RATE, may_change=True)
+    max_timeout_rate: float = setting("reward failures", 0.2, applies=rl, check=_RATE, may_change=True)
     """Stop the run when the verifier reaches its limits for this share of a step's answers."""
 
-    max_parse_fail_rate: float = setting("when verdicts fail", 0.99, applies=rl, check=_RATE, may_change=True)
+    max_parse_fail_rate: float = setting("reward failures", 0.99, applies=rl, check=_RATE, may_change=True)
     """Stop the run when more than this share of answers is unreadable for --parse_fail_steps steps in a row."""
 
-    parse_fail_steps: int = setting("when verdicts fail", 50, applies=rl, check=at_least(1), may_change=True)
+    parse_fail_steps: int = setting("reward failures", 50, applies=rl, check=at_least(1), may_change=True)
     """Number of such steps in a row."""
 
     overrides: tuple[str, ...] = setting(default=())
@@ -214,7 +214,7 @@ class Experiment:
     """Share of training problems that keep their solution (docs/tasks/chain.md)."""
 
     demonstration_noise: float = setting("data and reward", 0.0, applies=solutions, check=a_share, absent=0.0)
-    """Probability that a step of a solution is wrong."""
+    """Probability that a solution step is replaced by a wrong one."""
 
     hints: Whose = setting("data and reward", "own", applies=solutions, absent="own")
     """Solution shown for a problem: its own, or another problem's as a control (sham)."""
@@ -392,7 +392,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def read_experiment(file: Path) -> Experiment:
-    """`from_yaml` of a run's file."""
+    """`from_yaml` of a file."""
     return from_yaml(file.read_text(encoding="utf-8", errors="replace"))
 
 

@@ -99,7 +99,7 @@ class Steering:
     """Word appended to the default folder name."""
 
     resume: bool = setting("run", False, switch=True, evaluates=True)
-    """Continue the run in that folder."""
+    """Resume the run in its folder."""
 
     dry_run: Literal["short", "full"] | None = setting("run", None, bare="short", evaluates=True)
     """Print the plan without starting anything; full: also environment, commands and verl's configuration."""

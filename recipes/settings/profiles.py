@@ -16,7 +16,7 @@ class Profile:
     """One line for tables."""
 
     device: Literal["cpu", "cuda"]
-    """Where verl and vLLM compute."""
+    """Device used by verl and vLLM."""
 
     # Defaults of the settings with these names in recipes/settings/experiment.py.
     n_gpu: int
@@ -41,10 +41,10 @@ class Profile:
     """Memory of one device in GB (10^9 bytes); 0 for the CPU, whose memory all processes share."""
 
     alignment: dict[str, Any] = field(default_factory=dict)
-    """Settings of alignment stages that differ from their defaults."""
+    """Overrides of the alignment stages' defaults."""
 
     lengths: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Token limits that differ from the task's, by task."""
+    """Overrides of the tasks' token limits, by task."""
 
     models: dict[str, str] = field(default_factory=dict)
     """Default models of tasks that need another than `model`."""
@@ -218,12 +218,12 @@ def _profile_of(gpus: int, memory_gb: int) -> Profile:
         # One in PROFILES, with all of the machine's cards.
         return nearest if nearest.n_gpu == gpus else replace(nearest, n_gpu=gpus)
     # The default model's weights, gradients and moments are 25 GB, sharded over the cards.
-    whole = PROFILES["1x80gb"] if gpus * memory_gb >= 80 else PROFILES["1x24gb"]
+    base = PROFILES["1x80gb"] if gpus * memory_gb >= 80 else PROFILES["1x24gb"]
     small = memory_gb < 40
     return replace(
-        whole,
+        base,
         name=f"{gpus}x{memory_gb}gb",
-        title=f"{gpus} GPU(s) with {memory_gb} GB: 0.5-1.5B, {'adapters (LoRA)' if whole.lora_rank else 'all weights'}",
+        title=f"{gpus} GPU(s) with {memory_gb} GB: 0.5-1.5B, {'adapters (LoRA)' if base.lora_rank else 'all weights'}",
         n_gpu=gpus,
         memory_gb=memory_gb,
         tokens_per_micro_batch=8192 if small else 16384,

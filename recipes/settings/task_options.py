@@ -8,7 +8,7 @@ from recipes.common.values import at_least, not_negative, numbers
 from recipes.settings.declare import setting
 from recipes.settings.tasks import TASKS
 
-_GENERATED = "problems that are generated"
+_GENERATED = "generated problems"
 
 
 @dataclass(frozen=True)

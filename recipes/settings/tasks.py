@@ -8,7 +8,7 @@ from recipes.settings.alignment import DataKind
 
 @dataclass(frozen=True)
 class Task:
-    """One task. Lengths are in tokens of a Qwen2.5-like tokenizer, as the UFT paper sets them (table 1)."""
+    """One task. Lengths are in tokens of a Qwen2.5-like tokenizer, as in the UFT paper (table 1)."""
 
     name: str
     """Value of --data."""
@@ -23,7 +23,7 @@ class Task:
     """Longest hint; longer ones lose complete steps."""
 
     max_response_length: int
-    """Most tokens the model may generate, hint not counted."""
+    """Maximum number of generated tokens, excluding the hint."""
 
     prompt_styles: tuple[str, ...]
     """Values of --prompt_style whose answers its reward can read."""
@@ -32,13 +32,13 @@ class Task:
     """Why training on it is refused; empty if it is allowed."""
 
     kind: DataKind = "problems"
-    """What its rows are."""
+    """Kind of its rows."""
 
     evaluated_on: str = ""
     """For answers: the task whose verifier scores the trained model's own answers."""
 
     from_hub: bool = False
-    """Its problems come from the hub (or a local copy, --data_path), not from a generator."""
+    """Its data come from the Hub (or a local copy, --data_path), not from a generator."""
 
     needs_copy: str = ""
     """Why a local copy is required and where to get it; empty if the hub has it."""

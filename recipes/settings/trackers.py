@@ -22,7 +22,7 @@ _WANDB_HOST = "api.wandb.ai"
 
 
 def missing(loggers: Sequence[str]) -> str:
-    """The first of these loggers whose package is not installed; empty if all are there."""
+    """The first logger whose package is not installed; empty if all are."""
     packages = (name for name in loggers if name not in ("console", "file"))
     return next((name for name in packages if importlib.util.find_spec(name) is None), "")
 

@@ -94,11 +94,11 @@ ODD = {
     "no number": (weighing(lambda g: Weights(ones(g) / 0)), "advantage has values that are not finite"),
     "a weight on padding": (
         weighing(lambda g: Weights(terms=(Term(torch.ones_like(g.old), "a"),))),
-        "weights of the term 'a' are not 0 where a rollout has no token",
+        "weights of the term 'a' are not 0 at padding",
     ),
     "padding that is counted": (
         weighing(lambda g: Weights(terms=(Term(ones(g), "a", over=torch.ones_like(g.old)),))),
-        "over of the term 'a' are not 0 where a rollout has no token",
+        "over of the term 'a' are not 0 at padding",
     ),
     "a shape that is no function": (
         weighing(lambda g: Weights(terms=(Term(ones(g), "a", shape=SQUARE),))),
@@ -129,7 +129,7 @@ ODD = {
     ),
     "a mask of nothing": (
         weighing(lambda g: Weights(mask=ones(g) < 0)),
-        "weigh masks every token of all groups tried, and no term has a weight",
+        "weigh masks every token of all tested groups, and no term has a weight",
     ),
     "weights for a mask": (
         weighing(lambda g: Weights(mask=ones(g))),
@@ -163,7 +163,7 @@ ODD = {
     ),
     "memory of two": (
         {"remember": lambda g, past, common, s: (None, None)},
-        "must be (past, common, keys of what is due)",
+        "must be (past, common, keys of due prompts)",
     ),
     "memory of tensors": (
         {"remember": lambda g, past, common, s: (g.scores, None, ())},
@@ -226,11 +226,11 @@ ODD = {
     ),
     "memory by number": (
         {"remember": lambda g, past, common, s: ({1: 2}, None, ())},
-        "remember returns {1: 2}, which comes back from a checkpoint as {'1': 2}: use lists, and dicts with texts",
+        "remember returns {1: 2}, which a checkpoint restores as {'1': 2}: use lists, and dicts with string",
     ),
     "memory of a tuple": (
         {"remember": lambda g, past, common, s: (None, (1, 2), ())},
-        "which comes back from a checkpoint as [1, 2]",
+        "which a checkpoint restores as [1, 2]",
     ),
     "memory of no number": (
         {"remember": lambda g, past, common, s: (float("nan"), None, ())},

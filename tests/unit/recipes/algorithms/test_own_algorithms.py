@@ -157,10 +157,10 @@ ODD = {
     "settings changed": (draws("s.n_rollout = 2\n    return [Bare()] * 2"), "rollout or metrics changes s"),
     "an end in a draw": (draws("raise SystemExit(0)"), "line 9: rollout: SystemExit: 0"),
     # options
-    "options of another kind": (field(options="{'a': 1}"), "options={'a': 1}: must be a class with @dataclass"),
+    "options of another kind": (field(options="{'a': 1}"), "options={'a': 1}: must be a @dataclass class"),
     "options without a decorator": ("class Options:\n    a: float = 1.0\n" + field(options="Options"), "@dataclass"),
     "an option without a type": (options("gate = 0.5"), "its option 'gate' has no type"),
-    "an option without a default": (options("gate: float"), "its options must be a dataclass of defaults"),
+    "an option without a default": (options("gate: float"), "all fields of options need defaults"),
     "an option that nobody reads": (options("gate: float = 0.5", metrics="lambda step, s: {}"), "no hook reads s."),
     "an option with unknown metadata": (
         options("gate: float = field(default=.5, metadata={'hlp': 'x'})"),
@@ -197,7 +197,7 @@ ODD = {
     "a setting that is no number": (field(settings="{'kl_coef': math.nan}"), "kl_coef=nan: must be a finite number"),
     "a choice that is none": (field(settings="{'hints': 'all'}"), "settings: hints='all': must be one of own, sham"),
     "a setting without effect": (field(settings="{'critic_lr': 1.0}"), "settings: 'critic_lr' has no effect on it"),
-    "a setting of numbers": (field(settings="{'logger': (1,)}"), "settings: logger=(1,): must be a tuple of texts"),
+    "a setting of numbers": (field(settings="{'logger': (1,)}"), "settings: logger=(1,): must be a tuple of strings"),
     "a setting of data": (
         field(settings="{'data': 'math'}"),
         "settings: 'data' is not a flag whose default it can set",
@@ -205,7 +205,7 @@ ODD = {
     "a setting that is a field": (field(settings="{'beta': 1.0}"), "write beta=1.0 there"),
     "an option as a setting": (
         options("gate: float = 0.5", settings="{'gate': 1.0}"),
-        "'gate' is an option of its own",
+        "'gate' is one of its options",
     ),
     # files
     "an end at import": ("import sys\nsys.exit()\n", "line 9: cannot be loaded: SystemExit"),
@@ -416,7 +416,7 @@ def test_a_loop_that_catches_exceptions_is_ended_too(tmp_path: Path, monkeypatch
             field(loss="lambda p, r, s: (p.sum(-1), {})", context="lambda i, g, s: None"),
             "context: has no effect with loss",
         ),
-        (field(supervised="abs"), "supervised: has no effect with stages=('rl',); it belongs to a stage 'sft'"),
+        (field(supervised="abs"), "supervised: has no effect with stages=('rl',); it applies to the stage 'sft'"),
         (
             field(loss="lambda p, rows, s: (p.sum(-1), {})", weigh="lambda g, s: None"),
             "weigh: has no effect with loss",
