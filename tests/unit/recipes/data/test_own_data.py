@@ -75,7 +75,7 @@ def test_a_batch_that_was_asked_for_stays_and_the_refusal_names_one_that_works(t
     for also in ((), ("--dry_run",)):
         done = front_door(*flags, "--out", str(tmp_path / "run"), *also)
         assert done.returncode == 2
-        assert "has 10 rows, fewer than --batch_size 32" in done.stderr
+        assert "10 rows, fewer than --batch_size 32" in done.stderr
         assert "use --batch_size 10 or less" in done.stderr
     assert not (tmp_path / "run").exists()
 

@@ -61,7 +61,7 @@ def test_a_tokenizer_that_loses_the_answer_is_refused(data: Path, algo: str, tmp
     with pytest.raises(ExperimentError) as refused:
         start(data, folder, algo=algo)
     assert "the reward does not accept the data's own solutions: 40 of the first 40 rows" in str(refused.value)
-    assert f"The tokenizer of {folder} makes '" in str(refused.value)
+    assert f"The tokenizer of {folder} turns it into '" in str(refused.value)
     assert "choose another --reward or --model" in str(refused.value)
     e = build_experiment({"algo": algo, "data": str(data), "batch_size": 8, "model": str(folder)}, PROFILES["cpu"])
     with pytest.raises(ExperimentError, match="The tokenizer of"):
