@@ -167,7 +167,7 @@ if [ -n "$active_env" ]; then
 elif [ -x "$PY" ]; then
   say "Environment: $env_dir"
   leave="remove it (rm -rf '$env_dir') and run this again"
-elif [ -e "$env_dir" ] && { [ -L "$PY" ] || [ ! -d "$env_dir" ]; }; then
+elif [ -L "$PY" ] || { [ ! -d "$env_dir" ] && { [ -e "$env_dir" ] || [ -L "$env_dir" ]; }; }; then
   die "$env_dir has no Python that starts ($PY)" "remove it (rm -rf '$env_dir') and run this again"
 else
   new_env=1

@@ -14,7 +14,7 @@ from recipes.checks.model_check import refuse_model
 from recipes.common.errors import ExperimentError
 from recipes.common.run_dir import RunDir, read_json, write_json, write_text
 from recipes.data import data_check, datafiles
-from recipes.run.launch import refuse_absent, refuse_missing_devices, taken
+from recipes.run.launch import lacking_devices, refuse_absent, refuse_missing_devices, taken
 from recipes.run.place import refuse_place, refuse_unwritable
 from recipes.run.resume import as_begun
 from recipes.run.stages import EVALUATE_FILE, Sampling, Stage, harness_stage, part_stage, run_stage, shared_imports
@@ -54,7 +54,10 @@ def evaluate(
 
 
 def check(experiments: Mapping[Part, Experiment], sampling: Sampling, out: Path) -> None:
-    """Raise ExperimentError in a dry run for whatever `evaluate` would refuse; leaves no files."""
+    """Raise ExperimentError in a dry run for whatever `evaluate` would refuse; leaves no files. Missing devices
+    are only reported."""
+    lacking = {text for each in experiments.values() if (text := lacking_devices(replace(each, n_gpu=1)))}
+    print("".join(f"devices:       cannot start here: {text}\n" for text in sorted(lacking)), end="")
     refuse_unwritable(out)
     _refuse_others(experiments, sampling, RunDir(out.resolve()))
     _refuse_suites(experiments)

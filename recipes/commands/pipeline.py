@@ -134,7 +134,7 @@ def _plans(given: Sequence[Mapping[str, Any]]) -> list[tuple[Steering, Experimen
 
 def _refuse_others(folder: Path, steps: list[Step], resume: bool) -> None:
     if RunDir(folder).experiment.exists():
-        raise ExperimentError(f"{folder} already contains a run; give another folder as --out")
+        raise ExperimentError(f"{folder} already holds a run; give another folder as --out")
     for place in (folder, *(folder / step.name for step in steps)):
         refuse_unknown_run(RunDir(place))
     begun = [place for place in (folder / step.name for step in steps) if RunDir(place).experiment.exists()]

@@ -17,6 +17,7 @@ from recipes.commands.planned import Planned
 from recipes.common.errors import ExperimentError
 from recipes.common.listed import listed
 from recipes.common.machine import gpu_count, visible_devices
+from recipes.common.numbered import counted
 from recipes.common.run_dir import RunDir
 from recipes.data import datafiles
 from recipes.flags.effect import refuse_without_effect, with_effect
@@ -158,7 +159,7 @@ def listing(plan: Sequence[Planned]) -> str:
     """One line per run with its state, and the commands of unfinished runs."""
     states = {each.name: each.state for each in plan}
     width = max(map(len, states))
-    lines = [f"{len(plan)} runs, {sum(each == 'finished' for each in states.values())} finished"]
+    lines = [f"{counted(len(plan), 'run')}, {sum(each == 'finished' for each in states.values())} finished"]
     lines += [f"  {name:<{width}}  {state}" for name, state in states.items()]
     left = [each for each in plan if states[each.name] != "finished"]
     if left:

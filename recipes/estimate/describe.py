@@ -53,7 +53,10 @@ def describe_memory(experiment: Experiment) -> str:
             f"{found.kv_tokens:,} tokens of keys and values"
         )
     if limit := found.limit or float(main_memory() or 0):
-        lines.append(f"               of         {limit / GB:6.1f}  {_verdict(experiment, found, limit)}")
+        verdict = _verdict(experiment, found, limit)
+        if alone and verdict == "fits" and first.peak > limit:
+            verdict = "does NOT fit in the supervised stage"
+        lines.append(f"               of         {limit / GB:6.1f}  {verdict}")
     if experiment.device == "cuda" and experiment.stages != ("alignment",):
         lines.append(f"               {_kernels(experiment)}")
     if "rl" in experiment.stages:
@@ -69,7 +72,7 @@ def describe_memory(experiment: Experiment) -> str:
 
 def _verdict(e: Experiment, found: Memory, limit: float) -> str:
     if found.peak > limit >= found.updating and e.device == "cuda":
-        return "does NOT fit while generating: lower --rollout_memory, or use more devices"
+        return f"does NOT fit while generating: {_smaller_engine(e, found, limit)}use more devices"
     if found.peak > limit:
         at_worst = " where sequences are as long as allowed" if e.device == "cpu" and _by_length(found, limit) else ""
         return f"does NOT fit{' while updating' * (e.device == 'cuda')}{at_worst}; {_less(e, found, limit)}"
@@ -77,6 +80,17 @@ def _verdict(e: Experiment, found: Memory, limit: float) -> str:
     if e.device == "cuda" and "rl" in e.stages and found.kv_tokens < longest:
         return f"does NOT fit: a sequence may have {longest:,} tokens; raise --rollout_memory or --tp_size"
     return "fits"
+
+
+def _smaller_engine(e: Experiment, found: Memory, limit: float) -> str:
+    """Advice: the engine's largest share of the device that fits and holds a sequence, or else a smaller model."""
+    share = int(100 * (found.engine - found.generating + limit) / limit) / 100
+    shape = known_shape(e.model)
+    if share > 0 and shape is not None:
+        room = estimate_memory(replace(e, rollout_memory=share), shape).kv_tokens
+        if room >= e.prompt_length + e.response_length:
+            return f"lower --rollout_memory to {share:g}, or "
+    return "use a smaller model, or "
 
 
 def _by_length(found: Memory, limit: float) -> bool:

@@ -70,10 +70,15 @@ def refuse_too_large(experiment: Experiment) -> None:
         _refuse_no_cache(e)
         return
     less = "" if e.lora_rank else ", train adapters (--lora_rank 32)"
-    where = "this machine has" if on_cpu else f"a device of --profile {e.profile} has"
-    more = "a machine with more" if on_cpu else "more devices"
+    of_profile = there == profile_named(e.profile).memory_gb * GB
+    where = f"a device of --profile {e.profile} has" if of_profile else "the smallest GPU here has"
+    more, of = "more devices", ""
+    if on_cpu:
+        where, more = "this machine has", "a machine with more"
+    elif supervised_alone(e):
+        more, of = "more devices per node (--n_gpu)", " of the supervised stage, on the first node alone,"
     raise ExperimentError(
-        f"--model {e.model}: does not fit: weights, gradients and optimizer take {held / GB:.0f} GB, before any "
+        f"--model {e.model}: does not fit: weights, gradients and optimizer{of} take {held / GB:.0f} GB, before any "
         f"activation, and {where} {there / GB:.0f} GB. Use a smaller model{less}, or {more}"
     )
 

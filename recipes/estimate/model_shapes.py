@@ -187,7 +187,10 @@ def _size(config: dict[str, Any], name: str, default: int | None = None) -> int:
     return found
 
 
-_TIED = ("gemma", "gemma2", "gemma3_text", "cohere", "cohere2", "smollm3", "starcoder2")
+_TIED = (
+    *("gemma", "gemma2", "gemma3_text", "gemma4_text", "vaultgemma", "cohere", "cohere2", "smollm3", "starcoder2"),
+    *("ernie4_5", "lfm2"),
+)
 """Families that tie their vocabulary matrices unless config.json says otherwise."""
 
 

@@ -17,7 +17,7 @@ from recipes.common.errors import ExperimentError, nearest
 from recipes.common.machine import gpu_memory_gb
 from recipes.common.training_record import model_name, read_record
 from recipes.data.stored_template import ends_turns
-from recipes.estimate.micro_batch import fitted
+from recipes.estimate.micro_batch import fits, fitted
 from recipes.estimate.model_shapes import config_of, is_tiny
 from recipes.flags.effect import SAME_FOR_SFT, refuse_foreign
 from recipes.settings.alignment import DataKind, resolve_alignment
@@ -70,8 +70,6 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
     test_freq = given.get("test_freq", usual)
     ranks = given.get("n_gpu", profile.n_gpu) * given.get("nnodes", 1)
     batch_size, mini_batch_size = share_evenly(profile, given, ranks)
-    # A critic needs as much memory as the policy: most of one GPU, or of a few small ones.
-    crowded = "critic" in algorithm.needs and profile.device == "cuda" and ranks * profile.memory_gb <= 96
     values = {
         **_declared_defaults(profile, task),
         **_lengths(profile, tasks),
@@ -89,7 +87,6 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
         "model": model,
         "prompt_style": default_prompt_style(model, task, kind),
         "reward": None,
-        "rollout_memory": profile.rollout_memory * (0.5 if crowded else 1.0),
         **algorithm.settings,
         "options": {name: given.pop(name, default) for name, default in _options(algorithm).items()},
     }
@@ -108,6 +105,9 @@ def build_experiment(flags: dict[str, Any], profile: Profile) -> Experiment:
     values.update(given)
     experiment = Experiment(**values)
     check(experiment)
+    if "critic" in algorithm.needs and "rollout_memory" not in given and not fits(experiment):
+        # A critic takes as much memory as the policy.
+        experiment = replace(experiment, rollout_memory=0.5 * experiment.rollout_memory)
     return fitted(experiment, {name for name, value in flags.items() if value is not None})
 
 

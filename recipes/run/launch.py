@@ -18,6 +18,7 @@ from recipes.checks.algorithm_check import try_with_torch
 from recipes.checks.model_check import refuse_model
 from recipes.common.errors import ExperimentError
 from recipes.common.machine import gpu_count, installed_vllm
+from recipes.common.numbered import counted
 from recipes.common.run_dir import (
     RunDir,
     checkpoint_step,
@@ -259,22 +260,25 @@ def _attempt(run: RunDir, files: DataFiles, number: int, stall_minutes: float, e
 
 def refuse_missing_devices(experiment: Experiment) -> None:
     """Raise ExperimentError for more machines or GPUs than exist; a cluster's cannot be seen from here."""
-    if lacking := _lacking(experiment):
+    if lacking := lacking_devices(experiment):
         raise ExperimentError(lacking)
 
 
-def _lacking(experiment: Experiment) -> str:
-    if experiment.nnodes > 1 and "RAY_ADDRESS" not in os.environ:
+def lacking_devices(experiment: Experiment) -> str:
+    """What machines, GPUs or stack are missing for a start, and what to do; empty if nothing is."""
+    cluster = bool(os.environ.get("RAY_ADDRESS"))
+    if experiment.nnodes > 1 and not cluster:
         return (
             f"--nnodes {experiment.nnodes}: RAY_ADDRESS names no cluster: run `ray start` on all machines, and this "
             f"command with RAY_ADDRESS=<head>:6379"
         )
-    elsewhere = experiment.device != "cuda" or experiment.nnodes > 1 or "RAY_ADDRESS" in os.environ
+    # Supervised and alignment stages use the devices of this machine, in a cluster too.
+    elsewhere = experiment.device != "cuda" or ("rl" in experiment.stages and cluster)
     there = experiment.n_gpu if elsewhere else gpu_count()
     if there >= experiment.n_gpu:
         wrong = not elsewhere and installed_vllm() == "cpu"
         return "the installed stack is the one for CPUs: ./install.sh --profile cuda, or --profile cpu" if wrong else ""
-    visible = f"this machine has {there} visible GPUs; use fewer, or a profile for this machine (--profile)"
+    visible = f"this machine has {counted(there, 'visible GPU')}; use fewer, or a profile for this machine (--profile)"
     return f"--n_gpu {experiment.n_gpu}: {visible}"
 
 
@@ -354,7 +358,7 @@ def dry_run(experiment: Experiment, out: Path, *, resume: bool = False, full: bo
         refuse_idle_patience(experiment, planned_stages)
         commands = [f"  python {' '.join(stage.command)}" for stage in planned_stages]
         planned = training_plan(experiment, run, files) if experiment.stages == ("alignment",) else None
-    if lacking := _lacking(experiment):
+    if lacking := lacking_devices(experiment):
         described += f"\ndevices:       cannot start here: {lacking}"
     try:
         refuse_small_disk(experiment, run.path)

@@ -16,7 +16,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from recipes.algorithms import get_algorithm
-from recipes.algorithms.hints.cut import as_record, draw_plans, hint_tokens
+from recipes.algorithms.hints.cut import as_record, draw_plans, hint_given
 from tests.e2e.support import EMBEDDED, HINTS, MEASURED, RL, SEED, T_HINT, metrics, rollouts, run
 
 pytestmark = pytest.mark.e2e
@@ -119,7 +119,7 @@ def test_hint_nll_is_that_of_a_plain_forward_pass(finished: tuple[str, Path], ro
         if not line["hint_tokens"]:
             continue
         row = rows[line["prompt"]]
-        hint = hint_tokens(
+        hint, _ = hint_given(
             encode, list(row.hint), round(line["length"] / line["n_segments"] * len(row.hint)), row.answer, 64
         )
         assert len(hint) == line["hint_tokens"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from recipes.algorithms.hints.cut import hint_tokens
+from recipes.algorithms.hints.cut import hint_given
 from tests.e2e.support import EMBEDDED, ROOT, kill_after, metrics, rollouts
 
 PROFILE = os.environ.get("UFT_TEST_PROFILE", "1x80gb")
@@ -65,7 +65,7 @@ def hint_nll_by_hugging_face(out: Path, data: Path, step: int = 1) -> tuple[floa
             continue
         row = rows[line["prompt"]]
         pieces = round(line["length"] / line["n_segments"] * len(row.hint))
-        hint, prompt = hint_tokens(encode, list(row.hint), pieces, row.answer, 64), encode(line["prompt"])
+        hint, prompt = hint_given(encode, list(row.hint), pieces, row.answer, 64)[0], encode(line["prompt"])
         assert len(hint) == line["hint_tokens"]
         with torch.no_grad():
             logits = model(torch.tensor([prompt + hint])).logits[0, len(prompt) - 1 : -1]

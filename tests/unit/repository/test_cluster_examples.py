@@ -105,6 +105,8 @@ def test_a_slurm_job_on_one_node_names_no_nodes_and_a_profile_of_its_own_stays(s
     (trained,) = [line for line in submitted("--algo", "sft", names="one", nodes=1) if "run.py" in line]
     assert "--nnodes" not in trained
     assert "--profile h100x8" in trained
+    (trained,) = [line for line in submitted("--config", "mine.yaml") if "run.py" in line]
+    assert "--profile" not in trained
     for given in (["--profile", "8x40gb"], ["--profile=8x40gb"]):
         (trained,) = [line for line in submitted(*MAIN_JOB, *given) if "run.py" in line]
         assert flags_of(trained)["profile"] == "8x40gb"

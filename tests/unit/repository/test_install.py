@@ -309,15 +309,17 @@ def test_what_vllm_compiles_with_is_missed_before_anything_is_fetched(
     assert "Warning" not in install("--profile", "cpu", "--dry-run", **active_env, PATH=str(tmp_path / "bin")).stdout
 
 
-@pytest.mark.parametrize("broken", ["link", "file"])
+@pytest.mark.parametrize("broken", ["link", "file", "whole"])
 def test_an_environment_whose_python_is_gone_is_to_be_removed(tmp_path: Path, broken: str) -> None:
     script = copy_script(tmp_path)
     env = script.parent / ".venv"
     if broken == "link":
         (env / "bin").mkdir(parents=True)
         (env / "bin/python").symlink_to("/gone/python")
-    else:
+    elif broken == "file":
         env.touch()
+    else:
+        env.symlink_to("/gone/env")
     done = install("--profile", "cpu", script=script)
     assert done.returncode == 1
     assert f"has no Python that starts ({env}/bin/python)" in done.stderr

@@ -290,7 +290,7 @@ def test_cards_with_less_memory_than_the_profiles_are_told(
 def test_what_no_card_here_can_hold_is_refused_whatever_the_profile_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine_needs, "gpu_count", lambda: 1)
     monkeypatch.setattr(machine_needs, "gpu_memory_gb", lambda: 4.3)
-    with pytest.raises(ExperimentError, match=r"7 GB.*has 4 GB"):
+    with pytest.raises(ExperimentError, match=r"7 GB.*the smallest GPU here has 4 GB"):
         refuse_too_large(on("1x24gb"))
     # Of another machine nothing is known from here.
     refuse_too_large(on("h100x2"))
@@ -523,8 +523,10 @@ def test_on_the_cpu_the_memory_of_the_machine_is_the_limit(monkeypatch: pytest.M
 
 
 def test_a_critic_fits_beside_the_policy_by_default() -> None:
-    for name in ("1x24gb", "2x24gb", "3x24gb", "4x24gb", "1x40gb", "2x40gb", "1x48gb", "2x48gb", "1x80gb", "h100x8"):
+    cards = ("1x24gb", "2x24gb", "3x24gb", "4x24gb", "1x40gb", "2x40gb", "1x48gb", "2x48gb", "1x80gb", "h100x8")
+    for name in cards:
         assert "NOT" not in describe_memory(on(name, algo="ppo")), name
+    assert "NOT" not in describe_memory(on("h100x8", algo="ppo", n_gpu=4))
     assert on("1x80gb", algo="ppo").rollout_memory == pytest.approx(0.5 * on("1x80gb").rollout_memory)
     assert on("1x80gb", algo="ppo", rollout_memory=0.5).rollout_memory == 0.5
 
@@ -545,6 +547,16 @@ def test_what_is_too_large_for_an_update_is_not_blamed_on_the_engine() -> None:
     assert "while generating" not in said
 
 
+def test_advice_on_the_engine_names_a_share_that_fits_or_none() -> None:
+    e = on("1x80gb", model="Qwen/Qwen2.5-3B")
+    share = float(describe_memory(e).partition("while generating: lower --rollout_memory to ")[2].partition(",")[0])
+    assert "NOT" not in describe_memory(replace(e, rollout_memory=share))
+    # 6.2 GB of weights, and 5.8 are left for the engine: no share holds a sequence.
+    assert "while generating: use a smaller model, or use more" in describe_memory(
+        on("1x24gb", model="Qwen/Qwen2.5-3B")
+    )
+
+
 def test_a_supervised_stage_has_the_first_nodes_devices_alone() -> None:
     """Four nodes of two: 7 B is 122 GB, in halves; its reinforcement has eighths."""
     e = on("h100x2", algo="sft_rft", nnodes=4, model="Qwen/Qwen2.5-7B")
@@ -552,7 +564,7 @@ def test_a_supervised_stage_has_the_first_nodes_devices_alone() -> None:
     assert held_bytes(e) == held_bytes(alone)
     expected = estimate_memory(alone, SHAPES["Qwen2.5-7B"]).updating / GB
     assert f"supervised {expected:6.1f}  on the first node's 2 device(s) alone: " in describe_memory(e)
-    with pytest.raises(ExperimentError, match=r"122 GB.*has 80 GB"):
+    with pytest.raises(ExperimentError, match=r"of the supervised stage, on the first.*122 GB.*has 80 GB.*--n_gpu"):
         refuse_too_large(on("1x80gb", algo="sft_rft", nnodes=8, model="Qwen/Qwen2.5-7B"))
     assert "supervised" not in describe_memory(on("h100x2", algo="sft_rft"))
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -271,6 +272,12 @@ def test_the_devices_of_a_cluster_are_not_counted_here(monkeypatch: pytest.Monke
         refuse_missing_devices(many)
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     refuse_missing_devices(many)
+    # Which trains on this machine alone.
+    with pytest.raises(ExperimentError, match="0 visible GPUs"):
+        refuse_missing_devices(build_experiment({"algo": "dpo", "data": "helpsteer2"}, PROFILES["h100x2"]))
+    monkeypatch.setenv("RAY_ADDRESS", "")
+    with pytest.raises(ExperimentError, match="RAY_ADDRESS names no cluster"):
+        refuse_missing_devices(replace(many, nnodes=2))
 
 
 @pytest.mark.parametrize(
