@@ -35,7 +35,7 @@ def small_cards(experiment: Experiment) -> str | None:
     # Error correction takes about 1 % of some cards' nominal memory.
     if here is None or here > 0.97 * wanted:
         return None
-    hide = "hide that card (CUDA_VISIBLE_DEVICES), or " if gpu_count() > e.n_gpu or gpu_count() > 1 else ""
+    hide = "hide that card (CUDA_VISIBLE_DEVICES), or " if gpu_count() > 1 else ""
     return (
         f"the smallest GPU here has {here:.0f} GB, and --profile {e.profile} is for {wanted:.0f} GB: the run may not "
         f"fit even if the figures below say so; {hide}lower {lower}"
