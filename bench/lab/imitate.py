@@ -46,7 +46,7 @@ def imitate(lab: Lab, weights: Parameters, rows: Sequence[Row], folder: RunDir, 
             descend(optimiser, weights, loss)
             schedule.step()
             step, trained = step + 1, trained + count
-            records.log(step, {"train/loss": float(loss), "lab/trained": trained})
+            records.log(step, {"train/loss": loss.item(), "lab/trained": trained})
     if test is not None:
         records.log(step, validate(lab, weights, test, step, folder))
 
