@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
     from recipes.common.errors import ExperimentError
     from recipes.common.run_dir import RunDir, write_text
     from recipes.flags.parser import read
-    from recipes.settings.experiment import to_yaml
+    from recipes.settings.saved import to_yaml
 
     try:
         flags = {**read(arguments, []).flags}

@@ -19,7 +19,7 @@ import yaml
 
 from recipes.algorithms import AlgorithmFileError, get_algorithm
 from recipes.common.run_dir import RunDir, read_metrics
-from recipes.settings.experiment import as_of_today
+from recipes.settings.saved import as_of_today
 
 _DEEPEST = 4
 _TAG = re.compile(r"<\|[^<|>]*\|>|</?s>|<bos>|<eos>")

@@ -14,12 +14,14 @@ from recipes.checks.model_check import refuse_model
 from recipes.common.errors import ExperimentError
 from recipes.common.run_dir import RunDir, read_json, write_json, write_text
 from recipes.data import data_check, datafiles
-from recipes.run.launch import lacking_devices, refuse_absent, refuse_missing_devices, taken
+from recipes.run.launch import taken
 from recipes.run.place import refuse_place, refuse_unwritable
+from recipes.run.refuse import lacking_devices, refuse_absent, refuse_missing_devices
 from recipes.run.resume import as_begun
 from recipes.run.stages import EVALUATE_FILE, Sampling, Stage, harness_stage, part_stage, run_stage, shared_imports
 from recipes.run.suites import Part
-from recipes.settings.experiment import Experiment, read_experiment, to_yaml
+from recipes.settings.experiment import Experiment
+from recipes.settings.saved import read_experiment, to_yaml
 from recipes.watch.scratch import data_folder
 
 RECORD = "evaluation.yaml"

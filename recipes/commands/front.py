@@ -24,9 +24,11 @@ from recipes.flags.effect import each_its_own, foreign, refuse_without_effect, w
 from recipes.flags.parser import catalogue
 from recipes.flags.resolve import build_experiment, default_profile, kind_of_data
 from recipes.run.build_stages import training_plan
+from recipes.run.dry_run import dry_run
 from recipes.run.hub import refuse_push
-from recipes.run.launch import check_folder, dry_run, launch
+from recipes.run.launch import launch
 from recipes.run.place import refuse_unwritable
+from recipes.run.resume import check_folder
 from recipes.run.stages import Sampling, stage_overrides
 from recipes.run.suites import Part, parts_of
 from recipes.settings.data_sets import hub_set, refuse_unknown

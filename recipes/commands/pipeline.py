@@ -25,10 +25,12 @@ from recipes.flags.effect import refuse_foreign, refuse_without_effect
 from recipes.flags.parser import STAGE_FILES, catalogue
 from recipes.flags.resolve import default_profile, kept_style, task_of
 from recipes.run.closing import short
+from recipes.run.dry_run import dry_run
 from recipes.run.hub import refuse_push
-from recipes.run.launch import dry_run, is_finished, launch, refuse_as_started, refuse_missing_devices, taken
+from recipes.run.launch import is_finished, launch, taken
 from recipes.run.place import refuse_place, refuse_small_disk_of_all, refuse_unwritable
-from recipes.run.resume import nothing_begun, refuse_unknown_run
+from recipes.run.refuse import refuse_as_started, refuse_missing_devices
+from recipes.run.resume import RESUMABLE, nothing_begun, refuse_held, refuse_unknown_run
 from recipes.settings.data_sets import sets_of, several
 from recipes.settings.declare import Setting, by_name, canonical, declared, from_plain
 from recipes.settings.experiment import Experiment
@@ -133,16 +135,14 @@ def _plans(given: Sequence[Mapping[str, Any]]) -> list[tuple[Steering, Experimen
 
 
 def _refuse_others(folder: Path, steps: list[Step], resume: bool) -> None:
-    if RunDir(folder).experiment.exists():
-        raise ExperimentError(f"{folder} already holds a run; give another folder as --out")
+    refuse_held(folder)
     for place in (folder, *(folder / step.name for step in steps)):
         refuse_unknown_run(RunDir(place))
     begun = [place for place in (folder / step.name for step in steps) if RunDir(place).experiment.exists()]
     if resume and not begun:
         print(nothing_begun(folder), flush=True)
-    for place in begun:
-        if not resume:
-            raise ExperimentError(f"{place} already holds a run; add --resume to continue it, or give another --out")
+    for place in () if resume else begun:
+        refuse_held(place, RESUMABLE)
 
 
 def _train(

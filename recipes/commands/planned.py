@@ -9,7 +9,8 @@ from recipes.common.run_dir import RunDir
 from recipes.flags.parser import arguments
 from recipes.run.launch import is_finished
 from recipes.run.resume import refuse_other_run
-from recipes.settings.experiment import Experiment, read_experiment
+from recipes.settings.experiment import Experiment
+from recipes.settings.saved import read_experiment
 
 State = Literal["finished", "unfinished", "not started"]
 

@@ -18,12 +18,12 @@ from recipes.common.errors import ExperimentError
 from recipes.common.listed import listed
 from recipes.common.machine import gpu_count, visible_devices
 from recipes.common.numbered import counted
-from recipes.common.run_dir import RunDir
 from recipes.data import datafiles
 from recipes.flags.effect import refuse_without_effect, with_effect
 from recipes.flags.resolve import default_profile
-from recipes.run.launch import refuse_as_started, refuse_missing_devices
 from recipes.run.place import refuse_place, refuse_unwritable
+from recipes.run.refuse import refuse_as_started, refuse_missing_devices
+from recipes.run.resume import refuse_held
 from recipes.settings.data_sets import data_title, several
 from recipes.settings.experiment import Experiment
 
@@ -78,8 +78,7 @@ def sweep_folder(flags: Mapping[str, Any], name: str) -> Path:
     folder = Path(flags["out"] or ROOT / "out" / (name + (f"-{flags['idx']}" if flags["idx"] else "")))
     refuse_unwritable(folder)
     folder = folder.resolve()
-    if RunDir(folder).experiment.exists():
-        raise ExperimentError(f"{folder} already holds a run; give another --out")
+    refuse_held(folder)
     return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 

@@ -25,8 +25,9 @@ from recipes.run.stages import (
 from recipes.settings import applies
 from recipes.settings.data_sets import data_title
 from recipes.settings.early_stopping import ANSWERS_LOSS
-from recipes.settings.experiment import Experiment, training_record
+from recipes.settings.experiment import Experiment
 from recipes.settings.profiles import profile_named
+from recipes.settings.saved import training_record
 from recipes.settings.tasks import validated_on
 from recipes.settings.trackers import run_name
 from recipes.trl_plugin.plan import TrainingPlan, check_plan, count_rows, total_steps, write_plan

@@ -15,11 +15,14 @@ from recipes.data.datafiles import DataFiles
 from recipes.run.stages import VERL_FILE
 from recipes.settings.data_sets import absolute
 from recipes.settings.declare import ABSENT, Setting, declared
-from recipes.settings.experiment import Experiment, read_experiment
+from recipes.settings.experiment import Experiment
+from recipes.settings.saved import read_experiment
 from recipes.trl_plugin.plan import PLAN_FILE
 
 DATA_FILE = "data.json"
 """SHA-256 of the files that a run was started with."""
+
+RESUMABLE = "add --resume to continue it, or give another --out"
 
 
 def as_begun(saved: Experiment, experiment: Experiment) -> Experiment:
@@ -59,10 +62,14 @@ def check_folder(run: RunDir, experiment: Experiment, resume: bool) -> None:
         refuse_unknown_run(run)
         return
     if not resume:
-        raise ExperimentError(
-            f"{run.path} already holds a run; add --resume to continue it, or --out for another folder"
-        )
+        refuse_held(run.path, RESUMABLE)
     refuse_other_run(run, read_experiment(run.experiment), experiment)
+
+
+def refuse_held(folder: Path, instead: str = "give another --out") -> None:
+    """Raise ExperimentError for a folder that holds a run."""
+    if RunDir(folder).experiment.exists():
+        raise ExperimentError(f"{folder} already holds a run; {instead}")
 
 
 def refuse_unknown_run(run: RunDir) -> None:
@@ -158,3 +165,21 @@ def refuse_other_run(run: RunDir, saved: Experiment, experiment: Experiment) -> 
             )
     if experiment.T < saved.T:
         raise ExperimentError(f"--resume: {run.path} was started with T {saved.T}; it can be extended, not shortened")
+
+
+def folder_of(out: Path, experiment: Experiment, resume: bool) -> RunDir:
+    run = RunDir(out.resolve())
+    run = older_folder(run, experiment) if resume else run
+    if resume and not run.experiment.exists():
+        print(nothing_begun(run.path), flush=True)
+    return run
+
+
+def begun(run: RunDir, experiment: Experiment) -> Experiment:
+    """The experiment as the run in the folder was started, if there is one."""
+    if not run.experiment.exists():
+        return experiment
+    then = as_begun(read_experiment(run.experiment), experiment)
+    if then.dual_clip != experiment.dual_clip:
+        print(f"--dual_clip {then.dual_clip:g}: as in the older version that started the run", flush=True)
+    return then

@@ -16,8 +16,9 @@ from recipes.common.run_dir import RunDir, checkpoint_step
 from recipes.estimate.kernels import has_flash_attention, has_fused_head, micro_batch_limit
 from recipes.estimate.machine_needs import ray_cpus
 from recipes.settings.applies import by_score, by_variance
-from recipes.settings.experiment import Experiment, training_record
+from recipes.settings.experiment import Experiment
 from recipes.settings.hook_settings import hook_settings
+from recipes.settings.saved import training_record
 from recipes.settings.trackers import run_name
 from recipes.verl_plugin.environment import environment
 from recipes.verl_plugin.loss_config import actor_loss_config, algorithm_config, supervised_shape

@@ -24,8 +24,9 @@ from recipes.commands import front, pipeline, reproduce, sweep
 from recipes.data import stored_template
 from recipes.flags.resolve import build_experiment
 from recipes.run.suites import SUITES
-from recipes.settings.experiment import Experiment, to_yaml
+from recipes.settings.experiment import Experiment
 from recipes.settings.profiles import PROFILES
+from recipes.settings.saved import to_yaml
 from recipes.settings.tasks import TASKS
 from reward_fns import REWARDS
 from tests import ROOT

@@ -16,8 +16,9 @@ from data_prep.countdown import generate as countdown
 from recipes.common.run_dir import RunDir, mark_complete, write_json, write_text
 from recipes.flags.resolve import build_experiment
 from recipes.run.spent import SPENT
-from recipes.settings.experiment import Experiment, to_yaml
+from recipes.settings.experiment import Experiment
 from recipes.settings.profiles import PROFILES
+from recipes.settings.saved import to_yaml
 from tests import ROOT
 
 EXAMPLES = ROOT / "examples/custom"

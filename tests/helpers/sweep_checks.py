@@ -13,7 +13,7 @@ from recipes.commands.sweep import planned_sweep
 from recipes.commands.sweep_runs import carry_out
 from recipes.common.run_dir import write_json, write_text
 from recipes.run.launch import DONE
-from recipes.settings.experiment import to_yaml
+from recipes.settings.saved import to_yaml
 from tests.helpers.run_folders import write_run
 
 

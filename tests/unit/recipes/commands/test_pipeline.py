@@ -10,7 +10,7 @@ import pytest
 from recipes.commands.pipeline import _on_this_machine, _plans, steps_of
 from recipes.common.errors import ExperimentError
 from recipes.flags.resolve import build_experiment
-from recipes.run import launch, place
+from recipes.run import place, refuse
 from recipes.settings.presets import PIPELINES
 from recipes.settings.profiles import PROFILES
 from run import main, parser
@@ -212,7 +212,7 @@ def test_a_dry_run_says_once_what_all_stages_take_of_the_disk_also_where_devices
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(place.shutil, "disk_usage", lambda _: SimpleNamespace(free=int(60e9)))
-    monkeypatch.setattr(launch, "gpu_count", lambda: 0)
+    monkeypatch.setattr(refuse, "gpu_count", lambda: 0)
     words = ["--pipeline", "sft,dpo,grpo", "--data", "countdown_preference", "--profile", "1x80gb"]
     assert main([*words, "--out", str(tmp_path / "all"), "--dry_run"]) == 0
     said = capsys.readouterr().out

@@ -13,9 +13,9 @@ import run as run_py
 from recipes.commands.front import plan_training
 from recipes.common.errors import ExperimentError
 from recipes.common.run_dir import write_text
-from recipes.run import launch
-from recipes.settings.experiment import to_yaml
+from recipes.run.dry_run import dry_run
 from recipes.settings.reward_file import resolved_reward
+from recipes.settings.saved import to_yaml
 from tests import ROOT
 from tests.helpers.front_checks import EXAMPLES, experiment, front_door, small_folder
 
@@ -113,7 +113,7 @@ def test_the_split_of_a_file_is_the_same_for_all_seeds_and_for_an_evaluation(tmp
 
 def test_an_evaluation_knows_the_data_by_its_place_however_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     from recipes.commands.front import _as_trained
-    from recipes.settings.experiment import training_record
+    from recipes.settings.saved import training_record
 
     record = training_record(experiment(EXAMPLES / "questions.jsonl", max_response_length=33))
     monkeypatch.chdir(EXAMPLES)
@@ -279,9 +279,9 @@ def test_a_file_of_many_rows_is_read_by_a_dry_run_too(tmp_path: Path, monkeypatc
     file.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"question": "And now?", "answer": ""}]))
     monkeypatch.setattr("recipes.data.datafiles.MANY_ROWS", 1)
     with pytest.raises(ExperimentError, match="row 201, column answer: empty"):
-        launch.dry_run(experiment(file, algo="rft"), tmp_path / "out")
+        dry_run(experiment(file, algo="rft"), tmp_path / "out")
     monkeypatch.setattr("recipes.data.datafiles.LARGE_FILE", 1)
-    assert "rows that the start will load" in launch.dry_run(experiment(file, algo="rft"), tmp_path / "out")
+    assert "rows that the start will load" in dry_run(experiment(file, algo="rft"), tmp_path / "out")
 
 
 def test_an_evaluation_of_a_file_says_which_part_it_takes(capsys: pytest.CaptureFixture[str]) -> None:

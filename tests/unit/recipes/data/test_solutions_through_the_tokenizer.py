@@ -17,7 +17,7 @@ from recipes.common.errors import ExperimentError
 from recipes.data.data_check import check_training
 from recipes.data.datafiles import locate
 from recipes.flags.resolve import build_experiment
-from recipes.run.launch import dry_run
+from recipes.run.dry_run import dry_run
 from recipes.settings.profiles import PROFILES
 from recipes.settings.tasks import TASKS
 from reward_fns import compute_score

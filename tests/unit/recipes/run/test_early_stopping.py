@@ -17,7 +17,8 @@ from recipes.flags.effect import refuse_without_effect
 from recipes.flags.resolve import build_experiment
 from recipes.run.build_stages import refuse_idle_patience, stages, training_plan
 from recipes.run.closing import finish, validations
-from recipes.run.launch import dry_run, launch
+from recipes.run.dry_run import dry_run
+from recipes.run.launch import launch
 from recipes.run.stages import last_step
 from recipes.settings.early_stopping import ACCURACY, ANSWERS_LOSS, HELD_OUT_LOSS, Criterion, ended, is_over
 from recipes.settings.experiment import Experiment

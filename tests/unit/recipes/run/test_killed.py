@@ -12,7 +12,7 @@ from data_prep.preference.toy import write_toy
 from recipes.common import switch
 from recipes.common.run_dir import RunDir, append_metrics
 from recipes.run.launch import launch
-from recipes.settings.experiment import read_experiment
+from recipes.settings.saved import read_experiment
 from recipes.watch.signals import ASKING
 from tests.helpers.front_checks import experiment, forked, small_folder
 from tests.helpers.stand_in import counted, kept, standing_in

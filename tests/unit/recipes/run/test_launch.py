@@ -13,9 +13,11 @@ from recipes.common.run_dir import RunDir, write_text
 from recipes.data.datafiles import locate
 from recipes.flags.resolve import build_experiment
 from recipes.run.build_stages import stages
-from recipes.run.launch import check_folder, launch
-from recipes.settings.experiment import Experiment, to_yaml
+from recipes.run.launch import launch
+from recipes.run.resume import check_folder
+from recipes.settings.experiment import Experiment
 from recipes.settings.profiles import PROFILES
+from recipes.settings.saved import to_yaml
 from run import main
 from tests import ROOT
 from tests.helpers.front_checks import front_door

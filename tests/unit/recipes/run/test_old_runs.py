@@ -18,8 +18,9 @@ from recipes.run.build_stages import _verification
 from recipes.run.resume import as_begun, check_folder, older_folder
 from recipes.run.stages import Sampling
 from recipes.run.suites import Part
-from recipes.settings.experiment import SCHEMA, Experiment, from_yaml, to_yaml
+from recipes.settings.experiment import Experiment
 from recipes.settings.profiles import PROFILES
+from recipes.settings.saved import SCHEMA, from_yaml, to_yaml
 from recipes.settings.trackers import PROJECT
 from run import main
 from tests import ROOT

@@ -16,10 +16,11 @@ from recipes.commands.planned import Planned
 from recipes.common.errors import ExperimentError
 from recipes.common.run_dir import RunDir, read_json, write_text
 from recipes.data.datafiles import locate
-from recipes.run.launch import DONE, dry_run, launch
+from recipes.run.dry_run import dry_run
+from recipes.run.launch import DONE, launch
 from recipes.run.place import refuse_unwritable
 from recipes.run.resume import record_data
-from recipes.settings.experiment import to_yaml
+from recipes.settings.saved import to_yaml
 from recipes.watch.processes import RunBusyError, hold_run
 from recipes.watch.supervise import Outcome
 from tests import ROOT

@@ -10,8 +10,8 @@ from data_prep.prompt_styles import ASSISTANT_STARTS, PLAIN_TEMPLATE, STYLES
 from recipes.common.run_dir import RunDir, write_json
 from recipes.common.training_record import TRAINING_RECORD, model_name, read_record
 from recipes.flags.resolve import build_experiment, default_prompt_style
-from recipes.settings.experiment import to_yaml, training_record
 from recipes.settings.profiles import PROFILES
+from recipes.settings.saved import to_yaml, training_record
 from recipes.settings.tasks import TASKS
 from recipes.verl_plugin.verl_config import REINFORCEMENT, rl_config, sft_config
 from tests import ROOT

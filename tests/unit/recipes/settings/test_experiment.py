@@ -13,8 +13,9 @@ from recipes.algorithms import algorithms
 from recipes.checks.experiment_check import refuse_training
 from recipes.common.errors import ExperimentError
 from recipes.flags.resolve import build_experiment, default_profile
-from recipes.settings.experiment import Experiment, from_yaml, to_yaml
+from recipes.settings.experiment import Experiment
 from recipes.settings.profiles import PROFILES, Profile, detect_profile
+from recipes.settings.saved import from_yaml, to_yaml
 from tests import ROOT
 
 H100 = PROFILES["h100x2"]

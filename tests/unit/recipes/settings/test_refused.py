@@ -13,9 +13,9 @@ from recipes.algorithms import algorithms
 from recipes.common.errors import ExperimentError
 from recipes.flags.parser import catalogue
 from recipes.flags.resolve import build_experiment
-from recipes.run import launch
-from recipes.run.launch import refuse_missing_devices
+from recipes.run import refuse
 from recipes.run.place import OF_THE_REPOSITORY
+from recipes.run.refuse import refuse_missing_devices
 from recipes.settings.declare import Setting
 from recipes.settings.profiles import PROFILES
 from run import main
@@ -256,12 +256,12 @@ def test_devices_that_are_not_here_are_refused_at_the_start_alone(
 
 
 def test_gpus_are_of_no_use_to_the_stack_for_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "gpu_count", lambda: 2)
+    monkeypatch.setattr(refuse, "gpu_count", lambda: 2)
     two = build_experiment({"model": "Qwen/Qwen2.5-0.5B"}, PROFILES["h100x2"])
-    monkeypatch.setattr(launch, "installed_vllm", lambda: "cpu")
+    monkeypatch.setattr(refuse, "installed_vllm", lambda: "cpu")
     with pytest.raises(ExperimentError, match=r"for CPUs: \./install\.sh --profile cuda, or --profile cpu"):
         refuse_missing_devices(two)
-    monkeypatch.setattr(launch, "installed_vllm", lambda: "cuda")
+    monkeypatch.setattr(refuse, "installed_vllm", lambda: "cuda")
     refuse_missing_devices(two)
 
 

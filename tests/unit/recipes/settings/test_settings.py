@@ -20,9 +20,10 @@ from recipes.flags.parser import catalogue, parser
 from recipes.flags.resolve import build_experiment
 from recipes.settings.alignment import Alignment
 from recipes.settings.declare import GROUPS, Setting, declared
-from recipes.settings.experiment import Experiment, from_yaml, to_yaml
+from recipes.settings.experiment import Experiment
 from recipes.settings.modes import PARTS
 from recipes.settings.profiles import PROFILES
+from recipes.settings.saved import from_yaml, to_yaml
 from run import main
 from tests import ROOT
 from tests.helpers.front_checks import front_door
