@@ -18,7 +18,8 @@ from recipes.run.launch import taken
 from recipes.run.place import refuse_place, refuse_unwritable
 from recipes.run.refuse import lacking_devices, refuse_absent, refuse_missing_devices
 from recipes.run.resume import as_begun
-from recipes.run.stages import EVALUATE_FILE, Sampling, Stage, harness_stage, part_stage, run_stage, shared_imports
+from recipes.run.run_stage import Stage, run_stage, shared_imports
+from recipes.run.stages import EVALUATE_FILE, Sampling, harness_stage, part_stage
 from recipes.run.suites import Part
 from recipes.settings.experiment import Experiment
 from recipes.settings.saved import read_experiment, to_yaml

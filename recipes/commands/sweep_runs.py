@@ -18,7 +18,7 @@ from eval.reporting.read_runs import find_runs
 from eval.reporting.tables import comma_separated, result_rows, results_table
 from recipes.commands.planned import Planned
 from recipes.common.run_dir import read_json, write_json, write_text
-from recipes.run.stages import shared_imports
+from recipes.run.run_stage import shared_imports
 from recipes.verl_plugin.serve import serving
 from recipes.verl_plugin.serve_client import SERVE
 from recipes.watch.pace import duration

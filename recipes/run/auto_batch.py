@@ -14,7 +14,8 @@ from recipes.common.loopback import side_by_side
 from recipes.common.run_dir import RunDir, write_text
 from recipes.data.datafiles import DataFiles
 from recipes.estimate.kernels import micro_batch_limit
-from recipes.run.stages import VERL_FILE, Stage, absolute, run_stage, stage_overrides
+from recipes.run.run_stage import Stage, run_stage
+from recipes.run.stages import VERL_FILE, absolute, stage_overrides
 from recipes.settings.experiment import Experiment
 from recipes.verl_plugin.verl_config import REINFORCEMENT, rl_config
 from recipes.watch.causes import cause_in_log

@@ -13,15 +13,8 @@ from recipes.data import datafiles
 from recipes.data.datafiles import DataFiles
 from recipes.data.demonstrations import taught
 from recipes.flags.resolve import build_experiment
-from recipes.run.stages import (
-    Stage,
-    absolute,
-    evaluation_stage,
-    newest_checkpoint,
-    own_texts_stage,
-    rl_stage,
-    sft_stage,
-)
+from recipes.run.run_stage import Stage
+from recipes.run.stages import absolute, evaluation_stage, newest_checkpoint, own_texts_stage, rl_stage, sft_stage
 from recipes.settings import applies
 from recipes.settings.data_sets import data_title
 from recipes.settings.early_stopping import ANSWERS_LOSS

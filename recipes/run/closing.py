@@ -12,8 +12,9 @@ from recipes.common.run_dir import RunDir, publish, read_json, read_metrics, wri
 from recipes.data.datafiles import DataFiles
 from recipes.run.build_stages import stages
 from recipes.run.model_card import write_cards
+from recipes.run.run_stage import Stage
 from recipes.run.spent import spent, tokens
-from recipes.run.stages import OWN_TEXTS, Stage, last_step
+from recipes.run.stages import OWN_TEXTS, last_step
 from recipes.settings.early_stopping import ended
 from recipes.settings.experiment import Experiment
 from recipes.settings.trackers import TRACKER_FILES

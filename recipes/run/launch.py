@@ -32,8 +32,9 @@ from recipes.run.place import cannot_write, refuse_place, refuse_small_disk
 from recipes.run.plan import describe
 from recipes.run.refuse import check_overrides, refuse_absent, refuse_cut_rows, refuse_missing_devices
 from recipes.run.resume import begun, check_folder, drop_damaged_copies, folder_of, record_data, refuse_other_data
+from recipes.run.run_stage import Stage, run_stage, shared_imports
 from recipes.run.spent import begin, count, count_killed
-from recipes.run.stages import OWN_TEXTS, Stage, newest_checkpoint, run_stage, shared_imports
+from recipes.run.stages import OWN_TEXTS, newest_checkpoint
 from recipes.settings.early_stopping import ended
 from recipes.settings.experiment import Experiment
 from recipes.settings.saved import read_experiment, to_yaml

@@ -22,8 +22,9 @@ from recipes.common.records import Records
 from recipes.common.run_dir import RunDir, checkpoint_step, complete_checkpoints, publish, read_metrics
 from recipes.data import data_check
 from recipes.run import evaluate_stage, launch
+from recipes.run.run_stage import Stage
 from recipes.run.spent import SPENT
-from recipes.run.stages import EVALUATE_FILE, VERL_FILE, Stage
+from recipes.run.stages import EVALUATE_FILE, VERL_FILE
 from recipes.settings.experiment import Experiment
 from recipes.trl_plugin.plan import PLAN_FILE, TrainingPlan, read_plan
 from recipes.watch.signals import Stopped, stopping

@@ -8,7 +8,8 @@ import pytest
 
 from recipes.commands import evaluation
 from recipes.common.run_dir import write_json
-from recipes.run.stages import EVALUATE_FILE, Stage
+from recipes.run.run_stage import Stage
+from recipes.run.stages import EVALUATE_FILE
 from recipes.watch.supervise import Outcome
 from run import main
 from tests import ROOT

@@ -10,7 +10,7 @@ import pytest
 
 from recipes.common.loopback import TOKEN_PATH, alone, side_by_side
 from recipes.common.run_dir import RunDir
-from recipes.run import stages
+from recipes.run import run_stage
 from tests import ROOT
 from tests.helpers.front_checks import experiment, small_folder
 
@@ -40,11 +40,11 @@ def test_a_run_has_a_ray_of_its_own_unless_a_cluster_is_named(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: dict[str, str] = {}
-    monkeypatch.setattr(stages, "supervise", lambda _, env, *__, **___: seen.update(env))
+    monkeypatch.setattr(run_stage, "supervise", lambda _, env, *__, **___: seen.update(env))
     monkeypatch.setenv("RAY_ADDRESS", address)
     monkeypatch.setenv("NCCL_SOCKET_IFNAME", "eth7")
-    stage = stages.Stage("a stage", RunDir(tmp_path / "run"), [], 1, "", lambda _: None)
-    stages.run_stage(experiment(small_folder(tmp_path / "countdown")), stage, 1)
+    stage = run_stage.Stage("a stage", RunDir(tmp_path / "run"), [], 1, "", lambda _: None)
+    run_stage.run_stage(experiment(small_folder(tmp_path / "countdown")), stage, 1)
     assert ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" in seen) == (not address)
     assert seen.get("NCCL_SOCKET_IFNAME") == (None if address else "eth7")
     assert seen.get("GLOO_SOCKET_IFNAME") == (None if address else "lo")

@@ -17,7 +17,7 @@ from recipes.common.errors import ExperimentError
 from recipes.common.machine import allow_open_files, cores, gpu_memory_gb, main_memory, visible_devices
 from recipes.common.run_dir import RunDir
 from recipes.flags.resolve import build_experiment
-from recipes.run import stages
+from recipes.run import run_stage
 from recipes.settings.profiles import PROFILES
 from recipes.verl_plugin.environment import environment
 from recipes.watch.processes import marked_environment
@@ -335,12 +335,12 @@ def test_what_a_stage_leaves_in_the_temporary_folder_goes_with_it(
         seen.update(env)
         (Path(env["TMPDIR"]) / "ckpt_0a1b2c3d.lock").touch()
 
-    monkeypatch.setattr(stages, "supervise", supervised)
+    monkeypatch.setattr(run_stage, "supervise", supervised)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
     assert len(str(tmp_path)) > LONGEST_TMPDIR
-    stage = stages.Stage("a stage", RunDir(tmp_path / "run"), [], 1, "", lambda _: None)
-    stages.run_stage(experiment(folder), stage, 1)
+    stage = run_stage.Stage("a stage", RunDir(tmp_path / "run"), [], 1, "", lambda _: None)
+    run_stage.run_stage(experiment(folder), stage, 1)
     assert len(seen["TMPDIR"]) <= LONGEST_TMPDIR + 13
     assert not Path(seen["TMPDIR"]).exists()
     # What was compiled is kept.
