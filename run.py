@@ -196,7 +196,8 @@ def _do(flags: dict[str, Any], from_file: Sequence[str]) -> int:
         from recipes.commands.pipeline import pipeline
 
         return pipeline(stages, flags)
-    from recipes.commands.front import evaluate, train
+    from recipes.commands.evaluate import evaluate
+    from recipes.commands.train import train
 
     return evaluate(flags, from_file) if chosen else train(flags, from_file)
 

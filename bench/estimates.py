@@ -87,7 +87,7 @@ def measure(case: Case, folder: Path, out: Path) -> Measured:
 
 def estimated(case: Case) -> float:
     """The peak, in bytes, that --dry_run of a case reports."""
-    from recipes.commands.front import plan_training
+    from recipes.commands.train import plan_training
     from recipes.estimate.memory import estimate_memory
     from recipes.estimate.model_shapes import known_shape
     from recipes.flags.parser import read

@@ -13,7 +13,8 @@ from typing import Any
 from eval.reporting.cells import Table, markdown
 from recipes.algorithms import AlgorithmFileError, get_algorithm
 from recipes.checks.algorithm_check import find_algorithm
-from recipes.commands.front import plan_training, spread, tell_machine
+from recipes.commands.given import tell_machine
+from recipes.commands.train import plan_training, spread
 from recipes.common.errors import ExperimentError, nearest
 from recipes.common.listed import listed
 from recipes.common.machine import gpu_count

@@ -15,7 +15,6 @@ from typing import Any
 from eval.published import Published, beside, published
 from eval.reporting.cells import Table, of_columns
 from recipes import ROOT
-from recipes.commands.front import spread
 from recipes.commands.planned import Planned
 from recipes.commands.sweep import (
     OF_SWEEP,
@@ -27,6 +26,7 @@ from recipes.commands.sweep import (
     start,
     sweep_folder,
 )
+from recipes.commands.train import spread
 from recipes.common.errors import ExperimentError, nearest
 from recipes.common.listed import listed
 from recipes.estimate.gpu_hours import ASSUMPTIONS, gpu_hours

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from recipes import ROOT
-from recipes.commands.front import plan_training, spread
 from recipes.commands.planned import Planned
+from recipes.commands.train import plan_training, spread
 from recipes.common.errors import ExperimentError
 from recipes.common.listed import listed
 from recipes.common.machine import gpu_count, visible_devices

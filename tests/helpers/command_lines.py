@@ -20,7 +20,7 @@ import yaml
 import run
 from data_prep.prompt_styles import STYLES
 from recipes.algorithms import algorithms
-from recipes.commands import front, pipeline, reproduce, sweep
+from recipes.commands import eval_parts, pipeline, reproduce, sweep, train
 from recipes.data import stored_template
 from recipes.flags.resolve import build_experiment
 from recipes.run.suites import SUITES
@@ -122,12 +122,12 @@ def _caught(found: list[dict[str, Any]], start: dict[str, Any]) -> Iterator[None
 
     with contextlib.ExitStack() as held:
         for place, name, instead in (
-            (front, "launch", launch),
+            (train, "launch", launch),
             (stored_template, "fetch_small_files", lambda model: None),
             (sweep, "start", start_all),
             (reproduce, "start", start_all),
             (pipeline, "dry_run", dry_run),
-            (front.evaluation, "evaluate", evaluate),
+            (eval_parts, "evaluate", evaluate),
         ):
             held.enter_context(mock.patch.object(place, name, instead))
         held.enter_context(mock.patch("recipes.common.machine.visible_devices", return_value=[]))

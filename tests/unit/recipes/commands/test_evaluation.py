@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from recipes.commands import evaluation
+from recipes.commands import eval_parts
 from recipes.common.run_dir import write_json
 from recipes.run.run_stage import Stage
 from recipes.run.stages import EVALUATE_FILE
@@ -80,8 +80,8 @@ def test_one_that_is_asked_to_stop_begins_no_other_part(tmp_path: Path, monkeypa
         asked.append(stage)
         return Outcome(130, "interrupted", "", 1.0, 1)
 
-    monkeypatch.setattr(evaluation, "run_stage", stopped)
-    monkeypatch.setattr(evaluation, "shared_imports", lambda _: nullcontext())
+    monkeypatch.setattr(eval_parts, "run_stage", stopped)
+    monkeypatch.setattr(eval_parts, "shared_imports", lambda _: nullcontext())
     words = ["--eval", "--profile", "cpu", "--data", f"{QUESTIONS},countdown", "--out", str(tmp_path / "out")]
     assert main(words) == 130
     assert [stage.go_on for stage in asked] == ["The same command continues with the unanswered problems."]

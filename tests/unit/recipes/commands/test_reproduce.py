@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 import run
-from recipes.commands.front import plan_training
 from recipes.commands.reproduce import TableRun, final, listing, reproduce, runs_of
+from recipes.commands.train import plan_training
 from recipes.common.errors import ExperimentError
 from recipes.estimate.gpu_hours import gpu_hours
 from recipes.estimate.model_shapes import known_shape

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 import run
-from recipes.commands.front import plan_training
 from recipes.commands.sweep import device_shares, planned_sweep, sweep
+from recipes.commands.train import plan_training
 from recipes.common.errors import ExperimentError
 from recipes.flags.effect import refuse_without_effect
 from recipes.flags.parser import arguments

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import run as run_py
-from recipes.commands.front import plan_training
+from recipes.commands.train import plan_training
 from recipes.common.errors import ExperimentError
 from recipes.common.run_dir import write_text
 from recipes.run.dry_run import dry_run
@@ -112,7 +112,7 @@ def test_the_split_of_a_file_is_the_same_for_all_seeds_and_for_an_evaluation(tmp
 
 
 def test_an_evaluation_knows_the_data_by_its_place_however_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from recipes.commands.front import _as_trained
+    from recipes.commands.evaluate import _as_trained
     from recipes.settings.saved import training_record
 
     record = training_record(experiment(EXAMPLES / "questions.jsonl", max_response_length=33))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import recipes.commands.front  # noqa: F401  (once, for all forks)
+import recipes.commands.train  # noqa: F401  (once, for all forks)
 from recipes.common.run_dir import RunDir
 from tests import ROOT
 from tests.helpers.front_checks import experiment, finished_on_disk, front_door, small_folder

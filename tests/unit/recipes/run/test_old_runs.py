@@ -9,7 +9,7 @@ import yaml
 
 from eval.models import Weights
 from eval.reporting.read_runs import load
-from recipes.commands.evaluation import _stage, refuse_other
+from recipes.commands.eval_parts import _stage, refuse_other
 from recipes.common.errors import ExperimentError
 from recipes.common.run_dir import RunDir, append_metrics
 from recipes.common.training_record import read_record

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from eval.harness_tasks import SUITES as HARNESS_SUITES
-from recipes.commands.front import copy_of
+from recipes.commands.evaluate import copy_of
 from recipes.common.errors import ExperimentError
 from recipes.run.suites import SUITES, parts_of
 from recipes.settings.tasks import TASKS
