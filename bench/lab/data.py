@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow.parquet as parquet
 
 from recipes import ROOT
-from recipes.data import data_check, datafiles
+from recipes.data import copies, data_check, datafiles
 from recipes.data.demonstrations import demonstrated
 from recipes.settings.experiment import Experiment
 
@@ -22,7 +22,7 @@ def rows_of(
     files = datafiles.prepared(experiment, ROOT)
     if check:
         data_check.check_training(experiment, files, fetch=True)
-    files = datafiles.styled(experiment, files, folder)
-    files = datafiles.narrowed(experiment, files, folder)
+    files = copies.styled(experiment, files, folder)
+    files = copies.narrowed(experiment, files, folder)
     files = demonstrated(experiment, files, folder)
     return parquet.read_table(files.train).to_pylist(), parquet.read_table(files.test).to_pylist()

@@ -3,29 +3,23 @@ or draws a rollout."""
 
 import copy
 import json
-import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, get_args
+from typing import Any
 
 import torch
 
 from recipes.algorithms import HOOKS, AlgorithmFileError, in_one_line, name_of_shape
-from recipes.algorithms.base import Algorithm, Bare, Demonstration, Group, Hint, Plan, Rows, Term, TermNorm, Weights
+from recipes.algorithms.base import Algorithm, Bare, Demonstration, Group, Hint, Plan, Rows, Weights
 from recipes.algorithms.hints.cut import draw_plans
 from recipes.algorithms.hints.schedule import MAX_SEGMENTS
 from recipes.algorithms.losses.terms import streams
+from recipes.checks.returned import refuse_odd_messages, refuse_odd_tensor, refuse_odd_weights, short
 from recipes.common.values import TAKEN_TERMS, refuse_odd_metrics
 
 KEY = "0123456789abcdef"
 """Key of the trial's prompts."""
-
-ROLES = ("system", "user", "assistant", "tool")
-"""Roles of messages."""
-
-_NAME = re.compile(r"\w+")
 
 _TEXT = "It is 2. "
 
@@ -181,7 +175,7 @@ def try_shape(shape: Any, what: str) -> None:
         raise ValueError(f"{what}: {in_one_line(error)}") from error
     if not torch.equal(given, p):
         raise ValueError(f"{what} changes the probabilities it is given: return new ones")
-    _refuse_odd_tensor(what, found, (3, 4))
+    refuse_odd_tensor(what, found, (3, 4))
     # A mean over tokens, say, would make a factor depend on its neighbours.
     if not (torch.allclose(found[1:], of_some) and torch.allclose(found[:, 1:], of_later)):
         raise ValueError(f"{what}: the result for a probability depends on others: must be elementwise")
@@ -196,25 +190,6 @@ def _rescored(algorithm: Algorithm, group: Group, s: Any) -> Group:
     return replace(group, rescored=group.old.clone())
 
 
-def refuse_odd_messages(found: Any) -> None:
-    """Raise ValueError for an invalid result of `context`."""
-    if found is None:
-        return
-    if not (isinstance(found, list | tuple) and found and all(map(_is_message, found))):
-        raise ValueError(
-            f"context returns {_short(found)}: must be a list of messages, "
-            "such as [{'role': 'user', 'content': 'What is 1 + 1?'}], or None"
-        )
-    if odd := [each["role"] for each in found if each["role"] not in ROLES]:
-        raise ValueError(f"context returns a message with role {odd[0]!r}: must be one of {', '.join(ROLES)}")
-    if found[-1]["role"] != "user":
-        raise ValueError(f"context ends with a message with role {found[-1]['role']!r}: must be 'user'")
-
-
-def _is_message(message: Any) -> bool:
-    return isinstance(message, Mapping) and all(isinstance(message.get(name), str) for name in ("role", "content"))
-
-
 def _try_loss(loss: Any, groups: list[Group], s: Any) -> None:
     """Try `loss` on rows of which every second is right, so that a loss that uses scores can learn."""
     votes = torch.cat([group.ok for group in groups])
@@ -226,11 +201,11 @@ def _try_loss(loss: Any, groups: list[Group], s: Any) -> None:
     log_probs.requires_grad_()
     found = _asked("loss", loss, log_probs, rows, s)
     if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], Mapping)):
-        raise ValueError(f"loss returns {_short(found)}: must be (losses, metrics), losses one number per rollout")
+        raise ValueError(f"loss returns {short(found)}: must be (losses, metrics), losses one number per rollout")
     if taken := [name for name in found[1] if name in TAKEN_TERMS]:
         raise ValueError(f"loss: a metric named {taken[0]!r}: verl logs actor/{taken[0]} itself; rename it")
     for name, values in {"losses": found[0], **found[1]}.items():
-        _refuse_odd_tensor(f"loss: {name}", values, (n,), learns=True)
+        refuse_odd_tensor(f"loss: {name}", values, (n,), learns=True)
     # How many rows a micro-batch has depends on the machine, so a mean over them would too.
     some = Rows(rows.scores[1:], gen[1:], None if ref is None else ref[1:])
     alone, _ = loss(log_probs[1:], some, s)
@@ -245,67 +220,13 @@ def _try_loss(loss: Any, groups: list[Group], s: Any) -> None:
         raise ValueError("loss returns losses whose gradient is 0 everywhere: nothing would be learned")
 
 
-def refuse_odd_weights(found: Any, group: Group) -> None:
-    """Raise ValueError for an invalid result of `weigh`."""
-    if not isinstance(found, Weights):
-        raise ValueError(f"weigh returns {_short(found)}: must be Weights(...)")
-    refuse_odd_metrics("weigh: metrics", found.metrics)
-    shape = tuple(group.old.shape)
-    if found.advantage is not None:
-        _refuse_odd_tensor("weigh: advantage", found.advantage, shape)
-        if not found.advantage.is_floating_point():
-            raise ValueError(f"weigh: advantage has dtype {found.advantage.dtype}: must be a floating-point type")
-    if found.mask is not None:
-        _refuse_odd_tensor("weigh: mask", found.mask, shape)
-        if found.mask.dtype is not torch.bool:
-            raise ValueError(f"weigh: mask has dtype {found.mask.dtype}: must be torch.bool")
-    if not isinstance(found.terms, tuple) or not all(isinstance(term, Term) for term in found.terms):
-        raise ValueError(f"weigh: terms={_short(found.terms)}: must be a tuple of Term(...), such as (Term(...),)")
-    for term in found.terms:
-        for name, values in {"weights": term.weights, **({} if term.over is None else {"over": term.over})}.items():
-            what = f"weigh: {name} of the term {term.name!r}"
-            _refuse_odd_tensor(what, values, shape)
-            # If counted, they would make N depend on the longest rollout.
-            if bool((values[group.ok] != 0)[~(group.given | group.gen | group.demo)[group.ok]].any()):
-                raise ValueError(f"{what} are not 0 at padding: multiply by group.gen, group.given or group.demo")
-        if isinstance(term.coef, bool) or not isinstance(term.coef, int | float) or not math.isfinite(term.coef):
-            wrap = ", the same for all prompts: write float(...), or move it into the weights"
-            raise ValueError(
-                f"weigh: coef={_short(term.coef)} of the term {term.name!r}: must be a finite number"
-                f"{wrap if hasattr(term.coef, 'item') else ''}"
-            )
-        if term.norm not in get_args(TermNorm):
-            raise ValueError(
-                f"weigh: norm={term.norm!r} of the term {term.name!r}: must be one of {', '.join(get_args(TermNorm))}"
-            )
-    names = [term.name for term in found.terms]
-    if len({*names}) < len(names) or not all(isinstance(name, str) and _NAME.fullmatch(name) for name in names):
-        raise ValueError(f"weigh: terms named {names}: each needs a unique name of letters, digits and _")
-    if taken := [name for name in names if name in TAKEN_TERMS]:
-        raise ValueError(f"weigh: a term named {taken[0]!r}: verl logs actor/{taken[0]} itself; rename it")
-
-
-def _refuse_odd_tensor(what: str, values: Any, shape: tuple[int, ...], *, learns: bool = False) -> None:
-    if not isinstance(values, torch.Tensor) or tuple(values.shape) != shape:
-        is_ = f"a tensor of shape {tuple(values.shape)}" if isinstance(values, torch.Tensor) else _short(values)
-        raise ValueError(f"{what} is {is_}: must be a tensor of shape {shape}")
-    odd = ["complex"] * values.is_complex() + ["sparse"] * (values.layout is not torch.strided)
-    if odd or values.device.type != "cpu" or (values.requires_grad and not learns):
-        is_ = odd[0] if odd else "part of a graph" if values.requires_grad else f"on the device {values.device.type}"
-        raise ValueError(
-            f"{what} is {is_}: must be a dense real tensor on the CPU{'' if learns else ' without gradient'}"
-        )
-    if not bool(values.isfinite().all()):
-        raise ValueError(f"{what} has values that are not finite")
-
-
 def _kept(algorithm: Algorithm, group: Group, past: Any, common: Any, s: Any) -> tuple[Any, Any]:
     """What `remember` keeps, checked to survive a checkpoint."""
     found = _asked("remember", algorithm.remember, group, past, common, s)
     if not (isinstance(found, tuple) and len(found) == 3 and isinstance(found[2], tuple | list)):
-        raise ValueError(f"remember returns {_short(found)}: must be (past, common, keys of due prompts)")
+        raise ValueError(f"remember returns {short(found)}: must be (past, common, keys of due prompts)")
     if odd := [key for key in found[2] if key != KEY]:
-        raise ValueError(f"remember: {_short(odd[0])} is due, but is not the key of a prompt it was given")
+        raise ValueError(f"remember: {short(odd[0])} is due, but is not the key of a prompt it was given")
     for value in found[:2]:
         try:
             back = json.loads(json.dumps(value, allow_nan=False))
@@ -313,14 +234,7 @@ def _kept(algorithm: Algorithm, group: Group, past: Any, common: Any, s: Any) ->
             raise ValueError(f"remember returns what a checkpoint cannot hold: {error}") from None
         if _difference(value, back, "it"):
             raise ValueError(
-                f"remember returns {_short(value)}, which a checkpoint restores as {_short(back)}: "
+                f"remember returns {short(value)}, which a checkpoint restores as {short(back)}: "
                 "use lists, and dicts with string keys"
             )
     return found[0], found[1]
-
-
-def _short(value: Any) -> str:
-    if value is None:
-        return "None (is there a return?)"
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 80 else f"{text[:76]} ..."

@@ -13,7 +13,7 @@ from recipes import ROOT
 from recipes.checks.model_check import refuse_model
 from recipes.common.errors import ExperimentError
 from recipes.common.run_dir import RunDir, read_json, write_json, write_text
-from recipes.data import data_check, datafiles
+from recipes.data import copies, data_check, datafiles
 from recipes.run.launch import taken
 from recipes.run.place import refuse_place, refuse_unwritable
 from recipes.run.refuse import lacking_devices, refuse_absent, refuse_missing_devices
@@ -71,7 +71,7 @@ def check(experiments: Mapping[Part, Experiment], sampling: Sampling, out: Path)
         with datafiles.made(experiment, ROOT, keep=False) as files, data_folder() as folder:
             if files.generate is None:
                 _tell_part(experiment, files)
-                datafiles.styled(experiment, files, Path(folder))
+                copies.styled(experiment, files, Path(folder))
                 data_check.check_reward(experiment, files.test)
         if files.generate is not None:
             with datafiles.sampled(experiment) as few:
@@ -153,7 +153,7 @@ def _stage(experiment: Experiment, place: RunDir, part: Part, weights: Weights, 
     files = datafiles.prepared(experiment, ROOT)
     _tell_part(experiment, files)
     data_check.check_reward(experiment, files.test)
-    files = datafiles.styled(experiment, files, place.path / "data")
+    files = copies.styled(experiment, files, place.path / "data")
     write_text(place.path / RECORD, to_yaml(experiment))
     return part_stage(experiment, place, files, part, weights, sampling)
 

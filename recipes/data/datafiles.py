@@ -12,9 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from data_prep.files.parquet import TooLargeError, refuse_too_large
-from data_prep.prompt_styles import STYLES, restyle_file
-from data_prep.schema import write_table
-from data_prep.split import chosen_rows
 from data_prep.tasks import prepare as prepare_task
 from recipes.common.errors import ExperimentError
 from recipes.common.run_dir import write_json
@@ -256,41 +253,6 @@ def _prepare_answers(data: str, folder: Path, options: dict[str, Any]) -> None:
 def batch_size_of(experiment: Experiment) -> int:
     """Rows per step, for the experiment's kind of data."""
     return experiment.alignment.batch_size if experiment.data_kind == "answers" else experiment.batch_size
-
-
-def styled(experiment: Experiment, files: DataFiles, folder: Path) -> DataFiles:
-    """The files in the experiment's prompt style: unchanged for "completion", the style of files, else copies in
-    `folder`.
-
-    Raises:
-        ExperimentError: if the question cannot be found in a prompt.
-    """
-    # Prompts of answers are conversations; their trainer applies the style itself.
-    if experiment.prompt_style == "completion" or experiment.data_kind == "answers":
-        return files
-    style = STYLES[experiment.prompt_style]
-    copies = replace(files, train=folder / files.train.name, test=folder / files.test.name)
-    for source, copy in {files.test: copies.test, files.train: copies.train}.items():
-        if not copy.exists():
-            try:
-                restyle_file(source, copy, style)
-            except ValueError as error:
-                raise ExperimentError(str(error)) from None
-    return copies
-
-
-def narrowed(experiment: Experiment, files: DataFiles, folder: Path) -> DataFiles:
-    """The files with a test file in `folder` that holds the problems chosen by --val_size; unchanged if that is all.
-
-    Trainers validate on all of it, so that every stage and evaluation uses the same problems.
-    """
-    # Rows of answers are counted by kind, in their trainer.
-    if not 0 < experiment.val_size < files.n_test or experiment.data_kind == "answers":
-        return files
-    copy = folder / "validation.parquet"
-    if not copy.exists():
-        write_table(copy, parquet.ParquetFile(files.test).read().take(chosen_rows(files.n_test, experiment.val_size)))
-    return replace(files, test=copy, n_test=experiment.val_size)
 
 
 def _checked_rows(file: Path, experiment: Experiment) -> int:

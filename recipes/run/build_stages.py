@@ -9,7 +9,7 @@ from recipes import ROOT
 from recipes.common.errors import ExperimentError
 from recipes.common.loopback import side_by_side
 from recipes.common.run_dir import RunDir
-from recipes.data import datafiles
+from recipes.data import copies, datafiles
 from recipes.data.datafiles import DataFiles
 from recipes.data.demonstrations import taught
 from recipes.flags.resolve import build_experiment
@@ -145,4 +145,4 @@ def _verification(experiment: Experiment) -> Experiment | None:
 
 def _test_problems(problems: Experiment, folder: Path) -> Path:
     """The file of an experiment's test problems in its prompt style, created if missing."""
-    return datafiles.styled(problems, datafiles.prepared(problems, ROOT), folder).test
+    return copies.styled(problems, datafiles.prepared(problems, ROOT), folder).test

@@ -19,7 +19,7 @@ from recipes.common.run_dir import (
     write_json,
     write_text,
 )
-from recipes.data import data_check, datafiles
+from recipes.data import copies, data_check, datafiles
 from recipes.data.datafiles import DataFiles
 from recipes.data.demonstrations import demonstrated
 from recipes.estimate.machine_needs import refuse_too_large
@@ -121,8 +121,8 @@ def _launch(
         record(run.path, given)
     print(describe(experiment, files), flush=True)
     drop_damaged_copies(run)
-    files = datafiles.styled(experiment, files, run.path / "data")
-    files = datafiles.narrowed(experiment, files, run.path / "data")
+    files = copies.styled(experiment, files, run.path / "data")
+    files = copies.narrowed(experiment, files, run.path / "data")
     files = demonstrated(experiment, files, run.path / "data")
     if auto_batch:
         experiment = fitting(experiment, run, files, stall_minutes)

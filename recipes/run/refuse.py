@@ -11,7 +11,7 @@ from recipes.common.errors import ExperimentError
 from recipes.common.machine import gpu_count, installed_vllm
 from recipes.common.numbered import counted
 from recipes.common.run_dir import RunDir
-from recipes.data import data_check, datafiles
+from recipes.data import copies, data_check, datafiles
 from recipes.data.demonstrations import demonstrated
 from recipes.data.stored_tokenizer import is_here, stored_tokenizer
 from recipes.estimate.machine_needs import refuse_too_large
@@ -88,7 +88,7 @@ def refuse_data(experiment: Experiment, files: datafiles.DataFiles) -> None:
         data_check.check_training(experiment, files)
         refuse_cut_rows(experiment, files)
         with data_folder() as folder:
-            styled = datafiles.styled(experiment, files, folder)
+            styled = copies.styled(experiment, files, folder)
             with contextlib.redirect_stdout(io.StringIO()):  # it prints counts
                 demonstrated(experiment, styled, folder)
         return

@@ -14,7 +14,7 @@ from verl.workers.utils.padding import response_from_nested
 
 from data_prep.tokens import closed, decode_response, encode_question, opened
 from recipes.algorithms.base import Algorithm, Group
-from recipes.checks.trial import refuse_odd_messages
+from recipes.checks.returned import refuse_odd_messages
 from recipes.verl_plugin.actor_loss import DUE, term_column
 from recipes.verl_plugin.failed_rows import nested
 

@@ -14,7 +14,7 @@ from recipes.algorithms import name_of_shape
 from recipes.algorithms.base import Algorithm, Bare, Demonstration, Group, Hint, Plan, Weights
 from recipes.algorithms.losses.terms import streams
 from recipes.checks.algorithm_check import told
-from recipes.checks.trial import refuse_odd_weights
+from recipes.checks.returned import refuse_odd_weights
 from recipes.verl_plugin.actor_loss import TERMS, term_column
 from recipes.verl_plugin.failed_rows import nested
 

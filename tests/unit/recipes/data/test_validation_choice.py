@@ -11,7 +11,8 @@ from data_prep.countdown import generate as countdown
 from data_prep.split import chosen_rows
 from eval.problems import Settings, load_problems
 from recipes.common.errors import ExperimentError
-from recipes.data.datafiles import locate, narrowed, styled
+from recipes.data.copies import narrowed, styled
+from recipes.data.datafiles import locate
 from recipes.flags.resolve import build_experiment
 from recipes.settings.profiles import PROFILES
 from tests import ROOT
