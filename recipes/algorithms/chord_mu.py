@@ -8,11 +8,11 @@ and L_SFT is a mean over the demonstrations of token means per row, here indepen
 batch). KL 0 as there.
 """
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from recipes.algorithms.base import Algorithm, Group, Term, Weights
+from recipes.algorithms.base import Algorithm, Group, Shape, Term, Weights
+from recipes.algorithms.hints.schedule import cosine
 from recipes.algorithms.losses.group import compared
 from recipes.algorithms.luffy import rollout
 from recipes.common.values import a_share
@@ -28,20 +28,18 @@ class Options:
 
 def mu(t: int, s: Any) -> float:
     """The weight after t steps."""
-    if t >= s.T_hint:
-        return float(s.mu_valley)
-    return float(s.mu_valley + (s.mu_peak - s.mu_valley) * (1 + math.cos(math.pi * t / s.T_hint)) / 2)
+    return cosine(t, s.T_hint, s.mu_peak, s.mu_valley)
 
 
-def mixed(group: Group, weight: float, term: Term) -> Weights:
-    """(1 - weight) times the group-relative advantage, plus `term`."""
+def mixed(group: Group, weight: float, name: str, shape: Shape | None = None) -> Weights:
+    """(1 - weight) times GRPO, plus weight times the term `name`: a mean of token means per demonstration."""
+    rows = group.demo / group.demo.sum(-1, keepdim=True).clamp(min=1)
+    term = Term(rows, name, coef=weight, shape=shape, norm="rows")
     return Weights((1 - weight) * compared(group, std=True) * group.gen, terms=(term,))
 
 
 def weigh(group: Group, s: Any) -> Weights:
-    weight = mu(group.step - 1, s)
-    rows = group.demo / group.demo.sum(-1, keepdim=True).clamp(min=1)
-    return mixed(group, weight, Term(rows, "demonstration_nll", coef=weight, norm="rows"))
+    return mixed(group, mu(group.step - 1, s), "demonstration_nll")
 
 
 ALGORITHM = Algorithm(

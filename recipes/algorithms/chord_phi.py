@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from recipes.algorithms.base import Algorithm, Group, Term, Weights
+from recipes.algorithms.base import Algorithm, Group, Weights
 from recipes.algorithms.chord_mu import mixed
 from recipes.algorithms.luffy import rollout
 from recipes.common.values import a_share
@@ -30,8 +30,7 @@ def phi(p: torch.Tensor) -> torch.Tensor:
 
 
 def weigh(group: Group, s: Any) -> Weights:
-    rows = group.demo / group.demo.sum(-1, keepdim=True).clamp(min=1)
-    return mixed(group, s.phi_mu, Term(rows, "demonstration", coef=s.phi_mu, shape=phi, norm="rows"))
+    return mixed(group, s.phi_mu, "demonstration", phi)
 
 
 ALGORITHM = Algorithm(

@@ -10,25 +10,20 @@ the prefix is clipped like the rest. low reaches .05 at --T_hint; prefixes conti
 bonus covers the trained prefix tokens too. --rollout_correction leaves their weights at 1. KL 0.
 """
 
-import math
 from typing import Any
 
 import numpy as np
 
 from recipes.algorithms.base import Algorithm, At, Bare, Group, Hint, Plan, Weights
+from recipes.algorithms.hints.schedule import cosine
 from recipes.algorithms.losses.group import compared
 
 HIGH, LOW, ONE_OF = 0.95, 0.05, 5
 
 
-def low(t: int, T_hint: int) -> float:
-    """The lower bound of the share after t steps."""
-    return LOW if t >= T_hint else LOW + (HIGH - LOW) * (1 + math.cos(math.pi * t / T_hint)) / 2
-
-
 def rollout(at: At, s: Any, rng: np.random.Generator) -> list[Plan]:
     """All but one rollout from the prompt, the last from a prefix."""
-    least = low(at.step - 1, s.T_hint)
+    least = cosine(at.step - 1, s.T_hint, HIGH, LOW)
     return [*[Bare()] * (s.n_rollout - 1), Hint(share=least + (HIGH - least) * rng.random())]
 
 

@@ -12,8 +12,9 @@ its moments and learning rate. The script clips at .2 and .28, here at --clip_ra
 from dataclasses import dataclass, field
 from typing import Any
 
-from recipes.algorithms.base import Algorithm, Group, Json, Kept, Weights
-from recipes.algorithms.losses.group import compared, share_right
+from recipes.algorithms.base import Algorithm, Group, Json, Kept
+from recipes.algorithms.dr_grpo import weigh
+from recipes.algorithms.losses.group import share_right
 from recipes.common.values import at_least
 
 
@@ -31,10 +32,6 @@ def remember(group: Group, past: Json, common: Json, s: Any) -> Kept:
     if share == 0 and group.solution:
         waiting.append(group.key)
     return (None, [], waiting) if len(waiting) >= s.unsolved_buffer else (None, waiting, ())
-
-
-def weigh(group: Group, s: Any) -> Weights:
-    return Weights(compared(group, std=False) * group.gen)
 
 
 ALGORITHM = Algorithm(

@@ -11,21 +11,19 @@ log pi are sums over a sequence; seq-mean-token-sum sums only log pi. As in the 
 answer tags, so even a full hint leaves the answer to RL.
 """
 
-import math
 from typing import Any
 
 import numpy as np
 
 from recipes.algorithms.base import Algorithm, At, Hint
+from recipes.algorithms.hints.schedule import cosine
 
 P_LOW, P_HIGH = 0.05, 0.95
 
 
 def probability(step: int, T_hint: int) -> float:
     """Equation B.1 with steps counted from 1: from almost P_HIGH to P_LOW at T_hint, then 0."""
-    if step > T_hint:
-        return 0.0
-    return P_LOW + 0.5 * (P_HIGH - P_LOW) * (1.0 + math.cos(math.pi * step / T_hint))
+    return 0.0 if step > T_hint else cosine(step, T_hint, P_HIGH, P_LOW)
 
 
 def rollout(at: At, s: Any, rng: np.random.Generator) -> Hint:

@@ -1,15 +1,21 @@
-"""Random draws of hints and sampling. Each depends only on (seed, step, prompt), so that a resumed run repeats it."""
+"""Schedules and random draws. A draw depends only on (seed, step, prompt), so a resumed run repeats it."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
 
 MAX_SEGMENTS = 5
-"""Segments into which a solution is divided for scheduling ("Hint Length" L in table 1 of the UFT paper)."""
+"""Most segments a solution is divided into for scheduling ("Hint Length" L in table 1 of the UFT paper)."""
+
+
+def cosine(t: int, end: int, high: float, low: float) -> float:
+    """From `high` at t = 0 down to `low` at t = `end` and after, on half a cosine."""
+    return low if t >= end else low + (high - low) * (1 + math.cos(math.pi * t / end)) / 2
 
 
 def generator(seed: int, step: int, key: str) -> np.random.Generator:

@@ -5,6 +5,8 @@ from collections.abc import Hashable, Sequence
 
 import torch
 
+from recipes.algorithms.losses.group import relative
+
 
 def group_advantage(
     scores: torch.Tensor,
@@ -12,9 +14,8 @@ def group_advantage(
     groups: Sequence[Hashable],
     *,
     normalise_std: bool = True,
-    epsilon: float = 1e-6,
 ) -> torch.Tensor:
-    """A_i = (r_i - mean(r)) / (std(r) + epsilon) within the rollouts of one prompt, on every generated token.
+    """A_i = (r_i - mean(r)) / (std(r) + 1e-6) within the rollouts of one prompt, on every generated token.
 
     Args:
         scores: (batch,) one reward per rollout.
@@ -32,9 +33,5 @@ def group_advantage(
         if generated:
             members[label].append(row)
     for rows in members.values():
-        rewards = scores[rows].float()
-        if len(rows) < 2 or bool((rewards == rewards[0]).all()):
-            continue
-        centred = rewards - rewards.mean()
-        values[rows] = centred / (rewards.std() + epsilon) if normalise_std else centred
+        values[rows] = relative(scores[rows].float(), std=normalise_std)
     return values.unsqueeze(-1) * response_mask

@@ -32,6 +32,14 @@ def token_mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return (values.where(mask, values.new_zeros(())).sum(-1) / mask.sum(-1).clamp(min=1)).unsqueeze(-1)
 
 
+def relative(rewards: torch.Tensor, *, std: bool) -> torch.Tensor:
+    """(r_i - mean(r)) / (std(r) + 1e-6), or without the division; 0 if all are equal."""
+    if not len(rewards) or bool((rewards == rewards[0]).all()):
+        return rewards.new_zeros(len(rewards))
+    centred = rewards - rewards.mean()
+    return centred / (rewards.std() + 1e-6) if std else centred
+
+
 def compared(group: Group, voting: torch.Tensor | None = None, *, std: bool) -> torch.Tensor:
     """A_i = (r_i - mean(r)) / (std(r) + 1e-6) among the voting rows, (n, 1); 0 on the others and if all are equal.
 
@@ -40,8 +48,6 @@ def compared(group: Group, voting: torch.Tensor | None = None, *, std: bool) -> 
         std: False omits the division, as in Dr. GRPO.
     """
     votes = group.scored if voting is None else voting & group.ok
-    values, rewards = group.scores.new_zeros(len(votes)), group.scores[votes]
-    if len(rewards) > 1 and bool((rewards != rewards[0]).any()):
-        centred = rewards - rewards.mean()
-        values[votes] = centred / (rewards.std() + 1e-6) if std else centred
+    values = group.scores.new_zeros(len(votes))
+    values[votes] = relative(group.scores[votes], std=std)
     return values.unsqueeze(-1)

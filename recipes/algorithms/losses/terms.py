@@ -1,6 +1,6 @@
 """Turns the terms that `weigh` returns per prompt into weights a worker can sum, each term divided by its count."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -73,9 +73,7 @@ def _count(term: Term, rows: list[torch.Tensor], *, updates: float, votes: float
     raise ValueError(f"norm {term.norm!r} of the term {term.name}: use tokens, rows, sequences or length")
 
 
-def term_sum(
-    log_probs: torch.Tensor, weights: torch.Tensor, shape: Callable[[torch.Tensor], torch.Tensor] | None
-) -> torch.Tensor:
+def term_sum(log_probs: torch.Tensor, weights: torch.Tensor, shape: Shape | None) -> torch.Tensor:
     """sum_t w_t g(sg p_t) (-log p_t), in nats. Positions with weight 0 may hold anything, even NaN.
 
     Args:
