@@ -1,11 +1,11 @@
-"""CHORD-mu, on-policy rollouts and off-policy experts mixed by one global weight: Zhang et al., arXiv 2508.11408.
+"""CHORD-mu, GRPO and supervised experts mixed by one global weight: Zhang et al., arXiv 2508.11408.
 
     L     = (1 - mu(t)) L_GRPO(rollouts) + mu(t) L_SFT(demonstrations)
     mu(t) = valley + (peak - valley)(1 + cos(pi t / D)) / 2 for t < D, then valley;  peak .9, valley .05, no warm-up
-Source: Trinity-RFT's mix_chord loss (commit 0414330). As there, the baseline excludes demonstrations, t counts from 0,
-and L_SFT is a mean over the demonstrations of token means per row, here independent of the micro-batches. D is --T_hint
-(200 there); the expert data are the solutions of the same prompts, one each (there a separate data set, a fifth of the
-batch). KL 0 as there.
+Source: Trinity-RFT's mix_chord loss (commit 0414330). As there, demonstrations do not enter the baseline, t counts from
+0, KL is 0, and L_SFT averages over demonstrations the token mean of each (here regardless of micro-batches). D is
+--T_hint (there 200). The expert data are the solutions of the same prompts, one each; there they are a separate data
+set, a fifth of the batch.
 """
 
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ class Options:
 
 
 def mu(t: int, s: Any) -> float:
-    """The weight after t steps."""
+    """The weight of demonstrations after t steps."""
     return cosine(t, s.T_hint, s.mu_peak, s.mu_valley)
 
 

@@ -1,8 +1,8 @@
 """CHORD-phi, expert tokens weighted by the policy's uncertainty: Zhang et al., arXiv 2508.11408.
 
     L = (1 - mu) L_GRPO(rollouts) + mu mean_t[-phi(p_t) log p_t],  phi(p) = sg(p (1 - p)),  mu .1 throughout
-phi is 0 where the policy is certain either way and largest, .25, at p = 1/2. Source: Trinity-RFT's mix_chord and
-sft_phi losses (commit 0414330), whose cutoff_prob is 1 by default and omitted here. The rest as in chord_mu.py.
+phi is 0 where the policy is certain either way, and at most .25, at p = 1/2. Source: Trinity-RFT's mix_chord and
+sft_phi losses (commit 0414330); their cutoff_prob, 1 by default, is omitted. Everything else as in chord_mu.py.
 """
 
 from __future__ import annotations
