@@ -3,9 +3,9 @@
     L     = (1 - mu(t)) L_GRPO(rollouts) + mu(t) L_SFT(demonstrations)
     mu(t) = valley + (peak - valley)(1 + cos(pi t / D)) / 2 for t < D, then valley;  peak .9, valley .05, no warm-up
 Source: Trinity-RFT's mix_chord loss (commit 0414330). As there, demonstrations do not enter the baseline, t counts from
-0, KL is 0, and L_SFT averages over demonstrations the token mean of each (here regardless of micro-batches). D is
---T_hint (there 200). The expert data are the solutions of the same prompts, one each; there they are a separate data
-set, a fifth of the batch.
+0, KL is 0, and L_SFT is the mean over demonstrations of their token means (here independent of micro-batches). D is
+--T_hint (there 200). The expert data are the solutions of the same prompts, one each; there, a separate data set that
+makes up a fifth of the batch.
 """
 
 from dataclasses import dataclass, field

@@ -3,7 +3,7 @@
     L = - sum_t sg(p_t) log p_t / (solution tokens of the global batch),   p_t = pi(y*_t | q, y*_<t)
 Cross-entropy is a policy gradient with reward 1/p, which is unbounded on tokens the policy considers impossible. The
 factor p cancels it, so training focuses on what the policy nearly knows. All else as in sft, learning rate included.
-Source: TRL's dft_loss (1.12); a test checks that the two are equal. Its authors find it weaker on questions with a
+Source: TRL's dft_loss (1.12); a test checks that the two are equal. DFT's authors find it weaker on questions with a
 single solution that can be written in few ways (second-hand).
 """
 

@@ -14,12 +14,12 @@ MAX_SEGMENTS = 5
 
 
 def cosine(t: int, end: int, high: float, low: float) -> float:
-    """From `high` at t = 0 down to `low` at t = `end` and after, on half a cosine."""
+    """Half a cosine from `high` at t = 0 to `low` at t = `end`, then constant."""
     return low if t >= end else low + (high - low) * (1 + math.cos(math.pi * t / end)) / 2
 
 
 def generator(seed: int, step: int, key: str) -> np.random.Generator:
-    """The random generator of one prompt at one step. Avoids Python's hash(), which differs between processes."""
+    """Random generator of a prompt at a step. Not from Python's hash(), which differs between processes."""
     import numpy as np
 
     digest = hashlib.blake2b(f"{seed}|{step}|{key}".encode(), digest_size=16).digest()
@@ -27,6 +27,6 @@ def generator(seed: int, step: int, key: str) -> np.random.Generator:
 
 
 def sampling_seed(seed: int, step: int, key: str, rollout: int) -> int:
-    """Seed of one rollout's sampling in the inference engine (31 bits, which every engine accepts)."""
+    """Sampling seed of a rollout in the inference engine; 31 bits, which every engine accepts."""
     digest = hashlib.blake2b(f"{seed}|{step}|{key}|{rollout}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big") >> 1
