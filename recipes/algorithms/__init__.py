@@ -1,4 +1,4 @@
-"""The algorithms behind --algo: every file in this folder that defines ALGORITHM, and user-supplied files."""
+"""The algorithms of --algo: the files of this folder, each defining ALGORITHM, and user-supplied files."""
 
 import difflib
 import hashlib
@@ -46,16 +46,16 @@ HOOKS = {
 """Arguments of each hook."""
 
 MOST_CHARACTERS = 400
-"""Maximum length of a quoted error."""
+"""Quoted errors are cut to this length."""
 
 
 class AlgorithmFileError(ValueError):
-    """A file given to --algo defines no algorithm, or one of its hooks failed; a one-line message says why."""
+    """A file given to --algo defines no algorithm, or one of its hooks failed; the message is one line."""
 
 
 @cache
 def algorithms() -> dict[str, Algorithm]:
-    """The algorithms in this folder by name, in alphabetical order of their files."""
+    """The algorithms of this folder by name, in alphabetical order of their files."""
     found = {}
     for module_info in pkgutil.iter_modules(__path__):
         if module_info.ispkg or module_info.name == "base":  # hints, losses and the contract
@@ -66,7 +66,7 @@ def algorithms() -> dict[str, Algorithm]:
 
 
 def get_algorithm(name: str) -> Algorithm:
-    """The algorithm with this name or alias, or from this file (path/mine.py).
+    """The algorithm with this name or alias, or defined in this file (path/mine.py).
 
     Raises:
         KeyError: unknown name.
@@ -96,7 +96,7 @@ def _missing_algorithm(module: ModuleType) -> str:
 
 
 def _load(file: str) -> ModuleType:
-    """A user's file as a module; its name is unique to the file and the same in every process of a run."""
+    """A user's file as a module, under a name that is unique to the file and the same in every process of a run."""
     path = Path(file).resolve()
     name = f"uft_algorithm_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
     if name in sys.modules:
@@ -109,8 +109,8 @@ def _load(file: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     if re.search(r"\btorch\b", path.read_text(encoding="utf-8", errors="replace")):
-        with suppress(ImportError):  # loading the file will raise it again
-            importlib.import_module("torch")  # takes a minute on a cold disk; keep that outside the time limit
+        with suppress(ImportError):  # loading the file raises it again
+            importlib.import_module("torch")  # outside the time limit: takes a minute on a cold disk
     try:
         with time_limit():
             spec.loader.exec_module(module)
@@ -128,8 +128,8 @@ def _load(file: str) -> ModuleType:
 
 
 def _with_named_errors(algorithm: Algorithm, path: Path) -> Algorithm:
-    """The algorithm with hooks whose errors name the hook, file and line in one line: a worker's traceback ends in
-    the framework's files."""
+    """The algorithm, with each hook's errors replaced by one line that names file, line and hook: a worker's traceback
+    ends in the framework's files."""
 
     def wrapped(name: str, hook: Callable[..., Any]) -> Any:
         @wraps(hook)
@@ -142,7 +142,7 @@ def _with_named_errors(algorithm: Algorithm, path: Path) -> Algorithm:
 
         return call
 
-    # Default hooks are not wrapped: other code compares by identity to tell whether a hook is the default.
+    # Default hooks stay unwrapped: other code recognises them by identity.
     defaults = {each.name: each.default for each in fields(Algorithm)}
     own: dict[str, Any] = {name: getattr(algorithm, name) for name in HOOKS}
     own = {name: hook for name, hook in own.items() if callable(hook) and hook is not defaults[name]}
@@ -150,7 +150,7 @@ def _with_named_errors(algorithm: Algorithm, path: Path) -> Algorithm:
 
 
 def _place(error: BaseException, path: Path) -> str:
-    """The user's file, with the line the error comes from if known."""
+    """The user's file, and the line the error comes from, if known."""
     lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == str(path)]
     if isinstance(error, SyntaxError) and error.filename == str(path) and error.lineno:
         lines.append(error.lineno)
@@ -165,7 +165,7 @@ _OPTIONAL = {
 
 
 def _none_field(error: BaseException, path: Path, arguments: tuple[Any, ...]) -> str:
-    """Which of these fields an error about None may come from."""
+    """Advice for an error about None: which of the fields above may have caused it."""
     if "NoneType" not in str(error):
         return ""
     code = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
@@ -181,7 +181,7 @@ def in_one_line(error: BaseException) -> str:
 
 
 def _suggestion(error: BaseException, text: str) -> str:
-    """The closest known field, option or name for a mistyped one."""
+    """The known field, option or name closest to a mistyped one."""
     unknown = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", text)
     if isinstance(error, TypeError) and unknown and is_dataclass(of := getattr(base, unknown[1], None)):
         word, known = unknown[2], [each.name for each in fields(of)]
@@ -198,11 +198,14 @@ def _suggestion(error: BaseException, text: str) -> str:
 
 
 def name_of_shape(shape: Shape, file: str) -> str:
-    """The name by which `find_shape` finds it in another process. `file`: the algorithm's file, if user-supplied.
+    """The name by which `find_shape` finds a shape in another process.
+
+    Args:
+        file: the algorithm's file, if user-supplied.
 
     Raises:
-        AlgorithmFileError: another process could not find it: it is not a function, is defined inside another
-            function, or its name refers to something else in its file.
+        AlgorithmFileError: another process could not find it: not a function, nested in another function, or its name
+            refers to something else in its file.
     """
     if not isinstance(shape, FunctionType):
         raise AlgorithmFileError(f"the shape {shape!r} of a term must be a function of its file, written with def")
@@ -211,14 +214,14 @@ def name_of_shape(shape: Shape, file: str) -> str:
         raise AlgorithmFileError(f"the shape {name} of a term must be a top-level function of its file, not nested")
     if getattr(sys.modules.get(module), name, None) is not shape:
         raise AlgorithmFileError(
-            f"the shape of a term is named {name}, which is something else in its file, so no other process could "
-            f"find it; define it with def under a unique name"
+            f"the shape of a term is named {name}, which is something else in its file, so other processes "
+            f"cannot find it; define it with def, under a unique name"
         )
     return f"{Path(file).resolve()}:{name}" if module.startswith("uft_algorithm_") else f"{module}:{name}"
 
 
 @cache
 def find_shape(name: str) -> Any:
-    """The function that `name_of_shape` named."""
+    """The function named by `name_of_shape`."""
     where, _, function = name.rpartition(":")
     return getattr(_load(where) if where.endswith(".py") else importlib.import_module(where), function)

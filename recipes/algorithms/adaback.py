@@ -2,11 +2,13 @@
 
     share ~ U(lo, hi), revealed to all rollouts of the problem; then, by their mean reward r,
     r >= tau:  hi = share, lo = 0        r < tau:  lo = share
-A new problem starts from a moving average of all problems' bounds, or from 0 and 1. GRPO on the continuation; the
-prefix is not trained on. Sources: the paper's abstract, and third-party code that quotes the rule of section 2.1, with
-lo reset to 0, the average (stored there, but unused) and tau .4. A failure does not reset hi to 1 there, nor here: a
-lucky success keeps its bound. That code also reveals nothing in a tenth of the draws and keeps lo and hi a step apart;
-both omitted here. tau .5. Shares count the solution's texts.
+A new problem starts from a moving average of all problems' bounds, initially 0 and 1. GRPO on the continuation; the
+prefix is not trained on. A share counts texts of the solution. tau is .5.
+
+Sources: the paper's abstract, and third-party code that quotes the rule of section 2.1, with lo reset to 0, tau .4 and
+the moving average (stored but unused). As in that code, a failure does not reset hi to 1, so one lucky success keeps
+its bound. That code also reveals nothing in a tenth of the draws, and keeps lo and hi one step apart; neither is done
+here.
 """
 
 from dataclasses import dataclass, field
@@ -28,13 +30,13 @@ class Options:
 
 
 def rollout(at: At, s: Any, rng: np.random.Generator) -> Hint:
-    """A share from the problem's interval."""
+    """One share for all rollouts, from the problem's interval."""
     lo, hi = at.past or at.common or (0.0, 1.0)
     return Hint(share=lo + (hi - lo) * rng.random())
 
 
 def remember(group: Group, past: Json, common: Json, s: Any) -> Kept:
-    """[lo, hi] of the problem, and their moving average over problems."""
+    """[lo, hi] of this problem, and their moving average over problems."""
     plan, rewards = group.plans[0], group.verdicts[group.scored]
     if not group.segments or not len(rewards):
         return past, common, ()

@@ -1,18 +1,18 @@
-"""CHORD-mu, on-policy rollouts and off-policy experts mixed by one global weight: Zhang et al., arXiv 2508.11408.
+"""CHORD-mu, GRPO and supervised experts mixed by one global weight: Zhang et al., arXiv 2508.11408.
 
     L     = (1 - mu(t)) L_GRPO(rollouts) + mu(t) L_SFT(demonstrations)
     mu(t) = valley + (peak - valley)(1 + cos(pi t / D)) / 2 for t < D, then valley;  peak .9, valley .05, no warm-up
-Source: Trinity-RFT's mix_chord loss (commit 0414330). As there, the baseline excludes demonstrations, t counts from 0,
-and L_SFT is a mean over the demonstrations of token means per row, here independent of the micro-batches. D is --T_hint
-(200 there); the expert data are the solutions of the same prompts, one each (there a separate data set, a fifth of the
-batch). KL 0 as there.
+Source: Trinity-RFT's mix_chord loss (commit 0414330). As there, demonstrations do not enter the baseline, t counts from
+0, KL is 0, and L_SFT is the mean over demonstrations of their token means (here independent of micro-batches). D is
+--T_hint (there 200). The expert data are the solutions of the same prompts, one each; there, a separate data set that
+makes up a fifth of the batch.
 """
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from recipes.algorithms.base import Algorithm, Group, Term, Weights
+from recipes.algorithms.base import Algorithm, Group, Shape, Term, Weights
+from recipes.algorithms.hints.schedule import cosine
 from recipes.algorithms.losses.group import compared
 from recipes.algorithms.luffy import rollout
 from recipes.common.values import a_share
@@ -27,21 +27,19 @@ class Options:
 
 
 def mu(t: int, s: Any) -> float:
-    """The weight after t steps."""
-    if t >= s.T_hint:
-        return float(s.mu_valley)
-    return float(s.mu_valley + (s.mu_peak - s.mu_valley) * (1 + math.cos(math.pi * t / s.T_hint)) / 2)
+    """The weight of demonstrations after t steps."""
+    return cosine(t, s.T_hint, s.mu_peak, s.mu_valley)
 
 
-def mixed(group: Group, weight: float, term: Term) -> Weights:
-    """(1 - weight) times the group-relative advantage, plus `term`."""
+def mixed(group: Group, weight: float, name: str, shape: Shape | None = None) -> Weights:
+    """(1 - weight) times GRPO, plus weight times the term `name`: a mean of token means per demonstration."""
+    rows = group.demo / group.demo.sum(-1, keepdim=True).clamp(min=1)
+    term = Term(rows, name, coef=weight, shape=shape, norm="rows")
     return Weights((1 - weight) * compared(group, std=True) * group.gen, terms=(term,))
 
 
 def weigh(group: Group, s: Any) -> Weights:
-    weight = mu(group.step - 1, s)
-    rows = group.demo / group.demo.sum(-1, keepdim=True).clamp(min=1)
-    return mixed(group, weight, Term(rows, "demonstration_nll", coef=weight, norm="rows"))
+    return mixed(group, mu(group.step - 1, s), "demonstration_nll")
 
 
 ALGORITHM = Algorithm(

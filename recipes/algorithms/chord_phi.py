@@ -1,8 +1,8 @@
 """CHORD-phi, expert tokens weighted by the policy's uncertainty: Zhang et al., arXiv 2508.11408.
 
     L = (1 - mu) L_GRPO(rollouts) + mu mean_t[-phi(p_t) log p_t],  phi(p) = sg(p (1 - p)),  mu .1 throughout
-phi is 0 where the policy is certain either way and largest, .25, at p = 1/2. Source: Trinity-RFT's mix_chord and
-sft_phi losses (commit 0414330), whose cutoff_prob is 1 by default and omitted here. The rest as in chord_mu.py.
+phi is 0 where the policy is certain either way, and at most .25, at p = 1/2. Source: Trinity-RFT's mix_chord and
+sft_phi losses (commit 0414330); their cutoff_prob, 1 by default, is omitted. Everything else as in chord_mu.py.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from recipes.algorithms.base import Algorithm, Group, Term, Weights
+from recipes.algorithms.base import Algorithm, Group, Weights
 from recipes.algorithms.chord_mu import mixed
 from recipes.algorithms.luffy import rollout
 from recipes.common.values import a_share
@@ -30,8 +30,7 @@ def phi(p: torch.Tensor) -> torch.Tensor:
 
 
 def weigh(group: Group, s: Any) -> Weights:
-    rows = group.demo / group.demo.sum(-1, keepdim=True).clamp(min=1)
-    return mixed(group, s.phi_mu, Term(rows, "demonstration", coef=s.phi_mu, shape=phi, norm="rows"))
+    return mixed(group, s.phi_mu, "demonstration", phi)
 
 
 ALGORITHM = Algorithm(

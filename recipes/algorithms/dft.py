@@ -1,10 +1,10 @@
-"""DFT, dynamic fine-tuning: supervised fine-tuning with tokens weighted by their probability. Wu et al., 2508.05629.
+"""DFT, dynamic fine-tuning: SFT with each token weighted by its probability. Wu et al., arXiv 2508.05629.
 
     L = - sum_t sg(p_t) log p_t / (solution tokens of the global batch),   p_t = pi(y*_t | q, y*_<t)
-Cross-entropy is a policy gradient whose reward is 1/p, unbounded for tokens the policy considers impossible. The factor
-p cancels that, so training focuses on what the policy nearly knows. Everything else as sft, learning rate included.
-Source: TRL's dft_loss (1.12); a test checks that both are equal. Its authors find it weaker where a question has one
-solution and few ways to write it (second-hand).
+Cross-entropy is a policy gradient with reward 1/p, which is unbounded on tokens the policy considers impossible. The
+factor p cancels it, so training focuses on what the policy nearly knows. All else as in sft, learning rate included.
+Source: TRL's dft_loss (1.12); a test checks that the two are equal. DFT's authors find it weaker on questions with a
+single solution that can be written in few ways (second-hand).
 """
 
 from __future__ import annotations

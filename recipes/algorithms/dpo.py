@@ -1,7 +1,7 @@
-"""DPO, direct preference optimisation: Rafailov et al., arXiv 2305.18290; UNA on pairwise feedback is the same loss.
+"""DPO, direct preference optimisation: Rafailov et al., arXiv 2305.18290. UNA on pairwise feedback is the same loss.
 
     L = -E log sigmoid(r(x, chosen) - r(x, rejected)),  r(x, y) = beta log(pi(y | x) / pi_ref(y | x))
-with beta .1, the alignment framework's setting; the UNA paper uses .03 (docs/algorithms/alignment.md).
+beta .1 is the alignment framework's setting; the UNA paper uses .03 (docs/algorithms/alignment.md).
 """
 
 from recipes.algorithms.base import Algorithm
@@ -14,5 +14,4 @@ ALGORITHM = Algorithm(
     stages=("alignment",),
     method="dpo",
     beta=0.1,
-    alignment_lr=5e-06,
 )

@@ -1,10 +1,10 @@
 """Dr. GRPO, GRPO done right: Liu et al., arXiv 2503.20783 (sail-sg/understand-r1-zero).
 
     A_i = r_i - mean(r);  L = -(1 / (N n_max)) sum_i sum_t min(rho A, clip(rho, 1 - eps, 1 + eps) A)
-without the two divisions that bias GRPO: by the standard deviation (favours questions that are nearly always or nearly
-never solved) and by the response's length (favours long wrong responses). n_max is the run's maximal response length;
-verl's factor is set to it, as its default would be the width of a micro-batch. KL 0. Sources: README and figures of the
-authors' repository (dfca49d), and verl's seq-mean-token-sum-norm.
+Omits the two divisions that bias GRPO: by the standard deviation (favours questions that are almost always or almost
+never solved) and by the response length (favours long wrong responses). n_max is the maximum response length, passed to
+verl as its scale factor, whose default is the width of a micro-batch. KL 0. Sources: README and figures of the authors'
+repository (dfca49d), and verl's seq-mean-token-sum-norm.
 """
 
 from typing import Any

@@ -1,14 +1,15 @@
-"""HPT, hybrid post-training: Lv et al., arXiv 2509.04419. Chooses SFT or GRPO per question, by its success rate.
+"""HPT, hybrid post-training: Lv et al., arXiv 2509.04419. SFT or GRPO per question, depending on its success rate.
 
-    P <= gamma:  c mean_t -log pi(y*_t | q), and the question's rollouts are dropped;   P = share of correct rollouts
-    P >  gamma:  GRPO(y | q) with A = r - mean(r), not divided by the deviation; a sum over tokens by a constant length
-gamma 0 and c 1 (Qwen2.5-Math-7B); gamma .25 for Llama-3.1-8B, c .3 for the 1.5B model. Second-hand: definition and
-numbers are taken from TsinghuaC3I/Unify-Post-Training at ae332f5, where the gate is a count out of 8 rollouts and so
-depends on their number; here it is a share. Its middle band (LUFFY's loss instead of the likelihood) is off in all of
-its scripts and omitted. It clips no ratio: use one update per step (--mini_batch_size equal to --batch_size). KL 0.
-A question without a solution gets GRPO; one without any reward gets neither. Differences: N counts all rows,
-demonstrations and dropped rollouts too, so GRPO's part of a step weighs less the more questions are supervised; and
-gradients are clipped at verl's 1, there at 80 with lr 5e-6 (-- actor_rollout_ref.actor.grad_clip=80).
+    P <= gamma:  c mean_t -log pi(y*_t | q), without the question's rollouts;   P = share of correct rollouts
+    P >  gamma:  GRPO(y | q) with A = r - mean(r), not divided by the std; token sum divided by a constant length
+gamma 0 and c 1 (Qwen2.5-Math-7B); gamma .25 for Llama-3.1-8B, c .3 for the 1.5B model. KL 0. A question without a
+solution gets GRPO; one without any reward gets neither.
+
+Second-hand: definition and numbers are from TsinghuaC3I/Unify-Post-Training (ae332f5). Its gate is a count out of 8
+rollouts; here it is a share. Its middle band (LUFFY's loss instead of the likelihood) is off in all its scripts, and
+omitted. It does not clip the ratio: use one update per step (--mini_batch_size equal to --batch_size). Differences: N
+counts all rows, including demonstrations and dropped rollouts, so GRPO weighs less the more questions are supervised.
+Gradients are clipped at verl's 1, there at 80 with lr 5e-6 (-- actor_rollout_ref.actor.grad_clip=80).
 """
 
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ class Options:
 
 
 def supervised(group: Group, s: Any) -> bool:
-    """Whether a question is trained on its solution at this step."""
+    """Whether the question is trained on its solution at this step."""
     share = share_right(group)
     return share is not None and share <= s.gate and bool(group.demo.any())
 

@@ -1,9 +1,9 @@
 """KTO, Kahneman-Tversky optimisation: Ethayarajh et al., arXiv 2402.01306. Unpaired good and bad answers.
 
     L = E[1 - sigmoid(r(x, y) - z)] on good answers, E[1 - sigmoid(z - r(x, y))] on bad ones
-with r = beta log(pi / pi_ref) and z an estimate of beta KL(pi || pi_ref) over the batch; beta .03 as in the UNA paper.
-The paper's lambda_D and lambda_U, which balance good and bad answers, are --desirable_weight and --undesirable_weight,
-both 1.
+with r = beta log(pi / pi_ref), z an estimate of beta KL(pi || pi_ref) over the batch, and beta .03 as in the UNA paper.
+--desirable_weight and --undesirable_weight (both 1) are the paper's lambda_D and lambda_U, which balance good and bad
+answers.
 """
 
 from recipes.algorithms.base import Algorithm
@@ -16,5 +16,4 @@ ALGORITHM = Algorithm(
     stages=("alignment",),
     method="kto",
     beta=0.03,
-    alignment_lr=5e-06,
 )

@@ -1,13 +1,13 @@
 """LUFFY, learning to reason under off-policy guidance: Yan et al., arXiv 2504.14945 (ElliottYan/LUFFY).
 
-A demonstration joins the rollouts of its prompt and is trained on with a shaped importance weight, without clipping:
-    A_i = r_i - mean(r) over rollouts and demonstration (score 1), no division by the standard deviation
+A demonstration joins the rollouts of its prompt, with a shaped importance weight and no clipping:
+    A_i = r_i - mean(r) over rollouts and demonstration (score 1), not divided by the std
     L   = -(1 / (N n_max)) [sum_gen min(rho A, clip(rho, ...) A) + sum_demo f(p) A],   f(p) = p / (p + gamma), gamma .1
 with N sequences and a constant n_max tokens. f is steepest at small p, which emphasises rare tokens of the solution.
-As d(-A f(p)) = A f'(p) p d(-log p), the demonstration's part is a term of shape f'(p) p = gamma p / (p + gamma)^2.
-This file sets KL 0 and entropy .01 (the authors' train.sh has .001: --entropy_coef .001), whose term is divided by
-N n_max as well; the paper's 7 + 1 rollouts are --n_rollout 7. The paper clips no ratio; PPO's clipping has no effect
-with one update per step (--mini_batch_size equal to --batch_size).
+Since d(-A f(p)) = A f'(p) p d(-log p), the demonstration is a term of shape f'(p) p = gamma p / (p + gamma)^2.
+KL 0, entropy .01, also divided by N n_max (the authors' train.sh has .001: --entropy_coef .001). The paper's 7 + 1
+rollouts are --n_rollout 7. It does not clip the ratio; PPO's clipping has no effect with one update per step
+(--mini_batch_size equal to --batch_size).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ GAMMA = 0.1
 
 
 def rollout(at: At, s: Any, rng: np.random.Generator) -> list[Plan]:
-    """n rollouts from the bare prompt, and the demonstration."""
+    """n rollouts from the bare prompt, and a demonstration."""
     return [*[Bare()] * s.n_rollout, Demonstration()]
 
 
@@ -35,7 +35,7 @@ def shape(p: torch.Tensor) -> torch.Tensor:
 
 
 def weigh(group: Group, s: Any) -> Weights:
-    """The baseline includes the demonstration, whose tokens are weighted by its advantage."""
+    """The baseline includes the demonstration; its tokens are weighted by its advantage."""
     voting = group.scored | group.demo.any(-1)
     mean = group.scores[voting].mean() if voting.any() else 0.0
     advantage = ((group.scores - mean) * voting).unsqueeze(-1)

@@ -1,11 +1,11 @@
 """MaxRL, maximum likelihood by reinforcement: Tajwar et al., arXiv 2602.02710.
 
     A_i = (r_i - mean(r)) / mean(r),  r_i in {0, 1};  0 if no rollout is correct
-REINFORCE maximises the probability p of a correct answer, MaxRL an estimate of log p from n samples: the average of
-A_i grad log pi(y_i) is grad log pi averaged over the correct rollouts minus that over all. Hard questions weigh more.
+REINFORCE maximises the probability p of a correct answer; MaxRL maximises an estimate of log p from n samples. The mean
+of A_i grad log pi(y_i) is grad log pi averaged over correct rollouts minus its average over all, so hard questions
+weigh more. Only correctness counts: dividing by a mean with partial credit would favour merely readable answers.
 Sources: the paper's abstract and the beginning of the authors' page (grad log p = sum_k grad pass@k / k); the estimator
-is prime-rl's `max_rl`, second-hand. Only correctness counts: dividing by a mean with partial credit would favour
-answers that are merely readable. Clipping and KL as in rft.
+is prime-rl's `max_rl`, second-hand. Clipping and KL as in rft.
 """
 
 from typing import Any

@@ -1,11 +1,13 @@
 """OPSD, on-policy self-distillation: Zhao et al., arXiv 2601.18734, as a policy gradient.
 
     D_t = log pi(y_t | q, y*, y_<t) - log pi(y_t | q, y_<t) on own rollouts y,   A_t = D_t
-The policy that sees the solution teaches the one that does not: the expected gradient is that of the divergence
-KL(pi(. | q) || sg pi(. | q, y*)). Rewards are not used, so --n_rollout 1 works; KL to a reference and entropy bonus are
-0. Second-hand: the rule follows the documentation of ms-swift and prime-rl; the text around the solution is this
-repository's. The paper computes the divergence over the whole vocabulary; here it is estimated on the sampled token,
-and the teacher is the policy before the update, not a frozen one. D is 0 for questions without a solution.
+The policy that sees the solution teaches the policy that does not: in expectation, the gradient is that of
+KL(pi(. | q) || sg pi(. | q, y*)). D is 0 for questions without a solution. Rewards are not used, so --n_rollout 1
+works; reference KL and entropy bonus are 0.
+
+Second-hand: the rule follows the documentation of ms-swift and prime-rl; the wording around the solution is this
+repository's. The paper computes the divergence over the whole vocabulary, here it is estimated on the sampled token;
+and the teacher is the policy before the update, not a frozen one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,8 +19,8 @@ SOLUTION = "For the question at the end, this is a correct solution:\n{text}\n\n
 
 
 def beside(messages: Sequence[Mapping[str, str]], text: str) -> Sequence[Mapping[str, str]] | None:
-    """The messages with a text inserted before the last one's content; None if either is empty. The end of the prompt,
-    where the answer begins, is unchanged in every prompt style."""
+    """The messages, with a text before the content of the last one; None if either is empty. The end of the prompt,
+    where the answer begins, stays the same in every prompt style."""
     if not text or not messages:
         return None
     *first, last = messages
@@ -31,7 +33,7 @@ def context(row: int, group: Group, s: Any) -> Sequence[Mapping[str, str]] | Non
 
 
 def evidence(group: Group) -> Any:
-    """D, (n, L): 0 except on generated tokens of rows with a reward."""
+    """D, (n, L); 0 except on generated tokens of rows with a reward."""
     assert group.rescored is not None
     where = group.gen & group.ok.unsqueeze(-1)
     return (group.rescored - group.old).where(where, group.old.new_zeros(()))

@@ -1,13 +1,13 @@
 """POPE, privileged on-policy exploration: Qu et al., arXiv 2601.18779.
 
-    A problem without a correct rollout is hard: half of its draws are the question alone, half the question with the
-    shortest prefix of its solution, up to a quarter, that gives a success. GRPO on the answer; no loss on the prefix.
+    A problem without a correct rollout is hard. Half of its draws are the bare question, half the question with the
+    shortest prefix of its solution, up to a quarter, that yields a success. GRPO on the answer; no loss on the prefix.
 Sources: the paper's abstract and two summaries by others (prefix in the question with an instruction to continue it,
 mixed 1 : 1, at most 25 %, no likelihood). The paper finds hard problems and prefixes beforehand, from many samples of
-the base model; here both are found during training, without extra rollouts: a problem is hard while its last bare group
-had no success, and its prefix grows by a quarter of the limit after each hinted group without one. It never shrinks,
-and is dropped at the first bare success. If a short solution has no text within the prefix, the draw is bare. The
-wording of the instruction is this repository's.
+the base model; here they are found during training, without extra rollouts. A problem is hard while its last bare group
+had no success. Its prefix grows by a quarter of the limit after each hinted group without one, never shrinks, and is
+dropped at the first bare success. If a short solution has no text within the prefix, the draw is bare. The wording of
+the instruction is this repository's.
 """
 
 from dataclasses import dataclass, field
@@ -26,19 +26,19 @@ WRAP = "{question}\n\nSomebody has begun to solve this:\n{hint}\n\nUnderstand wh
 @dataclass(frozen=True)
 class Options:
     longest_prefix: float = field(
-        default=0.25, metadata={"help": "largest share of the solution that is tried", "check": a_share}
+        default=0.25, metadata={"help": "largest share of the solution to try", "check": a_share}
     )
 
 
 def rollout(at: At, s: Any, rng: np.random.Generator) -> Plan:
-    """past: length of a hard problem's prefix in quarters of the limit; None for other problems."""
+    """`past` is a hard problem's prefix length in quarters of the limit, None for other problems."""
     if at.past is None or rng.random() < 0.5:
         return Bare()
     return Hint(share=s.longest_prefix * at.past / STEPS, where="prompt", wrap=WRAP)
 
 
 def remember(group: Group, past: Json, common: Json, s: Any) -> Kept:
-    """Bare groups tell whether a problem is hard, hinted ones whether its prefix is long enough."""
+    """Bare groups show whether a problem is hard, hinted groups whether its prefix is long enough."""
     share = share_right(group)
     if share is None:
         return past, None, ()

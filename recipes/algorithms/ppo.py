@@ -2,7 +2,7 @@
 
     A from generalised advantage estimation over the critic's values (gamma 1, lambda 1), whitened
     L = -E[min(rho A, clip(rho, 1 - eps, 1 + eps) A)] + beta KL_3(pi || pi_ref) - c_H H(pi)
-Whitened: standardised over the step's generated tokens, as verl does and the paper does not. The critic minimises the
+Advantages are standardised over the step's generated tokens, as in verl but not in the paper. The critic minimises the
 clipped squared error; it starts from the policy's weights with a new head (--critic_lr).
 """
 

@@ -1,39 +1,36 @@
 """Prefix-RFT, supervised and reinforcement fine-tuning blended by prefixes: Huang et al., arXiv 2507.01679.
 
     n - 1 rollouts from the prompt, one from a share of the solution ~ U(low(t), .95), low on a cosine from .95 to .05
-    A_i = r_i - mean(r) over all n, on generated tokens and on the prefix's fifth of highest entropy (20 %, per row)
+    A_i = r_i - mean(r) over all n, on generated tokens and on the fifth of the prefix with the highest entropy
     L   = -(1 / (N n_max)) sum min(rho A, clip(rho, 1 - eps, 1 + eps) A)
-Unlike in uft, the prefix is trained by its advantage, not by its likelihood. Source: ZeroYuHuang/prefix_rft (e0b6f43):
-schedules (U is its Beta(1, 1)) and advantages; the 20 % are from the names of its runs, applied there per micro-batch,
-here per row. It cuts at any token and does not clip the prefix's ratio; here cuts lie between the solution's texts, and
-the prefix is clipped like the rest. low reaches .05 at --T_hint; prefixes continue after it. With --entropy_coef the
-bonus covers the trained prefix tokens too. --rollout_correction leaves their weights at 1. KL 0.
+Unlike in uft, the prefix is trained by its advantage, not its likelihood. low reaches .05 at --T_hint; prefixes
+continue after it. The entropy bonus, if any, covers the trained prefix tokens too; --rollout_correction leaves their
+weights at 1. KL 0.
+
+Source: ZeroYuHuang/prefix_rft (e0b6f43) for schedules (U is its Beta(1, 1)) and advantages; the 20 % are from the names
+of its runs, and apply per micro-batch there, per row here. It cuts at any token and does not clip the prefix's ratio;
+here cuts lie between the solution's texts, and the prefix is clipped like the rest.
 """
 
-import math
 from typing import Any
 
 import numpy as np
 
 from recipes.algorithms.base import Algorithm, At, Bare, Group, Hint, Plan, Weights
+from recipes.algorithms.hints.schedule import cosine
 from recipes.algorithms.losses.group import compared
 
 HIGH, LOW, ONE_OF = 0.95, 0.05, 5
 
 
-def low(t: int, T_hint: int) -> float:
-    """The lower bound of the share after t steps."""
-    return LOW if t >= T_hint else LOW + (HIGH - LOW) * (1 + math.cos(math.pi * t / T_hint)) / 2
-
-
 def rollout(at: At, s: Any, rng: np.random.Generator) -> list[Plan]:
-    """All but one rollout from the prompt, the last from a prefix."""
-    least = low(at.step - 1, s.T_hint)
+    """The last rollout starts from a prefix, the others from the bare prompt."""
+    least = cosine(at.step - 1, s.T_hint, HIGH, LOW)
     return [*[Bare()] * (s.n_rollout - 1), Hint(share=least + (HIGH - least) * rng.random())]
 
 
 def doubted(group: Group) -> Any:
-    """(n, L) bool: the fifth of each row's given tokens with the highest entropy, rounded up; ties go to the first."""
+    """(n, L) bool: the fifth of each row's given tokens with the highest entropy, rounded up; first ones win ties."""
     assert group.entropy is not None
     given = group.given & group.ok.unsqueeze(-1)
     ranked = group.entropy.where(given, -group.entropy.new_ones(())).argsort(dim=-1, descending=True, stable=True)

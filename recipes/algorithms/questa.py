@@ -2,9 +2,9 @@
 
     The question contains the first p % of the solution; GRPO on the answer. p = 50 until T_hint / 2, 25 until T_hint.
 Sources: abstract and beginning of the paper and model card (p 50, then 25; hard problems only, 26 thousand of OpenR1).
-The paper starts the second stage when the first stops improving, a manual decision; here each lasts half of T_hint,
-followed by the bare question, as in validation. It augments only problems that its base model rarely solves; here all.
-The text around the hint is the framework's. The hint is not trained on.
+The paper switches stages by hand, when the first stops improving; here each lasts half of T_hint, followed by the bare
+question, as in validation. It augments only problems its base model rarely solves; here all are augmented. The text
+around the hint is the framework's. The hint is not trained on.
 """
 
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ def share(step: int, s: Any) -> float:
 
 
 def rollout(at: At, s: Any, rng: np.random.Generator) -> Plan:
-    """The stage's share, placed in the question."""
+    """The stage's share, in the question."""
     return Bare() if at.step > s.T_hint else Hint(share=share(at.step, s), where="prompt")
 
 

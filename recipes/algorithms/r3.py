@@ -11,7 +11,7 @@ from recipes.algorithms.base import Algorithm, At, Hint
 
 
 def rollout(at: At, s: Any, rng: np.random.Generator) -> Hint:
-    """All lengths, from none to the complete solution, are equally likely at every step."""
+    """Every length, from none to the complete solution, is equally likely at every step."""
     return Hint(int(rng.integers(0, at.segments + 1)))
 
 

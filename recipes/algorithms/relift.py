@@ -1,19 +1,20 @@
 """ReLIFT, reinforcement with interleaved supervision: Ma et al., arXiv 2506.07527 (TheRoadQaQ/ReLIFT).
 
-    GRPO from the bare prompt, A = r - mean(r). A question whose rollouts are all wrong enters a buffer; once that holds
-    128, one supervised update on their solutions (-log pi(y*) per token) empties it.
-Sources: the authors' script for 7B models (1a8de98: KL 0, entropy 0, no deviation, buffer 64); 128 and the rest are
-from this repository's notes on its trainer. Differences: a question is in the buffer at most once, oldest first, and
-leaves it when it is solved; the whole buffer is trained on at once; it is saved in every checkpoint; no entropy term.
-There the supervised updates have their own optimiser (AdamW, lr 1e-6, equal to that of RL); here both share one, with
-its moments and learning rate. The script clips at .2 and .28, here at --clip_ratio.
+    GRPO from the bare prompt, A = r - mean(r). A question whose rollouts all fail enters a buffer; when it holds 128,
+    one supervised update on their solutions (-log pi(y*) per token) empties it.
+Sources: the authors' script for 7B models (1a8de98: KL 0, entropy 0, no std, buffer 64); 128 and the rest are from this
+repository's notes on its trainer. Differences: a question is in the buffer at most once, oldest first, and leaves it
+when solved; the whole buffer is trained on at once and saved in every checkpoint; no entropy term. There supervised
+updates have their own optimiser (AdamW, lr 1e-6, the same as RL's); here both share one, with its moments and learning
+rate. The script clips at .2 and .28, here at --clip_ratio.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from recipes.algorithms.base import Algorithm, Group, Json, Kept, Weights
-from recipes.algorithms.losses.group import compared, share_right
+from recipes.algorithms.base import Algorithm, Group, Json, Kept
+from recipes.algorithms.dr_grpo import weigh
+from recipes.algorithms.losses.group import share_right
 from recipes.common.values import at_least
 
 
@@ -25,16 +26,12 @@ class Options:
 
 
 def remember(group: Group, past: Json, common: Json, s: Any) -> Kept:
-    """Updates the buffer: the keys of unsolved questions with a solution, oldest first."""
+    """The buffer: keys of unsolved questions with a solution, oldest first."""
     share = share_right(group)
     waiting = [key for key in common or [] if key != group.key or share is None]
     if share == 0 and group.solution:
         waiting.append(group.key)
     return (None, [], waiting) if len(waiting) >= s.unsolved_buffer else (None, waiting, ())
-
-
-def weigh(group: Group, s: Any) -> Weights:
-    return Weights(compared(group, std=False) * group.gen)
 
 
 ALGORITHM = Algorithm(

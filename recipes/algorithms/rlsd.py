@@ -3,9 +3,9 @@
     D_t = log pi(y_t | q, y*, y_<t) - log pi(y_t | q, y_<t)
     A_t = A ((1 - l) + l clip(exp(sign(A) D_t), 1 - e, 1 + e)),   A of the group as in GRPO;   l .5, e .2
 Tokens of correct answers weigh more if the solution makes them likelier, tokens of wrong answers if it makes them less
-likely. The sign is the reward's; in OPSD the solution decides it. Sources: the paper's abstract, ms-swift's options and
-defaults (advantage_reweight rlsd) and a description of a verl fork's recipe, which agree; schedules of l are off in
-both and omitted. The teacher is the policy before the update (in the fork a periodically synchronised reference).
+likely. In OPSD the solution decides the sign as well. Sources: the paper's abstract, ms-swift's options and defaults
+(advantage_reweight rlsd) and a description of a verl fork's recipe, which agree; schedules of l are off in both, and
+omitted. The teacher is the policy before the update (in the fork, a periodically synchronised reference).
 """
 
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ class Options:
 
 
 def weigh(group: Group, s: Any) -> Weights:
-    """The group-relative advantage, times each token's weight."""
+    """The group-relative advantage times each token's weight."""
     advantage = compared(group, std=True)
     size = (advantage.sign() * evidence(group)).exp().clamp(1 - s.evidence_clip, 1 + s.evidence_clip)
     return Weights(advantage * (1 - s.evidence_weight + s.evidence_weight * size) * group.gen)

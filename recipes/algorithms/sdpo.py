@@ -1,10 +1,10 @@
 """SDPO, self-distillation policy optimization: Huebotter et al., arXiv 2601.20802, with verified rewards alone.
 
     D_t = log pi(y_t | q, y+, y_<t) - log pi(y_t | q, y_<t),  y+ the first correct sibling of y, never y;  A_t = D_t
-A rollout without a correct sibling has no teacher: D is 0. No solution is needed. Source: TRL's implementation (1.12,
-experimental) and its defaults: sampled token, reverse KL, first correct sibling, a rollout does not teach itself. Its
-teacher is a moving average of the weights, here the policy before the update; the text around y+ is this repository's.
-KL to a reference and entropy bonus are 0.
+A rollout without a correct sibling has no teacher: D is 0. Solutions are not needed. Reference KL and entropy bonus are
+0. Source: TRL's implementation (1.12, experimental) and its defaults: sampled token, reverse KL, first correct sibling,
+no rollout teaches itself. Its teacher is a moving average of the weights, here the policy before the update; the
+wording around y+ is this repository's.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
-"""SFT-RFT: supervised fine-tuning, then GRPO from its weights; the baseline the UFT paper plots but cannot run.
+"""SFT-RFT: SFT, then GRPO from its weights; the baseline the UFT paper plots but its code cannot run.
 
 Two stages in one command, with the hyper-parameters of `sft` and `rft`. "SFT-then-RL Outperforms Mixed-Policy Methods"
-(arXiv 2604.23747) is why it belongs in every comparison.
+(arXiv 2604.23747) is why every comparison should include it.
 """
 
 from recipes.algorithms.base import Algorithm

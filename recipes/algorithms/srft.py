@@ -2,11 +2,13 @@
 
     L = .5 sg(exp(-H)) mean[-log pi(y*)]  -  mean[A* f(pi(y*))]  +  mean[-w log pi(y)]
     w = .1 sg(exp(H)) on correct rollouts, -1 on wrong ones;  H = mean entropy of the row;  f(p) = p / (p + .1)
-A is r - mean over rollouts and demonstration (as in LUFFY). Sources: a third party's transcription of the equations,
-and the only public code, a re-implementation in TsinghuaC3I/Unify-Post-Training (srft_type "paper"), which scored 44.2
-vs. the paper's 53.2; f, the row means and the missing clip are from that code, the paper has a clipped ratio. Here each
-of the three terms is a mean over its own tokens (there the last two share a count). PPO's advantage is 0: the rollouts
-are in the third term, whose +log pi on wrong rows has no lower bound; watch actor/own and grad_norm.
+A is r - mean over rollouts and demonstration, as in LUFFY. PPO's advantage is 0: the rollouts are in the third term,
+whose +log pi on wrong rows has no lower bound; watch actor/own and grad_norm.
+
+Sources: a third party's transcription of the equations, and the only public code, a re-implementation in
+TsinghuaC3I/Unify-Post-Training (srft_type "paper"), which scored 44.2 vs. the paper's 53.2. f, the row means and the
+missing clip are from that code; the paper clips the ratio. Here each term is a mean over its own tokens; there the last
+two share a count.
 """
 
 from typing import Any
@@ -17,7 +19,7 @@ from recipes.algorithms.luffy import rollout, shape
 
 
 def weigh(group: Group, s: Any) -> Weights:
-    """The three terms; PPO's own loss is empty."""
+    """The three terms; PPO's own loss is 0."""
     assert group.entropy is not None
     shown = group.demo & group.ok.unsqueeze(-1)
     own = group.gen & group.scored.unsqueeze(-1)

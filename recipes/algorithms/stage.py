@@ -1,8 +1,8 @@
-"""Stage: hints shortened one segment at a time, the staged baseline of the UFT paper (figure 4).
+"""Stage: hints shortened by one segment at a time, the staged baseline of the UFT paper (figure 4).
 
     k(t) = clip(n - floor(t / floor(T_hint / (n + 1))), 0, n),  no hint from T_hint on
-The UFT repository runs it with the hint log-likelihood (c .001, as for uft); so does this file, to make the curves
-comparable. `--sft_loss_coef 0` gives the staged curriculum alone.
+Includes the hint log-likelihood (c .001, as in uft), as in the UFT repository, so that curves are comparable;
+`--sft_loss_coef 0` gives the staged curriculum alone.
 """
 
 from typing import Any

@@ -5,27 +5,25 @@ Rollouts continue from a hint, a prefix of a known solution. Its length is annea
     L = L_GRPO(generated tokens) + beta KL(pi || pi_ref) - c mean log pi(hint tokens)          (eq. 3.3)
 with n = min(5, sentences of the solution), p_low .05, p_high .95, c .001 (table 1).
 
-The paper sums KL and log pi over a sequence with one beta (c = beta); its code takes means per micro-batch. The default
-here is a mean over all tokens of the optimiser step. `--hint_nll_agg paper` is the equation: policy gradient, KL and
-log pi are sums over a sequence; seq-mean-token-sum sums only log pi. As in the paper's code the hint never contains the
+The paper sums KL and log pi over a sequence, with one beta (c = beta); its code takes means per micro-batch. Here the
+default is a mean over all tokens of the optimiser step. `--hint_nll_agg paper` is the equation: policy gradient, KL and
+log pi are summed per sequence; seq-mean-token-sum sums only log pi. As in the paper's code, a hint never contains the
 answer tags, so even a full hint leaves the answer to RL.
 """
 
-import math
 from typing import Any
 
 import numpy as np
 
 from recipes.algorithms.base import Algorithm, At, Hint
+from recipes.algorithms.hints.schedule import cosine
 
 P_LOW, P_HIGH = 0.05, 0.95
 
 
 def probability(step: int, T_hint: int) -> float:
-    """Equation B.1 with steps counted from 1: from almost P_HIGH to P_LOW at T_hint, then 0."""
-    if step > T_hint:
-        return 0.0
-    return P_LOW + 0.5 * (P_HIGH - P_LOW) * (1.0 + math.cos(math.pi * step / T_hint))
+    """Equation B.1 with steps counted from 1: from just below P_HIGH to P_LOW at T_hint, then 0."""
+    return 0.0 if step > T_hint else cosine(step, T_hint, P_HIGH, P_LOW)
 
 
 def rollout(at: At, s: Any, rng: np.random.Generator) -> Hint:

@@ -1,12 +1,12 @@
-"""Adaptive UFT: the hint length follows the policy's success, not a schedule. Defined in this repository.
+"""Adaptive UFT: hint length follows the policy's success, not a schedule. Defined in this repository.
 
     success(k) = (4 pooled(k/n) + right_k) / (4 + tries_k)   k of n segments: pooled prior plus the problem's tries
     k ~ exp(-|success(k) - 1/2| / .1), one draw in fifty uniform;   k = 0 in 95 % of draws where success(0) > 1/2
     L = L_GRPO(generated tokens) - c mean sg(1 - p_t) log p_t over hint tokens
 Rewards are most informative if half of the rollouts are correct; a hint token weighs more the less likely the policy
-finds it. There is no T_hint, and no order among lengths is assumed: if solutions have errors, a longer hint need not
-help. A problem forgets half of its tries at each visit; all its rollouts share one length, and so a baseline. The rule
-is from a pilot in plain torch (one seed) that only pooled; the effect of a problem's own tries is not measured yet.
+finds it. There is no T_hint, and longer hints are not assumed to help: solutions may have errors. A problem forgets
+half of its tries at each visit; its rollouts share one length, and so a baseline. The rule comes from a pilot in plain
+torch (one seed) that only pooled; the effect of a problem's own tries has not been measured.
 """
 
 import math
@@ -25,12 +25,12 @@ UNKNOWN, UNTRIED = [0.5] * (GRID + 1), [[0.0, 0.0]] * (GRID + 1)
 
 
 def place(k: int, n: int) -> int:
-    """Index of k of n segments on the grid of shares."""
+    """Index on the grid of shares of k of n segments."""
     return round(GRID * min(k, n) / n) if n else 0
 
 
 def success(at: At) -> list[float]:
-    """Success rate for k = 0 .. n; one half if unknown."""
+    """Estimated success rate for k = 0 .. n; one half if unknown."""
     pooled, own = at.common or UNKNOWN, at.past or UNTRIED
     places = [place(k, at.segments) for k in range(at.segments + 1)]
     return [(WEIGHT * pooled[p] + own[p][0]) / (WEIGHT + own[p][1]) for p in places]
@@ -46,7 +46,7 @@ def rollout(at: At, s: Any, rng: np.random.Generator) -> Hint:
 
 
 def remember(group: Group, past: Json, common: Json, s: Any) -> Kept:
-    """A running mean over groups by share, and this problem's [correct, tries] by share."""
+    """By share given: this problem's [correct, tries], and the running mean of success over all groups."""
     share, plan = share_right(group), group.plans[0]
     if share is None:
         return past, common, ()

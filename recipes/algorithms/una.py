@@ -4,7 +4,7 @@
     pairwise  -log sigmoid(r(chosen) - r(rejected)), which is DPO                                               (eq. 10)
     binary    (s - {1, 0})^2, or the cross-entropy of s                                                  (eqs. 11, 12)
     score     (s - score)^2 with scores in [0, 1]                                                               (eq. 13)
-The printed equations have a stray minus sign; these are minimised. beta .03 and lr 3e-5 for scores (LoRA, rank 32); the
+These are minimised; the printed equations have a stray minus sign. For scores beta .03 and lr 3e-5 (LoRA, rank 32); the
 paper's binary runs use beta .01 and lr 5e-6.
 """
 

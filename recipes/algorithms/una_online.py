@@ -2,7 +2,7 @@
 
     y ~ pi(. | x),  score s(x, y) in [0, 1] from a verifier, a reward model or a judge
     L = E (sigmoid(beta log(pi(y | x) / pi_ref(y | x))) - s(x, y))^2                                      (eqs. 7, 13)
-`--una_target raw` compares the implicit reward itself instead of its sigmoid. beta .03, lr 5e-6: the paper's.
+`--una_target raw` compares the implicit reward itself, not its sigmoid. beta .03 and lr 5e-6 are the paper's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def loss(log_probs: torch.Tensor, rows: Rows, s: Any) -> RowLoss:
-    """(squared errors, metrics) of all rollouts, (n,) each; a rollout without a generated token has r = 0.
+    """(squared errors, metrics), (n,) each; a rollout without generated tokens has r = 0.
 
     r = beta sum_t (log pi - log pi_ref) over generated tokens; the error is sigmoid(r) - score, or r - score for "raw".
     """

@@ -1,8 +1,8 @@
-"""UFT of Wang et al., arXiv 2410.21438 (a different paper than `uft`): UNA on instruction and alignment data together.
+"""UFT of Wang et al., arXiv 2410.21438 (not the paper of `uft`): UNA on instructions and alignment data together.
 
-Instruction rows (x, y) become (x, y, score 1), are mixed with the scored rows and trained with UNA's score loss; they
-have no cross-entropy loss. lr 3e-5, beta .01, LoRA rank 16; the mixture is a setting (--sft_ratio; the paper mixes 20k
-+ 20k and finds 1 to 2 instruction rows per alignment row best).
+Instruction rows (x, y) become (x, y, score 1), are mixed with the scored rows and trained with UNA's score loss; there
+is no cross-entropy. lr 3e-5, beta .01, LoRA rank 16. --sft_ratio sets the mixture; the paper mixes 20k + 20k, and finds
+1 to 2 instruction rows per alignment row best.
 """
 
 from recipes.algorithms.base import Algorithm

@@ -1,1 +1,1 @@
-"""Hints: how long a prefix of the known solution a rollout starts from, and which tokens it consists of."""
+"""Hints: how much of the known solution a rollout starts from, and in which tokens."""

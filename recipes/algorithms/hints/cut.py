@@ -1,4 +1,4 @@
-"""From a segmented solution to the hint a rollout starts from: first the text, then the tokens."""
+"""Cuts a hint from a segmented solution: first its text, then its tokens."""
 
 import hashlib
 import re
@@ -15,14 +15,14 @@ Encode = Callable[[str], list[int]]
 
 
 def segments_of(hint: Sequence[str]) -> int:
-    """Number of segments of a solution given as a list of texts: at most MAX_SEGMENTS."""
+    """Number of segments in a solution of these texts: at most MAX_SEGMENTS."""
     return min(MAX_SEGMENTS, len(hint))
 
 
 def pieces_at(length: int, n_segments: int, n_texts: int) -> int:
-    """Cut point: `length` of `n_segments` segments is the first round(length * n_texts / n_segments) texts.
+    """Texts in the first `length` of `n_segments` segments: round(length * n_texts / n_segments).
 
-    Python's round (half to even), as in the UFT repository, so that lengths match.
+    Rounds half to even, as in the UFT repository, so that lengths match.
     """
     if n_segments == 0 or length == 0:
         return 0
@@ -32,12 +32,12 @@ def pieces_at(length: int, n_segments: int, n_texts: int) -> int:
 def draw_plans(
     algorithm: Algorithm, hint: Sequence[str], s: Any, *, step: int, seed: int, key: str, past: Json, common: Json
 ) -> list[Plan]:
-    """What the rollouts of one prompt start from at one step: one plan for all, or one per rollout.
+    """What the rollouts of a prompt start from at a step: one plan for all, or one per rollout.
 
-    The same arguments give the same plans in every process.
+    Equal arguments give equal plans in every process.
 
     Raises:
-        ValueError: an invalid plan, or a wrong number of plans.
+        ValueError: an invalid plan, or the wrong number of plans.
     """
     drawn = algorithm.rollout(At(step, segments_of(hint), past, common), s, generator(seed, step, key))
     plans = drawn if isinstance(drawn, list) else [drawn]
@@ -56,12 +56,12 @@ def _faults(algorithm: Algorithm, plans: list[Any], s: Any, *, single: bool) -> 
     if not single and len(plans) != (n := s.n_rollout + algorithm.demonstrations):
         yield (
             f"a list of {len(plans)}: must have {n} plans, one per rollout (--n_rollout {s.n_rollout} + demonstrations="
-            f"{algorithm.demonstrations}); return a single plan for all rollouts without a list"
+            f"{algorithm.demonstrations}); return a single plan, not a list, for all rollouts"
         )
     if shown > algorithm.demonstrations or (shown and single):
         yield (
-            f"{shown} Demonstration() among {len(plans)} plans, but demonstrations={algorithm.demonstrations}: that is "
-            f"the most a list may have, in addition to --n_rollout others"
+            f"{shown} Demonstration() among {len(plans)} plans, but demonstrations={algorithm.demonstrations}, the "
+            f"most a list may have, in addition to --n_rollout others"
         )
 
 
@@ -86,21 +86,21 @@ def _odd_hint(plan: Hint, algorithm: Algorithm) -> Iterator[str]:
 
 
 def odd_wrap(wrap: Any) -> str:
-    """What is wrong with the template of a hint in the question; empty if nothing is."""
+    """What is wrong with a hint's template; empty if nothing is."""
     if isinstance(wrap, str) and {"{question}", "{hint}"} <= {*_PLACES.findall(wrap)}:
         return ""
     return f"wrap={wrap!r}: must be a string that contains {{question}} and {{hint}}"
 
 
 def hint_length(plan: Plan, n_segments: int) -> int:
-    """How many of a solution's segments a plan gives, a share rounded to the nearest; 0 for a demonstration."""
+    """Segments of the solution a plan gives, a share rounded to the nearest; 0 for a demonstration."""
     if not isinstance(plan, Hint):
         return 0
     return min(int(plan.segments), n_segments) if plan.share is None else round(float(plan.share) * n_segments)
 
 
 def as_record(plan: Plan, n_texts: int) -> dict[str, Any]:
-    """A plan as sent to the workers: its length in segments and in texts, and whether it is a demonstration."""
+    """A plan as sent to workers: its length in segments and in texts, and whether it is a demonstration."""
     n = min(MAX_SEGMENTS, n_texts)
     length = hint_length(plan, n)
     record: dict[str, Any] = {"length": length, "pieces": pieces_at(length, n, n_texts)}
@@ -115,7 +115,7 @@ def as_record(plan: Plan, n_texts: int) -> dict[str, Any]:
 
 
 def memory_key(key: str) -> str:
-    """A prompt's key in an algorithm's memory: a hash (16 hex digits) of its key in random draws, the complete text."""
+    """A prompt's key in an algorithm's memory: a hash (16 hex digits) of its key in draws, which is the full text."""
     return hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
 
 
@@ -128,13 +128,11 @@ def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
 
 
 def hint_given(encode: Encode, hint: Sequence[str], pieces: int, solution: str, limit: int) -> tuple[list[int], float]:
-    """(ids, share): the first `pieces` texts as tokenized within the complete `solution`, and their share of all
-    texts, less than planned if they are too long.
+    """(ids, share): tokens of the first `pieces` texts, cut from the tokenized `solution`, and the share of texts.
 
-    Cutting between tokens of the complete solution keeps the boundary natural: a token that straddles the cut (a space
-    that belongs to the next word, a double newline) is left to the model, and the hint's log-likelihood is computed on
-    exactly the tokens that supervised fine-tuning would train on. Complete texts are dropped until at most `limit`
-    tokens remain.
+    Cutting between tokens of the whole solution keeps the boundary natural: a token that straddles the cut (a space
+    that belongs to the next word, a double newline) is left to the model, and the hint's log-likelihood covers exactly
+    tokens that SFT would train on. Whole texts are dropped until at most `limit` tokens remain.
 
     Raises:
         ValueError: the texts are not a prefix of the solution.

@@ -1,9 +1,11 @@
-"""Group-relative advantage on generated tokens, as UFT uses it."""
+"""Group-relative advantages of a batch, on generated tokens."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 
 import torch
+
+from recipes.algorithms.losses.group import relative
 
 
 def group_advantage(
@@ -12,19 +14,18 @@ def group_advantage(
     groups: Sequence[Hashable],
     *,
     normalise_std: bool = True,
-    epsilon: float = 1e-6,
 ) -> torch.Tensor:
-    """A_i = (r_i - mean(r)) / (std(r) + epsilon) within the rollouts of one prompt, on every generated token.
+    """A_i = (r_i - mean(r)) / (std(r) + 1e-6) over the rollouts of a prompt, on every generated token.
 
     Args:
-        scores: (batch,) one reward per rollout.
+        scores: (batch,), one reward per rollout.
         response_mask: (batch, response), 1 on generated tokens, 0 on hint tokens and padding.
-        groups: batch labels; rollouts with the same label have the same prompt and hint.
+        groups: a label per rollout, the same for the same prompt and hint.
         normalise_std: False gives Dr. GRPO's A = r - mean.
 
     Returns:
-        (batch, response) float: zero on hint tokens, on padding, in groups whose rewards are all equal, and on rows
-        without a generated token, which their group's mean excludes.
+        (batch, response) float; 0 on hint tokens and padding, in groups whose rewards are all equal, and on rows
+        without generated tokens, which do not enter their group's mean.
     """
     values = torch.zeros_like(scores, dtype=torch.float32)
     members: dict[Hashable, list[int]] = defaultdict(list)
@@ -32,9 +33,5 @@ def group_advantage(
         if generated:
             members[label].append(row)
     for rows in members.values():
-        rewards = scores[rows].float()
-        if len(rows) < 2 or bool((rewards == rewards[0]).all()):
-            continue
-        centred = rewards - rewards.mean()
-        values[rows] = centred / (rewards.std() + epsilon) if normalise_std else centred
+        values[rows] = relative(scores[rows].float(), std=normalise_std)
     return values.unsqueeze(-1) * response_mask

@@ -1,6 +1,6 @@
-"""Group statistics for `weigh` and `remember`: which rollouts are correct, and how far each is from the mean.
+"""Group statistics for `weigh` and `remember`: which rollouts are correct, and their relative advantages.
 
-Uses tensor methods only: --help reads algorithm files without torch.
+Only tensor methods: --help reads algorithm files without torch.
 """
 
 from __future__ import annotations
@@ -13,35 +13,41 @@ if TYPE_CHECKING:
     import torch
 
 RIGHT = 0.5
-"""A rollout is correct above this score: built-in rewards give 1 for a correct answer and .1 for a readable one."""
+"""A rollout that scores above this is correct: built-in rewards give 1 for a correct answer, .1 for a readable one."""
 
 
 def right(group: Group) -> torch.Tensor:
-    """(n,) bool: generated rows with a reward that are correct."""
+    """(n,) bool: correct ones among generated rows with a reward."""
     return group.scored & (group.verdicts > RIGHT)
 
 
 def share_right(group: Group) -> float | None:
-    """Share of correct rows among those with a reward; None if there are none."""
+    """Share of correct rows among generated rows with a reward; None without any."""
     scored = int(group.scored.sum())
     return int(right(group).sum()) / scored if scored else None
 
 
 def token_mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """(n, 1) mean of each row over the tokens in `mask` (n, L); 0 on rows without any."""
+    """(n, 1): mean of each row over the tokens in `mask` (n, L); 0 on rows without any."""
     return (values.where(mask, values.new_zeros(())).sum(-1) / mask.sum(-1).clamp(min=1)).unsqueeze(-1)
 
 
+def relative(rewards: torch.Tensor, *, std: bool) -> torch.Tensor:
+    """(r_i - mean(r)) / (std(r) + 1e-6), or without the division; all 0 if all rewards are equal."""
+    if not len(rewards) or bool((rewards == rewards[0]).all()):
+        return rewards.new_zeros(len(rewards))
+    centred = rewards - rewards.mean()
+    return centred / (rewards.std() + 1e-6) if std else centred
+
+
 def compared(group: Group, voting: torch.Tensor | None = None, *, std: bool) -> torch.Tensor:
-    """A_i = (r_i - mean(r)) / (std(r) + 1e-6) among the voting rows, (n, 1); 0 on the others and if all are equal.
+    """`relative` rewards of the voting rows, (n, 1); 0 on the others.
 
     Args:
-        voting: (n,) bool; None: generated rows with a reward.
+        voting: (n,) bool; None means generated rows with a reward.
         std: False omits the division, as in Dr. GRPO.
     """
     votes = group.scored if voting is None else voting & group.ok
-    values, rewards = group.scores.new_zeros(len(votes)), group.scores[votes]
-    if len(rewards) > 1 and bool((rewards != rewards[0]).any()):
-        centred = rewards - rewards.mean()
-        values[votes] = centred / (rewards.std() + 1e-6) if std else centred
+    values = group.scores.new_zeros(len(votes))
+    values[votes] = relative(group.scores[votes], std=std)
     return values.unsqueeze(-1)

@@ -1,7 +1,7 @@
-"""The implicit reward of a policy and losses on it: UNA (arXiv 2408.15339), which includes DPO.
+"""The implicit reward of a policy, and losses on it: UNA (arXiv 2408.15339), which includes DPO.
 
-Every loss is a sum over the given rows divided by the rows of the whole optimiser step, so that the total does not
-depend on the split into micro-batches and devices. (The paper prints equations 10 to 13 with a stray minus sign.)
+Each loss is a sum over the given rows, divided by the rows of the whole optimiser step: the total does not depend on
+micro-batches and devices. (The paper prints equations 10 to 13 with a stray minus sign.)
 """
 
 import torch
@@ -11,7 +11,7 @@ from recipes.algorithms.una import UnaLoss
 
 
 def completion_log_probs(logits: torch.Tensor, input_ids: torch.Tensor, completion_mask: torch.Tensor) -> torch.Tensor:
-    """log pi(y|x) = sum over the completion's tokens of log pi(token | preceding tokens).
+    """log pi(y|x), the sum of log pi(token | preceding tokens) over the completion.
 
     Args:
         logits: (batch, length, vocabulary), any float type; summed in float32.
@@ -22,7 +22,7 @@ def completion_log_probs(logits: torch.Tensor, input_ids: torch.Tensor, completi
         (batch,) float32, in nats.
     """
     taken = completion_mask[:, 1:].bool()
-    # Only the completion's positions: the prompt is often longer, and float32 logits are the largest tensor.
+    # Completion positions only: the prompt is often longer, and float32 logits are the largest tensor.
     predicted = logits[:, :-1][taken].float()
     tokens = input_ids[:, 1:][taken].unsqueeze(-1)
     log_probs = predicted.gather(-1, tokens).squeeze(-1) - predicted.logsumexp(-1)
@@ -30,12 +30,12 @@ def completion_log_probs(logits: torch.Tensor, input_ids: torch.Tensor, completi
 
 
 def implicit_reward(log_probs: torch.Tensor, ref_log_probs: torch.Tensor, beta: float) -> torch.Tensor:
-    """r(x, y) = beta log(pi(y|x) / pi_ref(y|x)), UNA's generalised implicit reward with f(x) = c = 0. All (batch,)."""
+    """r(x, y) = beta log(pi(y|x) / pi_ref(y|x)): UNA's generalised implicit reward with f(x) = c = 0. All (batch,)."""
     return beta * (log_probs - ref_log_probs)
 
 
 def una_loss(rewards: torch.Tensor, targets: torch.Tensor, kind: UnaLoss, *, total_rows: int) -> torch.Tensor:
-    """UNA on absolute feedback: compares the score s = sigmoid(r) of equation 8 with a target.
+    """UNA on absolute feedback: fits s = sigmoid(r), equation 8, to a target.
 
     "mse": sum (s - target)^2 / total_rows, equation 11 for targets 0 and 1 and equation 13 for scores in between;
     "bce": sum -(target log s + (1 - target) log(1 - s)) / total_rows, equation 12.
@@ -56,7 +56,7 @@ def una_loss(rewards: torch.Tensor, targets: torch.Tensor, kind: UnaLoss, *, tot
 
 
 def pairwise_loss(chosen: torch.Tensor, rejected: torch.Tensor, *, total_pairs: int) -> torch.Tensor:
-    """sum -log sigmoid(r(x, y_w) - r(x, y_l)) / total_pairs: equation 10, the same as DPO's.
+    """sum -log sigmoid(r(x, y_w) - r(x, y_l)) / total_pairs: equation 10, which is DPO.
 
     Args:
         chosen, rejected: (pairs,) implicit rewards of the better and the worse completions.

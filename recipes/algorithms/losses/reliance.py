@@ -1,4 +1,4 @@
-"""Hint reliance: how much a hinted success owes to its hint, in nats per token."""
+"""Hint reliance: how much hinted successes owe to their hints, in nats per token."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def hint_reliance(
 ) -> float:
     """sum_i sum_t [log pi(y_it | q_i, h_i, y_i<t) - log pi(y_it | q_i, y_i<t)] / (generated tokens of all i).
 
-    i: correct rollouts that started from a hint h_i; t: their generated tokens; pi: the policy that drew them. 0 if the
-    policy would generate the same without the hint; large if success depends on it. It can be negative. The name is
-    from arXiv 2604.00698, which was not read; the definition is this repository's.
+    i: correct rollouts with a hint h_i; t: their generated tokens; pi: the policy that drew them. 0 if the policy would
+    generate the same without the hint, large if success depends on it; may be negative. The name is from arXiv
+    2604.00698, which was not read; the definition is this repository's.
 
     Args:
         given, bare: per rollout, (L,) log_probs of the response after the hint, with and without it.

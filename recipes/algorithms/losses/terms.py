@@ -1,6 +1,6 @@
-"""Turns the terms that `weigh` returns per prompt into weights a worker can sum, each term divided by its count."""
+"""Turns the terms that `weigh` returns per prompt into weights that workers sum, each divided by its count."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,13 +10,13 @@ from recipes.algorithms.base import Group, Shape, Term, Weights
 
 @dataclass(frozen=True)
 class Stream:
-    """One term of the whole batch, divided by its count."""
+    """A term over the whole batch, divided by its count."""
 
     name: str
     coef: float
     shape: Shape | None
     rows: list[torch.Tensor]
-    """Per group, (n, L) float32: weights / N, zero on rows without a reward."""
+    """Per group, (n, L) float32: weights / N; 0 on rows without a reward."""
 
     rewarded: bool = False
     """As in Term."""
@@ -32,16 +32,15 @@ def streams(
 ) -> list[Stream]:
     """The terms of a batch, each divided by its count per optimiser step.
 
-    All updates of a batch divide by the same number, so that a token's weight does not depend on its update,
-    micro-batch or rank.
+    All updates of a batch share one divisor, so a token's weight does not depend on its update, micro-batch or rank.
 
     Args:
         updates: optimiser steps on the batch.
-        votes: rows of an optimiser step that have a reward.
-        length: maximal response length in tokens.
+        votes: rows with a reward, per optimiser step.
+        length: maximum response length in tokens.
 
     Raises:
-        ValueError: two prompts have different terms.
+        ValueError: prompts with different terms.
     """
     kinds = [[(term.name, term.coef, term.norm, term.shape) for term in each.terms] for each in weighed]
     if odd := [found for found in kinds if found != kinds[0]]:
@@ -73,16 +72,14 @@ def _count(term: Term, rows: list[torch.Tensor], *, updates: float, votes: float
     raise ValueError(f"norm {term.norm!r} of the term {term.name}: use tokens, rows, sequences or length")
 
 
-def term_sum(
-    log_probs: torch.Tensor, weights: torch.Tensor, shape: Callable[[torch.Tensor], torch.Tensor] | None
-) -> torch.Tensor:
-    """sum_t w_t g(sg p_t) (-log p_t), in nats. Positions with weight 0 may hold anything, even NaN.
+def term_sum(log_probs: torch.Tensor, weights: torch.Tensor, shape: Shape | None) -> torch.Tensor:
+    """sum_t w_t g(sg p_t) (-log p_t), in nats. Positions with weight 0 may hold anything, NaN included.
 
     Args:
         log_probs, weights: (batch, response).
         shape: g; None means 1.
     """
     kept = torch.where(weights != 0, log_probs, torch.zeros_like(log_probs))
-    # A shape may be infinite at 1, the probability assigned to padding.
+    # A shape may be infinite at 1, the probability of padding.
     factor = weights if shape is None else torch.where(weights != 0, weights * shape(kept.detach().exp()), 0.0)
     return -(factor * kept).sum()

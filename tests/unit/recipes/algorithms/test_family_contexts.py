@@ -8,7 +8,8 @@ import torch
 
 from recipes.algorithms import get_algorithm
 from recipes.algorithms.base import At, Bare, Group, Hint, Weights
-from recipes.algorithms.prefix_rft import doubted, low, rollout
+from recipes.algorithms.hints.schedule import cosine
+from recipes.algorithms.prefix_rft import HIGH, LOW, doubted, rollout
 from tests.helpers.groups import group, settings
 
 NAN = float("nan")
@@ -139,7 +140,7 @@ def test_rlsd_without_variance_or_with_immense_evidence_stays_finite() -> None:
 
 @pytest.mark.parametrize(("t", "value"), [(0, 0.95), (100, 0.5), (200, 0.05), (500, 0.05)])
 def test_the_least_prefix_falls_on_a_cosine(t: int, value: float) -> None:
-    assert low(t, 200) == pytest.approx(value)
+    assert cosine(t, 200, HIGH, LOW) == pytest.approx(value)
 
 
 def test_one_rollout_of_the_group_starts_from_a_prefix() -> None:
