@@ -60,7 +60,7 @@ SLOW = (
             "recipes/commands": ("sweep_runs",),
             "recipes/data": ("data_sets", "hint_alone", "solutions_through_the_tokenizer"),
             "recipes/run": ("hub", "killed"),
-            "recipes/settings": ("refused",),
+            "recipes/settings": ("refused_data", "refused_devices", "refused_flags"),
             "recipes/watch": ("run_processes", "supervise"),
             "repository": ("code_style", "documented_commands", "install_detection", "install_failures", "times"),
             "reward_fns": ("audit", "reward_pool"),
