@@ -56,7 +56,7 @@ SLOW = (
         for folder, names in {
             "data_prep": ("chain_base", "countdown_data", "countdown_import", "kk_import", "preference_toy"),
             "eval": ("report_in_browser", "report_page"),
-            "recipes/algorithms": ("own_algorithms",),
+            "recipes/algorithms": ("own_algorithms_files", "own_algorithms_hooks"),
             "recipes/commands": ("sweep_runs",),
             "recipes/data": ("data_sets", "hint_alone", "solutions_through_the_tokenizer"),
             "recipes/run": ("hub", "killed"),
