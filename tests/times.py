@@ -58,7 +58,12 @@ SLOW = (
             "eval": ("report_in_browser", "report_page"),
             "recipes/algorithms": ("own_algorithms_files", "own_algorithms_hooks"),
             "recipes/commands": ("sweep_runs",),
-            "recipes/data": ("data_sets", "hint_alone", "solutions_through_the_tokenizer"),
+            "recipes/data": (
+                "data_sets",
+                "hint_alone_as_trained",
+                "hint_alone_of_tasks",
+                "solutions_through_the_tokenizer",
+            ),
             "recipes/run": ("hub", "killed"),
             "recipes/settings": ("refused_data", "refused_devices", "refused_flags"),
             "recipes/watch": ("run_processes", "supervise"),
