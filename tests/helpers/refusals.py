@@ -11,7 +11,7 @@ def refusal(
     capsys: pytest.CaptureFixture[str],
     *words: str,
     command: Callable[[list[str]], int] = run.main,
-    begins: str = "run.py: ",
+    begins: str | tuple[str, ...] = "run.py: ",
 ) -> str:
     """What the command says of these words."""
     try:
