@@ -15,6 +15,7 @@ BAD = {
     "--sweep uft,rft,grpo": "uft,rft,grpo: does not belong to a flag; did you mean --algo uft,rft,grpo?",
     "--eval countdown": "countdown: does not belong to a flag; did you mean --data countdown?",
     "--n_rolout 8": "--n_rolout: no such flag; did you mean '--n_rollout'?",
+    "--n-rolout 8": "--n-rolout: no such flag; did you mean '--n_rollout'?",
     "--n_rolout=8": "--n_rolout: no such flag; did you mean '--n_rollout'?",
     "extra words": "extra words: does not belong to a flag.",
     "--T 1 --T_h 1": "--T_h: no such flag",
