@@ -18,7 +18,7 @@ BUDGETS = {"tests/unit": 180.0, "tests/contract": 300.0, "tests/e2e": 900.0, "te
 
 LONGER = {
     "tests/contract/test_verl_hooks.py": 500.0,  # all that verl and vLLM import, twice
-    "tests/unit/repository/test_install.py": 500.0,  # virtual environments
+    "tests/unit/repository/test_install_failures.py": 500.0,  # an environment with pip
     "tests/unit/recipes/commands/test_sweep_runs.py": 500.0,  # runs that take their time
     "tests/unit/data_prep/test_chain_base.py": 500.0,  # the bases write chains
     "tests/unit/recipes/run/test_killed.py": 500.0,  # some 250 kills, each gone on from
@@ -56,13 +56,18 @@ SLOW = (
         for folder, names in {
             "data_prep": ("chain_base", "countdown_data", "countdown_import", "kk_import", "preference_toy"),
             "eval": ("report_in_browser", "report_page"),
-            "recipes/algorithms": ("own_algorithms",),
+            "recipes/algorithms": ("own_algorithms_files", "own_algorithms_hooks"),
             "recipes/commands": ("sweep_runs",),
-            "recipes/data": ("data_sets", "hint_alone", "solutions_through_the_tokenizer"),
+            "recipes/data": (
+                "data_sets",
+                "hint_alone_as_trained",
+                "hint_alone_of_tasks",
+                "solutions_through_the_tokenizer",
+            ),
             "recipes/run": ("hub", "killed"),
-            "recipes/settings": ("refused",),
+            "recipes/settings": ("refused_data", "refused_devices", "refused_flags"),
             "recipes/watch": ("run_processes", "supervise"),
-            "repository": ("code_style", "documented_commands", "install", "times"),
+            "repository": ("code_style", "documented_commands", "install_detection", "install_failures", "times"),
             "reward_fns": ("audit", "reward_pool"),
         }.items()
         for name in names

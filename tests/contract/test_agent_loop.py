@@ -10,20 +10,12 @@ from omegaconf import OmegaConf
 from recipes.verl_plugin.agent_loop import HINT_COLUMN, HintedAgentLoop, plan_batch, prompt_key
 from recipes.verl_plugin.metrics import hint_metrics
 from reward_fns import compute_score
+from tests.helpers.agent_loops import ScriptedEngine, settings
 
 pytestmark = pytest.mark.contract
 
 HINT = ["1 + 2 = 3\n", "3 * 4 = 12\n", "Therefore, the final equation is (1 + 2) * 4"]
 ANSWER = "".join(HINT) + " </think>\n<answer> (1 + 2) * 4 </answer>"
-
-
-def settings(algorithm: str = "uft", **others: Any) -> Any:
-    values = {"algorithm": algorithm, "seed": 0, "max_hint_length": 100, "max_new_tokens": 6, "pass_question": False}
-    values["request_seeds"] = True
-    values["val_samples"] = 0
-    values["settings"] = {"T_hint": others.pop("T_hint", 300), "n_rollout": 2}
-    values |= others
-    return OmegaConf.create(values)
 
 
 def row(index: int = 0) -> dict[str, Any]:
@@ -68,23 +60,6 @@ def test_a_missing_hint_column_is_named() -> None:
 def test_a_prompt_is_named_by_its_index_and_text() -> None:
     assert prompt_key(row(3)) == "3|q3 "
     assert prompt_key({"raw_prompt": [{"content": "q"}]}) == "0|q"
-
-
-class ScriptedEngine:
-    """Answers with given tokens and remembers what it was asked."""
-
-    def __init__(self, tokens: list[int]) -> None:
-        self.tokens, self.asked = tokens, {}
-
-    async def generate(self, **request: Any) -> SimpleNamespace:
-        self.asked = request
-        return SimpleNamespace(
-            token_ids=self.tokens,
-            log_probs=[-0.5] * len(self.tokens),
-            routed_experts=None,
-            num_preempted=None,
-            extra_fields={"min_global_steps": 1, "max_global_steps": 1},
-        )
 
 
 class Characters:

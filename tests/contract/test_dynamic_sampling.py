@@ -24,7 +24,7 @@ from recipes.verl_plugin import dynamic_sampling
 from recipes.verl_plugin.agent_loop import rows_of
 from recipes.verl_plugin.dynamic_sampling import VariedGroups, chosen, prompts_to_draw, with_variance
 from recipes.verl_plugin.trainer import UnifiedTrainer
-from tests.contract.test_verl_config import reinforcement
+from tests.helpers.verl_configs import reinforcement
 
 pytestmark = pytest.mark.contract
 

@@ -33,8 +33,8 @@ from recipes.settings.hook_settings import hook_settings
 from recipes.settings.profiles import PROFILES
 from recipes.verl_plugin.agent_loop import HINT_COLUMN, HintedAgentLoop
 from recipes.verl_plugin.verl_config import uft_section
-from tests.contract.test_agent_loop import ScriptedEngine
-from tests.contract.test_verl_config import reinforcement
+from tests.helpers.agent_loops import ScriptedEngine
+from tests.helpers.verl_configs import reinforcement
 
 pytestmark = pytest.mark.contract
 

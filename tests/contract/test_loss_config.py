@@ -18,7 +18,7 @@ from recipes.settings.hook_settings import hook_settings
 from recipes.settings.profiles import PROFILES
 from recipes.verl_plugin.loss_config import NO_DUAL_CLIP, actor_loss_config, algorithm_config
 from recipes.verl_plugin.verl_config import REINFORCEMENT
-from tests.contract.test_verl_config import reinforcement
+from tests.helpers.verl_configs import reinforcement
 
 pytestmark = pytest.mark.contract
 

@@ -3,88 +3,26 @@
 import json
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from tensordict import TensorDict
 from transfer_queue.metadata import KVBatchMeta
-from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
 from recipes.algorithms import get_algorithm
-from recipes.algorithms.base import Bare, Demonstration, Group, Hint, Kept, Term, Weights
-from recipes.common.run_dir import RunDir
-from recipes.verl_plugin import trainer as trainer_module
-from recipes.verl_plugin import weighing
+from recipes.algorithms.base import Bare, Demonstration, Group, Hint, Term, Weights
 from recipes.verl_plugin.actor_loss import TERMS, actor_loss, term_column
-from recipes.verl_plugin.agent_loop import plan_batch
 from recipes.verl_plugin.reward_signal import moved_by_reward
-from recipes.verl_plugin.trainer import MEMORY, UnifiedTrainer
-from recipes.verl_plugin.weighing import CORRECTION, read_groups, restore_masks, weigh
+from recipes.verl_plugin.weighing import CORRECTION, restore_masks, weigh
+from tests.helpers.weighed_rows import FAILED, KEYS, MASKS, RECORDS, SHOWN, UFT, S, batch, groups, rows_of_two_prompts
 
 pytestmark = pytest.mark.contract
-
-UFT = get_algorithm("uft")
-S = SimpleNamespace(sft_loss_coef=0.001, hint_nll_agg="token-mean", response_length=8)
-# Prompt 0: a hinted rollout, one whose verdict failed, a demonstration. Prompt 1: a bare rollout. verl's padding, which
-# copies its first row's record.
-KEYS = ["1-0_0_0", "1-0_1_0", "1-0_2_0", "1-1_0_0", "padx_0_0"]
-FAILED, SHOWN = {"1-0_1_0"}, {"1-0_2_0"}
-HINTED = {"length": 2, "n_segments": 3, "hint_tokens": 2, "prompt_key": "p0"}
-RECORDS = [HINTED, HINTED, {**HINTED, "length": 0, "hint_tokens": 0, "demonstration": 1}]
-RECORDS += [{"length": 0, "n_segments": 3, "hint_tokens": 0, "prompt_key": "p1"}, HINTED]
-MASKS = [[0, 0, 1, 1], [0, 0, 0], [0, 0, 0, 0, 0], [1, 1], [0]]
-SCORES = [0.5, 0.7, 1.0, 0.1, 0.0]
 
 
 @pytest.fixture
 def plane(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
-    """A data plane in memory."""
-    rows: dict[str, dict[str, Any]] = {}
-    for key, record, mask, score in zip(KEYS, RECORDS, MASKS, SCORES, strict=True):
-        length = len(mask)
-        scores = torch.zeros(length)
-        scores[-1] = score
-        rows[key] = {
-            "extra_fields": {"uft": record},
-            "responses": torch.arange(length),
-            "response_mask": torch.tensor(mask),
-            "loss_mask": torch.tensor(mask),
-            "old_log_probs": -torch.ones(length),
-            "entropy": torch.full((length,), 0.5),
-            "rm_scores": scores,
-        }
-
-    def get(keys: list[str], partition_id: str, select_fields: list[str]) -> Any:
-        found: dict[str, Any] = {}
-        for name in select_fields:
-            values = [rows[key][name] for key in keys]
-            nested = isinstance(values[0], torch.Tensor)
-            found[name] = torch.nested.as_nested_tensor(values, layout=torch.jagged) if nested else values
-        return found
-
-    def put(keys: list[str], partition_id: str, fields: TensorDict) -> Any:
-        for name, values in fields.items():
-            for key, value in zip(keys, values.unbind(), strict=True):
-                rows[key][name] = value
-        return SimpleNamespace(fields=["old ones", *fields.keys()])
-
-    monkeypatch.setattr(weighing.tq, "kv_batch_get", get)
-    monkeypatch.setattr(weighing.tq, "kv_batch_put", put)
-    return rows
-
-
-def batch() -> KVBatchMeta:
-    padding = [{"is_padding": key in SHOWN or key.startswith("pad")} for key in KEYS]
-    return KVBatchMeta(keys=list(KEYS), tags=padding, partition_id="train")
-
-
-def groups(**more: Any) -> tuple[list[list[int]], list[Group]]:
-    given: dict[str, Any] = {"failed": FAILED, "demonstrations": SHOWN, "step": 1, "reference": False, "shaped": False}
-    return read_groups(batch(), **{**given, **more})
+    return rows_of_two_prompts(monkeypatch)
 
 
 @pytest.mark.usefixtures("plane")
@@ -240,28 +178,6 @@ def test_a_row_is_moved_by_its_reward_where_a_trained_token_has_an_advantage(pla
     assert moved_by_reward(batch()) == [False, False, False, True, False]
 
 
-@pytest.mark.usefixtures("plane")
-@pytest.mark.parametrize(("worth", "silent"), [(0.0, 1.0), (1.0, 0.0)])
-def test_the_step_records_updates_that_rewards_have_no_part_in(
-    worth: float, silent: float, plane: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    made = remembering(tmp_path)
-    gives = replace(UFT, weigh=lambda group, s: Weights(worth * torch.ones_like(group.old)))
-    made._algorithm = gives
-    made._failed_rows, made._demonstrations, made.global_steps = set(FAILED), set(SHOWN), 1
-    made.use_reference_policy, made._problems = False, {}
-    made.records = SimpleNamespace(phase=lambda *_: None)  # type: ignore[assignment]
-    actor = {"actor": {"ppo_mini_batch_size": 5}, "rollout": {"n": 1}}
-    uft = {"algorithm": "uft", "record": {}, "overlong_buffer": 0}
-    config = {"actor_rollout_ref": actor, "uft": uft, "algorithm": {"use_kl_in_reward": False}}
-    made.config = OmegaConf.create({**config, "trainer": {"test_freq": -1}})
-    made.actor_rollout_wg = SimpleNamespace(_dispatch_info={"actor": [0]})
-    monkeypatch.setattr(PPOTrainerSync, "_update_actor", lambda self, batch, metrics: batch)
-    metrics: dict[str, float] = {}
-    made._update_actor(batch(), metrics)
-    assert metrics["uft/updates_without_reward_gradient"] == silent
-
-
 def test_the_worker_names_a_column_that_has_not_arrived() -> None:
     from verl.utils import tensordict_utils as tu
 
@@ -271,61 +187,3 @@ def test_the_worker_names_a_column_that_has_not_arrived() -> None:
     )
     with pytest.raises(KeyError, match=term_column(0)):
         actor_loss(None, {"log_probs": None}, data)
-
-
-# --- memory ---------------------------------------------------------------------------------------------------------
-
-
-def counted(group: Group, past: Any, common: Any, s: Any) -> Kept:
-    """How often a prompt was seen, and the keys of all so far in the order they came."""
-    return (past or 0) + 1, [*(common or []), group.key], ()
-
-
-REMEMBERING = replace(UFT, name="counting", remember=counted, rollout=lambda at, s, rng: Hint(at.past or 0))
-
-
-def remembering(tmp_path: Path, resume_from: Path | None = None) -> UnifiedTrainer:
-    made = object.__new__(UnifiedTrainer)
-    made._algorithm, made._settings = REMEMBERING, S
-    made.memory = {"past": {}, "common": None}
-    uft = {"record": {}, "keep_checkpoints": 2, "hf_dtype": "float32"}
-    found = {"trainer": {"resume_from_path": None if resume_from is None else str(resume_from)}, "uft": uft}
-    made.config = OmegaConf.create({**found, "actor_rollout_ref": {"model": {"path": "m"}}})
-    made.run_dir = trainer_module.RunDir(tmp_path)
-    made.records = SimpleNamespace(phase=lambda *_: None)  # type: ignore[assignment]
-    made._recall()
-    return made
-
-
-@pytest.mark.usefixtures("plane")
-def test_what_is_remembered_is_in_the_checkpoint_before_it_counts_as_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = remembering(tmp_path)
-    _, known = groups()
-    first._remember(known[::-1])
-    first._remember(known)
-    assert first.memory == {"past": {"p0": 2, "p1": 2}, "common": ["p0", "p1", "p0", "p1"]}
-    folder = tmp_path / "checkpoints/global_step_2"
-    folder.mkdir(parents=True)
-    monkeypatch.setattr(PPOTrainerSync, "_save_checkpoint", lambda self: None)
-    monkeypatch.setattr(trainer_module, "finish_export", lambda *_: None)
-
-    def written(self: RunDir, saved: Path, *_: object) -> None:
-        assert json.loads((saved / MEMORY).read_text()) == first.memory
-
-    monkeypatch.setattr(RunDir, "checkpoint_written", written)
-    first._write_checkpoint(2, None)
-    again = remembering(tmp_path, folder)
-    assert again.memory == first.memory
-
-
-def test_the_next_draws_see_what_was_remembered_of_their_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recipes.verl_plugin.agent_loop.get_algorithm", lambda name: REMEMBERING)
-    settings = OmegaConf.create({"algorithm": "counting", "seed": 0, "settings": {}})
-    rows = [{"raw_prompt": [{"content": name}], "hint": ["a", "b", "c"]} for name in "xy"]
-    fresh = plan_batch(rows, settings=settings, step=1, validate=False, memory={"past": {}, "common": None})
-    assert [entry["plans"][0]["length"] for entry in fresh] == [0, 0]
-    past = {fresh[0]["prompt_key"]: 2}
-    later = plan_batch(rows, settings=settings, step=2, validate=False, memory={"past": past, "common": None})
-    assert [entry["plans"][0]["length"] for entry in later] == [2, 0]

@@ -10,6 +10,10 @@ from typing import Any
 
 import yaml
 
+from eval.reporting.cells import markdown
+from eval.reporting.groups import panels
+from eval.reporting.read_runs import find_runs
+from eval.reporting.tables import result_rows, results_table
 from recipes.common.run_dir import append_metrics, write_json, write_text
 from recipes.flags.resolve import build_experiment
 from recipes.settings.profiles import PROFILES
@@ -75,3 +79,8 @@ def write_run(
             folder / "summary.json", {"seconds": 120.0, "peak_memory_bytes": 2**31, "val/acc before": right[0] / of}
         )
     return folder
+
+
+def tables(*folders: Path) -> list[str]:
+    """Lines of the table of results of the runs in these folders."""
+    return markdown(results_table(result_rows(panels(find_runs(folders)[0])))).splitlines()

@@ -10,8 +10,7 @@ import pytest
 from recipes import ROOT
 from recipes.algorithms import AlgorithmFileError, get_algorithm, time_limit
 from recipes.common.values import TAKEN_METRICS
-from run import main
-from tests.unit.recipes.algorithms.test_own_algorithms import field, written
+from tests.helpers.own_algorithms import field, refused, written
 
 
 def test_what_an_import_takes_is_no_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,8 +85,7 @@ def test_what_goes_wrong_at_a_later_step_is_found_before_the_start(
 ) -> None:
     hook, body, says = LATER[fault]
     text = f"def {hook}:\n    {body}\n" + field(**{hook.partition("(")[0]: hook.partition("(")[0]})
-    assert main(["--algo", written(tmp_path, text), "--dry_run"]) == 2
-    assert says in capsys.readouterr().err
+    refused(tmp_path, capsys, text, says)
 
 
 def test_names_of_our_own_metrics_are_all_taken() -> None:

@@ -31,7 +31,7 @@ def sigmoid(x: float) -> float:
 def test_the_sigmoid_of_the_implicit_reward_is_held_against_the_score() -> None:
     errors, rewards = implicit_reward_error(REF + RATIO, REF, MASK, SCORES, beta=BETA, target="sigmoid")
     assert rewards.tolist() == pytest.approx([0.3, 0.06, 0.0], abs=1e-6)
-    # The third is held against its score of 0; one without a verdict is not shown to it (test_failed_rows.py).
+    # The third is held against its score of 0; one without a verdict is not shown (test_failed_rows_in_losses.py).
     assert errors.tolist() == pytest.approx([(sigmoid(0.3) - 1) ** 2, (sigmoid(0.06) - 0.1) ** 2, 0.25], abs=1e-6)
 
 

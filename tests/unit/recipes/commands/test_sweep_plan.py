@@ -15,6 +15,7 @@ from recipes.flags.resolve import build_experiment
 from recipes.settings.experiment import Experiment
 from recipes.settings.profiles import PROFILES
 from tests import ROOT
+from tests.helpers.refusals import refusal
 from tests.helpers.sweep_checks import flags, names
 
 
@@ -138,12 +139,7 @@ def test_no_run_is_given_what_it_would_refuse() -> None:
 def test_an_option_of_none_of_them_is_refused(
     words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    try:
-        code = run.main(["--sweep", "--profile", "cpu", *words, "--dry_run"])
-    except SystemExit as end:
-        code = int(str(end.code))
-    assert code == 2
-    assert message in capsys.readouterr().err
+    assert message in refusal(capsys, "--sweep", "--profile", "cpu", *words, "--dry_run")
 
 
 def test_a_single_run_refuses_the_flags_of_a_sweep() -> None:

@@ -15,6 +15,7 @@ from recipes.run.resume import refuse_other_run
 from run import main
 from tests import ROOT
 from tests.helpers.front_checks import experiment, small_folder
+from tests.helpers.refusals import refusal
 
 
 @pytest.fixture
@@ -156,14 +157,8 @@ def test_a_bad_file_is_refused_in_one_line(
 ) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(text)
-    try:
-        code = main(["--config", str(path), "--dry_run"])
-    except SystemExit as end:
-        code = int(str(end.code))
-    said = capsys.readouterr().err.strip().splitlines()
-    assert (code, len(said)) == (2, 1)
-    assert said[0].startswith("run.py: --algo 3" if text == "algo: 3" else f"run.py: --config {path}: ")
-    assert message in said[0]
+    begins = "run.py: --algo 3" if text == "algo: 3" else f"run.py: --config {path}: "
+    assert message in refusal(capsys, "--config", str(path), "--dry_run", begins=begins)
 
 
 def test_a_file_that_is_not_there_and_a_run_that_recorded_nothing(tmp_path: Path, dry: Any) -> None:

@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from recipes.estimate.memory import GB
 from recipes.estimate.model_shapes import SHAPES, known_shape, shape_of_config
 from tests import ROOT
+from tests.helpers.estimates import OF_8B
 
 SMALL = {
     "vocab_size": 512,
@@ -138,3 +139,15 @@ def test_a_models_name_is_enough(model: str, shape: str) -> None:
 def test_what_a_config_leaves_open_of_its_head_is_its_familys(config: dict[str, Any], tied: bool) -> None:
     sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
     assert shape_of_config({**sizes, "vocab_size": 100, **config}).tied is tied
+
+
+@pytest.mark.parametrize(
+    ("config", "same"),
+    [
+        ({**OF_8B, "num_key_value_heads": None, "head_dim": None}, {"num_key_value_heads": 32, "head_dim": 128}),
+        ({"model_type": "gemma3", "text_config": {**OF_8B, "head_dim": 128}}, {"head_dim": 128}),
+    ],
+    ids=["left open", "the decoder of a model that also sees"],
+)
+def test_a_config_is_read_as_transformers_reads_it(config: dict[str, Any], same: dict[str, int]) -> None:
+    assert shape_of_config(config) == shape_of_config({**OF_8B, **same})
