@@ -25,8 +25,8 @@ from recipes.common.records import Records
 from recipes.common.run_dir import RunDir
 from recipes.settings.hook_settings import hook_settings
 from recipes.verl_plugin.agent_loop import plan_batch, prompt_key
+from recipes.verl_plugin.config_sections import uft_section
 from recipes.verl_plugin.metrics import hint_metrics, without_variance
-from recipes.verl_plugin.verl_config import uft_section
 from recipes.verl_plugin.weighing import plan_of
 
 Row = Mapping[str, Any]

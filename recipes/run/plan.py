@@ -32,7 +32,7 @@ from recipes.settings.experiment import Experiment
 from recipes.settings.hook_settings import hook_settings
 from recipes.settings.tasks import validated_on
 from recipes.trl_plugin.plan import TrainingPlan, count_rows
-from recipes.verl_plugin.verl_config import samples_dynamically
+from recipes.verl_plugin.config_sections import samples_dynamically
 
 MODELS = ROOT / "models"
 """The tiny base models, named tiny-<task> with an optional suffix."""

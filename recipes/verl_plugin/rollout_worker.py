@@ -14,9 +14,9 @@ from verl.trainer.ppo.v1 import agent_loop_tq
 from verl.utils.rollout_trace import rollout_trace_attr
 from verl.workers.rollout.llm_server import LLMServerClient
 
+from recipes.verl_plugin.config_sections import AGENT_LOOP
 from recipes.verl_plugin.shared_puts import share_puts
 from recipes.verl_plugin.validation import GREEDY, SEEN, TRUNCATED
-from recipes.verl_plugin.verl_config import AGENT_LOOP
 
 WorkerTQ: Any = agent_loop_tq.AgentLoopWorkerTQ.__ray_metadata__.modified_class
 """The class inside verl's actor: an actor class itself cannot be subclassed."""

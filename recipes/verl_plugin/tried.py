@@ -17,11 +17,12 @@ from omegaconf import DictConfig, OmegaConf
 from recipes.common.errors import ExperimentError, nearest
 from recipes.common.machine import main_memory
 from recipes.data.stored_tokenizer import is_here
+from recipes.estimate.machine_needs import ray_cpus
 from recipes.settings.experiment import Experiment
 from recipes.verl_plugin.compose import laid_over, refuse_broken_flash_attention, without_weights
 from recipes.verl_plugin.overrides import refused
 from recipes.verl_plugin.tried_engine import try_engine
-from recipes.verl_plugin.verl_config import REINFORCEMENT, ray_cpus
+from recipes.verl_plugin.verl_config import REINFORCEMENT
 
 _SHOWN = 300
 

@@ -32,7 +32,7 @@ from recipes.settings.experiment import Experiment
 from recipes.settings.hook_settings import hook_settings
 from recipes.settings.profiles import PROFILES
 from recipes.verl_plugin.agent_loop import HINT_COLUMN, HintedAgentLoop
-from recipes.verl_plugin.verl_config import uft_section
+from recipes.verl_plugin.config_sections import uft_section
 from tests.helpers.agent_loops import ScriptedEngine
 from tests.helpers.verl_configs import reinforcement
 

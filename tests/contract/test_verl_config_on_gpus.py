@@ -9,8 +9,8 @@ from recipes.common.errors import ExperimentError
 from recipes.estimate import kernels
 from recipes.flags.resolve import build_experiment
 from recipes.settings.profiles import PROFILES
-from recipes.verl_plugin import verl_config
-from recipes.verl_plugin.verl_config import graph_sizes
+from recipes.verl_plugin import config_sections
+from recipes.verl_plugin.config_sections import graph_sizes
 from tests import ROOT
 from tests.helpers.verl_configs import reinforcement
 
@@ -125,7 +125,7 @@ def test_verl_hands_the_sizes_of_graphs_to_vllm() -> None:
 def test_ray_counts_the_processors_that_verl_asks_for(
     cores: int, n_gpu: int, cpus: int, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verl_config, "cores", lambda: cores)
+    monkeypatch.setattr(config_sections, "cores", lambda: cores)
     config = reinforcement(build_experiment({"n_gpu": n_gpu}, PROFILES["h100x8"]))
     assert config.ray_kwargs.ray_init.num_cpus == cpus
     assert config.actor_rollout_ref.rollout.agent.num_workers == config.reward.num_workers == workers

@@ -54,7 +54,7 @@ def fresh(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
 def test_what_the_hub_will_not_take_is_refused(hub: Hub) -> None:
     code = """
 import json, os, sys
-from recipes.settings.experiment import ExperimentError
+from recipes.common.errors import ExperimentError
 from recipes.run.hub import refuse_push
 for name, token, _ in json.loads(sys.argv[1]):
     os.environ["HF_TOKEN"] = token

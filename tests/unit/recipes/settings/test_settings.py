@@ -145,7 +145,7 @@ def test_a_runs_own_files_repeat_it_with_one_thing_changed(
         record(tmp_path, how["given"])
         return 0
 
-    monkeypatch.setattr("recipes.commands.front.launch", launch)
+    monkeypatch.setattr("recipes.commands.train.launch", launch)
     assert main(["--profile", "cpu", *words]) == 0
     first = from_yaml((tmp_path / "experiment.yaml").read_text(encoding="utf-8"))
     assert first == found[0]
