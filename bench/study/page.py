@@ -7,125 +7,28 @@ docs/study.md outside the marks stays.
 
 from __future__ import annotations
 
-import csv
-import re
-from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from statistics import fmean
 from typing import Final
 
 from jinja2 import Template
 
-from bench.study import scan
 from bench.study.cells import CORE, FIRST, OTHERS, REAL, Cell
-from bench.study.variants import AS_REAL, CHANCE, SCALES, SHAM, made, rates
-from bench.study.variants import FILE as VARIANTS
+from bench.study.figures import Figures, Found, Point, Runs, committed, last, ranked, worst
+from bench.study.variants import AS_REAL, CHANCE, SCALES, SHAM, rates
 from eval.intervals import spread, spread_apart, t_interval
 from eval.reporting.cells import Table, html, markdown, text
 from eval.reporting.style import close, house_style, png, svg, write_bytes
 from recipes import ROOT
 from recipes.common.run_dir import write_text
 
-REAL_FILE: Final = ROOT / "results/chain_cpu/validations.csv"
 PAGE: Final = ROOT / "docs/study.md"
 OUT: Final = ROOT / "results/study"
 BEGIN, END = "<!-- drawn by bench.study.page -->", "<!-- end of what is drawn -->"
-OURS: Final = ("uft", "uft_adaptive")
 
 _REAL_TITLE: Final = "the real loop, after 80 steps (q .75: 60)"
 _LAB_TITLE: Final = "the lab (exploration), after 40 steps: accuracy in percent; a frame marks the best mean of a cell"
-
-_AGAIN: Final = 100
-"""Added to the seed of a run that was made once more, by later code: it counts as another one."""
-
-# What the end of a sweep's name in results/chain_cpu says of its cell.
-_SWEEPS: Final = {
-    "q75": REAL[1],
-    "15n30": Cell(15, 0.4, 0.3),
-    "15": FIRST[0],
-    "10": REAL[0],
-    "30": REAL[2],
-    "0": REAL[3],
-}
-
-
-@dataclass(frozen=True)
-class Point:
-    """A validation: shares of right answers, sampled and greedy; tokens generated and trained on until then."""
-
-    accuracy: float
-    greedy: float | None = None
-    generated: int | None = None
-    trained: int | None = None
-
-
-Runs = dict[int, dict[int, Point]]
-"""By seed, validations by step."""
-Found = dict[Cell, dict[str, Runs]]
-"""By cell and method."""
-
-
-def of_lab(file: Path = scan.FILE, variant: str | None = None) -> Found:
-    """The scan's figures, or those of a variant."""
-    found: Found = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
-    with file.open(encoding="utf-8", newline="") as lines:
-        for r in csv.DictReader(lines):
-            if r.get("variant") != variant:
-                continue
-            cell = Cell(int(r["depth"]), float(r["q"]), float(r["noise"]), float(r["solved"]))
-            point = Point(float(r["accuracy"]), float(r["greedy"]), int(r["generated"]), int(r["trained"]))
-            found[cell][r["algo"]][int(r["seed"])][int(r["step"])] = point
-    return found
-
-
-def of_real(file: Path = REAL_FILE) -> Found:
-    """The real runs' figures; those of methods that see no solution stand in the cell they were run beside."""
-    found: Found = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
-    first: dict[tuple[Cell, str, str], str] = {}
-    with file.open(encoding="utf-8", newline="") as lines:
-        for r in csv.DictReader(lines):
-            ends = re.search(r"(q75|15n30|\d+)$", r["sweep"])
-            algo, seed = r["run"].split("-chain-s")
-            cell = _SWEEPS[ends[0]] if ends else REAL[0]
-            again = first.setdefault((cell, algo, seed), r["sweep"]) != r["sweep"]
-            found[cell][algo][int(seed) + _AGAIN * again][int(r["step"])] = Point(float(r["val/acc"]))
-    return found
-
-
-@dataclass(frozen=True)
-class Figures:
-    """All that the page is drawn from."""
-
-    lab: Found
-    real: Found
-    variants: Mapping[str, Found]
-    """Runs of the lab with other settings, by variant."""
-
-
-def committed() -> Figures:
-    """What the repository has."""
-    return Figures(of_lab(), of_real(), {name: of_lab(VARIANTS, name) for name in made(VARIANTS)})
-
-
-def last(runs: Runs) -> dict[int, float]:
-    """By seed, the accuracy at the end."""
-    return {seed: of[max(of)].accuracy for seed, of in runs.items()}
-
-
-def ranked(methods: Mapping[str, Runs]) -> list[tuple[str, str]]:
-    """(method, standing) from the best mean on: "best"; "tie" where the paired difference to it has 0 in its 95 % over
-    seeds; "behind"; "?" where fewer than two seeds are shared, which settles nothing."""
-    order = sorted(methods, key=lambda algo: (-fmean(last(methods[algo]).values()), algo))
-    best, found = last(methods[order[0]]), [(order[0], "best")]
-    for algo in order[1:]:
-        mine = last(methods[algo])
-        of_seeds = spread([best[seed] - mine[seed] for seed in sorted(best.keys() & mine.keys())])
-        behind = of_seeds is not None and t_interval(of_seeds).low > 0
-        found.append((algo, "?" if of_seeds is None else "behind" if behind else "tie"))
-    return found
 
 
 def table(methods: Mapping[str, Runs]) -> Table:
@@ -154,23 +57,6 @@ def table(methods: Mapping[str, Runs]) -> Table:
 
 def _thousands(points: list[Point]) -> str:
     return f"{fmean(point.trained or 0 for point in points) / 1000:.0f} k"
-
-
-def worst(found: Found) -> str:
-    """The cell where one of our methods ends furthest below the best mean, in a sentence."""
-    gaps = []
-    for cell, methods in found.items():
-        means = {algo: fmean(last(runs).values()) for algo, runs in methods.items()}
-        best = max(means, key=lambda algo: means[algo])
-        gaps += [(means[best] - means[algo], algo, cell, best, means) for algo in OURS if algo in means]
-    if not gaps:
-        return "no run of our methods"
-    gap, algo, cell, best, means = max(gaps, key=lambda each: each[0])
-    fewest = min(len(found[cell][each]) for each in (algo, best))
-    return (
-        f"{algo} at {cell.title}: {means[algo]:.3f}, {100 * gap:.1f} points below {best} ({means[best]:.3f}; "
-        f"{fewest} seed{'s' * (fewest > 1)})"
-    )
 
 
 def beside(lab: Found, real: Found) -> Table:

@@ -9,20 +9,8 @@ import pytest
 
 from bench.study import page, scan, variants
 from bench.study.cells import CORE, FIRST, OTHERS, REAL, SEE_NO_SOLUTION, Cell, Run, cells, runs
-from bench.study.page import (
-    Point,
-    beside,
-    by_variant,
-    committed,
-    drawn,
-    lab_map,
-    of_lab,
-    of_real,
-    ranked,
-    real_map,
-    table,
-    worst,
-)
+from bench.study.figures import Point, committed, of_lab, of_real, ranked, worst
+from bench.study.page import beside, by_variant, drawn, lab_map, real_map, table
 from recipes import ROOT
 from recipes.algorithms import algorithms
 from recipes.common.errors import ExperimentError
