@@ -7,6 +7,7 @@ docs/study.md outside the marks stays.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from itertools import product
 from statistics import fmean
@@ -25,6 +26,12 @@ from recipes.common.run_dir import write_text
 
 PAGE: Final = ROOT / "docs/study.md"
 OUT: Final = ROOT / "results/study"
+NEAR: Final = 0.05
+"""Accuracy below the best mean of a cell that still counts as near."""
+
+_WIDE: Final = 7
+"""Methods beside each other in the lab's map."""
+
 BEGIN, END = "<!-- drawn by bench.study.page -->", "<!-- end of what is drawn -->"
 
 _REAL_TITLE: Final = "the real loop, after 80 steps (q .75: 60)"
@@ -105,6 +112,31 @@ def by_variant(variants: Mapping[str, Found], cell: Cell, *, same_seeds: bool = 
     return Table(("method", *ends, *(["best"] if same_seeds else [])), tuple(rows))
 
 
+def wins(found: Found) -> Table:
+    """By method: cells, those where its mean is the best or within NEAR of it, and where it is furthest below."""
+    gaps: dict[str, dict[Cell, float]] = defaultdict(dict)
+    for cell, methods in found.items():
+        means = {algo: fmean(last(runs).values()) for algo, runs in methods.items()}
+        for algo, mean in means.items():
+            gaps[algo][cell] = max(means.values()) - mean
+    rows = []
+    for algo, of in sorted(gaps.items(), key=lambda each: (fmean(each[1].values()), each[0])):
+        worst_at = max(of, key=lambda cell: (of[cell], cell))
+        near = [sum(gap <= least for gap in of.values()) for least in (0, NEAR)]
+        below = [f"{100 * gap:.1f}" for gap in (fmean(of.values()), of[worst_at])]
+        rows.append((algo, f"{len(of)}", *map(str, near), *below, worst_at.title))
+    head = (
+        "method",
+        "cells",
+        "best in",
+        f"within {100 * NEAR:.0f} points in",
+        "points below the best, mean",
+        "most",
+        "where",
+    )
+    return Table(head, tuple(rows))
+
+
 def real_map(real: Found) -> tuple[bytes, str]:
     """The real loop's map as PNG and SVG: methods by cells, mean accuracy at the end; the best and its ties say so."""
     with house_style():
@@ -138,31 +170,36 @@ def lab_map(lab: Found) -> tuple[bytes, str]:
     with house_style():
         import matplotlib.pyplot as plt
 
-        size = (1.4 + 1.5 * len(algos), 0.9 + 1.35 * len(noises))
-        figure, axes = plt.subplots(len(noises), len(algos), figsize=size, sharex=True, sharey=True, squeeze=False)
-        for (row, noise), (column, algo) in product(enumerate(noises), enumerate(algos)):
-            axis = axes[row, column]
-            for (x, q), (y, depth) in product(enumerate(qs), enumerate(depths)):
-                methods = grid.get(Cell(depth, q, noise), {})
-                if algo not in methods:
-                    continue
-                means = {name: fmean(last(runs).values()) for name, runs in methods.items()}
-                value, first = means[algo], means[algo] == max(means.values())
-                edge = {"edgecolor": "black", "linewidth": 1.6} if first else {"edgecolor": "none"}
-                box = plt.Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, facecolor=plt.cm.viridis(value), **edge)
-                axis.add_patch(box)
-                dark = "white" if value < 0.6 else "black"
-                axis.text(x, y, f"{100 * value:.0f}", ha="center", va="center", fontsize=6, color=dark)
-            axis.set(xlim=(-0.5, len(qs) - 0.5), ylim=(-0.5, len(depths) - 0.5))
-            axis.set_xticks(range(len(qs)), [f"{q:g}" for q in qs], fontsize=6)
-            axis.set_yticks(range(len(depths)), depths, fontsize=6)
-            axis.grid(False)
-            if row == 0:
-                axis.set_title(algo, fontsize=8)
-            if column == 0:
-                axis.set_ylabel(f"{noise:.0%} wrong\ndepth", fontsize=7)
-        for axis in axes[-1]:
-            axis.set_xlabel("q", fontsize=7)
+        blocks = [algos[at : at + _WIDE] for at in range(0, len(algos), _WIDE)]
+        wide, high = min(_WIDE, len(algos)), len(blocks) * len(noises)
+        figure, axes = plt.subplots(high, wide, figsize=(1.4 + 1.5 * wide, 0.9 + 1.4 * high), squeeze=False)
+        for axis in axes.flat:
+            axis.set_axis_off()
+        for row, (block, noise) in enumerate(product(blocks, noises)):
+            for column, algo in enumerate(block):
+                axis = axes[row, column]
+                axis.set_axis_on()
+                for (x, q), (y, depth) in product(enumerate(qs), enumerate(depths)):
+                    methods = grid.get(Cell(depth, q, noise), {})
+                    if algo not in methods:
+                        continue
+                    means = {name: fmean(last(runs).values()) for name, runs in methods.items()}
+                    value, first = means[algo], means[algo] == max(means.values())
+                    edge = {"edgecolor": "black", "linewidth": 1.6} if first else {"edgecolor": "none"}
+                    box = plt.Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, facecolor=plt.cm.viridis(value), **edge)
+                    axis.add_patch(box)
+                    dark = "white" if value < 0.6 else "black"
+                    axis.text(x, y, f"{100 * value:.0f}", ha="center", va="center", fontsize=6, color=dark)
+                axis.set(xlim=(-0.5, len(qs) - 0.5), ylim=(-0.5, len(depths) - 0.5))
+                axis.set_xticks(range(len(qs)), [f"{q:g}" for q in qs], fontsize=6)
+                axis.set_yticks(range(len(depths)), depths, fontsize=6)
+                axis.grid(False)
+                if noise == noises[0]:
+                    axis.set_title(algo, fontsize=8)
+                if column == 0:
+                    axis.set_ylabel(f"{noise:.0%} wrong\ndepth", fontsize=7)
+                if noise == noises[-1]:
+                    axis.set_xlabel("q", fontsize=7)
         figure.suptitle(_LAB_TITLE, fontsize=9)
         figure.tight_layout()
         drawn = png(figure), svg(figure, "accuracy by method, depth, competence and quality of solutions in the lab")
@@ -177,6 +214,10 @@ def sections(figures: Figures) -> list[tuple[str, Table | str]]:
     parts: list[tuple[str, Table | str]] = [
         ("Our own worst cells", f"Real loop: {worst(real)}.\n\nLab (exploration): {worst(lab)}."),
         ("How much there is", f"{count[1]} real runs in {len(real)} cells; {count[0]} runs of the lab in {len(lab)}."),
+    ]
+    parts += [
+        ("Real loop: how far below the best of each cell", wins(real)),
+        ("LAB, exploration: how far below the best of each cell", wins(lab)),
     ]
     parts += [(f"Real loop: {cell.title}{_bonus(cell)}", table(methods)) for cell, methods in sorted(real.items())]
     parts += [(f"LAB, exploration: {cell.title}", table(methods)) for cell, methods in sorted(lab.items())]
