@@ -10,7 +10,7 @@ import pytest
 from bench.study import page, scan, variants
 from bench.study.cells import CORE, FIRST, OTHERS, REAL, SEE_NO_SOLUTION, Cell, Run, cells, runs
 from bench.study.figures import Point, committed, of_lab, of_real, ranked, worst
-from bench.study.page import beside, by_variant, drawn, lab_map, real_map, table
+from bench.study.page import beside, by_variant, drawn, lab_map, real_map, table, wins
 from recipes import ROOT
 from recipes.algorithms import algorithms
 from recipes.common.errors import ExperimentError
@@ -64,6 +64,16 @@ def test_ties_are_ties_and_one_seed_settles_nothing() -> None:
 def test_the_worst_cell_of_ours_is_the_largest_gap() -> None:
     found = {Cell(10, 0.4, 0.1): {"uft": of(0.9), "dft": of(1.0)}, Cell(6, 0.4, 0.1): {"uft": of(0.5), "rft": of(0.8)}}
     assert worst(found).startswith("uft at depth 6, q 0.4, 10% wrong: 0.500, 30.0 points below rft (0.800; 1 seed")
+
+
+def test_where_a_method_wins_and_how_far_it_is_behind() -> None:
+    deep, flat = Cell(10, 0.4, 0.1), Cell(6, 0.4, 0.1)
+    found = {deep: {"uft": of(0.9), "dft": of(1.0)}, flat: {"uft": of(0.5), "rft": of(0.8), "dft": of(0.76)}}
+    assert wins(found).rows == (
+        ("rft", "1", "1", "1", "0.0", "0.0", flat.title),
+        ("dft", "2", "1", "2", "2.0", "4.0", flat.title),
+        ("uft", "2", "0", "0", "20.0", "30.0", flat.title),
+    )
 
 
 def test_a_table_has_means_ranges_and_costs() -> None:
