@@ -18,7 +18,7 @@ from bench.lab.optimise import DECAY, descend
 from bench.lab.rollouts import Lab, Rollout, Start, roll, start_of
 from bench.lab.validate import validate
 from data_prep.schema import solution_of
-from recipes.algorithms.base import Bare, Group, Plan, forget
+from recipes.algorithms.base import Bare, Group, Plan
 from recipes.algorithms.hints.cut import memory_key
 from recipes.algorithms.hints.schedule import sampling_seed
 from recipes.common.records import Records
@@ -26,6 +26,7 @@ from recipes.common.run_dir import RunDir
 from recipes.settings.hook_settings import hook_settings
 from recipes.verl_plugin.agent_loop import plan_batch, prompt_key
 from recipes.verl_plugin.config_sections import uft_section
+from recipes.verl_plugin.memory import recalled, update
 from recipes.verl_plugin.metrics import hint_metrics, without_variance
 from recipes.verl_plugin.weighing import plan_of
 
@@ -42,7 +43,7 @@ class Reinforcement:
         self.s = SimpleNamespace(**hook_settings(e))
         self.reference = {name: value.detach().clone() for name, value in weights.items()}
         self.optimiser = torch.optim.AdamW(weights.values(), lr=e.lr, weight_decay=DECAY)
-        self.memory: dict[str, Any] = {"past": {}, "common": None}
+        self.memory = recalled(None)
         self.records = Records(folder.path, e.T)
         self.trained = self.generated = 0
 
@@ -76,7 +77,7 @@ class Reinforcement:
         descend(self.optimiser, self.weights, loss)
         self.generated += sum(len(each.generated) for each in flat)
         self.trained += sum(map(len, responses))
-        due = self._remember(groups)
+        due = update(self.memory, e.algorithm, groups, self.s)
         metrics = self._metrics(rollouts, planned) | {"actor/loss": float(loss.detach())}
         return metrics | (self._learn(due, train) if due else {})
 
@@ -157,20 +158,6 @@ class Reinforcement:
             for place, row in zip(asked, found, strict=True):
                 value[place, : found.shape[1]] = row
         return replace(group, rescored=value)
-
-    def _remember(self, groups: Sequence[Group]) -> list[str]:
-        algorithm, past = self.lab.experiment.algorithm, self.memory["past"]
-        due: list[str] = []
-        if algorithm.remember is forget:
-            return due
-        for group in sorted(groups, key=lambda group: group.key):
-            kept, self.memory["common"], now = algorithm.remember(
-                group, past.get(group.key), self.memory["common"], self.s
-            )
-            past[group.key] = kept
-            due += now
-        self.memory["past"] = {key: kept for key, kept in past.items() if kept is not None}
-        return due
 
     def _learn(self, due: Sequence[str], train: Sequence[Row]) -> dict[str, float]:
         """One supervised update on the solutions that are due."""

@@ -3,7 +3,6 @@
 Only documented hooks and the methods of a step are overridden; each calls the original.
 """
 
-import json
 import time
 from dataclasses import fields
 from functools import cached_property, partial
@@ -19,7 +18,7 @@ from verl.utils.config import omega_conf_to_dataclass
 import recipes.verl_plugin.advantage  # noqa: F401  (registers the estimator in the driver, where advantages are computed)
 from data_prep.schema import solution_of
 from recipes.algorithms import get_algorithm
-from recipes.algorithms.base import Group, forget
+from recipes.algorithms.base import forget
 from recipes.algorithms.hints.cut import memory_key
 from recipes.common.records import Records
 from recipes.common.run_dir import RunDir, read_metrics, write_json
@@ -29,6 +28,7 @@ from recipes.verl_plugin.agent_loop import hook_settings, prompt_key, rows_of
 from recipes.verl_plugin.dynamic_sampling import VariedGroups
 from recipes.verl_plugin.export import finish_export
 from recipes.verl_plugin.failed_rows import mask_failed, reports_of, without_failed
+from recipes.verl_plugin.memory import MEMORY, recalled, update
 from recipes.verl_plugin.metrics import rollout_metrics, without_gradient
 from recipes.verl_plugin.mismatch import mismatch, refuse_stale
 from recipes.verl_plugin.passes import Encoder, rescore, second_update
@@ -49,9 +49,6 @@ from recipes.verl_plugin.validation import (
 from recipes.verl_plugin.verl_config import POLL_SECONDS
 from recipes.verl_plugin.weighing import read_groups, restore_masks, token_mean, weigh
 from recipes.watch.heartbeat import NOTICE
-
-MEMORY = "memory.json"
-"""File in a checkpoint with the algorithm's memory (recipes/algorithms/base.py, `remember`)."""
 
 PROBLEM = ("raw_prompt", "hint", "answer")
 """Columns of the data that an algorithm may read once rollouts are scored."""
@@ -79,8 +76,7 @@ class UnifiedTrainer(PPOTrainerSync):
         self._algorithm, self._settings = get_algorithm(settings.algorithm), hook_settings(settings)
         self._corrected = self.config.algorithm.rollout_correction.rollout_is is not None
         self._watches_mismatch = not self._corrected and self._algorithm.loss is None
-        self.memory: dict[str, Any] = {"past": {}, "common": None}
-        self._recall()
+        self.memory = recalled(self.config.trainer.resume_from_path)
         self._reward_watch = RewardWatch(RewardLimits(**{f.name: settings[f.name] for f in fields(RewardLimits)}))
         self.actor_rollout_wg.set_loss_fn(self._loss())
         if self.use_critic:
@@ -215,7 +211,7 @@ class UnifiedTrainer(PPOTrainerSync):
             batch = super()._update_actor(weighed.batch, metrics)
             metrics.update(weighed.metrics)
             restore_masks(batch, weighed.masks)
-        due = self._remember(groups)
+        due = update(self.memory, self._algorithm, groups, self._settings)
         known = self._algorithm.memory_metrics(self.memory["past"], self.memory["common"], self._settings)
         metrics.update({f"uft/{name}": value for name, value in known.items()})
         if due:
@@ -262,34 +258,6 @@ class UnifiedTrainer(PPOTrainerSync):
         """Whether verl validates after this step."""
         every = self.config.trainer.test_freq
         return every > 0 and (step % every == 0 or step >= self.total_training_steps)
-
-    # --- the algorithm's memory --------------------------------------------------------------------------------------
-
-    def _remember(self, groups: list[Group]) -> list[str]:
-        """Let the algorithm update its memory; returns the keys of prompts whose solutions are due."""
-        due: list[str] = []
-        if self._algorithm.remember is forget:
-            return due
-        past = self.memory["past"]
-        for group in sorted(groups, key=lambda group: group.key):
-            kept, self.memory["common"], now = self._algorithm.remember(
-                group, past.get(group.key), self.memory["common"], self._settings
-            )
-            if kept is None:
-                past.pop(group.key, None)
-            else:
-                # As stored in a checkpoint, so that a resumed run sees the same.
-                past[group.key] = _as_json(kept)
-            due += now
-        self.memory["common"] = _as_json(self.memory["common"])
-        return due
-
-    def _recall(self) -> None:
-        """Restore the algorithm's memory from the checkpoint that this run resumes from."""
-        found = self.config.trainer.resume_from_path
-        file = Path(found) / MEMORY if found else None
-        if file is not None and file.exists():
-            self.memory.update(json.loads(file.read_text(encoding="utf-8")))
 
     # --- metrics, checkpoints ----------------------------------------------------------------------------------------
 
@@ -377,7 +345,3 @@ class UnifiedTrainer(PPOTrainerSync):
             write_json(folder / MEMORY, self.memory)
         weights = folder / "actor" / "huggingface"
         self.run_dir.checkpoint_written(folder, weights, step, accuracy, self.config.uft.keep_checkpoints)
-
-
-def _as_json(value: Any) -> Any:
-    return json.loads(json.dumps(value))

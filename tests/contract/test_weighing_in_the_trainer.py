@@ -15,7 +15,8 @@ from recipes.algorithms.base import Group, Hint, Kept, Weights
 from recipes.common.run_dir import RunDir
 from recipes.verl_plugin import trainer as trainer_module
 from recipes.verl_plugin.agent_loop import plan_batch
-from recipes.verl_plugin.trainer import MEMORY, UnifiedTrainer
+from recipes.verl_plugin.memory import MEMORY, recalled, update
+from recipes.verl_plugin.trainer import UnifiedTrainer
 from tests.helpers.weighed_rows import FAILED, SHOWN, UFT, S, batch, groups, rows_of_two_prompts
 
 pytestmark = pytest.mark.contract
@@ -58,13 +59,12 @@ REMEMBERING = replace(UFT, name="counting", remember=counted, rollout=lambda at,
 def remembering(tmp_path: Path, resume_from: Path | None = None) -> UnifiedTrainer:
     made = object.__new__(UnifiedTrainer)
     made._algorithm, made._settings = REMEMBERING, S
-    made.memory = {"past": {}, "common": None}
     uft = {"record": {}, "keep_checkpoints": 2, "hf_dtype": "float32"}
     found = {"trainer": {"resume_from_path": None if resume_from is None else str(resume_from)}, "uft": uft}
     made.config = OmegaConf.create({**found, "actor_rollout_ref": {"model": {"path": "m"}}})
     made.run_dir = trainer_module.RunDir(tmp_path)
     made.records = SimpleNamespace(phase=lambda *_: None)  # type: ignore[assignment]
-    made._recall()
+    made.memory = recalled(resume_from)
     return made
 
 
@@ -74,8 +74,8 @@ def test_what_is_remembered_is_in_the_checkpoint_before_it_counts_as_whole(
 ) -> None:
     first = remembering(tmp_path)
     _, known = groups()
-    first._remember(known[::-1])
-    first._remember(known)
+    for each in (known[::-1], known):
+        assert update(first.memory, REMEMBERING, each, S) == []
     assert first.memory == {"past": {"p0": 2, "p1": 2}, "common": ["p0", "p1", "p0", "p1"]}
     folder = tmp_path / "checkpoints/global_step_2"
     folder.mkdir(parents=True)
