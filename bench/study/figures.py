@@ -21,9 +21,6 @@ from recipes import ROOT
 REAL_FILE: Final = ROOT / "results/chain_cpu/validations.csv"
 OURS: Final = ("uft", "uft_adaptive")
 
-_AGAIN: Final = 100
-"""Added to the seed of a run that was made once more, by later code: it counts as another one."""
-
 # What the end of a sweep's name in results/chain_cpu says of its cell.
 _SWEEPS: Final = {
     "q75": REAL[1],
@@ -66,17 +63,21 @@ def of_lab(file: Path = scan.FILE, variant: str | None = None) -> Found:
 
 
 def of_real(file: Path = REAL_FILE) -> Found:
-    """The real runs' figures; those of methods that see no solution stand in the cell they were run beside."""
-    found: Found = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
-    first: dict[tuple[Cell, str, str], str] = {}
+    """The real runs' figures; those of methods that see no solution stand in the cell they were run beside.
+
+    A seed that was run once more, by later code, is still one seed: its figure is the mean of both.
+    """
+    each: dict[tuple[Cell, str, int, int], list[float]] = defaultdict(list)
     named = re.compile(rf"({'|'.join(sorted(_SWEEPS, key=len, reverse=True))})$")
     with file.open(encoding="utf-8", newline="") as lines:
         for r in csv.DictReader(lines):
             ends = named.search(r["sweep"])
             algo, seed = r["run"].split("-chain-s")
             cell = _SWEEPS[ends[0]] if ends else REAL[0]
-            again = first.setdefault((cell, algo, seed), r["sweep"]) != r["sweep"]
-            found[cell][algo][int(seed) + _AGAIN * again][int(r["step"])] = Point(float(r["val/acc"]))
+            each[cell, algo, int(seed), int(r["step"])].append(float(r["val/acc"]))
+    found: Found = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
+    for (cell, algo, number, step), values in each.items():
+        found[cell][algo][number][step] = Point(fmean(values))
     return found
 
 
@@ -101,7 +102,7 @@ def last(runs: Runs) -> dict[int, float]:
 
 
 def ranked(methods: Mapping[str, Runs]) -> list[tuple[str, str]]:
-    """(method, standing) from the best mean on: "best"; "tie" where the paired difference to it has 0 in its 95 % over
+    """(method, standing) from the best mean on: "best"; "open" where the paired difference to it has 0 in its 95 % over
     seeds; "behind"; "?" where fewer than two seeds are shared, which settles nothing."""
     order = sorted(methods, key=lambda algo: (-fmean(last(methods[algo]).values()), algo))
     best, found = last(methods[order[0]]), [(order[0], "best")]
@@ -109,22 +110,25 @@ def ranked(methods: Mapping[str, Runs]) -> list[tuple[str, str]]:
         mine = last(methods[algo])
         of_seeds = spread([best[seed] - mine[seed] for seed in sorted(best.keys() & mine.keys())])
         behind = of_seeds is not None and t_interval(of_seeds).low > 0
-        found.append((algo, "?" if of_seeds is None else "behind" if behind else "tie"))
+        found.append((algo, "?" if of_seeds is None else "behind" if behind else "open"))
     return found
 
 
 def worst(found: Found) -> str:
-    """The cell where one of our methods ends furthest below the best mean, in a sentence."""
-    gaps = []
-    for cell, methods in found.items():
-        means = {algo: fmean(last(runs).values()) for algo, runs in methods.items()}
-        best = max(means, key=lambda algo: means[algo])
-        gaps += [(means[best] - means[algo], algo, cell, best, means) for algo in OURS if algo in means]
-    if not gaps:
-        return "no run of our methods"
-    gap, algo, cell, best, means = max(gaps, key=lambda each: each[0])
-    fewest = min(len(found[cell][each]) for each in (algo, best))
-    return (
-        f"{algo} at {cell.title}: {means[algo]:.3f}, {100 * gap:.1f} points below {best} ({means[best]:.3f}; "
-        f"{fewest} seed{'s' * (fewest > 1)})"
-    )
+    """The cells where uft and uft_adaptive end furthest below the best mean, in a sentence."""
+    said = []
+    for algo in OURS:
+        gaps = []
+        for cell, methods in found.items():
+            means = {name: fmean(last(runs).values()) for name, runs in methods.items()}
+            best = max(means, key=lambda name: means[name])
+            if algo in means:
+                gaps.append((means[best] - means[algo], cell, best, means))
+        if gaps:
+            gap, cell, best, means = max(gaps, key=lambda each: each[0])
+            fewest = min(len(found[cell][each]) for each in (algo, best))
+            said.append(
+                f"{algo} at {cell.title}: {means[algo]:.3f}, {100 * gap:.1f} points below {best} ({means[best]:.3f}; "
+                f"{fewest} seed{'s' * (fewest > 1)})"
+            )
+    return "; ".join(said)

@@ -56,14 +56,21 @@ def test_a_run_that_sees_no_solution_is_made_once_for_all_of_them(tmp_path: Path
     assert {name for name in scanned if not solutions(known[name], known[name].stages)} == {*SEE_NO_SOLUTION}
 
 
-def test_ties_are_ties_and_one_seed_settles_nothing() -> None:
+def test_what_is_open_is_open_and_one_seed_settles_nothing() -> None:
     methods = {"a": of(0.9, 0.92, 0.91), "b": of(0.89, 0.93, 0.9), "c": of(0.5, 0.52, 0.51), "d": of(0.8)}
-    assert ranked(methods) == [("a", "best"), ("b", "tie"), ("d", "?"), ("c", "behind")]
+    assert ranked(methods) == [("a", "best"), ("b", "open"), ("d", "?"), ("c", "behind")]
 
 
 def test_the_worst_cell_of_ours_is_the_largest_gap() -> None:
     found = {Cell(10, 0.4, 0.1): {"uft": of(0.9), "dft": of(1.0)}, Cell(6, 0.4, 0.1): {"uft": of(0.5), "rft": of(0.8)}}
     assert worst(found).startswith("uft at depth 6, q 0.4, 10% wrong: 0.500, 30.0 points below rft (0.800; 1 seed")
+
+
+def test_a_seed_that_was_run_twice_is_one_seed(tmp_path: Path) -> None:
+    file = tmp_path / "validations.csv"
+    lines = [f"{sweep},uft-chain-s0,80,{acc}," for sweep, acc in (("depth15", 0.9), ("family15", 0.8))]
+    file.write_text("\n".join(["sweep,run,step,val/acc,val/greedy", *lines, "depth15,uft-chain-s1,80,0.7,"]) + "\n")
+    assert of_real(file)[FIRST[0]]["uft"] == {0: {80: Point(pytest.approx(0.85))}, 1: {80: Point(0.7)}}
 
 
 def test_where_a_method_wins_and_how_far_it_is_behind() -> None:
