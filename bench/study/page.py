@@ -139,6 +139,20 @@ def wins(found: Found, least: int = 1) -> Table:
     return Table(head, tuple(rows))
 
 
+def against_grpo(found: Found) -> str:
+    """In how many cells UFT ends more than NEAR above and below GRPO, what GRPO ends at in the former, and how many
+    steps of the solutions are wrong in the latter."""
+    ends = {cell: {algo: fmean(last(runs).values()) for algo, runs in of.items()} for cell, of in found.items()}
+    pairs = [(cell, of["uft"], of["rft"]) for cell, of in ends.items() if {"uft", "rft"} <= of.keys()]
+    above = [rft for _, uft, rft in pairs if uft - rft > NEAR]
+    below = [cell.noise for cell, uft, rft in pairs if rft - uft > NEAR]
+    return (
+        f"UFT ends more than {100 * NEAR:.0f} points above GRPO in {len(above)} of {len(pairs)} cells, where GRPO is "
+        f"at {max(above, default=0):.3f} at most; as far below it in {len(below)}, in which at least "
+        f"{min(below, default=0):.0%} of the solutions' steps are wrong."
+    )
+
+
 def real_map(real: Found) -> tuple[bytes, str]:
     """The real loop's map as PNG and SVG: methods by cells, mean accuracy at the end; best and open are marked."""
     with house_style():
@@ -216,6 +230,7 @@ def sections(figures: Figures) -> list[tuple[str, Table | str]]:
     parts: list[tuple[str, Table | str]] = [
         ("Worst cells of uft and uft_adaptive", f"Real loop: {worst(real)}.\n\nLab (exploration): {worst(lab)}."),
         ("How much there is", f"{count[1]} real runs in {len(real)} cells; {count[0]} runs of the lab in {len(lab)}."),
+        ("LAB, exploration: UFT and GRPO", against_grpo(lab)),
     ]
     parts += [
         ("Real loop: how far below the best of each cell, methods in three cells or more", wins(real, least=3)),
