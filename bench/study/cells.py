@@ -19,6 +19,9 @@ OTHERS: Final = (*FAMILY, "stage", "dr_grpo", "chord_mu", "srft", "rlsd", "opsd"
 SEE_NO_SOLUTION: Final = ("rft", "max_rl", "dr_grpo", "sdpo")
 """Cells that differ in their solutions are one to these."""
 
+SUPERVISED: Final = ("sft", "dft")
+"""These count steps of their own: an epoch over the solutions."""
+
 STEPS: Final = 40
 SEEDS: Final = range(5)
 PROBLEMS: Final = 4096

@@ -7,12 +7,13 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from statistics import fmean
-from typing import Final
+from typing import Any, Final
 
 from bench.study import scan
-from bench.study.cells import FIRST, HARMED, REAL, Cell
+from bench.study.cells import FIRST, HARMED, REAL, SEE_NO_SOLUTION, SUPERVISED, Cell
 from bench.study.variants import FILE as VARIANTS
 from bench.study.variants import made
 from eval.intervals import spread, t_interval
@@ -21,7 +22,10 @@ from recipes import ROOT
 REAL_FILE: Final = ROOT / "results/chain_cpu/validations.csv"
 OURS: Final = ("uft", "uft_adaptive")
 
-# What the end of a sweep's name in results/chain_cpu says of its cell.
+# The name of a sweep in results/chain_cpu says its cell: depth, competence and errors in hundredths and tenths.
+_NAMED: Final = re.compile(r"d(\d+)-q(\d+)-n(\d)$")
+
+# Older names: what their ends say.
 _SWEEPS: Final = {
     "q75": REAL[1],
     "15n30": Cell(15, 0.4, 0.3),
@@ -62,23 +66,52 @@ def of_lab(file: Path = scan.FILE, variant: str | None = None) -> Found:
     return found
 
 
-def of_real(file: Path = REAL_FILE) -> Found:
-    """The real runs' figures; those of methods that see no solution stand in the cell they were run beside.
+def cell_of(sweep: str) -> Cell:
+    """The cell that a sweep's runs are in."""
+    if named := _NAMED.search(sweep):
+        depth, q, noise = map(int, named.groups())
+        return Cell(depth, q / 100, noise / 10)
+    ends = [end for end in _SWEEPS if sweep.endswith(end)]
+    return _SWEEPS[max(ends, key=len)] if ends else REAL[0]
 
-    A seed that was run once more, by later code, is still one seed: its figure is the mean of both.
+
+def of_real(file: Path = REAL_FILE) -> Found:
+    """The real runs' figures.
+
+    A seed that was run once more, by later code, is still one seed: its figure is the mean of both. A run that sees
+    no solution is a run of every cell that has the same chains, base and number of steps.
     """
     each: dict[tuple[Cell, str, int, int], list[float]] = defaultdict(list)
-    named = re.compile(rf"({'|'.join(sorted(_SWEEPS, key=len, reverse=True))})$")
     with file.open(encoding="utf-8", newline="") as lines:
         for r in csv.DictReader(lines):
-            ends = named.search(r["sweep"])
             algo, seed = r["run"].split("-chain-s")
-            cell = _SWEEPS[ends[0]] if ends else REAL[0]
-            each[cell, algo, int(seed), int(r["step"])].append(float(r["val/acc"]))
+            each[cell_of(r["sweep"]), algo, int(seed), int(r["step"])].append(float(r["val/acc"]))
     found: Found = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
     for (cell, algo, number, step), values in each.items():
         found[cell][algo][number][step] = Point(fmean(values))
+    made = {cell: dict(methods) for cell, methods in found.items()}
+    for cell, other in product(made, made):
+        if (cell.depth, cell.q, steps_of(made[cell])) == (other.depth, other.q, steps_of(made[other])):
+            for algo in SEE_NO_SOLUTION:
+                if algo in made[other] and algo not in made[cell]:
+                    found[cell][algo] = made[other][algo]
     return found
+
+
+def count(found: Found) -> int:
+    """How many runs these are: one that sees no solution stands in several cells."""
+    every: set[tuple[Any, ...]] = set()
+    for cell, methods in found.items():
+        for algo, runs in methods.items():
+            where = (cell.depth, cell.q, steps_of(methods)) if algo in SEE_NO_SOLUTION else (cell,)
+            every |= {(where, algo, seed) for seed in runs}
+    return len(every)
+
+
+def steps_of(methods: Mapping[str, Runs]) -> int:
+    """How many steps the runs of reinforcement had: the last that most methods were validated at."""
+    lasts = [max(max(of) for of in runs.values()) for algo, runs in methods.items() if algo not in SUPERVISED]
+    return max(lasts, key=lasts.count, default=0)
 
 
 @dataclass(frozen=True)

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from itertools import product
 from statistics import fmean
 from typing import Final
 
 from jinja2 import Template
 
-from bench.study.cells import CORE, FIRST, OTHERS, REAL, Cell
-from bench.study.figures import Figures, Found, Point, Runs, committed, last, ranked, worst
+from bench.study.cells import FIRST, REAL, STEPS, Cell
+from bench.study.figures import Figures, Found, Point, Runs, committed, count, last, ranked, steps_of, worst
+from bench.study.maps import lab_map, named, real_map
 from bench.study.variants import AS_REAL, CHANCE, SCALES, SHAM, rates
 from eval.intervals import spread, spread_apart, t_interval
 from eval.reporting.cells import Table, html, markdown, text
-from eval.reporting.style import close, house_style, png, svg, write_bytes
+from eval.reporting.style import write_bytes
 from recipes import ROOT
 from recipes.common.run_dir import write_text
 
@@ -29,13 +29,10 @@ OUT: Final = ROOT / "results/study"
 NEAR: Final = 0.05
 """Accuracy below the best mean of a cell that still counts as near."""
 
-_WIDE: Final = 7
-"""Methods beside each other in the lab's map."""
+FAR: Final = 0.1
+"""Accuracy by which the lab's end is said to differ from the real loop's."""
 
 BEGIN, END = "<!-- drawn by bench.study.page -->", "<!-- end of what is drawn -->"
-
-_REAL_TITLE: Final = "the real loop, after 80 steps (q .75: 60)"
-_LAB_TITLE: Final = "the lab (exploration), after 40 steps: accuracy in percent; a frame marks the best mean of a cell"
 
 
 def table(methods: Mapping[str, Runs]) -> Table:
@@ -153,91 +150,51 @@ def against_grpo(found: Found) -> str:
     )
 
 
-def real_map(real: Found) -> tuple[bytes, str]:
-    """The real loop's map as PNG and SVG: methods by cells, mean accuracy at the end; best and open are marked."""
-    with house_style():
-        import matplotlib.pyplot as plt
-
-        algos = sorted({algo for methods in real.values() for algo in methods})
-        cells = sorted(real)
-        figure, axis = plt.subplots(figsize=(3 + 1.1 * len(cells), 0.3 * len(algos) + 2.6))
-        for x, cell in enumerate(cells):
-            for algo, standing in ranked(real[cell]):
-                value, y = fmean(last(real[cell][algo]).values()), algos.index(algo)
-                axis.scatter(x, y, c=[value], vmin=0, vmax=1, cmap="viridis", marker="s", s=330)
-                mark = {"best": "best ", "open": "~ ", "?": "? "}.get(standing, "")
-                axis.text(x + 0.14, y, f"{mark}{value:.2f}", va="center", fontsize=8)
-        axis.set(title=_REAL_TITLE, xlim=(-0.4, len(cells) - 0.1), xticks=range(len(cells)))
-        axis.set_xticklabels([f"{cell.title}{_bonus(cell)}".replace(", ", "\n") for cell in cells], fontsize=7)
-        axis.set_yticks(range(len(algos)), algos)
-        axis.grid(False)
-        figure.tight_layout()
-        drawn = png(figure), svg(figure, "accuracy by method and cell in the real loop")
-        close(figure)
-    return drawn
-
-
-def lab_map(lab: Found) -> tuple[bytes, str]:
-    """The lab's map as PNG and SVG: a panel per method and quality of solutions, depth by the base's competence; a
-    frame is around the best mean of a cell."""
-    grid = {cell: methods for cell, methods in lab.items() if cell.solved == 1}
-    depths, qs, noises = (sorted({getattr(cell, name) for cell in grid}) for name in ("depth", "q", "noise"))
-    algos = [algo for algo in (*CORE, *OTHERS) if sum(algo in methods for methods in grid.values()) > len(FIRST)]
-    with house_style():
-        import matplotlib.pyplot as plt
-
-        blocks = [algos[at : at + _WIDE] for at in range(0, len(algos), _WIDE)]
-        wide, high = min(_WIDE, len(algos)), len(blocks) * len(noises)
-        figure, axes = plt.subplots(high, wide, figsize=(1.4 + 1.5 * wide, 0.9 + 1.4 * high), squeeze=False)
-        for axis in axes.flat:
-            axis.set_axis_off()
-        for row, (block, noise) in enumerate(product(blocks, noises)):
-            for column, algo in enumerate(block):
-                axis = axes[row, column]
-                axis.set_axis_on()
-                for (x, q), (y, depth) in product(enumerate(qs), enumerate(depths)):
-                    methods = grid.get(Cell(depth, q, noise), {})
-                    if algo not in methods:
-                        continue
-                    means = {name: fmean(last(runs).values()) for name, runs in methods.items()}
-                    value, first = means[algo], means[algo] == max(means.values())
-                    edge = {"edgecolor": "black", "linewidth": 1.6} if first else {"edgecolor": "none"}
-                    box = plt.Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, facecolor=plt.cm.viridis(value), **edge)
-                    axis.add_patch(box)
-                    dark = "white" if value < 0.6 else "black"
-                    axis.text(x, y, f"{100 * value:.0f}", ha="center", va="center", fontsize=6, color=dark)
-                axis.set(xlim=(-0.5, len(qs) - 0.5), ylim=(-0.5, len(depths) - 0.5))
-                axis.set_xticks(range(len(qs)), [f"{q:g}" for q in qs], fontsize=6)
-                axis.set_yticks(range(len(depths)), depths, fontsize=6)
-                axis.grid(False)
-                if noise == noises[0]:
-                    axis.set_title(algo, fontsize=8)
-                if column == 0:
-                    axis.set_ylabel(f"{noise:.0%} wrong\ndepth", fontsize=7)
-                if noise == noises[-1]:
-                    axis.set_xlabel("q", fontsize=7)
-        figure.suptitle(_LAB_TITLE, fontsize=9)
-        figure.tight_layout()
-        drawn = png(figure), svg(figure, "accuracy by method, depth, competence and quality of solutions in the lab")
-        close(figure)
-    return drawn
+def agreement(lab: Found, real: Found) -> tuple[str, Table]:
+    """Ends of lab and real runs in the cells where both had the same number of steps: how near they are, in words, and
+    those further apart than FAR, from the furthest on."""
+    pairs = []
+    for cell, methods in sorted(real.items()):
+        if cell in REAL or steps_of(methods) != STEPS:
+            continue
+        for algo in sorted(methods.keys() & lab.get(cell, {}).keys()):
+            mine, theirs = (fmean(last(found[cell][algo]).values()) for found in (lab, real))
+            pairs.append((cell, algo, mine, theirs))
+    gaps = [abs(mine - theirs) for *_, mine, theirs in pairs]
+    near, far = sum(gap <= NEAR for gap in gaps), sum(gap > FAR for gap in gaps)
+    words = (
+        f"{len(pairs)} pairs of a cell and a method with equal settings: the lab's mean at the end is within "
+        f"{100 * NEAR:.0f} points of the real loop's in {near}, and more than {100 * FAR:.0f} points away in {far}. "
+        "Most have one seed on either side."
+    )
+    rows = [
+        (cell.title, algo, f"{mine:.3f} ({len(lab[cell][algo])})", f"{theirs:.3f} ({len(real[cell][algo])})")
+        for cell, algo, mine, theirs in sorted(pairs, key=lambda pair: (-abs(pair[2] - pair[3]), pair[:2]))
+        if abs(mine - theirs) > FAR
+    ]
+    return words, Table(("cell", "method", "lab: mean (seeds)", "real: mean (seeds)"), tuple(rows))
 
 
 def sections(figures: Figures) -> list[tuple[str, Table | str]]:
-    """What both pages show, in order: titles with a table or words."""
+    """What both pages show, in order: titles with a table or words. The lab's cells are `of_cells`."""
     lab, real = figures.lab, figures.real
-    count = [sum(len(runs) for methods in found.values() for runs in methods.values()) for found in (lab, real)]
     parts: list[tuple[str, Table | str]] = [
         ("Worst cells of uft and uft_adaptive", f"Real loop: {worst(real)}.\n\nLab (exploration): {worst(lab)}."),
-        ("How much there is", f"{count[1]} real runs in {len(real)} cells; {count[0]} runs of the lab in {len(lab)}."),
+        (
+            "How much there is",
+            f"{count(real)} real runs in {len(real)} cells; {count(lab)} runs of the lab in {len(lab)}.",
+        ),
         ("LAB, exploration: UFT and GRPO", against_grpo(lab)),
     ]
     parts += [
         ("Real loop: how far below the best of each cell, methods in three cells or more", wins(real, least=3)),
         ("LAB, exploration: how far below the best of each cell, methods in three cells or more", wins(lab, least=3)),
     ]
-    parts += [(f"Real loop: {cell.title}{_bonus(cell)}", table(methods)) for cell, methods in sorted(real.items())]
-    parts += [(f"LAB, exploration: {cell.title}", table(methods)) for cell, methods in sorted(lab.items())]
+    parts += [(f"Real loop: {named(cell, methods)}", table(methods)) for cell, methods in sorted(real.items())]
+    near, far = agreement(lab, real)
+    parts += [("Does the lab say what the real loop says?", near)]
+    if far.rows:
+        parts += [(f"Lab and real loop, ends more than {100 * FAR:.0f} points apart", far)]
     controls = {"as it is": lab} | {name: figures.variants.get(name, {}) for name in (SHAM, CHANCE)}
     tuned = {rates(scale): figures.variants.get(rates(scale), {}) for scale in SCALES}
     scaled = {rates(SCALES[0]): tuned[rates(SCALES[0])], rates(1): lab, rates(SCALES[1]): tuned[rates(SCALES[1])]}
@@ -249,8 +206,9 @@ def sections(figures: Figures) -> list[tuple[str, Table | str]]:
     ]
 
 
-def _bonus(cell: Cell) -> str:
-    return ", bonus .001" if cell in REAL else ""
+def of_cells(lab: Found) -> list[tuple[str, Table | str]]:
+    """The lab's tables, a cell each: too many for a page to read, so that index.html alone has them."""
+    return [(f"LAB, exploration: {cell.title}", table(methods)) for cell, methods in sorted(lab.items())]
 
 
 _HTML = Template(
@@ -284,7 +242,7 @@ def main() -> None:
     maps = {"map": real_map(figures.real), "lab_map": lab_map(figures.lab)}
     parts = [
         (text(title), f"<p>{text(part)}</p>" if isinstance(part, str) else html(part))
-        for title, part in sections(figures)
+        for title, part in (*sections(figures), *of_cells(figures.lab))
     ]
     for name, (as_png, _) in maps.items():
         write_bytes(OUT / f"{name}.png", as_png)

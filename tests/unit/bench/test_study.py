@@ -9,8 +9,9 @@ import pytest
 
 from bench.study import page, scan, variants
 from bench.study.cells import CORE, FIRST, OTHERS, REAL, SEE_NO_SOLUTION, Cell, Run, cells, runs
-from bench.study.figures import Point, committed, of_lab, of_real, ranked, worst
-from bench.study.page import beside, by_variant, drawn, lab_map, real_map, table, wins
+from bench.study.figures import Point, cell_of, committed, count, of_lab, of_real, ranked, worst
+from bench.study.maps import lab_map, real_map
+from bench.study.page import agreement, beside, by_variant, drawn, table, wins
 from recipes import ROOT
 from recipes.algorithms import algorithms
 from recipes.common.errors import ExperimentError
@@ -71,6 +72,49 @@ def test_a_seed_that_was_run_twice_is_one_seed(tmp_path: Path) -> None:
     lines = [f"{sweep},uft-chain-s0,80,{acc}," for sweep, acc in (("depth15", 0.9), ("family15", 0.8))]
     file.write_text("\n".join(["sweep,run,step,val/acc,val/greedy", *lines, "depth15,uft-chain-s1,80,0.7,"]) + "\n")
     assert of_real(file)[FIRST[0]]["uft"] == {0: {80: Point(pytest.approx(0.85))}, 1: {80: Point(0.7)}}
+
+
+@pytest.mark.parametrize(
+    ("sweep", "cell"),
+    [
+        ("d20-q75-n1", Cell(20, 0.75, 0.1)),
+        ("sft-d6-q40-n0", Cell(6, 0.4, 0.0)),
+        ("seeds20q75n30", Cell(20, 0.75, 0.3)),
+        ("family15", FIRST[0]),
+        ("noise10", REAL[0]),
+        ("clock10", REAL[0]),
+    ],
+)
+def test_a_sweeps_name_says_its_cell(sweep: str, cell: Cell) -> None:
+    assert cell_of(sweep) == cell
+
+
+def test_a_run_that_sees_no_solution_counts_in_every_cell_with_its_chains_base_and_steps(tmp_path: Path) -> None:
+    file = tmp_path / "validations.csv"
+    ends = [("d20-q75-n1", "rft", 40), ("d20-q75-n1", "uft", 40), ("d20-q75-n0", "uft", 40), ("d15-q75-n0", "uft", 40)]
+    ends += [("d20-q75-n0", "sft", 128), ("seeds20q75n30", "uft", 60)]
+    lines = [f"{sweep},{algo}-chain-s0,{step},0.5," for sweep, algo, step in ends]
+    file.write_text("\n".join(["sweep,run,step,val/acc,val/greedy", *lines]) + "\n")
+    found = of_real(file)
+    assert count(found) == len(lines)
+    assert {cell: sorted(methods) for cell, methods in found.items()} == {
+        Cell(20, 0.75, 0.1): ["rft", "uft"],
+        Cell(20, 0.75, 0.0): ["rft", "sft", "uft"],
+        # Other chains; other steps.
+        Cell(15, 0.75, 0.0): ["uft"],
+        Cell(20, 0.75, 0.3): ["uft"],
+    }
+
+
+def test_lab_and_real_loop_are_compared_where_they_had_equal_settings() -> None:
+    flat, deep = Cell(6, 0.4, 0.1), Cell(20, 0.75, 0.3)
+    longer: page.Runs = {0: {60: Point(0.0)}}
+    real = {flat: {"uft": of(0.9), "rft": of(0.5, 0.6), "hpt": of(0.4)}, deep: {"uft": longer}, REAL[0]: {"uft": of(0)}}
+    lab = {cell: {"uft": of(0.86), "rft": of(0.8)} for cell in real}
+    words, far = agreement(lab, real)
+    assert words.startswith("2 pairs of a cell and a method with equal settings: the lab's mean at the end is within 5")
+    assert "real loop's in 1, and more than 10 points away in 1." in words
+    assert far.rows == ((flat.title, "rft", "0.800 (1)", "0.550 (2)"),)
 
 
 def test_where_a_method_wins_and_how_far_it_is_behind() -> None:
