@@ -30,8 +30,8 @@ HEAD: Final = (
 )
 
 
-_CHECKED: Final[set[Cell]] = set()
-"""Cells whose data has been checked by this process."""
+_CHECKED: Final[set[object]] = set()
+"""Data that this process has checked."""
 
 
 def made(file: Path = FILE) -> set[Run]:
@@ -70,48 +70,55 @@ def append(rows: Sequence[Sequence[Any]], file: Path = FILE, head: Sequence[str]
 
 
 @lru_cache(maxsize=1)
-def _plans(cell: Cell, seed: int) -> dict[str, Experiment]:
-    """Experiments of all methods of a cell, by method."""
+def plans(flags: tuple[str, ...]) -> dict[str, Experiment]:
+    """The experiments of a sweep's flags, by method."""
     from recipes.commands.sweep import planned_sweep
     from recipes.flags.parser import read
 
-    flags = {**read(flags_of(cell, seed), []).flags}
+    given = {**read(list(flags), []).flags}
     for name in ("config", "visible_devices", "eval", "sweep", "reproduce", "pipeline"):
-        flags.pop(name)
-    return {each.experiment.algorithm.name: each.experiment for each in planned_sweep(flags)[1]}
+        given.pop(name)
+    return {each.experiment.algorithm.name: each.experiment for each in planned_sweep(given)[1]}
 
 
 def make(run: Run, changed: Callable[[Experiment], Experiment] = lambda experiment: experiment) -> list[list[Any]]:
     """Make a run, with its settings `changed`; its lines."""
+    cell = run.cell
+    experiment = changed(plans(tuple(flags_of(cell, run.seed)))[run.algo])
+    about = [cell.depth, cell.q, cell.noise, cell.solved, run.algo, run.seed]
+    return [about + point for point in points(experiment)]
+
+
+def points(experiment: Experiment) -> list[list[Any]]:
+    """Run an experiment in the lab: [step, accuracy, greedy, generated, trained, seconds] of each validation."""
     from transformers import AutoTokenizer
 
     from bench.lab import model, train
     from bench.lab.data import rows_of
     from bench.lab.rollouts import Lab
     from recipes.common.run_dir import RunDir, read_metrics
+    from recipes.data import datafiles
 
-    cell = run.cell
-    experiment = changed(_plans(cell, run.seed)[run.algo])
     shape, parameters = model.load(Path(experiment.model))
     lab = Lab(experiment, AutoTokenizer.from_pretrained(experiment.model), shape)
+    data = datafiles.prepared(experiment, ROOT)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        problems = rows_of(experiment, folder / "data", check=cell not in _CHECKED)
-        _CHECKED.add(cell)
+        problems = rows_of(experiment, folder / "data", check=data not in _CHECKED)
+        _CHECKED.add(data)
         began = time.monotonic()
         train.run(lab, parameters, *problems, folder)
         seconds = round(time.monotonic() - began, 1)
         first = [line["data"] for line in read_metrics(RunDir(folder / "sft").metrics)]
         before = max((each.get("lab/trained", 0) for each in first), default=0)
-        rows, generated, trained = [], 0.0, 0.0
+        found, generated, trained = [], 0.0, 0.0
         for line in read_metrics(RunDir(folder).metrics):
             of = line["data"]
             generated, trained = of.get("lab/generated", generated), of.get("lab/trained", trained)
             if "val/acc" in of:
-                numbers = [round(of["val/acc"], 4), round(of["val/greedy"], 4), int(generated), int(before + trained)]
-                about = [cell.depth, cell.q, cell.noise, cell.solved, run.algo, run.seed, line["step"]]
-                rows.append([*about, *numbers, seconds])
-        return rows
+                shares = [round(of["val/acc"], 4), round(of["val/greedy"], 4)]
+                found.append([line["step"], *shares, int(generated), int(before + trained), seconds])
+        return found
 
 
 def build_base(cell: Cell) -> None:
