@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Literal
 
-from data_prep.chain.noise import chain_with_wrong_steps, is_chain
+from data_prep.chain.noise import chain_with_repeated_errors, chain_with_wrong_steps, is_chain
 from data_prep.prompt_styles import question_text
 from data_prep.schema import ANSWER_CLOSES, ANSWER_OPENS
 
 Whose = Literal["own", "sham"]
+Errors = Literal["random", "repeated"]
 
 _NUMBER = re.compile(r"(?<![\d.])\d+(?![\d]|\.\d)")
 _ROLE = re.compile(r"\b(knight|knave)\b")
@@ -25,11 +26,13 @@ _OTHER_ROLE = {"knight": "knave", "knave": "knight"}
 @dataclass(frozen=True)
 class Demonstrations:
     """share: of problems that keep their solution. noise: probability that a step is wrong. whose: "sham" replaces each
-    solution by that of another problem."""
+    solution by that of another problem. errors: "repeated" makes the same errors in all solutions: noise is the share
+    of a chain's pairs of state and input after which they are wrong."""
 
     share: float = 1.0
     noise: float = 0.0
     whose: Whose = "own"
+    errors: Errors = "random"
 
     def __post_init__(self) -> None:
         for name, value in (("demonstrations", self.share), ("demonstration_noise", self.noise)):
@@ -37,6 +40,10 @@ class Demonstrations:
                 raise ValueError(f"--{name} {value}: must be from 0 to 1")
         if self.whose not in ("own", "sham"):
             raise ValueError(f"--hints {self.whose}: must be own or sham")
+        if self.errors not in ("random", "repeated"):
+            raise ValueError(f"--demonstration_errors {self.errors}: must be random or repeated")
+        if self.errors == "repeated" and not self.noise:
+            raise ValueError("--demonstration_errors repeated: there are none; add --demonstration_noise .1")
 
     @property
     def changes(self) -> bool:
@@ -65,7 +72,7 @@ def rewritten(rows: Sequence[Mapping[str, Any]], how: Demonstrations, seed: int)
     source; wrong steps are introduced into the solution that is shown.
 
     Raises:
-        ValueError: for sham solutions if all questions are the same.
+        ValueError: for sham solutions if all questions are the same; for repeated errors in another task than chain.
     """
     asked = [question_text(row["prompt"]) for row in rows]
     solved_rows = [number for number, row in enumerate(rows) if row.get("hint") or row.get("answer")]
@@ -81,6 +88,13 @@ def rewritten(rows: Sequence[Mapping[str, Any]], how: Demonstrations, seed: int)
         donor = rows[donors[number]]
         shown = donor if how.whose == "sham" else row
         hint, answer = list(shown.get("hint") or []), shown["answer"]
+        if how.errors == "repeated":
+            if not is_chain(shown):
+                raise ValueError(f"--demonstration_errors repeated: only for --data chain, not {shown['data_source']}")
+            hint, answer, missed = chain_with_repeated_errors(shown, how.noise, seed)
+            found.append({**row, "hint": hint, "answer": answer})
+            solved, steps, wrong = solved + 1, steps + len(hint), wrong + missed
+            continue
         draw = random.Random(f"{seed} steps {question}")
         misses = [draw.random() < how.noise for _ in hint]
         if any(misses):

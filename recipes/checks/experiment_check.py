@@ -176,6 +176,11 @@ def refuse_training(experiment: Experiment) -> None:
             f"--demonstrations 0: no problem would keep its solution, which --algo {e.algo} learns from; use more "
             f"than 0, or train without solutions: --algo rft"
         )
+    if e.demonstration_errors == "repeated":
+        if others := [name for name in sets_of(e.data) if name in TASKS and name != "chain"]:
+            raise ExperimentError(f"--demonstration_errors repeated: only for --data chain, not {', '.join(others)}")
+        if not e.demonstration_noise:
+            raise ExperimentError("--demonstration_errors repeated: there are none; add --demonstration_noise .1")
     rows = e.data_options.get("n_train") if e.data_kind == "problems" else None
     if rows is None:
         return

@@ -245,7 +245,10 @@ def describe(experiment: Experiment, files: DataFiles) -> str:
     how = experiment.solutions_left
     if how.changes:
         whose = "another problem's" if how.whose == "sham" else "its own"
-        parts.append(f"solutions:     of {how.share:.0%} of the problems, {how.noise:.0%} of steps wrong, each {whose}")
+        wrong = f"{how.noise:.0%} of steps wrong"
+        if how.errors == "repeated":
+            wrong = f"wrong in the same way after {how.noise:.0%} of the pairs of state and input"
+        parts.append(f"solutions:     of {how.share:.0%} of the problems, {wrong}, each {whose}")
     if experiment.stages == ("alignment",):
         parts += [*filter(None, [first_prompt(experiment, files)]), alignment_arithmetic(experiment, files)]
     else:

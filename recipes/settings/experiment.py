@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from data_prep.demonstrations import Demonstrations, Whose
+from data_prep.demonstrations import Demonstrations, Errors, Whose
 from recipes.algorithms import Algorithm, get_algorithm
 from recipes.algorithms.base import HintAggregation, Method, RolloutCorrection, StageKind
 from recipes.common.values import a_rate, a_seed, a_share, above, at_least, between, not_negative, one_seed, positive
@@ -204,6 +204,9 @@ class Experiment:
     demonstration_noise: float = setting("data and reward", 0.0, applies=solutions, check=a_share, absent=0.0)
     """Probability that a solution step is replaced by a wrong one."""
 
+    demonstration_errors: Errors = setting("data and reward", "random", applies=solutions, absent="random")
+    """repeated: all solutions make the same errors, a part of the rule learned wrongly (--data chain)."""
+
     hints: Whose = setting("data and reward", "own", applies=solutions, absent="own")
     """Solution shown for a problem: its own, or another problem's as a control (sham)."""
 
@@ -283,7 +286,7 @@ class Experiment:
     @property
     def solutions_left(self) -> Demonstrations:
         """Which of the data's solutions are kept."""
-        return Demonstrations(self.demonstrations, self.demonstration_noise, self.hints)
+        return Demonstrations(self.demonstrations, self.demonstration_noise, self.hints, self.demonstration_errors)
 
     @property
     def prompt_length(self) -> int:

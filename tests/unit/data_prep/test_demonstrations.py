@@ -21,6 +21,7 @@ from data_prep.schema import ANSWER_CLOSES, ANSWER_OPENS, Row, read_rows, valida
 from recipes.algorithms import algorithms
 from recipes.algorithms.base import At, Bare, Demonstration, Hint
 from recipes.algorithms.hints.cut import as_record, draw_plans
+from recipes.checks.experiment_check import refuse_training
 from recipes.common.errors import ExperimentError
 from recipes.data.data_check import check_training
 from recipes.data.datafiles import DataFiles, locate
@@ -87,6 +88,45 @@ def test_wrong_steps_of_chains_are_as_many_as_asked_for_and_carried_on() -> None
     # four standard errors of a share of 4,000 steps; and the share of perfect solutions is (1 - .1)^10 = .35
     assert abs(misses / 4_000 - 0.1) < 0.019
     assert abs(np.mean([accuracy(row) for row in rows]) - 0.9**10) < 0.096
+
+
+def test_repeated_errors_are_a_part_of_the_rule_learned_wrongly() -> None:
+    def mistaken(noise: float, seed: int) -> dict[tuple[int, int], int]:
+        """The wrong state by (state, input), which every solution agrees on."""
+        rows, count = rewritten(CHAINS, Demonstrations(noise=noise, errors="repeated"), seed)
+        found: dict[tuple[int, int], set[int]] = {}
+        wrong = 0
+        for row in rows:
+            validate_row(row, "row")
+            truth = row["reward_model"]["ground_truth"]
+            states = [truth["start"], *(int(line.split(": ")[1]) for line in row["hint"])]
+            for (before, after), move in zip(pairwise(states), truth["inputs"], strict=True):
+                found.setdefault((before, move), set()).add(after)
+                wrong += after != walk("sum", 4, before, [move])[0]
+        assert {len(after) for after in found.values()} == {1}
+        assert len(found) == 16
+        assert wrong == count.wrong
+        return {pair: after for pair, (after,) in found.items() if after != walk("sum", 4, pair[0], [pair[1]])[0]}
+
+    few, more = mistaken(0.1, 0), mistaken(0.3, 0)
+    assert (len(few), len(more)) == (2, 5)
+    assert few.items() <= more.items()
+    assert len(mistaken(0.01, 0)) == 1
+    assert mistaken(0.1, 1) != few
+
+
+def test_repeated_errors_need_a_chain_and_errors() -> None:
+    with pytest.raises(ValueError, match="only for --data chain, not countdown"):
+        rewritten(COUNTDOWN, Demonstrations(noise=0.1, errors="repeated"), 0)
+    with pytest.raises(ValueError, match=r"there are none; add --demonstration_noise \.1"):
+        Demonstrations(errors="repeated")
+    for flags, said in (
+        ({"data": "countdown", "demonstration_noise": 0.1}, "only for --data chain, not countdown"),
+        ({"data": "chain"}, "there are none"),
+    ):
+        given = {**flags, "algo": "uft", "demonstration_errors": "repeated"}
+        with pytest.raises(ExperimentError, match=said):
+            refuse_training(build_experiment(given, PROFILES["cpu"]))
 
 
 @pytest.mark.parametrize("rows", [COUNTDOWN, PUZZLES], ids=["countdown", "kk_logic"])
@@ -207,7 +247,7 @@ def test_a_run_without_these_flags_trains_on_the_datas_own_file_and_keeps_its_na
     assert not (tmp_path / "run").exists()
     assert replace(experiment, demonstrations=0.5).hash != experiment.hash
     # The name that this configuration had before there were these settings.
-    known = {"demonstrations", "demonstration_noise", "hints", "val_samples"}
+    known = {"demonstrations", "demonstration_noise", "demonstration_errors", "hints", "val_samples"}
     assert known <= set(vars(experiment))
     assert experiment.hash == replace(experiment, hints="own", val_samples=0).hash
 

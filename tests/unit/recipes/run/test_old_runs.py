@@ -91,6 +91,7 @@ def test_every_value_it_wrote_is_kept(name: str) -> None:
         "hints": "own",
         "demonstrations": 1.0,
         "demonstration_noise": 0.0,
+        "demonstration_errors": "random",
         "val_samples": 0,
         "own_texts": 128,
         "val_data": None,
