@@ -44,7 +44,7 @@ def _mistaken(states: int, share: float, seed: int) -> dict[tuple[int, int], int
     of a smaller one."""
     draw = random.Random(f"{seed} mistaken {states}")
     # Only random(), whose sequence Python guarantees.
-    pairs = product(range(states), repeat=2)
+    pairs = product(range(states), range(states))
     order = sorted((draw.random(), pair, 1 + int(draw.random() * (states - 1))) for pair in pairs)
     return {pair: off for _, pair, off in order[: max(1, round(share * len(order)))]}
 
