@@ -17,6 +17,7 @@ from eval.reporting.groups import panels
 from eval.reporting.read_runs import find_runs
 from eval.reporting.tables import comma_separated, result_rows, results_table
 from recipes.commands.planned import Planned
+from recipes.common.machine import cores
 from recipes.common.run_dir import read_json, write_json, write_text
 from recipes.run.run_stage import shared_imports
 from recipes.verl_plugin.serve import serving
@@ -88,7 +89,7 @@ def carry_out(
             while running or (waiting and not asked):
                 while waiting and free and not asked:
                     planned, place = waiting.pop(0), free.pop(0)
-                    running.append(_begin(planned, place, shares[place], folder, program))
+                    running.append(_begin(planned, place, _environment(planned, shares, place), folder, program))
                     entries[planned.name].state = "running"
                     _write(folder, entries)
                 if len(asked) > told:
@@ -135,12 +136,21 @@ def _one_start(plan: Sequence[Planned], at_a_time: int) -> Iterator[None]:
         yield
 
 
-def _begin(planned: Planned, place: int, devices: list[str] | None, folder: Path, program: Sequence[str]) -> _Running:
+def _environment(planned: Planned, shares: Sequence[list[str] | None], place: int) -> dict[str, str]:
+    """What a run's share of the machine adds to its environment: its devices, or its threads on the CPU, where runs
+    that each use all cores would wait for each other's threads (measured: 3.5 s instead of .2 s per supervised step)."""
+    if (devices := shares[place]) is not None:
+        return {"CUDA_VISIBLE_DEVICES": ",".join(devices[: planned.experiment.n_gpu])}
+    if len(shares) > 1 and planned.experiment.device == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        return {"OMP_NUM_THREADS": str(max(1, cores() // len(shares)))}
+    return {}
+
+
+def _begin(planned: Planned, place: int, share: Mapping[str, str], folder: Path, program: Sequence[str]) -> _Running:
     resume = planned.state == "unfinished"
     log = folder / LOGS / f"{planned.name}.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
-    share = {} if devices is None else {"CUDA_VISIBLE_DEVICES": ",".join(devices[: planned.experiment.n_gpu])}
-    where = f" on devices {share['CUDA_VISIBLE_DEVICES']}" if share else ""
+    where = f" on devices {share['CUDA_VISIBLE_DEVICES']}" if "CUDA_VISIBLE_DEVICES" in share else ""
     _say(f"[{planned.name}] {'resumes' if resume else 'starts'}{where}")
     with log.open("ab") as output:
         at = output.tell()

@@ -39,7 +39,7 @@ prepared, arguments = pathlib.Path(sys.argv[1]), sys.argv[2:]
 out = pathlib.Path(arguments[arguments.index("--out") + 1])
 def note(what):
     seen = {"run": out.name, "what": what, "time": time.time(), "pid": os.getpid(), "resume": "--resume" in arguments,
-            "devices": os.environ.get("CUDA_VISIBLE_DEVICES")}
+            "devices": os.environ.get("CUDA_VISIBLE_DEVICES"), "threads": os.environ.get("OMP_NUM_THREADS")}
     with open(prepared / "events.jsonl", "a") as file:
         file.write(json.dumps(seen) + "\\n")
 note("began")

@@ -99,6 +99,21 @@ def test_as_many_run_at_a_time_as_there_are_places_each_on_its_devices(quick: Pa
     assert {event["devices"] for event in began.values()} == {"0", "GPU-b"}
 
 
+@pytest.mark.parametrize(
+    ("at_a_time", "given", "threads"), [(1, None, None), (2, None, "3"), (4, None, "1"), (2, "5", "5")]
+)
+def test_runs_on_the_cpu_share_its_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_a_time: int, given: str | None, threads: str | None
+) -> None:
+    monkeypatch.setattr(sweep_runs, "cores", lambda: 6)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    bench = Bench(quick, "--algo", "sft", "--seeds", "0,1")
+    assert bench.carry_out(at_a_time) == 0
+    assert [row["threads"] for row in bench.events("began")] == [threads] * 2
+
+
 def test_a_folder_with_other_settings_is_refused(quick: Path) -> None:
     bench = Bench(quick, "--algo", "sft")
     bench.carry_out()
