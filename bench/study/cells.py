@@ -30,18 +30,21 @@ PROBLEMS: Final = 4096
 @dataclass(frozen=True, order=True)
 class Cell:
     """depth: steps of a chain. q: probability with which the base follows the rule (a step is right with
-    q + (1 - q) / 4). noise: probability that a step of a solution is wrong. solved: share of problems with one."""
+    q + (1 - q) / 4). noise: probability that a step of a solution is wrong. solved: share of problems with one.
+    repeated: whether all solutions make the same errors."""
 
     depth: int
     q: float
     noise: float
     solved: float = 1.0
+    repeated: bool = False
 
     @property
     def title(self) -> str:
         """How tables call it."""
         few = "" if self.solved == 1 else f", {round(self.solved * PROBLEMS)} solutions"
-        return f"depth {self.depth}, q {self.q:g}, {self.noise:.0%} wrong{few}"
+        same = " in the same way" if self.repeated else ""
+        return f"depth {self.depth}, q {self.q:g}, {self.noise:.0%} wrong{same}{few}"
 
     @property
     def base(self) -> Path:

@@ -19,11 +19,13 @@ from bench.study.variants import made
 from eval.intervals import spread, t_interval
 from recipes import ROOT
 
+TASKS_FILE: Final = ROOT / "results/study/tasks.csv"
 REAL_FILE: Final = ROOT / "results/chain_cpu/validations.csv"
 OURS: Final = ("uft", "uft_adaptive")
 
-# The name of a sweep in results/chain_cpu says its cell: depth, competence and errors in hundredths and tenths.
-_NAMED: Final = re.compile(r"d(\d+)-q(\d+)-n(\d)$")
+# The name of a sweep in results/chain_cpu says its cell: depth, competence in hundredths, errors in tenths, and r if
+# these are repeated.
+_NAMED: Final = re.compile(r"d(\d+)-q(\d+)-n(\d)(r?)$")
 
 # Older names: what their ends say.
 _SWEEPS: Final = {
@@ -61,16 +63,29 @@ def of_lab(file: Path = scan.FILE, variant: str | None = None) -> Found:
             if r.get("variant") != variant:
                 continue
             cell = Cell(int(r["depth"]), float(r["q"]), float(r["noise"]), float(r["solved"]))
-            point = Point(float(r["accuracy"]), float(r["greedy"]), int(r["generated"]), int(r["trained"]))
-            found[cell][r["algo"]][int(r["seed"])][int(r["step"])] = point
+            found[cell][r["algo"]][int(r["seed"])][int(r["step"])] = _point(r)
+    return found
+
+
+def _point(row: Mapping[str, str]) -> Point:
+    return Point(float(row["accuracy"]), float(row["greedy"]), int(row["generated"]), int(row["trained"]))
+
+
+def of_tasks(file: Path = TASKS_FILE) -> dict[str, dict[str, Runs]]:
+    """The lab's figures on other tasks than chains, by task and method."""
+    found: dict[str, dict[str, Runs]] = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
+    if file.exists():
+        with file.open(encoding="utf-8", newline="") as lines:
+            for r in csv.DictReader(lines):
+                found[r["task"]][r["algo"]][int(r["seed"])][int(r["step"])] = _point(r)
     return found
 
 
 def cell_of(sweep: str) -> Cell:
     """The cell that a sweep's runs are in."""
     if named := _NAMED.search(sweep):
-        depth, q, noise = map(int, named.groups())
-        return Cell(depth, q / 100, noise / 10)
+        depth, q, noise = map(int, named.groups()[:3])
+        return Cell(depth, q / 100, noise / 10, repeated=bool(named[4]))
     ends = [end for end in _SWEEPS if sweep.endswith(end)]
     return _SWEEPS[max(ends, key=len)] if ends else REAL[0]
 
@@ -122,11 +137,13 @@ class Figures:
     real: Found
     variants: Mapping[str, Found]
     """Runs of the lab with other settings, by variant."""
+    tasks: Mapping[str, Mapping[str, Runs]]
+    """Runs of the lab on other tasks, by task and method."""
 
 
 def committed() -> Figures:
     """What the repository has."""
-    return Figures(of_lab(), of_real(), {name: of_lab(VARIANTS, name) for name in made(VARIANTS)})
+    return Figures(of_lab(), of_real(), {name: of_lab(VARIANTS, name) for name in made(VARIANTS)}, of_tasks())
 
 
 def last(runs: Runs) -> dict[int, float]:

@@ -7,20 +7,16 @@ EXPLORATION (bench/lab); a finished run is one append to results/study/tasks.csv
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
-from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Final
 
 from bench.study.cells import CORE, FAMILY, STEPS
-from bench.study.figures import Point, Runs
+from bench.study.figures import TASKS_FILE as FILE
+from bench.study.figures import of_tasks
 from bench.study.scan import append, plans, points
-from recipes import ROOT
 
-FILE: Final = ROOT / "results/study/tasks.csv"
 HEAD: Final = ("task", "algo", "seed", "step", "accuracy", "greedy", "generated", "trained", "seconds")
 METHODS: Final = (*CORE, *FAMILY)
 SEEDS: Final = range(3)
@@ -37,17 +33,6 @@ def flags_of(task: str, seed: int) -> tuple[str, ...]:
     length = ("--T", f"{STEPS}", "--T_hint", f"{round(0.6 * STEPS)}", "--test_freq", f"{STEPS // 4}")
     judged = ("--entropy_coef", "0", "--val_samples", "4", "--val_size", "128", "--n_train", "4096")
     return ("--algo", ",".join(METHODS), *TASKS[task], *length, *judged, "--seeds", f"{seed}")
-
-
-def of_tasks(file: Path = FILE) -> dict[str, dict[str, Runs]]:
-    """The file's figures by task and method."""
-    found: dict[str, dict[str, Runs]] = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
-    if file.exists():
-        with file.open(encoding="utf-8", newline="") as lines:
-            for r in csv.DictReader(lines):
-                point = Point(float(r["accuracy"]), float(r["greedy"]), int(r["generated"]), int(r["trained"]))
-                found[r["task"]][r["algo"]][int(r["seed"])][int(r["step"])] = point
-    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

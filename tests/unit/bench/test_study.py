@@ -8,7 +8,7 @@ from statistics import fmean
 import pytest
 
 from bench.study import page, scan, variants
-from bench.study.cells import CORE, FIRST, OTHERS, REAL, SEE_NO_SOLUTION, Cell, Run, cells, runs
+from bench.study.cells import CORE, FIRST, OTHERS, REAL, SEE_NO_SOLUTION, Cell, Run, cells, flags_of, runs
 from bench.study.figures import Point, cell_of, committed, count, of_lab, of_real, ranked, worst
 from bench.study.maps import lab_map, real_map
 from bench.study.page import agreement, beside, by_variant, drawn, table, wins
@@ -79,6 +79,7 @@ def test_a_seed_that_was_run_twice_is_one_seed(tmp_path: Path) -> None:
     [
         ("d20-q75-n1", Cell(20, 0.75, 0.1)),
         ("sft-d6-q40-n0", Cell(6, 0.4, 0.0)),
+        ("seeds-d15-q40-n1r", Cell(15, 0.4, 0.1, repeated=True)),
         ("seeds20q75n30", Cell(20, 0.75, 0.3)),
         ("family15", FIRST[0]),
         ("noise10", REAL[0]),
@@ -199,7 +200,7 @@ def test_variants_are_compared_on_the_seeds_they_share() -> None:
 
 
 def test_variants_change_what_they_say_and_nothing_else() -> None:
-    experiment = scan._plans(FIRST[0], 0)["uft"]
+    experiment = scan.plans(tuple(flags_of(FIRST[0], 0)))["uft"]
     halved = next(each for each in variants.variants() if each.name == variants.rates(0.5)).of(experiment)
     assert (halved.lr, halved.sft_lr) == (experiment.lr / 2, experiment.sft_lr / 2)
     assert replace(halved, lr=experiment.lr, sft_lr=experiment.sft_lr) == experiment
