@@ -202,7 +202,7 @@ def sections(figures: Figures) -> list[tuple[str, Table | str]]:
     scaled = {rates(SCALES[0]): tuned[rates(SCALES[0])], rates(1): lab, rates(SCALES[1]): tuned[rates(SCALES[1])]}
     return [
         *parts,
-        (f"LAB, exploration: {FIRST[0].title}, and {REPEATED}", by_variant(alike, FIRST[0])),
+        *((f"LAB, exploration: {cell.title}, and {REPEATED}", by_variant(alike, cell)) for cell in FIRST),
         (f"LAB, exploration: controls at {FIRST[0].title}", by_variant(controls, FIRST[0])),
         (f"LAB, exploration: learning rates at {FIRST[0].title}", by_variant(scaled, FIRST[0], same_seeds=True)),
         ("The lab beside the real loop, same settings", beside(figures.variants[AS_REAL], real)),

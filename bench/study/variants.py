@@ -65,13 +65,14 @@ def variants() -> list[Variant]:
     """All of them, in the order in which they are made."""
     deep, shallow = FIRST
     taught = [algo for algo in CORE if algo not in SEE_NO_SOLUTION]
+    learners, repeated = (*taught, *FAMILY), {"demonstration_errors": "repeated"}
     rewarded = [algo for algo in CORE if algo not in ("sft", "dft")]
     return [
         Variant(AS_REAL, _each(deep, ("uft", "rft"), 5), _steps(80, 0.0)),
         Variant(AS_REAL, _each(Cell(10, 0.75, 0.0), ("uft", "rft", "r3"), 5), _steps(60, 0.001)),
         Variant(SHAM, _each(deep, taught, 3), {"hints": "sham"}),
         Variant(CHANCE, _each(deep, rewarded, 3), {"reward": "random"}),
-        Variant(REPEATED, _each(deep, (*taught, *FAMILY), 3), {"demonstration_errors": "repeated"}),
+        Variant(REPEATED, tuple(run for cell in FIRST for run in _each(cell, learners, 3)), repeated),
         *(Variant(f"entropy_coef {c:g}", _each(shallow, ("rft", "uft"), 4), {"entropy_coef": c}) for c in (0.001, 0.0)),
         *(Variant(rates(scale), _each(deep, TUNED, 2), {}, scale) for scale in SCALES),
     ]
