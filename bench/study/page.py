@@ -14,10 +14,10 @@ from typing import Final
 
 from jinja2 import Template
 
-from bench.study.cells import FIRST, REAL, STEPS, Cell
+from bench.study.cells import FIRST, HARMED, REAL, STEPS, Cell
 from bench.study.figures import Figures, Found, Point, Runs, committed, count, last, ranked, steps_of, worst
 from bench.study.maps import lab_map, named, real_map
-from bench.study.variants import AS_REAL, CHANCE, REPEATED, SCALES, SHAM, rates
+from bench.study.variants import AS_REAL, CHANCE, NO_LIKELIHOOD, REPEATED, SCALES, SHAM, rates
 from eval.intervals import spread, spread_apart, t_interval
 from eval.reporting.cells import Table, html, markdown, text
 from eval.reporting.style import write_bytes
@@ -197,12 +197,14 @@ def sections(figures: Figures) -> list[tuple[str, Table | str]]:
         parts += [(f"Lab and real loop, ends more than {100 * FAR:.0f} points apart", far)]
     parts += [(f"LAB, exploration: {task}", table(methods)) for task, methods in figures.tasks.items()]
     alike = {"random errors": lab, REPEATED: figures.variants.get(REPEATED, {})}
+    unlikely = {"as it is": lab, NO_LIKELIHOOD: figures.variants.get(NO_LIKELIHOOD, {})}
     controls = {"as it is": lab} | {name: figures.variants.get(name, {}) for name in (SHAM, CHANCE)}
     tuned = {rates(scale): figures.variants.get(rates(scale), {}) for scale in SCALES}
     scaled = {rates(SCALES[0]): tuned[rates(SCALES[0])], rates(1): lab, rates(SCALES[1]): tuned[rates(SCALES[1])]}
     return [
         *parts,
         *((f"LAB, exploration: {cell.title}, and {REPEATED}", by_variant(alike, cell)) for cell in FIRST),
+        (f"LAB, exploration: hints at {HARMED.title}", by_variant(unlikely, HARMED)),
         (f"LAB, exploration: controls at {FIRST[0].title}", by_variant(controls, FIRST[0])),
         (f"LAB, exploration: learning rates at {FIRST[0].title}", by_variant(scaled, FIRST[0], same_seeds=True)),
         ("The lab beside the real loop, same settings", beside(figures.variants[AS_REAL], real)),

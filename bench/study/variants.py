@@ -1,8 +1,8 @@
 """`python3 -m bench.study.variants [--until HH:MM]`: runs of the scan in the lab with settings changed.
 
 The settings that the real loop ran with, to compare the lab with it; controls (another problem's solution, a random
-reward); the same errors in all solutions; the entropy bonus; and the same two further learning rates for every method.
-EXPLORATION (bench/lab); a finished run is one append to results/study/variants.csv.
+reward); the same errors in all solutions; hints without their likelihood; the entropy bonus; and the same two further
+learning rates for every method. EXPLORATION (bench/lab); a finished run is one append to results/study/variants.csv.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
-from bench.study.cells import CORE, FAMILY, FIRST, SEE_NO_SOLUTION, Cell, Run
+from bench.study.cells import CORE, FAMILY, FIRST, HARMED, SEE_NO_SOLUTION, Cell, Run
 from bench.study.scan import HEAD, append, build_base, make
 from recipes import ROOT
 from recipes.settings.experiment import Experiment
 
 FILE: Final = ROOT / "results/study/variants.csv"
 AS_REAL, SHAM, CHANCE = "as the real loop", "sham hints", "random reward"
+NO_LIKELIHOOD: Final = "without the likelihood of hints"
 REPEATED: Final = "the same errors in all solutions"
 SCALES: Final = (0.5, 2.0)
 """Of the learning rates; the scan has them at 1."""
@@ -73,6 +74,7 @@ def variants() -> list[Variant]:
         Variant(SHAM, _each(deep, taught, 3), {"hints": "sham"}),
         Variant(CHANCE, _each(deep, rewarded, 3), {"reward": "random"}),
         Variant(REPEATED, tuple(run for cell in FIRST for run in _each(cell, learners, 3)), repeated),
+        Variant(NO_LIKELIHOOD, _each(HARMED, ("uft", "uft_adaptive"), 3), {"sft_loss_coef": 0.0}),
         *(Variant(f"entropy_coef {c:g}", _each(shallow, ("rft", "uft"), 4), {"entropy_coef": c}) for c in (0.001, 0.0)),
         *(Variant(rates(scale), _each(deep, TUNED, 2), {}, scale) for scale in SCALES),
     ]
