@@ -65,8 +65,8 @@ def rates(scale: float) -> str:
 def variants() -> list[Variant]:
     """All of them, in the order in which they are made."""
     deep, shallow = FIRST
-    taught = [algo for algo in CORE if algo not in SEE_NO_SOLUTION]
-    learners, repeated = (*taught, *FAMILY), {"demonstration_errors": "repeated"}
+    taught, learners = ([algo for algo in algos if algo not in SEE_NO_SOLUTION] for algos in (CORE, (*CORE, *FAMILY)))
+    repeated = {"demonstration_errors": "repeated"}
     rewarded = [algo for algo in CORE if algo not in ("sft", "dft")]
     return [
         Variant(AS_REAL, _each(deep, ("uft", "rft"), 5), _steps(80, 0.0)),
