@@ -9,13 +9,14 @@ import pytest
 
 from bench.study import page, scan, variants
 from bench.study.cells import CORE, FIRST, OTHERS, REAL, SEE_NO_SOLUTION, Cell, Run, cells, flags_of, runs
-from bench.study.figures import Point, cell_of, committed, count, of_lab, of_real, ranked, worst
+from bench.study.figures import Point, cell_of, committed, count, of_lab, of_real, ranked, steps_of, worst
 from bench.study.maps import lab_map, real_map
 from bench.study.page import agreement, beside, by_variant, drawn, table, wins
 from recipes import ROOT
 from recipes.algorithms import algorithms
 from recipes.common.errors import ExperimentError
 from recipes.settings.applies import solutions
+from recipes.settings.presets import TABLES
 
 
 def of(*ends: float) -> page.Runs:
@@ -105,6 +106,19 @@ def test_a_run_that_sees_no_solution_counts_in_every_cell_with_its_chains_base_a
         Cell(15, 0.75, 0.0): ["uft"],
         Cell(20, 0.75, 0.3): ["uft"],
     }
+
+
+def test_the_command_that_makes_the_study_again_makes_every_cell_that_has_real_runs() -> None:
+    preset = TABLES["study"]
+    listed = set()
+    for each in ({**preset["settings"], **group} for group in preset["runs"]):
+        q = int(each["model"].rpartition("q")[2]) / 100
+        same = each.get("demonstration_errors") == "repeated"
+        listed.add((Cell(each["depth"], q, each.get("demonstration_noise", 0.0), repeated=same), each["T"]))
+    real = of_real()
+    # Those of REAL had a bonus.
+    assert {(cell, steps_of(methods)) for cell, methods in real.items() if cell not in REAL} <= listed
+    assert {*REAL} <= {cell for cell, _ in listed}
 
 
 def test_lab_and_real_loop_are_compared_where_they_had_equal_settings() -> None:
