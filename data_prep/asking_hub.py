@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Timer
 
 from data_prep.hushed import hushed
@@ -16,12 +17,14 @@ _TRIES, _PAUSES = 6, 23
 
 
 @contextmanager
-def asking_hub(what: str) -> Iterator[None]:
+def asking_hub(what: str, name: str = "") -> Iterator[None]:
     """Without the warnings of the hub's client, which has one for every attempt: what is wrong becomes part of a
-    message of ours. After some seconds a line says what is waited for, and how long at most."""
+    message of ours. After some seconds a line says what is waited for, and how long at most; not if `name` is a
+    folder here, which the hub is not asked for."""
     waiting = Timer(PATIENCE_S, _tell, [what])
     waiting.daemon = True
-    waiting.start()
+    if not (name and Path(name).is_dir()):
+        waiting.start()
     try:
         with hushed("huggingface_hub"):
             yield

@@ -34,7 +34,7 @@ class HubSet:
 def read_hub(wanted: HubSet) -> Source:
     """All its rows. CustomDataError if they cannot be loaded."""
     source = Source(Path(str(wanted)), TABLE)
-    with _told(str(wanted)):
+    with _told(str(wanted), wanted.name):
         for number, row in enumerate(_load(wanted, streaming=False)):
             source.add(number, dict(row))
     return source
@@ -43,7 +43,7 @@ def read_hub(wanted: HubSet) -> Source:
 @cache
 def hub_columns(wanted: HubSet) -> Sequence[str]:
     """The names of its columns, without downloading all of it. CustomDataError if it cannot be loaded."""
-    with _told(str(wanted)):
+    with _told(str(wanted), wanted.name):
         # Streams cannot be sliced.
         return list(next(iter(_load(replace(wanted, split=wanted.split.partition("[")[0]), streaming=True)), {}))
 
@@ -53,7 +53,7 @@ def split_names(name: str, part: str | None) -> list[str]:
     """Its splits. CustomDataError if it cannot be loaded."""
     from datasets import get_dataset_split_names
 
-    with _told(f"{name}{f'/{part}' if part else ''}"):
+    with _told(f"{name}{f'/{part}' if part else ''}", name):
         found: list[str] = get_dataset_split_names(name, part)
     return found
 
@@ -67,10 +67,10 @@ def _load(wanted: HubSet, *, streaming: bool) -> Iterable[Mapping[str, Any]]:
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
+def _told(what: str, name: str) -> Iterator[None]:
     """Turns any exception of `datasets` into one line."""
     try:
-        with asking_hub(f"data set {what}"):
+        with asking_hub(f"data set {what}", name):
             yield
     except Exception as error:  # of many kinds: offline, no such data set, part or split
         why = " ".join(str(error).split())[:300] or type(error).__name__

@@ -44,6 +44,16 @@ def test_whoever_waits_for_the_hub_is_told(
     assert (WAITING in capsys.readouterr().err) == (patience < 1)
 
 
+def test_reading_a_folder_here_waits_for_no_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(asking_hub, "PATIENCE_S", 0.01)
+    monkeypatch.setattr("datasets.get_dataset_split_names", unanswered)
+    with pytest.raises(CustomDataError, match="cannot be loaded"):
+        split_names(str(tmp_path), None)
+    assert "waiting" not in capsys.readouterr().err
+
+
 def test_a_hub_that_did_not_answer_is_not_asked_for_the_next_file(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
