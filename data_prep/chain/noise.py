@@ -38,6 +38,11 @@ def chain_with_repeated_errors(row: Mapping[str, Any], share: float, seed: int) 
     return *_told(row, wrong), sum(miss > 0 for miss in wrong)
 
 
+def mistaken_pairs(states: int, share: float) -> tuple[int, int]:
+    """(pairs of a state and an input after which repeated errors are made, all pairs)."""
+    return max(1, round(share * states**2)), states**2
+
+
 @cache
 def _mistaken(states: int, share: float, seed: int) -> dict[tuple[int, int], int]:
     """By how much the state after (state, input) is off, for the pairs after which it is. A larger share has all pairs
@@ -46,7 +51,7 @@ def _mistaken(states: int, share: float, seed: int) -> dict[tuple[int, int], int
     # Only random(), whose sequence Python guarantees.
     pairs = product(range(states), range(states))
     order = sorted((draw.random(), pair, 1 + int(draw.random() * (states - 1))) for pair in pairs)
-    return {pair: off for _, pair, off in order[: max(1, round(share * len(order)))]}
+    return {pair: off for _, pair, off in order[: mistaken_pairs(states, share)[0]]}
 
 
 def _told(row: Mapping[str, Any], wrong: Sequence[int]) -> tuple[list[str], str]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pyarrow.parquet as parquet
 
+from data_prep.chain.noise import mistaken_pairs
+from data_prep.chain.problem import Space
 from data_prep.prompt_styles import STYLES, Question, read_completion
 from data_prep.tokens import THINK
 from eval.models import find_model
@@ -247,7 +249,9 @@ def describe(experiment: Experiment, files: DataFiles) -> str:
         whose = "another problem's" if how.whose == "sham" else "its own"
         wrong = f"{how.noise:.0%} of steps wrong"
         if how.errors == "repeated":
-            wrong = f"wrong in the same way after {how.noise:.0%} of the pairs of state and input"
+            few, pairs = mistaken_pairs(experiment.data_options.get("states") or Space.states, how.noise)
+            share = f"{few} of {pairs}" if experiment.data == "chain" else f"{how.noise:.0%} of the"
+            wrong = f"wrong in the same way after {share} pairs of state and input"
         parts.append(f"solutions:     of {how.share:.0%} of the problems, {wrong}, each {whose}")
     if experiment.stages == ("alignment",):
         parts += [*filter(None, [first_prompt(experiment, files)]), alignment_arithmetic(experiment, files)]

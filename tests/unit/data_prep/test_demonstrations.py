@@ -115,6 +115,12 @@ def test_repeated_errors_are_a_part_of_the_rule_learned_wrongly() -> None:
     assert mistaken(0.1, 1) != few
 
 
+def test_a_dry_run_says_how_many_pairs_have_an_error(tmp_path: Path) -> None:
+    flags = {"algo": "uft", "demonstration_noise": 0.1, "demonstration_errors": "repeated"}
+    told = describe(*made(tmp_path, **flags))
+    assert "of 100% of the problems, wrong in the same way after 2 of 16 pairs of state and input" in told
+
+
 def test_repeated_errors_need_a_chain_and_errors() -> None:
     with pytest.raises(ValueError, match="only for --data chain, not countdown"):
         rewritten(COUNTDOWN, Demonstrations(noise=0.1, errors="repeated"), 0)

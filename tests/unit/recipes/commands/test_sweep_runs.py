@@ -100,7 +100,7 @@ def test_as_many_run_at_a_time_as_there_are_places_each_on_its_devices(quick: Pa
 
 
 @pytest.mark.parametrize(
-    ("at_a_time", "given", "threads"), [(1, None, None), (2, None, "3"), (4, None, "1"), (2, "5", "5")]
+    ("at_a_time", "given", "threads"), [(1, None, None), (2, None, "3"), (4, None, "3"), (2, "5", "5")]
 )
 def test_runs_on_the_cpu_share_its_cores(
     quick: Path, monkeypatch: pytest.MonkeyPatch, at_a_time: int, given: str | None, threads: str | None
