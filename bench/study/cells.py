@@ -62,6 +62,11 @@ class Run:
     algo: str
     seed: int
 
+    @property
+    def title(self) -> str:
+        """How lists call it."""
+        return f"{self.cell.title}: {self.algo}, seed {self.seed}"
+
 
 REAL: Final = (Cell(10, 0.4, 0.1), Cell(10, 0.75, 0.0), Cell(10, 0.4, 0.3), Cell(10, 0.4, 0.0))
 """The cells that results/chain_cpu has real runs of with the entropy bonus of .001."""

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +29,9 @@ HEAD: Final = (
     *("accuracy", "greedy", "generated", "trained", "seconds"),
 )
 
+
+Work = tuple[str, Callable[[], None]]
+"""A run's title, and what makes it."""
 
 _CHECKED: Final[set[object]] = set()
 """Data that this process has checked."""
@@ -132,29 +135,44 @@ def build_base(cell: Cell) -> None:
         build(cell.base, 0, TrainSettings(), TextSettings(cell.q))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Make what is missing until a time of day; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python3 -m bench.study.scan", description=__doc__)
+def carry_on(name: str, about: str | None, left: Sequence[Work], arguments: Sequence[str] | None, had: int = 0) -> int:
+    """A command that makes what is left, one after the other, until a time of day, or lists it; returns the exit code.
+
+    Args:
+        name: of its module.
+        about: what its help says.
+        had: how many there are already.
+    """
+    parser = argparse.ArgumentParser(prog=f"python3 -m {name}", description=about)
     parser.add_argument("--until", metavar="HH:MM", help="start no run after this time of day")
     parser.add_argument("--dry_run", action="store_true", help="list the runs")
     options = parser.parse_args(arguments)
-    have = made()
-    left = [run for run in runs() if run not in have]
     if options.dry_run:
-        print(*(f"{run.cell.title}: {run.algo}, seed {run.seed}" for run in left), sep="\n")
-        print(f"{len(runs())} runs in the lab, {len(have)} made, {len(left)} left")
+        print(*(title for title, _ in left), sep="\n")
+        print(f"{had + len(left)} runs in the lab, {had} made, {len(left)} left")
         return 0
     import torch
 
     # A run is too small for two cores: give each a process of its own.
     torch.set_num_threads(1)
-    for run in left:
+    for title, make_it in left:
         if options.until and f"{datetime.now():%H:%M}" >= options.until:
             return 0
-        build_base(run.cell)
-        append(shared(run) or make(run))
-        print(run, flush=True)
+        make_it()
+        print(title, flush=True)
     return 0
+
+
+def _add(run: Run) -> None:
+    build_base(run.cell)
+    append(shared(run) or make(run))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make what the file lacks; returns the exit code."""
+    have, every = made(), runs()
+    left = [(run.title, partial(_add, run)) for run in every if run not in have]
+    return carry_on("bench.study.scan", __doc__, left, arguments, len(every) - len(left))
 
 
 if __name__ == "__main__":

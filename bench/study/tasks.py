@@ -1,21 +1,21 @@
-"""`python3 -m bench.study.tasks [--until HH:MM]`: the lab on tasks other than chains: countdown, with three numbers and
-with four.
+"""`python3 -m bench.study.tasks [--until HH:MM] [--dry_run]`: the lab on other tasks than chains: countdown, with three
+numbers and with four.
 
 EXPLORATION (bench/lab); a finished run is one append to results/study/tasks.csv.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from functools import partial
+from itertools import product
 from typing import Final
 
 from bench.study.cells import CORE, FAMILY, STEPS
 from bench.study.figures import TASKS_FILE as FILE
 from bench.study.figures import of_tasks
-from bench.study.scan import append, plans, points
+from bench.study.scan import append, carry_on, plans, points
 
 HEAD: Final = ("task", "algo", "seed", "step", "accuracy", "greedy", "generated", "trained", "seconds")
 METHODS: Final = (*CORE, *FAMILY)
@@ -35,27 +35,20 @@ def flags_of(task: str, seed: int) -> tuple[str, ...]:
     return ("--algo", ",".join(METHODS), *TASKS[task], *length, *judged, "--seeds", f"{seed}")
 
 
+def _add(task: str, algo: str, seed: int) -> None:
+    found = points(plans(flags_of(task, seed))[algo])
+    append([[f'"{task}"', algo, seed, *point] for point in found], FILE, HEAD)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make what the file lacks; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python3 -m bench.study.tasks", description=__doc__)
-    parser.add_argument("--until", metavar="HH:MM", help="start no run after this time of day")
-    options = parser.parse_args(arguments)
-    import torch
-
-    # A run is too small for two cores.
-    torch.set_num_threads(1)
-    have = of_tasks()
-    for seed in SEEDS:
-        for task in TASKS:
-            for algo in METHODS:
-                if seed in have.get(task, {}).get(algo, {}):
-                    continue
-                if options.until and f"{datetime.now():%H:%M}" >= options.until:
-                    return 0
-                found = points(plans(flags_of(task, seed))[algo])
-                append([[f'"{task}"', algo, seed, *point] for point in found], FILE, HEAD)
-                print(f"{task}: {algo}, seed {seed}", flush=True)
-    return 0
+    have, every = of_tasks(), [*product(SEEDS, TASKS, METHODS)]
+    left = [
+        (f"{task}: {algo}, seed {seed}", partial(_add, task, algo, seed))
+        for seed, task, algo in every
+        if seed not in have.get(task, {}).get(algo, {})
+    ]
+    return carry_on("bench.study.tasks", __doc__, left, arguments, len(every) - len(left))
 
 
 if __name__ == "__main__":

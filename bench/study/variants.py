@@ -1,4 +1,4 @@
-"""`python3 -m bench.study.variants [--until HH:MM]`: runs of the scan in the lab with settings changed.
+"""`python3 -m bench.study.variants [--until HH:MM] [--dry_run]`: runs of the scan in the lab with settings changed.
 
 The settings that the real loop ran with, to compare the lab with it; controls (another problem's solution, a random
 reward); the same errors in all solutions; hints without their likelihood; the entropy bonus; and the same two further
@@ -7,19 +7,18 @@ learning rates for every method. EXPLORATION (bench/lab); a finished run is one 
 
 from __future__ import annotations
 
-import argparse
 import csv
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
 from bench.study.cells import CORE, FAMILY, FIRST, HARMED, SEE_NO_SOLUTION, Cell, Run
-from bench.study.scan import HEAD, append, build_base, make
+from bench.study.scan import HEAD, append, build_base, carry_on, make
 from recipes import ROOT
 from recipes.settings.experiment import Experiment
 
@@ -91,25 +90,20 @@ def made(file: Path = FILE) -> dict[str, set[Run]]:
     return found
 
 
+def _add(variant: Variant, run: Run) -> None:
+    build_base(run.cell)
+    append([[variant.name, *row] for row in make(run, variant.of)], FILE, ("variant", *HEAD))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make what the file lacks; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python3 -m bench.study.variants", description=__doc__)
-    parser.add_argument("--until", metavar="HH:MM", help="start no run after this time of day")
-    options = parser.parse_args(arguments)
-    import torch
-
-    # A run is too small for two cores.
-    torch.set_num_threads(1)
-    have = made()
-    for variant, run in ((each, run) for each in variants() for run in each.runs):
-        if run in have[variant.name]:
-            continue
-        if options.until and f"{datetime.now():%H:%M}" >= options.until:
-            return 0
-        build_base(run.cell)
-        append([[variant.name, *row] for row in make(run, variant.of)], FILE, ("variant", *HEAD))
-        print(f"{variant.name}: {run}", flush=True)
-    return 0
+    have, every = made(), [(variant, run) for variant in variants() for run in variant.runs]
+    left = [
+        (f"{variant.name}: {run.title}", partial(_add, variant, run))
+        for variant, run in every
+        if run not in have[variant.name]
+    ]
+    return carry_on("bench.study.variants", __doc__, left, arguments, len(every) - len(left))
 
 
 if __name__ == "__main__":
