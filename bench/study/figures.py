@@ -164,21 +164,26 @@ def ranked(methods: Mapping[str, Runs]) -> list[tuple[str, str]]:
     return found
 
 
+def below_best(found: Found) -> dict[str, dict[Cell, float]]:
+    """By method, from the smallest mean on: by how much its mean at the end is below the best of each cell."""
+    gaps: dict[str, dict[Cell, float]] = defaultdict(dict)
+    for cell, methods in found.items():
+        means = {algo: fmean(last(runs).values()) for algo, runs in methods.items()}
+        for algo, mean in means.items():
+            gaps[algo][cell] = max(means.values()) - mean
+    return dict(sorted(gaps.items(), key=lambda each: (fmean(each[1].values()), each[0])))
+
+
 def worst(found: Found) -> str:
     """The cells where uft and uft_adaptive end furthest below the best mean, in a sentence."""
-    said = []
-    for algo in OURS:
-        gaps = []
-        for cell, methods in found.items():
-            means = {name: fmean(last(runs).values()) for name, runs in methods.items()}
-            best = max(means, key=lambda name: means[name])
-            if algo in means:
-                gaps.append((means[best] - means[algo], cell, best, means))
-        if gaps:
-            gap, cell, best, means = max(gaps, key=lambda each: each[0])
-            fewest = min(len(found[cell][each]) for each in (algo, best))
-            said.append(
-                f"{algo} at {cell.title}: {means[algo]:.3f}, {100 * gap:.1f} points below {best} ({means[best]:.3f}; "
-                f"{fewest} seed{'s' * (fewest > 1)})"
-            )
+    said, gaps = [], below_best(found)
+    for algo in (algo for algo in OURS if algo in gaps):
+        cell = max(gaps[algo], key=lambda cell: (gaps[algo][cell], cell))
+        means = {name: fmean(last(runs).values()) for name, runs in found[cell].items()}
+        best = max(means, key=lambda name: means[name])
+        fewest = min(len(found[cell][each]) for each in (algo, best))
+        said.append(
+            f"{algo} at {cell.title}: {means[algo]:.3f}, {100 * gaps[algo][cell]:.1f} points below {best} "
+            f"({means[best]:.3f}; {fewest} seed{'s' * (fewest > 1)})"
+        )
     return "; ".join(said)

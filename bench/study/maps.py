@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from itertools import product
 from statistics import fmean
-from typing import Final
+from typing import Any, Final
 
 from bench.study.cells import CORE, FIRST, OTHERS, REAL, Cell
-from bench.study.figures import Found, Runs, last, ranked, steps_of
+from bench.study.figures import Found, Runs, below_best, last, ranked, steps_of
 from eval.reporting.style import close, house_style, png, svg
+
+FEW: Final = 3
+"""Methods with fewer cells of the real loop are not ranked over cells."""
 
 _WIDE: Final = 7
 """Methods beside each other in the lab's map."""
 
-_REAL_TITLE: Final = "the real loop: accuracy at the end"
+_REAL_TITLE: Final = (
+    "the real loop: accuracy at the end in percent, small the number of seeds; "
+    "a frame marks the best mean of a cell, a dashed one what seeds do not tell from it"
+)
 _LAB_TITLE: Final = "the lab (exploration), after 40 steps: accuracy in percent; a frame marks the best mean of a cell"
+_FRAMES: Final = {"best": "solid", "open": "dashed"}
 
 
 def named(cell: Cell, methods: Mapping[str, Runs]) -> str:
@@ -23,24 +31,43 @@ def named(cell: Cell, methods: Mapping[str, Runs]) -> str:
     return f"{cell.title}, {steps_of(methods)} steps{', bonus .001' if cell in REAL else ''}"
 
 
+def _ink(value: float) -> str:
+    return "white" if value < 0.6 else "black"
+
+
+def _tile(axis: Any, x: int, y: int, value: float, frame: str | None, size: int) -> None:
+    """A share of right answers, in percent on its color."""
+    import matplotlib.pyplot as plt
+
+    edge = {"edgecolor": "black", "linewidth": 1.6, "linestyle": frame} if frame else {"edgecolor": "none"}
+    axis.add_patch(plt.Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, facecolor=plt.cm.viridis(value), **edge))
+    axis.text(x, y, f"{100 * value:.0f}", ha="center", va="center", fontsize=size, color=_ink(value))
+
+
 def real_map(real: Found) -> tuple[bytes, str]:
     """The real loop's map as PNG and SVG: methods by cells, mean accuracy at the end; best and open are marked."""
     with house_style():
         import matplotlib.pyplot as plt
 
-        algos = sorted({algo for methods in real.values() for algo in methods})
         cells = sorted(real)
-        figure, axis = plt.subplots(figsize=(3 + 1.1 * len(cells), 0.3 * len(algos) + 2.6))
+        order = below_best(real)
+        # In a picture with gaps, what was run in few cells comes last.
+        algos = sorted(
+            order, key=lambda algo: (len(order[algo]) < FEW, fmean(order[algo].values()), algo), reverse=True
+        )
+        figure, axis = plt.subplots(figsize=(2.2 + 0.78 * len(cells), 0.3 * len(algos) + 1.8))
         for x, cell in enumerate(cells):
             for algo, standing in ranked(real[cell]):
-                value, y = fmean(last(real[cell][algo]).values()), algos.index(algo)
-                axis.scatter(x, y, c=[value], vmin=0, vmax=1, cmap="viridis", marker="s", s=330)
-                mark = {"best": "best ", "open": "~ ", "?": "? "}.get(standing, "")
-                axis.text(x + 0.14, y, f"{mark}{value:.2f}", va="center", fontsize=8)
-        axis.set(title=_REAL_TITLE, xlim=(-0.4, len(cells) - 0.1), xticks=range(len(cells)))
-        axis.set_xticklabels([named(cell, real[cell]).replace(", ", "\n") for cell in cells], fontsize=7)
-        axis.set_yticks(range(len(algos)), algos)
+                ends, y = last(real[cell][algo]), algos.index(algo)
+                _tile(axis, x, y, fmean(ends.values()), _FRAMES.get(standing), size=8)
+                color = _ink(fmean(ends.values()))
+                axis.text(x + 0.42, y - 0.4, len(ends), ha="right", va="bottom", fontsize=5, color=color)
+        axis.set(xlim=(-0.5, len(cells) - 0.5), ylim=(-0.5, len(algos) - 0.5), xticks=range(len(cells)))
+        labels = [re.sub(", | (?=in the same)", "\n", named(cell, real[cell])) for cell in cells]
+        axis.set_xticklabels(labels, fontsize=6)
+        axis.set_yticks(range(len(algos)), algos, fontsize=8)
         axis.grid(False)
+        figure.suptitle(_REAL_TITLE, fontsize=9)
         figure.tight_layout()
         drawn = png(figure), svg(figure, "accuracy by method and cell in the real loop")
         close(figure)
@@ -71,11 +98,7 @@ def lab_map(lab: Found) -> tuple[bytes, str]:
                         continue
                     means = {name: fmean(last(runs).values()) for name, runs in methods.items()}
                     value, first = means[algo], means[algo] == max(means.values())
-                    edge = {"edgecolor": "black", "linewidth": 1.6} if first else {"edgecolor": "none"}
-                    box = plt.Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, facecolor=plt.cm.viridis(value), **edge)
-                    axis.add_patch(box)
-                    dark = "white" if value < 0.6 else "black"
-                    axis.text(x, y, f"{100 * value:.0f}", ha="center", va="center", fontsize=6, color=dark)
+                    _tile(axis, x, y, value, "solid" if first else None, size=6)
                 axis.set(xlim=(-0.5, len(qs) - 0.5), ylim=(-0.5, len(depths) - 0.5))
                 axis.set_xticks(range(len(qs)), [f"{q:g}" for q in qs], fontsize=6)
                 axis.set_yticks(range(len(depths)), depths, fontsize=6)

@@ -7,7 +7,6 @@ docs/study.md outside the marks stays.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 from statistics import fmean
 from typing import Final
@@ -15,8 +14,20 @@ from typing import Final
 from jinja2 import Template
 
 from bench.study.cells import FIRST, HARMED, REAL, STEPS, Cell
-from bench.study.figures import Figures, Found, Point, Runs, committed, count, last, ranked, steps_of, worst
-from bench.study.maps import lab_map, named, real_map
+from bench.study.figures import (
+    Figures,
+    Found,
+    Point,
+    Runs,
+    below_best,
+    committed,
+    count,
+    last,
+    ranked,
+    steps_of,
+    worst,
+)
+from bench.study.maps import FEW, lab_map, named, real_map
 from bench.study.variants import AS_REAL, CHANCE, NO_LIKELIHOOD, REPEATED, SCALES, SHAM, rates
 from eval.intervals import spread, spread_apart, t_interval
 from eval.reporting.cells import Table, html, markdown, text
@@ -111,13 +122,8 @@ def by_variant(variants: Mapping[str, Found], cell: Cell, *, same_seeds: bool = 
 
 def wins(found: Found, least: int = 1) -> Table:
     """By method in at least so many cells: where its mean is the best or within NEAR of it, and furthest below."""
-    gaps: dict[str, dict[Cell, float]] = defaultdict(dict)
-    for cell, methods in found.items():
-        means = {algo: fmean(last(runs).values()) for algo, runs in methods.items()}
-        for algo, mean in means.items():
-            gaps[algo][cell] = max(means.values()) - mean
     rows = []
-    for algo, of in sorted(gaps.items(), key=lambda each: (fmean(each[1].values()), each[0])):
+    for algo, of in below_best(found).items():
         if len(of) < least:
             continue
         worst_at = max(of, key=lambda cell: (of[cell], cell))
@@ -187,8 +193,8 @@ def sections(figures: Figures) -> list[tuple[str, Table | str]]:
         ("LAB, exploration: UFT and GRPO", against_grpo(lab)),
     ]
     parts += [
-        ("Real loop: how far below the best of each cell, methods in three cells or more", wins(real, least=3)),
-        ("LAB, exploration: how far below the best of each cell, methods in three cells or more", wins(lab, least=3)),
+        (f"{which}: how far below the best of each cell, methods in three cells or more", wins(found, least=FEW))
+        for which, found in (("Real loop", real), ("LAB, exploration", lab))
     ]
     parts += [(f"Real loop: {named(cell, methods)}", table(methods)) for cell, methods in sorted(real.items())]
     near, far = agreement(lab, real)
