@@ -46,8 +46,9 @@ def refuse_long_prompts(experiment: Experiment, files: tuple[Path, ...], tokeniz
             if shortest > limit:
                 what = name if len(by_source) == 1 else f"{source} in {name}"
                 raise ExperimentError(
-                    f"--max_prompt_length {given}: the shortest prompt of {what} has {shortest} tokens, and verl drops "
-                    f"longer ones, so none would remain; increase it"
+                    f"--max_prompt_length {given}: the shortest prompt of {what} has {shortest} tokens with the "
+                    f"tokenizer of {experiment.model}, and verl drops longer ones, so none would remain; increase it, "
+                    "or give the --model that these texts are for"
                 )
         drawn = [texts[row] for row in rows_by_chance(len(texts))[:_COUNTED]]
         if too_long := sum(len(text) > limit and length(text) > limit for text in drawn):
