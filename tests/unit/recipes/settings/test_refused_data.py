@@ -8,7 +8,7 @@ BAD = {
     "--algo luffy --data chain --max_response_length 4 --max_hint_length 16": "longer than 20 tokens (shortest: 23)",
     "--algo sft --data chain --model models/tiny-countdown": "could not learn from any; increase it",
     "--max_prompt_length 3": "tokens with the tokenizer of models/tiny-countdown, and verl drops longer ones, so none",
-    "--data examples/custom/questions.jsonl --max_prompt_length 3": "increase it, or give the --model that these texts are for",
+    "--data examples/custom/questions.jsonl --max_prompt_length 3": "or give the --model that these texts are for",
     "--data countdown:-1,chain:2": "-1 is not a weight; give a number above 0, such as 0.7",
     "--data countdown:70%,chain:30%": "70% is not a weight; give a number above 0",
     "--data countdown:0,chain:1": "countdown has weight 0; remove it",
