@@ -28,17 +28,18 @@ def sample_seeded(
     """A token for each row of `logits` (rows, vocabulary), from one uniform number of the row's own generator.
 
     vLLM draws one exponential number per row and vocabulary entry, and all of them twice: with a small model that takes
-    longer than the model. Here the token is the first whose cumulative probability exceeds the number. If any row has
-    no generator, or processed logits are requested, vLLM's own function is used.
+    longer than the model. Here the token is the first whose cumulative probability exceeds the number. If no row has a
+    generator, or processed logits are requested, vLLM's own function is used. Greedy rows have none, and what is drawn
+    for them is not used: a seeded row beside them takes one number too, so that its text does not depend on them.
     """
-    if len(generators) != len(logits) or sampler.logprobs_mode == "processed_logits":
+    if not generators or sampler.logprobs_mode == "processed_logits":
         return _vllm_sample(sampler, logits, generators, k, p)
     logits = apply_top_k_top_p(logits, k, p)
     returned = None
     if sampler.logprobs_mode == "processed_logprobs":
         returned = logits.log_softmax(dim=-1, dtype=torch.float32)
     cumulated = logits.softmax(dim=-1, dtype=torch.float64).cumsum(dim=-1)
-    drawn = [torch.rand((), generator=generators[row], dtype=torch.float64) for row in range(len(logits))]
+    drawn = [torch.rand((), generator=generators.get(row), dtype=torch.float64) for row in range(len(logits))]
     # Multiplied by the row's last sum, which is 1 only up to rounding.
     limits = torch.stack(drawn)[:, None] * cumulated[:, -1:]
     return torch.searchsorted(cumulated, limits, right=True)[:, 0], returned

@@ -172,5 +172,22 @@ def test_the_cpu_sampler_draws_from_the_distribution_by_each_rows_own_seed() -> 
     top, log_probs = draw(k=torch.full((rows,), 2))
     assert set(top.tolist()) == {1, 2}
     assert log_probs[0, 0] == -torch.inf
-    mixed, _ = sample_seeded(sampler, logits[:9].clone(), {0: torch.Generator().manual_seed(0)}, None, None)
-    assert mixed.shape == (9,)
+
+
+@pytest.mark.skipif("cpu" not in version("vllm"), reason="this vLLM is not a CPU build")
+def test_a_seeded_row_draws_the_same_beside_greedy_rows_which_have_no_generator() -> None:
+    from vllm.v1.sample.ops.topk_topp_sampler import TopKTopPSampler
+
+    from recipes.verl_plugin.vllm_cpu import sample_seeded
+
+    sampler = object.__new__(TopKTopPSampler)
+    sampler.logprobs_mode, sampler.use_fp64_gumbel = "raw_logprobs", False
+
+    def text(greedy_beside: list[int]) -> list[int]:
+        own = torch.Generator().manual_seed(5)
+        drawn = (sample_seeded(sampler, torch.zeros(1 + n, 50), {0: own}, None, None)[0] for n in greedy_beside)
+        return [int(tokens[0]) for tokens in drawn]
+
+    alone = text([0] * 12)
+    assert len(set(alone)) > 6
+    assert text([3, 3, 0, 1, 0, 0, 8, 8, 2, 0, 1, 0]) == alone

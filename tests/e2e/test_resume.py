@@ -17,7 +17,8 @@ from tests.e2e.support import RL, ROOT, kill_after, metrics, rollouts, run, with
 pytestmark = pytest.mark.e2e
 
 STEPS, KILLED_AFTER = 6, 3
-FLAGS = ("--algo", str(ROOT / "tests/e2e/memory_algorithm.py"), "--T", str(STEPS), "--val_size", "16", *RL)
+MEMORY = str(ROOT / "tests/e2e/memory_algorithm.py")
+FLAGS = ("--algo", MEMORY, "--T", str(STEPS), "--val_size", "16", "--val_samples", "4", *RL)
 
 
 def memory(out: Path, step: int) -> dict[str, Any]:
