@@ -104,12 +104,14 @@ def of_real(file: Path = REAL_FILE) -> Found:
     found: Found = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
     for (cell, algo, number, step), values in each.items():
         found[cell][algo][number][step] = Point(fmean(values))
-    made = {cell: dict(methods) for cell, methods in found.items()}
-    for cell, other in product(made, made):
-        if (cell.depth, cell.q, steps_of(made[cell])) == (other.depth, other.q, steps_of(made[other])):
-            for algo in SEE_NO_SOLUTION:
-                if algo in made[other] and algo not in made[cell]:
-                    found[cell][algo] = made[other][algo]
+    alike = {cell: (cell.depth, cell.q, steps_of(methods)) for cell, methods in found.items()}
+    shared: dict[tuple[Any, ...], list[float]] = defaultdict(list)
+    for (cell, algo, number, step), values in each.items():
+        if algo in SEE_NO_SOLUTION:
+            shared[alike[cell], algo, number, step] += values
+    for cell, (of, algo, number, step) in product(alike, shared):
+        if alike[cell] == of:
+            found[cell][algo][number][step] = Point(fmean(shared[of, algo, number, step]))
     return found
 
 

@@ -171,7 +171,7 @@ def agreement(lab: Found, real: Found) -> tuple[str, Table]:
     words = (
         f"{len(pairs)} pairs of a cell and a method with equal settings: the lab's mean at the end is within "
         f"{100 * NEAR:.0f} points of the real loop's in {near}, and more than {100 * FAR:.0f} points away in {far}. "
-        "Most have one seed on either side."
+        "Most of the lab's have one seed."
     )
     rows = [
         (cell.title, algo, f"{mine:.3f} ({len(lab[cell][algo])})", f"{theirs:.3f} ({len(real[cell][algo])})")
