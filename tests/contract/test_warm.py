@@ -19,6 +19,7 @@ from recipes.verl_plugin import warm_client
 from recipes.verl_plugin.warm import FIRST, LATER
 from recipes.verl_plugin.warm_client import SHARED, command, py_executable, server_pid, shared_server, socket_of
 from recipes.watch.processes import marked_environment, name_of, processes_of
+from recipes.watch.signs import Limits
 from recipes.watch.supervise import supervise
 from tests import ROOT
 
@@ -281,11 +282,17 @@ def test_the_memory_of_what_workers_are_forked_from_counts_with_theirs(folder: P
     origin = server_pid()
     assert origin is not None
     line = [*command(socket_of(folder)), str(folder / "short.py")]
-    peaks = [
-        supervise(line, {}, tmp_path / name, stall_minutes=1, total_steps=1, title="short", forked_from=pid)
-        for name, pid in (("alone", None), ("together", origin))
-    ]
-    alone, together = (outcome.peak_rss_bytes for outcome in peaks)
+    while not Path(socket_of(folder)).exists():
+        time.sleep(0.01)
+
+    def peak(name: str, forked_from: int | None) -> int:
+        # So often that the worker is seen too, however late it starts.
+        often = Limits(poll_s=0.1, memory_s=0.1)
+        run = {"stall_minutes": 1.0, "total_steps": 1, "title": "short", "forked_from": forked_from, "limits": often}
+        return supervise(line, {}, tmp_path / name, **run).peak_rss_bytes
+
+    alone, together = peak("alone", None), peak("together", origin)
+    assert alone > 100_000_000, "half of what the worker shares with the server, of which it is a fork"
     assert together > alone + 100_000_000, "torch and vLLM are in the server's pages"
 
 
