@@ -94,7 +94,7 @@ def of_real(file: Path = REAL_FILE) -> Found:
     """The real runs' figures.
 
     A seed that was run once more, by later code, is still one seed: its figure is the mean of both. A run that sees
-    no solution is a run of every cell that has the same chains, base and number of steps.
+    no solution is a run of every cell that has the same chains, base, number of steps and bonus.
     """
     each: dict[tuple[Cell, str, int, int], list[float]] = defaultdict(list)
     with file.open(encoding="utf-8", newline="") as lines:
@@ -104,7 +104,7 @@ def of_real(file: Path = REAL_FILE) -> Found:
     found: Found = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
     for (cell, algo, number, step), values in each.items():
         found[cell][algo][number][step] = Point(fmean(values))
-    alike = {cell: (cell.depth, cell.q, steps_of(methods)) for cell, methods in found.items()}
+    alike = {cell: (*_without_solutions(cell, methods), cell in REAL) for cell, methods in found.items()}
     shared: dict[tuple[Any, ...], list[float]] = defaultdict(list)
     for (cell, algo, number, step), values in each.items():
         if algo in SEE_NO_SOLUTION:
@@ -115,12 +115,17 @@ def of_real(file: Path = REAL_FILE) -> Found:
     return found
 
 
+def _without_solutions(cell: Cell, methods: Mapping[str, Runs]) -> tuple[int, float, int]:
+    """What sets cells apart for a run that sees no solution, if none or all have the bonus."""
+    return cell.depth, cell.q, steps_of(methods)
+
+
 def count(found: Found) -> int:
     """How many runs these are: one that sees no solution stands in several cells."""
     every: set[tuple[Any, ...]] = set()
     for cell, methods in found.items():
         for algo, runs in methods.items():
-            where = (cell.depth, cell.q, steps_of(methods)) if algo in SEE_NO_SOLUTION else (cell,)
+            where = _without_solutions(cell, methods) if algo in SEE_NO_SOLUTION else (cell,)
             every |= {(where, algo, seed) for seed in runs}
     return len(every)
 

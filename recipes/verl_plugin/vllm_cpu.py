@@ -29,8 +29,8 @@ def sample_seeded(
 
     vLLM draws one exponential number per row and vocabulary entry, and all of them twice: with a small model that takes
     longer than the model. Here the token is the first whose cumulative probability exceeds the number. If no row has a
-    generator, or processed logits are requested, vLLM's own function is used. Greedy rows have none, and what is drawn
-    for them is not used: a seeded row beside them takes one number too, so that its text does not depend on them.
+    generator, or processed logits are requested, vLLM's own function is used. A row without one, as a greedy row, whose
+    draw is not used, takes its number from torch's own stream: the text of a seeded row does not depend on it.
     """
     if not generators or sampler.logprobs_mode == "processed_logits":
         return _vllm_sample(sampler, logits, generators, k, p)
