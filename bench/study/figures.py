@@ -122,12 +122,19 @@ def _without_solutions(cell: Cell, methods: Mapping[str, Runs]) -> tuple[int, fl
 
 def count(found: Found) -> int:
     """How many runs these are: one that sees no solution stands in several cells."""
-    every: set[tuple[Any, ...]] = set()
-    for cell, methods in found.items():
-        for algo, runs in methods.items():
-            where = _without_solutions(cell, methods) if algo in SEE_NO_SOLUTION else (cell,)
-            every |= {(where, algo, seed) for seed in runs}
-    return len(every)
+    return len(
+        {(where_run(cell, of, algo), algo, seed) for cell, of in found.items() for algo in of for seed in of[algo]}
+    )
+
+
+def where_run(cell: Cell, methods: Mapping[str, Runs], algo: str) -> object:
+    """Equal in two cells that share a method's runs."""
+    return _without_solutions(cell, methods) if algo in SEE_NO_SOLUTION else cell
+
+
+def sets_of_runs(found: Found, algo: str) -> int:
+    """In how many cells a method was run; those that share its runs count once."""
+    return len({where_run(cell, methods, algo) for cell, methods in found.items() if algo in methods})
 
 
 def steps_of(methods: Mapping[str, Runs]) -> int:

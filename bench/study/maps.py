@@ -9,21 +9,21 @@ from statistics import fmean
 from typing import Any, Final
 
 from bench.study.cells import CORE, FIRST, OTHERS, REAL, Cell
-from bench.study.figures import Found, Runs, below_best, last, ranked, steps_of
+from bench.study.figures import Found, Runs, below_best, last, ranked, sets_of_runs, steps_of
 from eval.reporting.style import close, house_style, png, svg
 
 FEW: Final = 3
-"""Methods with fewer cells of the real loop are not ranked over cells."""
+"""Methods with runs of their own in fewer cells of the real loop are not ranked over cells."""
 
 _WIDE: Final = 7
 """Methods beside each other in the lab's map."""
 
 _REAL_TITLE: Final = (
     "the real loop: accuracy at the end in percent, small the number of seeds; "
-    "a frame marks the best mean of a cell, a dashed one what seeds do not tell from it"
+    "a frame marks the best mean of a cell, a dashed one what seeds do not tell from it, a dotted one too few seeds"
 )
 _LAB_TITLE: Final = "the lab (exploration), after 40 steps: accuracy in percent; a frame marks the best mean of a cell"
-_FRAMES: Final = {"best": "solid", "open": "dashed"}
+_FRAMES: Final = {"best": "solid", "open": "dashed", "?": "dotted"}
 
 
 def named(cell: Cell, methods: Mapping[str, Runs]) -> str:
@@ -53,7 +53,7 @@ def real_map(real: Found) -> tuple[bytes, str]:
         order = below_best(real)
         # In a picture with gaps, what was run in few cells comes last.
         algos = sorted(
-            order, key=lambda algo: (len(order[algo]) < FEW, fmean(order[algo].values()), algo), reverse=True
+            order, key=lambda algo: (sets_of_runs(real, algo) < FEW, fmean(order[algo].values()), algo), reverse=True
         )
         figure, axis = plt.subplots(figsize=(2.2 + 0.78 * len(cells), 0.3 * len(algos) + 1.8))
         for x, cell in enumerate(cells):

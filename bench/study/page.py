@@ -24,7 +24,9 @@ from bench.study.figures import (
     count,
     last,
     ranked,
+    sets_of_runs,
     steps_of,
+    where_run,
     worst,
 )
 from bench.study.maps import FEW, lab_map, named, real_map
@@ -121,10 +123,11 @@ def by_variant(variants: Mapping[str, Found], cell: Cell, *, same_seeds: bool = 
 
 
 def wins(found: Found, least: int = 1) -> Table:
-    """By method in at least so many cells: where its mean is the best or within NEAR of it, and furthest below."""
+    """By method with runs of its own in at least so many cells: where its mean is the best or within NEAR of it, and
+    furthest below."""
     rows = []
     for algo, of in below_best(found).items():
-        if len(of) < least:
+        if sets_of_runs(found, algo) < least:
             continue
         worst_at = max(of, key=lambda cell: (of[cell], cell))
         near = [sum(gap <= limit for gap in of.values()) for limit in (0, NEAR)]
@@ -158,24 +161,25 @@ def against_grpo(found: Found) -> str:
 
 def agreement(lab: Found, real: Found) -> tuple[str, Table]:
     """Ends of lab and real runs in the cells where both had the same number of steps: how near they are, in words, and
-    those further apart than FAR, from the furthest on."""
-    pairs = []
+    those further apart than FAR, from the furthest on. Cells that share both runs are one pair."""
+    pairs: dict[object, tuple[Cell, str, float, float]] = {}
     for cell, methods in sorted(real.items()):
         if cell in REAL or steps_of(methods) != STEPS:
             continue
         for algo in sorted(methods.keys() & lab.get(cell, {}).keys()):
             mine, theirs = (fmean(last(found[cell][algo]).values()) for found in (lab, real))
-            pairs.append((cell, algo, mine, theirs))
-    gaps = [abs(mine - theirs) for *_, mine, theirs in pairs]
+            pairs[where_run(cell, methods, algo), algo] = (cell, algo, mine, theirs)
+    gaps = [abs(mine - theirs) for *_, mine, theirs in pairs.values()]
     near, far = sum(gap <= NEAR for gap in gaps), sum(gap > FAR for gap in gaps)
+    low = sum(max(mine, theirs) < NEAR for *_, mine, theirs in pairs.values())
     words = (
         f"{len(pairs)} pairs of a cell and a method with equal settings: the lab's mean at the end is within "
         f"{100 * NEAR:.0f} points of the real loop's in {near}, and more than {100 * FAR:.0f} points away in {far}. "
-        "Most of the lab's have one seed."
+        f"In {low} both are below {NEAR:g}, where agreeing is easy."
     )
     rows = [
         (cell.title, algo, f"{mine:.3f} ({len(lab[cell][algo])})", f"{theirs:.3f} ({len(real[cell][algo])})")
-        for cell, algo, mine, theirs in sorted(pairs, key=lambda pair: (-abs(pair[2] - pair[3]), pair[:2]))
+        for cell, algo, mine, theirs in sorted(pairs.values(), key=lambda pair: (-abs(pair[2] - pair[3]), pair[:2]))
         if abs(mine - theirs) > FAR
     ]
     return words, Table(("cell", "method", "lab: mean (seeds)", "real: mean (seeds)"), tuple(rows))

@@ -130,6 +130,11 @@ def test_lab_and_real_loop_are_compared_where_they_had_equal_settings() -> None:
     assert words.startswith("2 pairs of a cell and a method with equal settings: the lab's mean at the end is within 5")
     assert "real loop's in 1, and more than 10 points away in 1." in words
     assert far.rows == ((flat.title, "rft", "0.800 (1)", "0.550 (2)"),)
+    # Two cells that share GRPO's runs; both are near 0.
+    twice = {Cell(20, 0.4, noise): {"uft": of(0.9), "rft": of(0.01)} for noise in (0.0, 0.1)}
+    words, _ = agreement(twice, twice)
+    assert words.startswith("3 pairs ")
+    assert "In 1 both are below 0.05" in words
 
 
 def test_where_a_method_wins_and_how_far_it_is_behind() -> None:
@@ -140,6 +145,13 @@ def test_where_a_method_wins_and_how_far_it_is_behind() -> None:
         ("dft", "2", "1", "2", "2.0", "4.0", flat.title),
         ("uft", "2", "0", "0", "20.0", "30.0", flat.title),
     )
+
+
+def test_runs_that_several_cells_share_count_once_towards_a_ranking() -> None:
+    found = {Cell(10, 0.4, noise): {"uft": of(0.9), "rft": of(0.5)} for noise in (0.0, 0.1, 0.3)}
+    assert [row[:2] for row in wins(found, least=2).rows] == [("uft", "3")]
+    found[Cell(20, 0.4, 0.0)] = {"rft": of(0.5)}
+    assert [row[:2] for row in wins(found, least=2).rows] == [("uft", "3"), ("rft", "4")]
 
 
 def test_a_table_has_means_ranges_and_costs() -> None:
