@@ -56,6 +56,17 @@ def find_model(model: str) -> str:
     return str(ROOT / model) if not Path(model).exists() and (ROOT / model / "config.json").is_file() else model
 
 
+def one_spelling(model: str) -> str:
+    """The same text for all ways to write a folder: an embedded model as models/NAME, another one with its whole path.
+    A hub name, and a folder that is not here, stay as they are."""
+    found = Path(find_model(model))
+    if not found.exists():
+        return model
+    # Not the target of a link, so that hf/last stays last.
+    whole = found.parent.resolve() / found.name
+    return str(whole.relative_to(ROOT)) if whole.parent == ROOT / "models" else str(whole)
+
+
 def published_name(model: str) -> str:
     """owner/name for a family known by its name alone (Qwen2.5-1.5B); any other name unchanged."""
     family = re.match(r"(?i)(meta-llama|[a-z]+?)(?=[-\d])[-\w.]*$", model)

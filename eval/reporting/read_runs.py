@@ -10,15 +10,17 @@ import json
 import re
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from eval.models import one_spelling
 from recipes.algorithms import AlgorithmFileError, get_algorithm
 from recipes.common.run_dir import RunDir, read_metrics
+from recipes.settings.data_sets import absolute
 from recipes.settings.saved import as_of_today
 
 _DEEPEST = 4
@@ -141,6 +143,14 @@ def _below(folder: Path, depth: int) -> list[Path]:
     return [run for each in inside for run in _below(each, depth - 1)]
 
 
+def _spelled_alike(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with the same text for the same folder or file: a sweep hands on whole paths, one run does not."""
+    how: dict[str, Callable[[str], str]] = {"model": one_spelling, "data": absolute, "val_data": absolute}
+    return {
+        name: how[name](value) if name in how and isinstance(value, str) else value for name, value in settings.items()
+    }
+
+
 def load(folder: Path) -> Run:
     """Read a run folder.
 
@@ -165,7 +175,7 @@ def load(folder: Path) -> Run:
     first_step = ended[1] - config.stat().st_mtime if config.exists() and 1 in ended else None
     return Run(
         folder=folder,
-        settings=as_of_today(settings),
+        settings=_spelled_alike(as_of_today(settings)),
         metrics=metrics,
         supervised=metrics if only else chained,
         summary=_json(run.summary),

@@ -12,6 +12,7 @@ from eval.reporting.read_runs import NotARun, find_runs, load, read_lines, verdi
 from eval.reporting.settings import common, differences
 from eval.reporting.style import colour
 from eval.reporting.training import own_quantities
+from recipes import ROOT
 from recipes.common.run_dir import append_metrics, write_text
 from tests.helpers.run_folders import answers, lines, settings_of, tables, write_run
 
@@ -45,6 +46,22 @@ def test_runs_that_differ_in_more_than_the_seed_are_never_averaged(tmp_path: Pat
     write_run(tmp_path / "c", settings_of("uft", T_hint=300, seed=1, log_rollouts=3), [2, 10])
     groups = panels(find_runs([tmp_path])[0])[0].groups
     assert [(group.label, group.seeds) for group in groups] == [("uft, T_hint 200", 1), ("uft, T_hint 300", 2)]
+
+
+def test_seeds_of_one_model_and_file_are_averaged_however_their_paths_were_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep records whole paths, a single run what it was given."""
+    (tmp_path / "own.jsonl").touch()
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for model, whole in (("models/tiny-chain-q40", ROOT / "models/tiny-chain-q40"), ("mine", tmp_path / "mine")):
+        first = {"model": model, "data": "own.jsonl", "val_data": "own.jsonl"}
+        second = {"model": f"{whole}", "data": f"{tmp_path}/own.jsonl", "val_data": f"{tmp_path}/own.jsonl"}
+        for seed, each in enumerate((first, second)):
+            write_run(tmp_path / "runs" / model / f"{seed}", settings_of("rft", seed=seed) | each, [2, 4])
+        (panel,) = panels(find_runs([tmp_path / "runs" / model])[0])
+        assert [(group.label, group.seeds) for group in panel.groups] == [("rft", 2)]
 
 
 def test_a_panel_is_a_task_with_a_model(tmp_path: Path) -> None:
