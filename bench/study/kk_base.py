@@ -1,0 +1,222 @@
+"""Builds a tiny base for knights and knaves with 3 people: it knows the form of a worked solution, but often mishears.
+`python3 -m bench.study.kk_base` trains, measures and saves it with its card; the lab can then run `--data kk_logic`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+
+from data_prep.chain.base.train import Muon32
+from data_prep.commands import Parser, folder, whole
+from data_prep.kk_logic.generate import CLOSING, EXAMPLE, NAMES, OPENING, SPEECH, Problem, Space, generate, to_row
+from data_prep.kk_logic.hints import reasoning
+from data_prep.kk_logic.puzzle import FORMS, MOST_PEOPLE, Claim, Leaf, sentence, solutions
+from data_prep.own_texts import COUNT
+from data_prep.prompt_styles import Question, completion_prompt
+from data_prep.schema import ANSWER_CLOSES, ANSWER_OPENS
+from data_prep.tiny_base.build import publish
+from data_prep.tiny_base.measure import complete
+from data_prep.tiny_base.tokenizer import EOS, byte_symbols, to_symbols, whole_piece_tokenizer
+from data_prep.tiny_base.train import Shape, fit, llama
+from reward_fns import compute_score
+
+SPACE: Final = Space((3,))
+HELD_OUT: Final = 1024
+"""So many of the first test puzzles of `python3 -m data_prep kk_logic --people 3 --seed 0` are in no text; a test file
+with fewer has the first of these."""
+MEASURED: Final = 512
+"""Of these, so many are what the card's accuracies are of."""
+LONGEST: Final = 256
+"""Tokens that an answer may have; worked solutions have up to about 200."""
+POOL: Final = 6000
+"""Different puzzles that the texts are about, each told again and again with other people."""
+
+
+@dataclass(frozen=True)
+class Settings(Shape):
+    """misheard: probability that a claim is taken for another one, in the texts after `right_share` of the training;
+    all solutions before are right. constant_share: of the training, after which the learning rates fall."""
+
+    steps: int = 1400
+    batch_size: int = 16
+    hidden_size: int = 128
+    intermediate_size: int = 384
+    layers: int = 4
+    context: int = 1024
+    misheard: float = 0.3
+    right_share: float = 0.75
+    constant_share: float = 0.5
+
+
+def pieces() -> list[str]:
+    """The texts that are single tokens: constant passages, names, and the words between them."""
+    before, after = completion_prompt(Question("\0", EXAMPLE)).split("\0")
+    opening, ends = OPENING.split("{people}")
+    found = [before + opening.format(count=count) for count in range(2, MOST_PEOPLE + 1)]
+    # A statement always has a space after it, which joins it to the next one or to the closing question.
+    found += [CLOSING.lstrip() + after, ends, ", ", ", and "]
+    found += [piece for way in SPEECH for piece in re.split(r"\{\w+\}", way + " ") if piece]
+    found += [" is a knight", " is a knave", " is not a knight", " is not a knave"]
+    found += [" and ", " or ", "If ", " then ", " if and only if "]
+    found += ["Assume ", "We have exhausted all possibilities for ", ", so let us go back and reconsider ", ".\n"]
+    found += [f" cannot be a {role}, because this would contradict the " for role in ("knight", "knave")]
+    for false in ("", "false "):
+        found += [f"No contradiction is found in their {false}claim that "]
+        found += [f"{false}claim of their own that ", f"{false}claim of "]
+    found += [" that ", "Therefore, ", "\n", *(f"({number}) " for number in range(1, MOST_PEOPLE + 1))]
+    return [*dict.fromkeys([*found, ANSWER_OPENS, ANSWER_CLOSES, *NAMES])]
+
+
+def build_tokenizer(max_length: int) -> PreTrainedTokenizerFast:
+    """Fast tokenizer of `pieces`, longer ones first; any other text is spelled in bytes."""
+    ordered = dict.fromkeys([EOS, *byte_symbols(), *map(to_symbols, pieces())])
+    pattern = "|".join(map(re.escape, sorted(pieces(), key=len, reverse=True)))
+    return whole_piece_tokenizer({token: index for index, token in enumerate(ordered)}, pattern, max_length)
+
+
+def retold(rng: random.Random, problem: Problem) -> Problem:
+    """The same puzzle about other people, who speak in another order and in other ways."""
+    order = rng.sample(range(len(problem.claims)), len(problem.claims))
+    said = (problem.claims[person] for person in order)
+    return Problem(
+        names=tuple(rng.sample(NAMES, len(order))),
+        claims=tuple(Claim(form, tuple(Leaf(order.index(a), b) for a, b in leaves)) for form, leaves in said),
+        speech=tuple(rng.randrange(len(SPEECH)) for _ in order),
+        solution=tuple(problem.solution[person] for person in order),
+    )
+
+
+def text(rng: random.Random, problem: Problem, misheard: float) -> tuple[str, str]:
+    """(prompt, solution): every claim is quoted as it was made, but judged as it was heard, which is with probability
+    `misheard` another claim about the same people. What was heard fits some solution, not always the right one."""
+    said = [sentence(claim, problem.names) for claim in problem.claims]
+    while True:
+        heard = tuple(_another(rng, claim) if rng.random() < misheard else claim for claim in problem.claims)
+        quoted = dict(zip((sentence(claim, problem.names) for claim in heard), said, strict=True))
+        # A sentence heard from two people could not be put back into the words of the one who is meant.
+        if solutions(heard) and (len(quoted) == len(said) or heard == problem.claims):
+            break
+    steps = "".join(_quoting(step, quoted) for step in reasoning(problem.names, heard))
+    prompt = to_row(problem, 0, "train")["prompt"][0]["content"]
+    return prompt, steps + ANSWER_OPENS + steps.rpartition("Therefore, ")[2] + ANSWER_CLOSES
+
+
+def _another(rng: random.Random, claim: Claim) -> Claim:
+    # The forms about one person come first.
+    forms = FORMS[:2] if len(claim.leaves) == 1 else FORMS[2:]
+    return Claim(rng.choice(forms), tuple(Leaf(person, rng.random() < 0.5) for person, _ in claim.leaves))
+
+
+def _quoting(step: str, quoted: Mapping[str, str]) -> str:
+    before, that, claim = step.partition(" that ")
+    return before + that + quoted[claim.removesuffix(".\n")] + ".\n" if that else step
+
+
+def held_out() -> list[Problem]:
+    """The puzzles that no text is about."""
+    return generate(HELD_OUT, 0, "test", SPACE)
+
+
+def drawn(rng: random.Random) -> Iterator[Problem]:
+    """Endless puzzles that are not held out."""
+    pool = generate(POOL, 0, "base", SPACE, exclude={problem.key for problem in held_out()})
+    while True:
+        yield retold(rng, rng.choice(pool))
+
+
+def texts(seed: str, misheard: float) -> Iterator[tuple[str, str]]:
+    """Endless (prompt, solution) texts about puzzles that are not held out."""
+    rng = random.Random(f"kk base {seed}")
+    for problem in drawn(rng):
+        yield text(rng, problem, misheard)
+
+
+def batches(tokenizer: Any, made: Iterator[tuple[str, str]], rows: int) -> Iterator[tuple[Tensor, int]]:
+    """Endless (tokens (rows, length), prompt length), shorter solutions padded with the end token."""
+    waiting: dict[int, list[list[int]]] = {}
+    for asked, solution in made:
+        prompt, end = tokenizer.encode(asked), tokenizer.eos_token_id
+        group = waiting.setdefault(len(prompt), [])
+        group.append([*prompt, *tokenizer.encode(solution), end])
+        # Several batches at once, so that solutions of similar length meet and little is padding.
+        if len(group) == 4 * rows:
+            group.sort(key=len)
+            for at in range(0, len(group), rows):
+                part = group[at : at + rows]
+                yield torch.tensor([row + [end] * (len(part[-1]) - len(row)) for row in part]), len(prompt)
+            group.clear()
+
+
+def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, settings: Settings, seed: int) -> None:
+    """Trains `model` in place."""
+
+    def scale(step: int) -> float:
+        left = (1 - step / settings.steps) / (1 - settings.constant_share)
+        return min(1.0, (step + 1) / settings.warmup_steps, max(0.01, left))
+
+    right = round(settings.right_share * settings.steps)
+    begun = islice(batches(tokenizer, texts(f"{seed} right", 0.0), settings.batch_size), right)
+    rest = batches(tokenizer, texts(f"{seed} misheard", settings.misheard), settings.batch_size)
+    fit(model, settings, Muon32, scale, chain(begun, rest))
+
+
+def accuracy(model: Any, tokenizer: Any, problems: Sequence[Problem], temperature: float) -> float:
+    """Share of right answers, one per problem; temperature 0 is greedy."""
+    torch.manual_seed(0)
+    groups: dict[int, list[tuple[list[int], Any]]] = {}
+    for row in (to_row(problem, 0, "test") for problem in problems):
+        ids = tokenizer.encode(row["prompt"][0]["content"])
+        groups.setdefault(len(ids), []).append((ids, row["reward_model"]["ground_truth"]))
+    right = 0
+    for group in groups.values():
+        tokens = complete(model, torch.tensor([ids for ids, _ in group]), temperature, LONGEST)
+        for text, (_, truth) in zip(tokenizer.batch_decode(tokens, skip_special_tokens=True), group, strict=True):
+            right += compute_score("kk_logic", text, truth)["acc"] == 1.0
+    return right / len(problems)
+
+
+def build(out: Path, seed: int, settings: Settings) -> dict[str, Any]:
+    """Trains, saves to `out` (replacing an existing folder atomically), measures what was saved; returns the card."""
+
+    def trained() -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+        tokenizer = build_tokenizer(settings.context)
+        model = llama(tokenizer, settings)
+        train(model, tokenizer, settings, seed)
+        return model, tokenizer
+
+    def measured(model: Any, tokenizer: Any) -> dict[str, float]:
+        asked = held_out()[:MEASURED]
+        return {way: accuracy(model, tokenizer, asked, at) for way, at in (("greedy", 0.0), ("sampled", 1.0))}
+
+    flags = f"--out {out} --seed {seed} --steps {settings.steps} --misheard {settings.misheard}"
+    own = [*islice(texts("own texts", settings.misheard), COUNT)]
+    about = {"training": dataclasses.asdict(settings)}
+    return publish(out, seed, trained, measured, f"python3 -m bench.study.kk_base {flags}", about, own)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line: builds the model and prints its card."""
+    parser = Parser(prog="python3 -m bench.study.kk_base", description=__doc__)
+    parser.add_argument("--out", type=folder, default=Path("out/study/bases/tiny-kk"), help="model folder to write")
+    parser.add_argument("--seed", type=whole(0), default=0)
+    parser.add_argument("--steps", type=whole(1), default=Settings.steps, help="training steps (fewer for a quick try)")
+    parser.add_argument("--misheard", type=float, default=Settings.misheard, help="probability for each claim")
+    options = parser.parse_args(arguments)
+    settings = dataclasses.replace(Settings(), steps=options.steps, misheard=options.misheard)
+    print(json.dumps(build(options.out, options.seed, settings), indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
