@@ -1,4 +1,4 @@
-"""Builds a tiny base for knights and knaves with 3 people: it knows the form of a worked solution, but often mishears.
+"""Builds a tiny base for knights and knaves with 3 people: it writes worked solutions, but judges many claims wrongly.
 `python3 -m bench.study.kk_base` trains, measures and saves it with its card; the lab can then run `--data kk_logic`."""
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ import dataclasses
 import json
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -20,8 +20,7 @@ from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerF
 from data_prep.chain.base.train import Muon32
 from data_prep.commands import Parser, folder, whole
 from data_prep.kk_logic.generate import CLOSING, EXAMPLE, NAMES, OPENING, SPEECH, Problem, Space, generate, to_row
-from data_prep.kk_logic.hints import reasoning
-from data_prep.kk_logic.puzzle import FORMS, MOST_PEOPLE, Claim, Leaf, sentence, solutions
+from data_prep.kk_logic.puzzle import MOST_PEOPLE, Claim, Leaf
 from data_prep.own_texts import COUNT
 from data_prep.prompt_styles import Question, completion_prompt
 from data_prep.schema import ANSWER_CLOSES, ANSWER_OPENS
@@ -39,24 +38,23 @@ MEASURED: Final = 512
 """Of these, so many are what the card's accuracies are of."""
 LONGEST: Final = 256
 """Tokens that an answer may have; worked solutions have up to about 200."""
-POOL: Final = 6000
-"""Different puzzles that the texts are about, each told again and again with other people."""
+POOL: Final = {2: 70, 3: 6000}
+"""Different puzzles that the texts are about, by people, each told again and again with other people."""
 
 
 @dataclass(frozen=True)
 class Settings(Shape):
-    """misheard: probability that a claim is taken for another one, in the texts after `right_share` of the training;
-    all solutions before are right. constant_share: of the training, after which the learning rates fall."""
+    """two_share: of the training, in which puzzles have 2 people: from these the model learns to look up who said what,
+    which puzzles with 3 alone hardly teach it. constant_share: of the training, after which the learning rates fall."""
 
-    steps: int = 1400
+    steps: int = 3000
     batch_size: int = 16
     hidden_size: int = 128
     intermediate_size: int = 384
     layers: int = 4
     context: int = 1024
-    misheard: float = 0.3
-    right_share: float = 0.75
-    constant_share: float = 0.5
+    two_share: float = 1 / 3
+    constant_share: float = 0.7
 
 
 def pieces() -> list[str]:
@@ -97,30 +95,10 @@ def retold(rng: random.Random, problem: Problem) -> Problem:
     )
 
 
-def text(rng: random.Random, problem: Problem, misheard: float) -> tuple[str, str]:
-    """(prompt, solution): every claim is quoted as it was made, but judged as it was heard, which is with probability
-    `misheard` another claim about the same people. What was heard fits some solution, not always the right one."""
-    said = [sentence(claim, problem.names) for claim in problem.claims]
-    while True:
-        heard = tuple(_another(rng, claim) if rng.random() < misheard else claim for claim in problem.claims)
-        quoted = dict(zip((sentence(claim, problem.names) for claim in heard), said, strict=True))
-        # A sentence heard from two people could not be put back into the words of the one who is meant.
-        if solutions(heard) and (len(quoted) == len(said) or heard == problem.claims):
-            break
-    steps = "".join(_quoting(step, quoted) for step in reasoning(problem.names, heard))
-    prompt = to_row(problem, 0, "train")["prompt"][0]["content"]
-    return prompt, steps + ANSWER_OPENS + steps.rpartition("Therefore, ")[2] + ANSWER_CLOSES
-
-
-def _another(rng: random.Random, claim: Claim) -> Claim:
-    # The forms about one person come first.
-    forms = FORMS[:2] if len(claim.leaves) == 1 else FORMS[2:]
-    return Claim(rng.choice(forms), tuple(Leaf(person, rng.random() < 0.5) for person, _ in claim.leaves))
-
-
-def _quoting(step: str, quoted: Mapping[str, str]) -> str:
-    before, that, claim = step.partition(" that ")
-    return before + that + quoted[claim.removesuffix(".\n")] + ".\n" if that else step
+def text(problem: Problem) -> tuple[str, str]:
+    """(prompt, solution)."""
+    row = to_row(problem, 0, "train")
+    return row["prompt"][0]["content"], row["answer"]
 
 
 def held_out() -> list[Problem]:
@@ -128,18 +106,17 @@ def held_out() -> list[Problem]:
     return generate(HELD_OUT, 0, "test", SPACE)
 
 
-def drawn(rng: random.Random) -> Iterator[Problem]:
+def drawn(rng: random.Random, people: int) -> Iterator[Problem]:
     """Endless puzzles that are not held out."""
-    pool = generate(POOL, 0, "base", SPACE, exclude={problem.key for problem in held_out()})
+    count, kept = POOL[people], {problem.key for problem in held_out()}
+    pool = generate(count, 0, "base", Space((people,)), exclude=kept)
     while True:
         yield retold(rng, rng.choice(pool))
 
 
-def texts(seed: str, misheard: float) -> Iterator[tuple[str, str]]:
+def texts(seed: str, people: int) -> Iterator[tuple[str, str]]:
     """Endless (prompt, solution) texts about puzzles that are not held out."""
-    rng = random.Random(f"kk base {seed}")
-    for problem in drawn(rng):
-        yield text(rng, problem, misheard)
+    return map(text, drawn(random.Random(f"kk base {seed} {people}"), people))
 
 
 def batches(tokenizer: Any, made: Iterator[tuple[str, str]], rows: int) -> Iterator[tuple[Tensor, int]]:
@@ -165,10 +142,9 @@ def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, settings:
         left = (1 - step / settings.steps) / (1 - settings.constant_share)
         return min(1.0, (step + 1) / settings.warmup_steps, max(0.01, left))
 
-    right = round(settings.right_share * settings.steps)
-    begun = islice(batches(tokenizer, texts(f"{seed} right", 0.0), settings.batch_size), right)
-    rest = batches(tokenizer, texts(f"{seed} misheard", settings.misheard), settings.batch_size)
-    fit(model, settings, Muon32, scale, chain(begun, rest))
+    begun = round(settings.two_share * settings.steps)
+    two, three = (batches(tokenizer, texts(f"{seed}", people), settings.batch_size) for people in (2, 3))
+    fit(model, settings, Muon32, scale, chain(islice(two, begun), three))
 
 
 def accuracy(model: Any, tokenizer: Any, problems: Sequence[Problem], temperature: float) -> float:
@@ -199,8 +175,8 @@ def build(out: Path, seed: int, settings: Settings) -> dict[str, Any]:
         asked = held_out()[:MEASURED]
         return {way: accuracy(model, tokenizer, asked, at) for way, at in (("greedy", 0.0), ("sampled", 1.0))}
 
-    flags = f"--out {out} --seed {seed} --steps {settings.steps} --misheard {settings.misheard}"
-    own = [*islice(texts("own texts", settings.misheard), COUNT)]
+    flags = f"--out {out} --seed {seed} --steps {settings.steps}"
+    own = [*islice(texts("own texts", 3), COUNT)]
     about = {"training": dataclasses.asdict(settings)}
     return publish(out, seed, trained, measured, f"python3 -m bench.study.kk_base {flags}", about, own)
 
@@ -211,9 +187,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=folder, default=Path("out/study/bases/tiny-kk"), help="model folder to write")
     parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--steps", type=whole(1), default=Settings.steps, help="training steps (fewer for a quick try)")
-    parser.add_argument("--misheard", type=float, default=Settings.misheard, help="probability for each claim")
     options = parser.parse_args(arguments)
-    settings = dataclasses.replace(Settings(), steps=options.steps, misheard=options.misheard)
+    settings = dataclasses.replace(Settings(), steps=options.steps)
     print(json.dumps(build(options.out, options.seed, settings), indent=2))
     return 0
 

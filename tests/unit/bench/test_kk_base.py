@@ -36,31 +36,15 @@ def test_every_hint_is_a_token_prefix_of_its_solution() -> None:
             assert given == solution[: len(given)]
 
 
-def test_solutions_are_right_as_often_as_meant() -> None:
-    def share(misheard: float) -> float:
-        rng = random.Random(0)
-        right = 0.0
-        for problem, row in zip(ASKED, ROWS, strict=True):
-            prompt, solution = text(rng, problem, misheard)
-            assert prompt == row["prompt"][0]["content"]
-            found = compute_score("kk_logic", solution, row["reward_model"]["ground_truth"])
-            assert found["format"] == 1.0
-            right += found["acc"]
-        return right / len(ASKED)
-
-    assert share(0.0) == 1.0
-    # A claim that is misheard often leaves the answer as it is.
-    assert 0.3 < share(0.6) < 0.55
-
-
-def test_solutions_without_mishearing_are_those_of_the_task() -> None:
-    rng = random.Random(0)
-    assert [text(rng, problem, 0.0)[1] for problem in ASKED] == [row["answer"] for row in ROWS]
+def test_solutions_are_those_of_the_task() -> None:
+    assert [text(problem) for problem in ASKED] == [(row["prompt"][0]["content"], row["answer"]) for row in ROWS]
+    for row in ROWS[:20]:
+        assert compute_score("kk_logic", row["answer"], row["reward_model"]["ground_truth"])["acc"] == 1.0
 
 
 def test_no_text_is_about_a_held_out_puzzle() -> None:
     kept = {problem.key for problem in held_out()}
     assert {problem.key for problem in generate(512, 0, "test", SPACE)} <= kept
-    for problem in islice(drawn(random.Random(0)), 300):
+    for problem in islice(drawn(random.Random(0), 3), 300):
         assert problem.key not in kept
         assert unique_solution(problem.claims) == problem.solution
