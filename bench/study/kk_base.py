@@ -28,8 +28,11 @@ from data_prep.tiny_base.build import publish
 from data_prep.tiny_base.measure import complete
 from data_prep.tiny_base.tokenizer import EOS, byte_symbols, to_symbols, whole_piece_tokenizer
 from data_prep.tiny_base.train import Shape, fit, llama
+from recipes import ROOT
 from reward_fns import compute_score
 
+FOLDER: Final = ROOT / "out/study/bases/tiny-kk"
+"""Where the base is built, unless told otherwise."""
 SPACE: Final = Space((3,))
 HELD_OUT: Final = 1024
 """So many of the first test puzzles of `python3 -m data_prep kk_logic --people 3 --seed 0` are in no text; a test file
@@ -181,10 +184,17 @@ def build(out: Path, seed: int, settings: Settings) -> dict[str, Any]:
     return publish(out, seed, trained, measured, f"python3 -m bench.study.kk_base {flags}", about, own)
 
 
+def build_where_missing() -> None:
+    """Build the base in FOLDER (about ten minutes of one core), where there is none."""
+    if not FOLDER.exists():
+        FOLDER.parent.mkdir(parents=True, exist_ok=True)
+        build(FOLDER, 0, Settings())
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: builds the model and prints its card."""
     parser = Parser(prog="python3 -m bench.study.kk_base", description=__doc__)
-    parser.add_argument("--out", type=folder, default=Path("out/study/bases/tiny-kk"), help="model folder to write")
+    parser.add_argument("--out", type=folder, default=FOLDER, help="model folder to write")
     parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--steps", type=whole(1), default=Settings.steps, help="training steps (fewer for a quick try)")
     options = parser.parse_args(arguments)

@@ -1,5 +1,5 @@
 """`python3 -m bench.study.tasks [--until HH:MM] [--dry_run]`: the lab on other tasks than chains: countdown, with three
-numbers and with four.
+numbers and with four, and knights and knaves with three people.
 
 EXPLORATION (bench/lab); a finished run is one append to results/study/tasks.csv.
 """
@@ -12,6 +12,7 @@ from functools import partial
 from itertools import product
 from typing import Final
 
+from bench.study import kk_base
 from bench.study.cells import CORE, FAMILY, STEPS
 from bench.study.figures import TASKS_FILE as FILE
 from bench.study.figures import of_tasks
@@ -24,6 +25,10 @@ SEEDS: Final = range(3)
 TASKS: Final = {
     "countdown, 3 numbers, + and -": ("--data", "countdown"),
     "countdown, 3 and 4 numbers, + - *": ("--data", "countdown", "--sizes", "3,4", "--operators=+-*"),
+    "kk_logic, 3 people": (
+        *("--data", "kk_logic", "--people", "3", "--model", f"{kk_base.FOLDER}"),
+        *("--max_prompt_length", "64", "--max_response_length", "224", "--max_hint_length", "224"),
+    ),
 }
 """What a task adds to the flags that all have. The base solves a sixth of the first and a twentieth of the second."""
 
@@ -36,6 +41,8 @@ def flags_of(task: str, seed: int) -> tuple[str, ...]:
 
 
 def _add(task: str, algo: str, seed: int) -> None:
+    if f"{kk_base.FOLDER}" in TASKS[task]:
+        kk_base.build_where_missing()
     found = points(plans(flags_of(task, seed))[algo])
     append([[f'"{task}"', algo, seed, *point] for point in found], FILE, HEAD)
 
