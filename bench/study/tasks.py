@@ -26,7 +26,7 @@ TASKS: Final = {
     "countdown, 3 numbers, + and -": ("--data", "countdown"),
     "countdown, 3 and 4 numbers, + - *": ("--data", "countdown", "--sizes", "3,4", "--operators=+-*"),
     "kk_logic, 3 people": (
-        *("--data", "kk_logic", "--people", "3", "--model", f"{kk_base.FOLDER}"),
+        *("--data", "kk_logic", "--people", "3", "--n_test", "128", "--model", f"{kk_base.FOLDER}"),
         *("--max_prompt_length", "64", "--max_response_length", "224", "--max_hint_length", "224"),
     ),
 }
