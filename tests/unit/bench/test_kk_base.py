@@ -1,9 +1,16 @@
-"""The knights-and-knaves base: its tokenizer knows every word of the task, and its texts err as often as meant."""
+"""The knights-and-knaves base: its tokenizer knows every word of the task, and no text is about a held-out puzzle."""
 
+import json
 import random
 from itertools import islice
+from pathlib import Path
 
-from bench.study.kk_base import SPACE, build_tokenizer, drawn, held_out, pieces, text
+import pytest
+
+from bench.study import kk_base, tasks
+from bench.study.cells import STEPS, SUPERVISED
+from bench.study.kk_base import SPACE, Settings, build_tokenizer, drawn, held_out, pieces, text
+from bench.study.scan import plans
 from data_prep.kk_logic.generate import generate, to_row
 from data_prep.kk_logic.puzzle import unique_solution
 from reward_fns import compute_score
@@ -48,3 +55,22 @@ def test_no_text_is_about_a_held_out_puzzle() -> None:
     for problem in islice(drawn(random.Random(0), 3), 300):
         assert problem.key not in kept
         assert unique_solution(problem.claims) == problem.solution
+
+
+def test_the_lab_plans_every_method_on_every_task_with_a_base_built_where_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "bases/tiny-kk"
+    monkeypatch.setattr(kk_base, "FOLDER", folder)
+    monkeypatch.setattr(kk_base, "MEASURED", 2)
+    monkeypatch.setattr(kk_base, "Settings", lambda: Settings(steps=2, batch_size=2))
+    kk_base.build_where_missing()
+    monkeypatch.setattr(kk_base, "build", None)
+    kk_base.build_where_missing()  # There is one now.
+    card = json.loads((folder / "card.json").read_text())
+    assert card["measured"] == {"greedy": 0.0, "sampled": 0.0}
+    for task in tasks.TASKS:
+        flags = [f"{folder}" if each.endswith("tiny-kk") else each for each in tasks.flags_of(task, 0)]
+        planned = plans(tuple(flags))
+        assert planned.keys() == {*tasks.METHODS}
+        assert {each.T for name, each in planned.items() if name not in SUPERVISED} == {STEPS}
