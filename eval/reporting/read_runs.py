@@ -11,6 +11,7 @@ import re
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,9 +147,13 @@ def _below(folder: Path, depth: int) -> list[Path]:
 def _spelled_alike(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings with the same text for the same folder or file: a sweep hands on whole paths, one run does not."""
     how: dict[str, Callable[[str], str]] = {"model": one_spelling, "data": absolute, "val_data": absolute}
-    return {
-        name: how[name](value) if name in how and isinstance(value, str) else value for name, value in settings.items()
-    }
+    alike = dict(settings)
+    for name, spelled in how.items():
+        if isinstance(given := settings.get(name), str) and given:
+            # Another user's folder may not be entered, and a name may be too long for a path.
+            with suppress(OSError):
+                alike[name] = spelled(given)
+    return alike
 
 
 def load(folder: Path) -> Run:

@@ -64,6 +64,19 @@ def test_seeds_of_one_model_and_file_are_averaged_however_their_paths_were_writt
         assert [(group.label, group.seeds) for group in panel.groups] == [("rft", 2)]
 
 
+@pytest.mark.parametrize("given", ["", None, 3, "a" * 300, "Qwen/Qwen2.5-0.5B"])
+def test_a_model_that_is_no_folder_here_stays_as_it_was_recorded(tmp_path: Path, given: object) -> None:
+    write_run(tmp_path / "run", settings_of("rft") | {"model": given, "data": given}, [2, 4])
+    assert (load(tmp_path / "run").settings["model"], load(tmp_path / "run").settings["data"]) == (given, given)
+
+
+def test_a_link_to_a_model_keeps_its_name(tmp_path: Path) -> None:
+    (tmp_path / "hf/step_80").mkdir(parents=True)
+    (tmp_path / "hf/last").symlink_to("step_80")
+    write_run(tmp_path / "run", settings_of("rft") | {"model": f"{tmp_path}/hf/../hf/last"}, [2, 4])
+    assert load(tmp_path / "run").settings["model"] == f"{tmp_path}/hf/last"
+
+
 def test_a_panel_is_a_task_with_a_model(tmp_path: Path) -> None:
     write_run(tmp_path / "a", settings_of("rft"), [2, 4])
     write_run(tmp_path / "b", settings_of("rft", model="Qwen/Qwen2.5-3B"), [2, 4])
