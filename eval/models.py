@@ -57,14 +57,9 @@ def find_model(model: str) -> str:
 
 
 def one_spelling(model: str) -> str:
-    """The same text for all ways to write a folder: an embedded model as models/NAME, another one with its whole path.
-    A hub name, and a folder that is not here, stay as they are."""
-    found = Path(find_model(model))
-    if not found.exists():
-        return model
-    # Not the target of a link, so that hf/last stays last.
-    whole = found.parent.resolve() / found.name
-    return str(whole.relative_to(ROOT)) if whole.parent == ROOT / "models" else str(whole)
+    """An embedded model as models/NAME, which is how the default is recorded; any other text unchanged."""
+    # Other relative paths are from where a run was started, which is not known here.
+    return str(Path(model).relative_to(ROOT)) if Path(model).parent == ROOT / "models" else model
 
 
 def published_name(model: str) -> str:

@@ -82,12 +82,14 @@ def of_tasks(file: Path = TASKS_FILE) -> dict[str, dict[str, Runs]]:
 
 
 def cell_of(sweep: str) -> Cell:
-    """The cell that a sweep's runs are in."""
+    """The cell that a sweep's runs are in. Raises ValueError if its name does not say it."""
     if named := _NAMED.search(sweep):
         depth, q, noise = map(int, named.groups()[:3])
         return Cell(depth, q / 100, noise / 10, repeated=bool(named[4]))
     ends = [end for end in _SWEEPS if sweep.endswith(end)]
-    return _SWEEPS[max(ends, key=len)] if ends else REAL[0]
+    if not ends:
+        raise ValueError(f"{sweep}: no such sweep; call it like d15-q40-n1, or add its cell to bench/study/figures.py")
+    return _SWEEPS[max(ends, key=len)]
 
 
 def of_real(file: Path = REAL_FILE) -> Found:

@@ -1,4 +1,4 @@
-"""Builds a tiny base for knights and knaves with 3 people: it writes worked solutions, but judges many claims wrongly.
+"""Builds a tiny base for knights and knaves with 3 people, which writes worked solutions, two of five right.
 `python3 -m bench.study.kk_base` trains, measures and saves it with its card; the lab can then run `--data kk_logic`."""
 
 from __future__ import annotations

@@ -175,7 +175,8 @@ def agreement(lab: Found, real: Found) -> tuple[str, Table]:
     words = (
         f"{len(pairs)} pairs of a cell and a method with equal settings: the lab's mean at the end is within "
         f"{100 * NEAR:.0f} points of the real loop's in {near}, and more than {100 * FAR:.0f} points away in {far}. "
-        f"In {low} both are below {NEAR:g}, where agreeing is easy."
+        f"In {low} both are below {NEAR:g}, where agreeing is easy. The lab validates on 64 problems, "
+        "the real loop on 128."
     )
     rows = [
         (cell.title, algo, f"{mine:.3f} ({len(lab[cell][algo])})", f"{theirs:.3f} ({len(real[cell][algo])})")

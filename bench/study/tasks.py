@@ -30,7 +30,7 @@ TASKS: Final = {
         *("--max_prompt_length", "64", "--max_response_length", "224", "--max_hint_length", "224"),
     ),
 }
-"""What a task adds to the flags that all have. The base solves a sixth of the first and a twentieth of the second."""
+"""What a task adds to the flags that all have. The bases solve a fifth, a twentieth and two fifths of the samples."""
 
 
 def flags_of(task: str, seed: int) -> tuple[str, ...]:

@@ -10,8 +10,7 @@ import json
 import re
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ import yaml
 from eval.models import one_spelling
 from recipes.algorithms import AlgorithmFileError, get_algorithm
 from recipes.common.run_dir import RunDir, read_metrics
-from recipes.settings.data_sets import absolute
 from recipes.settings.saved import as_of_today
 
 _DEEPEST = 4
@@ -144,16 +142,10 @@ def _below(folder: Path, depth: int) -> list[Path]:
     return [run for each in inside for run in _below(each, depth - 1)]
 
 
-def _spelled_alike(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with the same text for the same folder or file: a sweep hands on whole paths, one run does not."""
-    how: dict[str, Callable[[str], str]] = {"model": one_spelling, "data": absolute, "val_data": absolute}
-    alike = dict(settings)
-    for name, spelled in how.items():
-        if isinstance(given := settings.get(name), str) and given:
-            # Another user's folder may not be entered, and a name may be too long for a path.
-            with suppress(OSError):
-                alike[name] = spelled(given)
-    return alike
+def _spelled_alike(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings with one text for an embedded model: a sweep hands on its whole path, the default has none."""
+    model = settings.get("model")
+    return {**settings, "model": one_spelling(model)} if isinstance(model, str) else settings
 
 
 def load(folder: Path) -> Run:

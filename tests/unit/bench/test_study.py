@@ -91,6 +91,11 @@ def test_a_sweeps_name_says_its_cell(sweep: str, cell: Cell) -> None:
     assert cell_of(sweep) == cell
 
 
+def test_a_sweep_whose_name_says_no_cell_is_refused() -> None:
+    with pytest.raises(ValueError, match="smoke: no such sweep"):
+        cell_of("smoke")
+
+
 def test_a_run_that_sees_no_solution_counts_in_every_cell_with_its_chains_base_and_steps(tmp_path: Path) -> None:
     file = tmp_path / "validations.csv"
     ends = [("d20-q75-n1", "rft", 40), ("d20-q75-n1", "uft", 40), ("d20-q75-n0", "uft", 40), ("d15-q75-n0", "uft", 40)]

@@ -48,33 +48,23 @@ def test_runs_that_differ_in_more_than_the_seed_are_never_averaged(tmp_path: Pat
     assert [(group.label, group.seeds) for group in groups] == [("uft, T_hint 200", 1), ("uft, T_hint 300", 2)]
 
 
-def test_seeds_of_one_model_and_file_are_averaged_however_their_paths_were_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_seeds_of_an_embedded_model_are_averaged_however_its_path_was_written(tmp_path: Path) -> None:
+    """A sweep records whole paths, the default none."""
+    for seed, model in enumerate(("models/tiny-chain-q40", f"{ROOT}/models/tiny-chain-q40")):
+        write_run(tmp_path / f"{seed}", settings_of("rft", seed=seed) | {"model": model}, [2, 4])
+    (panel,) = panels(find_runs([tmp_path])[0])
+    assert [(group.label, group.seeds) for group in panel.groups] == [("rft", 2)]
+
+
+@pytest.mark.parametrize("given", ["", None, 3, "a" * 300, "Qwen/Qwen2.5-0.5B", "mine", "hf/../hf/last"])
+def test_any_other_model_stays_as_it_was_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: object
 ) -> None:
-    """A sweep records whole paths, a single run what it was given."""
-    (tmp_path / "own.jsonl").touch()
+    """A folder of the same name where the report is made may be another model."""
     (tmp_path / "mine").mkdir()
     monkeypatch.chdir(tmp_path)
-    for model, whole in (("models/tiny-chain-q40", ROOT / "models/tiny-chain-q40"), ("mine", tmp_path / "mine")):
-        first = {"model": model, "data": "own.jsonl", "val_data": "own.jsonl"}
-        second = {"model": f"{whole}", "data": f"{tmp_path}/own.jsonl", "val_data": f"{tmp_path}/own.jsonl"}
-        for seed, each in enumerate((first, second)):
-            write_run(tmp_path / "runs" / model / f"{seed}", settings_of("rft", seed=seed) | each, [2, 4])
-        (panel,) = panels(find_runs([tmp_path / "runs" / model])[0])
-        assert [(group.label, group.seeds) for group in panel.groups] == [("rft", 2)]
-
-
-@pytest.mark.parametrize("given", ["", None, 3, "a" * 300, "Qwen/Qwen2.5-0.5B"])
-def test_a_model_that_is_no_folder_here_stays_as_it_was_recorded(tmp_path: Path, given: object) -> None:
-    write_run(tmp_path / "run", settings_of("rft") | {"model": given, "data": given}, [2, 4])
-    assert (load(tmp_path / "run").settings["model"], load(tmp_path / "run").settings["data"]) == (given, given)
-
-
-def test_a_link_to_a_model_keeps_its_name(tmp_path: Path) -> None:
-    (tmp_path / "hf/step_80").mkdir(parents=True)
-    (tmp_path / "hf/last").symlink_to("step_80")
-    write_run(tmp_path / "run", settings_of("rft") | {"model": f"{tmp_path}/hf/../hf/last"}, [2, 4])
-    assert load(tmp_path / "run").settings["model"] == f"{tmp_path}/hf/last"
+    write_run(tmp_path / "run", settings_of("rft") | {"model": given}, [2, 4])
+    assert load(tmp_path / "run").settings["model"] == given
 
 
 def test_a_panel_is_a_task_with_a_model(tmp_path: Path) -> None:
