@@ -83,10 +83,12 @@ BESIDE: Final = (
 FIRST: Final = (Cell(15, 0.4, 0.1), Cell(10, 0.4, 0.1))
 """The cells made first, with every method and three seeds: GRPO fails in one and learns in the other."""
 
+WITH_REAL: Final = tuple(dict.fromkeys((*FIRST, *REAL, HARMED, *BESIDE)))
+"""All cells that have runs in the lab and in the real loop."""
+
 
 def _rank(cell: Cell) -> int:
-    order = (*FIRST, *REAL, HARMED, *BESIDE)
-    return order.index(cell) if cell in order else len(order) + (cell.q not in (0.4, 0.75))
+    return WITH_REAL.index(cell) if cell in WITH_REAL else len(WITH_REAL) + (cell.q not in (0.4, 0.75))
 
 
 def cells() -> list[Cell]:
@@ -101,12 +103,7 @@ def runs() -> list[Run]:
     real runs, then the other cells and methods."""
     first = [Run(cell, algo, seed) for seed in SEEDS[:3] for cell in FIRST for algo in (*CORE, *OTHERS)]
     first += [Run(cell, algo, seed) for seed in SEEDS[:3] for cell in (*REAL, HARMED) for algo in CORE]
-    first += [
-        Run(cell, algo, seed)
-        for seed in SEEDS
-        for cell in (*FIRST, *REAL, HARMED, *BESIDE)
-        for algo in (*CORE, *FAMILY)
-    ]
+    first += [Run(cell, algo, seed) for seed in SEEDS for cell in WITH_REAL for algo in (*CORE, *FAMILY)]
     rest = [
         Run(cell, algo, seed)
         for seed in SEEDS
