@@ -1,5 +1,5 @@
-"""Builds a tiny base for knights and knaves with 3 people, which writes worked solutions, two of five right.
-`python3 -m bench.study.kk_base` trains, measures and saves it with its card; the lab can then run `--data kk_logic`."""
+"""Builds a tiny base for knights and knaves with 3 people, which writes worked solutions and has read none of the lab's
+puzzles. `python3 -m bench.study.kk_base` trains, measures and saves it with its card; the lab can then run `--data kk_logic`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +21,7 @@ from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerF
 from data_prep.chain.base.train import Muon32
 from data_prep.commands import Parser, folder, whole
 from data_prep.kk_logic.generate import CLOSING, EXAMPLE, NAMES, OPENING, SPEECH, Problem, Space, generate, to_row
-from data_prep.kk_logic.puzzle import MOST_PEOPLE, Claim, Leaf
+from data_prep.kk_logic.puzzle import MOST_PEOPLE, Claim, Key, Leaf
 from data_prep.own_texts import COUNT
 from data_prep.prompt_styles import Question, completion_prompt
 from data_prep.schema import ANSWER_CLOSES, ANSWER_OPENS
@@ -34,12 +35,13 @@ from reward_fns import compute_score
 FOLDER: Final = ROOT / "out/study/bases/tiny-kk"
 """Where the base is built, unless told otherwise."""
 SPACE: Final = Space((3,))
-HELD_OUT: Final = 1024
-"""So many of the first test puzzles of `python3 -m data_prep kk_logic --people 3 --seed 0` are in no text; a test file
-with fewer has the first of these."""
+TRAIN_ROWS: Final = 4096
+TEST_ROWS: Final = 128
+"""The lab's data, `python3 -m data_prep kk_logic --people 3 --seed 0 --n_train 4096 --n_test 128`; no text is about a
+puzzle of these."""
 MEASURED: Final = 512
-"""Of these, so many are what the card's accuracies are of."""
-LONGEST: Final = 256
+"""So many of the first test puzzles, which no text is about either, are what the card's accuracies are of."""
+LONGEST: Final = 224
 """Tokens that an answer may have; worked solutions have up to about 200."""
 POOL: Final = {2: 70, 3: 6000}
 """Different puzzles that the texts are about, by people, each told again and again with other people."""
@@ -105,20 +107,27 @@ def text(problem: Problem) -> tuple[str, str]:
 
 
 def held_out() -> list[Problem]:
-    """The puzzles that no text is about."""
-    return generate(HELD_OUT, 0, "test", SPACE)
+    """The puzzles that the base is measured on; the lab's test puzzles are the first of these."""
+    return generate(MEASURED, 0, "test", SPACE)
+
+
+@lru_cache(maxsize=1)
+def unread() -> frozenset[Key]:
+    """The puzzles that no text is about: the held-out ones, and those that the lab's methods train on."""
+    tested = {problem.key for problem in generate(TEST_ROWS, 0, "test", SPACE)}
+    trained = generate(TRAIN_ROWS, 0, "train", SPACE, exclude=tested)
+    return frozenset(problem.key for problem in (*held_out(), *trained))
 
 
 def drawn(rng: random.Random, people: int) -> Iterator[Problem]:
-    """Endless puzzles that are not held out."""
-    count, kept = POOL[people], {problem.key for problem in held_out()}
-    pool = generate(count, 0, "base", Space((people,)), exclude=kept)
+    """Endless puzzles, none of the unread ones."""
+    pool = generate(POOL[people], 0, "base", Space((people,)), exclude=unread())
     while True:
         yield retold(rng, rng.choice(pool))
 
 
 def texts(seed: str, people: int) -> Iterator[tuple[str, str]]:
-    """Endless (prompt, solution) texts about puzzles that are not held out."""
+    """Endless (prompt, solution) texts about puzzles that are not among the unread."""
     return map(text, drawn(random.Random(f"kk base {seed} {people}"), people))
 
 
@@ -175,8 +184,7 @@ def build(out: Path, seed: int, settings: Settings) -> dict[str, Any]:
         return model, tokenizer
 
     def measured(model: Any, tokenizer: Any) -> dict[str, float]:
-        asked = held_out()[:MEASURED]
-        return {way: accuracy(model, tokenizer, asked, at) for way, at in (("greedy", 0.0), ("sampled", 1.0))}
+        return {way: accuracy(model, tokenizer, held_out(), at) for way, at in (("greedy", 0.0), ("sampled", 1.0))}
 
     flags = f"--out {out} --seed {seed} --steps {settings.steps}"
     own = [*islice(texts("own texts", 3), COUNT)]
