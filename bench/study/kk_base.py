@@ -1,5 +1,8 @@
-"""Builds a tiny base for knights and knaves with 3 people, which writes worked solutions and has read none of the lab's
-puzzles. `python3 -m bench.study.kk_base` trains, measures and saves it with its card; the lab can then run `--data kk_logic`."""
+"""Builds a tiny base for knights and knaves with 3 people, which writes worked solutions and has read none of the
+lab's puzzles.
+
+`python3 -m bench.study.kk_base` trains, measures and saves it with its card; the lab can then run `--data kk_logic`.
+"""
 
 from __future__ import annotations
 

@@ -26,22 +26,29 @@ TASKS: Final = {
     "countdown, 3 numbers, + and -": ("--data", "countdown"),
     "countdown, 3 and 4 numbers, + - *": ("--data", "countdown", "--sizes", "3,4", "--operators=+-*"),
     "kk_logic, 3 people": (
-        *("--data", "kk_logic", "--people", "3", "--n_test", "128", "--model", f"{kk_base.FOLDER}"),
-        *("--max_prompt_length", "64", "--max_response_length", "224", "--max_hint_length", "224"),
+        *("--data", "kk_logic", "--people", "3", "--n_test", f"{kk_base.TEST_ROWS}", "--model", f"{kk_base.FOLDER}"),
+        *("--max_prompt_length", "64", "--max_response_length", f"{kk_base.LONGEST}", "--max_hint_length", "224"),
     ),
 }
 """What a task adds to the flags that all have. The bases solve a fifth, a twentieth and two fifths of the samples."""
 
 
+BUILDS: Final = " (the first of these builds its base: ten minutes)"
+
+
 def flags_of(task: str, seed: int) -> tuple[str, ...]:
     """Flags of a sweep over all methods: the compute of the scan's cells."""
     length = ("--T", f"{STEPS}", "--T_hint", f"{round(0.6 * STEPS)}", "--test_freq", f"{STEPS // 4}")
-    judged = ("--entropy_coef", "0", "--val_samples", "4", "--val_size", "128", "--n_train", "4096")
+    judged = ("--entropy_coef", "0", "--val_samples", "4", "--val_size", "128", "--n_train", f"{kk_base.TRAIN_ROWS}")
     return ("--algo", ",".join(METHODS), *TASKS[task], *length, *judged, "--seeds", f"{seed}")
 
 
+def _waits_for_base(task: str) -> bool:
+    return f"{kk_base.FOLDER}" in TASKS[task] and not kk_base.FOLDER.exists()
+
+
 def _add(task: str, algo: str, seed: int) -> None:
-    if f"{kk_base.FOLDER}" in TASKS[task]:
+    if _waits_for_base(task):
         kk_base.build_where_missing()
     found = points(plans(flags_of(task, seed))[algo])
     append([[f'"{task}"', algo, seed, *point] for point in found], FILE, HEAD)
@@ -51,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Make what the file lacks; returns the exit code."""
     have, every = of_tasks(), [*product(SEEDS, TASKS, METHODS)]
     left = [
-        (f"{task}: {algo}, seed {seed}", partial(_add, task, algo, seed))
+        (f"{task}: {algo}, seed {seed}{BUILDS * _waits_for_base(task)}", partial(_add, task, algo, seed))
         for seed, task, algo in every
         if seed not in have.get(task, {}).get(algo, {})
     ]

@@ -73,7 +73,7 @@ def variants() -> list[Variant]:
         Variant(SHAM, _each(deep, taught, 3), {"hints": "sham"}),
         Variant(CHANCE, _each(deep, rewarded, 3), {"reward": "random"}),
         Variant(REPEATED, tuple(run for cell in FIRST for run in _each(cell, learners, 3)), repeated),
-        Variant(NO_LIKELIHOOD, _each(HARMED, ("uft", "uft_adaptive"), 3), {"sft_loss_coef": 0.0}),
+        Variant(NO_LIKELIHOOD, _each(HARMED, ("uft", "uft_adaptive"), 5), {"sft_loss_coef": 0.0}),
         *(Variant(f"entropy_coef {c:g}", _each(shallow, ("rft", "uft"), 4), {"entropy_coef": c}) for c in (0.001, 0.0)),
         *(Variant(rates(scale), _each(deep, TUNED, 2), {}, scale) for scale in SCALES),
     ]

@@ -5,14 +5,16 @@ import random
 from itertools import islice
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from bench.study import kk_base, tasks
 from bench.study.cells import STEPS, SUPERVISED
-from bench.study.kk_base import SPACE, Settings, build_tokenizer, drawn, held_out, pieces, text
+from bench.study.kk_base import SPACE, Settings, build_tokenizer, drawn, held_out, pieces, text, unread
 from bench.study.scan import plans
-from data_prep.kk_logic.generate import generate, to_row
+from data_prep.kk_logic.generate import generate, row_key, to_row
 from data_prep.kk_logic.puzzle import unique_solution
+from recipes.data.datafiles import prepared
 from reward_fns import compute_score
 
 TOKENIZER = build_tokenizer(1024)
@@ -49,15 +51,15 @@ def test_solutions_are_those_of_the_task() -> None:
         assert compute_score("kk_logic", row["answer"], row["reward_model"]["ground_truth"])["acc"] == 1.0
 
 
-def test_no_text_is_about_a_held_out_puzzle() -> None:
-    kept = {problem.key for problem in held_out()}
-    assert {problem.key for problem in generate(512, 0, "test", SPACE)} <= kept
-    for problem in islice(drawn(random.Random(0), 3), 300):
-        assert problem.key not in kept
+@pytest.mark.parametrize("people", [2, 3])
+def test_no_text_is_about_an_unread_puzzle(people: int) -> None:
+    assert {problem.key for problem in held_out()} <= unread()
+    for problem in islice(drawn(random.Random(0), people), 300):
+        assert problem.key not in unread()
         assert unique_solution(problem.claims) == problem.solution
 
 
-def test_the_lab_plans_every_method_on_every_task_with_a_base_built_where_missing(
+def test_every_task_is_planned_for_every_method_and_the_knights_base_is_built_without_their_puzzles(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "bases/tiny-kk"
@@ -74,3 +76,8 @@ def test_the_lab_plans_every_method_on_every_task_with_a_base_built_where_missin
         planned = plans(tuple(flags))
         assert planned.keys() == {*tasks.METHODS}
         assert {each.T for name, each in planned.items() if name not in SUPERVISED} == {STEPS}
+        if "kk_logic" in flags:
+            data = prepared(planned["rft"], tmp_path)
+            asked = {row_key(row) for file in (data.train, data.test) for row in pq.read_table(file).to_pylist()}
+            assert len(asked) == kk_base.TRAIN_ROWS + kk_base.TEST_ROWS
+            assert asked <= unread()
