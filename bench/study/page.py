@@ -13,7 +13,7 @@ from typing import Final
 
 from jinja2 import Template
 
-from bench.study.cells import FIRST, HARMED, REAL, STEPS, Cell
+from bench.study.cells import FIRST, REAL, STEPS, Cell
 from bench.study.figures import (
     Figures,
     Found,
@@ -30,7 +30,7 @@ from bench.study.figures import (
     worst,
 )
 from bench.study.maps import FEW, lab_map, named, real_map
-from bench.study.variants import AS_REAL, CHANCE, NO_LIKELIHOOD, REPEATED, SCALES, SHAM, rates
+from bench.study.variants import AS_REAL, CHANCE, NO_LIKELIHOOD, REPEATED, SCALES, SHAM, UNLIKELY, rates
 from eval.intervals import spread, spread_apart, t_interval
 from eval.reporting.cells import Table, html, markdown, text
 from eval.reporting.style import write_bytes
@@ -215,7 +215,7 @@ def sections(figures: Figures) -> list[tuple[str, Table | str]]:
     return [
         *parts,
         *((f"LAB, exploration: {cell.title}, and {REPEATED}", by_variant(alike, cell)) for cell in FIRST),
-        (f"LAB, exploration: hints at {HARMED.title}", by_variant(unlikely, HARMED)),
+        *((f"LAB, exploration: hints at {cell.title}", by_variant(unlikely, cell)) for cell in UNLIKELY),
         (f"LAB, exploration: controls at {FIRST[0].title}", by_variant(controls, FIRST[0])),
         (f"LAB, exploration: learning rates at {FIRST[0].title}", by_variant(scaled, FIRST[0], same_seeds=True)),
         ("The lab beside the real loop, same settings", beside(figures.variants[AS_REAL], real)),

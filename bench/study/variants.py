@@ -25,6 +25,8 @@ from recipes.settings.experiment import Experiment
 FILE: Final = ROOT / "results/study/variants.csv"
 AS_REAL, SHAM, CHANCE = "as the real loop", "sham hints", "random reward"
 NO_LIKELIHOOD: Final = "without the likelihood of hints"
+UNLIKELY: Final = (HARMED, Cell(15, 0.4, 0.3), FIRST[0])
+"""Where hints are also run without their likelihood: where it does harm, where it may, and where it does good."""
 REPEATED: Final = "the same errors in all solutions"
 SCALES: Final = (0.5, 2.0)
 """Of the learning rates; the scan has them at 1."""
@@ -51,6 +53,10 @@ def _each(cell: Cell, algos: Iterable[str], seeds: int) -> tuple[Run, ...]:
     return tuple(Run(cell, algo, seed) for seed, algo in product(range(seeds), tuple(algos)))
 
 
+def _in_each(cells: Sequence[Cell], algos: Sequence[str], seeds: int) -> tuple[Run, ...]:
+    return tuple(run for cell in cells for run in _each(cell, algos, seeds))
+
+
 def _steps(end: int, entropy_coef: float) -> dict[str, Any]:
     quarter = end // 4
     return {"T": end, "T_hint": 3 * end // 5, "test_freq": quarter, "val_size": 128, "entropy_coef": entropy_coef}
@@ -72,8 +78,8 @@ def variants() -> list[Variant]:
         Variant(AS_REAL, _each(Cell(10, 0.75, 0.0), ("uft", "rft", "r3"), 5), _steps(60, 0.001)),
         Variant(SHAM, _each(deep, taught, 3), {"hints": "sham"}),
         Variant(CHANCE, _each(deep, rewarded, 3), {"reward": "random"}),
-        Variant(REPEATED, tuple(run for cell in FIRST for run in _each(cell, learners, 3)), repeated),
-        Variant(NO_LIKELIHOOD, _each(HARMED, ("uft", "uft_adaptive"), 5), {"sft_loss_coef": 0.0}),
+        Variant(REPEATED, _in_each(FIRST, learners, 3), repeated),
+        Variant(NO_LIKELIHOOD, _in_each(UNLIKELY, ("uft", "uft_adaptive"), 5), {"sft_loss_coef": 0.0}),
         *(Variant(f"entropy_coef {c:g}", _each(shallow, ("rft", "uft"), 4), {"entropy_coef": c}) for c in (0.001, 0.0)),
         *(Variant(rates(scale), _each(deep, TUNED, 2), {}, scale) for scale in SCALES),
     ]
