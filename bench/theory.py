@@ -7,16 +7,26 @@ A tree of height H with B branches and one right leaf (Liu et al., arXiv 2505.16
 Off the right path all rewards are equal, hence A~ = 0 and the policy stays uniform: only the H tables of the path are
 stored, and a rollout that leaves it fails. Theorem 4.2: without hints some problem needs B^H / 4 leaves. Theorem 4.3:
 with hints of uniform length O(B H^5 (log B)^2 / Delta^2) suffice, Delta being the gap between the two rewards.
+
+Beside it: rollouts that the real loop made on chains (results/chain_cpu) until accuracy is one half. A chain's depth is
+the height; its base, right at a step with q + (1 - q) / 4 = .55, is like 1.8 branches.
 """
 
 from __future__ import annotations
 
+import csv
+import math
 import statistics
+from collections import defaultdict
+from collections.abc import Mapping
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 
+from bench.study.cells import Cell
+from bench.study.figures import REAL_FILE, Found, Point, Runs, of_real
 from eval.reporting.style import HINT_LENGTHS, house_style, legend_below, save
 from recipes import ROOT
 from recipes.common.run_dir import write_json
@@ -26,6 +36,11 @@ METHODS: Final[tuple[Method, ...]] = ("rft", "hints only", "uft", "adaptive")
 TREES: Final = tuple((2, height) for height in range(4, 16, 2)) + tuple((4, height) for height in range(3, 8))
 RIGHT, WRONG, ETA, BETA, LIMIT = 1.0, 0.1, 1.0, 0.01, 2_000_000
 OUT: Final = ROOT / "results/study"
+ROLLOUTS: Final = 32 * 4
+"""Of a step of the real loop on chains."""
+CHAINS: Final = (Cell(6, 0.4, 0.3), Cell(10, 0.4, 0.1), Cell(15, 0.4, 0.1), Cell(20, 0.4, 0.1))
+ALGOS: Final[Mapping[Method, str]] = {"rft": "rft", "hints only": "r3", "uft": "uft", "adaptive": "uft_adaptive"}
+"""The same idea in the real loop, whose uft shortens hints by the clock instead of drawing uniform lengths."""
 
 
 def leaves(method: Method, branches: int, height: int, seed: int) -> int:
@@ -98,8 +113,44 @@ def measured(seeds: int, trees: tuple[tuple[int, int], ...] = TREES) -> list[dic
     return found
 
 
-def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Leaves over height, one panel per number of branches, leaves on a logarithmic axis."""
+def real() -> Found:
+    """The real loop's runs; GRPO's at depth 10 are those without the bonus, under which it learns nothing there."""
+    found = of_real()
+    bare: Runs = defaultdict(dict)
+    with (REAL_FILE.parent / "entropy0/validations.csv").open(encoding="utf-8", newline="") as lines:
+        for r in csv.DictReader(lines):
+            bare[int(r["run"][-1])][int(r["step"])] = Point(float(r["val/acc"]))
+    found[CHAINS[1]]["rft"] = bare
+    return found
+
+
+def on_chains(found: Found) -> list[dict[str, Any]]:
+    """Rollouts until accuracy is one half, by cell of CHAINS and method: the median over seeds, accuracy linear between
+    validations. A run that ends below one half counts as infinitely many; "made" is what the runs of a cell have."""
+    rows = []
+    for cell, (method, algo) in product(CHAINS, ALGOS.items()):
+        runs = found.get(cell, {}).get(algo, {})
+        if not runs:
+            continue
+        needed = [rollouts_until_half({step: of.accuracy for step, of in run.items()}) for run in runs.values()]
+        half = statistics.median(needed)
+        made = ROLLOUTS * max(max(run) for run in runs.values())
+        about = {"depth": cell.depth, "noise": cell.noise, "method": method, "algo": algo, "seeds": len(runs)}
+        rows.append({**about, "rollouts until 1/2": round(half) if math.isfinite(half) else None, "made": made})
+    return rows
+
+
+def rollouts_until_half(curve: Mapping[int, float]) -> float:
+    """Of a run's accuracies by step."""
+    for (before, low), (after, high) in pairwise(sorted(curve.items())):
+        if low < 0.5 <= high:
+            return ROLLOUTS * (before + (after - before) * (0.5 - low) / (high - low))
+    return math.inf
+
+
+def draw(rows: list[dict[str, Any]], chains: list[dict[str, Any]], path: Path) -> None:
+    """Leaves over height, one panel per number of branches, leaves on a logarithmic axis; chains beside two branches: a
+    cross where one half was reached, a triangle at the rollouts that did not suffice."""
     with house_style():
         import matplotlib.pyplot as plt
 
@@ -114,6 +165,14 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
                 axis.fill_between(height, low, high, color=colour, alpha=0.15)
             axis.plot(height, [row["B^H/4"] for row in of], "k--", label="lower bound without hints, B^H/4")
             axis.set(yscale="log", xlabel="height H", title=f"{branches} branches")
+            axis.xaxis.get_major_locator().set_params(integer=True)
+            for row in chains if branches == 2 else ():
+                half, colour = row["rollouts until 1/2"], HINT_LENGTHS[METHODS.index(row["method"])]
+                axis.plot(
+                    row["depth"], half or row["made"], color=colour, marker="x" if half else "^", linestyle="none"
+                )
+        for marker, label in (("x", "real loop, chains"), ("^", "real loop, chains: more than this")):
+            axes[0][0].plot([], [], color="0.4", marker=marker, linestyle="none", label=label)
         # The house style turns mathtext off, so powers of ten are written out.
         axes[0][0].yaxis.set_major_formatter("{x:,.0f}")
         axes[0][0].set_ylabel("leaves until pass@1 is 1/2")
@@ -124,9 +183,10 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
 def main() -> None:
     """Write results/study/theory.json and theory.png."""
-    rows = measured(seeds=11)
-    write_json(OUT / "theory.json", {"eta": ETA, "beta": BETA, "rewards": [RIGHT, WRONG], "seeds": 11, "trees": rows})
-    draw(rows, OUT / "theory.png")
+    rows, chains = measured(seeds=11), on_chains(real())
+    about = {"eta": ETA, "beta": BETA, "rewards": [RIGHT, WRONG], "seeds": 11}
+    write_json(OUT / "theory.json", {**about, "trees": rows, "chains": chains})
+    draw(rows, chains, OUT / "theory.png")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.reporting.cells import markdown
-from eval.reporting.cost import cost_table, draw_costs
+from eval.reporting.cost import cost_text, draw_costs
 from eval.reporting.curves import draw_curves
 from eval.reporting.groups import Panel, panels
 from eval.reporting.page import Picture, page
@@ -53,7 +53,7 @@ def report(folders: Sequence[Path], out: Path, title: str = "") -> str:
     tables = {
         "table.md": markdown(results_table(rows)),
         "timing.md": markdown(timing_table(places)),
-        "cost.md": markdown(cost_table(places)),
+        "cost.md": cost_text(places),
     }
     if pairs:
         tables["pairs.md"] = comparisons(pairs)

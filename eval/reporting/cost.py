@@ -9,21 +9,28 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from itertools import combinations, pairwise
 from typing import Any
 
 import matplotlib.pyplot as plt
 
-from eval.reporting.cells import Table, of_columns
+from eval.intervals import spread, student_tail, t_interval
+from eval.reporting.cells import Table, markdown, of_columns
 from eval.reporting.curves import grid_of, how_drawn, styled
 from eval.reporting.groups import Group, Panel
+from eval.reporting.pairs import shown_p
 from eval.reporting.read_runs import Run
 from eval.reporting.style import colour, legend_below
 
 Curve = tuple[list[float], list[float]]
 """Cost and accuracy at each validation, ordered by step."""
 
+TOKENS = ("generated", "updates")
+EQUAL_COST = (
+    "Percentage points after equal numbers of tokens: as many as the run with the fewest has in all, accuracy linear "
+    "between validations; 95 % and p are over seeds alone (Student's t), the same seeds on both sides."
+)
 KINDS = {"generated": "million tokens generated", "updates": "million tokens in updates", "minutes": "minutes of steps"}
 
 
@@ -108,6 +115,45 @@ def cost_table(panels: Sequence[Panel]) -> Table:
                 columns[f"at equal {kind}"].append("" if at is None else f"{at:.1%}")
                 columns[f"mean up to there ({kind})"].append("" if mean is None else f"{mean:.1%}")
     return of_columns(columns)
+
+
+def equal_cost_table(panels: Sequence[Panel]) -> Table:
+    """Differences of runs with the same seed, in percentage points, after equal numbers of tokens: as many as the run
+    with the fewest has in all. For pairs of groups with the same seeds, at least two."""
+    columns: dict[str, list[str]] = defaultdict(list)
+    found = [(panel, a, b, kind) for panel in panels for a, b in combinations(panel.groups, 2) for kind in TOKENS]
+    for panel, a, b, kind in found:
+        by_seed = differences_at_equal(a, b, kind)
+        over = spread([100 * each for each in by_seed])
+        if over is None:
+            continue
+        interval = t_interval(over)
+        columns["compared"].append(f"{panel.title}: " * (len(panels) > 1) + f"{b.label} - {a.label}")
+        columns["at equal tokens"].append({"generated": "generated", "updates": "in updates"}[kind])
+        columns["difference"].append(f"{over.mean:+.1f}")
+        columns["by seed"].append(" ".join(f"{100 * each:+.1f}" for each in by_seed))
+        columns["95 % over seeds"].append(f"{interval.low:+.1f} to {interval.high:+.1f}")
+        columns["p"].append(
+            shown_p(student_tail(over.mean / over.error, over.df) if over.error else float(not over.mean))
+        )
+    return of_columns(columns)
+
+
+def cost_text(panels: Sequence[Panel]) -> str:
+    """cost.md."""
+    equal = equal_cost_table(panels)
+    return markdown(cost_table(panels)) + (f"\n{EQUAL_COST}\n\n{markdown(equal)}" if equal.rows else "")
+
+
+def differences_at_equal(a: Group, b: Group, kind: str) -> list[float]:
+    """b - a by seed; empty unless both have the same seeds, once each, and accuracies there."""
+    of_a, of_b = ({run.seed: curve(replace(group, runs=(run,)), kind) for run in group.runs} for group in (a, b))
+    if of_a.keys() != of_b.keys() or len(of_a) != len(a.runs) or len(of_b) != len(b.runs):
+        return []
+    ends = [max(found[0], default=0.0) for found in (*of_a.values(), *of_b.values())]
+    equal = min(ends, default=0.0)
+    pairs = [(accuracy_at(of_a[s], equal), accuracy_at(of_b[s], equal)) for s in sorted(of_a, key=str)] if equal else []
+    return [right - left for left, right in pairs if left is not None and right is not None]
 
 
 def draw_costs(panel: Panel, *, narrow: bool = False) -> Any:

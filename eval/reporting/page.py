@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eval.reporting.cells import Table, html, text
-from eval.reporting.cost import cost_table
+from eval.reporting.cost import EQUAL_COST, cost_table, equal_cost_table
 from eval.reporting.groups import Panel
 from eval.reporting.pairs import Pair, pairs_table, reading
 from eval.reporting.samples import samples_of
@@ -81,6 +81,7 @@ def page(
         body.append(f'<div class="wide narrow">{picture.narrow}</div>')
     body.append(pairs_part(pairs))
     body.append(_section("What it cost", cost_table(panels), _COST))
+    body.append(_section("Differences at equal cost", equal_cost_table(panels), EQUAL_COST))
     body.append(_section("Where the time goes", timing_table(panels), _TIMING))
     body.append(_section("What was set differently", differences(panels), ""))
     body.append(f"<details><summary>settings that all runs share</summary>{html(common(panels))}</details>")

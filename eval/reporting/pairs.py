@@ -93,8 +93,8 @@ def pairs_table(pairs: Sequence[Pair]) -> Table:
         "df": [str(pair.over_seeds.df) if pair.over_seeds else "" for pair in pairs],
         "95 % over problems": [_points(pair.over_problems) for pair in pairs],
         "95 % over both": [_points(pair.interval) if pair.over_seeds else "" for pair in pairs],
-        "p": [_p(pair.p) for pair in pairs],
-        "p, Holm": [_p(each) for each in corrected],
+        "p": [shown_p(pair.p) for pair in pairs],
+        "p, Holm": [shown_p(each) for each in corrected],
         "test": [pair.test for pair in pairs],
     }
     return of_columns(columns)
@@ -158,5 +158,5 @@ def _points(interval: Interval) -> str:
     return f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f}"
 
 
-def _p(value: float) -> str:
+def shown_p(value: float) -> str:
     return f"{value:.3f}" if value >= 0.001 else "< 0.001"

@@ -134,19 +134,24 @@ def _chosen(table: str, runs: list[dict[str, Any]], flags: Mapping[str, Any]) ->
 def listing(table: str, runs: Sequence[TableRun]) -> str:
     """Runs with devices, estimated hours and published figures; the published table, notes and commands."""
     preset = TABLES[table]
-    hours = [gpu_hours(run.planned.experiment, preset["rows"]) for run in runs]
+    # A run on the CPU is no device hours of anything; the notes say how long it takes.
+    on_gpus = any(run.planned.experiment.device == "cuda" for run in runs)
+    hours = [gpu_hours(run.planned.experiment, preset["rows"]) for run in runs if on_gpus]
     found = [final(run.planned.experiment) for run in runs]
     columns: dict[str, Sequence[str]] = {
         "run": [run.planned.name for run in runs],
         "state": [run.planned.state for run in runs],
-        "GPUs": [str(run.planned.experiment.n_gpu * run.planned.experiment.nnodes) for run in runs],
-        "GPU hours *": [f"{each:.1f}" for each in hours],
-        "published **": ["; ".join(map(_shown, entries)) for entries in found],
     }
+    if on_gpus:
+        columns["GPUs"] = [str(run.planned.experiment.n_gpu * run.planned.experiment.nnodes) for run in runs]
+        columns["GPU hours *"] = [f"{each:.1f}" for each in hours]
+    if any(found):
+        columns["published **"] = ["; ".join(map(_shown, entries)) for entries in found]
     sources = dict.fromkeys(entry.source for entries in found for entry in entries)
     weights = runs[0].planned.folder / "hf/last"
     lines = [preset["title"], "", *_aligned(of_columns(columns))]
-    lines += [f"{len(runs)} runs, about {sum(hours):.0f} GPU hours *", "", f"* {ASSUMPTIONS}"]
+    total = [f"{len(runs)} runs, about {sum(hours):.0f} GPU hours *", "", f"* {ASSUMPTIONS}"]
+    lines += total if on_gpus else [f"{len(runs)} runs on CPUs"]
     lines += [f"** accuracy on the training task at the end of training: {source}" for source in sources]
     lines += ["", *(_published_table(preset, runs) if "published" in preset else ()), ""]
     lines += [f"note: {note}" for note in preset["notes"]]

@@ -1,9 +1,12 @@
 """The search tree of the UFT paper, on cases done by hand."""
 
+import json
+
 import numpy as np
 import pytest
 
 from bench import theory
+from bench.study.figures import Point
 from bench.theory import METHODS, hint_length, leaves, lower_bound, measured, updated, upper_order
 
 
@@ -50,3 +53,29 @@ def test_seeds_repeat_and_depth_costs_rft_more_than_hints() -> None:
     growth = {method: deep[method]["median"] / shallow[method]["median"] for method in METHODS}
     assert growth["rft"] > 2 * max(growth[method] for method in METHODS if method != "rft")
     assert deep["rft"]["median"] >= deep["B^H/4"]
+
+
+def test_rollouts_until_one_half_are_read_off_a_run_by_hand() -> None:
+    # From .25 at step 20 to .75 at step 40: one half at step 30, of 128 rollouts each.
+    assert theory.rollouts_until_half({0: 0.0, 20: 0.25, 40: 0.75, 60: 0.9}) == 30 * 128
+    assert theory.rollouts_until_half({0: 0.0, 20: 0.5}) == 20 * 128
+    assert theory.rollouts_until_half({0: 0.0, 80: 0.49}) == np.inf
+
+
+def test_chains_that_mostly_fail_have_no_median_and_name_what_was_made() -> None:
+    cell = theory.CHAINS[2]
+    runs = [{0: 0.0, 80: end} for end in (0.1, 0.2, 1.0)]
+    found = {cell: {"rft": {seed: {step: Point(acc) for step, acc in run.items()} for seed, run in enumerate(runs)}}}
+    (row,) = theory.on_chains(found)
+    assert (row["rollouts until 1/2"], row["made"], row["seeds"]) == (None, 80 * 128, 3)
+    found[cell]["rft"][1][80] = Point(0.5)
+    (row,) = theory.on_chains(found)
+    assert row["rollouts until 1/2"] == 80 * 128
+
+
+def test_the_committed_chains_are_those_of_the_committed_runs() -> None:
+    kept = json.loads((theory.OUT / "theory.json").read_text())["chains"]
+    assert kept == theory.on_chains(theory.real())
+    at = {(row["depth"], row["algo"]): row["rollouts until 1/2"] for row in kept}
+    assert at[15, "rft"] is None
+    assert at[10, "rft"] is not None

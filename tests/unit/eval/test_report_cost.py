@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from eval.reporting.cost import accuracy_at, cost_table, costs, curve, mean_up_to
+from eval.reporting.cost import accuracy_at, cost_table, costs, curve, equal_cost_table, mean_up_to
 from eval.reporting.groups import panels
 from eval.reporting.read_runs import load
 from recipes.common.run_dir import append_metrics, write_json
@@ -84,3 +84,20 @@ def test_equal_cost_is_where_the_cheapest_ended(tmp_path: Path) -> None:
     assert rows["rft"]["at equal generated"] == "40.0%"
     assert rows["uft"]["million tokens generated"] == f"{10 * GENERATED:.3g}"
     assert rows["sft"]["at equal generated"] == ""
+
+
+def test_pairs_at_equal_tokens_are_by_seed_and_need_the_same_seeds(tmp_path: Path) -> None:
+    """Ten steps of uft, five of rft: uft is read at its fifth, .20 and .40 of 20 problems; rft ends at .40 and .50."""
+    for seed, (mine, theirs) in enumerate([([0, 4, 16], [0, 8]), ([0, 8, 16], [0, 10])]):
+        write_run(tmp_path / f"a{seed}", settings_of("uft", seed=seed, **SIZES), mine)
+        write_run(tmp_path / f"b{seed}", settings_of("rft", seed=seed, **SIZES), theirs)
+    write_run(tmp_path / "c0", settings_of("r3", seed=0, **SIZES), [0, 8])
+    table = equal_cost_table(panels([load(tmp_path / name) for name in ("a0", "a1", "b0", "b1", "c0")]))
+    rows = [dict(zip(table.head, row, strict=True)) for row in table.rows]
+    assert [row["compared"] for row in rows] == ["uft - rft"] * 2, "r3 has one seed, the others two"
+    assert {row["at equal tokens"] for row in rows} == {"generated", "in updates"}
+    # Differences -20 and -10 points: mean -15, standard error 5, t = 3, one degree of freedom: p = 2 atan(1/3) / pi.
+    for row in rows:
+        assert (row["difference"], row["by seed"]) == ("-15.0", "-20.0 -10.0")
+        assert row["95 % over seeds"] == "-78.5 to +48.5"
+        assert row["p"] == "0.205"

@@ -168,3 +168,10 @@ def test_gpu_hours_of_an_unknown_size_are_refused() -> None:
     e = build_experiment({"algo": "rft", "data": "countdown", "model": "owner/name"}, PROFILES["h100x2"])
     with pytest.raises(ValueError, match="unknown number of parameters"):
         gpu_hours(e, {})
+
+
+def test_runs_on_cpus_have_no_gpu_hours() -> None:
+    shown = listing("study", runs("study", "--algo", "uft,dft"))
+    assert "GPU" not in shown
+    assert "34 runs on CPUs" in shown
+    assert "runs, about" in listing("study_h100", runs("study_h100", "--algo", "uft,dft"))
