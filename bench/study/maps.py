@@ -22,7 +22,10 @@ _REAL_TITLE: Final = (
     "the real loop: accuracy at the end in percent, small the number of seeds; "
     "a frame marks the best mean of a cell, a dashed one what seeds do not tell from it, a dotted one too few seeds"
 )
-_LAB_TITLE: Final = "the lab (exploration), after 40 steps: accuracy in percent; a frame marks the best mean of a cell"
+_LAB_TITLE: Final = (
+    "the lab (exploration), after 40 steps: accuracy in percent; a frame marks the best mean of a cell, "
+    "of one seed in most"
+)
 _FRAMES: Final = {"best": "solid", "open": "dashed", "?": "dotted"}
 
 

@@ -193,7 +193,8 @@ def sections(figures: Figures) -> list[tuple[str, Table | str]]:
         ("Worst cells of uft and uft_adaptive", f"Real loop: {worst(real)}.\n\nLab (exploration): {worst(lab)}."),
         (
             "How much there is",
-            f"{count(real)} real runs in {len(real)} cells; {count(lab)} runs of the lab in {len(lab)}.",
+            f"{count(real)} real runs in {len(real)} cells; {count(lab)} runs of the lab in {len(lab)}. A run that sees "
+            "no solution stands in several cells and counts once.",
         ),
         ("LAB, exploration: UFT and GRPO", against_grpo(lab)),
     ]
@@ -227,16 +228,24 @@ def of_cells(lab: Found) -> list[tuple[str, Table | str]]:
     return [(f"LAB, exploration: {cell.title}", table(methods)) for cell, methods in sorted(lab.items())]
 
 
+CURVES: Final = (
+    ("Real loop: curves where all solutions share their errors", "d15-q40-n1r"),
+    ("Real loop: curves with random errors, a tenth of the steps", "family15"),
+    ("Real loop: curves where hints do harm", "family20q75n30"),
+)
+"""Pictures of results/chain_cpu, made by eval.report."""
+
 _HTML = Template(
     """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Where does each method win?</title><style>:root{color-scheme:light dark}body{font:15px/1.5 system-ui;margin:2rem
 auto;max-width:70rem;padding:0 1rem}table{border-collapse:collapse;font-size:13px}td,th{padding:.15rem .6rem;text-align:
-left;border-bottom:1px solid #8885}svg{max-width:100%;height:auto}div{overflow-x:auto}</style>
+left;border-bottom:1px solid #8885}svg,img{max-width:100%;height:auto}div{overflow-x:auto}</style>
 <h1>Where does each method win?</h1>
 <p>Drawn from results/study (the lab, exploration) and results/chain_cpu/validations.csv (the real loop). How to
-read it: docs/study.md.</p>
+read it, what holds and what does not, our own method's paired comparisons and what the papers said: docs/study.md.</p>
 {% for title, part in parts %}<h2>{{ title }}</h2>{{ part }}
-{% if loop.first %}{{ maps|join }}{% endif %}{% endfor %}</html>
+{% if loop.first %}{{ maps|join }}{% for title, name in curves %}<h2>{{ title }}</h2>
+<img src="../chain_cpu/{{ name }}/curves.png" alt="{{ title }}">{% endfor %}{% endif %}{% endfor %}</html>
 """,
     autoescape=False,
 )
@@ -262,7 +271,9 @@ def main() -> None:
     ]
     for name, (as_png, _) in maps.items():
         write_bytes(OUT / f"{name}.png", as_png)
-    write_text(OUT / "index.html", _HTML.render(parts=parts, maps=[as_svg for _, as_svg in maps.values()]))
+    write_text(
+        OUT / "index.html", _HTML.render(parts=parts, maps=[as_svg for _, as_svg in maps.values()], curves=CURVES)
+    )
 
 
 if __name__ == "__main__":
