@@ -193,8 +193,8 @@ def sections(figures: Figures) -> list[tuple[str, Table | str]]:
         ("Worst cells of uft and uft_adaptive", f"Real loop: {worst(real)}.\n\nLab (exploration): {worst(lab)}."),
         (
             "How much there is",
-            f"{count(real)} real runs in {len(real)} cells; {count(lab)} runs of the lab in {len(lab)}. A run that sees "
-            "no solution stands in several cells and counts once.",
+            f"{count(real)} real runs in {len(real)} cells; {count(lab)} runs of the lab in {len(lab)}. A run that "
+            "sees no solution stands in several cells and counts once.",
         ),
         ("LAB, exploration: UFT and GRPO", against_grpo(lab)),
     ]
