@@ -25,6 +25,8 @@ SUPERVISED: Final = ("sft", "dft")
 STEPS: Final = 40
 SEEDS: Final = range(5)
 PROBLEMS: Final = 4096
+ROLLOUTS: Final = 128
+"""Per step: those of a cell's problems."""
 
 
 @dataclass(frozen=True, order=True)
@@ -45,6 +47,11 @@ class Cell:
         few = "" if self.solved == 1 else f", {round(self.solved * PROBLEMS)} solutions"
         same = " in the same way" if self.repeated else ""
         return f"depth {self.depth}, q {self.q:g}, {self.noise:.0%} wrong{same}{few}"
+
+    @property
+    def batch(self) -> int:
+        """Problems per step: fewer where the solutions would not fill a supervised step."""
+        return 32 if self.solved * PROBLEMS > 32 else 8
 
     @property
     def base(self) -> Path:
@@ -83,32 +90,34 @@ BESIDE: Final = (
 FIRST: Final = (Cell(15, 0.4, 0.1), Cell(10, 0.4, 0.1))
 """The cells made first, with every method and three seeds: GRPO fails in one and learns in the other."""
 
+FEW_SOLUTIONS: Final = tuple(Cell(10, 0.4, 0.1, count / PROBLEMS) for count in (16, 64, 256, 1024))
+"""Problems are as many as everywhere; the others have none."""
+
 WITH_REAL: Final = tuple(dict.fromkeys((*FIRST, *REAL, HARMED, *BESIDE)))
 """All cells that have runs in the lab and in the real loop."""
 
 
 def _rank(cell: Cell) -> int:
-    return WITH_REAL.index(cell) if cell in WITH_REAL else len(WITH_REAL) + (cell.q not in (0.4, 0.75))
+    return WITH_REAL.index(cell) if cell in WITH_REAL else len(WITH_REAL) + (cell not in FEW_SOLUTIONS)
 
 
 def cells() -> list[Cell]:
-    """All 63 cells: FIRST, then those with real runs, then those whose base is embedded, then the others."""
+    """All 64 cells: FIRST, then those with real runs, then those with few solutions, then the others by depth."""
     grid = [Cell(*each) for each in product((6, 10, 15, 20), (0.25, 0.4, 0.55, 0.75, 0.9), (0.0, 0.1, 0.3))]
-    grid += [Cell(10, 0.4, 0.1, count / PROBLEMS) for count in (64, 256, 1024)]
-    return sorted(grid, key=lambda cell: (_rank(cell), grid.index(cell)))
+    return sorted((*FEW_SOLUTIONS, *grid), key=_rank)
 
 
 def runs() -> list[Run]:
     """All runs in the order in which they are made: seeds of two cells, then five of fourteen methods where there are
-    real runs, then the other cells and methods."""
+    real runs, then cell by cell, then the other methods."""
     first = [Run(cell, algo, seed) for seed in SEEDS[:3] for cell in FIRST for algo in (*CORE, *OTHERS)]
     first += [Run(cell, algo, seed) for seed in SEEDS[:3] for cell in (*REAL, HARMED) for algo in CORE]
     first += [Run(cell, algo, seed) for seed in SEEDS for cell in WITH_REAL for algo in (*CORE, *FAMILY)]
     rest = [
         Run(cell, algo, seed)
-        for seed in SEEDS
-        for methods in (CORE, FAMILY, OTHERS)
+        for methods in ((*CORE, *FAMILY), OTHERS)
         for cell in cells()
+        for seed in SEEDS
         for algo in methods
     ]
     return list(dict.fromkeys(first + rest))
@@ -124,6 +133,8 @@ def flags_of(cell: Cell, seed: int) -> list[str]:
         "n_train": PROBLEMS,
         "demonstration_noise": cell.noise,
         "demonstrations": cell.solved,
+        "batch_size": cell.batch,
+        "n_rollout": ROLLOUTS // cell.batch,
         # The bonus alone decides whether GRPO learns where right answers are rare (results/chain_cpu/entropy0).
         "entropy_coef": 0,
         "T": STEPS,
@@ -133,7 +144,7 @@ def flags_of(cell: Cell, seed: int) -> list[str]:
         "val_size": 64,
         "seeds": seed,
     }
-    at_default = {"demonstration_noise": 0.0, "demonstrations": 1.0}
+    at_default = {"demonstration_noise": 0.0, "demonstrations": 1.0, "batch_size": 32, "n_rollout": 4}
     return [
         text for name, value in given.items() if at_default.get(name) != value for text in (f"--{name}", f"{value}")
     ]

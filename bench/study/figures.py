@@ -62,8 +62,7 @@ def of_lab(file: Path = scan.FILE, variant: str | None = None) -> Found:
         for r in csv.DictReader(lines):
             if r.get("variant") != variant:
                 continue
-            cell = Cell(int(r["depth"]), float(r["q"]), float(r["noise"]), float(r["solved"]))
-            found[cell][r["algo"]][int(r["seed"])][int(r["step"])] = _point(r)
+            found[scan.cell_of(r)][r["algo"]][int(r["seed"])][int(r["step"])] = _point(r)
     return found
 
 
@@ -117,9 +116,9 @@ def of_real(file: Path = REAL_FILE) -> Found:
     return found
 
 
-def _without_solutions(cell: Cell, methods: Mapping[str, Runs]) -> tuple[int, float, int]:
+def _without_solutions(cell: Cell, methods: Mapping[str, Runs]) -> tuple[Any, ...]:
     """What sets cells apart for a run that sees no solution, if none or all have the bonus."""
-    return cell.depth, cell.q, steps_of(methods)
+    return (*scan.alike(cell), steps_of(methods))
 
 
 def count(found: Found) -> int:

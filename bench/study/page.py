@@ -13,7 +13,7 @@ from typing import Final
 
 from jinja2 import Template
 
-from bench.study.cells import FIRST, REAL, STEPS, Cell
+from bench.study.cells import FEW_SOLUTIONS, FIRST, PROBLEMS, REAL, STEPS, Cell
 from bench.study.figures import (
     Figures,
     Found,
@@ -30,7 +30,7 @@ from bench.study.figures import (
     worst,
 )
 from bench.study.maps import FEW, lab_map, named, real_map
-from bench.study.variants import AS_REAL, CHANCE, NO_LIKELIHOOD, REPEATED, SCALES, SHAM, UNLIKELY, rates
+from bench.study.variants import AS_REAL, CHANCE, NO_LIKELIHOOD, REPEATED, SCALES, SHAM, UNLIKELY, UPDATES, rates
 from eval.intervals import spread, spread_apart, t_interval
 from eval.reporting.cells import Table, html, markdown, text
 from eval.reporting.style import write_bytes
@@ -120,6 +120,12 @@ def by_variant(variants: Mapping[str, Found], cell: Cell, *, same_seeds: bool = 
             row.append(f"{means[name]:.3f} ({min(values):.3f} to {max(values):.3f}; {len(values)})" if values else "")
         rows.append((*row, max(means, key=lambda name: means[name])) if same_seeds else tuple(row))
     return Table(("method", *ends, *(["best"] if same_seeds else [])), tuple(rows))
+
+
+def by_solutions(found: Found) -> Table:
+    """Accuracy at the end by method and number of solutions, in the cells that differ in nothing else."""
+    cells = [cell for cell in (*FEW_SOLUTIONS, FIRST[1]) if cell in found]
+    return by_variant({f"{cell.solved * PROBLEMS:,.0f} solutions": {FIRST[1]: found[cell]} for cell in cells}, FIRST[1])
 
 
 def wins(found: Found, least: int = 1) -> Table:
@@ -215,6 +221,8 @@ def sections(figures: Figures) -> list[tuple[str, Table | str]]:
     scaled = {rates(SCALES[0]): tuned[rates(SCALES[0])], rates(1): lab, rates(SCALES[1]): tuned[rates(SCALES[1])]}
     return [
         *parts,
+        (f"LAB, exploration: fewer solutions at {FIRST[1].title}", by_solutions(lab)),
+        (f"LAB, exploration: fewer solutions, {UPDATES}", by_solutions(figures.variants.get(UPDATES, {}))),
         *((f"LAB, exploration: {cell.title}, and {REPEATED}", by_variant(alike, cell)) for cell in FIRST),
         *((f"LAB, exploration: hints at {cell.title}", by_variant(unlikely, cell)) for cell in UNLIKELY),
         (f"LAB, exploration: controls at {FIRST[0].title}", by_variant(controls, FIRST[0])),

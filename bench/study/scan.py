@@ -12,7 +12,8 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache, partial
 from itertools import groupby
@@ -37,15 +38,27 @@ _CHECKED: Final[set[object]] = set()
 """Data that this process has checked."""
 
 
+def cell_of(row: Mapping[str, str]) -> Cell:
+    """The cell of a line."""
+    return Cell(int(row["depth"]), float(row["q"]), float(row["noise"]), float(row["solved"]))
+
+
+def run_of(row: Mapping[str, str]) -> Run:
+    """The run that a line is a validation of."""
+    return Run(cell_of(row), row["algo"], int(row["seed"]))
+
+
+def alike(cell: Cell) -> tuple[int, float, int]:
+    """Equal in two cells that are one to a method that sees no solution."""
+    return cell.depth, cell.q, cell.batch
+
+
 def made(file: Path = FILE) -> set[Run]:
     """The runs that the file has."""
     if not file.exists():
         return set()
     with file.open(encoding="utf-8", newline="") as lines:
-        return {
-            Run(Cell(int(r["depth"]), float(r["q"]), float(r["noise"]), float(r["solved"])), r["algo"], int(r["seed"]))
-            for r in csv.DictReader(lines)
-        }
+        return {run_of(row) for row in csv.DictReader(lines)}
 
 
 def shared(run: Run, file: Path = FILE) -> list[list[Any]]:
@@ -53,11 +66,10 @@ def shared(run: Run, file: Path = FILE) -> list[list[Any]]:
     if run.algo not in SEE_NO_SOLUTION or not file.exists():
         return []
     with file.open(encoding="utf-8", newline="") as lines:
-        for _, same in groupby(csv.DictReader(lines), lambda r: (r["noise"], r["solved"], r["algo"], r["seed"])):
-            rows = list(same)
-            of = (int(rows[0]["depth"]), float(rows[0]["q"]), rows[0]["algo"], int(rows[0]["seed"]))
-            if of == (run.cell.depth, run.cell.q, run.algo, run.seed):
-                return [[*of[:2], run.cell.noise, run.cell.solved, *list(row.values())[4:]] for row in rows]
+        for other, same in groupby(csv.DictReader(lines), run_of):
+            if replace(other, cell=run.cell) == run and alike(other.cell) == alike(run.cell):
+                about = (run.cell.depth, run.cell.q, run.cell.noise, run.cell.solved)
+                return [[*about, *list(row.values())[4:]] for row in same]
     return []
 
 
