@@ -104,7 +104,8 @@ def beside(lab: Found, real: Found) -> Table:
 
 def by_variant(variants: Mapping[str, Found], cell: Cell, *, same_seeds: bool = False) -> Table:
     """Accuracy at the end by method and variant, in a cell: mean, lowest to highest, seeds. Methods that only the
-    scan has are skipped; `same_seeds` keeps the seeds that all variants of a method have, and adds the best."""
+    scan has are skipped; `same_seeds` keeps the seeds that all variants of a method have, and adds the best unless all
+    are at 0."""
     ends = {name: {algo: last(runs) for algo, runs in found.get(cell, {}).items()} for name, found in variants.items()}
     count = {algo: sum(algo in methods for methods in ends.values()) for methods in ends.values() for algo in methods}
     rows = []
@@ -118,7 +119,8 @@ def by_variant(variants: Mapping[str, Found], cell: Cell, *, same_seeds: bool = 
             if values:
                 means[name] = fmean(values)
             row.append(f"{means[name]:.3f} ({min(values):.3f} to {max(values):.3f}; {len(values)})" if values else "")
-        rows.append((*row, max(means, key=lambda name: means[name])) if same_seeds else tuple(row))
+        best = max(means, key=lambda name: means[name])
+        rows.append((*row, best if means[best] else "") if same_seeds else tuple(row))
     return Table(("method", *ends, *(["best"] if same_seeds else [])), tuple(rows))
 
 
@@ -217,8 +219,9 @@ def sections(figures: Figures) -> list[tuple[str, Table | str]]:
     alike = {"random errors": lab, REPEATED: figures.variants.get(REPEATED, {})}
     unlikely = {"as it is": lab, NO_LIKELIHOOD: figures.variants.get(NO_LIKELIHOOD, {})}
     controls = {"as it is": lab} | {name: figures.variants.get(name, {}) for name in (SHAM, CHANCE)}
-    tuned = {rates(scale): figures.variants.get(rates(scale), {}) for scale in SCALES}
-    scaled = {rates(SCALES[0]): tuned[rates(SCALES[0])], rates(1): lab, rates(SCALES[1]): tuned[rates(SCALES[1])]}
+    scaled = {
+        rates(scale): lab if scale == 1 else figures.variants.get(rates(scale), {}) for scale in sorted((1, *SCALES))
+    }
     return [
         *parts,
         (f"LAB, exploration: fewer solutions at {FIRST[1].title}", by_solutions(lab)),

@@ -2,8 +2,8 @@
 
 The settings that the real loop ran with, to compare the lab with it; controls (another problem's solution, a random
 reward); few solutions with as many supervised updates as many have; the same errors in all solutions; hints without
-their likelihood; the entropy bonus; and the same two further learning rates for every method. EXPLORATION (bench/lab);
-a finished run is one append to results/study/variants.csv.
+their likelihood; the entropy bonus; and the same three further learning rates for every method. EXPLORATION
+(bench/lab); a finished run is one append to results/study/variants.csv.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ UNLIKELY: Final = (HARMED, Cell(15, 0.4, 0.3), FIRST[0])
 """Where hints are also run without their likelihood: where it does harm, where it may, and where it does good."""
 REPEATED: Final = "the same errors in all solutions"
 UPDATES: Final = "with 128 supervised updates"
-SCALES: Final = (0.5, 2.0)
+SCALES: Final = (0.5, 2.0, 4.0)
 """Of the learning rates; the scan has them at 1."""
 TUNED: Final = (*CORE, "stage", "luffy", "chord_phi", "relift", "hpt", "prefix_rft")
 """Methods whose learning rates are tried."""
@@ -83,7 +83,7 @@ def variants() -> list[Variant]:
         Variant(AS_REAL, _each(Cell(10, 0.75, 0.0), ("uft", "rft", "r3"), 5), _steps(60, 0.001)),
         Variant(SHAM, _each(deep, taught, 3), {"hints": "sham"}),
         Variant(CHANCE, _each(deep, rewarded, 3), {"reward": "random"}),
-        Variant(REPEATED, _in_each(FIRST, learners, 3), repeated),
+        Variant(REPEATED, _in_each(FIRST, learners, 5), repeated),
         Variant(NO_LIKELIHOOD, _in_each(UNLIKELY, ("uft", "uft_adaptive"), 5), {"sft_loss_coef": 0.0}),
         *(Variant(UPDATES, _each(cell, ("sft", "dft", "sft_rft"), 5), more) for cell, more in lasting.items()),
         *(Variant(f"entropy_coef {c:g}", _each(shallow, ("rft", "uft"), 4), {"entropy_coef": c}) for c in (0.001, 0.0)),

@@ -8,10 +8,24 @@ from statistics import fmean
 import pytest
 
 from bench.study import page, scan, variants
-from bench.study.cells import CORE, FIRST, OTHERS, REAL, SEE_NO_SOLUTION, Cell, Run, cells, flags_of, runs
+from bench.study.cells import (
+    CORE,
+    FEW_SOLUTIONS,
+    FIRST,
+    OTHERS,
+    PROBLEMS,
+    REAL,
+    ROLLOUTS,
+    SEE_NO_SOLUTION,
+    Cell,
+    Run,
+    cells,
+    flags_of,
+    runs,
+)
 from bench.study.figures import Point, cell_of, committed, count, of_lab, of_real, ranked, steps_of, worst
 from bench.study.maps import lab_map, real_map
-from bench.study.page import agreement, beside, by_variant, drawn, table, wins
+from bench.study.page import agreement, beside, by_solutions, by_variant, drawn, table, wins
 from recipes import ROOT
 from recipes.algorithms import algorithms
 from recipes.common.errors import ExperimentError
@@ -27,7 +41,7 @@ def of(*ends: float) -> page.Runs:
 def test_the_scan_lists_every_run_once_and_the_separating_cells_first() -> None:
     every = runs()
     assert len(every) == len(set(every)) == len(cells()) * 21 * 5
-    assert len(cells()) == 63
+    assert len(cells()) == 64
     assert {run.cell for run in every[:126]} == {*FIRST}
     assert {run.seed for run in every[:126]} == {0, 1, 2}
 
@@ -51,7 +65,8 @@ def test_a_run_that_sees_no_solution_is_made_once_for_all_of_them(tmp_path: Path
     assert [[str(value) for value in row] for row in found] == [
         ["10", "0.4", "0.3", "0.25", "rft", "1", step, "0.25", "1.0", "7", "9", "3.2"] for step in ("0", "40")
     ]
-    for other in (Run(noisier, "uft", 1), Run(noisier, "rft", 2), Run(Cell(6, 0.4, 0.3), "rft", 1)):
+    elsewhere = (Run(Cell(6, 0.4, 0.3), "rft", 1), Run(FEW_SOLUTIONS[0], "rft", 1))
+    for other in (Run(noisier, "uft", 1), Run(noisier, "rft", 2), *elsewhere):
         assert scan.shared(other, file) == []
     known = algorithms()
     scanned = {*CORE, *OTHERS}
@@ -228,6 +243,27 @@ def test_variants_are_compared_on_the_seeds_they_share() -> None:
     assert by_variant(found, cell, same_seeds=True).rows == (
         ("uft", "0.850 (0.800 to 0.900; 2)", "0.600 (0.500 to 0.700; 2)", "", "a"),
     )
+    assert by_variant({"a": {cell: {"rft": of(0.0)}}, "b": {cell: {"rft": of(0.0)}}}, cell, same_seeds=True).rows == (
+        ("rft", "0.000 (0.000 to 0.000; 1)", "0.000 (0.000 to 0.000; 1)", ""),
+    )
+
+
+def test_few_solutions_stand_beside_many_and_fill_their_supervised_steps() -> None:
+    found = {FEW_SOLUTIONS[0]: {"uft": of(0.5)}, FIRST[1]: {"uft": of(0.9, 0.8), "dft": of(1.0)}}
+    shown = by_solutions(found)
+    assert shown.head == ("method", "16 solutions", "4,096 solutions")
+    assert shown.rows == (("uft", "0.500 (0.500 to 0.500; 1)", "0.850 (0.800 to 0.900; 2)"),)
+    for cell in (*FEW_SOLUTIONS, FIRST[1]):
+        e = scan.plans(tuple(flags_of(cell, 0)))["sft_rft"]
+        assert e.batch_size <= round(e.demonstrations * PROBLEMS)
+        assert e.batch_size * e.n_rollout == ROLLOUTS
+    lasting = [each for each in variants.variants() if each.name == variants.UPDATES]
+    updates = []
+    for each in lasting:
+        cell = each.runs[0].cell
+        assert {run.cell for run in each.runs} == {cell}
+        updates.append(each.settings["sft_epochs"] * cell.solved * PROBLEMS / cell.batch)
+    assert updates == [128] * len(FEW_SOLUTIONS)
 
 
 def test_variants_change_what_they_say_and_nothing_else() -> None:
