@@ -57,9 +57,13 @@ def find_model(model: str) -> str:
 
 
 def one_spelling(model: str) -> str:
-    """An embedded model as models/NAME, which is how the default is recorded; any other text unchanged."""
+    """An embedded model, of this checkout or another, as models/NAME, which is how the default is recorded; any other
+    text unchanged."""
     # Other relative paths are from where a run was started, which is not known here.
-    return str(Path(model).relative_to(ROOT)) if Path(model).parent == ROOT / "models" else model
+    embedded = str(Path(*Path(model).parts[-2:]))
+    return (
+        embedded if Path(embedded).parent == Path("models") and (ROOT / embedded / "config.json").is_file() else model
+    )
 
 
 def published_name(model: str) -> str:

@@ -49,11 +49,12 @@ def test_runs_that_differ_in_more_than_the_seed_are_never_averaged(tmp_path: Pat
 
 
 def test_seeds_of_an_embedded_model_are_averaged_however_its_path_was_written(tmp_path: Path) -> None:
-    """A sweep records whole paths, the default none."""
-    for seed, model in enumerate(("models/tiny-chain-q40", f"{ROOT}/models/tiny-chain-q40")):
+    """A sweep records whole paths, the default none; folders of runs are copied between machines."""
+    elsewhere = "/home/ada/unified-ft/models/tiny-chain-q40"
+    for seed, model in enumerate(("models/tiny-chain-q40", f"{ROOT}/models/tiny-chain-q40", elsewhere)):
         write_run(tmp_path / f"{seed}", settings_of("rft", seed=seed) | {"model": model}, [2, 4])
     (panel,) = panels(find_runs([tmp_path])[0])
-    assert [(group.label, group.seeds) for group in panel.groups] == [("rft", 2)]
+    assert [(group.label, group.seeds) for group in panel.groups] == [("rft", 3)]
 
 
 @pytest.mark.parametrize("given", ["", None, 3, "a" * 300, "Qwen/Qwen2.5-0.5B", "mine", "hf/../hf/last"])
