@@ -30,7 +30,7 @@ from bench.study.figures import (
     worst,
 )
 from bench.study.maps import FEW, lab_map, named, real_map
-from bench.study.variants import AS_REAL, CHANCE, NO_LIKELIHOOD, REPEATED, SCALES, SHAM, UNLIKELY, UPDATES, rates
+from bench.study.variants import AS_REAL, CHANCE, LONGER, NO_LIKELIHOOD, REPEATED, SCALES, SHAM, UNLIKELY, rates
 from eval.intervals import spread, spread_apart, t_interval
 from eval.reporting.cells import Table, html, markdown, text
 from eval.reporting.style import write_bytes
@@ -225,7 +225,7 @@ def sections(figures: Figures) -> list[tuple[str, Table | str]]:
     return [
         *parts,
         (f"LAB, exploration: fewer solutions at {FIRST[1].title}", by_solutions(lab)),
-        (f"LAB, exploration: fewer solutions, {UPDATES}", by_solutions(figures.variants.get(UPDATES, {}))),
+        (f"LAB, exploration: fewer solutions, {LONGER}", by_solutions(figures.variants.get(LONGER, {}))),
         *((f"LAB, exploration: {cell.title}, and {REPEATED}", by_variant(alike, cell)) for cell in FIRST),
         *((f"LAB, exploration: hints at {cell.title}", by_variant(unlikely, cell)) for cell in UNLIKELY),
         (f"LAB, exploration: controls at {FIRST[0].title}", by_variant(controls, FIRST[0])),

@@ -1,7 +1,7 @@
 """`python3 -m bench.study.variants [--until HH:MM] [--dry_run]`: runs of the scan in the lab with settings changed.
 
 The settings that the real loop ran with, to compare the lab with it; controls (another problem's solution, a random
-reward); few solutions with as many supervised updates as many have; the same errors in all solutions; hints without
+reward); few solutions with more supervised epochs; the same errors in all solutions; hints without
 their likelihood; the entropy bonus; and the same three further learning rates for every method. EXPLORATION
 (bench/lab); a finished run is one append to results/study/variants.csv.
 """
@@ -18,7 +18,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
-from bench.study.cells import CORE, FAMILY, FEW_SOLUTIONS, FIRST, HARMED, PROBLEMS, SEE_NO_SOLUTION, Cell, Run
+from bench.study.cells import CORE, FAMILY, FEW_SOLUTIONS, FIRST, HARMED, SEE_NO_SOLUTION, Cell, Run
 from bench.study.scan import HEAD, append, build_base, carry_on, make, run_of
 from recipes import ROOT
 from recipes.settings.experiment import Experiment
@@ -29,7 +29,7 @@ NO_LIKELIHOOD: Final = "without the likelihood of hints"
 UNLIKELY: Final = (HARMED, Cell(15, 0.4, 0.3), FIRST[0])
 """Where hints are also run without their likelihood: where it does harm, where it may, and where it does good."""
 REPEATED: Final = "the same errors in all solutions"
-UPDATES: Final = "with 128 supervised updates"
+LONGER: Final = "with more supervised epochs"
 SCALES: Final = (0.5, 2.0, 4.0)
 """Of the learning rates; the scan has them at 1."""
 TUNED: Final = (*CORE, "stage", "luffy", "chord_phi", "relift", "hpt", "prefix_rft")
@@ -74,9 +74,8 @@ def variants() -> list[Variant]:
     deep, shallow = FIRST
     taught, learners = ([algo for algo in algos if algo not in SEE_NO_SOLUTION] for algos in (CORE, (*CORE, *FAMILY)))
     repeated = {"demonstration_errors": "repeated"}
-    lasting = {
-        cell: {"sft_epochs": round(PROBLEMS / 32 * cell.batch / (cell.solved * PROBLEMS))} for cell in FEW_SOLUTIONS
-    }
+    # About as many updates as all solutions give in one epoch.
+    lasting = {cell: {"sft_epochs": round(cell.batch / 32 / cell.solved)} for cell in FEW_SOLUTIONS}
     rewarded = [algo for algo in CORE if algo not in ("sft", "dft")]
     return [
         Variant(AS_REAL, _each(deep, ("uft", "rft"), 5), _steps(80, 0.0)),
@@ -85,7 +84,7 @@ def variants() -> list[Variant]:
         Variant(CHANCE, _each(deep, rewarded, 3), {"reward": "random"}),
         Variant(REPEATED, _in_each(FIRST, learners, 5), repeated),
         Variant(NO_LIKELIHOOD, _in_each(UNLIKELY, ("uft", "uft_adaptive"), 5), {"sft_loss_coef": 0.0}),
-        *(Variant(UPDATES, _each(cell, ("sft", "dft", "sft_rft"), 5), more) for cell, more in lasting.items()),
+        *(Variant(LONGER, _each(cell, ("sft", "dft", "sft_rft"), 5), more) for cell, more in lasting.items()),
         *(Variant(f"entropy_coef {c:g}", _each(shallow, ("rft", "uft"), 4), {"entropy_coef": c}) for c in (0.001, 0.0)),
         *(Variant(rates(scale), _each(deep, TUNED, 2), {}, scale) for scale in SCALES),
     ]

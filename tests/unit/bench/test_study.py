@@ -257,13 +257,13 @@ def test_few_solutions_stand_beside_many_and_fill_their_supervised_steps() -> No
         e = scan.plans(tuple(flags_of(cell, 0)))["sft_rft"]
         assert e.batch_size <= round(e.demonstrations * PROBLEMS)
         assert e.batch_size * e.n_rollout == ROLLOUTS
-    lasting = [each for each in variants.variants() if each.name == variants.UPDATES]
-    updates = []
-    for each in lasting:
-        cell = each.runs[0].cell
-        assert {run.cell for run in each.runs} == {cell}
-        updates.append(each.settings["sft_epochs"] * cell.solved * PROBLEMS / cell.batch)
-    assert updates == [128] * len(FEW_SOLUTIONS)
+    longer = {
+        run.cell: each.settings["sft_epochs"]
+        for each in variants.variants()
+        if each.name == variants.LONGER
+        for run in each.runs
+    }
+    assert [longer[cell] for cell in FEW_SOLUTIONS] == [64, 64, 16, 4]
 
 
 def test_variants_change_what_they_say_and_nothing_else() -> None:
