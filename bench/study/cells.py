@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Final
@@ -90,8 +90,8 @@ BESIDE: Final = (
 FIRST: Final = (Cell(15, 0.4, 0.1), Cell(10, 0.4, 0.1))
 """The cells made first, with every method and three seeds: GRPO fails in one and learns in the other."""
 
-FEW_SOLUTIONS: Final = tuple(Cell(10, 0.4, 0.1, count / PROBLEMS) for count in (16, 64, 256, 1024))
-"""Problems are as many as everywhere; the others have none."""
+FEW_SOLUTIONS: Final = tuple(replace(cell, solved=count / PROBLEMS) for cell in FIRST for count in (16, 64, 256, 1024))
+"""Problems are as many as everywhere; the others have no solution."""
 
 WITH_REAL: Final = tuple(dict.fromkeys((*FIRST, *REAL, HARMED, *BESIDE)))
 """All cells that have runs in the lab and in the real loop."""
@@ -102,7 +102,7 @@ def _rank(cell: Cell) -> int:
 
 
 def cells() -> list[Cell]:
-    """All 64 cells: FIRST, then those with real runs, then those with few solutions, then the others by depth."""
+    """All 68 cells: FIRST, then those with real runs, then those with few solutions, then the others by depth."""
     grid = [Cell(*each) for each in product((6, 10, 15, 20), (0.25, 0.4, 0.55, 0.75, 0.9), (0.0, 0.1, 0.3))]
     return sorted((*FEW_SOLUTIONS, *grid), key=_rank)
 

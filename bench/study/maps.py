@@ -23,8 +23,8 @@ _REAL_TITLE: Final = (
     "a frame marks the best mean of a cell, a dashed one what seeds do not tell from it, a dotted one too few seeds"
 )
 _LAB_TITLE: Final = (
-    "the lab (exploration), after 40 steps: accuracy in percent; a frame marks the best mean of a cell, "
-    "of one seed in most"
+    "the lab (exploration), after 40 steps: accuracy in percent; a frame marks the best mean of a cell, a dashed one "
+    "what seeds do not tell from it (none where there is one seed)"
 )
 _FRAMES: Final = {"best": "solid", "open": "dashed", "?": "dotted"}
 
@@ -79,9 +79,10 @@ def real_map(real: Found) -> tuple[bytes, str]:
 
 def lab_map(lab: Found) -> tuple[bytes, str]:
     """The lab's map as PNG and SVG: a panel per method and quality of solutions, depth by the base's competence; a
-    frame is around the best mean of a cell."""
+    frame is around the best mean of a cell, a dashed one around what several seeds do not tell from it."""
     grid = {cell: methods for cell, methods in lab.items() if cell.solved == 1}
     depths, qs, noises = (sorted({getattr(cell, name) for cell in grid}) for name in ("depth", "q", "noise"))
+    standings = {cell: dict(ranked(methods)) for cell, methods in grid.items()}
     algos = [algo for algo in (*CORE, *OTHERS) if sum(algo in methods for methods in grid.values()) > len(FIRST)]
     with house_style():
         import matplotlib.pyplot as plt
@@ -96,12 +97,12 @@ def lab_map(lab: Found) -> tuple[bytes, str]:
                 axis = axes[row, column]
                 axis.set_axis_on()
                 for (x, q), (y, depth) in product(enumerate(qs), enumerate(depths)):
-                    methods = grid.get(Cell(depth, q, noise), {})
-                    if algo not in methods:
+                    cell = Cell(depth, q, noise)
+                    if algo not in grid.get(cell, {}):
                         continue
-                    means = {name: fmean(last(runs).values()) for name, runs in methods.items()}
-                    value, first = means[algo], means[algo] == max(means.values())
-                    _tile(axis, x, y, value, "solid" if first else None, size=6)
+                    standing = standings[cell][algo]
+                    frame = None if standing == "?" else _FRAMES.get(standing)
+                    _tile(axis, x, y, fmean(last(grid[cell][algo]).values()), frame, size=6)
                 axis.set(xlim=(-0.5, len(qs) - 0.5), ylim=(-0.5, len(depths) - 0.5))
                 axis.set_xticks(range(len(qs)), [f"{q:g}" for q in qs], fontsize=6)
                 axis.set_yticks(range(len(depths)), depths, fontsize=6)

@@ -8,6 +8,7 @@ docs/study.md outside the marks stays.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from statistics import fmean
 from typing import Final
 
@@ -124,10 +125,10 @@ def by_variant(variants: Mapping[str, Found], cell: Cell, *, same_seeds: bool = 
     return Table(("method", *ends, *(["best"] if same_seeds else [])), tuple(rows))
 
 
-def by_solutions(found: Found) -> Table:
-    """Accuracy at the end by method and number of solutions, in the cells that differ in nothing else."""
-    cells = [cell for cell in (*FEW_SOLUTIONS, FIRST[1]) if cell in found]
-    return by_variant({f"{cell.solved * PROBLEMS:,.0f} solutions": {FIRST[1]: found[cell]} for cell in cells}, FIRST[1])
+def by_solutions(found: Found, full: Cell) -> Table:
+    """Accuracy at the end by method and number of solutions, in the cells that differ from `full` in nothing else."""
+    cells = [cell for cell in (*FEW_SOLUTIONS, full) if cell in found and replace(cell, solved=full.solved) == full]
+    return by_variant({f"{cell.solved * PROBLEMS:,.0f} solutions": {full: found[cell]} for cell in cells}, full)
 
 
 def wins(found: Found, least: int = 1) -> Table:
@@ -224,8 +225,11 @@ def sections(figures: Figures) -> list[tuple[str, Table | str]]:
     }
     return [
         *parts,
-        (f"LAB, exploration: fewer solutions at {FIRST[1].title}", by_solutions(lab)),
-        (f"LAB, exploration: fewer solutions, {LONGER}", by_solutions(figures.variants.get(LONGER, {}))),
+        *(
+            (f"LAB, exploration: fewer solutions at {cell.title}{', ' * bool(how)}{how}", by_solutions(found, cell))
+            for cell in FIRST
+            for how, found in (("", lab), (LONGER, figures.variants.get(LONGER, {})))
+        ),
         *((f"LAB, exploration: {cell.title}, and {REPEATED}", by_variant(alike, cell)) for cell in FIRST),
         *((f"LAB, exploration: hints at {cell.title}", by_variant(unlikely, cell)) for cell in UNLIKELY),
         (f"LAB, exploration: controls at {FIRST[0].title}", by_variant(controls, FIRST[0])),

@@ -41,7 +41,7 @@ def of(*ends: float) -> page.Runs:
 def test_the_scan_lists_every_run_once_and_the_separating_cells_first() -> None:
     every = runs()
     assert len(every) == len(set(every)) == len(cells()) * 21 * 5
-    assert len(cells()) == 64
+    assert len(cells()) == 68
     assert {run.cell for run in every[:126]} == {*FIRST}
     assert {run.seed for run in every[:126]} == {0, 1, 2}
 
@@ -249,8 +249,9 @@ def test_variants_are_compared_on_the_seeds_they_share() -> None:
 
 
 def test_few_solutions_stand_beside_many_and_fill_their_supervised_steps() -> None:
-    found = {FEW_SOLUTIONS[0]: {"uft": of(0.5)}, FIRST[1]: {"uft": of(0.9, 0.8), "dft": of(1.0)}}
-    shown = by_solutions(found)
+    deep, shallow = FEW_SOLUTIONS[0], replace(FEW_SOLUTIONS[0], depth=10)
+    found = {deep: {"uft": of(0.5)}, FIRST[0]: {"uft": of(0.9, 0.8), "dft": of(1.0)}, shallow: {"uft": of(0.1)}}
+    shown = by_solutions(found, FIRST[0])
     assert shown.head == ("method", "16 solutions", "4,096 solutions")
     assert shown.rows == (("uft", "0.500 (0.500 to 0.500; 1)", "0.850 (0.800 to 0.900; 2)"),)
     for cell in (*FEW_SOLUTIONS, FIRST[1]):
@@ -263,7 +264,7 @@ def test_few_solutions_stand_beside_many_and_fill_their_supervised_steps() -> No
         if each.name == variants.LONGER
         for run in each.runs
     }
-    assert [longer[cell] for cell in FEW_SOLUTIONS] == [64, 64, 16, 4]
+    assert [longer[cell] for cell in FEW_SOLUTIONS] == 2 * [64, 64, 16, 4]
 
 
 def test_variants_change_what_they_say_and_nothing_else() -> None:
