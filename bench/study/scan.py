@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache, partial
 from itertools import groupby
 from pathlib import Path
@@ -147,6 +147,16 @@ def build_base(cell: Cell) -> None:
         build(cell.base, 0, TrainSettings(), TextSettings(cell.q))
 
 
+def next_time(given: str, now: datetime | None = None) -> datetime:
+    """When it is HH:MM for the next time, which may be tomorrow. Raises argparse's error for anything else."""
+    now = now or datetime.now()
+    try:
+        today = datetime.combine(now, datetime.strptime(given, "%H:%M").time())
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{given}: no time of day; write it like 18:00") from None
+    return today if today > now else today + timedelta(days=1)
+
+
 def carry_on(name: str, about: str | None, left: Sequence[Work], arguments: Sequence[str] | None, had: int = 0) -> int:
     """A command that makes what is left, one after the other, until a time of day, or lists it; returns the exit code.
 
@@ -156,7 +166,7 @@ def carry_on(name: str, about: str | None, left: Sequence[Work], arguments: Sequ
         had: how many there are already.
     """
     parser = argparse.ArgumentParser(prog=f"python3 -m {name}", description=about)
-    parser.add_argument("--until", metavar="HH:MM", help="start no run after this time of day")
+    parser.add_argument("--until", metavar="HH:MM", type=next_time, help="start no run after this time of day")
     parser.add_argument("--dry_run", action="store_true", help="list the runs")
     options = parser.parse_args(arguments)
     if options.dry_run:
@@ -168,7 +178,7 @@ def carry_on(name: str, about: str | None, left: Sequence[Work], arguments: Sequ
     # A run is too small for two cores: give each a process of its own.
     torch.set_num_threads(1)
     for title, make_it in left:
-        if options.until and f"{datetime.now():%H:%M}" >= options.until:
+        if options.until and datetime.now() >= options.until:
             return 0
         make_it()
         print(title, flush=True)

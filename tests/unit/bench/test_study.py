@@ -1,6 +1,8 @@
 """The study's scan and page: runs are counted once, and pages are a function of committed figures."""
 
+import argparse
 from dataclasses import replace
+from datetime import datetime
 from itertools import product
 from pathlib import Path
 from statistics import fmean
@@ -71,6 +73,16 @@ def test_a_run_that_sees_no_solution_is_made_once_for_all_of_them(tmp_path: Path
     known = algorithms()
     scanned = {*CORE, *OTHERS}
     assert {name for name in scanned if not solutions(known[name], known[name].stages)} == {*SEE_NO_SOLUTION}
+
+
+def test_until_is_the_next_time_of_that_name_and_refused_if_it_is_none() -> None:
+    evening = datetime(2026, 3, 31, 22, 15)
+    assert scan.next_time("23:05", evening) == datetime(2026, 3, 31, 23, 5)
+    assert scan.next_time("2:00", evening) == datetime(2026, 4, 1, 2, 0)
+    assert scan.next_time("22:15", evening) == datetime(2026, 4, 1, 22, 15)
+    for wrong in ("noon", "25:99", "", "18"):
+        with pytest.raises(argparse.ArgumentTypeError, match="like 18:00"):
+            scan.next_time(wrong)
 
 
 def test_what_is_open_is_open_and_one_seed_settles_nothing() -> None:
