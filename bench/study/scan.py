@@ -1,18 +1,21 @@
 """`python3 -m bench.study.scan [--until HH:MM] [--dry_run]`: the runs of the scan, in the lab, that its file lacks.
 
 EXPLORATION (bench/lab). A finished run is one append to results/study/scan.csv, a line a validation; a run that was
-stopped leaves nothing and is made again.
+stopped leaves nothing and is made again. A process uses one core: start as many as there are.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import fcntl
+import hashlib
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
@@ -29,7 +32,7 @@ HEAD: Final = (
     *("depth", "q", "noise", "solved", "algo", "seed", "step"),
     *("accuracy", "greedy", "generated", "trained", "seconds"),
 )
-
+LOCKS: Final = ROOT / "out/study/locks"
 
 Work = tuple[str, Callable[[], None]]
 """A run's title, and what makes it."""
@@ -142,9 +145,10 @@ def build_base(cell: Cell) -> None:
     from data_prep.chain.base.texts import TextSettings
     from data_prep.chain.base.train import TrainSettings
 
-    if not cell.base.exists():
-        cell.base.parent.mkdir(parents=True, exist_ok=True)
-        build(cell.base, 0, TrainSettings(), TextSettings(cell.q))
+    with alone(cell.base.name, wait=True):
+        if not cell.base.exists():
+            cell.base.parent.mkdir(parents=True, exist_ok=True)
+            build(cell.base, 0, TrainSettings(), TextSettings(cell.q))
 
 
 def next_time(given: str, now: datetime | None = None) -> datetime:
@@ -157,21 +161,40 @@ def next_time(given: str, now: datetime | None = None) -> datetime:
     return today if today > now else today + timedelta(days=1)
 
 
-def carry_on(name: str, about: str | None, left: Sequence[Work], arguments: Sequence[str] | None, had: int = 0) -> int:
-    """A command that makes what is left, one after the other, until a time of day, or lists it; returns the exit code.
+@contextmanager
+def alone(what: str, *, wait: bool = False) -> Iterator[bool]:
+    """Whether no other process of this checkout is at the same thing, which `wait` waits for; ends with the process."""
+    LOCKS.mkdir(parents=True, exist_ok=True)
+    with (LOCKS / hashlib.sha256(what.encode()).hexdigest()[:16]).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def carry_on(
+    name: str, about: str | None, every: Sequence[Work], have: Callable[[], Set[str]], arguments: Sequence[str] | None
+) -> int:
+    """A command that makes the runs that are not made, one after the other, until a time of day, or lists them;
+    returns the exit code. Several at once share the work.
 
     Args:
         name: of its module.
         about: what its help says.
-        had: how many there are already.
+        every: all runs.
+        have: titles of those that the file has by now.
     """
     parser = argparse.ArgumentParser(prog=f"python3 -m {name}", description=about)
     parser.add_argument("--until", metavar="HH:MM", type=next_time, help="start no run after this time of day")
     parser.add_argument("--dry_run", action="store_true", help="list the runs")
     options = parser.parse_args(arguments)
+    at_first = have()
+    left = [work for work in every if work[0] not in at_first]
     if options.dry_run:
         print(*(title for title, _ in left), sep="\n")
-        print(f"{had + len(left)} runs in the lab, {had} made, {len(left)} left")
+        print(f"{len(every)} runs in the lab, {len(every) - len(left)} made, {len(left)} left")
         return 0
     import torch
 
@@ -180,8 +203,10 @@ def carry_on(name: str, about: str | None, left: Sequence[Work], arguments: Sequ
     for title, make_it in left:
         if options.until and datetime.now() >= options.until:
             return 0
-        make_it()
-        print(title, flush=True)
+        with alone(f"{name} {title}") as mine:
+            if mine and title not in have():
+                make_it()
+                print(title, flush=True)
     return 0
 
 
@@ -192,9 +217,8 @@ def _add(run: Run) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make what the file lacks; returns the exit code."""
-    have, every = made(), runs()
-    left = [(run.title, partial(_add, run)) for run in every if run not in have]
-    return carry_on("bench.study.scan", __doc__, left, arguments, len(every) - len(left))
+    every = [(run.title, partial(_add, run)) for run in runs()]
+    return carry_on("bench.study.scan", __doc__, every, lambda: {run.title for run in made()}, arguments)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from bench.study import kk_base
 from bench.study.cells import CORE, FAMILY, STEPS
 from bench.study.figures import TASKS_FILE as FILE
 from bench.study.figures import of_tasks
-from bench.study.scan import append, carry_on, plans, points
+from bench.study.scan import alone, append, carry_on, plans, points
 
 HEAD: Final = ("task", "algo", "seed", "step", "accuracy", "greedy", "generated", "trained", "seconds")
 METHODS: Final = (*CORE, *FAMILY)
@@ -34,9 +34,6 @@ TASKS: Final = {
 """What a task adds to the flags that all have. The bases solve a fifth, a twentieth and a third of the samples."""
 
 
-BUILDS: Final = " (the first of these builds its base: ten minutes)"
-
-
 def flags_of(task: str, seed: int) -> tuple[str, ...]:
     """Flags of a sweep over all methods: the compute of the scan's cells."""
     length = ("--T", f"{STEPS}", "--T_hint", f"{round(0.6 * STEPS)}", "--test_freq", f"{STEPS // 4}")
@@ -44,26 +41,27 @@ def flags_of(task: str, seed: int) -> tuple[str, ...]:
     return ("--algo", ",".join(METHODS), *TASKS[task], *length, *judged, "--seeds", f"{seed}")
 
 
-def _waits_for_base(task: str) -> bool:
-    return f"{kk_base.FOLDER}" in TASKS[task] and not kk_base.FOLDER.exists()
-
-
 def _add(task: str, algo: str, seed: int) -> None:
-    if _waits_for_base(task):
-        kk_base.build_where_missing()
+    if f"{kk_base.FOLDER}" in TASKS[task]:
+        with alone(kk_base.FOLDER.name, wait=True):
+            kk_base.build_where_missing()
     found = points(plans(flags_of(task, seed))[algo])
     append([[f'"{task}"', algo, seed, *point] for point in found], FILE, HEAD)
 
 
+def _title(task: str, algo: str, seed: int) -> str:
+    return f"{task}: {algo}, seed {seed}"
+
+
+def _made() -> set[str]:
+    return {_title(task, algo, seed) for task, of in of_tasks().items() for algo, runs in of.items() for seed in runs}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make what the file lacks; returns the exit code."""
-    have, every = of_tasks(), [*product(SEEDS, TASKS, METHODS)]
-    left = [
-        (f"{task}: {algo}, seed {seed}{BUILDS * _waits_for_base(task)}", partial(_add, task, algo, seed))
-        for seed, task, algo in every
-        if seed not in have.get(task, {}).get(algo, {})
-    ]
-    return carry_on("bench.study.tasks", __doc__, left, arguments, len(every) - len(left))
+    listed = product(SEEDS, TASKS, METHODS)
+    every = [(_title(task, algo, seed), partial(_add, task, algo, seed)) for seed, task, algo in listed]
+    return carry_on("bench.study.tasks", __doc__, every, _made, arguments)
 
 
 if __name__ == "__main__":

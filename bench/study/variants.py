@@ -100,6 +100,10 @@ def made(file: Path = FILE) -> dict[str, set[Run]]:
     return found
 
 
+def _title(variant: str, run: Run) -> str:
+    return f"{variant}: {run.title}"
+
+
 def _add(variant: Variant, run: Run) -> None:
     build_base(run.cell)
     append([[variant.name, *row] for row in make(run, variant.of)], FILE, ("variant", *HEAD))
@@ -107,13 +111,14 @@ def _add(variant: Variant, run: Run) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make what the file lacks; returns the exit code."""
-    have, every = made(), [(variant, run) for variant in variants() for run in variant.runs]
-    left = [
-        (f"{variant.name}: {run.title}", partial(_add, variant, run))
-        for variant, run in every
-        if run not in have[variant.name]
-    ]
-    return carry_on("bench.study.variants", __doc__, left, arguments, len(every) - len(left))
+    every = [(_title(each.name, run), partial(_add, each, run)) for each in variants() for run in each.runs]
+    return carry_on(
+        "bench.study.variants",
+        __doc__,
+        every,
+        lambda: {_title(name, run) for name, have in made().items() for run in have},
+        arguments,
+    )
 
 
 if __name__ == "__main__":

@@ -85,6 +85,28 @@ def test_until_is_the_next_time_of_that_name_and_refused_if_it_is_none() -> None
             scan.next_time(wrong)
 
 
+def test_processes_share_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that another process is at, or has made since this one began, is left to it."""
+    monkeypatch.setattr(scan, "LOCKS", tmp_path)
+    have: set[str] = {"old"}
+    made: list[str] = []
+
+    def work(title: str, *, ends: str = "") -> scan.Work:
+        def make_it() -> None:
+            made.append(title)
+            have.update({title, ends})
+
+        return title, make_it
+
+    every = [work("old"), work("first", ends="by another"), work("at work"), work("by another"), work("last")]
+    with scan.alone("scan at work") as mine:
+        assert mine
+        assert scan.carry_on("scan", None, every, lambda: have, []) == 0
+    assert made == ["first", "last"]
+    assert scan.carry_on("scan", None, every, lambda: have, []) == 0
+    assert made == ["first", "last", "at work"]
+
+
 def test_what_is_open_is_open_and_one_seed_settles_nothing() -> None:
     methods = {"a": of(0.9, 0.92, 0.91), "b": of(0.89, 0.93, 0.9), "c": of(0.5, 0.52, 0.51), "d": of(0.8)}
     assert ranked(methods) == [("a", "best"), ("b", "open"), ("d", "?"), ("c", "behind")]
