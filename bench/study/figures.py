@@ -23,6 +23,9 @@ TASKS_FILE: Final = ROOT / "results/study/tasks.csv"
 REAL_FILE: Final = ROOT / "results/chain_cpu/validations.csv"
 OURS: Final = ("uft", "uft_adaptive")
 
+# So a run of --reproduce study is called; what follows the cell says that its settings are others.
+_REPRODUCED: Final = re.compile(r"(\w+)-chain-tiny-chain-(q\d+)-(d\d+)-(n\dr?)(-\w+)?-s(\d+)$")
+
 # The name of a sweep in results/chain_cpu says its cell: depth, competence in hundredths, errors in tenths, and r if
 # these are repeated.
 _NAMED: Final = re.compile(r"d(\d+)-q(\d+)-n(\d)(r?)$")
@@ -37,6 +40,10 @@ _SWEEPS: Final = {
     "30": REAL[2],
     "0": REAL[3],
 }
+
+
+_OTHER: Final = ("entropy0", "nolikelihood")
+"""Sweeps with settings that are not their cell's; they have files of their own."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,21 @@ def cell_of(sweep: str) -> Cell:
     return _SWEEPS[max(ends, key=len)]
 
 
+def named(sweep: str, run: str) -> tuple[Cell, str, int] | None:
+    """Cell, method and seed of a real run by its sweep's name and its own; None where its settings are not the cell's.
+
+    Raises:
+        ValueError: if they do not say it.
+    """
+    if found := _REPRODUCED.match(run):
+        algo, q, depth, noise, other, seed = found.groups()
+        return None if other else (cell_of(f"{depth}-{q}-{noise}"), algo, int(seed))
+    if sweep.startswith(_OTHER):
+        return None
+    algo, _, seed = run.partition("-chain-s")
+    return cell_of(sweep), algo, int(seed)
+
+
 def of_real(file: Path = REAL_FILE) -> Found:
     """The real runs' figures.
 
@@ -100,8 +122,8 @@ def of_real(file: Path = REAL_FILE) -> Found:
     each: dict[tuple[Cell, str, int, int], list[float]] = defaultdict(list)
     with file.open(encoding="utf-8", newline="") as lines:
         for r in csv.DictReader(lines):
-            algo, seed = r["run"].split("-chain-s")
-            each[cell_of(r["sweep"]), algo, int(seed), int(r["step"])].append(float(r["val/acc"]))
+            if about := named(r["sweep"], r["run"]):
+                each[(*about, int(r["step"]))].append(float(r["val/acc"]))
     found: Found = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
     for (cell, algo, number, step), values in each.items():
         found[cell][algo][number][step] = Point(fmean(values))
@@ -167,12 +189,15 @@ def last(runs: Runs) -> dict[int, float]:
 
 
 def ranked(methods: Mapping[str, Runs]) -> list[tuple[str, str]]:
-    """(method, standing) from the best mean on: "best"; "open" where the paired difference to it has 0 in its 95 % over
-    seeds; "behind"; "?" where fewer than two seeds are shared, which settles nothing."""
+    """(method, standing) from the best mean on: "best", which several may be; "open" where the paired difference to it
+    has 0 in its 95 % over seeds; "behind"; "?" where fewer than two seeds are shared, which settles nothing."""
     order = sorted(methods, key=lambda algo: (-fmean(last(methods[algo]).values()), algo))
-    best, found = last(methods[order[0]]), [(order[0], "best")]
-    for algo in order[1:]:
+    best, found = last(methods[order[0]]), []
+    for algo in order:
         mine = last(methods[algo])
+        if fmean(mine.values()) == fmean(best.values()):
+            found.append((algo, "best"))
+            continue
         of_seeds = spread([best[seed] - mine[seed] for seed in sorted(best.keys() & mine.keys())])
         behind = of_seeds is not None and t_interval(of_seeds).low > 0
         found.append((algo, "?" if of_seeds is None else "behind" if behind else "open"))

@@ -71,12 +71,15 @@ def reproduce(table: str, flags: dict[str, Any]) -> int:
 
 
 def _scan(table: str, flags: Mapping[str, Any]) -> int:
-    """Make or list the runs that a study's scan file lacks, in a separate process."""
+    """Make or list the runs that a study's files of the lab lack, in separate processes."""
     for name in (*_CHOOSING, "seeds"):
         if flags[name] is not None:
             raise ExperimentError(f"--{name}: has no effect on the scan, which makes all its runs in a fixed order")
     listed_only = ["--dry_run"] * bool(flags["dry_run"])
-    return subprocess.run([sys.executable, "-m", *TABLES[table]["scan"], *listed_only], cwd=ROOT).returncode
+    for module in TABLES[table]["scan"]:
+        if failed := subprocess.run([sys.executable, "-m", module, *listed_only], cwd=ROOT).returncode:
+            return failed
+    return 0
 
 
 def runs_of(table: str, flags: Mapping[str, Any]) -> tuple[Path, list[TableRun]]:

@@ -9,6 +9,7 @@ from statistics import fmean
 
 import pytest
 
+import run
 from bench.study import page, scan, variants
 from bench.study.cells import (
     CORE,
@@ -19,20 +20,26 @@ from bench.study.cells import (
     REAL,
     ROLLOUTS,
     SEE_NO_SOLUTION,
+    SUPERVISED,
     Cell,
     Run,
     cells,
     flags_of,
     runs,
 )
-from bench.study.figures import Point, cell_of, committed, count, of_lab, of_real, ranked, steps_of, worst
+from bench.study.collect import collect
+from bench.study.figures import Point, cell_of, committed, count, named, of_lab, of_real, ranked, steps_of, worst
 from bench.study.maps import lab_map, real_map
 from bench.study.page import agreement, beside, by_solutions, by_variant, drawn, table, wins
+from bench.study.scan import alike
 from recipes import ROOT
 from recipes.algorithms import algorithms
+from recipes.commands.reproduce import runs_of
 from recipes.common.errors import ExperimentError
 from recipes.settings.applies import solutions
-from recipes.settings.presets import TABLES
+from tests.helpers.run_folders import settings_of, write_run
+
+OF_COMMANDS = ("visible_devices", "eval", "sweep", "reproduce")
 
 
 def of(*ends: float) -> page.Runs:
@@ -112,6 +119,10 @@ def test_what_is_open_is_open_and_one_seed_settles_nothing() -> None:
     assert ranked(methods) == [("a", "best"), ("b", "open"), ("d", "?"), ("c", "behind")]
 
 
+def test_ties_are_ties() -> None:
+    assert ranked({"a": of(1.0), "b": of(1.0), "c": of(0.9)}) == [("a", "best"), ("b", "best"), ("c", "?")]
+
+
 def test_the_worst_cell_of_ours_is_the_largest_gap() -> None:
     found = {Cell(10, 0.4, 0.1): {"uft": of(0.9), "dft": of(1.0)}, Cell(6, 0.4, 0.1): {"uft": of(0.5), "rft": of(0.8)}}
     assert worst(found).startswith("uft at depth 6, q 0.4, 10% wrong: 0.500, 30.0 points below rft (0.800; 1 seed")
@@ -162,17 +173,65 @@ def test_a_run_that_sees_no_solution_counts_in_every_cell_with_its_chains_base_a
     }
 
 
-def test_the_command_that_makes_the_study_again_makes_every_cell_that_has_real_runs() -> None:
-    preset = TABLES["study"]
-    listed = set()
-    for each in ({**preset["settings"], **group} for group in preset["runs"]):
-        q = int(each["model"].rpartition("q")[2]) / 100
-        same = each.get("demonstration_errors") == "repeated"
-        listed.add((Cell(each["depth"], q, each.get("demonstration_noise", 0.0), repeated=same), each["T"]))
+def test_the_command_that_makes_the_study_again_makes_every_real_run() -> None:
+    given = vars(run.parser().parse_args(["--seeds", "0,1,2,3,4"]))
+    _, listed = runs_of("study", {name: value for name, value in given.items() if name not in OF_COMMANDS})
+    makes = set()
+    for each in listed:
+        e = each.planned.experiment
+        if about := named("study", each.planned.name):
+            cell, algo, seed = about
+            assert (e.data_options["depth"], Path(e.model)) == (cell.depth, cell.base)
+            if algo not in SEE_NO_SOLUTION:
+                assert (e.demonstration_noise, e.demonstration_errors == "repeated") == (cell.noise, cell.repeated)
+            assert (algo, seed) == (e.algo, e.seed)
+            assert algo in (*SUPERVISED, "relift", "opsd", "sdpo") or (e.entropy_coef > 0) == (cell in REAL)
+            makes.add((cell, algo, seed, e.T if algo not in SUPERVISED else 0))
     real = of_real()
-    # Those of REAL had a bonus.
-    assert {(cell, steps_of(methods)) for cell, methods in real.items() if cell not in REAL} <= listed
-    assert {*REAL} <= {cell for cell, _ in listed}
+    own = {
+        (cell, algo, seed, steps_of(methods) if algo not in SUPERVISED else 0)
+        for cell, methods in real.items()
+        for algo, runs in methods.items()
+        for seed in runs
+        if algo not in SEE_NO_SOLUTION
+    }
+    assert own <= makes
+    # What sees no solution was made in one of the cells that share it.
+    shared = {(*alike(cell), algo, seed) for cell, algo, seed, _ in makes}
+    unseen = [(cell, algo) for cell, methods in real.items() for algo in methods if algo in SEE_NO_SOLUTION]
+    assert {(*alike(cell), algo, seed) for cell, algo in unseen for seed in real[cell][algo]} <= shared
+
+
+def test_finished_runs_join_the_committed_ones(tmp_path: Path) -> None:
+    file = tmp_path / "validations.csv"
+    file.write_text("sweep,run,step,val/acc,val/greedy\nfamily15,uft-chain-s0,0,0.1,\nstudy,old,0,0.5,\n")
+    sweep = tmp_path / "study"
+    for name in ("uft-chain-tiny-chain-q40-d15-n1r-s3", "uft-chain-tiny-chain-q75-d20-n3-nolikelihood-s0"):
+        write_run(sweep / name, settings_of("uft"), [2, 4], of=8)
+    write_run(sweep / "rft-chain-tiny-chain-q40-d15-n1-s0", settings_of("rft"), [2, 4], finished=False)
+    for _ in range(2):
+        assert collect([sweep], file) == (1, ["uft-chain-tiny-chain-q75-d20-n3-nolikelihood-s0"])
+        assert file.read_text().splitlines() == [
+            "sweep,run,step,val/acc,val/greedy",
+            "family15,uft-chain-s0,0,0.1,",
+            "study,old,0,0.5,",
+            "study,uft-chain-tiny-chain-q40-d15-n1r-s3,0,0.25,",
+            "study,uft-chain-tiny-chain-q40-d15-n1r-s3,5,0.5,",
+        ]
+    before = file.read_bytes()
+    write_run(sweep / "uft-countdown-s0", settings_of("uft"), [2, 4])
+    with pytest.raises(ValueError, match="no such sweep"):
+        collect([sweep], file)
+    assert file.read_bytes() == before
+
+
+def test_the_name_of_a_real_run_says_its_cell() -> None:
+    assert named("study", "uft_adaptive-chain-tiny-chain-q40-d15-n1r-s3") == (
+        *(Cell(15, 0.4, 0.1, repeated=True), "uft_adaptive", 3),
+    )
+    assert named("family34-d15-q40-n1r", "r3-chain-s4") == (Cell(15, 0.4, 0.1, repeated=True), "r3", 4)
+    assert named("study", "rft-chain-tiny-chain-q40-d10-n1-entropy0-s0") is None
+    assert named("nolikelihood34-20q75n30", "uft-chain-s3") is None
 
 
 def test_lab_and_real_loop_are_compared_where_they_had_equal_settings() -> None:

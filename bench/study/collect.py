@@ -1,0 +1,71 @@
+"""`python3 -m bench.study.collect FOLDER...`: adds finished runs on chains to results/chain_cpu/validations.csv.
+
+A folder is a sweep's, as out/study of `--reproduce study`. Its runs replace those of the same names; runs whose
+settings are not those of their cell (hints without their likelihood, GRPO without the bonus) are skipped. Then draw the
+page: python3 -m bench.study.page.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.study.figures import REAL_FILE, named
+from recipes.common.run_dir import RunDir, read_metrics, write_text
+
+HEAD = ("sweep", "run", "step", "val/acc", "val/greedy")
+
+
+def rows_of(folder: Path) -> list[tuple[str, ...]]:
+    """A line of the file for each validation of a run."""
+    lines = [(str(line["step"]), line["data"]) for line in read_metrics(RunDir(folder).metrics)]
+    about = (folder.parent.name, folder.name)
+    return [(*about, step, str(of["val/acc"]), str(of.get("val/greedy", ""))) for step, of in lines if "val/acc" in of]
+
+
+def collect(folders: Sequence[Path], file: Path = REAL_FILE) -> tuple[int, list[str]]:
+    """Add the finished runs in the folders to the file; their number, and the names of runs that are skipped.
+
+    Raises:
+        ValueError: for a run whose name and folder do not say its cell; the file then stays as it is.
+    """
+    added: dict[tuple[str, str], list[tuple[str, ...]]] = {}
+    skipped = []
+    for run in sorted(summary.parent for folder in folders for summary in folder.glob("*/summary.json")):
+        if named(run.parent.name, run.name) is None:
+            skipped.append(run.name)
+        else:
+            added[run.parent.name, run.name] = rows_of(run)
+    with file.open(encoding="utf-8", newline="") as lines:
+        kept = [tuple(row) for row in csv.reader(lines)][1:]
+    rows = [row for row in kept if row[:2] not in added] + [row for each in added.values() for row in each]
+    text = io.StringIO()
+    rows.sort(key=lambda row: ("/".join(row[:2]), int(row[2])))
+    csv.writer(text, lineterminator="\n").writerows([HEAD, *rows])
+    write_text(file, text.getvalue())
+    return len(added), skipped
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = ArgumentParser(prog="python3 -m bench.study.collect", description=__doc__)
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="of a sweep")
+    folders = parser.parse_args(arguments).folders
+    for folder in folders:
+        if not folder.is_dir():
+            parser.error(f"{folder}: no such folder")
+    try:
+        count, skipped = collect([folder.resolve() for folder in folders])
+    except ValueError as error:
+        parser.error(str(error))
+    lines = [f"skipped, settings of its own: {name}" for name in skipped]
+    print(f"{count} runs added to {REAL_FILE.name}", *lines, sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
