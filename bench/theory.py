@@ -17,8 +17,10 @@ from __future__ import annotations
 import csv
 import math
 import statistics
+import sys
+from argparse import ArgumentParser
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -181,13 +183,15 @@ def draw(rows: list[dict[str, Any]], chains: list[dict[str, Any]], path: Path) -
         save(figure, path)
 
 
-def main() -> None:
-    """Write results/study/theory.json and theory.png."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write results/study/theory.json and theory.png; returns the exit code."""
+    ArgumentParser(prog="python3 -m bench.theory", description=__doc__).parse_args(arguments)
     rows, chains = measured(seeds=11), on_chains(real())
     about = {"eta": ETA, "beta": BETA, "rewards": [RIGHT, WRONG], "seeds": 11}
     write_json(OUT / "theory.json", {**about, "trees": rows, "chains": chains})
     draw(rows, chains, OUT / "theory.png")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

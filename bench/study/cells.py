@@ -44,7 +44,7 @@ class Cell:
     @property
     def title(self) -> str:
         """How tables call it."""
-        few = "" if self.solved == 1 else f", {round(self.solved * PROBLEMS)} solutions"
+        few = "" if self.solved == 1 else f", about {round(self.solved * PROBLEMS)} solutions"
         same = " in the same way" if self.repeated else ""
         return f"depth {self.depth}, q {self.q:g}, {self.noise:.0%} wrong{same}{few}"
 

@@ -16,11 +16,14 @@ from bench.study import scan
 from bench.study.cells import FIRST, HARMED, REAL, SEE_NO_SOLUTION, SUPERVISED, Cell
 from bench.study.variants import FILE as VARIANTS
 from bench.study.variants import made
-from eval.intervals import spread, t_interval
+from eval.intervals import spread, spread_apart, t_interval
 from recipes import ROOT
 
 TASKS_FILE: Final = ROOT / "results/study/tasks.csv"
 REAL_FILE: Final = ROOT / "results/chain_cpu/validations.csv"
+NEAR: Final = 0.05
+"""Accuracy below the best mean of a cell that still counts as near; a cell whose best is lower is not solved at all."""
+
 OURS: Final = ("uft", "uft_adaptive")
 
 # So a run of --reproduce study is called; what follows the cell says that its settings are others.
@@ -189,8 +192,8 @@ def last(runs: Runs) -> dict[int, float]:
 
 
 def ranked(methods: Mapping[str, Runs]) -> list[tuple[str, str]]:
-    """(method, standing) from the best mean on: "best", which several may be; "open" where the paired difference to it
-    has 0 in its 95 % over seeds; "behind"; "?" where fewer than two seeds are shared, which settles nothing."""
+    """(method, standing) from the best mean on: "best", which several may be; "open" where the difference to it has 0
+    in its 95 % over seeds, paired if both have the same, else Welch's; "behind"; "?" where one has a single seed."""
     order = sorted(methods, key=lambda algo: (-fmean(last(methods[algo]).values()), algo))
     best, found = last(methods[order[0]]), []
     for algo in order:
@@ -198,18 +201,22 @@ def ranked(methods: Mapping[str, Runs]) -> list[tuple[str, str]]:
         if fmean(mine.values()) == fmean(best.values()):
             found.append((algo, "best"))
             continue
-        of_seeds = spread([best[seed] - mine[seed] for seed in sorted(best.keys() & mine.keys())])
+        if best.keys() == mine.keys():
+            of_seeds = spread([best[seed] - mine[seed] for seed in sorted(best)])
+        else:
+            of_seeds = spread_apart([*best.values()], [*mine.values()])
         behind = of_seeds is not None and t_interval(of_seeds).low > 0
         found.append((algo, "?" if of_seeds is None else "behind" if behind else "open"))
     return found
 
 
 def below_best(found: Found) -> dict[str, dict[Cell, float]]:
-    """By method, from the smallest mean on: by how much its mean at the end is below the best of each cell."""
+    """By method, from the smallest mean on: by how much its mean at the end is below the best of each cell that
+    anything solves."""
     gaps: dict[str, dict[Cell, float]] = defaultdict(dict)
     for cell, methods in found.items():
         means = {algo: fmean(last(runs).values()) for algo, runs in methods.items()}
-        for algo, mean in means.items():
+        for algo, mean in means.items() if max(means.values()) >= NEAR else ():
             gaps[algo][cell] = max(means.values()) - mean
     return dict(sorted(gaps.items(), key=lambda each: (fmean(each[1].values()), each[0])))
 

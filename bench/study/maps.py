@@ -1,16 +1,17 @@
-"""The study's two pictures: methods by cells in the real loop, and by depth and competence in the lab."""
+"""The study's pictures: methods by cells in the real loop, and by depth and competence in the lab; curves."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import product
 from statistics import fmean
 from typing import Any, Final
 
-from bench.study.cells import CORE, FIRST, OTHERS, REAL, Cell
+from bench.study.cells import CORE, FIRST, HARMED, OTHERS, REAL, SUPERVISED, Cell
 from bench.study.figures import Found, Runs, below_best, last, ranked, sets_of_runs, steps_of
-from eval.reporting.style import close, house_style, png, svg
+from eval.reporting.style import across_steps, close, colour, house_style, png
 
 FEW: Final = 3
 """Methods with runs of their own in fewer cells of the real loop are not ranked over cells."""
@@ -20,7 +21,8 @@ _WIDE: Final = 7
 
 _REAL_TITLE: Final = (
     "the real loop: accuracy at the end in percent, small the number of seeds; "
-    "a frame marks the best mean of a cell, a dashed one what seeds do not tell from it, a dotted one too few seeds"
+    "a frame marks the best mean of a cell, a dashed one what its seeds do not tell from it (means may be far apart), "
+    "a dotted one a single seed"
 )
 _LAB_TITLE: Final = (
     "the lab (exploration), after 40 steps: accuracy in percent; a frame marks the best mean of a cell, a dashed one "
@@ -47,8 +49,8 @@ def _tile(axis: Any, x: int, y: int, value: float, frame: str | None, size: int)
     axis.text(x, y, f"{100 * value:.0f}", ha="center", va="center", fontsize=size, color=_ink(value))
 
 
-def real_map(real: Found) -> tuple[bytes, str]:
-    """The real loop's map as PNG and SVG: methods by cells, mean accuracy at the end; best and open are marked."""
+def real_map(real: Found) -> bytes:
+    """The real loop's map as PNG: methods by cells, mean accuracy at the end; best and open are marked."""
     with house_style():
         import matplotlib.pyplot as plt
 
@@ -72,13 +74,13 @@ def real_map(real: Found) -> tuple[bytes, str]:
         axis.grid(False)
         figure.suptitle(_REAL_TITLE, fontsize=9)
         figure.tight_layout()
-        drawn = png(figure), svg(figure, "accuracy by method and cell in the real loop")
+        drawn = png(figure)
         close(figure)
     return drawn
 
 
-def lab_map(lab: Found) -> tuple[bytes, str]:
-    """The lab's map as PNG and SVG: a panel per method and quality of solutions, depth by the base's competence; a
+def lab_map(lab: Found) -> bytes:
+    """The lab's map as PNG: a panel per method and quality of solutions, depth by the base's competence; a
     frame is around the best mean of a cell, a dashed one around what several seeds do not tell from it."""
     grid = {cell: methods for cell, methods in lab.items() if cell.solved == 1}
     depths, qs, noises = (sorted({getattr(cell, name) for cell in grid}) for name in ("depth", "q", "noise"))
@@ -115,6 +117,55 @@ def lab_map(lab: Found) -> tuple[bytes, str]:
                     axis.set_xlabel("q", fontsize=7)
         figure.suptitle(_LAB_TITLE, fontsize=9)
         figure.tight_layout()
-        drawn = png(figure), svg(figure, "accuracy by method, depth, competence and quality of solutions in the lab")
+        drawn = png(figure)
         close(figure)
     return drawn
+
+
+CURVES: Final = {
+    "all solutions share their errors": replace(FIRST[0], repeated=True),
+    "a tenth of the steps wrong at random": FIRST[0],
+    "hints do harm": HARMED,
+}
+"""Cells whose curves are drawn, by what sets them apart."""
+
+
+def curves(real: Found) -> bytes:
+    """Accuracy by step in three cells of the real loop as PNG: means with a band from lowest to highest seed, of
+    methods with three seeds; the ends of supervised methods as dashed lines."""
+    with house_style():
+        import matplotlib.pyplot as plt
+
+        figure, axes = plt.subplots(1, len(CURVES), figsize=(14, 4.2), sharey=True, squeeze=False)
+        for axis, (title, cell) in zip(axes[0], CURVES.items(), strict=True):
+            methods = {algo: runs for algo, runs in real.get(cell, {}).items() if len(runs) >= FEW}
+            ends: list[tuple[float, str]] = []
+            for algo in sorted(methods):
+                runs = methods[algo]
+                mean = fmean(last(runs).values())
+                ends.append((mean, algo))
+                if algo in SUPERVISED:
+                    axis.plot([0, steps_of(methods)], [mean, mean], "--", color=colour(algo), linewidth=1.2)
+                    continue
+                steps = sorted(set.intersection(*map(set, runs.values())))
+                at = [[of[step].accuracy for of in runs.values()] for step in steps]
+                axis.plot(steps, [fmean(each) for each in at], color=colour(algo))
+                axis.fill_between(steps, [*map(min, at)], [*map(max, at)], color=colour(algo), alpha=0.12, linewidth=0)
+            across_steps(axis)
+            axis.set(title=f"{title}\n{cell.title}", ylim=(-0.02, 1.02), xlim=(0, 1.3 * max(steps_of(methods), 1)))
+            _label_ends(axis, steps_of(methods), ends)
+        axes[0][0].set_ylabel("accuracy without hints")
+        figure.tight_layout()
+        drawn = png(figure)
+        close(figure)
+    return drawn
+
+
+def _label_ends(axis: Any, x: int, ends: list[tuple[float, str]]) -> None:
+    """Names beside the ends of lines, pushed apart where they would overlap."""
+    height = 0.055
+    at = height * -1.0
+    for number, (value, algo) in enumerate(sorted(ends)):
+        # As high as its line, but above the one before and with room for those that follow.
+        at = min(max(value, at + height), 1 - height * (len(ends) - 1 - number))
+        axis.annotate(algo, (x, value), (1.03 * x, at), color=colour(algo), fontsize=8, va="center")

@@ -1,4 +1,5 @@
-"""`python3 -m bench.study.page`: docs/study.md, results/study/index.html and both maps, from committed figures alone.
+"""`python3 -m bench.study.page`: docs/study.md's tables, results/study/index.html and all pictures of the study, from
+committed figures alone.
 
 Figures of the lab come from results/study (scan.csv, variants.csv), those of real runs from
 results/chain_cpu/validations.csv; no ranking mixes the two. What people wrote into
@@ -7,15 +8,23 @@ docs/study.md outside the marks stays.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import re
+import sys
+from argparse import ArgumentParser
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from statistics import fmean
 from typing import Final
 
 from jinja2 import Template
+from markdown_it import MarkdownIt
 
+from bench import theory
 from bench.study.cells import FEW_SOLUTIONS, FIRST, PROBLEMS, REAL, STEPS, Cell
 from bench.study.figures import (
+    NEAR,
     Figures,
     Found,
     Point,
@@ -30,19 +39,16 @@ from bench.study.figures import (
     where_run,
     worst,
 )
-from bench.study.maps import FEW, lab_map, named, real_map
+from bench.study.maps import FEW, curves, lab_map, named, real_map
 from bench.study.variants import AS_REAL, CHANCE, LONGER, NO_LIKELIHOOD, REPEATED, SCALES, SHAM, UNLIKELY, rates
 from eval.intervals import spread, spread_apart, t_interval
-from eval.reporting.cells import Table, html, markdown, text
+from eval.reporting.cells import Table, markdown
 from eval.reporting.style import write_bytes
 from recipes import ROOT
 from recipes.common.run_dir import write_text
 
 PAGE: Final = ROOT / "docs/study.md"
 OUT: Final = ROOT / "results/study"
-NEAR: Final = 0.05
-"""Accuracy below the best mean of a cell that still counts as near."""
-
 FAR: Final = 0.1
 """Accuracy by which the lab's end is said to differ from the real loop's."""
 
@@ -243,53 +249,67 @@ def of_cells(lab: Found) -> list[tuple[str, Table | str]]:
     return [(f"LAB, exploration: {cell.title}", table(methods)) for cell, methods in sorted(lab.items())]
 
 
-CURVES: Final = (
-    ("Real loop: curves where all solutions share their errors", "d15-q40-n1r"),
-    ("Real loop: curves with random errors, a tenth of the steps", "family15"),
-    ("Real loop: curves where hints do harm", "family20q75n30"),
-)
-"""Pictures of results/chain_cpu, made by eval.report."""
-
 _HTML = Template(
     """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Where does each method win?</title><style>:root{color-scheme:light dark}body{font:15px/1.5 system-ui;margin:2rem
-auto;max-width:70rem;padding:0 1rem}table{border-collapse:collapse;font-size:13px}td,th{padding:.15rem .6rem;text-align:
-left;border-bottom:1px solid #8885}svg,img{max-width:100%;height:auto}div{overflow-x:auto}</style>
-<h1>Where does each method win?</h1>
-<p>Drawn from results/study (the lab, exploration) and results/chain_cpu/validations.csv (the real loop). How to
-read it, what holds and what does not, our own method's paired comparisons and what the papers said: docs/study.md.</p>
-{% for title, part in parts %}<h2>{{ title }}</h2>{{ part }}
-{% if loop.first %}{{ maps|join }}{% for title, name in curves %}<h2>{{ title }}</h2>
-<img src="../chain_cpu/{{ name }}/curves.png" alt="{{ title }}">{% endfor %}{% endif %}{% endfor %}</html>
+auto;max-width:70rem;padding:0 1rem}table{border-collapse:collapse;font-size:13px;display:block;overflow-x:auto}td,th{
+padding:.15rem .6rem;text-align:left;border-bottom:1px solid #8885}img{max-width:100%;height:auto;background:#fff}pre{
+overflow-x:auto}</style>
+{{ page }}</html>
 """,
     autoescape=False,
 )
 
 
+def as_html(page: str, folder: Path = OUT) -> str:
+    """docs/study.md as HTML for a folder: headings get the anchors that its links name, links start from the folder."""
+    parser = MarkdownIt("commonmark").enable("table")
+    tokens = parser.parse(page)
+    for place, token in enumerate(tokens):
+        if token.type == "heading_open":
+            token.attrSet("id", anchor(tokens[place + 1].content))
+        for child in token.children or ():
+            for name in ("href", "src"):
+                target = str(child.attrGet(name) or "#")
+                if not target.startswith(("#", "http")):
+                    child.attrSet(name, os.path.relpath(PAGE.parent / target, folder))
+    return _HTML.render(page=parser.renderer.render(tokens, parser.options, {}))
+
+
+def anchor(heading: str) -> str:
+    """What GitHub calls a heading."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def tables(parts: Sequence[tuple[str, Table | str]]) -> str:
+    """Titles with tables or words, as Markdown; a table without rows is left out."""
+    shown = [(title, part if isinstance(part, str) else markdown(part)) for title, part in parts if _has_rows(part)]
+    return "\n\n".join(f"## {title}\n\n{part}" for title, part in shown)
+
+
+def _has_rows(part: Table | str) -> bool:
+    return isinstance(part, str) or bool(part.rows)
+
+
 def drawn(figures: Figures) -> str:
     """What stands between the marks of docs/study.md."""
-    parts = [f"## {title}\n\n{part if isinstance(part, str) else markdown(part)}" for title, part in sections(figures)]
-    maps = [f"![{name}](../results/study/{name}.png)" for name in ("map", "lab_map")]
-    return "\n\n".join([parts[0], *maps, *parts[1:]])
+    return tables(sections(figures))
 
 
-def main() -> None:
-    """Draws everything anew."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draws everything anew; returns the exit code."""
+    ArgumentParser(prog="python3 -m bench.study.page", description=__doc__).parse_args(arguments)
     figures = committed()
-    page = PAGE.read_text(encoding="utf-8")
-    before, after = page.partition(BEGIN)[0], page.partition(END)[2]
-    write_text(PAGE, f"{before}{BEGIN}\n\n{drawn(figures).rstrip()}\n\n{END}{after}")
-    maps = {"map": real_map(figures.real), "lab_map": lab_map(figures.lab)}
-    parts = [
-        (text(title), f"<p>{text(part)}</p>" if isinstance(part, str) else html(part))
-        for title, part in (*sections(figures), *of_cells(figures.lab))
-    ]
-    for name, (as_png, _) in maps.items():
-        write_bytes(OUT / f"{name}.png", as_png)
-    write_text(
-        OUT / "index.html", _HTML.render(parts=parts, maps=[as_svg for _, as_svg in maps.values()], curves=CURVES)
-    )
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    page = f"{before}{BEGIN}\n\n{drawn(figures).rstrip()}\n\n{END}{rest.partition(END)[2]}"
+    write_text(PAGE, page)
+    write_text(OUT / "index.html", as_html(f"{page}\n\n{tables(of_cells(figures.lab))}\n"))
+    pictures = {"map": real_map(figures.real), "lab_map": lab_map(figures.lab), "curves": curves(figures.real)}
+    for name, picture in pictures.items():
+        write_bytes(OUT / f"{name}.png", picture)
+    theory.main([])
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

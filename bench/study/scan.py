@@ -200,13 +200,14 @@ def carry_on(
 
     # A run is too small for two cores: give each a process of its own.
     torch.set_num_threads(1)
+    print(f"{len(left)} of {len(every)} runs are not made yet", flush=True)
     for title, make_it in left:
         if options.until and datetime.now() >= options.until:
             return 0
         with alone(f"{name} {title}") as mine:
             if mine and title not in have():
-                make_it()
                 print(title, flush=True)
+                make_it()
     return 0
 
 

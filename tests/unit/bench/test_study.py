@@ -1,6 +1,7 @@
 """The study's scan and page: runs are counted once, and pages are a function of committed figures."""
 
 import argparse
+import re
 from dataclasses import replace
 from datetime import datetime
 from itertools import product
@@ -29,9 +30,10 @@ from bench.study.cells import (
 )
 from bench.study.collect import collect
 from bench.study.figures import Point, cell_of, committed, count, named, of_lab, of_real, ranked, steps_of, worst
-from bench.study.maps import lab_map, real_map
+from bench.study.maps import curves, lab_map, real_map
 from bench.study.page import agreement, beside, by_solutions, by_variant, drawn, table, wins
 from bench.study.scan import alike
+from eval.reporting.cells import Table
 from recipes import ROOT
 from recipes.algorithms import algorithms
 from recipes.commands.reproduce import runs_of
@@ -117,6 +119,9 @@ def test_processes_share_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_what_is_open_is_open_and_one_seed_settles_nothing() -> None:
     methods = {"a": of(0.9, 0.92, 0.91), "b": of(0.89, 0.93, 0.9), "c": of(0.5, 0.52, 0.51), "d": of(0.8)}
     assert ranked(methods) == [("a", "best"), ("b", "open"), ("d", "?"), ("c", "behind")]
+    # Of other seeds than the best's: by Welch, not by the pair they share.
+    methods = {"a": of(0.95, 0.94, 0.95), "late": of(0.0, 0.1, 0.4, 0.0, 0.0), "near": of(0.93, 0.95, 0.94, 0.95)}
+    assert ranked(methods) == [("a", "best"), ("near", "open"), ("late", "behind")]
 
 
 def test_ties_are_ties() -> None:
@@ -258,6 +263,8 @@ def test_where_a_method_wins_and_how_far_it_is_behind() -> None:
         ("dft", "2", "1", "2", "2.0", "4.0", flat.title),
         ("uft", "2", "0", "0", "20.0", "30.0", flat.title),
     )
+    unsolved = {Cell(20, 0.25, 0.3): {"uft": of(0.0), "rft": of(0.01)}}
+    assert wins(found | unsolved).rows == wins(found).rows
 
 
 def test_runs_that_several_cells_share_count_once_towards_a_ranking() -> None:
@@ -323,6 +330,7 @@ def test_the_picture_is_the_same_each_time() -> None:
     assert real_map(few) == real_map(few)
     grid = {cell: {"uft": of(0.9), "rft": of(0.4)} for cell in (*FIRST, *REAL)}
     assert lab_map(grid) == lab_map(grid)
+    assert curves(grid) == curves(grid) != curves({cell: {"uft": of(0.8, 0.7, 0.9)} for cell in grid})
 
 
 def test_variants_are_compared_on_the_seeds_they_share() -> None:
@@ -358,6 +366,28 @@ def test_few_solutions_stand_beside_many_and_fill_their_supervised_steps() -> No
         for run in each.runs
     }
     assert [longer[cell] for cell in FEW_SOLUTIONS] == 2 * [64, 64, 16, 4]
+
+
+def test_the_page_is_also_html_with_its_anchors_and_pictures() -> None:
+    text = "# Where? (a map)\n\n[down](#our-own-method) ![map](../results/study/map.png) [all](sweeps.md#many)\n\n"
+    shown = page.as_html(f"{text}## Our own method\n\n| a | b |\n|---|---|\n| .5 | <1 |\n")
+    assert '<h1 id="where-a-map">' in shown
+    assert '<a href="#our-own-method">' in shown
+    assert '<h2 id="our-own-method">' in shown
+    assert 'src="map.png"' in shown
+    assert '<a href="../../docs/sweeps.md#many">' in shown
+    assert "<td>&lt;1</td>" in shown
+    written = (page.OUT / "index.html").read_text(encoding="utf-8")
+    whole = f"{page.PAGE.read_text(encoding='utf-8')}\n\n{page.tables(page.of_cells(committed().lab))}\n"
+    assert written == page.as_html(whole)
+    assert set(re.findall('href="#([^"]*)"', written)) <= {*re.findall(' id="([^"]*)"', written)}
+
+
+def test_a_table_without_rows_is_left_out() -> None:
+    empty, full = Table(("method",), ()), Table(("method",), (("uft",),))
+    assert page.tables([("none", empty), ("some", full), ("words", "so")]) == (
+        "## some\n\n| method |\n|---|\n| uft |\n\n## words\n\nso"
+    )
 
 
 def test_variants_change_what_they_say_and_nothing_else() -> None:
