@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations, pairwise
 from typing import Any
 
@@ -19,8 +19,8 @@ from eval.intervals import spread, student_tail, t_interval
 from eval.reporting.cells import Table, markdown, of_columns
 from eval.reporting.curves import grid_of, how_drawn, styled
 from eval.reporting.groups import Group, Panel
-from eval.reporting.pairs import shown_p
-from eval.reporting.read_runs import Run
+from eval.reporting.pairs import Pair, compare, points, shown_p
+from eval.reporting.read_runs import Run, verdicts
 from eval.reporting.style import colour, legend_below
 
 Curve = tuple[list[float], list[float]]
@@ -29,7 +29,9 @@ Curve = tuple[list[float], list[float]]
 TOKENS = ("generated", "updates")
 EQUAL_COST = (
     "Percentage points after equal numbers of tokens: as many as the run with the fewest has in all, accuracy linear "
-    "between validations; 95 % and p are over seeds alone (Student's t), the same seeds on both sides."
+    "between validations, on each problem too; the same seeds on both sides. 95 % over both and p are over seeds and "
+    "problems, as at the last step; where answers before and after that point were not kept, there is no such interval "
+    "and p is over seeds alone (Student's t)."
 )
 KINDS = {"generated": "million tokens generated", "updates": "million tokens in updates", "minutes": "minutes of steps"}
 
@@ -119,7 +121,8 @@ def cost_table(panels: Sequence[Panel]) -> Table:
 
 def equal_cost_table(panels: Sequence[Panel]) -> Table:
     """Differences of runs with the same seed, in percentage points, after equal numbers of tokens: as many as the run
-    with the fewest has in all. For pairs of groups with the same seeds, at least two."""
+    with the fewest has in all. For pairs of groups with the same seeds, at least two; over seeds, and over problems too
+    where answers were kept."""
     columns: dict[str, list[str]] = defaultdict(list)
     found = [(panel, a, b, kind) for panel in panels for a, b in combinations(panel.groups, 2) for kind in TOKENS]
     for panel, a, b, kind in found:
@@ -133,9 +136,10 @@ def equal_cost_table(panels: Sequence[Panel]) -> Table:
         columns["difference"].append(f"{over.mean:+.1f}")
         columns["by seed"].append(" ".join(f"{100 * each:+.1f}" for each in by_seed))
         columns["95 % over seeds"].append(f"{interval.low:+.1f} to {interval.high:+.1f}")
-        columns["p"].append(
-            shown_p(student_tail(over.mean / over.error, over.df) if over.error else float(not over.mean))
-        )
+        pair = _compared_at_equal(a, b, kind)
+        p = student_tail(over.mean / over.error, over.df) if over.error else float(not over.mean)
+        columns["95 % over both"].append(points(pair.interval) if pair else "")
+        columns["p"].append(shown_p(pair.p if pair else p))
     return of_columns(columns)
 
 
@@ -147,13 +151,48 @@ def cost_text(panels: Sequence[Panel]) -> str:
 
 def differences_at_equal(a: Group, b: Group, kind: str) -> list[float]:
     """b - a by seed; empty unless both have the same seeds, once each, and accuracies there."""
-    of_a, of_b = ({run.seed: curve(replace(group, runs=(run,)), kind) for run in group.runs} for group in (a, b))
-    if of_a.keys() != of_b.keys() or len(of_a) != len(a.runs) or len(of_b) != len(b.runs):
+    equal = _least_spent(a, b, kind)
+    of_a, of_b = ({run.seed: accuracy_at(_curve_of(run, kind), equal) for run in group.runs} for group in (a, b))
+    if not equal or of_a.keys() != of_b.keys() or len(of_a) != len(a.runs) or len(of_b) != len(b.runs):
         return []
-    ends = [max(found[0], default=0.0) for found in (*of_a.values(), *of_b.values())]
-    equal = min(ends, default=0.0)
-    pairs = [(accuracy_at(of_a[s], equal), accuracy_at(of_b[s], equal)) for s in sorted(of_a, key=str)] if equal else []
+    pairs = [(of_a[seed], of_b[seed]) for seed in sorted(of_a, key=str)]
     return [right - left for left, right in pairs if left is not None and right is not None]
+
+
+def _curve_of(run: Run, kind: str) -> Curve:
+    return curve(Group(run.algo, "", (run,)), kind)
+
+
+def _least_spent(a: Group, b: Group, kind: str) -> float:
+    return min(max(_curve_of(run, kind)[0], default=0.0) for run in (*a.runs, *b.runs))
+
+
+def _compared_at_equal(a: Group, b: Group, kind: str) -> Pair | None:
+    """b - a over seeds and problems; None unless all answers before and after that cost were kept, to the same
+    problems."""
+    equal = _least_spent(a, b, kind)
+    of_a, of_b = ({run.seed: verdicts_at_cost(run, kind, equal) for run in group.runs} for group in (a, b))
+    if len({frozenset(each) for each in (*of_a.values(), *of_b.values())}) != 1 or not next(iter(of_a.values())):
+        return None
+    return compare("", of_b, of_a)
+
+
+def verdicts_at_cost(run: Run, kind: str, cost: float) -> dict[tuple[str, int], float]:
+    """The share of correct answers to each problem at a cost, on the line between the validations before and after it;
+    empty if their answers were not kept."""
+    if run.only_supervised:
+        return {}
+    spent = costs(run)
+    steps = [step for step, _ in zip(*run.points("val/acc"), strict=True)]
+    for before, after in pairwise(steps):
+        left, right = (getattr(spent[step], kind) for step in (before, after))
+        if left <= cost <= right and left < right:
+            low, high = verdicts(run, int(before)), verdicts(run, int(after))
+            if low.keys() != high.keys():
+                return {}
+            share = (cost - left) / (right - left)
+            return {problem: low[problem] + (high[problem] - low[problem]) * share for problem in low}
+    return {}
 
 
 def draw_costs(panel: Panel, *, narrow: bool = False) -> Any:

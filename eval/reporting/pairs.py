@@ -89,10 +89,10 @@ def pairs_table(pairs: Sequence[Pair]) -> Table:
         "seeds": [pair.seeds for pair in pairs],
         "difference": [f"{100 * pair.over_problems.mean:+.1f}" for pair in pairs],
         "by seed": [" ".join(f"{100 * each:+.1f}" for each in pair.by_seed) for pair in pairs],
-        "95 % over seeds": [_points(t_interval(pair.over_seeds)) if pair.over_seeds else "" for pair in pairs],
+        "95 % over seeds": [points(t_interval(pair.over_seeds)) if pair.over_seeds else "" for pair in pairs],
         "df": [str(pair.over_seeds.df) if pair.over_seeds else "" for pair in pairs],
-        "95 % over problems": [_points(pair.over_problems) for pair in pairs],
-        "95 % over both": [_points(pair.interval) if pair.over_seeds else "" for pair in pairs],
+        "95 % over problems": [points(pair.over_problems) for pair in pairs],
+        "95 % over both": [points(pair.interval) if pair.over_seeds else "" for pair in pairs],
         "p": [shown_p(pair.p) for pair in pairs],
         "p, Holm": [shown_p(each) for each in corrected],
         "test": [pair.test for pair in pairs],
@@ -154,7 +154,8 @@ def _problems(of: BySeed) -> frozenset[tuple[str, int]]:
     return frozenset(next(iter(of.values())))
 
 
-def _points(interval: Interval) -> str:
+def points(interval: Interval) -> str:
+    """An interval in percentage points."""
     return f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f}"
 
 

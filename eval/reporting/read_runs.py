@@ -248,22 +248,25 @@ def recorded_steps(folder: Path) -> list[int]:
     return sorted(int(file.stem) for file in folder.glob("*.jsonl") if file.stem.isdigit())
 
 
-def last_answers(run: Run) -> tuple[int, list[dict[str, Any]]]:
-    """The last validated step and the model's answers; no answers if none were kept."""
+def answers_at(run: Run, at: int | None = None) -> tuple[int, list[dict[str, Any]]]:
+    """A validated step, the last if none is given, and the model's answers; no answers if none were kept."""
     if run.only_supervised:
         return run.last_step, read_lines(run.folder / "eval" / "trained" / "items.jsonl")
     validated = RunDir(run.folder).validation
-    steps = recorded_steps(validated)
-    return (steps[-1], read_lines(validated / f"{steps[-1]}.jsonl")) if steps else (run.last_step, [])
+    if at is None:
+        steps = recorded_steps(validated)
+        at = steps[-1] if steps else run.last_step
+    return at, read_lines(validated / f"{at}.jsonl")
 
 
-def verdicts(run: Run) -> dict[tuple[str, int], float]:
-    """The share of correct answers to each validation problem at the last validated step (0 or 1 with one answer).
+def verdicts(run: Run, at: int | None = None) -> dict[tuple[str, int], float]:
+    """The share of correct answers to each validation problem (0 or 1 with one answer) at a validated step, the last if
+    none is given.
 
     Problems are identified by their prompt, and by their position among problems with the same prompt. Empty if no
     answers were kept, or if they do not give the recorded accuracy (with several data sources, for example).
     """
-    step, answers = last_answers(run)
+    step, answers = answers_at(run, at)
     each = max(1, int(run.settings.get("val_samples") or 0))
     samples: dict[tuple[str, int], list[float]] = defaultdict(list)
     seen: Counter[str] = Counter()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eval.reporting.cells import text
-from eval.reporting.read_runs import Run, last_answers, read_lines, recorded_steps
+from eval.reporting.read_runs import Run, answers_at, read_lines, recorded_steps
 from recipes.common.run_dir import RunDir
 
 _LONGEST = 4000
@@ -23,7 +23,7 @@ def samples_of(run: Run, label: str) -> str:
         if chosen:
             parts.append(f"<h4>training, step {step}: {len(chosen)} of {len(rows)} kept rollouts</h4>")
             parts += [_rollout(title, row) for title, row in chosen]
-    step, answers = last_answers(run)
+    step, answers = answers_at(run)
     for title, right in (("right", True), ("not right", False)):
         some = [row for row in answers if bool(row.get("acc")) is right]
         if some:

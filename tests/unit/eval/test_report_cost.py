@@ -1,11 +1,12 @@
 """Accuracy by what it cost: tokens, minutes, areas and equal cost, against numbers computed by hand."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 
-from eval.reporting.cost import accuracy_at, cost_table, costs, curve, equal_cost_table, mean_up_to
+from eval.reporting.cost import accuracy_at, cost_table, costs, curve, equal_cost_table, mean_up_to, verdicts_at_cost
 from eval.reporting.groups import panels
 from eval.reporting.read_runs import load
 from recipes.common.run_dir import append_metrics, write_json
@@ -100,4 +101,21 @@ def test_pairs_at_equal_tokens_are_by_seed_and_need_the_same_seeds(tmp_path: Pat
     for row in rows:
         assert (row["difference"], row["by seed"]) == ("-15.0", "-20.0 -10.0")
         assert row["95 % over seeds"] == "-78.5 to +48.5"
-        assert row["p"] == "0.205"
+        # Over both: uft is wrong where rft is right on four problems of twenty with one seed, on two others with the
+        # other. Of twenty problems drawn anew, 2 to 10 are among these six: half a point in twenty each, -25 to -5.
+        half = math.hypot(5 * 12.7062, 10)
+        assert row["95 % over both"] == f"{-15 - half:+.1f} to {-15 + half:+.1f}"
+        # t 2.73 over seeds (2 atan(1 / t) / pi) and z 1.22 over problems are equally rare: 5 t and 5.1 z make 15.
+        assert row["p"] == "0.223"
+    for name in ("a0", "b0"):
+        (tmp_path / name / "validation/5.jsonl").unlink()
+    table = equal_cost_table(panels([load(tmp_path / name) for name in ("a0", "a1", "b0", "b1")]))
+    for row in (dict(zip(table.head, row, strict=True)) for row in table.rows):
+        assert (row.get("95 % over both"), row["p"]) == (None, "0.205"), "over seeds alone where answers were not kept"
+
+
+def test_between_two_validations_each_problem_is_on_its_own_line(tmp_path: Path) -> None:
+    run = load(write_run(tmp_path / "a", settings_of("uft", **SIZES), [0, 4, 16]))
+    found = verdicts_at_cost(run, "generated", 7.5 * GENERATED)
+    assert sorted(found.values()) == pytest.approx([0.0] * 4 + [0.5] * 12 + [1.0] * 4)
+    assert verdicts_at_cost(run, "generated", 10.1 * GENERATED) == {}, "after the last validation"
