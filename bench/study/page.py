@@ -40,7 +40,7 @@ from bench.study.figures import (
     worst,
 )
 from bench.study.maps import FEW, curves, lab_map, named, real_map
-from bench.study.variants import AS_REAL, CHANCE, LONGER, NO_LIKELIHOOD, REPEATED, SCALES, SHAM, UNLIKELY, rates
+from bench.study.variants import ALONE, AS_REAL, CHANCE, LONGER, NO_LIKELIHOOD, REPEATED, SCALES, SHAM, UNLIKELY, rates
 from eval.intervals import spread, spread_apart, t_interval
 from eval.reporting.cells import Table, markdown
 from eval.reporting.style import write_bytes
@@ -234,7 +234,7 @@ def sections(figures: Figures) -> list[tuple[str, Table | str]]:
         *(
             (f"LAB, exploration: fewer solutions at {cell.title}{', ' * bool(how)}{how}", by_solutions(found, cell))
             for cell in FIRST
-            for how, found in (("", lab), (LONGER, figures.variants.get(LONGER, {})))
+            for how, found in (("", lab), *((name, figures.variants.get(name, {})) for name in (LONGER, ALONE)))
         ),
         *((f"LAB, exploration: {cell.title}, and {REPEATED}", by_variant(alike, cell)) for cell in FIRST),
         *((f"LAB, exploration: hints at {cell.title}", by_variant(unlikely, cell)) for cell in UNLIKELY),

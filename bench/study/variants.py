@@ -1,8 +1,8 @@
 """`python3 -m bench.study.variants [--until HH:MM] [--dry_run]`: runs of the scan in the lab with settings changed.
 
 The settings that the real loop ran with, to compare the lab with it; controls (another problem's solution, a random
-reward); few solutions with more supervised epochs; the same errors in all solutions; hints without
-their likelihood; the entropy bonus; and the same three further learning rates for every method. EXPLORATION
+reward); few solutions with more supervised epochs, or without other problems; the same errors in all solutions; hints
+without their likelihood; the entropy bonus; and the same three further learning rates for every method. EXPLORATION
 (bench/lab); a finished run is one append to results/study/variants.csv.
 """
 
@@ -18,7 +18,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
-from bench.study.cells import CORE, FAMILY, FEW_SOLUTIONS, FIRST, HARMED, SEE_NO_SOLUTION, Cell, Run
+from bench.study.cells import CORE, FAMILY, FEW_SOLUTIONS, FIRST, HARMED, PROBLEMS, SEE_NO_SOLUTION, Cell, Run
 from bench.study.scan import HEAD, append, build_base, carry_on, make, run_of
 from recipes import ROOT
 from recipes.settings.experiment import Experiment
@@ -30,6 +30,7 @@ UNLIKELY: Final = (HARMED, Cell(15, 0.4, 0.3), FIRST[0])
 """Where hints are also run without their likelihood: where it does harm, where it may, and where it does good."""
 REPEATED: Final = "the same errors in all solutions"
 LONGER: Final = "with more supervised epochs"
+ALONE: Final = "on the problems with solutions alone"
 SCALES: Final = (0.5, 2.0, 4.0)
 """Of the learning rates; the scan has them at 1."""
 TUNED: Final = (*CORE, "stage", "luffy", "chord_phi", "relift", "hpt", "prefix_rft")
@@ -44,9 +45,14 @@ class Variant:
     runs: tuple[Run, ...]
     settings: Mapping[str, Any]
     rates: float = 1.0
+    problems: int = 0
+    """The first so many problems, each with a solution; 0 for all, as the cell has them."""
 
     def of(self, experiment: Experiment) -> Experiment:
         """The scan's experiment, changed."""
+        if self.problems:
+            data = {**experiment.data_options, "n_train": self.problems}
+            experiment = replace(experiment, data_options=data, demonstrations=1.0)
         scaled = {"lr": experiment.lr * self.rates, "sft_lr": experiment.sft_lr * self.rates}
         return replace(experiment, **{**scaled, **self.settings})
 
@@ -76,6 +82,7 @@ def variants() -> list[Variant]:
     repeated = {"demonstration_errors": "repeated"}
     # About as many updates as all solutions give in one epoch.
     lasting = {cell: {"sft_epochs": round(cell.batch / 32 / cell.solved)} for cell in FEW_SOLUTIONS}
+    hinted = ("uft", "uft_adaptive", "r3", "adaback", "luffy", "chord_phi", "rft")
     rewarded = [algo for algo in CORE if algo not in ("sft", "dft")]
     return [
         Variant(AS_REAL, _each(deep, ("uft", "rft"), 5), _steps(80, 0.0)),
@@ -85,6 +92,11 @@ def variants() -> list[Variant]:
         Variant(REPEATED, _in_each(FIRST, learners, 5), repeated),
         Variant(NO_LIKELIHOOD, _in_each(UNLIKELY, ("uft", "uft_adaptive"), 5), {"sft_loss_coef": 0.0}),
         *(Variant(LONGER, _each(cell, ("sft", "dft", "sft_rft"), 5), more) for cell, more in lasting.items()),
+        *(
+            Variant(ALONE, _each(cell, hinted, 3), {}, problems=round(cell.solved * PROBLEMS))
+            for cell in FEW_SOLUTIONS
+            if cell.depth == deep.depth
+        ),
         *(Variant(f"entropy_coef {c:g}", _each(shallow, ("rft", "uft"), 4), {"entropy_coef": c}) for c in (0.001, 0.0)),
         *(Variant(rates(scale), _each(deep, TUNED, 2), {}, scale) for scale in SCALES),
     ]

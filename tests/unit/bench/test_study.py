@@ -365,6 +365,10 @@ def test_few_solutions_stand_beside_many_and_fill_their_supervised_steps() -> No
         if each.name == variants.LONGER
         for run in each.runs
     }
+    few = scan.plans(tuple(flags_of(FEW_SOLUTIONS[1], 0)))["uft"]
+    alone = next(each for each in variants.variants() if each.name == variants.ALONE and each.problems == 64).of(few)
+    assert (alone.data_options["n_train"], alone.demonstrations, alone.batch_size) == (64, 1.0, 32)
+    assert replace(alone, data_options=few.data_options, demonstrations=few.demonstrations) == few
     assert [longer[cell] for cell in FEW_SOLUTIONS] == 2 * [64, 64, 16, 4]
 
 
