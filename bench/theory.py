@@ -29,7 +29,7 @@ import numpy as np
 
 from bench.study.cells import Cell
 from bench.study.figures import REAL_FILE, Found, Point, Runs, of_real
-from eval.reporting.style import HINT_LENGTHS, house_style, legend_below, save
+from eval.reporting.style import colour, house_style, legend_below, save
 from recipes import ROOT
 from recipes.common.run_dir import write_json
 
@@ -150,6 +150,10 @@ def rollouts_until_half(curve: Mapping[int, float]) -> float:
     return math.inf
 
 
+def _titled(method: Method) -> str:
+    return method if method == ALGOS[method] else f"{method} (chains: {ALGOS[method]})"
+
+
 def draw(rows: list[dict[str, Any]], chains: list[dict[str, Any]], path: Path) -> None:
     """Leaves over height, one panel per number of branches, leaves on a logarithmic axis; chains beside two branches: a
     cross where one half was reached, a triangle at the rollouts that did not suffice."""
@@ -161,23 +165,23 @@ def draw(rows: list[dict[str, Any]], chains: list[dict[str, Any]], path: Path) -
         for axis, branches in zip(axes[0], widths, strict=True):
             of = [row for row in rows if row["B"] == branches]
             height = [row["H"] for row in of]
-            for method, colour in zip(METHODS, HINT_LENGTHS, strict=False):
-                axis.plot(height, [row[method]["median"] for row in of], label=method, color=colour, marker="o")
+            for method in METHODS:
+                median, drawn = [row[method]["median"] for row in of], {"color": colour(ALGOS[method])}
+                axis.plot(height, median, label=_titled(method), marker="o", markersize=4, **drawn)
                 low, high = ([row[method][end] for row in of] for end in ("lowest", "highest"))
-                axis.fill_between(height, low, high, color=colour, alpha=0.15)
+                axis.fill_between(height, low, high, alpha=0.15, **drawn)
             axis.plot(height, [row["B^H/4"] for row in of], "k--", label="lower bound without hints, B^H/4")
             axis.set(yscale="log", xlabel="height H", title=f"{branches} branches")
             axis.xaxis.get_major_locator().set_params(integer=True)
             for row in chains if branches == 2 else ():
-                half, colour = row["rollouts until 1/2"], HINT_LENGTHS[METHODS.index(row["method"])]
-                axis.plot(
-                    row["depth"], half or row["made"], color=colour, marker="x" if half else "^", linestyle="none"
-                )
+                half, beside = row["rollouts until 1/2"], 0.25 * (METHODS.index(row["method"]) - 1.5)
+                drawn = {"color": colour(row["algo"]), "marker": "x" if half else "^", "linestyle": "none"}
+                axis.plot(row["depth"] + beside, half or row["made"], **drawn)
         for marker, label in (("x", "real loop, chains"), ("^", "real loop, chains: more than this")):
             axes[0][0].plot([], [], color="0.4", marker=marker, linestyle="none", label=label)
         # The house style turns mathtext off, so powers of ten are written out.
         axes[0][0].yaxis.set_major_formatter("{x:,.0f}")
-        axes[0][0].set_ylabel("leaves until pass@1 is 1/2")
+        axes[0][0].set_ylabel("leaves until half are right")
         handles, labels = axes[0][0].get_legend_handles_labels()
         legend_below(figure, dict(zip(labels, handles, strict=True)))
         save(figure, path)
