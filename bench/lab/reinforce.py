@@ -132,6 +132,7 @@ class Reinforcement:
                     step=step,
                     segments=plan["n_segments"],
                     entropy=scored.entropy[mine, :width].detach(),
+                    hinted=any(one.start.hinted for one in each),
                     messages=list(row["prompt"]),
                     solution=solution_of(row),
                     texts=tuple(one.text for one in each),

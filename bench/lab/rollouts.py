@@ -58,6 +58,14 @@ class Start:
     whole: bool = False
     """Whether the given tokens are a demonstration, after which nothing is generated."""
 
+    shown: bool = False
+    """Whether a hint is in the prompt."""
+
+    @property
+    def hinted(self) -> bool:
+        """Whether a hint is given: a share of a short solution may hold no text."""
+        return self.shown or (bool(self.given) and not self.whole)
+
 
 @dataclass(frozen=True)
 class Rollout:
@@ -91,7 +99,7 @@ def start_of(lab: Lab, row: Mapping[str, Any], plan: Mapping[str, Any]) -> Start
         for pieces in range(plan["pieces"], 0, -1):
             shown = lab.encode(with_hint(messages, STYLES[e.prompt_style], "".join(hint[:pieces]), plan["wrap"]))
             if len(shown) <= e.prompt_length:
-                return Start(shown, [])
+                return Start(shown, [], shown=True)
         return Start(prompt, [])
     if not plan["pieces"]:
         return Start(prompt, [])
