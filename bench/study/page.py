@@ -220,8 +220,7 @@ def sections(figures: Figures) -> list[tuple[str, Table | str]]:
     parts += [(f"Real loop: {named(cell, methods)}", table(methods)) for cell, methods in sorted(real.items())]
     near, far = agreement(lab, real)
     parts += [("Does the lab say what the real loop says?", near)]
-    if far.rows:
-        parts += [(f"Lab and real loop, ends more than {100 * FAR:.0f} points apart", far)]
+    parts += [(f"Lab and real loop, ends more than {100 * FAR:.0f} points apart", far)]
     parts += [(f"LAB, exploration: {task}", table(methods)) for task, methods in figures.tasks.items()]
     alike = {"random errors": lab, REPEATED: figures.variants.get(REPEATED, {})}
     unlikely = {"as it is": lab, NO_LIKELIHOOD: figures.variants.get(NO_LIKELIHOOD, {})}
