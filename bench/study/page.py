@@ -21,7 +21,7 @@ from typing import Final
 from jinja2 import Template
 from markdown_it import MarkdownIt
 
-from bench import theory
+from bench.study import theory
 from bench.study.cells import FEW_SOLUTIONS, FIRST, PROBLEMS, REAL, STEPS, Cell
 from bench.study.figures import (
     NEAR,

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from bench import theory
+from bench.study import theory
 from bench.study.figures import Point
-from bench.theory import METHODS, hint_length, leaves, lower_bound, measured, updated, upper_order
+from bench.study.theory import METHODS, hint_length, leaves, lower_bound, measured, updated, upper_order
 
 
 def test_one_step_moves_the_logits_by_the_rewards_less_their_mean() -> None:

@@ -39,7 +39,7 @@ LACKING = (
 )
 """What runs may be refused for: their reader has it, the tests do not."""
 WITHOUT_FLAGS = (
-    *("bench.kept_intervals", "bench.study.page", "bench.theory"),
+    *("bench.kept_intervals", "bench.study.page", "bench.study.theory"),
     *("recipes.flags.help_text", "recipes.verl_plugin.serve", "tests"),
 )
 

@@ -1,4 +1,4 @@
-"""`python3 -m bench.theory`: leaves of the UFT paper's search tree that are explored until pass@1 is one half.
+"""`python3 -m bench.study.theory`: leaves of the UFT paper's search tree that are explored until pass@1 is one half.
 
 A tree of height H with B branches and one right leaf (Liu et al., arXiv 2505.16984, section 4); tabular algorithm 2:
 
@@ -189,7 +189,7 @@ def draw(rows: list[dict[str, Any]], chains: list[dict[str, Any]], path: Path) -
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write results/study/theory.json and theory.png; returns the exit code."""
-    ArgumentParser(prog="python3 -m bench.theory", description=__doc__).parse_args(arguments)
+    ArgumentParser(prog="python3 -m bench.study.theory", description=__doc__).parse_args(arguments)
     rows, chains = measured(seeds=11), on_chains(real())
     about = {"eta": ETA, "beta": BETA, "rewards": [RIGHT, WRONG], "seeds": 11}
     write_json(OUT / "theory.json", {**about, "trees": rows, "chains": chains})
