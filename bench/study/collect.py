@@ -1,8 +1,8 @@
 """`python3 -m bench.study.collect FOLDER...`: adds finished runs on chains to results/chain_cpu/validations.csv.
 
 A folder is a sweep's, as out/study of `--reproduce study`. Its runs replace those of the same names; runs whose
-settings are not those of their cell (hints without their likelihood, GRPO without the bonus) are skipped. Then draw the
-page: python3 -m bench.study.page.
+settings are not those of their cell (hints without their likelihood, GRPO without the bonus) are skipped, but for
+another file (--file), which has whatever is given. Then draw the page: python3 -m bench.study.page.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ def rows_of(folder: Path) -> list[tuple[str, ...]]:
     return [(*about, step, str(of["val/acc"]), str(of.get("val/greedy", ""))) for step, of in lines if "val/acc" in of]
 
 
-def collect(folders: Sequence[Path], file: Path = REAL_FILE) -> tuple[int, list[str]]:
-    """Add the finished runs in the folders to the file; their number, and the names of runs that are skipped.
+def collect(folders: Sequence[Path], file: Path, *, of_cells: bool = True) -> tuple[int, list[str]]:
+    """Add the finished runs in the folders to the file; their number, and the names of runs that are skipped, which is
+    none unless they have to be `of_cells`.
 
     Raises:
         ValueError: for a run whose name and folder do not say its cell; the file then stays as it is.
@@ -36,12 +37,12 @@ def collect(folders: Sequence[Path], file: Path = REAL_FILE) -> tuple[int, list[
     added: dict[tuple[str, str], list[tuple[str, ...]]] = {}
     skipped = []
     for run in sorted(summary.parent for folder in folders for summary in folder.glob("*/summary.json")):
-        if named(run.parent.name, run.name) is None:
+        if of_cells and named(run.parent.name, run.name) is None:
             skipped.append(run.name)
         else:
             added[run.parent.name, run.name] = rows_of(run)
-    with file.open(encoding="utf-8", newline="") as lines:
-        kept = [tuple(row) for row in csv.reader(lines)][1:]
+    before = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    kept = [tuple(row) for row in csv.reader(before)][1:]
     rows = [row for row in kept if row[:2] not in added] + [row for each in added.values() for row in each]
     text = io.StringIO()
     rows.sort(key=lambda row: ("/".join(row[:2]), int(row[2])))
@@ -54,16 +55,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = ArgumentParser(prog="python3 -m bench.study.collect", description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="of a sweep")
-    folders = parser.parse_args(arguments).folders
-    for folder in folders:
+    parser.add_argument("--file", type=Path, help="a file for runs that the study's does not take")
+    options = parser.parse_args(arguments)
+    for folder in options.folders:
         if not folder.is_dir():
             parser.error(f"{folder}: no such folder")
     try:
-        count, skipped = collect([folder.resolve() for folder in folders])
+        folders, file = [folder.resolve() for folder in options.folders], options.file or REAL_FILE
+        count, skipped = collect(folders, file, of_cells=options.file is None)
     except ValueError as error:
         parser.error(str(error))
     lines = [f"skipped, settings of its own: {name}" for name in skipped]
-    print(f"{count} runs added to {REAL_FILE.name}", *lines, sep="\n")
+    print(f"{count} runs added to {file}", *lines, sep="\n")
     return 0
 
 

@@ -201,6 +201,9 @@ def test_finished_runs_join_the_committed_ones(tmp_path: Path) -> None:
             "study,uft-chain-tiny-chain-q40-d15-n1r-s3,0,0.25,",
             "study,uft-chain-tiny-chain-q40-d15-n1r-s3,5,0.5,",
         ]
+    own = tmp_path / "own.csv"
+    assert collect([sweep], own, of_cells=False) == (2, [])
+    assert len(own.read_text().splitlines()) == 5
     before = file.read_bytes()
     write_run(sweep / "uft-countdown-s0", settings_of("uft"), [2, 4])
     with pytest.raises(ValueError, match="no such sweep"):
