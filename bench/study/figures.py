@@ -18,6 +18,7 @@ from bench.study.variants import FILE as VARIANTS
 from bench.study.variants import made
 from eval.intervals import spread, spread_apart, t_interval
 from recipes import ROOT
+from recipes.algorithms import algorithms
 
 TASKS_FILE: Final = ROOT / "results/study/tasks.csv"
 REAL_FILE: Final = ROOT / "results/chain_cpu/validations.csv"
@@ -28,6 +29,8 @@ OURS: Final = ("uft", "uft_adaptive")
 
 # So a run of --reproduce study is called; what follows the cell says that its settings are others.
 _REPRODUCED: Final = re.compile(r"(\w+)-chain-tiny-chain-(q\d+)-(d\d+)-(n\dr?)(-\w+)?-s(\d+)$")
+
+_PLAIN: Final = re.compile(r"(\w+)-chain-s(\d+)$")
 
 # The name of a sweep in results/chain_cpu says its cell: depth, competence in hundredths, errors in tenths, and r if
 # these are repeated.
@@ -109,11 +112,15 @@ def named(sweep: str, run: str) -> tuple[Cell, str, int] | None:
     """
     if found := _REPRODUCED.match(run):
         algo, q, depth, noise, other, seed = found.groups()
+        if algo not in algorithms():
+            raise ValueError(f"{sweep}/{run}: no algorithm is called {algo}")
         return None if other else (cell_of(f"{depth}-{q}-{noise}"), algo, int(seed))
     if sweep.startswith(_OTHER):
         return None
-    algo, _, seed = run.partition("-chain-s")
-    return cell_of(sweep), algo, int(seed)
+    plain = _PLAIN.match(run)
+    if plain is None or plain[1] not in algorithms():
+        raise ValueError(f"{sweep}/{run}: no run on chains; call it like uft-chain-s0")
+    return cell_of(sweep), plain[1], int(plain[2])
 
 
 def of_real(file: Path = REAL_FILE) -> Found:

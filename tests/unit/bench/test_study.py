@@ -206,9 +206,47 @@ def test_finished_runs_join_the_committed_ones(tmp_path: Path) -> None:
     assert len(own.read_text().splitlines()) == 5
     before = file.read_bytes()
     write_run(sweep / "uft-countdown-s0", settings_of("uft"), [2, 4])
-    with pytest.raises(ValueError, match="no such sweep"):
+    with pytest.raises(ValueError, match="no run on chains"):
         collect([sweep], file)
     assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("metrics", "why"),
+    [
+        ("", "not the end of the run"),
+        ('{"step": 0, "data": {"val/acc": 0.5}}\n', "not the end of the run, step 5"),
+        ('{"step": 0, "data": {"val/acc": 0.5}}\n{"step": 5, "da', "line 2 is damaged"),
+        ('{"step": 5, "data": {"val/acc": "half"}}\n', "line 1 is damaged"),
+        ('{"step": 5, "data": {"val/acc": 7.5}}\n', "val/acc 7.5 is no share"),
+    ],
+)
+def test_a_damaged_run_takes_no_figure_out_of_the_file(tmp_path: Path, metrics: str, why: str) -> None:
+    file, name = tmp_path / "validations.csv", "uft-chain-tiny-chain-q40-d15-n1-s3"
+    folder = write_run(tmp_path / "study" / name, settings_of("uft"), [2, 4], of=8)
+    (folder / "summary.json").write_text('{"last step": 5}')
+    assert collect([folder.parent], file) == (1, [])
+    before = file.read_bytes()
+    (folder / "metrics.jsonl").write_text(metrics)
+    with pytest.raises(ValueError, match=why):
+        collect([folder.parent], file)
+    assert file.read_bytes() == before
+
+
+def test_a_damaged_file_is_not_written_over(tmp_path: Path) -> None:
+    file = tmp_path / "validations.csv"
+    file.write_text("sweep,run,step,val/acc,val/greedy\n<<<<<<< ours\n")
+    write_run(tmp_path / "study/uft-chain-tiny-chain-q40-d15-n1-s3", settings_of("uft"), [2, 4], of=8)
+    before = file.read_bytes()
+    with pytest.raises(ValueError, match="line 2 is damaged"):
+        collect([tmp_path / "study"], file)
+    assert file.read_bytes() == before
+
+
+def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no finished run in it"):
+        collect([tmp_path], tmp_path / "validations.csv")
+    assert not (tmp_path / "validations.csv").exists()
 
 
 def test_the_name_of_a_real_run_says_its_cell() -> None:
