@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from bench.study.cells import CORE, FIRST, HARMED, OTHERS, REAL, SUPERVISED, Cell
 from bench.study.figures import Found, Runs, below_best, last, ranked, sets_of_runs, steps_of
-from eval.reporting.style import across_steps, close, colour, house_style, png
+from eval.reporting.style import across_steps, close, colour, house_style, in_turn, png
 
 FEW: Final = 3
 """Methods with runs of their own in fewer cells of the real loop are not ranked over cells."""
@@ -145,7 +145,9 @@ def curves(real: Found) -> bytes:
                 mean = fmean(last(runs).values())
                 ends.append((mean, algo))
                 if algo in SUPERVISED:
-                    axis.plot([0, steps_of(methods)], [mean, mean], "--", color=colour(algo), linewidth=1.2)
+                    flat = [each for each in SUPERVISED if each in methods]
+                    line = in_turn(flat.index(algo), len(flat))
+                    axis.plot([0, steps_of(methods)], [mean, mean], linestyle=line, color=colour(algo), linewidth=1.4)
                     continue
                 steps = sorted(set.intersection(*map(set, runs.values())))
                 at = [[of[step].accuracy for of in runs.values()] for step in steps]
@@ -153,6 +155,7 @@ def curves(real: Found) -> bytes:
                 axis.fill_between(steps, [*map(min, at)], [*map(max, at)], color=colour(algo), alpha=0.12, linewidth=0)
             across_steps(axis)
             axis.set(title=f"{title}\n{cell.title}", ylim=(-0.02, 1.02), xlim=(0, 1.3 * max(steps_of(methods), 1)))
+            axis.set_xticks([tick for tick in axis.get_xticks() if tick <= steps_of(methods)])
             _label_ends(axis, steps_of(methods), ends)
         axes[0][0].set_ylabel("accuracy without hints")
         figure.tight_layout()

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from eval.published import Published, beside
 from eval.reporting.groups import Group, Panel
 from eval.reporting.read_runs import Points, Run
-from eval.reporting.style import BASE_COLOUR, across_steps, colour, dashes, legend_below
+from eval.reporting.style import BASE_COLOUR, across_steps, colour, dashes, in_turn, legend_below
 
 _COLUMNS = 3
 NARROW = 4.6
@@ -77,12 +77,13 @@ def draw_accuracy(axes: Any, panel: Panel) -> dict[str, Any]:
         (run.last_step for group in panel.groups for run in group.runs if not run.only_supervised), default=0
     )
     published: list[tuple[Published, str]] = []
+    flat = [group.label for group in panel.groups if all(run.only_supervised for run in group.runs)]
     for group, line in styled(panel.groups):
-        if all(run.only_supervised for run in group.runs):
+        if group.label in flat:
             last = [values[-1] for run in group.runs if (values := run.points("val/acc")[1])]
             if last:
                 mean = sum(last) / len(last)
-                style = {"linestyle": (0, (7, 2)), "linewidth": 1.5}
+                style = {"linestyle": in_turn(flat.index(group.label), len(flat)), "linewidth": 1.5}
                 handles[f"{group.label} (end)"] = axes.axhline(mean, color=colour(group.algo), **style)
                 if len(last) > 1:
                     axes.axhspan(min(last), max(last), color=colour(group.algo), alpha=0.12, linewidth=0)
@@ -94,7 +95,9 @@ def draw_accuracy(axes: Any, panel: Panel) -> dict[str, Any]:
     if published:
         handles["published"] = Line2D([], [], color=BASE_COLOUR, **_DIAMOND)
     across_steps(axes)
-    axes.set(ylabel=f"accuracy, {how_drawn(panel.groups)}, no hint", ylim=(0, None))
+    axes.set(ylabel=f"accuracy, {how_drawn(panel.groups)}, no hint")
+    # A line along 0 keeps its width.
+    axes.set_ylim(-0.015 * axes.get_ylim()[1], None)
     axes.set_xlim(0, (last_step or 1) * (1.06 if published else 1.01))
     return handles
 

@@ -81,6 +81,11 @@ def dashes(number: int) -> Any:
     return _DASHES[number % len(_DASHES)]
 
 
+def in_turn(place: int, of: int) -> Any:
+    """The dashes of one of several flat lines, which show side by side where the lines have the same height."""
+    return (0, (7, 2)) if of == 1 else (7 * place, (7, 7 * (of - 1)))
+
+
 def legend_below(figure: Any, handles: dict[str, Any]) -> None:
     """Lay out the figure, with one legend below it."""
     if not handles:

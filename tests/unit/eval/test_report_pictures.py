@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from eval.reporting.curves import draw_accuracy, draw_curves, draw_seeds, how_drawn
 from eval.reporting.groups import panels
@@ -31,6 +33,20 @@ def test_accuracy_panel_has_lines_across_and_published_marks(tmp_path: Path) -> 
     assert handles["uft"].get_color() == ALGORITHMS["uft"]
     marked = [line.get_ydata()[0] for line in axes.lines if line.get_marker() == "D"]
     assert marked == [0.331, pytest.approx(0.5039)]
+    close(figure)
+
+
+def test_lines_at_the_same_height_and_along_the_bottom_are_all_seen(tmp_path: Path) -> None:
+    for algo, right in (("sft", [2, 4]), ("dft", [2, 4]), ("rft", [0, 0])):
+        write_run(tmp_path / algo, settings_of(algo), right)
+    figure, axes = plt.subplots()
+    draw_accuracy(axes, panels(find_runs([tmp_path])[0])[0])
+    figure.canvas.draw()
+    pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3].astype(int)
+    for algo in ("sft", "dft", "rft"):
+        wanted = np.array(to_rgb(colour(algo))) * 255
+        assert (np.abs(pixels - wanted).max(-1) < 12).sum() > 100, algo
+    assert axes.get_ylim()[0] < 0 < axes.get_ylim()[1]
     close(figure)
 
 
