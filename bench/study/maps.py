@@ -20,13 +20,13 @@ _WIDE: Final = 7
 """Methods beside each other in the lab's map."""
 
 _REAL_TITLE: Final = (
-    "the real loop: accuracy at the end in percent, small the number of seeds; "
+    "the real loop: accuracy at the end in percent, small the number of seeds\n"
     "a frame marks the best mean of a cell, a dashed one what its seeds do not tell from it (means may be far apart), "
     "a dotted one a single seed"
 )
 _LAB_TITLE: Final = (
-    "the lab (exploration), after 40 steps: accuracy in percent; a frame marks the best mean of a cell, a dashed one "
-    "what seeds do not tell from it (none where there is one seed)"
+    "the lab (exploration), after 40 steps: accuracy in percent; small tiles have a single seed\n"
+    "a frame marks the best mean of a cell, a dashed one what several seeds do not tell from it"
 )
 _FRAMES: Final = {"best": "solid", "open": "dashed", "?": "dotted"}
 
@@ -40,13 +40,14 @@ def _ink(value: float) -> str:
     return "white" if value < 0.6 else "black"
 
 
-def _tile(axis: Any, x: int, y: int, value: float, frame: str | None, size: int) -> None:
+def _tile(axis: Any, x: int, y: int, value: float, frame: str | None, font: int, side: float = 0.92) -> None:
     """A share of right answers, in percent on its color."""
     import matplotlib.pyplot as plt
 
     edge = {"edgecolor": "black", "linewidth": 1.6, "linestyle": frame} if frame else {"edgecolor": "none"}
-    axis.add_patch(plt.Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, facecolor=plt.cm.viridis(value), **edge))
-    axis.text(x, y, f"{100 * value:.0f}", ha="center", va="center", fontsize=size, color=_ink(value))
+    corner = (x - side / 2, y - side / 2)
+    axis.add_patch(plt.Rectangle(corner, side, side, facecolor=plt.cm.viridis(value), **edge))
+    axis.text(x, y, f"{100 * value:.0f}", ha="center", va="center", fontsize=font, color=_ink(value))
 
 
 def real_map(real: Found) -> bytes:
@@ -64,9 +65,9 @@ def real_map(real: Found) -> bytes:
         for x, cell in enumerate(cells):
             for algo, standing in ranked(real[cell]):
                 ends, y = last(real[cell][algo]), algos.index(algo)
-                _tile(axis, x, y, fmean(ends.values()), _FRAMES.get(standing), size=8)
+                _tile(axis, x, y, fmean(ends.values()), _FRAMES.get(standing), font=8)
                 color = _ink(fmean(ends.values()))
-                axis.text(x + 0.42, y - 0.4, len(ends), ha="right", va="bottom", fontsize=5, color=color)
+                axis.text(x + 0.42, y - 0.4, len(ends), ha="right", va="bottom", fontsize=6.5, color=color)
         axis.set(xlim=(-0.5, len(cells) - 0.5), ylim=(-0.5, len(algos) - 0.5), xticks=range(len(cells)))
         labels = [re.sub(", | (?=in the same)", "\n", named(cell, real[cell])) for cell in cells]
         axis.set_xticklabels(labels, fontsize=6)
@@ -80,8 +81,7 @@ def real_map(real: Found) -> bytes:
 
 
 def lab_map(lab: Found) -> bytes:
-    """The lab's map as PNG: a panel per method and quality of solutions, depth by the base's competence; a
-    frame is around the best mean of a cell, a dashed one around what several seeds do not tell from it."""
+    """The lab's map as PNG: a panel per method and quality of solutions, depth by the base's competence."""
     grid = {cell: methods for cell, methods in lab.items() if cell.solved == 1}
     depths, qs, noises = (sorted({getattr(cell, name) for cell in grid}) for name in ("depth", "q", "noise"))
     standings = {cell: dict(ranked(methods)) for cell, methods in grid.items()}
@@ -104,7 +104,8 @@ def lab_map(lab: Found) -> bytes:
                         continue
                     standing = standings[cell][algo]
                     frame = None if standing == "?" else _FRAMES.get(standing)
-                    _tile(axis, x, y, fmean(last(grid[cell][algo]).values()), frame, size=6)
+                    ends = last(grid[cell][algo])
+                    _tile(axis, x, y, fmean(ends.values()), frame, font=6, side=0.92 if len(ends) > 1 else 0.66)
                 axis.set(xlim=(-0.5, len(qs) - 0.5), ylim=(-0.5, len(depths) - 0.5))
                 axis.set_xticks(range(len(qs)), [f"{q:g}" for q in qs], fontsize=6)
                 axis.set_yticks(range(len(depths)), depths, fontsize=6)
@@ -154,8 +155,7 @@ def curves(real: Found) -> bytes:
                 axis.plot(steps, [fmean(each) for each in at], color=colour(algo))
                 axis.fill_between(steps, [*map(min, at)], [*map(max, at)], color=colour(algo), alpha=0.12, linewidth=0)
             across_steps(axis)
-            axis.set(title=f"{title}\n{cell.title}", ylim=(-0.02, 1.02), xlim=(0, 1.3 * max(steps_of(methods), 1)))
-            axis.set_xticks([tick for tick in axis.get_xticks() if tick <= steps_of(methods)])
+            axis.set(title=f"{title}\n{cell.title}", ylim=(-0.02, 1.02), xlim=(0, max(steps_of(methods), 1)))
             _label_ends(axis, steps_of(methods), ends)
         axes[0][0].set_ylabel("accuracy without hints")
         figure.tight_layout()
@@ -165,10 +165,19 @@ def curves(real: Found) -> bytes:
 
 
 def _label_ends(axis: Any, x: int, ends: list[tuple[float, str]]) -> None:
-    """Names beside the ends of lines, pushed apart where they would overlap."""
+    """Names beside the ends of lines, pushed apart where they would overlap, each with a line to its own."""
     height = 0.055
     at = height * -1.0
     for number, (value, algo) in enumerate(sorted(ends)):
         # As high as its line, but above the one before and with room for those that follow.
         at = min(max(value, at + height), 1 - height * (len(ends) - 1 - number))
-        axis.annotate(algo, (x, value), (1.03 * x, at), color=colour(algo), fontsize=8, va="center")
+        thin = {
+            "arrowstyle": "-",
+            "color": colour(algo),
+            "linewidth": 0.7,
+            "shrinkA": 1,
+            "shrinkB": 0,
+            "relpos": (0, 0.5),
+        }
+        beside = {"color": colour(algo), "fontsize": 8, "va": "center", "annotation_clip": False}
+        axis.annotate(algo, (x, value), (1.07 * x, at), arrowprops=thin, **beside)

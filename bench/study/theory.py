@@ -177,11 +177,11 @@ def draw(rows: list[dict[str, Any]], chains: list[dict[str, Any]], path: Path) -
                 half, beside = row["rollouts until 1/2"], 0.25 * (METHODS.index(row["method"]) - 1.5)
                 drawn = {"color": colour(row["algo"]), "marker": "x" if half else "^", "linestyle": "none"}
                 axis.plot(row["depth"] + beside, half or row["made"], **drawn)
-        for marker, label in (("x", "real loop, chains"), ("^", "real loop, chains: more than this")):
+        for marker, label in (("x", "real loop, chains of 6, 10, 15, 20 steps"), ("^", "the same: more than this")):
             axes[0][0].plot([], [], color="0.4", marker=marker, linestyle="none", label=label)
         # The house style turns mathtext off, so powers of ten are written out.
         axes[0][0].yaxis.set_major_formatter("{x:,.0f}")
-        axes[0][0].set_ylabel("leaves until half are right")
+        axes[0][0].set_ylabel("leaves or rollouts until half are right")
         handles, labels = axes[0][0].get_legend_handles_labels()
         legend_below(figure, dict(zip(labels, handles, strict=True)))
         save(figure, path)

@@ -25,10 +25,20 @@ ALGORITHMS = {
     "r3": "#009e73",
     "uft": "#d55e00",
 }
+# Those that are drawn beside them most often.
+_FAMILY = {
+    "dft": "#8f3d6e",
+    "uft_adaptive": "#b5179e",
+    "adaback": "#4d7c0f",
+    "luffy": "#3d3d8f",
+    "chord_phi": "#7a5195",
+    "relift": "#00798c",
+    "prefix_rft": "#a05d56",
+    "hpt": "#5f6b00",
+}
 BASE_COLOUR = "#8c8c8c"
 # From no hint to the longest, perceptually ordered, none too dark or too light for either mode.
 HINT_LENGTHS = ("#6a5fc9", "#3b86d4", "#1f9fa5", "#3aa655", "#98a02b", "#d08a1e")
-_OTHERS = ("#7a5195", "#5f6b00", "#a05d56", "#3d3d8f", "#b5179e", "#00798c", "#8f3d6e", "#4d7c0f")
 _DASHES = ("-", (0, (6, 1.5)), (0, (3, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 
 # Placeholder for the page's text colour: replaced by "currentColor" in SVG.
@@ -65,9 +75,8 @@ def house_style() -> Iterator[None]:
 
 def colour(algo: str) -> str:
     """The colour of an algorithm, the same in every picture."""
-    if algo in ALGORITHMS:
-        return ALGORITHMS[algo]
-    return _OTHERS[sum(algo.encode()) % len(_OTHERS)]
+    own = ALGORITHMS | _FAMILY
+    return own[algo] if algo in own else list(_FAMILY.values())[sum(algo.encode()) % len(_FAMILY)]
 
 
 def across_steps(axes: Any, kind: str = "reinforcement") -> None:
