@@ -35,11 +35,13 @@ def load(folder: Path) -> tuple[Shape, dict[str, torch.Tensor]]:
     """(shape, parameters) of an embedded base.
 
     Raises:
-        ValueError: for another architecture than a plain Llama with tied embeddings.
+        ValueError: for no folder, and for another architecture than a plain Llama with tied embeddings.
     """
+    if not (folder / "config.json").exists():
+        raise ValueError(f"{folder}: the lab trains models in folders, as models/tiny-* are")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     odd = [name for name in ("attention_bias", "mlp_bias") if config.get(name)]
-    if config["model_type"] != "llama" or not config["tie_word_embeddings"] or odd:
+    if config.get("model_type") != "llama" or not config.get("tie_word_embeddings") or odd:
         raise ValueError(f"{folder}: the lab trains plain Llamas with tied embeddings, as models/tiny-* are")
     shape = Shape(
         layers=config["num_hidden_layers"],

@@ -15,6 +15,7 @@ from bench.lab.rollouts import Lab
 from recipes.common.errors import ExperimentError
 from recipes.common.run_dir import RunDir, read_metrics, write_json
 from recipes.settings.experiment import Experiment
+from recipes.settings.saved import read_experiment
 
 Row = Mapping[str, Any]
 
@@ -49,6 +50,15 @@ def refuse(e: Experiment) -> None:
     ):
         if wrong:
             raise ExperimentError(why)
+
+
+def refuse_longer(run: RunDir, e: Experiment) -> None:
+    """Raise ExperimentError if a folder has a finished run of another length, which the lab cannot go on with."""
+    if run.summary.exists() and (made := read_experiment(run.experiment).T) != e.T:
+        raise ExperimentError(
+            f"{run.path} has a finished run of --T {made}; the lab does not go on with it to --T {e.T}, "
+            "choose another --out"
+        )
 
 
 def _summarise(lab: Lab, folder: RunDir, seconds: float) -> None:

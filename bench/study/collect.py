@@ -1,33 +1,45 @@
 """`python3 -m bench.study.collect FOLDER...`: adds finished runs on chains to results/chain_cpu/validations.csv.
 
-A folder is a sweep's, as out/study of `--reproduce study`. Its runs replace those of the same names; runs whose
-settings are not those of their cell (hints without their likelihood, GRPO without the bonus) are skipped, but for
-another file (--file), which has whatever is given. Then draw the page: python3 -m bench.study.page.
+A folder is a sweep's, as out/study of `--reproduce study`, or one whose name ends with its cell, as d15-q40-n1: depth
+15, q .4, a tenth of the steps wrong (1r: the same errors in all solutions). Its runs replace those of the same names;
+those whose name says that their settings are others (hints without their likelihood, GRPO without the bonus) are
+skipped, and those whose settings are not what their name says are refused, but not for another file (--file), which
+takes whatever is given. Then draw the page: python3 -m bench.study.page.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.study.cells import Cell
 from bench.study.figures import REAL_FILE, named
-from recipes.common.run_dir import RunDir, damaged_lines, read_metrics, write_text
+from recipes.common.numbered import counted
+from recipes.common.run_dir import RunDir, damaged_lines, read_json, read_metrics, write_text
+from recipes.settings.saved import read_experiment
 
 HEAD = ("sweep", "run", "step", "val/acc", "val/greedy")
+
+SHARED = {"lr": 5e-4, "sft_lr": 1e-3, "batch_size": 32, "n_rollout": 4, "hints": "own", "val_size": 128}
+"""What all cells have in common."""
 
 
 def rows_of(folder: Path) -> list[tuple[str, ...]]:
     """A line of the file for each validation of a finished run.
 
     Raises:
-        ValueError: for metrics that are damaged or end before the run did.
+        ValueError: for a run of the lab, and for files that are damaged or metrics that end before the run did.
     """
-    metrics, summary = RunDir(folder).metrics, json.loads(RunDir(folder).summary.read_text(encoding="utf-8"))
+    metrics, file = RunDir(folder).metrics, RunDir(folder).summary
+    summary = read_json(file)
+    if not summary:
+        raise ValueError(f"{file}: is damaged")
+    if summary.get("lab"):
+        raise ValueError(f"{folder}: is a run of the lab; these files have runs of the real loop")
     if bad := damaged_lines(metrics):
         raise ValueError(f"{metrics}: line {bad[0]} is damaged")
     found = {line["step"]: line["data"] for line in read_metrics(metrics) if "val/acc" in line["data"]}
@@ -40,13 +52,32 @@ def rows_of(folder: Path) -> list[tuple[str, ...]]:
     return [(*about, str(step), str(of["val/acc"]), str(of.get("val/greedy", ""))) for step, of in found.items()]
 
 
+def refuse_other(folder: Path, cell: Cell) -> None:
+    """Raise ValueError if the settings of a run are not those of the cell that its name says."""
+    e = read_experiment(RunDir(folder).experiment)
+    wanted = {
+        "data": "chain",
+        "depth": cell.depth,
+        "model": cell.base.name,
+        "demonstrations": cell.solved,
+        "demonstration_noise": cell.noise,
+        "demonstration_errors": "repeated" if cell.repeated else "random",
+        **SHARED,
+    }
+    found = {name: getattr(e, name, None) for name in wanted}
+    found |= {"depth": e.data_options.get("depth"), "model": Path(e.model).name}
+    for name, value in wanted.items():
+        if found[name] != value:
+            raise ValueError(f"{folder}: --{name} {found[name]}, where the study's {cell.title} has {value}")
+
+
 def collect(folders: Sequence[Path], file: Path, *, of_cells: bool = True) -> tuple[int, list[str]]:
     """Add the finished runs in the folders to the file; their number, and the names of runs that are skipped, which is
     none unless they have to be `of_cells`.
 
     Raises:
-        ValueError: for a run whose name and folder do not say its cell, or that is damaged, and for folders or a file
-            that are not what they should be; the file then stays as it is.
+        ValueError: for a run whose name and folder do not say its cell, or another than its settings do, or that is
+            damaged, and for folders or a file that are not what they should be; the file then stays as it is.
     """
     added: dict[tuple[str, str], list[tuple[str, ...]]] = {}
     skipped = []
@@ -56,11 +87,16 @@ def collect(folders: Sequence[Path], file: Path, *, of_cells: bool = True) -> tu
     for run in runs:
         if (run.parent.name, run.name) in added:
             raise ValueError(f"{run}: a run of the same sweep and name is in another of the folders")
-        if of_cells and named(run.parent.name, run.name) is None:
+        about = named(run.parent.name, run.name) if of_cells else None
+        if of_cells and about is None:
             skipped.append(run.name)
-        else:
-            added[run.parent.name, run.name] = rows_of(run)
-    before = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+            continue
+        added[run.parent.name, run.name] = rows_of(run)
+        if about:
+            refuse_other(run, about[0])
+    before = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
+    if before and before[0] != ",".join(HEAD):
+        raise ValueError(f"{file}: is no file of validations: line 1 is not {','.join(HEAD)}")
     kept = [tuple(row) for row in csv.reader(before)][1:]
     if odd := [number for number, row in enumerate(kept, 2) if len(row) != len(HEAD) or not row[2].isdigit()]:
         raise ValueError(f"{file}: line {odd[0]} is damaged")
@@ -87,7 +123,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         parser.error(str(error))
     lines = [f"skipped, settings of its own: {name}" for name in skipped]
-    print(f"{count} runs added to {file}", *lines, sep="\n")
+    begun = sorted(each.parent for folder in folders for each in folder.glob(f"*/{RunDir(folder).experiment.name}"))
+    lines += [f"skipped, not finished: {run.name}" for run in begun if not RunDir(run).summary.exists()]
+    print(f"{counted(count, 'run')} added to {file}", *lines, sep="\n")
     return 0
 
 

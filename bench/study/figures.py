@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import defaultdict
 from collections.abc import Mapping
@@ -36,15 +35,15 @@ _PLAIN: Final = re.compile(r"(\w+)-chain-s(\d+)$")
 # these are repeated.
 _NAMED: Final = re.compile(r"d(\d+)-q(\d+)-n(\d)(r?)$")
 
-# Older names: what their ends say.
-_SWEEPS: Final = {
-    "q75": REAL[1],
-    "15n30": Cell(15, 0.4, 0.3),
-    "20q75n30": HARMED,
-    "15": FIRST[0],
-    "10": REAL[0],
-    "30": REAL[2],
-    "0": REAL[3],
+# Sweeps from before names said it.
+_OLDER: Final = {
+    REAL[0]: "both10 clock10 dft10 family10 noise10 sft10 unshown10",
+    REAL[1]: "q75",
+    REAL[2]: "both30 dft30 sft30",
+    REAL[3]: "both0 dft0 noise0 sft0",
+    FIRST[0]: "depth15 family15 more12-15 more15 seeds34-family15 sft15 sft2-15 sft34-15",
+    Cell(15, 0.4, 0.3): "adaptive15n30 family15n30 fill15n30 more12-15n30 more15n30 sft15n30 third15n30 uft2-15n30",
+    HARMED: "family12-20q75n30 family20q75n30 own34-20q75n30 seeds20q75n30 seeds34-20q75n30 sft20q75n30",
 }
 
 
@@ -71,11 +70,12 @@ Found = dict[Cell, dict[str, Runs]]
 def of_lab(file: Path = scan.FILE, variant: str | None = None) -> Found:
     """The scan's figures, or those of a variant."""
     found: Found = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
-    with file.open(encoding="utf-8", newline="") as lines:
-        for r in csv.DictReader(lines):
-            if r.get("variant") != variant:
-                continue
+
+    def take(r: Mapping[str, str]) -> None:
+        if r.get("variant") == variant:
             found[scan.cell_of(r)][r["algo"]][int(r["seed"])][int(r["step"])] = _point(r)
+
+    scan.each_line(file, take)
     return found
 
 
@@ -86,10 +86,12 @@ def _point(row: Mapping[str, str]) -> Point:
 def of_tasks(file: Path = TASKS_FILE) -> dict[str, dict[str, Runs]]:
     """The lab's figures on other tasks than chains, by task and method."""
     found: dict[str, dict[str, Runs]] = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
+
+    def take(r: Mapping[str, str]) -> None:
+        found[r["task"]][r["algo"]][int(r["seed"])][int(r["step"])] = _point(r)
+
     if file.exists():
-        with file.open(encoding="utf-8", newline="") as lines:
-            for r in csv.DictReader(lines):
-                found[r["task"]][r["algo"]][int(r["seed"])][int(r["step"])] = _point(r)
+        scan.each_line(file, take)
     return found
 
 
@@ -98,10 +100,10 @@ def cell_of(sweep: str) -> Cell:
     if named := _NAMED.search(sweep):
         depth, q, noise = map(int, named.groups()[:3])
         return Cell(depth, q / 100, noise / 10, repeated=bool(named[4]))
-    ends = [end for end in _SWEEPS if sweep.endswith(end)]
-    if not ends:
-        raise ValueError(f"{sweep}: no such sweep; call it like d15-q40-n1, or add its cell to bench/study/figures.py")
-    return _SWEEPS[max(ends, key=len)]
+    for cell, sweeps in _OLDER.items():
+        if sweep in sweeps.split():
+            return cell
+    raise ValueError(f"{sweep}: its name says no cell; end it like d15-q40-n1 (depth 15, q .4, a tenth wrong)")
 
 
 def named(sweep: str, run: str) -> tuple[Cell, str, int] | None:
@@ -130,10 +132,12 @@ def of_real(file: Path = REAL_FILE) -> Found:
     no solution is a run of every cell that has the same chains, base, number of steps and bonus.
     """
     each: dict[tuple[Cell, str, int, int], list[float]] = defaultdict(list)
-    with file.open(encoding="utf-8", newline="") as lines:
-        for r in csv.DictReader(lines):
-            if about := named(r["sweep"], r["run"]):
-                each[(*about, int(r["step"]))].append(float(r["val/acc"]))
+
+    def take(r: Mapping[str, str]) -> None:
+        if about := named(r["sweep"], r["run"]):
+            each[(*about, int(r["step"]))].append(float(r["val/acc"]))
+
+    scan.each_line(file, take)
     found: Found = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
     for (cell, algo, number, step), values in each.items():
         found[cell][algo][number][step] = Point(fmean(values))

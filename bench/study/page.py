@@ -22,7 +22,7 @@ from jinja2 import Template
 from markdown_it import MarkdownIt
 
 from bench.study import theory
-from bench.study.cells import FEW_SOLUTIONS, FIRST, PROBLEMS, REAL, STEPS, Cell
+from bench.study.cells import FEW_SOLUTIONS, FIRST, PROBLEMS, REAL, STEPS, SUPERVISED, Cell
 from bench.study.figures import (
     NEAR,
     Figures,
@@ -57,8 +57,9 @@ BEGIN, END = "<!-- drawn by bench.study.page -->", "<!-- end of what is drawn --
 
 def table(methods: Mapping[str, Runs]) -> Table:
     """Of one cell: methods from the best on, with the mean over seeds at every validation, range and costs."""
-    steps = sorted({step for runs in methods.values() for of in runs.values() for step in of})
-    steps = [step for step in steps if step <= 80]
+    # Supervised methods count steps of their own.
+    clocked = [runs for algo, runs in methods.items() if algo not in SUPERVISED] or [*methods.values()]
+    steps = sorted({step for runs in clocked for of in runs.values() for step in of})
     costs = any(p.trained is not None for runs in methods.values() for of in runs.values() for p in of.values())
     head = ("method", "standing", "seeds", *map(str, steps), "last", "lowest to highest", "95 % over seeds")
     rows = []
@@ -239,7 +240,7 @@ def sections(figures: Figures) -> list[tuple[str, Table | str]]:
         *((f"LAB, exploration: hints at {cell.title}", by_variant(unlikely, cell)) for cell in UNLIKELY),
         (f"LAB, exploration: controls at {FIRST[0].title}", by_variant(controls, FIRST[0])),
         (f"LAB, exploration: learning rates at {FIRST[0].title}", by_variant(scaled, FIRST[0], same_seeds=True)),
-        ("The lab beside the real loop, same settings", beside(figures.variants[AS_REAL], real)),
+        ("The lab beside the real loop, same settings", beside(figures.variants.get(AS_REAL, {}), real)),
     ]
 
 
@@ -297,16 +298,25 @@ def drawn(figures: Figures) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draws everything anew; returns the exit code."""
-    ArgumentParser(prog="python3 -m bench.study.page", description=__doc__).parse_args(arguments)
-    figures = committed()
+    parser = ArgumentParser(prog="python3 -m bench.study.page", description=__doc__)
+    parser.parse_args(arguments)
+    try:
+        figures = committed()
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     page = f"{before}{BEGIN}\n\n{drawn(figures).rstrip()}\n\n{END}{rest.partition(END)[2]}"
-    write_text(PAGE, page)
-    write_text(OUT / "index.html", as_html(f"{page}\n\n{tables(of_cells(figures.lab))}\n"))
+    html = as_html(f"{page}\n\n{tables(of_cells(figures.lab))}\n")
     pictures = {"map": real_map(figures.real), "lab_map": lab_map(figures.lab), "curves": curves(figures.real)}
-    for name, picture in pictures.items():
-        write_bytes(OUT / f"{name}.png", picture)
-    theory.main([])
+    try:
+        write_text(OUT / "index.html", html)
+        for name, picture in pictures.items():
+            write_bytes(OUT / f"{name}.png", picture)
+        theory.main([])
+        write_text(PAGE, page)
+    except OSError as error:
+        parser.error(str(error))
+    print(f"drawn: {PAGE.relative_to(ROOT)}, {OUT.relative_to(ROOT)}/index.html and its pictures")
     return 0
 
 

@@ -56,12 +56,22 @@ def alike(cell: Cell) -> tuple[int, float, int]:
     return cell.depth, cell.q, cell.batch
 
 
+def each_line(file: Path, take: Callable[[Mapping[str, str]], None]) -> None:
+    """Let a function have every line of a csv file. Raises ValueError for one that it cannot read."""
+    with file.open(encoding="utf-8", errors="replace", newline="") as lines:
+        for number, r in enumerate(csv.DictReader(lines), 2):
+            try:
+                take(r)
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(f"{file}: line {number}: {error}") from None
+
+
 def made(file: Path = FILE) -> set[Run]:
     """The runs that the file has."""
-    if not file.exists():
-        return set()
-    with file.open(encoding="utf-8", newline="") as lines:
-        return {run_of(row) for row in csv.DictReader(lines)}
+    found: set[Run] = set()
+    if file.exists():
+        each_line(file, lambda row: found.add(run_of(row)))
+    return found
 
 
 def shared(run: Run, file: Path = FILE) -> list[list[Any]]:
@@ -90,13 +100,9 @@ def append(rows: Sequence[Sequence[Any]], file: Path = FILE, head: Sequence[str]
 @lru_cache(maxsize=1)
 def plans(flags: tuple[str, ...]) -> dict[str, Experiment]:
     """The experiments of a sweep's flags, by method."""
-    from recipes.commands.sweep import planned_sweep
-    from recipes.flags.parser import read
+    from bench.lab.planned import planned
 
-    given = {**read(list(flags), []).flags}
-    for name in ("config", "visible_devices", "eval", "sweep", "reproduce", "pipeline"):
-        given.pop(name)
-    return {each.experiment.algorithm.name: each.experiment for each in planned_sweep(given)[1]}
+    return {each.experiment.algorithm.name: each.experiment for each in planned(flags)[0]}
 
 
 def make(run: Run, changed: Callable[[Experiment], Experiment] = lambda experiment: experiment) -> list[list[Any]]:
@@ -187,10 +193,15 @@ def carry_on(
         have: titles of those that the file has by now.
     """
     parser = argparse.ArgumentParser(prog=f"python3 -m {name}", description=about)
-    parser.add_argument("--until", metavar="HH:MM", type=next_time, help="start no run after this time of day")
+    parser.add_argument(
+        "--until", metavar="HH:MM", type=next_time, help="start no run after this time of day, tomorrow's if it is past"
+    )
     parser.add_argument("--dry_run", action="store_true", help="list the runs")
     options = parser.parse_args(arguments)
-    at_first = have()
+    try:
+        at_first = have()
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
     left = [work for work in every if work[0] not in at_first]
     if options.dry_run:
         print(*(title for title, _ in left), sep="\n")

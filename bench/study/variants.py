@@ -8,7 +8,6 @@ without their likelihood; the entropy bonus; and the same three further learning
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.study.cells import CORE, FAMILY, FEW_SOLUTIONS, FIRST, HARMED, PROBLEMS, SEE_NO_SOLUTION, Cell, Run
-from bench.study.scan import HEAD, append, build_base, carry_on, make, run_of
+from bench.study.scan import HEAD, append, build_base, carry_on, each_line, make, run_of
 from recipes import ROOT
 from recipes.settings.experiment import Experiment
 
@@ -106,9 +105,7 @@ def made(file: Path = FILE) -> dict[str, set[Run]]:
     """The runs that the file has, by variant."""
     found: dict[str, set[Run]] = defaultdict(set)
     if file.exists():
-        with file.open(encoding="utf-8", newline="") as lines:
-            for r in csv.DictReader(lines):
-                found[r["variant"]].add(run_of(r))
+        each_line(file, lambda row: found[row["variant"]].add(run_of(row)))
     return found
 
 

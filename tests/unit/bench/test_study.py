@@ -26,15 +26,13 @@ from bench.study.cells import (
     flags_of,
     runs,
 )
-from bench.study.collect import collect
-from bench.study.figures import Point, cell_of, count, named, of_lab, of_real, steps_of
+from bench.study.figures import Point, count, named, of_lab, of_real, steps_of
 from bench.study.page import by_solutions
 from bench.study.scan import alike
 from recipes.algorithms import algorithms
 from recipes.commands.reproduce import runs_of
 from recipes.common.errors import ExperimentError
 from recipes.settings.applies import solutions
-from tests.helpers.run_folders import settings_of, write_run
 
 OF_COMMANDS = ("visible_devices", "eval", "sweep", "reproduce")
 
@@ -118,27 +116,6 @@ def test_a_seed_that_was_run_twice_is_one_seed(tmp_path: Path) -> None:
     assert of_real(file)[FIRST[0]]["uft"] == {0: {80: Point(pytest.approx(0.85))}, 1: {80: Point(0.7)}}
 
 
-@pytest.mark.parametrize(
-    ("sweep", "cell"),
-    [
-        ("d20-q75-n1", Cell(20, 0.75, 0.1)),
-        ("sft-d6-q40-n0", Cell(6, 0.4, 0.0)),
-        ("seeds-d15-q40-n1r", Cell(15, 0.4, 0.1, repeated=True)),
-        ("seeds20q75n30", Cell(20, 0.75, 0.3)),
-        ("family15", FIRST[0]),
-        ("noise10", REAL[0]),
-        ("clock10", REAL[0]),
-    ],
-)
-def test_a_sweeps_name_says_its_cell(sweep: str, cell: Cell) -> None:
-    assert cell_of(sweep) == cell
-
-
-def test_a_sweep_whose_name_says_no_cell_is_refused() -> None:
-    with pytest.raises(ValueError, match="smoke: no such sweep"):
-        cell_of("smoke")
-
-
 def test_a_run_that_sees_no_solution_counts_in_every_cell_with_its_chains_base_and_steps(tmp_path: Path) -> None:
     file = tmp_path / "validations.csv"
     ends = [("d20-q75-n1", "rft", 40), ("d20-q75-n1", "uft", 40), ("d20-q75-n0", "uft", 40), ("d15-q75-n0", "uft", 40)]
@@ -185,79 +162,6 @@ def test_the_command_that_makes_the_study_again_makes_every_real_run() -> None:
     assert {(*alike(cell), algo, seed) for cell, algo in unseen for seed in real[cell][algo]} <= shared
 
 
-def test_finished_runs_join_the_committed_ones(tmp_path: Path) -> None:
-    file = tmp_path / "validations.csv"
-    file.write_text("sweep,run,step,val/acc,val/greedy\nfamily15,uft-chain-s0,0,0.1,\nstudy,old,0,0.5,\n")
-    sweep = tmp_path / "study"
-    for name in ("uft-chain-tiny-chain-q40-d15-n1r-s3", "uft-chain-tiny-chain-q75-d20-n3-nolikelihood-s0"):
-        write_run(sweep / name, settings_of("uft"), [2, 4], of=8)
-    write_run(sweep / "rft-chain-tiny-chain-q40-d15-n1-s0", settings_of("rft"), [2, 4], finished=False)
-    for _ in range(2):
-        assert collect([sweep], file) == (1, ["uft-chain-tiny-chain-q75-d20-n3-nolikelihood-s0"])
-        assert file.read_text().splitlines() == [
-            "sweep,run,step,val/acc,val/greedy",
-            "family15,uft-chain-s0,0,0.1,",
-            "study,old,0,0.5,",
-            "study,uft-chain-tiny-chain-q40-d15-n1r-s3,0,0.25,",
-            "study,uft-chain-tiny-chain-q40-d15-n1r-s3,5,0.5,",
-        ]
-    own = tmp_path / "own.csv"
-    assert collect([sweep], own, of_cells=False) == (2, [])
-    assert len(own.read_text().splitlines()) == 5
-    before = file.read_bytes()
-    write_run(sweep / "uft-countdown-s0", settings_of("uft"), [2, 4])
-    with pytest.raises(ValueError, match="no run on chains"):
-        collect([sweep], file)
-    assert file.read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("metrics", "why"),
-    [
-        ("", "not the end of the run"),
-        ('{"step": 0, "data": {"val/acc": 0.5}}\n', "not the end of the run, step 5"),
-        ('{"step": 0, "data": {"val/acc": 0.5}}\n{"step": 5, "da', "line 2 is damaged"),
-        ('{"step": 5, "data": {"val/acc": "half"}}\n', "line 1 is damaged"),
-        ('{"step": 5, "data": {"val/acc": 7.5}}\n', "val/acc 7.5 is no share"),
-    ],
-)
-def test_a_damaged_run_takes_no_figure_out_of_the_file(tmp_path: Path, metrics: str, why: str) -> None:
-    file, name = tmp_path / "validations.csv", "uft-chain-tiny-chain-q40-d15-n1-s3"
-    folder = write_run(tmp_path / "study" / name, settings_of("uft"), [2, 4], of=8)
-    (folder / "summary.json").write_text('{"last step": 5}')
-    assert collect([folder.parent], file) == (1, [])
-    before = file.read_bytes()
-    (folder / "metrics.jsonl").write_text(metrics)
-    with pytest.raises(ValueError, match=why):
-        collect([folder.parent], file)
-    assert file.read_bytes() == before
-
-
-def test_a_damaged_file_is_not_written_over(tmp_path: Path) -> None:
-    file = tmp_path / "validations.csv"
-    file.write_text("sweep,run,step,val/acc,val/greedy\n<<<<<<< ours\n")
-    write_run(tmp_path / "study/uft-chain-tiny-chain-q40-d15-n1-s3", settings_of("uft"), [2, 4], of=8)
-    before = file.read_bytes()
-    with pytest.raises(ValueError, match="line 2 is damaged"):
-        collect([tmp_path / "study"], file)
-    assert file.read_bytes() == before
-
-
-def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no finished run in it"):
-        collect([tmp_path], tmp_path / "validations.csv")
-    assert not (tmp_path / "validations.csv").exists()
-
-
-def test_the_name_of_a_real_run_says_its_cell() -> None:
-    assert named("study", "uft_adaptive-chain-tiny-chain-q40-d15-n1r-s3") == (
-        *(Cell(15, 0.4, 0.1, repeated=True), "uft_adaptive", 3),
-    )
-    assert named("family34-d15-q40-n1r", "r3-chain-s4") == (Cell(15, 0.4, 0.1, repeated=True), "r3", 4)
-    assert named("study", "rft-chain-tiny-chain-q40-d10-n1-entropy0-s0") is None
-    assert named("nolikelihood34-20q75n30", "uft-chain-s3") is None
-
-
 def test_few_solutions_stand_beside_many_and_fill_their_supervised_steps() -> None:
     deep, shallow = FEW_SOLUTIONS[0], replace(FEW_SOLUTIONS[0], depth=10)
     found = {deep: {"uft": of(0.5)}, FIRST[0]: {"uft": of(0.9, 0.8), "dft": of(1.0)}, shallow: {"uft": of(0.1)}}
@@ -295,6 +199,7 @@ def test_only_the_study_has_parts() -> None:
 
     with pytest.raises(ExperimentError, match="no parts"):
         reproduce("uft_table", {"part": "scan"})
-    given = {"part": "scan", "algo": "uft", "data": None, "model": None, "seeds": None, "dry_run": "short"}
-    with pytest.raises(ExperimentError, match="--algo"):
-        reproduce("study", given)
+    for name, value in (("algo", "uft"), ("T", 5), ("out", "elsewhere"), ("seeds", "0")):
+        given = {"part": "scan", "algo": None, "resume": False, name: value, "dry_run": "short"}
+        with pytest.raises(ExperimentError, match=f"--{name}"):
+            reproduce("study", given)

@@ -1,0 +1,166 @@
+"""Runs of the real loop join the committed ones, unless they are damaged, of the lab, or not what their name says."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.study import scan
+from bench.study.cells import FIRST, REAL, Cell
+from bench.study.collect import collect
+from bench.study.figures import cell_of, named, of_lab, of_real
+from tests.helpers.run_folders import settings_of, write_run
+
+
+def study_run(folder: Path, algo: str = "uft", **changed: Any) -> Path:
+    """A finished run of the study, at depth 15 with the weaker base and a tenth of the steps wrong unless `changed`."""
+    at = {"data": "chain", "model": "models/tiny-chain-q40", "depth": 15, "demonstration_noise": 0.1}
+    same = {"lr": 5e-4, "sft_lr": 1e-3, "batch_size": 32, "n_rollout": 4, "val_size": 128}
+    return write_run(folder, settings_of(algo, **at | same | changed), [2, 4], of=8)
+
+
+@pytest.mark.parametrize(
+    ("sweep", "cell"),
+    [
+        ("d20-q75-n1", Cell(20, 0.75, 0.1)),
+        ("sft-d6-q40-n0", Cell(6, 0.4, 0.0)),
+        ("seeds-d15-q40-n1r", Cell(15, 0.4, 0.1, repeated=True)),
+        ("seeds20q75n30", Cell(20, 0.75, 0.3)),
+        ("family15", FIRST[0]),
+        ("noise10", REAL[0]),
+        ("clock10", REAL[0]),
+    ],
+)
+def test_a_sweeps_name_says_its_cell(sweep: str, cell: Cell) -> None:
+    assert cell_of(sweep) == cell
+
+
+@pytest.mark.parametrize("sweep", ["smoke", "lr_T100", "my_run15", "exp30", "x10"])
+def test_a_sweep_whose_name_says_no_cell_is_refused(sweep: str) -> None:
+    with pytest.raises(ValueError, match=f"{sweep}: its name says no cell"):
+        cell_of(sweep)
+
+
+def test_finished_runs_join_the_committed_ones(tmp_path: Path) -> None:
+    file = tmp_path / "validations.csv"
+    file.write_text("sweep,run,step,val/acc,val/greedy\nfamily15,uft-chain-s0,0,0.1,\nstudy,old,0,0.5,\n")
+    sweep = tmp_path / "study"
+    study_run(sweep / "uft-chain-tiny-chain-q40-d15-n1r-s3", demonstration_errors="repeated")
+    study_run(sweep / "uft-chain-tiny-chain-q75-d20-n3-nolikelihood-s0")
+    write_run(sweep / "rft-chain-tiny-chain-q40-d15-n1-s0", settings_of("rft"), [2, 4], finished=False)
+    for _ in range(2):
+        assert collect([sweep], file) == (1, ["uft-chain-tiny-chain-q75-d20-n3-nolikelihood-s0"])
+        assert file.read_text().splitlines() == [
+            "sweep,run,step,val/acc,val/greedy",
+            "family15,uft-chain-s0,0,0.1,",
+            "study,old,0,0.5,",
+            "study,uft-chain-tiny-chain-q40-d15-n1r-s3,0,0.25,",
+            "study,uft-chain-tiny-chain-q40-d15-n1r-s3,5,0.5,",
+        ]
+    own = tmp_path / "own.csv"
+    assert collect([sweep], own, of_cells=False) == (2, [])
+    assert len(own.read_text().splitlines()) == 5
+    before = file.read_bytes()
+    write_run(sweep / "uft-countdown-s0", settings_of("uft"), [2, 4])
+    with pytest.raises(ValueError, match="no run on chains"):
+        collect([sweep], file)
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("metrics", "why"),
+    [
+        ("", "not the end of the run"),
+        ('{"step": 0, "data": {"val/acc": 0.5}}\n', "not the end of the run, step 5"),
+        ('{"step": 0, "data": {"val/acc": 0.5}}\n{"step": 5, "da', "line 2 is damaged"),
+        ('{"step": 5, "data": {"val/acc": "half"}}\n', "line 1 is damaged"),
+        ('{"step": 5, "data": {"val/acc": 7.5}}\n', "val/acc 7.5 is no share"),
+    ],
+)
+def test_a_damaged_run_takes_no_figure_out_of_the_file(tmp_path: Path, metrics: str, why: str) -> None:
+    file, name = tmp_path / "validations.csv", "uft-chain-tiny-chain-q40-d15-n1-s3"
+    folder = study_run(tmp_path / "study" / name)
+    (folder / "summary.json").write_text('{"last step": 5}')
+    assert collect([folder.parent], file) == (1, [])
+    before = file.read_bytes()
+    (folder / "metrics.jsonl").write_text(metrics)
+    with pytest.raises(ValueError, match=why):
+        collect([folder.parent], file)
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("sweep,run,step,val/acc,val/greedy\n<<<<<<< ours\n", "line 2 is damaged"),
+        ("a line of prose\n", "line 1 is not sweep,run"),
+        ("a,b,c,d,e\n1,2,3,4,5\n", "line 1 is not sweep,run"),
+    ],
+)
+@pytest.mark.parametrize("of_cells", [True, False])
+def test_a_file_that_is_damaged_or_another_is_not_written_over(
+    tmp_path: Path, text: str, why: str, of_cells: bool
+) -> None:
+    file = tmp_path / "validations.csv"
+    file.write_text(text)
+    study_run(tmp_path / "study/uft-chain-tiny-chain-q40-d15-n1-s3")
+    with pytest.raises(ValueError, match=why):
+        collect([tmp_path / "study"], file, of_cells=of_cells)
+    assert file.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"depth": 10}, "--depth 10, where the study's depth 15, q 0.4, 10% wrong has 15"),
+        ({"model": "models/tiny-chain-q75"}, "--model tiny-chain-q75, "),
+        ({"demonstration_noise": 0.3}, "--demonstration_noise 0.3, "),
+        ({"demonstration_errors": "repeated"}, "--demonstration_errors repeated, "),
+        ({"demonstrations": 0.5}, "--demonstrations 0.5, "),
+        ({"lr": 1e-3}, "--lr 0.001, "),
+        ({"hints": "sham"}, "--hints sham, "),
+    ],
+)
+def test_a_run_whose_settings_are_not_its_cells_is_refused(tmp_path: Path, changed: dict[str, Any], why: str) -> None:
+    folder = study_run(tmp_path / "again-d15-q40-n1/uft-chain-s0", **changed)
+    with pytest.raises(ValueError, match=re.escape(why)):
+        collect([folder.parent], tmp_path / "validations.csv")
+    assert not (tmp_path / "validations.csv").exists()
+    assert collect([folder.parent], tmp_path / "own.csv", of_cells=False) == (1, [])
+
+
+def test_runs_of_the_lab_do_not_join_those_of_the_real_loop(tmp_path: Path) -> None:
+    folder = study_run(tmp_path / "again-d15-q40-n1/uft-chain-s0")
+    (folder / "summary.json").write_text('{"lab": true, "last step": 5}')
+    with pytest.raises(ValueError, match="is a run of the lab"):
+        collect([folder.parent], tmp_path / "validations.csv")
+    (folder / "summary.json").write_text("[]")
+    with pytest.raises(ValueError, match="is damaged"):
+        collect([folder.parent], tmp_path / "validations.csv")
+
+
+def test_a_damaged_line_of_the_figures_is_named(tmp_path: Path) -> None:
+    real, lab = tmp_path / "validations.csv", tmp_path / "scan.csv"
+    real.write_text("sweep,run,step,val/acc,val/greedy\nfamily15,uft-chain-s0,80,half,\n")
+    with pytest.raises(ValueError, match=r"validations.csv: line 2: .*half"):
+        of_real(real)
+    lab.write_text(f"{','.join(scan.HEAD)}\n10,0.4,0.1,1.0,uft,0,40,0.5,1.0,7,9,3.2\n10,0.4,0.1\n")
+    for read in (of_lab, scan.made):
+        with pytest.raises(ValueError, match=r"scan.csv: line 3: "):
+            read(lab)
+
+
+def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no finished run in it"):
+        collect([tmp_path], tmp_path / "validations.csv")
+    assert not (tmp_path / "validations.csv").exists()
+
+
+def test_the_name_of_a_real_run_says_its_cell() -> None:
+    assert named("study", "uft_adaptive-chain-tiny-chain-q40-d15-n1r-s3") == (
+        *(Cell(15, 0.4, 0.1, repeated=True), "uft_adaptive", 3),
+    )
+    assert named("family34-d15-q40-n1r", "r3-chain-s4") == (Cell(15, 0.4, 0.1, repeated=True), "r3", 4)
+    assert named("study", "rft-chain-tiny-chain-q40-d10-n1-entropy0-s0") is None
+    assert named("nolikelihood34-20q75n30", "uft-chain-s3") is None
