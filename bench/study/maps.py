@@ -146,7 +146,7 @@ def curves(real: Found) -> bytes:
                 mean = fmean(last(runs).values())
                 ends.append((mean, algo))
                 if algo in SUPERVISED:
-                    flat = [each for each in SUPERVISED if each in methods]
+                    flat: list[str] = [each for each in SUPERVISED if each in methods]
                     line = in_turn(flat.index(algo), len(flat))
                     axis.plot([0, steps_of(methods)], [mean, mean], linestyle=line, color=colour(algo), linewidth=1.4)
                     continue
@@ -171,13 +171,7 @@ def _label_ends(axis: Any, x: int, ends: list[tuple[float, str]]) -> None:
     for number, (value, algo) in enumerate(sorted(ends)):
         # As high as its line, but above the one before and with room for those that follow.
         at = min(max(value, at + height), 1 - height * (len(ends) - 1 - number))
-        thin = {
-            "arrowstyle": "-",
-            "color": colour(algo),
-            "linewidth": 0.7,
-            "shrinkA": 1,
-            "shrinkB": 0,
-            "relpos": (0, 0.5),
-        }
-        beside = {"color": colour(algo), "fontsize": 8, "va": "center", "annotation_clip": False}
+        own = {"color": colour(algo)}
+        thin = {"arrowstyle": "-", "linewidth": 0.7, "shrinkA": 1, "shrinkB": 0, "relpos": (0, 0.5)} | own
+        beside = {"fontsize": 8, "va": "center", "annotation_clip": False} | own
         axis.annotate(algo, (x, value), (1.07 * x, at), arrowprops=thin, **beside)
