@@ -16,7 +16,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.study.cells import Cell
+from bench.study.cells import SEE_NO_SOLUTION, Cell
 from bench.study.figures import REAL_FILE, named
 from recipes.common.numbered import counted
 from recipes.common.run_dir import RunDir, damaged_lines, read_json, read_metrics, write_text
@@ -59,11 +59,11 @@ def refuse_other(folder: Path, cell: Cell) -> None:
         "data": "chain",
         "depth": cell.depth,
         "model": cell.base.name,
-        "demonstrations": cell.solved,
-        "demonstration_noise": cell.noise,
-        "demonstration_errors": "repeated" if cell.repeated else "random",
         **SHARED,
     }
+    if e.algorithm.name not in SEE_NO_SOLUTION:
+        errors = "repeated" if cell.repeated else "random"
+        wanted |= {"demonstrations": cell.solved, "demonstration_noise": cell.noise, "demonstration_errors": errors}
     found = {name: getattr(e, name, None) for name in wanted}
     found |= {"depth": e.data_options.get("depth"), "model": Path(e.model).name}
     for name, value in wanted.items():

@@ -130,6 +130,11 @@ def test_a_run_whose_settings_are_not_its_cells_is_refused(tmp_path: Path, chang
     assert collect([folder.parent], tmp_path / "own.csv", of_cells=False) == (1, [])
 
 
+def test_the_solutions_of_a_run_that_sees_none_do_not_matter(tmp_path: Path) -> None:
+    folder = study_run(tmp_path / "again-d15-q40-n1r/rft-chain-s0", "rft", demonstration_noise=None)
+    assert collect([folder.parent], tmp_path / "validations.csv") == (1, [])
+
+
 def test_runs_of_the_lab_do_not_join_those_of_the_real_loop(tmp_path: Path) -> None:
     folder = study_run(tmp_path / "again-d15-q40-n1/uft-chain-s0")
     (folder / "summary.json").write_text('{"lab": true, "last step": 5}')
