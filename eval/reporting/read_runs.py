@@ -250,9 +250,8 @@ def recorded_steps(folder: Path) -> list[int]:
 
 def answers_at(run: Run, at: int | None = None) -> tuple[int, list[dict[str, Any]]]:
     """A validated step, the last if none is given, and the model's answers; no answers if none were kept."""
-    trained = run.folder / "eval" / "trained" / "items.jsonl"
-    if run.only_supervised and trained.exists():
-        return run.last_step, read_lines(trained)
+    if run.only_supervised:
+        return run.last_step, read_lines(run.folder / "eval" / "trained" / "items.jsonl")
     validated = RunDir(run.folder).validation
     if at is None:
         steps = recorded_steps(validated)

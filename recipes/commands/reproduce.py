@@ -73,7 +73,7 @@ def reproduce(table: str, flags: dict[str, Any]) -> int:
 def _scan(table: str, flags: Mapping[str, Any]) -> int:
     """Make or list the runs that a study's files of the lab lack, in separate processes."""
     for name, value in flags.items():
-        if name not in ("part", "dry_run", "reproduce") and value not in (None, False):
+        if name not in ("part", "dry_run", "idx") and value not in (None, False):
             raise ExperimentError(f"--{name}: has no effect on the scan, which makes all its runs in a fixed order")
     listed_only = ["--dry_run"] * bool(flags["dry_run"])
     for module in TABLES[table]["scan"]:
