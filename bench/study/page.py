@@ -8,18 +8,12 @@ docs/study.md outside the marks stays.
 
 from __future__ import annotations
 
-import os
-import re
 import sys
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from statistics import fmean
 from typing import Final
-
-from jinja2 import Template
-from markdown_it import MarkdownIt
 
 from bench.study import theory
 from bench.study.cells import FEW_SOLUTIONS, FIRST, PROBLEMS, REAL, STEPS, SUPERVISED, Cell
@@ -39,6 +33,7 @@ from bench.study.figures import (
     where_run,
     worst,
 )
+from bench.study.html import OUT, PAGE, as_html
 from bench.study.maps import FEW, curves, lab_map, named, real_map
 from bench.study.variants import ALONE, AS_REAL, CHANCE, LONGER, NO_LIKELIHOOD, REPEATED, SCALES, SHAM, UNLIKELY, rates
 from eval.intervals import spread, spread_apart, t_interval
@@ -47,8 +42,6 @@ from eval.reporting.style import write_bytes
 from recipes import ROOT
 from recipes.common.run_dir import write_text
 
-PAGE: Final = ROOT / "docs/study.md"
-OUT: Final = ROOT / "results/study"
 FAR: Final = 0.1
 """Accuracy by which the lab's end is said to differ from the real loop's."""
 
@@ -247,38 +240,6 @@ def sections(figures: Figures) -> list[tuple[str, Table | str]]:
 def of_cells(lab: Found) -> list[tuple[str, Table | str]]:
     """The lab's tables, a cell each: too many for a page to read, so that index.html alone has them."""
     return [(f"LAB, exploration: {cell.title}", table(methods)) for cell, methods in sorted(lab.items())]
-
-
-_HTML = Template(
-    """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Where does each method win?</title><style>:root{color-scheme:light dark}body{font:15px/1.5 system-ui;margin:2rem
-auto;max-width:70rem;padding:0 1rem}table{border-collapse:collapse;font-size:13px;display:block;overflow-x:auto}td,th{
-padding:.15rem .6rem;text-align:left;border-bottom:1px solid #8885}img{max-width:100%;height:auto;background:#fff}pre{
-overflow-x:auto}</style>
-{{ page }}</html>
-""",
-    autoescape=False,
-)
-
-
-def as_html(page: str, folder: Path = OUT) -> str:
-    """docs/study.md as HTML for a folder: headings get the anchors that its links name, links start from the folder."""
-    parser = MarkdownIt("commonmark").enable("table")
-    tokens = parser.parse(page)
-    for place, token in enumerate(tokens):
-        if token.type == "heading_open":
-            token.attrSet("id", anchor(tokens[place + 1].content))
-        for child in token.children or ():
-            for name in ("href", "src"):
-                target = str(child.attrGet(name) or "#")
-                if not target.startswith(("#", "http")):
-                    child.attrSet(name, os.path.relpath(PAGE.parent / target, folder))
-    return _HTML.render(page=parser.renderer.render(tokens, parser.options, {}))
-
-
-def anchor(heading: str) -> str:
-    """What GitHub calls a heading."""
-    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
 def tables(parts: Sequence[tuple[str, Table | str]]) -> str:
