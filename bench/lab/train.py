@@ -54,6 +54,8 @@ def refuse(e: Experiment) -> None:
 
 def refuse_longer(run: RunDir, e: Experiment) -> None:
     """Raise ExperimentError if a folder has a finished run of another length, which the lab cannot go on with."""
+    if run.summary.exists() and not run.experiment.exists():
+        raise ExperimentError(f"{run.path} has a summary and no settings; choose another --out")
     if run.summary.exists() and (made := read_experiment(run.experiment).T) != e.T:
         raise ExperimentError(
             f"{run.path} has a finished run of --T {made}; the lab does not go on with it to --T {e.T}, "

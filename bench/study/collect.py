@@ -3,8 +3,8 @@
 A folder is a sweep's, as out/study of `--reproduce study`, or one whose name ends with its cell, as d15-q40-n1: depth
 15, q .4, a tenth of the steps wrong (1r: the same errors in all solutions). Its runs replace those of the same names;
 those whose name says that their settings are others (hints without their likelihood, GRPO without the bonus) are
-skipped, and those whose settings are not what their name says are refused, but not for another file (--file), which
-takes whatever is given. Then draw the page: python3 -m bench.study.page.
+skipped, and those whose settings are not what recipes/settings/reproduce.yaml lists for their cell are refused, but
+not for another file (--file), which takes whatever is given. Then draw the page: python3 -m bench.study.page.
 """
 
 from __future__ import annotations
@@ -14,18 +14,32 @@ import io
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-from bench.study.cells import SEE_NO_SOLUTION, Cell
+from bench.lab.planned import flags_of
+from bench.study.cells import Cell
 from bench.study.figures import REAL_FILE, named
+from recipes.commands.reproduce import runs_of
 from recipes.common.numbered import counted
 from recipes.common.run_dir import RunDir, damaged_lines, read_json, read_metrics, write_text
+from recipes.settings.experiment import Experiment
 from recipes.settings.saved import read_experiment
 
 HEAD = ("sweep", "run", "step", "val/acc", "val/greedy")
 
-SHARED = {"lr": 5e-4, "sft_lr": 1e-3, "batch_size": 32, "n_rollout": 4, "hints": "own", "val_size": 128}
-"""What all cells have in common."""
+_FREE = {"test_freq", "save_freq", "keep_checkpoints", "log_rollouts", "logger", "project", "run_name"}
+"""Settings that change no figure."""
+
+
+@cache
+def listed() -> dict[tuple[Cell, str], Experiment]:
+    """The experiment that `--reproduce study` lists for a cell and a method."""
+    _, runs = runs_of("study", flags_of(["--seeds", "0"]))
+    about = {run.planned.name: named("study", run.planned.name) for run in runs}
+    return {known[:2]: run.planned.experiment for run in runs if (known := about[run.planned.name])}
 
 
 def rows_of(folder: Path) -> list[tuple[str, ...]]:
@@ -52,23 +66,18 @@ def rows_of(folder: Path) -> list[tuple[str, ...]]:
     return [(*about, str(step), str(of["val/acc"]), str(of.get("val/greedy", ""))) for step, of in found.items()]
 
 
-def refuse_other(folder: Path, cell: Cell) -> None:
-    """Raise ValueError if the settings of a run are not those of the cell that its name says."""
-    e = read_experiment(RunDir(folder).experiment)
-    wanted = {
-        "data": "chain",
-        "depth": cell.depth,
-        "model": cell.base.name,
-        **SHARED,
-    }
-    if e.algorithm.name not in SEE_NO_SOLUTION:
-        errors = "repeated" if cell.repeated else "random"
-        wanted |= {"demonstrations": cell.solved, "demonstration_noise": cell.noise, "demonstration_errors": errors}
-    found = {name: getattr(e, name, None) for name in wanted}
-    found |= {"depth": e.data_options.get("depth"), "model": Path(e.model).name}
-    for name, value in wanted.items():
-        if found[name] != value:
-            raise ValueError(f"{folder}: --{name} {found[name]}, where the study's {cell.title} has {value}")
+def refuse_other(folder: Path, cell: Cell, algo: str, seed: int) -> None:
+    """Raise ValueError if the settings of a run are not those that the study lists for what its name says."""
+    if (cell, algo) not in listed():
+        raise ValueError(f"{folder}: recipes/settings/reproduce.yaml lists no {algo} at {cell.title}; add it there")
+    mine, wanted = _settings(read_experiment(RunDir(folder).experiment)), _settings(listed()[cell, algo])
+    for name, value in (wanted | {"seed": seed}).items():
+        if name not in _FREE and mine.get(name) != value:
+            raise ValueError(f"{folder}: --{name} {mine.get(name)}, where the study has {value} ({cell.title})")
+
+
+def _settings(e: Experiment) -> dict[str, Any]:
+    return {**asdict(e), **e.data_options, "data_options": None, "algo": e.algorithm.name, "model": Path(e.model).name}
 
 
 def collect(folders: Sequence[Path], file: Path, *, of_cells: bool = True) -> tuple[int, list[str]]:
@@ -93,7 +102,7 @@ def collect(folders: Sequence[Path], file: Path, *, of_cells: bool = True) -> tu
             continue
         added[run.parent.name, run.name] = rows_of(run)
         if about:
-            refuse_other(run, about[0])
+            refuse_other(run, *about)
     before = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
     if before and before[0] != ",".join(HEAD):
         raise ValueError(f"{file}: is no file of validations: line 1 is not {','.join(HEAD)}")

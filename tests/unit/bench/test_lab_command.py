@@ -37,3 +37,6 @@ def test_a_finished_run_is_not_made_longer(tmp_path: Path, capsys: pytest.Captur
     longer[longer.index("4")] = "6"
     assert main(longer) == 2
     assert "has a finished run of --T 4" in capsys.readouterr().err
+    folder.experiment.unlink()
+    assert main([*CHAIN, "--out", str(tmp_path / "lab"), "--dry_run"]) == 2
+    assert "has a summary and no settings" in capsys.readouterr().err

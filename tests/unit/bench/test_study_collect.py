@@ -1,6 +1,8 @@
 """Runs of the real loop join the committed ones, unless they are damaged, of the lab, or not what their name says."""
 
+import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +10,17 @@ import pytest
 
 from bench.study import scan
 from bench.study.cells import FIRST, REAL, Cell
-from bench.study.collect import collect
+from bench.study.collect import collect, listed
 from bench.study.figures import cell_of, named, of_lab, of_real
 from tests.helpers.run_folders import settings_of, write_run
 
 
-def study_run(folder: Path, algo: str = "uft", **changed: Any) -> Path:
-    """A finished run of the study, at depth 15 with the weaker base and a tenth of the steps wrong unless `changed`."""
-    at = {"data": "chain", "model": "models/tiny-chain-q40", "depth": 15, "demonstration_noise": 0.1}
-    same = {"lr": 5e-4, "sft_lr": 1e-3, "batch_size": 32, "n_rollout": 4, "val_size": 128}
-    return write_run(folder, settings_of(algo, **at | same | changed), [2, 4], of=8)
+def study_run(folder: Path, **changed: Any) -> Path:
+    """A finished run with the settings that the study lists for its name, unless `changed`."""
+    cell, algo, seed = named(folder.parent.name, folder.name) or (FIRST[0], "uft", 0)
+    settings = json.loads(json.dumps(asdict(listed()[cell, algo]))) | {"seed": seed}
+    options = settings["data_options"] | {"depth": changed.pop("depth", settings["data_options"]["depth"])}
+    return write_run(folder, settings | {"data_options": options} | changed, [2, 4], of=8)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +49,7 @@ def test_finished_runs_join_the_committed_ones(tmp_path: Path) -> None:
     file = tmp_path / "validations.csv"
     file.write_text("sweep,run,step,val/acc,val/greedy\nfamily15,uft-chain-s0,0,0.1,\nstudy,old,0,0.5,\n")
     sweep = tmp_path / "study"
-    study_run(sweep / "uft-chain-tiny-chain-q40-d15-n1r-s3", demonstration_errors="repeated")
+    study_run(sweep / "uft-chain-tiny-chain-q40-d15-n1r-s3")
     study_run(sweep / "uft-chain-tiny-chain-q75-d20-n3-nolikelihood-s0")
     write_run(sweep / "rft-chain-tiny-chain-q40-d15-n1-s0", settings_of("rft"), [2, 4], finished=False)
     for _ in range(2):
@@ -113,13 +116,19 @@ def test_a_file_that_is_damaged_or_another_is_not_written_over(
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
-        ({"depth": 10}, "--depth 10, where the study's depth 15, q 0.4, 10% wrong has 15"),
+        ({"depth": 10}, "--depth 10, where the study has 15 (depth 15, q 0.4, 10% wrong)"),
         ({"model": "models/tiny-chain-q75"}, "--model tiny-chain-q75, "),
         ({"demonstration_noise": 0.3}, "--demonstration_noise 0.3, "),
         ({"demonstration_errors": "repeated"}, "--demonstration_errors repeated, "),
         ({"demonstrations": 0.5}, "--demonstrations 0.5, "),
         ({"lr": 1e-3}, "--lr 0.001, "),
         ({"hints": "sham"}, "--hints sham, "),
+        ({"T": 200}, "--T 200, "),
+        ({"T_hint": 1}, "--T_hint 1, "),
+        ({"entropy_coef": 0.05}, "--entropy_coef 0.05, "),
+        ({"sft_loss_coef": 0.0}, "--sft_loss_coef 0.0, "),
+        ({"seed": 7}, "--seed 7, "),
+        ({"algo": "r3"}, "--algo r3, "),
     ],
 )
 def test_a_run_whose_settings_are_not_its_cells_is_refused(tmp_path: Path, changed: dict[str, Any], why: str) -> None:
@@ -131,8 +140,15 @@ def test_a_run_whose_settings_are_not_its_cells_is_refused(tmp_path: Path, chang
 
 
 def test_the_solutions_of_a_run_that_sees_none_do_not_matter(tmp_path: Path) -> None:
-    folder = study_run(tmp_path / "again-d15-q40-n1r/rft-chain-s0", "rft", demonstration_noise=None)
+    folder = study_run(tmp_path / "again-d15-q40-n1r/rft-chain-s0", demonstration_noise=0.0)
     assert collect([folder.parent], tmp_path / "validations.csv") == (1, [])
+
+
+def test_a_run_that_the_study_does_not_list_is_refused(tmp_path: Path) -> None:
+    folder = study_run(tmp_path / "again-d15-q40-n1/uft-chain-s0")
+    folder.parent.rename(tmp_path / "again-d9-q40-n1")
+    with pytest.raises(ValueError, match="lists no uft at depth 9"):
+        collect([tmp_path / "again-d9-q40-n1"], tmp_path / "validations.csv")
 
 
 def test_runs_of_the_lab_do_not_join_those_of_the_real_loop(tmp_path: Path) -> None:
