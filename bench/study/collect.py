@@ -11,18 +11,22 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from bench.lab.planned import flags_of
-from bench.study.cells import Cell
+from bench.study.cells import SUPERVISED, Cell
 from bench.study.figures import REAL_FILE, named
+from eval.models import one_spelling
+from recipes.algorithms import algorithms
 from recipes.commands.reproduce import runs_of
+from recipes.common.errors import ExperimentError
 from recipes.common.numbered import counted
 from recipes.common.run_dir import RunDir, damaged_lines, read_json, read_metrics, write_text
 from recipes.settings.experiment import Experiment
@@ -30,7 +34,7 @@ from recipes.settings.saved import read_experiment
 
 HEAD = ("sweep", "run", "step", "val/acc", "val/greedy")
 
-_FREE = {"test_freq", "save_freq", "keep_checkpoints", "log_rollouts", "logger", "project", "run_name"}
+_FREE = {"test_freq", "save_freq", "keep_checkpoints", "log_rollouts", "logger", "project", "run_name", "own_texts"}
 """Settings that change no figure."""
 
 
@@ -60,24 +64,36 @@ def rows_of(folder: Path) -> list[tuple[str, ...]]:
     if not found or max(found) != summary.get("last step", max(found)):
         raise ValueError(f"{metrics}: its last validation is not the end of the run, step {summary.get('last step')}")
     for step, of in found.items():
-        if not 0 <= of["val/acc"] <= 1:
-            raise ValueError(f"{metrics}: step {step}: val/acc {of['val/acc']} is no share")
+        if type(step) is not int or step < 0:
+            raise ValueError(f"{metrics}: step {step!r} is no step")
+        for name in {"val/acc", "val/greedy"} & of.keys():
+            if not 0 <= of[name] <= 1:
+                raise ValueError(f"{metrics}: step {step}: {name} {of[name]} is no share")
     about = (folder.parent.name, folder.name)
     return [(*about, str(step), str(of["val/acc"]), str(of.get("val/greedy", ""))) for step, of in found.items()]
 
 
-def refuse_other(folder: Path, cell: Cell, algo: str, seed: int) -> None:
-    """Raise ValueError if the settings of a run are not those that the study lists for what its name says."""
+def refuse_other(folder: Path, cell: Cell, algo: str, seed: int, last: int) -> None:
+    """Raise ValueError if the settings of a run, or its last step, are not those that the study lists for what its name
+    says."""
     if (cell, algo) not in listed():
         raise ValueError(f"{folder}: recipes/settings/reproduce.yaml lists no {algo} at {cell.title}; add it there")
-    mine, wanted = _settings(read_experiment(RunDir(folder).experiment)), _settings(listed()[cell, algo])
-    for name, value in (wanted | {"seed": seed}).items():
-        if name not in _FREE and mine.get(name) != value:
-            raise ValueError(f"{folder}: --{name} {mine.get(name)}, where the study has {value} ({cell.title})")
+    try:
+        mine, wanted = read_experiment(RunDir(folder).experiment), replace(listed()[cell, algo], seed=seed)
+    except ExperimentError as error:
+        raise ValueError(f"{folder}: {error}") from None
+    of_both = [(_settings(mine), _settings(wanted)), (mine.data_options, wanted.data_options)]
+    for name, theirs, study in [(n, a.get(n), b.get(n)) for a, b in of_both for n in sorted(a.keys() | b.keys())]:
+        if theirs != study:
+            raise ValueError(f"{folder}: --{name} {theirs}, where the study has {study} ({cell.title})")
+    if algo not in SUPERVISED and last != wanted.T:
+        raise ValueError(f"{folder}: ended at step {last} of {wanted.T}")
 
 
 def _settings(e: Experiment) -> dict[str, Any]:
-    return {**asdict(e), **e.data_options, "data_options": None, "algo": e.algorithm.name, "model": Path(e.model).name}
+    name = next((each.name for each in algorithms().values() if e.algo in (each.name, *each.aliases)), e.algo)
+    values = {**asdict(e), "algo": name, "model": one_spelling(e.model)}
+    return {name: value for name, value in values.items() if name not in _FREE | {"data_options"}}
 
 
 def collect(folders: Sequence[Path], file: Path, *, of_cells: bool = True) -> tuple[int, list[str]]:
@@ -90,6 +106,7 @@ def collect(folders: Sequence[Path], file: Path, *, of_cells: bool = True) -> tu
     """
     added: dict[tuple[str, str], list[tuple[str, ...]]] = {}
     skipped = []
+    texts: dict[bytes, Path] = {}
     runs = sorted({summary.parent for folder in folders for summary in folder.glob("*/summary.json")})
     if not runs:
         raise ValueError(f"{', '.join(map(str, folders))}: no finished run in it; give the folder of a sweep")
@@ -100,19 +117,21 @@ def collect(folders: Sequence[Path], file: Path, *, of_cells: bool = True) -> tu
         if of_cells and about is None:
             skipped.append(run.name)
             continue
-        added[run.parent.name, run.name] = rows_of(run)
+        rows = added[run.parent.name, run.name] = rows_of(run)
+        if (first := texts.setdefault(RunDir(run).metrics.read_bytes(), run)) != run:
+            raise ValueError(f"{run}: is a copy of {first}")
         if about:
-            refuse_other(run, *about)
+            refuse_other(run, *about, max(int(row[2]) for row in rows))
     before = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
     if before and before[0] != ",".join(HEAD):
         raise ValueError(f"{file}: is no file of validations: line 1 is not {','.join(HEAD)}")
     kept = [tuple(row) for row in csv.reader(before)][1:]
     if odd := [number for number, row in enumerate(kept, 2) if len(row) != len(HEAD) or not row[2].isdigit()]:
         raise ValueError(f"{file}: line {odd[0]} is damaged")
-    rows = [row for row in kept if row[:2] not in added] + [row for each in added.values() for row in each]
+    together = [row for row in kept if row[:2] not in added] + [row for each in added.values() for row in each]
     text = io.StringIO()
-    rows.sort(key=lambda row: ("/".join(row[:2]), int(row[2])))
-    csv.writer(text, lineterminator="\n").writerows([HEAD, *rows])
+    together.sort(key=lambda row: ("/".join(row[:2]), int(row[2])))
+    csv.writer(text, lineterminator="\n").writerows([HEAD, *together])
     write_text(file, text.getvalue())
     return len(added), skipped
 
@@ -126,10 +145,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for folder in options.folders:
         if not folder.is_dir():
             parser.error(f"{folder}: is no folder")
+    folders = [Path(os.path.abspath(folder)) for folder in options.folders]  # a linked one keeps its name
+    file = options.file or REAL_FILE
     try:
-        folders, file = [folder.resolve() for folder in options.folders], options.file or REAL_FILE
-        count, skipped = collect(folders, file, of_cells=options.file is None)
-    except (ValueError, OSError) as error:
+        count, skipped = collect(folders, file, of_cells=file.resolve() == REAL_FILE.resolve())
+    except (ValueError, OSError, RecursionError) as error:
         parser.error(str(error))
     lines = [f"skipped, settings of its own: {name}" for name in skipped]
     begun = sorted(each.parent for folder in folders for each in folder.glob(f"*/{RunDir(folder).experiment.name}"))

@@ -27,13 +27,13 @@ NEAR: Final = 0.05
 OURS: Final = ("uft", "uft_adaptive")
 
 # So a run of --reproduce study is called; what follows the cell says that its settings are others.
-_REPRODUCED: Final = re.compile(r"(\w+)-chain-tiny-chain-(q\d+)-(d\d+)-(n\dr?)(-\w+)?-s(\d+)$")
+_REPRODUCED: Final = re.compile(r"(\w+)-chain-tiny-chain-(q\d+)-(d\d+)-(n\dr?)(-\w+)?-s(0|[1-9]\d*)\Z")
 
-_PLAIN: Final = re.compile(r"(\w+)-chain-s(\d+)$")
+_PLAIN: Final = re.compile(r"(\w+)-chain-s(0|[1-9]\d*)\Z")
 
 # The name of a sweep in results/chain_cpu says its cell: depth, competence in hundredths, errors in tenths, and r if
 # these are repeated.
-_NAMED: Final = re.compile(r"d(\d+)-q(\d+)-n(\d)(r?)$")
+_NAMED: Final = re.compile(r"d(\d+)-q(\d+)-n(\d)(r?)\Z")
 
 # Sweeps from before names said it.
 _OLDER: Final = {
