@@ -15,7 +15,7 @@ from bench.study import scan
 from bench.study.cells import FIRST, HARMED, REAL, SEE_NO_SOLUTION, SUPERVISED, Cell
 from bench.study.variants import FILE as VARIANTS
 from bench.study.variants import made
-from eval.intervals import spread, spread_apart, t_interval
+from eval.intervals import Interval, spread, spread_apart, t_interval
 from recipes import ROOT
 from recipes.algorithms import algorithms
 
@@ -202,22 +202,26 @@ def last(runs: Runs) -> dict[int, float]:
     return {seed: of[max(of)].accuracy for seed, of in runs.items()}
 
 
+def difference(mine: Runs, theirs: Runs) -> Interval | None:
+    """95 % over seeds of the difference at the end, paired if both have the same seeds, else Welch's; None where one
+    has a single seed."""
+    a, b = last(mine), last(theirs)
+    same = a.keys() == b.keys()
+    found = spread([a[seed] - b[seed] for seed in a]) if same else spread_apart([*a.values()], [*b.values()])
+    return t_interval(found) if found else None
+
+
 def ranked(methods: Mapping[str, Runs]) -> list[tuple[str, str]]:
     """(method, standing) from the best mean on: "best", which several may be; "open" where the difference to it has 0
-    in its 95 % over seeds, paired if both have the same, else Welch's; "behind"; "?" where one has a single seed."""
+    in its 95 % over seeds (`difference`); "behind"; "?" where one has a single seed."""
     order = sorted(methods, key=lambda algo: (-fmean(last(methods[algo]).values()), algo))
-    best, found = last(methods[order[0]]), []
+    best, found = methods[order[0]], []
     for algo in order:
-        mine = last(methods[algo])
-        if fmean(mine.values()) == fmean(best.values()):
+        if fmean(last(methods[algo]).values()) == fmean(last(best).values()):
             found.append((algo, "best"))
             continue
-        if best.keys() == mine.keys():
-            of_seeds = spread([best[seed] - mine[seed] for seed in sorted(best)])
-        else:
-            of_seeds = spread_apart([*best.values()], [*mine.values()])
-        behind = of_seeds is not None and t_interval(of_seeds).low > 0
-        found.append((algo, "?" if of_seeds is None else "behind" if behind else "open"))
+        below = difference(best, methods[algo])
+        found.append((algo, "?" if below is None else "behind" if below.low > 0 else "open"))
     return found
 
 

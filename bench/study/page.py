@@ -16,7 +16,7 @@ from statistics import fmean
 from typing import Final
 
 from bench.study import theory
-from bench.study.cells import FEW_SOLUTIONS, FIRST, PROBLEMS, REAL, STEPS, SUPERVISED, Cell
+from bench.study.cells import CORE, FAMILY, FEW_SOLUTIONS, FIRST, PROBLEMS, REAL, STEPS, SUPERVISED, Cell
 from bench.study.figures import (
     NEAR,
     Figures,
@@ -26,6 +26,7 @@ from bench.study.figures import (
     below_best,
     committed,
     count,
+    difference,
     last,
     ranked,
     sets_of_runs,
@@ -154,6 +155,26 @@ def wins(found: Found, least: int = 1) -> Table:
     return Table(head, tuple(rows))
 
 
+def paired(found: Found, algo: str) -> Table:
+    """By cell with runs of `algo`: by how many points it ends above each method with runs in FEW cells or more, with
+    95 % over seeds (`difference`); bold where 0 is outside, "?" with a single seed."""
+    others = [other for other in (*CORE, *FAMILY) if other != algo and sets_of_runs(found, other) >= FEW]
+    rows = []
+    for cell, methods in sorted(found.items()):
+        if algo not in methods:
+            continue
+        row = [cell.title, str(len(methods[algo]))]
+        for other in others:
+            gap = difference(methods[algo], methods[other]) if other in methods else None
+            if gap is None:
+                row.append("?" if other in methods else "")
+                continue
+            text = f"{100 * gap.mean:+.1f} ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
+            row.append(text if gap.low <= 0 <= gap.high else f"**{text}**")
+        rows.append(tuple(row))
+    return Table(("cell", "seeds", *others), tuple(rows))
+
+
 def against_grpo(found: Found) -> str:
     """In how many cells UFT ends more than NEAR above and below GRPO, what GRPO ends at in the former, and how many
     steps of the solutions are wrong in the latter."""
@@ -210,6 +231,12 @@ def sections(figures: Figures) -> list[tuple[str, Table | str]]:
     parts += [
         (f"{which}: how far below the best of each cell, methods in three cells or more", wins(found, least=FEW))
         for which, found in (("Real loop", real), ("LAB, exploration", lab))
+    ]
+    parts += [
+        (
+            "Real loop: uft_adaptive less each other method at the end, points, 95 % over seeds",
+            paired(real, "uft_adaptive"),
+        )
     ]
     parts += [(f"Real loop: {named(cell, methods)}", table(methods)) for cell, methods in sorted(real.items())]
     near, far = agreement(lab, real)

@@ -13,7 +13,7 @@ from bench.study.cells import (
 )
 from bench.study.figures import Point, committed, of_lab, of_real, ranked, worst
 from bench.study.maps import curves, lab_map, real_map
-from bench.study.page import agreement, beside, by_variant, drawn, table, wins
+from bench.study.page import agreement, beside, by_variant, drawn, paired, table, wins
 from eval.reporting.cells import Table
 from recipes import ROOT
 
@@ -66,6 +66,24 @@ def test_where_a_method_wins_and_how_far_it_is_behind() -> None:
     )
     unsolved = {Cell(20, 0.25, 0.3): {"uft": of(0.0), "rft": of(0.01)}}
     assert wins(found | unsolved).rows == wins(found).rows
+
+
+def test_a_methods_differences_to_all_others_stand_cell_by_cell() -> None:
+    one, two = Cell(10, 0.4, 0.1), Cell(6, 0.4, 0.1)
+    found = {
+        one: {"uft_adaptive": of(0.8, 0.9), "uft": of(0.9, 0.9), "dft": of(0.95, 1.0), "sft": of(0.1)},
+        two: {"uft_adaptive": of(0.5, 0.7), "uft": of(0.1, 0.3)},
+        Cell(6, 0.4, 0.0): {"uft": of(0.5, 0.6), "rft": of(0.5), "dft": of(0.9)},
+        Cell(6, 0.4, 0.3): {"sft": of(0.5), "dft": of(0.6)},
+        Cell(6, 0.75, 0.3): {"sft": of(0.5)},
+    }
+    made = paired(found, "uft_adaptive")
+    assert made.head == ("cell", "seeds", "uft", "sft", "dft")  # rft has a single cell
+    # By seed .4 and .4, -.1 and 0, -.15 and -.1; t with one degree of freedom is 12.706.
+    assert made.rows == (
+        (two.title, "2", "**+40.0 (+40.0 to +40.0)**", "", ""),
+        (one.title, "2", "-5.0 (-68.5 to +58.5)", "?", "-12.5 (-44.3 to +19.3)"),
+    )
 
 
 def test_runs_that_several_cells_share_count_once_towards_a_ranking() -> None:
