@@ -18,30 +18,35 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.lab.planned import flags_of
-from bench.study.cells import SUPERVISED, Cell
+from bench.study.cells import Cell
 from bench.study.figures import REAL_FILE, named
 from eval.models import one_spelling
 from recipes.algorithms import algorithms
 from recipes.commands.reproduce import runs_of
-from recipes.common.errors import ExperimentError
 from recipes.common.numbered import counted
 from recipes.common.run_dir import RunDir, damaged_lines, read_json, read_metrics, write_text
+from recipes.run.launch import is_finished
 from recipes.settings.experiment import Experiment
 from recipes.settings.saved import read_experiment
 
 HEAD = ("sweep", "run", "step", "val/acc", "val/greedy")
 
-_FREE = {"test_freq", "save_freq", "keep_checkpoints", "log_rollouts", "logger", "project", "run_name", "own_texts"}
+_FREE = {
+    *("test_freq", "save_freq", "keep_checkpoints", "hf_dtype"),
+    *("log_rollouts", "logger", "project", "run_name", "own_texts"),
+}
 """Settings that change no figure."""
 
 
 @cache
 def listed() -> dict[tuple[Cell, str], Experiment]:
     """The experiment that `--reproduce study` lists for a cell and a method."""
-    _, runs = runs_of("study", flags_of(["--seeds", "0"]))
+    with TemporaryDirectory() as nowhere:  # runs in out/study, which may be anything, do not matter here
+        _, runs = runs_of("study", flags_of(["--seeds", "0", "--out", nowhere]))
     about = {run.planned.name: named("study", run.planned.name) for run in runs}
     return {known[:2]: run.planned.experiment for run in runs if (known := about[run.planned.name])}
 
@@ -50,44 +55,51 @@ def rows_of(folder: Path) -> list[tuple[str, ...]]:
     """A line of the file for each validation of a finished run.
 
     Raises:
-        ValueError: for a run of the lab, and for files that are damaged or metrics that end before the run did.
+        ValueError: for a run of the lab, one that is not finished, and files that are damaged or of another run.
     """
-    metrics, file = RunDir(folder).metrics, RunDir(folder).summary
-    summary = read_json(file)
+    run = RunDir(folder)
+    summary = read_json(run.summary)
     if not summary:
-        raise ValueError(f"{file}: is damaged")
+        raise ValueError(f"{run.summary.name} is damaged")
     if summary.get("lab"):
-        raise ValueError(f"{folder}: is a run of the lab; these files have runs of the real loop")
-    if bad := damaged_lines(metrics):
-        raise ValueError(f"{metrics}: line {bad[0]} is damaged")
-    found = {line["step"]: line["data"] for line in read_metrics(metrics) if "val/acc" in line["data"]}
-    if not found or max(found) != summary.get("last step", max(found)):
-        raise ValueError(f"{metrics}: its last validation is not the end of the run, step {summary.get('last step')}")
-    for step, of in found.items():
-        if type(step) is not int or step < 0:
-            raise ValueError(f"{metrics}: step {step!r} is no step")
-        for name in {"val/acc", "val/greedy"} & of.keys():
-            if not 0 <= of[name] <= 1:
-                raise ValueError(f"{metrics}: step {step}: {name} {of[name]} is no share")
+        raise ValueError("is a run of the lab; these files have runs of the real loop")
+    if not is_finished(run):
+        raise ValueError("is not finished; run its command again")
+    if bad := damaged_lines(run.metrics):
+        raise ValueError(f"{run.metrics.name}: line {bad[0]} is damaged")
+    found = {line["step"]: line["data"] for line in read_metrics(run.metrics) if "val/acc" in line["data"]}
+    end = summary.get("last step")
+    if not found or max(found) != end or found[end]["val/acc"] != summary.get("val/acc last"):
+        raise ValueError(f"{run.metrics.name}: its last validation is not the end of the run in {run.summary.name}")
     about = (folder.parent.name, folder.name)
-    return [(*about, str(step), str(of["val/acc"]), str(of.get("val/greedy", ""))) for step, of in found.items()]
+    rows: list[tuple[str, ...]] = [
+        (*about, f"{step}", f"{of['val/acc']}", f"{of.get('val/greedy', '')}") for step, of in found.items()
+    ]
+    if odd := next((row for row in rows if not _is_line(row)), None):
+        said = ", ".join(f"{name} {value}" for name, value in zip(HEAD[2:], odd[2:], strict=True) if value)
+        raise ValueError(f"{run.metrics.name}: {said}: steps are from 0 on, shares from 0 to 1")
+    return rows
 
 
-def refuse_other(folder: Path, cell: Cell, algo: str, seed: int, last: int) -> None:
-    """Raise ValueError if the settings of a run, or its last step, are not those that the study lists for what its name
-    says."""
-    if (cell, algo) not in listed():
-        raise ValueError(f"{folder}: recipes/settings/reproduce.yaml lists no {algo} at {cell.title}; add it there")
+def _is_line(row: Sequence[str]) -> bool:
+    """Whether a line of the file has a step, and shares of right answers."""
     try:
-        mine, wanted = read_experiment(RunDir(folder).experiment), replace(listed()[cell, algo], seed=seed)
-    except ExperimentError as error:
-        raise ValueError(f"{folder}: {error}") from None
+        return len(row) == len(HEAD) and row[2].isdecimal() and all(0 <= float(x) <= 1 for x in (row[3], row[4] or "0"))
+    except ValueError:
+        return False
+
+
+def refuse_other(folder: Path, cell: Cell, algo: str, seed: int) -> None:
+    """Raise ValueError if the settings of a run are not those that the study lists for what its name says."""
+    if (cell, algo) not in listed():
+        raise ValueError(f"recipes/settings/reproduce.yaml lists no {algo} at {cell.title}; add it there")
+    mine, wanted = read_experiment(RunDir(folder).experiment), replace(listed()[cell, algo], seed=seed)
     of_both = [(_settings(mine), _settings(wanted)), (mine.data_options, wanted.data_options)]
-    for name, theirs, study in [(n, a.get(n), b.get(n)) for a, b in of_both for n in sorted(a.keys() | b.keys())]:
-        if theirs != study:
-            raise ValueError(f"{folder}: --{name} {theirs}, where the study has {study} ({cell.title})")
-    if algo not in SUPERVISED and last != wanted.T:
-        raise ValueError(f"{folder}: ended at step {last} of {wanted.T}")
+    for name, its, study in [(n, a.get(n), b.get(n)) for a, b in of_both for n in sorted({*a, *b}, key=str)]:
+        if its != study:
+            raise ValueError(f"--{name} {its}, where the study has {study} ({cell.title})")
+    if read_json(RunDir(folder).summary).get("experiment_hash") != mine.hash:
+        raise ValueError("summary.json is of a run with other settings than experiment.yaml")
 
 
 def _settings(e: Experiment) -> dict[str, Any]:
@@ -111,29 +123,42 @@ def collect(folders: Sequence[Path], file: Path, *, of_cells: bool = True) -> tu
     if not runs:
         raise ValueError(f"{', '.join(map(str, folders))}: no finished run in it; give the folder of a sweep")
     for run in runs:
-        if (run.parent.name, run.name) in added:
-            raise ValueError(f"{run}: a run of the same sweep and name is in another of the folders")
         about = named(run.parent.name, run.name) if of_cells else None
         if of_cells and about is None:
             skipped.append(run.name)
             continue
-        rows = added[run.parent.name, run.name] = rows_of(run)
-        if (first := texts.setdefault(RunDir(run).metrics.read_bytes(), run)) != run:
-            raise ValueError(f"{run}: is a copy of {first}")
-        if about:
-            refuse_other(run, *about, max(int(row[2]) for row in rows))
-    before = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
-    if before and before[0] != ",".join(HEAD):
-        raise ValueError(f"{file}: is no file of validations: line 1 is not {','.join(HEAD)}")
-    kept = [tuple(row) for row in csv.reader(before)][1:]
-    if odd := [number for number, row in enumerate(kept, 2) if len(row) != len(HEAD) or not row[2].isdigit()]:
-        raise ValueError(f"{file}: line {odd[0]} is damaged")
-    together = [row for row in kept if row[:2] not in added] + [row for each in added.values() for row in each]
+        try:
+            if (run.parent.name, run.name) in added:
+                raise ValueError("a run of the same sweep and name is in another of the folders")
+            added[run.parent.name, run.name] = rows_of(run)
+            if (first := texts.setdefault(RunDir(run).metrics.read_bytes(), run)) != run:
+                raise ValueError(f"is a copy of {first}")
+            if about:
+                refuse_other(run, *about)
+        except (ValueError, OSError, OverflowError, RecursionError) as error:
+            raise ValueError(f"{run}: {error}") from None
+    rows = [row for row in _lines(file) if row[:2] not in added] + [row for each in added.values() for row in each]
+    rows.sort(key=lambda row: ("/".join(row[:2]), int(row[2])))
     text = io.StringIO()
-    together.sort(key=lambda row: ("/".join(row[:2]), int(row[2])))
-    csv.writer(text, lineterminator="\n").writerows([HEAD, *together])
+    csv.writer(text, lineterminator="\n").writerows([HEAD, *rows])
     write_text(file, text.getvalue())
     return len(added), skipped
+
+
+def _lines(file: Path) -> list[tuple[str, ...]]:
+    """What the file has already. Raises ValueError if it is damaged or another file."""
+    if not file.exists():
+        return []
+    try:
+        with file.open(encoding="utf-8", newline="") as handle:
+            head, *rows = [tuple(row) for row in csv.reader(handle, strict=True)] or [()]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{file}: is damaged: {error}") from None
+    if head != HEAD:
+        raise ValueError(f"{file}: is no file of validations: line 1 is not {','.join(HEAD)}")
+    if odd := [number for number, row in enumerate(rows, 2) if not _is_line(row)]:
+        raise ValueError(f"{file}: line {odd[0]} is damaged")
+    return rows
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -146,10 +171,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not folder.is_dir():
             parser.error(f"{folder}: is no folder")
     folders = [Path(os.path.abspath(folder)) for folder in options.folders]  # a linked one keeps its name
-    file = options.file or REAL_FILE
+    file = (options.file or REAL_FILE).resolve()
     try:
-        count, skipped = collect(folders, file, of_cells=file.resolve() == REAL_FILE.resolve())
-    except (ValueError, OSError, RecursionError) as error:
+        count, skipped = collect(folders, file, of_cells=file == REAL_FILE.resolve())
+    except (ValueError, OSError) as error:
         parser.error(str(error))
     lines = [f"skipped, settings of its own: {name}" for name in skipped]
     begun = sorted(each.parent for folder in folders for each in folder.glob(f"*/{RunDir(folder).experiment.name}"))

@@ -27,19 +27,19 @@ NEAR: Final = 0.05
 OURS: Final = ("uft", "uft_adaptive")
 
 # So a run of --reproduce study is called; what follows the cell says that its settings are others.
-_REPRODUCED: Final = re.compile(r"(\w+)-chain-tiny-chain-(q\d+)-(d\d+)-(n\dr?)(-\w+)?-s(0|[1-9]\d*)\Z")
+_REPRODUCED: Final = re.compile(r"(\w+)-chain-tiny-chain-(q\d+)-(d\d+)-(n\dr?)(-\w+)?-s(0|[1-9]\d*)", re.ASCII)
 
-_PLAIN: Final = re.compile(r"(\w+)-chain-s(0|[1-9]\d*)\Z")
+_PLAIN: Final = re.compile(r"(\w+)-chain-s(0|[1-9]\d*)", re.ASCII)
 
 # The name of a sweep in results/chain_cpu says its cell: depth, competence in hundredths, errors in tenths, and r if
 # these are repeated.
-_NAMED: Final = re.compile(r"d(\d+)-q(\d+)-n(\d)(r?)\Z")
+_NAMED: Final = re.compile(r"[\w.+-]*d(\d+)-q(\d+)-n(\d)(r?)", re.ASCII)
 
 # Sweeps from before names said it.
 _OLDER: Final = {
     REAL[0]: "both10 clock10 dft10 family10 noise10 sft10 unshown10",
     REAL[1]: "q75",
-    REAL[2]: "both30 dft30 sft30",
+    REAL[2]: "both30 dft30 noise30 sft30",
     REAL[3]: "both0 dft0 noise0 sft0",
     FIRST[0]: "depth15 family15 more12-15 more15 seeds34-family15 sft15 sft2-15 sft34-15",
     Cell(15, 0.4, 0.3): "adaptive15n30 family15n30 fill15n30 more12-15n30 more15n30 sft15n30 third15n30 uft2-15n30",
@@ -97,7 +97,7 @@ def of_tasks(file: Path = TASKS_FILE) -> dict[str, dict[str, Runs]]:
 
 def cell_of(sweep: str) -> Cell:
     """The cell that a sweep's runs are in. Raises ValueError if its name does not say it."""
-    if named := _NAMED.search(sweep):
+    if named := _NAMED.fullmatch(sweep):
         depth, q, noise = map(int, named.groups()[:3])
         return Cell(depth, q / 100, noise / 10, repeated=bool(named[4]))
     for cell, sweeps in _OLDER.items():
@@ -112,14 +112,14 @@ def named(sweep: str, run: str) -> tuple[Cell, str, int] | None:
     Raises:
         ValueError: if they do not say it.
     """
-    if found := _REPRODUCED.match(run):
+    if found := _REPRODUCED.fullmatch(run):
         algo, q, depth, noise, other, seed = found.groups()
         if algo not in algorithms():
             raise ValueError(f"{sweep}/{run}: no algorithm is called {algo}")
         return None if other else (cell_of(f"{depth}-{q}-{noise}"), algo, int(seed))
     if sweep.startswith(_OTHER):
         return None
-    plain = _PLAIN.match(run)
+    plain = _PLAIN.fullmatch(run)
     if plain is None or plain[1] not in algorithms():
         raise ValueError(f"{sweep}/{run}: no run on chains; call it like uft-chain-s0")
     return cell_of(sweep), plain[1], int(plain[2])

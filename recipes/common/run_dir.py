@@ -6,10 +6,10 @@ out/<name>/  experiment.yaml  metrics.jsonl  progress.json  log.txt  summary.jso
 """
 
 import json
-import math
 import os
 import re
 import shutil
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,11 +141,15 @@ def write_text(path: Path, text: str) -> None:
     """Replace a file atomically: readers see the old text or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -170,7 +174,8 @@ def _number(value: Any) -> float | int | None:
     item = value.item() if hasattr(value, "item") else value
     if isinstance(item, bool) or not isinstance(item, (int, float)):
         return None
-    return item if math.isfinite(item) else None
+    # An integer may be beyond every float; no infinity is.
+    return item if abs(item) <= sys.float_info.max else None
 
 
 def _numbers(data: dict[str, Any]) -> dict[str, float | int]:
@@ -213,7 +218,7 @@ def _rows(path: Path) -> list[dict[str, Any] | None]:
 def _row(line: str) -> dict[str, Any] | None:
     try:
         row = json.loads(line)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return None
     if not (isinstance(row, dict) and isinstance(row.get("step"), int) and isinstance(row.get("data"), dict)):
         return None

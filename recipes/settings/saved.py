@@ -35,7 +35,7 @@ def from_yaml(text: str) -> Experiment:
     """
     try:
         values = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError):  # the last four: !!int '' and its kin
         values = None
     if not isinstance(values, dict) or not isinstance(values.get("alignment", {}), dict):
         raise ExperimentError("experiment.yaml is damaged: it contains no settings; start again with another --out")
@@ -50,7 +50,7 @@ def from_yaml(text: str) -> Experiment:
     if odd:
         raise ExperimentError(
             f"experiment.yaml is damaged, or was written by another version of this repository (differs in: "
-            f"{', '.join(sorted(odd))})"
+            f"{', '.join(sorted(map(str, odd)))})"
         )
     restored: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
     restored["alignment"] = Alignment(**values["alignment"])

@@ -13,7 +13,9 @@ import yaml
 from bench.study import scan
 from bench.study.cells import FIRST, REAL, Cell
 from bench.study.collect import collect, listed, main
-from bench.study.figures import REAL_FILE, cell_of, named, of_lab, of_real
+from bench.study.figures import cell_of, last, named, of_lab, of_real
+from recipes.common.run_dir import write_json
+from recipes.settings.saved import read_experiment
 from tests.helpers.run_folders import lines, settings_of, write_run
 
 
@@ -25,8 +27,16 @@ def study_run(folder: Path, *, accuracy: float = 0.5, **changed: Any) -> Path:
     options = settings["data_options"] | {"depth": changed.pop("depth", settings["data_options"]["depth"])}
     settings |= {"data_options": options} | changed
     write_run(folder, settings, [2, 4], of=8)
-    ends = [{"step": 0, "data": {"val/acc": 0.25}}, {"step": settings["T"], "data": {"val/acc": accuracy}}]
-    (folder / "metrics.jsonl").write_text(lines(ends))
+    end = settings["T"]
+    validated = [{"step": 0, "data": {"val/acc": 0.25}}, {"step": end, "data": {"val/acc": accuracy}}]
+    (folder / "metrics.jsonl").write_text(lines(validated))
+    tells = (
+        {}
+        if settings["algo"].endswith(".py")
+        else {"experiment_hash": read_experiment(folder / "experiment.yaml").hash}
+    )
+    write_json(folder / "summary.json", {"last step": end, "val/acc last": accuracy} | tells)
+    write_json(folder / "done.json", {})
     return folder
 
 
@@ -82,18 +92,27 @@ def test_finished_runs_join_the_committed_ones(tmp_path: Path) -> None:
     ("metrics", "why"),
     [
         ("", "not the end of the run"),
-        ('{"step": 0, "data": {"val/acc": 0.5}}\n', "not the end of the run, step 80"),
+        ('{"step": 0, "data": {"val/acc": 0.5}}\n', "not the end of the run"),
+        ('{"step": 80, "data": {"val/acc": 0.75}}\n', "not the end of the run"),
         ('{"step": 0, "data": {"val/acc": 0.5}}\n{"step": 80, "da', "line 2 is damaged"),
         ('{"step": 80, "data": {"val/acc": "half"}}\n', "line 1 is damaged"),
-        ('{"step": 80, "data": {"val/acc": 7.5}}\n', "val/acc 7.5 is no share"),
-        ('{"step": 80, "data": {"val/acc": 0.5, "val/greedy": 77}}\n', "val/greedy 77 is no share"),
-        ('{"step": -5, "data": {"val/acc": 0.5}}\n{"step": 80, "data": {"val/acc": 0.5}}\n', "step -5 is no step"),
+        (
+            '{"step": 20, "data": {"val/acc": 7.5}}\n{"step": 80, "data": {"val/acc": 0.5}}\n',
+            "step 20, val/acc 7.5: steps are",
+        ),
+        (
+            '{"step": 80, "data": {"val/acc": 0.5, "val/greedy": 77}}\n',
+            "step 80, val/acc 0.5, val/greedy 77: steps are",
+        ),
+        (
+            '{"step": -5, "data": {"val/acc": 0.5}}\n{"step": 80, "data": {"val/acc": 0.5}}\n',
+            "step -5, val/acc 0.5: steps are",
+        ),
     ],
 )
 def test_a_damaged_run_takes_no_figure_out_of_the_file(tmp_path: Path, metrics: str, why: str) -> None:
     file, name = tmp_path / "validations.csv", "uft-chain-tiny-chain-q40-d15-n1-s3"
     folder = study_run(tmp_path / "study" / name)
-    (folder / "summary.json").write_text('{"last step": 80}')
     assert collect([folder.parent], file) == (1, [])
     before = file.read_bytes()
     (folder / "metrics.jsonl").write_text(metrics)
@@ -106,6 +125,8 @@ def test_a_damaged_run_takes_no_figure_out_of_the_file(tmp_path: Path, metrics: 
     ("text", "why"),
     [
         ("sweep,run,step,val/acc,val/greedy\n<<<<<<< ours\n", "line 2 is damaged"),
+        ("sweep,run,step,val/acc,val/greedy\nstudy,old,0,half,\n", "line 2 is damaged"),
+        ('sweep,run,step,val/acc,val/greedy\nstudy,old,0,"0.5,\nstudy,old,9,0.5,\n', "is damaged: unexpected end"),
         ("a line of prose\n", "line 1 is not sweep,run"),
         ("a,b,c,d,e\n1,2,3,4,5\n", "line 1 is not sweep,run"),
     ],
@@ -166,11 +187,41 @@ def test_a_file_of_an_algorithm_is_refused_and_not_run(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_run_that_was_stopped_early_is_refused(tmp_path: Path) -> None:
+def test_a_run_that_is_not_finished_is_refused(tmp_path: Path) -> None:
     folder = study_run(tmp_path / "again-d15-q40-n1/uft-chain-s0")
-    (folder / "metrics.jsonl").write_text(lines([{"step": 40, "data": {"val/acc": 0.5}}]))
-    with pytest.raises(ValueError, match="ended at step 40 of 80"):
+    (folder / "done.json").unlink()
+    with pytest.raises(ValueError, match="uft-chain-s0: is not finished"):
         collect([folder.parent], tmp_path / "validations.csv")
+
+
+def test_a_run_whose_summary_is_another_runs_is_refused(tmp_path: Path) -> None:
+    folder = study_run(tmp_path / "again-d15-q40-n1/uft-chain-s0")
+    other = study_run(tmp_path / "more-d15-q40-n1/uft-chain-s1")
+    (other / "summary.json").rename(folder / "summary.json")
+    with pytest.raises(ValueError, match=r"summary\.json is of a run with other settings"):
+        collect([folder.parent], tmp_path / "validations.csv")
+
+
+def test_what_lies_in_the_folder_of_the_study_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = study_run(tmp_path / "again-d15-q40-n1/uft-chain-s0")
+    (tmp_path / "out").write_text("a file where the folder of runs would be")
+    monkeypatch.setattr("recipes.commands.sweep.ROOT", tmp_path)
+    listed.cache_clear()
+    assert collect([folder.parent], tmp_path / "validations.csv") == (1, [])
+
+
+@pytest.mark.parametrize(
+    "changed", [{"own_texts": 64}, {"test_freq": 40}, {"hf_dtype": "bfloat16"}, {"logger": ["console"]}]
+)
+def test_what_changes_no_figure_may_differ(tmp_path: Path, changed: dict[str, Any]) -> None:
+    study_run(tmp_path / "again-d15-q40-n1/uft-chain-s0", **changed)
+    assert collect([tmp_path / "again-d15-q40-n1"], tmp_path / "validations.csv") == (1, [])
+
+
+@pytest.mark.parametrize("sweep", ["a\nb-d15-q40-n1", "a,b-d15-q40-n1", "\u0664-d15-q40-n1"])
+def test_the_name_of_a_sweep_is_a_word(sweep: str) -> None:
+    with pytest.raises(ValueError, match="its name says no cell"):
+        cell_of(sweep)
 
 
 def test_a_copy_of_a_run_is_refused(tmp_path: Path) -> None:
@@ -187,21 +238,27 @@ def test_a_seed_has_one_spelling(name: str) -> None:
 
 
 def test_the_settings_of_runs_for_the_studys_file_are_compared_however_it_is_given(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, before = study_run(tmp_path / "again-d15-q40-n1/uft-chain-s0", lr=1e-3), REAL_FILE.read_bytes()
-    with pytest.raises(SystemExit):
-        main([str(folder.parent), "--file", os.path.relpath(REAL_FILE)])
-    assert "--lr 0.001" in capsys.readouterr().err
-    assert REAL_FILE.read_bytes() == before
+    folder = study_run(tmp_path / "again-d15-q40-n1/uft-chain-s0", lr=1e-3)
+    monkeypatch.setattr("bench.study.collect.REAL_FILE", tmp_path / "validations.csv")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "validations.csv")
+    for file in (os.path.relpath(tmp_path / "validations.csv"), str(tmp_path / "link.csv")):
+        with pytest.raises(SystemExit):
+            main([str(folder.parent), "--file", file])
+        assert "--lr 0.001" in capsys.readouterr().err
+        assert not (tmp_path / "validations.csv").exists()
     (tmp_path / "linked-d15-q40-n1").symlink_to(folder.parent)
     assert main([str(tmp_path / "linked-d15-q40-n1"), "--file", str(tmp_path / "own.csv")]) == 0
     assert "linked-d15-q40-n1,uft-chain-s0,80,0.5," in (tmp_path / "own.csv").read_text()
 
 
-def test_the_solutions_of_a_run_that_sees_none_do_not_matter(tmp_path: Path) -> None:
-    folder = study_run(tmp_path / "again-d15-q40-n1r/rft-chain-s0", demonstration_noise=0.0)
-    assert collect([folder.parent], tmp_path / "validations.csv") == (1, [])
+def test_a_run_that_sees_no_solution_is_of_every_cell_that_differs_in_them(tmp_path: Path) -> None:
+    for noise in ("n1", "n1r"):
+        study_run(tmp_path / f"again-d15-q40-{noise}/rft-chain-s0", accuracy=0.5 if noise == "n1" else 0.75)
+    assert collect([*tmp_path.iterdir()], tmp_path / "validations.csv") == (2, [])
+    both = of_real(tmp_path / "validations.csv")
+    assert [last(both[cell_of(f"d15-q40-{noise}")]["rft"]) for noise in ("n1", "n1r")] == [{0: 0.625}] * 2
 
 
 def test_a_run_that_the_study_does_not_list_is_refused(tmp_path: Path) -> None:
@@ -213,7 +270,7 @@ def test_a_run_that_the_study_does_not_list_is_refused(tmp_path: Path) -> None:
 
 def test_runs_of_the_lab_do_not_join_those_of_the_real_loop(tmp_path: Path) -> None:
     folder = study_run(tmp_path / "again-d15-q40-n1/uft-chain-s0")
-    (folder / "summary.json").write_text('{"lab": true, "last step": 5}')
+    (folder / "summary.json").write_text('{"lab": true, "last step": 80}')
     with pytest.raises(ValueError, match="is a run of the lab"):
         collect([folder.parent], tmp_path / "validations.csv")
     (folder / "summary.json").write_text("[]")

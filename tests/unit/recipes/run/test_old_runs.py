@@ -165,6 +165,15 @@ def test_a_report_sees_the_same_settings_in_an_old_run_and_a_new_one(folder: Run
     assert load(folder.path).settings == load(new.path).settings
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["1: 2", "on: 2", "T: !!int ''", "T: !!bool foo", "T: !!timestamp foo", "T: 2026-99-99", "alignment: {1: 2}"],
+)
+def test_a_file_with_other_keys_or_impossible_values_is_one_clear_line(line: str) -> None:
+    with pytest.raises(ExperimentError, match=r"^experiment\.yaml is damaged"):
+        from_yaml(f"{to_yaml(now('uft'))}{line}\n")
+
+
 def test_a_file_of_a_newer_version_is_refused_by_name() -> None:
     text = to_yaml(now("uft")).replace(f"schema: {SCHEMA}", f"schema: {SCHEMA + 1}")
     with pytest.raises(ExperimentError, match="written by a newer version"):

@@ -21,6 +21,7 @@ from recipes.common.run_dir import (
     replace_metrics,
     trim_metrics,
     write_json,
+    write_text,
 )
 
 
@@ -44,6 +45,20 @@ def test_metrics_are_numbers_only_and_survive_damaged_lines(tmp_path: Path) -> N
     assert [row["step"] for row in rows] == [1, 2]
     assert rows[0]["data"] == {"a": 0.5, "e": 3}
     assert damaged_lines(file) == [3, 4, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize("value", ["9" * 400, "9" * 5000, "[" * 100_000])
+def test_numbers_that_nothing_can_hold_are_damaged_lines(tmp_path: Path, value: str) -> None:
+    file = tmp_path / "metrics.jsonl"
+    file.write_text(f'{{"step": 1, "data": {{"a": {value}}}}}\n')
+    assert (read_metrics(file), damaged_lines(file)) == ([], [1])
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
+    write_text(tmp_path / "file", "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(tmp_path / "file", "\udcff")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "old")]
 
 
 def test_resuming_drops_the_lines_after_the_checkpoint(tmp_path: Path) -> None:
