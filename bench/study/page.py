@@ -157,9 +157,9 @@ def wins(found: Found, least: int = 1) -> Table:
 
 def paired(found: Found, algo: str) -> Table:
     """By cell with runs of `algo`: by how many points it ends above each method with runs in FEW cells or more, with
-    95 % over seeds (`difference`); bold where 0 is outside, "?" with a single seed."""
+    95 % over seeds (`difference`); bold where 0 is outside, "?" with a single seed. Then in how many cells it is."""
     others = [other for other in (*CORE, *FAMILY) if other != algo and sets_of_runs(found, other) >= FEW]
-    rows = []
+    rows, bold = [], {other: [0, 0] for other in others}
     for cell, methods in sorted(found.items()):
         if algo not in methods:
             continue
@@ -170,9 +170,12 @@ def paired(found: Found, algo: str) -> Table:
                 row.append("?" if other in methods else "")
                 continue
             text = f"{100 * gap.mean:+.1f} ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
-            row.append(text if gap.low <= 0 <= gap.high else f"**{text}**")
+            settled = not gap.low <= 0 <= gap.high
+            row.append(f"**{text}**" if settled else text)
+            bold[other][gap.mean < 0] += settled
         rows.append(tuple(row))
-    return Table(("cell", "seeds", *others), tuple(rows))
+    counts = tuple(f"ahead in {above}, behind in {below}" for above, below in bold.values())
+    return Table(("points at the end, 95 % over seeds", "seeds", *others), (*rows, ("all cells", "", *counts)))
 
 
 def against_grpo(found: Found) -> str:
@@ -234,7 +237,7 @@ def sections(figures: Figures) -> list[tuple[str, Table | str]]:
     ]
     parts += [
         (
-            "Real loop: uft_adaptive less each other method at the end, points, 95 % over seeds",
+            "Real loop: uft_adaptive less each other method",
             paired(real, "uft_adaptive"),
         )
     ]
