@@ -4,7 +4,7 @@ A folder is a sweep's, as out/study of `--reproduce study`, or one whose name en
 15, q .4, a tenth of the steps wrong (1r: the same errors in all solutions). Its runs replace those of the same names;
 those whose name says that their settings are others (hints without their likelihood, GRPO without the bonus) are
 skipped, and those whose settings are not what recipes/settings/reproduce.yaml lists for their cell are refused, but
-not for another file (--file), which takes whatever is given. Then draw the page: python3 -m bench.study.page.
+not for another file (--file), which takes runs with any settings. Then draw the page: python3 -m bench.study.page.
 """
 
 from __future__ import annotations
@@ -35,10 +35,7 @@ from recipes.settings.saved import read_experiment
 
 HEAD = ("sweep", "run", "step", "val/acc", "val/greedy")
 
-_FREE = {
-    *("test_freq", "save_freq", "keep_checkpoints", "hf_dtype"),
-    *("log_rollouts", "logger", "project", "run_name", "own_texts"),
-}
+_FREE = {"test_freq", "save_freq", "keep_checkpoints", "log_rollouts", "logger", "project", "run_name", "own_texts"}
 """Settings that change no figure."""
 
 
@@ -55,7 +52,7 @@ def rows_of(folder: Path) -> list[tuple[str, ...]]:
     """A line of the file for each validation of a finished run.
 
     Raises:
-        ValueError: for a run of the lab, one that is not finished, and files that are damaged or of another run.
+        ValueError: for a run of the lab, and files that are damaged or of another run.
     """
     run = RunDir(folder)
     summary = read_json(run.summary)
@@ -63,13 +60,12 @@ def rows_of(folder: Path) -> list[tuple[str, ...]]:
         raise ValueError(f"{run.summary.name} is damaged")
     if summary.get("lab"):
         raise ValueError("is a run of the lab; these files have runs of the real loop")
-    if not is_finished(run):
-        raise ValueError("is not finished; run its command again")
     if bad := damaged_lines(run.metrics):
         raise ValueError(f"{run.metrics.name}: line {bad[0]} is damaged")
     found = {line["step"]: line["data"] for line in read_metrics(run.metrics) if "val/acc" in line["data"]}
-    end = summary.get("last step")
-    if not found or max(found) != end or found[end]["val/acc"] != summary.get("val/acc last"):
+    end = max(found, default=0)
+    # Summaries of older versions do not have their last step.
+    if not found or end != summary.get("last step", end) or found[end]["val/acc"] != summary.get("val/acc last"):
         raise ValueError(f"{run.metrics.name}: its last validation is not the end of the run in {run.summary.name}")
     about = (folder.parent.name, folder.name)
     rows: list[tuple[str, ...]] = [
@@ -84,7 +80,7 @@ def rows_of(folder: Path) -> list[tuple[str, ...]]:
 def _is_line(row: Sequence[str]) -> bool:
     """Whether a line of the file has a step, and shares of right answers."""
     try:
-        return len(row) == len(HEAD) and row[2].isdecimal() and all(0 <= float(x) <= 1 for x in (row[3], row[4] or "0"))
+        return len(row) == len(HEAD) and int(row[2]) >= 0 and all(0 <= float(x) <= 1 for x in (row[3], row[4] or "0"))
     except ValueError:
         return False
 
@@ -95,7 +91,7 @@ def refuse_other(folder: Path, cell: Cell, algo: str, seed: int) -> None:
         raise ValueError(f"recipes/settings/reproduce.yaml lists no {algo} at {cell.title}; add it there")
     mine, wanted = read_experiment(RunDir(folder).experiment), replace(listed()[cell, algo], seed=seed)
     of_both = [(_settings(mine), _settings(wanted)), (mine.data_options, wanted.data_options)]
-    for name, its, study in [(n, a.get(n), b.get(n)) for a, b in of_both for n in sorted({*a, *b}, key=str)]:
+    for name, its, study in [(n, a.get(n, ""), b.get(n, "")) for a, b in of_both for n in sorted({*a, *b}, key=str)]:
         if its != study:
             raise ValueError(f"--{name} {its}, where the study has {study} ({cell.title})")
     if read_json(RunDir(folder).summary).get("experiment_hash") != mine.hash:
@@ -109,17 +105,18 @@ def _settings(e: Experiment) -> dict[str, Any]:
 
 
 def collect(folders: Sequence[Path], file: Path, *, of_cells: bool = True) -> tuple[int, list[str]]:
-    """Add the finished runs in the folders to the file; their number, and the names of runs that are skipped, which is
-    none unless they have to be `of_cells`.
+    """Add the finished runs in the folders to the file; their number, and the names of finished runs that are skipped,
+    which is none unless they have to be `of_cells`.
 
     Raises:
         ValueError: for a run whose name and folder do not say its cell, or another than its settings do, or that is
-            damaged, and for folders or a file that are not what they should be; the file then stays as it is.
+            damaged or a copy of another of them, and for folders or a file that are not what they should be; the file
+            then stays as it is.
     """
     added: dict[tuple[str, str], list[tuple[str, ...]]] = {}
     skipped = []
     texts: dict[bytes, Path] = {}
-    runs = sorted({summary.parent for folder in folders for summary in folder.glob("*/summary.json")})
+    runs = [run for run in _runs(folders) if not _is_unfinished(run)]
     if not runs:
         raise ValueError(f"{', '.join(map(str, folders))}: no finished run in it; give the folder of a sweep")
     for run in runs:
@@ -145,13 +142,23 @@ def collect(folders: Sequence[Path], file: Path, *, of_cells: bool = True) -> tu
     return len(added), skipped
 
 
+def _runs(folders: Sequence[Path]) -> list[Path]:
+    return sorted({found.parent for folder in folders for found in folder.glob(f"*/{RunDir(folder).experiment.name}")})
+
+
+def _is_unfinished(run: Path) -> bool:
+    """Whether there is more of it to come, which a damaged summary does not say, nor one of the lab."""
+    found = read_json(RunDir(run).summary)
+    return not RunDir(run).summary.exists() or (bool(found) and "lab" not in found and not is_finished(RunDir(run)))
+
+
 def _lines(file: Path) -> list[tuple[str, ...]]:
     """What the file has already. Raises ValueError if it is damaged or another file."""
     if not file.exists():
         return []
     try:
         with file.open(encoding="utf-8", newline="") as handle:
-            head, *rows = [tuple(row) for row in csv.reader(handle, strict=True)] or [()]
+            head, *rows = [tuple(row) for row in csv.reader(handle, strict=True)] or [HEAD]
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{file}: is damaged: {error}") from None
     if head != HEAD:
@@ -171,14 +178,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not folder.is_dir():
             parser.error(f"{folder}: is no folder")
     folders = [Path(os.path.abspath(folder)) for folder in options.folders]  # a linked one keeps its name
-    file = (options.file or REAL_FILE).resolve()
     try:
+        file = (options.file or REAL_FILE).resolve()
         count, skipped = collect(folders, file, of_cells=file == REAL_FILE.resolve())
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:  # the last: links in a circle
         parser.error(str(error))
     lines = [f"skipped, settings of its own: {name}" for name in skipped]
-    begun = sorted(each.parent for folder in folders for each in folder.glob(f"*/{RunDir(folder).experiment.name}"))
-    lines += [f"skipped, not finished: {run.name}" for run in begun if not RunDir(run).summary.exists()]
+    lines += [f"skipped, not finished: {run.name}" for run in _runs(folders) if _is_unfinished(run)]
     print(f"{counted(count, 'run')} added to {file}", *lines, sep="\n")
     return 0
 

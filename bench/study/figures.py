@@ -33,7 +33,7 @@ _PLAIN: Final = re.compile(r"(\w+)-chain-s(0|[1-9]\d*)", re.ASCII)
 
 # The name of a sweep in results/chain_cpu says its cell: depth, competence in hundredths, errors in tenths, and r if
 # these are repeated.
-_NAMED: Final = re.compile(r"[\w.+-]*d(\d+)-q(\d+)-n(\d)(r?)", re.ASCII)
+_NAMED: Final = re.compile(r"[\w .+-]*d([0-9]+)-q([0-9]+)-n([0-9])(r?)")
 
 # Sweeps from before names said it.
 _OLDER: Final = {
@@ -128,16 +128,22 @@ def named(sweep: str, run: str) -> tuple[Cell, str, int] | None:
 def of_real(file: Path = REAL_FILE) -> Found:
     """The real runs' figures.
 
-    A seed that was run once more, by later code, is still one seed: its figure is the mean of both. A run that sees
-    no solution is a run of every cell that has the same chains, base, number of steps and bonus.
+    A seed that was run once more is still one seed: its figure is the mean over its runs, equal ones taken once. (Its
+    training repeats, so that these are further answers of the same model.) A run that sees no solution is a run of
+    every cell that has the same chains, base, number of steps and bonus.
     """
-    each: dict[tuple[Cell, str, int, int], list[float]] = defaultdict(list)
+    courses: dict[tuple[Cell, str, int], dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
 
     def take(r: Mapping[str, str]) -> None:
         if about := named(r["sweep"], r["run"]):
-            each[(*about, int(r["step"]))].append(float(r["val/acc"]))
+            courses[about][r["sweep"]][int(r["step"])] = float(r["val/acc"])
 
     scan.each_line(file, take)
+    each: dict[tuple[Cell, str, int, int], list[float]] = defaultdict(list)
+    for about, of_sweeps in courses.items():
+        for course in dict.fromkeys(tuple(of.items()) for of in of_sweeps.values()):
+            for step, accuracy in course:
+                each[(*about, step)].append(accuracy)
     found: Found = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
     for (cell, algo, number, step), values in each.items():
         found[cell][algo][number][step] = Point(fmean(values))

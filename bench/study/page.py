@@ -16,7 +16,7 @@ from statistics import fmean
 from typing import Final
 
 from bench.study import theory
-from bench.study.cells import CORE, FAMILY, FEW_SOLUTIONS, FIRST, PROBLEMS, REAL, STEPS, SUPERVISED, Cell
+from bench.study.cells import CORE, FEW_SOLUTIONS, FIRST, OTHERS, PROBLEMS, REAL, STEPS, SUPERVISED, Cell
 from bench.study.figures import (
     NEAR,
     Figures,
@@ -158,7 +158,7 @@ def wins(found: Found, least: int = 1) -> Table:
 def paired(found: Found, algo: str) -> Table:
     """By cell with runs of `algo`: by how many points it ends above each method with runs in FEW cells or more, with
     95 % over seeds (`difference`); bold where 0 is outside, "?" with a single seed. Then in how many cells it is."""
-    others = [other for other in (*CORE, *FAMILY) if other != algo and sets_of_runs(found, other) >= FEW]
+    others = [other for other in (*CORE, *OTHERS) if other != algo and sets_of_runs(found, other) >= FEW]
     rows, bold = [], {other: [0, 0] for other in others}
     for cell, methods in sorted(found.items()):
         if algo not in methods:
@@ -237,7 +237,7 @@ def sections(figures: Figures) -> list[tuple[str, Table | str]]:
     ]
     parts += [
         (
-            "Real loop: uft_adaptive less each other method",
+            "Real loop: uft_adaptive less each method in three cells or more",
             paired(real, "uft_adaptive"),
         )
     ]

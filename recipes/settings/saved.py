@@ -35,7 +35,8 @@ def from_yaml(text: str) -> Experiment:
     """
     try:
         values = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError):  # the last four: !!int '' and its kin
+    # The others than yaml's own: !!int '' and its kin, and numbers and depths that Python cannot hold.
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
         values = None
     if not isinstance(values, dict) or not isinstance(values.get("alignment", {}), dict):
         raise ExperimentError("experiment.yaml is damaged: it contains no settings; start again with another --out")

@@ -111,7 +111,9 @@ def test_processes_share_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_seed_that_was_run_twice_is_one_seed(tmp_path: Path) -> None:
     file = tmp_path / "validations.csv"
-    lines = [f"{sweep},uft-chain-s0,80,{acc}," for sweep, acc in (("depth15", 0.9), ("family15", 0.8))]
+    # The third is the second's answers again.
+    runs_ = (("depth15", 0.9), ("family15", 0.8), ("again-d15-q40-n1", 0.8))
+    lines = [f"{sweep},uft-chain-s0,80,{acc}," for sweep, acc in runs_]
     file.write_text("\n".join(["sweep,run,step,val/acc,val/greedy", *lines, "depth15,uft-chain-s1,80,0.7,"]) + "\n")
     assert of_real(file)[FIRST[0]]["uft"] == {0: {80: Point(pytest.approx(0.85))}, 1: {80: Point(0.7)}}
 

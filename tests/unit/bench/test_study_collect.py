@@ -14,7 +14,7 @@ from bench.study import scan
 from bench.study.cells import FIRST, REAL, Cell
 from bench.study.collect import collect, listed, main
 from bench.study.figures import cell_of, last, named, of_lab, of_real
-from recipes.common.run_dir import write_json
+from recipes.common.run_dir import read_json, write_json
 from recipes.settings.saved import read_experiment
 from tests.helpers.run_folders import lines, settings_of, write_run
 
@@ -44,6 +44,7 @@ def study_run(folder: Path, *, accuracy: float = 0.5, **changed: Any) -> Path:
     ("sweep", "cell"),
     [
         ("d20-q75-n1", Cell(20, 0.75, 0.1)),
+        ("my runs-d20-q75-n1", Cell(20, 0.75, 0.1)),
         ("sft-d6-q40-n0", Cell(6, 0.4, 0.0)),
         ("seeds-d15-q40-n1r", Cell(15, 0.4, 0.1, repeated=True)),
         ("seeds20q75n30", Cell(20, 0.75, 0.3)),
@@ -82,7 +83,7 @@ def test_finished_runs_join_the_committed_ones(tmp_path: Path) -> None:
     assert collect([sweep], own, of_cells=False) == (2, [])
     assert len(own.read_text().splitlines()) == 5
     before = file.read_bytes()
-    write_run(sweep / "uft-countdown-s0", settings_of("uft"), [2, 4])
+    write_json(write_run(sweep / "uft-countdown-s0", settings_of("uft"), [2, 4]) / "done.json", {})
     with pytest.raises(ValueError, match="no run on chains"):
         collect([sweep], file)
     assert file.read_bytes() == before
@@ -127,6 +128,7 @@ def test_a_damaged_run_takes_no_figure_out_of_the_file(tmp_path: Path, metrics: 
         ("sweep,run,step,val/acc,val/greedy\n<<<<<<< ours\n", "line 2 is damaged"),
         ("sweep,run,step,val/acc,val/greedy\nstudy,old,0,half,\n", "line 2 is damaged"),
         ('sweep,run,step,val/acc,val/greedy\nstudy,old,0,"0.5,\nstudy,old,9,0.5,\n', "is damaged: unexpected end"),
+        (f"sweep,run,step,val/acc,val/greedy\nstudy,old,{'9' * 5000},0.5,\n", "line 2 is damaged"),
         ("a line of prose\n", "line 1 is not sweep,run"),
         ("a,b,c,d,e\n1,2,3,4,5\n", "line 1 is not sweep,run"),
     ],
@@ -187,11 +189,26 @@ def test_a_file_of_an_algorithm_is_refused_and_not_run(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_run_that_is_not_finished_is_refused(tmp_path: Path) -> None:
+def test_a_run_that_is_not_finished_is_skipped_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that measures its own texts has a summary already, and one that goes on to a later step."""
+    sweep, file = tmp_path / "again-d15-q40-n1", tmp_path / "own.csv"
+    for seed in range(3):
+        study_run(sweep / f"uft-chain-s{seed}", accuracy=0.5 + seed / 10)
+    (sweep / "uft-chain-s1/done.json").unlink()
+    summary = read_json(sweep / "uft-chain-s2/summary.json")
+    write_json(sweep / "uft-chain-s2/summary.json", summary | {"measuring": "its own texts"})
+    assert main([str(sweep), "--file", str(file)]) == 0
+    assert file.read_text().count("uft-chain-s") == file.read_text().count("uft-chain-s0") == 2
+    said = capsys.readouterr().out.splitlines()
+    assert said[1:] == [f"skipped, not finished: uft-chain-s{seed}" for seed in (1, 2)]
+
+
+def test_a_summary_of_an_older_version_does_not_have_the_last_step(tmp_path: Path) -> None:
     folder = study_run(tmp_path / "again-d15-q40-n1/uft-chain-s0")
-    (folder / "done.json").unlink()
-    with pytest.raises(ValueError, match="uft-chain-s0: is not finished"):
-        collect([folder.parent], tmp_path / "validations.csv")
+    summary = read_json(folder / "summary.json")
+    del summary["last step"]
+    write_json(folder / "summary.json", summary)
+    assert collect([folder.parent], tmp_path / "validations.csv") == (1, [])
 
 
 def test_a_run_whose_summary_is_another_runs_is_refused(tmp_path: Path) -> None:
@@ -210,15 +227,13 @@ def test_what_lies_in_the_folder_of_the_study_does_not_matter(tmp_path: Path, mo
     assert collect([folder.parent], tmp_path / "validations.csv") == (1, [])
 
 
-@pytest.mark.parametrize(
-    "changed", [{"own_texts": 64}, {"test_freq": 40}, {"hf_dtype": "bfloat16"}, {"logger": ["console"]}]
-)
+@pytest.mark.parametrize("changed", [{"own_texts": 64}, {"test_freq": 40}, {"save_freq": 40}, {"logger": ["console"]}])
 def test_what_changes_no_figure_may_differ(tmp_path: Path, changed: dict[str, Any]) -> None:
     study_run(tmp_path / "again-d15-q40-n1/uft-chain-s0", **changed)
     assert collect([tmp_path / "again-d15-q40-n1"], tmp_path / "validations.csv") == (1, [])
 
 
-@pytest.mark.parametrize("sweep", ["a\nb-d15-q40-n1", "a,b-d15-q40-n1", "\u0664-d15-q40-n1"])
+@pytest.mark.parametrize("sweep", ["a\nb-d15-q40-n1", "a,b-d15-q40-n1", "d\u0661\u0665-q40-n1"])
 def test_the_name_of_a_sweep_is_a_word(sweep: str) -> None:
     with pytest.raises(ValueError, match="its name says no cell"):
         cell_of(sweep)

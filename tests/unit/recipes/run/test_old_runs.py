@@ -167,7 +167,16 @@ def test_a_report_sees_the_same_settings_in_an_old_run_and_a_new_one(folder: Run
 
 @pytest.mark.parametrize(
     "line",
-    ["1: 2", "on: 2", "T: !!int ''", "T: !!bool foo", "T: !!timestamp foo", "T: 2026-99-99", "alignment: {1: 2}"],
+    [
+        "1: 2",
+        "on: 2",
+        "T: !!int ''",
+        "T: !!bool foo",
+        "T: !!timestamp foo",
+        "T: 2026-99-99",
+        "alignment: {1: 2}",
+        "T: " + "1:" * 300 + "1.5",
+    ],
 )
 def test_a_file_with_other_keys_or_impossible_values_is_one_clear_line(line: str) -> None:
     with pytest.raises(ExperimentError, match=r"^experiment\.yaml is damaged"):
