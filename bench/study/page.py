@@ -235,12 +235,7 @@ def sections(figures: Figures) -> list[tuple[str, Table | str]]:
         (f"{which}: how far below the best of each cell, methods in three cells or more", wins(found, least=FEW))
         for which, found in (("Real loop", real), ("LAB, exploration", lab))
     ]
-    parts += [
-        (
-            "Real loop: uft_adaptive less each method in three cells or more",
-            paired(real, "uft_adaptive"),
-        )
-    ]
+    parts += [("Real loop: uft_adaptive less each method in three cells or more", paired(real, "uft_adaptive"))]
     parts += [(f"Real loop: {named(cell, methods)}", table(methods)) for cell, methods in sorted(real.items())]
     near, far = agreement(lab, real)
     parts += [("Does the lab say what the real loop says?", near)]
