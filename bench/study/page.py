@@ -16,7 +16,7 @@ from statistics import fmean
 from typing import Final
 
 from bench.study import theory
-from bench.study.cells import CORE, FEW_SOLUTIONS, FIRST, OTHERS, PROBLEMS, REAL, STEPS, SUPERVISED, Cell
+from bench.study.cells import CORE, FAMILY, FEW_SOLUTIONS, FIRST, OTHERS, PROBLEMS, REAL, SEEDS, STEPS, SUPERVISED, Cell
 from bench.study.figures import (
     NEAR,
     Figures,
@@ -178,6 +178,15 @@ def paired(found: Found, algo: str) -> Table:
     return Table(("points at the end, 95 % over seeds", "seeds", *others), (*rows, ("all cells", "", *counts)))
 
 
+def seeds(found: Found) -> str:
+    """In how many of the lab's cells all of CORE and FAMILY have all SEEDS, and in how many one of them has one."""
+    fewest = [min(len(of.get(algo, ())) for algo in (*CORE, *FAMILY)) for of in found.values()]
+    return (
+        f"In the lab {sum(number >= len(SEEDS) for number in fewest)} cells have {len(SEEDS)} seeds of each of "
+        f"{len((*CORE, *FAMILY))} methods, {sum(number == 1 for number in fewest)} a single one."
+    )
+
+
 def against_grpo(found: Found) -> str:
     """In how many cells UFT ends more than NEAR above and below GRPO, what GRPO ends at in the former, and how many
     steps of the solutions are wrong in the latter."""
@@ -227,7 +236,7 @@ def sections(figures: Figures) -> list[tuple[str, Table | str]]:
         (
             "How much there is",
             f"{count(real)} real runs in {len(real)} cells; {count(lab)} runs of the lab in {len(lab)}. A run that "
-            "sees no solution stands in several cells and counts once.",
+            f"sees no solution stands in several cells and counts once. {seeds(lab)}",
         ),
         ("LAB, exploration: UFT and GRPO", against_grpo(lab)),
     ]

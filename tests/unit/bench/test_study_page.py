@@ -6,14 +6,10 @@ from pathlib import Path
 from statistics import fmean
 
 from bench.study import page, scan, variants
-from bench.study.cells import (
-    FIRST,
-    REAL,
-    Cell,
-)
+from bench.study.cells import CORE, FAMILY, FIRST, REAL, Cell
 from bench.study.figures import Point, committed, of_lab, of_real, ranked, worst
 from bench.study.maps import curves, lab_map, real_map
-from bench.study.page import agreement, beside, by_variant, drawn, paired, table, wins
+from bench.study.page import agreement, beside, by_variant, drawn, paired, seeds, table, wins
 from eval.reporting.cells import Table
 from recipes import ROOT
 
@@ -85,6 +81,13 @@ def test_a_methods_differences_to_all_others_stand_cell_by_cell() -> None:
         (one.title, "2", "-5.0 (-68.5 to +58.5)", "?", "-12.5 (-44.3 to +19.3)"),
         ("all cells", "", "ahead in 1, behind in 0", "ahead in 0, behind in 0", "ahead in 0, behind in 0"),
     )
+
+
+def test_how_many_seeds_the_labs_cells_have_is_counted() -> None:
+    five, one = ({algo: of(*[0.5] * count) for algo in (*CORE, *FAMILY)} for count in (5, 1))
+    two = five | {"hpt": of(0.5, 0.5)}
+    found = {Cell(6, 0.4, 0.0): five, Cell(6, 0.4, 0.1): one, Cell(10, 0.4, 0.1): two, Cell(10, 0.4, 0.3): five}
+    assert seeds(found) == "In the lab 2 cells have 5 seeds of each of 14 methods, 1 a single one."
 
 
 def test_runs_that_several_cells_share_count_once_towards_a_ranking() -> None:
