@@ -82,14 +82,14 @@ def end_processes(
     processes: Iterable[psutil.Process], grace_s: float, hurry: Callable[[], bool] = lambda: False
 ) -> list[psutil.Process]:
     """SIGTERM, up to `grace_s` seconds (or until `hurry`) to clean up, SIGKILL, reap. Returns those still running."""
-    rest = [process for process in processes if is_living(process)]
+    rest = [process for process in processes if not _has_ended(process)]
     for signum, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)):
         for process in rest:
             with suppress(*_ENDED, psutil.AccessDenied):
                 process.send_signal(signum)
         limit = time.monotonic() + wait_s
         while rest and time.monotonic() < limit and not (signum == signal.SIGTERM and hurry()):
-            rest = [process for process in rest if not _reaped(process.pid) and is_living(process)]
+            rest = [process for process in rest if not _has_ended(process)]
             time.sleep(0.05 if rest else 0)
     return rest
 
@@ -278,6 +278,12 @@ def _reaped(pid: int) -> bool:
     with suppress(ChildProcessError):
         return os.waitpid(pid, os.WNOHANG)[0] == pid
     return False
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    """Whether it no longer runs; a child is then reaped. Looked at in this order, as it may end in between."""
+    ended = not is_living(process)
+    return _reaped(process.pid) or ended
 
 
 def _memory(process: psutil.Process) -> int:

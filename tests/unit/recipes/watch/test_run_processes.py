@@ -118,6 +118,16 @@ def test_descendants_belong_to_the_run_also_without_the_mark(run_dir: Path) -> N
         parent.wait()
 
 
+def test_a_child_is_reaped_whenever_it_ends() -> None:
+    """Many a child ends while it is looked at, between the reaping and the question whether it lives."""
+    for _ in range(50):
+        child = subprocess.Popen(["sleep", "60"])
+        assert end_processes([psutil.Process(child.pid)], 2.0) == []
+        left = psutil.pid_exists(child.pid)
+        child.wait()
+        assert not left
+
+
 def test_the_mark_is_the_whole_path(run_dir: Path) -> None:
     inner = run_dir / "a"
     environment = {**os.environ, MARK: str(run_dir / "ab")}
