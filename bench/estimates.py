@@ -78,7 +78,8 @@ def measure(case: Case, folder: Path, out: Path) -> Measured:
                 time.sleep(0.5)
                 peak = max(peak, memory_of(processes_of(out, {process.pid})))
         finally:
-            end_processes(processes_of(out, {process.pid}), 5)
+            # After its end its pid may be another process's.
+            end_processes(processes_of(out, {process.pid} if process.poll() is None else set()), 5)
     if process.returncode:
         said = out.with_suffix(".log").read_text(encoding="utf-8", errors="replace").splitlines()[-20:]
         raise RuntimeError(f"{case.name} of {case.model} ended with {process.returncode}:\n" + "\n".join(said))

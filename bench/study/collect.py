@@ -12,18 +12,20 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.lab.planned import flags_of
-from bench.study.cells import Cell
+from bench.study.cells import SUPERVISED, Cell
 from bench.study.figures import REAL_FILE, named
+from bench.study.scan import alone
 from eval.models import one_spelling
 from recipes.algorithms import algorithms
 from recipes.commands.reproduce import runs_of
@@ -79,14 +81,17 @@ def rows_of(folder: Path) -> list[tuple[str, ...]]:
 
 def _is_line(row: Sequence[str]) -> bool:
     """Whether a line of the file has a step, and shares of right answers."""
+    if len(row) != len(HEAD) or not re.fullmatch(r"\d{1,9}", row[2], re.ASCII):
+        return False
     try:
-        return len(row) == len(HEAD) and int(row[2]) >= 0 and all(0 <= float(x) <= 1 for x in (row[3], row[4] or "0"))
+        return all(0 <= float(share) <= 1 for share in (row[3], row[4] or "0"))
     except ValueError:
         return False
 
 
 def refuse_other(folder: Path, cell: Cell, algo: str, seed: int) -> None:
-    """Raise ValueError if the settings of a run are not those that the study lists for what its name says."""
+    """Raise ValueError if the settings of a run are not those that the study lists for what its name says, or if it
+    was not validated at its end, which summaries of older versions do not tell."""
     if (cell, algo) not in listed():
         raise ValueError(f"recipes/settings/reproduce.yaml lists no {algo} at {cell.title}; add it there")
     mine, wanted = read_experiment(RunDir(folder).experiment), replace(listed()[cell, algo], seed=seed)
@@ -96,6 +101,9 @@ def refuse_other(folder: Path, cell: Cell, algo: str, seed: int) -> None:
             raise ValueError(f"--{name} {its}, where the study has {study} ({cell.title})")
     if read_json(RunDir(folder).summary).get("experiment_hash") != mine.hash:
         raise ValueError("summary.json is of a run with other settings than experiment.yaml")
+    last = max(line["step"] for line in read_metrics(RunDir(folder).metrics) if "val/acc" in line["data"])
+    if algo not in SUPERVISED and last != mine.T:
+        raise ValueError(f"metrics.jsonl: its last validation is of step {last}, its run has {mine.T}")
 
 
 def _settings(e: Experiment) -> dict[str, Any]:
@@ -104,9 +112,18 @@ def _settings(e: Experiment) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in _FREE | {"data_options"}}
 
 
-def collect(folders: Sequence[Path], file: Path, *, of_cells: bool = True) -> tuple[int, list[str]]:
-    """Add the finished runs in the folders to the file; their number, and the names of finished runs that are skipped,
-    which is none unless they have to be `of_cells`.
+@dataclass(frozen=True)
+class Collected:
+    """What became of the runs in the folders."""
+
+    added: int
+    others: list[str]
+    """Names of those whose settings are no cell's."""
+    unfinished: list[str]
+
+
+def collect(folders: Sequence[Path], file: Path, *, of_cells: bool = True) -> Collected:
+    """Add the finished runs in the folders to the file, if they have to be `of_cells` but those with other settings.
 
     Raises:
         ValueError: for a run whose name and folder do not say its cell, or another than its settings do, or that is
@@ -114,15 +131,18 @@ def collect(folders: Sequence[Path], file: Path, *, of_cells: bool = True) -> tu
             then stays as it is.
     """
     added: dict[tuple[str, str], list[tuple[str, ...]]] = {}
-    skipped = []
+    found = Collected(0, [], [])
     texts: dict[bytes, Path] = {}
-    runs = [run for run in _runs(folders) if not _is_unfinished(run)]
+    runs = _runs(folders)
     if not runs:
-        raise ValueError(f"{', '.join(map(str, folders))}: no finished run in it; give the folder of a sweep")
+        raise ValueError(f"{', '.join(map(str, folders))}: no run in it; give the folder of a sweep")
     for run in runs:
+        if _is_unfinished(run):
+            found.unfinished.append(run.name)
+            continue
         about = named(run.parent.name, run.name) if of_cells else None
         if of_cells and about is None:
-            skipped.append(run.name)
+            found.others.append(run.name)
             continue
         try:
             if (run.parent.name, run.name) in added:
@@ -134,22 +154,27 @@ def collect(folders: Sequence[Path], file: Path, *, of_cells: bool = True) -> tu
                 refuse_other(run, *about)
         except (ValueError, OSError, OverflowError, RecursionError) as error:
             raise ValueError(f"{run}: {error}") from None
-    rows = [row for row in _lines(file) if row[:2] not in added] + [row for each in added.values() for row in each]
-    rows.sort(key=lambda row: ("/".join(row[:2]), int(row[2])))
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([HEAD, *rows])
-    write_text(file, text.getvalue())
-    return len(added), skipped
+    if len(found.unfinished) == len(runs):
+        raise ValueError(f"none of {counted(len(runs), 'run')} is finished: {', '.join(found.unfinished)}")
+    with alone(f"{file}", wait=True):
+        rows = [row for row in _lines(file) if row[:2] not in added] + [row for each in added.values() for row in each]
+        rows.sort(key=lambda row: ("/".join(row[:2]), int(row[2])))
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([HEAD, *rows])
+        write_text(file, text.getvalue())
+    return replace(found, added=len(added))
 
 
 def _runs(folders: Sequence[Path]) -> list[Path]:
-    return sorted({found.parent for folder in folders for found in folder.glob(f"*/{RunDir(folder).experiment.name}")})
+    """Folders with what a run begins or ends with."""
+    names = [path.name for path in (RunDir(Path()).experiment, RunDir(Path()).summary)]
+    return sorted({found.parent for folder in folders for name in names for found in folder.glob(f"*/{name}")})
 
 
 def _is_unfinished(run: Path) -> bool:
     """Whether there is more of it to come, which a damaged summary does not say, nor one of the lab."""
     found = read_json(RunDir(run).summary)
-    return not RunDir(run).summary.exists() or (bool(found) and "lab" not in found and not is_finished(RunDir(run)))
+    return not RunDir(run).summary.exists() or (bool(found) and not found.get("lab") and not is_finished(RunDir(run)))
 
 
 def _lines(file: Path) -> list[tuple[str, ...]]:
@@ -180,12 +205,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folders = [Path(os.path.abspath(folder)) for folder in options.folders]  # a linked one keeps its name
     try:
         file = (options.file or REAL_FILE).resolve()
-        count, skipped = collect(folders, file, of_cells=file == REAL_FILE.resolve())
+        found = collect(folders, file, of_cells=file == REAL_FILE.resolve())
     except (ValueError, OSError, RuntimeError) as error:  # the last: links in a circle
         parser.error(str(error))
-    lines = [f"skipped, settings of its own: {name}" for name in skipped]
-    lines += [f"skipped, not finished: {run.name}" for run in _runs(folders) if _is_unfinished(run)]
-    print(f"{counted(count, 'run')} added to {file}", *lines, sep="\n")
+    lines = [f"skipped, settings of its own: {name}" for name in found.others]
+    lines += [f"skipped, not finished: {name}" for name in found.unfinished]
+    print(f"{counted(found.added, 'run')} added to {file}", *lines, sep="\n")
     return 0
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Final
@@ -128,9 +127,9 @@ def named(sweep: str, run: str) -> tuple[Cell, str, int] | None:
 def of_real(file: Path = REAL_FILE) -> Found:
     """The real runs' figures.
 
-    A seed that was run once more is still one seed: its figure is the mean over its runs, equal ones taken once. (Its
-    training repeats, so that these are further answers of the same model.) A run that sees no solution is a run of
-    every cell that has the same chains, base, number of steps and bonus.
+    A seed that was run once more is still one seed: its figure is the mean over its runs, equal ones (at the steps that
+    both have) taken once. (Its training repeats, so that these are further answers of the same model.) A run that sees
+    no solution is a run of every cell that has the same chains, base, number of steps and bonus.
     """
     courses: dict[tuple[Cell, str, int], dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
 
@@ -139,23 +138,33 @@ def of_real(file: Path = REAL_FILE) -> Found:
             courses[about][r["sweep"]][int(r["step"])] = float(r["val/acc"])
 
     scan.each_line(file, take)
-    each: dict[tuple[Cell, str, int, int], list[float]] = defaultdict(list)
-    for about, of_sweeps in courses.items():
-        for course in dict.fromkeys(tuple(of.items()) for of in of_sweeps.values()):
-            for step, accuracy in course:
-                each[(*about, step)].append(accuracy)
-    found: Found = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
-    for (cell, algo, number, step), values in each.items():
-        found[cell][algo][number][step] = Point(fmean(values))
-    alike = {cell: (*_without_solutions(cell, methods), cell in REAL) for cell, methods in found.items()}
-    shared: dict[tuple[Any, ...], list[float]] = defaultdict(list)
-    for (cell, algo, number, step), values in each.items():
-        if algo in SEE_NO_SOLUTION:
-            shared[alike[cell], algo, number, step] += values
-    for cell, (of, algo, number, step) in product(alike, shared):
-        if alike[cell] == of:
-            found[cell][algo][number][step] = Point(fmean(shared[of, algo, number, step]))
+    by_cell: Found = defaultdict(lambda: defaultdict(dict))
+    for (cell, algo, number), of_sweeps in courses.items():
+        by_cell[cell][algo][number] = {step: Point(x) for course in of_sweeps.values() for step, x in course.items()}
+    alike = {cell: (*_without_solutions(cell, methods), cell in REAL) for cell, methods in by_cell.items()}
+    shared: dict[tuple[object, str, int], list[dict[int, float]]] = defaultdict(list)
+    for (cell, algo, number), of_sweeps in courses.items():
+        shared[alike[cell] if algo in SEE_NO_SOLUTION else cell, algo, number] += of_sweeps.values()
+    found: Found = defaultdict(lambda: defaultdict(dict))
+    for (of, algo, number), each in shared.items():
+        points = _mean(each)
+        for cell in alike:
+            if of in (cell, alike[cell]):
+                found[cell][algo][number] = points
     return found
+
+
+def _mean(courses: Sequence[Mapping[int, float]]) -> dict[int, Point]:
+    """Of a seed's runs at every step; runs that are equal wherever both were validated are one."""
+    unequal: list[dict[int, float]] = []
+    for course in courses:
+        same = (each for each in unequal if all(each[step] == course[step] for step in each.keys() & course.keys()))
+        if (known := next(same, None)) is None:
+            unequal.append(dict(course))
+        else:
+            known |= course
+    steps = sorted({step for each in unequal for step in each})
+    return {step: Point(fmean(each[step] for each in unequal if step in each)) for step in steps}
 
 
 def _without_solutions(cell: Cell, methods: Mapping[str, Runs]) -> tuple[Any, ...]:

@@ -175,15 +175,17 @@ def paired(found: Found, algo: str) -> Table:
             bold[other][gap.mean < 0] += settled
         rows.append(tuple(row))
     counts = tuple(f"ahead in {above}, behind in {below}" for above, below in bold.values())
-    return Table(("points at the end, 95 % over seeds", "seeds", *others), (*rows, ("all cells", "", *counts)))
+    return Table(("cell (points at the end, 95 % over seeds)", "seeds", *others), (*rows, ("all cells", "", *counts)))
 
 
 def seeds(found: Found) -> str:
-    """In how many of the lab's cells all of CORE and FAMILY have all SEEDS, and in how many one of them has one."""
-    fewest = [min(len(of.get(algo, ())) for algo in (*CORE, *FAMILY)) for of in found.values()]
+    """In how many of the lab's cells all of CORE and FAMILY have all SEEDS, and in how many of the others all have one
+    at most."""
+    numbers = [[len(of.get(algo, ())) for algo in (*CORE, *FAMILY)] for of in found.values()]
+    fewer = [each for each in numbers if min(each) < len(SEEDS)]
     return (
-        f"In the lab {sum(number >= len(SEEDS) for number in fewest)} cells have {len(SEEDS)} seeds of each of "
-        f"{len((*CORE, *FAMILY))} methods, {sum(number == 1 for number in fewest)} a single one."
+        f"In the lab {len(numbers) - len(fewer)} cells have {len(SEEDS)} seeds of each of {len((*CORE, *FAMILY))} "
+        f"methods, {len(fewer)} fewer, {sum(max(each) <= 1 for each in fewer)} of them a single one."
     )
 
 
@@ -291,16 +293,24 @@ def drawn(figures: Figures) -> str:
     return tables(sections(figures))
 
 
+def redrawn(page: str, text: str) -> str:
+    """The page with this text between its marks. Raises ValueError unless it has each once, in their order."""
+    before, begins, rest = page.partition(BEGIN)
+    _, ends, after = rest.partition(END)
+    if not begins or not ends or BEGIN in rest or END in before + after:
+        raise ValueError(f"{PAGE}: needs one line {BEGIN}, and after it one line {END}: text outside them stays")
+    return f"{before}{BEGIN}\n\n{text.rstrip()}\n\n{END}{after}"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draws everything anew; returns the exit code."""
     parser = ArgumentParser(prog="python3 -m bench.study.page", description=__doc__)
     parser.parse_args(arguments)
     try:
         figures = committed()
+        page = redrawn(PAGE.read_text(encoding="utf-8"), drawn(figures))
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    page = f"{before}{BEGIN}\n\n{drawn(figures).rstrip()}\n\n{END}{rest.partition(END)[2]}"
     html = as_html(f"{page}\n\n{tables(of_cells(figures.lab))}\n")
     pictures = {"map": real_map(figures.real), "lab_map": lab_map(figures.lab), "curves": curves(figures.real)}
     try:

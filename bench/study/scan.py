@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import errno
 import fcntl
 import hashlib
 import os
@@ -57,10 +58,12 @@ def alike(cell: Cell) -> tuple[int, float, int]:
 
 
 def each_line(file: Path, take: Callable[[Mapping[str, str]], None]) -> None:
-    """Let a function have every line of a csv file. Raises ValueError for one that it cannot read."""
+    """Let a function have every line of a csv file. Raises ValueError for one that cannot be read."""
     with file.open(encoding="utf-8", errors="replace", newline="") as lines:
         for number, r in enumerate(csv.DictReader(lines), 2):
             try:
+                if None in r or None in r.values():
+                    raise ValueError("more or fewer fields than the first line has")
                 take(r)
             except (ValueError, KeyError, TypeError) as error:
                 raise ValueError(f"{file}: line {number}: {error}") from None
@@ -87,14 +90,25 @@ def shared(run: Run, file: Path = FILE) -> list[list[Any]]:
 
 
 def append(rows: Sequence[Sequence[Any]], file: Path = FILE, head: Sequence[str] = HEAD) -> None:
-    """Add a run's lines by one write, so that no reader and no crash sees a part of it."""
-    text = "".join(",".join(map(str, row)) + "\n" for row in ([] if file.exists() else [head]) + list(rows))
+    """Add a run's lines by one write, so that no reader and no crash sees a part of it.
+
+    Raises:
+        OSError: they do not fit on the disk; the file then stays as it is.
+        ValueError: the file ends within a line, of a run that was cut.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
-    target = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(target, text.encode())
-    finally:
-        os.close(target)
+    with file.open("ab+", buffering=0) as target:
+        fcntl.flock(target, fcntl.LOCK_EX)
+        size = target.seek(0, os.SEEK_END)
+        if size and os.pread(target.fileno(), 1, size - 1) != b"\n":
+            raise ValueError(f"{file}: ends within a line; remove the lines of its last run")
+        text = "".join(",".join(map(str, row)) + "\n" for row in ([] if size else [head]) + list(rows)).encode()
+        try:
+            if target.write(text) != len(text):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
+        except OSError:
+            target.truncate(size)
+            raise
 
 
 @lru_cache(maxsize=1)

@@ -63,10 +63,18 @@ def processes_of(run_dir: Path, roots: Iterable[int] = ()) -> list[psutil.Proces
 
 
 def is_living(process: psutil.Process) -> bool:
-    """Whether the process still runs: not ended, not a zombie, its pid not reused."""
+    """Whether any of the process still runs: not ended, no zombie, its pid not reused."""
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return process.is_running() and (process.status() != psutil.STATUS_ZOMBIE or _has_other_threads(process.pid))
     except _ENDED:
+        return False
+
+
+def _has_other_threads(pid: int) -> bool:
+    """Whether threads outlive the first, as they do for a while in a large process that is killed."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/task")) > 1
+    except OSError:
         return False
 
 
@@ -81,7 +89,10 @@ def is_stopped(process: psutil.Process) -> bool:
 def end_processes(
     processes: Iterable[psutil.Process], grace_s: float, hurry: Callable[[], bool] = lambda: False
 ) -> list[psutil.Process]:
-    """SIGTERM, up to `grace_s` seconds (or until `hurry`) to clean up, SIGKILL, reap. Returns those still running."""
+    """SIGTERM, up to `grace_s` seconds (or until `hurry`) to clean up, SIGKILL. Returns those still running.
+
+    Children are reaped, also those that ended by themselves: read the exit code of one that is needed before.
+    """
     rest = [process for process in processes if not _has_ended(process)]
     for signum, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)):
         for process in rest:
@@ -281,9 +292,14 @@ def _reaped(pid: int) -> bool:
 
 
 def _has_ended(process: psutil.Process) -> bool:
-    """Whether it no longer runs; a child is then reaped. Looked at in this order, as it may end in between."""
-    ended = not is_living(process)
-    return _reaped(process.pid) or ended
+    """Whether none of it runs any more; a child is then reaped."""
+    if not process.is_running():
+        # Its pid may be another child's by now.
+        return True
+    try:
+        return os.waitpid(process.pid, os.WNOHANG)[0] == process.pid
+    except ChildProcessError:
+        return not is_living(process)
 
 
 def _memory(process: psutil.Process) -> int:

@@ -1,6 +1,7 @@
 """The study's runs: what the scan, its variants and the real loop make, counted and collected once."""
 
 import argparse
+import resource
 from dataclasses import replace
 from datetime import datetime
 from itertools import product
@@ -58,6 +59,27 @@ def test_a_run_is_in_the_file_once_its_lines_are(tmp_path: Path) -> None:
     assert scan.made(file) == {Run(REAL[0], "uft", seed) for seed in (0, 1)}
     assert file.read_text().count("depth") == 1
     assert of_lab(file)[REAL[0]]["uft"][1][40] == Point(0.5, 1.0, 7, 9)
+
+
+def test_a_run_is_wholly_in_the_file_or_not_at_all(tmp_path: Path) -> None:
+    """No room for its second line: the disk's end, or a limit of the file's size."""
+    file = tmp_path / "scan.csv"
+    lines = [[10, 0.4, 0.1, 1.0, "uft", 0, step, 0.5, 1.0, 7, 9, 3.2] for step in (0, 40)]
+    scan.append(lines, file)
+    before, limits = file.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 50, limits[1]))
+    try:
+        with pytest.raises(OSError, match="No space left"):
+            scan.append(lines, file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert file.read_bytes() == before
+    file.write_bytes(before[:-1])
+    with pytest.raises(ValueError, match="ends within a line; remove the lines of its last run"):
+        scan.append(lines, file)
+    file.write_bytes(before + before.splitlines(keepends=True)[1][:-1] + before)
+    with pytest.raises(ValueError, match="line 4: more or fewer fields"):
+        scan.made(file)
 
 
 def test_a_run_that_sees_no_solution_is_made_once_for_all_of_them(tmp_path: Path) -> None:

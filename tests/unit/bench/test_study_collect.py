@@ -5,6 +5,7 @@ import os
 import re
 from dataclasses import asdict
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -12,9 +13,9 @@ import yaml
 
 from bench.study import scan
 from bench.study.cells import FIRST, REAL, Cell
-from bench.study.collect import collect, listed, main
+from bench.study.collect import Collected, collect, listed, main
 from bench.study.figures import cell_of, last, named, of_lab, of_real
-from recipes.common.run_dir import read_json, write_json
+from recipes.common.run_dir import read_json, write_json, write_text
 from recipes.settings.saved import read_experiment
 from tests.helpers.run_folders import lines, settings_of, write_run
 
@@ -69,9 +70,10 @@ def test_finished_runs_join_the_committed_ones(tmp_path: Path) -> None:
     sweep = tmp_path / "study"
     study_run(sweep / "uft-chain-tiny-chain-q40-d15-n1r-s3")
     study_run(sweep / "uft-chain-tiny-chain-q75-d20-n3-nolikelihood-s0", accuracy=0.75)
-    write_run(sweep / "rft-chain-tiny-chain-q40-d15-n1-s0", settings_of("rft"), [2, 4], finished=False)
+    unfinished = ["rft-chain-tiny-chain-q40-d15-n1-s0"]
+    write_run(sweep / unfinished[0], settings_of("rft"), [2, 4], finished=False)
     for _ in range(2):
-        assert collect([sweep], file) == (1, ["uft-chain-tiny-chain-q75-d20-n3-nolikelihood-s0"])
+        assert collect([sweep], file) == Collected(1, ["uft-chain-tiny-chain-q75-d20-n3-nolikelihood-s0"], unfinished)
         assert file.read_text().splitlines() == [
             "sweep,run,step,val/acc,val/greedy",
             "family15,uft-chain-s0,0,0.1,",
@@ -80,7 +82,7 @@ def test_finished_runs_join_the_committed_ones(tmp_path: Path) -> None:
             "study,uft-chain-tiny-chain-q40-d15-n1r-s3,80,0.5,",
         ]
     own = tmp_path / "own.csv"
-    assert collect([sweep], own, of_cells=False) == (2, [])
+    assert collect([sweep], own, of_cells=False) == Collected(2, [], unfinished)
     assert len(own.read_text().splitlines()) == 5
     before = file.read_bytes()
     write_json(write_run(sweep / "uft-countdown-s0", settings_of("uft"), [2, 4]) / "done.json", {})
@@ -114,7 +116,7 @@ def test_finished_runs_join_the_committed_ones(tmp_path: Path) -> None:
 def test_a_damaged_run_takes_no_figure_out_of_the_file(tmp_path: Path, metrics: str, why: str) -> None:
     file, name = tmp_path / "validations.csv", "uft-chain-tiny-chain-q40-d15-n1-s3"
     folder = study_run(tmp_path / "study" / name)
-    assert collect([folder.parent], file) == (1, [])
+    assert collect([folder.parent], file) == Collected(1, [], [])
     before = file.read_bytes()
     (folder / "metrics.jsonl").write_text(metrics)
     with pytest.raises(ValueError, match=why):
@@ -168,7 +170,7 @@ def test_a_run_whose_settings_are_not_its_cells_is_refused(tmp_path: Path, chang
     with pytest.raises(ValueError, match=re.escape(why)):
         collect([folder.parent], tmp_path / "validations.csv")
     assert not (tmp_path / "validations.csv").exists()
-    assert collect([folder.parent], tmp_path / "own.csv", of_cells=False) == (1, [])
+    assert collect([folder.parent], tmp_path / "own.csv", of_cells=False) == Collected(1, [], [])
 
 
 def test_settings_of_the_run_do_not_hide_behind_the_datas(tmp_path: Path) -> None:
@@ -208,7 +210,10 @@ def test_a_summary_of_an_older_version_does_not_have_the_last_step(tmp_path: Pat
     summary = read_json(folder / "summary.json")
     del summary["last step"]
     write_json(folder / "summary.json", summary)
-    assert collect([folder.parent], tmp_path / "validations.csv") == (1, [])
+    assert collect([folder.parent], tmp_path / "validations.csv") == Collected(1, [], [])
+    (folder / "metrics.jsonl").write_text(lines([{"step": 20, "data": {"val/acc": 0.5}}]))
+    with pytest.raises(ValueError, match=r"metrics\.jsonl: its last validation is of step 20, its run has 80"):
+        collect([folder.parent], tmp_path / "validations.csv")
 
 
 def test_a_run_whose_summary_is_another_runs_is_refused(tmp_path: Path) -> None:
@@ -224,17 +229,17 @@ def test_what_lies_in_the_folder_of_the_study_does_not_matter(tmp_path: Path, mo
     (tmp_path / "out").write_text("a file where the folder of runs would be")
     monkeypatch.setattr("recipes.commands.sweep.ROOT", tmp_path)
     listed.cache_clear()
-    assert collect([folder.parent], tmp_path / "validations.csv") == (1, [])
+    assert collect([folder.parent], tmp_path / "validations.csv") == Collected(1, [], [])
 
 
 @pytest.mark.parametrize("changed", [{"own_texts": 64}, {"test_freq": 40}, {"save_freq": 40}, {"logger": ["console"]}])
 def test_what_changes_no_figure_may_differ(tmp_path: Path, changed: dict[str, Any]) -> None:
     study_run(tmp_path / "again-d15-q40-n1/uft-chain-s0", **changed)
-    assert collect([tmp_path / "again-d15-q40-n1"], tmp_path / "validations.csv") == (1, [])
+    assert collect([tmp_path / "again-d15-q40-n1"], tmp_path / "validations.csv") == Collected(1, [], [])
 
 
 @pytest.mark.parametrize("sweep", ["a\nb-d15-q40-n1", "a,b-d15-q40-n1", "d\u0661\u0665-q40-n1"])
-def test_the_name_of_a_sweep_is_a_word(sweep: str) -> None:
+def test_the_name_of_a_sweep_is_a_line_without_commas(sweep: str) -> None:
     with pytest.raises(ValueError, match="its name says no cell"):
         cell_of(sweep)
 
@@ -271,9 +276,17 @@ def test_the_settings_of_runs_for_the_studys_file_are_compared_however_it_is_giv
 def test_a_run_that_sees_no_solution_is_of_every_cell_that_differs_in_them(tmp_path: Path) -> None:
     for noise in ("n1", "n1r"):
         study_run(tmp_path / f"again-d15-q40-{noise}/rft-chain-s0", accuracy=0.5 if noise == "n1" else 0.75)
-    assert collect([*tmp_path.iterdir()], tmp_path / "validations.csv") == (2, [])
+    assert collect([*tmp_path.iterdir()], tmp_path / "validations.csv") == Collected(2, [], [])
     both = of_real(tmp_path / "validations.csv")
     assert [last(both[cell_of(f"d15-q40-{noise}")]["rft"]) for noise in ("n1", "n1r")] == [{0: 0.625}] * 2
+    # Equal where both were validated: answers of one model, counted once.
+    study_run(tmp_path / "once-d15-q40-n3/rft-chain-s0", accuracy=0.75)
+    study_run(tmp_path / "more-d15-q40-n3/rft-chain-s0", accuracy=0.75)
+    with (tmp_path / "more-d15-q40-n3/rft-chain-s0/metrics.jsonl").open("a") as metrics:
+        metrics.write(lines([{"step": 40, "data": {"val/acc": 0.5}}]))
+    assert collect([*tmp_path.glob("*-n3")], tmp_path / "validations.csv") == Collected(2, [], [])
+    again = of_real(tmp_path / "validations.csv")[cell_of("d15-q40-n1r")]["rft"]
+    assert {step: point.accuracy for step, point in again[0].items()} == {0: 0.25, 40: 0.5, 80: 0.625}
 
 
 def test_a_run_that_the_study_does_not_list_is_refused(tmp_path: Path) -> None:
@@ -305,9 +318,43 @@ def test_a_damaged_line_of_the_figures_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no finished run in it"):
+    with pytest.raises(ValueError, match="no run in it; give the folder of a sweep"):
         collect([tmp_path], tmp_path / "validations.csv")
     assert not (tmp_path / "validations.csv").exists()
+
+
+def test_a_folder_whose_runs_have_all_more_to_come_is_refused_by_their_names(tmp_path: Path) -> None:
+    folder = study_run(tmp_path / "again-d15-q40-n1/uft-chain-s0")
+    (folder / "done.json").unlink()
+    with pytest.raises(ValueError, match="none of 1 run is finished: uft-chain-s0"):
+        collect([folder.parent], tmp_path / "validations.csv")
+
+
+def test_a_run_without_its_settings_is_refused_by_the_study(tmp_path: Path) -> None:
+    folder = study_run(tmp_path / "again-d15-q40-n1/uft-chain-s0")
+    (folder / "experiment.yaml").unlink()
+    with pytest.raises(ValueError, match=r"uft-chain-s0: .*experiment\.yaml"):
+        collect([folder.parent], tmp_path / "validations.csv")
+
+
+def test_two_that_collect_at_once_lose_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other reads the file while this one writes it."""
+    sweeps, file = [tmp_path / f"{name}-d15-q40-n1" for name in ("again", "more")], tmp_path / "validations.csv"
+    for sweep, accuracy in zip(sweeps, (0.5, 0.75), strict=True):
+        study_run(sweep / "uft-chain-s0", accuracy=accuracy)
+    other = Thread(target=collect, args=([sweeps[1]], file))
+
+    def write(path: Path, text: str) -> None:
+        if not other.ident:
+            other.start()
+            other.join(1)
+            assert other.is_alive()
+        write_text(path, text)
+
+    monkeypatch.setattr("bench.study.collect.write_text", write)
+    collect([sweeps[0]], file)
+    other.join()
+    assert len(file.read_text().splitlines()) == 5
 
 
 def test_the_name_of_a_real_run_says_its_cell() -> None:

@@ -5,6 +5,8 @@ from itertools import product
 from pathlib import Path
 from statistics import fmean
 
+import pytest
+
 from bench.study import page, scan, variants
 from bench.study.cells import CORE, FAMILY, FIRST, REAL, Cell
 from bench.study.figures import Point, committed, of_lab, of_real, ranked, worst
@@ -74,7 +76,14 @@ def test_a_methods_differences_to_all_others_stand_cell_by_cell() -> None:
         Cell(6, 0.75, 0.3): {"sft": of(0.5)},
     }
     made = paired(found, "uft_adaptive")
-    assert made.head[1:] == ("seeds", "uft", "sft", "dft")  # rft has a single cell
+    # rft has a single cell.
+    assert made.head == (
+        "cell (points at the end, 95 % over seeds)",
+        "seeds",
+        "uft",
+        "sft",
+        "dft",
+    )  # rft has a single cell
     # By seed .4 and .4, -.1 and 0, -.15 and -.1; t with one degree of freedom is 12.706.
     assert made.rows == (
         (two.title, "2", "**+40.0 (+40.0 to +40.0)**", "", ""),
@@ -85,9 +94,18 @@ def test_a_methods_differences_to_all_others_stand_cell_by_cell() -> None:
 
 def test_how_many_seeds_the_labs_cells_have_is_counted() -> None:
     five, one = ({algo: of(*[0.5] * count) for algo in (*CORE, *FAMILY)} for count in (5, 1))
-    two = five | {"hpt": of(0.5, 0.5)}
-    found = {Cell(6, 0.4, 0.0): five, Cell(6, 0.4, 0.1): one, Cell(10, 0.4, 0.1): two, Cell(10, 0.4, 0.3): five}
-    assert seeds(found) == "In the lab 2 cells have 5 seeds of each of 14 methods, 1 a single one."
+    two, some = five | {"hpt": of(0.5, 0.5)}, one | {"uft": of(0.5, 0.5)}
+    found = dict(zip((Cell(depth, 0.4, 0.0) for depth in range(6)), (five, one, two, five, some, {}), strict=True))
+    assert seeds(found) == "In the lab 2 cells have 5 seeds of each of 14 methods, 4 fewer, 2 of them a single one."
+
+
+def test_text_outside_the_marks_stays_or_nothing_is_drawn() -> None:
+    ours = f"mine\n{page.BEGIN}\nold\n{page.END}\nnotes\n"
+    assert page.redrawn(ours, "new\n") == f"mine\n{page.BEGIN}\n\nnew\n\n{page.END}\nnotes\n"
+    damaged = [ours.replace(mark, "") for mark in (page.BEGIN, page.END)]
+    for text in (*damaged, ours + page.END, page.BEGIN + ours, f"{page.END}{page.BEGIN}"):
+        with pytest.raises(ValueError, match="needs one line"):
+            page.redrawn(text, "new")
 
 
 def test_runs_that_several_cells_share_count_once_towards_a_ranking() -> None:

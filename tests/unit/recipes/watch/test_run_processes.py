@@ -119,13 +119,41 @@ def test_descendants_belong_to_the_run_also_without_the_mark(run_dir: Path) -> N
 
 
 def test_a_child_is_reaped_whenever_it_ends() -> None:
-    """Many a child ends while it is looked at, between the reaping and the question whether it lives."""
+    """Many a child ends while it is looked at, between the question whether it lives and the reaping."""
     for _ in range(50):
         child = subprocess.Popen(["sleep", "60"])
         assert end_processes([psutil.Process(child.pid)], 2.0) == []
         left = psutil.pid_exists(child.pid)
         child.wait()
         assert not left
+
+
+def test_a_process_lives_until_its_last_thread_has_ended() -> None:
+    """A large process that is killed, whose other threads are still giving memory back, and one without its first."""
+    large = "import threading as t, time as s; x = b'x' * 300_000_000; [t.Thread(target=s.sleep, args=(60,)).start() "
+    large += "for _ in range(64)]; print(flush=True); s.sleep(60)"
+    headless = "import ctypes, threading as t, time as s; t.Thread(target=s.sleep, args=(60,)).start(); "
+    headless += "print(flush=True); ctypes.CDLL(None).syscall(60, 0)"
+    for code in (*[large] * 5, headless):
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
+            assert child.stdout
+            child.stdout.readline()
+            process = psutil.Process(child.pid)
+            if code == headless:
+                wait_until(lambda process=process: process.status() == psutil.STATUS_ZOMBIE)
+                assert is_living(process)
+            assert end_processes([process], 0.5) == []
+            left = psutil.pid_exists(child.pid)
+            child.kill()
+        assert not left
+
+
+def test_a_pid_that_is_another_child_s_by_now_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"]) as child:
+        handle = psutil.Process(child.pid)
+        monkeypatch.setattr(handle, "is_running", lambda: False)
+        assert end_processes([handle], 0.1) == []
+    assert child.returncode == 3
 
 
 def test_the_mark_is_the_whole_path(run_dir: Path) -> None:
