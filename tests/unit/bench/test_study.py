@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import run
-from bench.study import page, scan, variants
+from bench.study import scan, variants
 from bench.study.cells import (
     CORE,
     FEW_SOLUTIONS,
@@ -27,8 +27,8 @@ from bench.study.cells import (
     flags_of,
     runs,
 )
-from bench.study.figures import Point, count, named, of_lab, of_real, steps_of
-from bench.study.page import by_solutions
+from bench.study.comparisons import by_solutions
+from bench.study.figures import Point, Runs, count, named, of_lab, of_real, steps_of
 from bench.study.scan import alike
 from recipes.algorithms import algorithms
 from recipes.commands.reproduce import runs_of
@@ -38,7 +38,7 @@ from recipes.settings.applies import solutions
 OF_COMMANDS = ("visible_devices", "eval", "sweep", "reproduce")
 
 
-def of(*ends: float) -> page.Runs:
+def of(*ends: float) -> Runs:
     """Runs that begin at 0 and end at these, by seed."""
     return {seed: {0: Point(0.0), 40: Point(end)} for seed, end in enumerate(ends)}
 

@@ -9,14 +9,15 @@ import pytest
 
 from bench.study import page, scan, variants
 from bench.study.cells import CORE, FAMILY, FIRST, REAL, Cell
-from bench.study.figures import Point, committed, of_lab, of_real, ranked, worst
+from bench.study.comparisons import agreement, beside, by_variant, paired, seeds, table, wins
+from bench.study.figures import Point, Runs, committed, of_lab, of_real, ranked, worst
 from bench.study.maps import curves, lab_map, real_map
-from bench.study.page import agreement, beside, by_variant, drawn, paired, seeds, table, wins
+from bench.study.page import drawn
 from eval.reporting.cells import Table
 from recipes import ROOT
 
 
-def of(*ends: float) -> page.Runs:
+def of(*ends: float) -> Runs:
     """Runs that begin at 0 and end at these, by seed."""
     return {seed: {0: Point(0.0), 40: Point(end)} for seed, end in enumerate(ends)}
 
@@ -40,7 +41,7 @@ def test_the_worst_cell_of_ours_is_the_largest_gap() -> None:
 
 def test_lab_and_real_loop_are_compared_where_they_had_equal_settings() -> None:
     flat, deep = Cell(6, 0.4, 0.1), Cell(20, 0.75, 0.3)
-    longer: page.Runs = {0: {60: Point(0.0)}}
+    longer: Runs = {0: {60: Point(0.0)}}
     real = {flat: {"uft": of(0.9), "rft": of(0.5, 0.6), "hpt": of(0.4)}, deep: {"uft": longer}, REAL[0]: {"uft": of(0)}}
     lab = {cell: {"uft": of(0.86), "rft": of(0.8)} for cell in real}
     words, far = agreement(lab, real)
@@ -122,7 +123,7 @@ def test_a_table_has_means_ranges_and_costs() -> None:
 
 
 def test_the_lab_beside_the_real_loop_says_where_it_is_apart() -> None:
-    def at_20(*values: float) -> page.Runs:
+    def at_20(*values: float) -> Runs:
         return {seed: {20: Point(value)} for seed, value in enumerate(values)}
 
     real = {REAL[0]: {"r3": at_20(0.4, 0.6), "rft": at_20(0.0, 0.0), "adaback": at_20(0.40, 0.42)}}
