@@ -13,14 +13,13 @@ from itertools import product
 from typing import Final
 
 from bench.study import kk_base
-from bench.study.cells import CORE, FAMILY, STEPS
+from bench.study.cells import CORE, FAMILY, SEEDS, STEPS
 from bench.study.figures import TASKS_FILE as FILE
 from bench.study.figures import of_tasks
 from bench.study.scan import alone, append, carry_on, plans, points
 
 HEAD: Final = ("task", "algo", "seed", "step", "accuracy", "greedy", "generated", "trained", "seconds")
 METHODS: Final = (*CORE, *FAMILY)
-SEEDS: Final = range(3)
 
 TASKS: Final = {
     "countdown, 3 numbers, + and -": ("--data", "countdown"),
@@ -59,8 +58,8 @@ def _made() -> set[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make what the file lacks; returns the exit code."""
-    listed = product(SEEDS, TASKS, METHODS)
-    every = [(_title(task, algo, seed), partial(_add, task, algo, seed)) for seed, task, algo in listed]
+    listed = product(TASKS, SEEDS, METHODS)
+    every = [(_title(task, algo, seed), partial(_add, task, algo, seed)) for task, seed, algo in listed]
     return carry_on("bench.study.tasks", __doc__, every, _made, arguments)
 
 
