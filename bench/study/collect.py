@@ -10,12 +10,14 @@ not for another file (--file), which takes runs with any settings. Then draw the
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import os
 import re
 import sys
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -25,7 +27,7 @@ from typing import Any
 from bench.lab.planned import flags_of
 from bench.study.cells import SUPERVISED, Cell
 from bench.study.figures import REAL_FILE, named
-from bench.study.scan import alone
+from bench.study.scan import lock
 from eval.models import one_spelling
 from recipes.algorithms import algorithms
 from recipes.commands.reproduce import runs_of
@@ -90,8 +92,8 @@ def _is_line(row: Sequence[str]) -> bool:
 
 
 def refuse_other(folder: Path, cell: Cell, algo: str, seed: int) -> None:
-    """Raise ValueError if the settings of a run are not those that the study lists for what its name says, or if it
-    was not validated at its end, which summaries of older versions do not tell."""
+    """Raise ValueError if the settings of a run are not those that the study lists for what its name says, or if it,
+    unless it is supervised alone, was not validated at its end, which summaries of older versions do not tell."""
     if (cell, algo) not in listed():
         raise ValueError(f"recipes/settings/reproduce.yaml lists no {algo} at {cell.title}; add it there")
     mine, wanted = read_experiment(RunDir(folder).experiment), replace(listed()[cell, algo], seed=seed)
@@ -156,13 +158,26 @@ def collect(folders: Sequence[Path], file: Path, *, of_cells: bool = True) -> Co
             raise ValueError(f"{run}: {error}") from None
     if len(found.unfinished) == len(runs):
         raise ValueError(f"none of {counted(len(runs), 'run')} is finished: {', '.join(found.unfinished)}")
-    with alone(f"{file}", wait=True):
+    with _held(file):
         rows = [row for row in _lines(file) if row[:2] not in added] + [row for each in added.values() for row in each]
         rows.sort(key=lambda row: ("/".join(row[:2]), int(row[2])))
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([HEAD, *rows])
         write_text(file, text.getvalue())
     return replace(found, added=len(added))
+
+
+@contextmanager
+def _held(file: Path) -> Iterator[None]:
+    """Within the block no other process that collects reads or writes the file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with file.open("ab") as handle:
+            lock(handle, fcntl.LOCK_EX)
+            # The one that held it may have replaced the file between our opening and locking it.
+            if os.fstat(handle.fileno()).st_ino == file.stat().st_ino:
+                yield
+                return
 
 
 def _runs(folders: Sequence[Path]) -> list[Path]:

@@ -159,13 +159,12 @@ def paired(found: Found, algo: str) -> Table:
 
 
 def seeds(found: Found) -> str:
-    """In how many of the lab's cells all of CORE and FAMILY have all SEEDS, and in how many of the others all have one
-    at most."""
+    """In how many of the lab's cells all of CORE and FAMILY have all SEEDS, and in how many all have one."""
     numbers = [[len(of.get(algo, ())) for algo in (*CORE, *FAMILY)] for of in found.values()]
     fewer = [each for each in numbers if min(each) < len(SEEDS)]
     return (
         f"In the lab {len(numbers) - len(fewer)} cells have {len(SEEDS)} seeds of each of {len((*CORE, *FAMILY))} "
-        f"methods, {len(fewer)} fewer, {sum(max(each) <= 1 for each in fewer)} of them a single one."
+        f"methods; {len(fewer)} have fewer, {sum({*each} == {1} for each in fewer)} of these a single seed of each."
     )
 
 

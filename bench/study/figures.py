@@ -157,8 +157,9 @@ def of_real(file: Path = REAL_FILE) -> Found:
 def _mean(courses: Sequence[Mapping[int, float]]) -> dict[int, Point]:
     """Of a seed's runs at every step; runs that are equal wherever both were validated are one."""
     unequal: list[dict[int, float]] = []
-    for course in courses:
-        same = (each for each in unequal if all(each[step] == course[step] for step in each.keys() & course.keys()))
+    for course in sorted(courses, key=len, reverse=True):
+        both = ((each, each.keys() & course.keys()) for each in unequal)
+        same = (each for each, steps in both if steps and all(each[step] == course[step] for step in steps))
         if (known := next(same, None)) is None:
             unequal.append(dict(course))
         else:

@@ -20,9 +20,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
+from io import TextIOWrapper
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final, TextIO
 
 from bench.study.cells import SEE_NO_SOLUTION, Cell, Run, flags_of, runs
 from recipes import ROOT
@@ -58,15 +59,38 @@ def alike(cell: Cell) -> tuple[int, float, int]:
 
 
 def each_line(file: Path, take: Callable[[Mapping[str, str]], None]) -> None:
-    """Let a function have every line of a csv file. Raises ValueError for one that cannot be read."""
-    with file.open(encoding="utf-8", errors="replace", newline="") as lines:
-        for number, r in enumerate(csv.DictReader(lines), 2):
-            try:
+    """Let a function have every line of a csv file. Raises ValueError for one that cannot be read, or is cut."""
+    with _reading(file) as lines:
+        rows = csv.DictReader(lines)
+        try:
+            for r in rows:
                 if None in r or None in r.values():
                     raise ValueError("more or fewer fields than the first line has")
                 take(r)
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"{file}: line {number}: {error}") from None
+        except (ValueError, KeyError, TypeError, csv.Error) as error:
+            raise ValueError(f"{file}: line {rows.line_num}: {error}") from None
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[TextIO]:
+    """A csv file that nobody adds to within the block. Raises ValueError if its last line is cut."""
+    with file.open("rb") as raw:
+        lock(raw, fcntl.LOCK_SH)
+        size = raw.seek(0, os.SEEK_END)
+        if size and os.pread(raw.fileno(), 1, size - 1) != b"\n":
+            raise ValueError(f"{file}: its last line is cut; remove it, and the other lines of its run")
+        raw.seek(0)
+        with TextIOWrapper(raw, encoding="utf-8", errors="replace", newline="") as lines:
+            yield lines
+
+
+def lock(file: IO[bytes], how: int) -> None:
+    """Lock a file until it is closed, if its file system has locks, as some of clusters have not."""
+    try:
+        fcntl.flock(file, how)
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
 
 
 def made(file: Path = FILE) -> set[Run]:
@@ -81,7 +105,7 @@ def shared(run: Run, file: Path = FILE) -> list[list[Any]]:
     """The lines of the same run with other solutions, where its method sees none; its seconds are that run's."""
     if run.algo not in SEE_NO_SOLUTION or not file.exists():
         return []
-    with file.open(encoding="utf-8", newline="") as lines:
+    with _reading(file) as lines:
         for other, same in groupby(csv.DictReader(lines), run_of):
             if replace(other, cell=run.cell) == run and alike(other.cell) == alike(run.cell):
                 about = (run.cell.depth, run.cell.q, run.cell.noise, run.cell.solved)
@@ -90,18 +114,11 @@ def shared(run: Run, file: Path = FILE) -> list[list[Any]]:
 
 
 def append(rows: Sequence[Sequence[Any]], file: Path = FILE, head: Sequence[str] = HEAD) -> None:
-    """Add a run's lines by one write, so that no reader and no crash sees a part of it.
-
-    Raises:
-        OSError: they do not fit on the disk; the file then stays as it is.
-        ValueError: the file ends within a line, of a run that was cut.
-    """
+    """Add a run's lines, all or, where they do not fit on the disk (OSError), none."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("ab+", buffering=0) as target:
-        fcntl.flock(target, fcntl.LOCK_EX)
+    with file.open("ab", buffering=0) as target:
+        lock(target, fcntl.LOCK_EX)
         size = target.seek(0, os.SEEK_END)
-        if size and os.pread(target.fileno(), 1, size - 1) != b"\n":
-            raise ValueError(f"{file}: ends within a line; remove the lines of its last run")
         text = "".join(",".join(map(str, row)) + "\n" for row in ([] if size else [head]) + list(rows)).encode()
         try:
             if target.write(text) != len(text):
@@ -230,9 +247,12 @@ def carry_on(
         if options.until and datetime.now() >= options.until:
             return 0
         with alone(f"{name} {title}") as mine:
-            if mine and title not in have():
-                print(title, flush=True)
-                make_it()
+            try:
+                if mine and title not in have():
+                    print(title, flush=True)
+                    make_it()
+            except (ValueError, OSError) as error:
+                parser.error(str(error))
     return 0
 
 

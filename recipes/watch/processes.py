@@ -50,9 +50,9 @@ def processes_of(run_dir: Path, roots: Iterable[int] = ()) -> list[psutil.Proces
     user = os.geteuid()
     for pid in psutil.pids():
         try:
-            parents[pid] = _parent(pid)
+            state, parents[pid] = _state(pid)
             place = Path(f"/proc/{pid}")
-            if place.stat().st_uid == user and mark in (place / "environ").read_bytes().split(b"\0"):
+            if place.stat().st_uid == user and mark in _environment(place, state):
                 members.add(pid)
         except (OSError, ValueError, IndexError):
             continue
@@ -262,9 +262,20 @@ def oom_kills() -> int:
     return 0
 
 
-def _parent(pid: int) -> int:
+def _state(pid: int) -> tuple[bytes, int]:
+    """(state, parent)."""
     # The name, in brackets, may itself contain spaces and brackets: split at the last one.
-    return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
+    state, parent, *_ = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    return state, int(parent)
+
+
+def _environment(place: Path, state: bytes) -> list[bytes]:
+    """A process's, which only the threads that outlive the first can still tell."""
+    found = (place / "environ").read_bytes() if state != b"Z" else b""
+    for thread in (place / "task").iterdir() if state == b"Z" else ():
+        with suppress(OSError):
+            found += (thread / "environ").read_bytes()
+    return found.split(b"\0")
 
 
 def _with_ancestors(pid: int, parents: dict[int, int]) -> set[int]:

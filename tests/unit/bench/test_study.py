@@ -1,11 +1,14 @@
 """The study's runs: what the scan, its variants and the real loop make, counted and collected once."""
 
 import argparse
+import errno
+import fcntl
 import resource
 from dataclasses import replace
 from datetime import datetime
 from itertools import product
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -74,12 +77,36 @@ def test_a_run_is_wholly_in_the_file_or_not_at_all(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert file.read_bytes() == before
-    file.write_bytes(before[:-1])
-    with pytest.raises(ValueError, match="ends within a line; remove the lines of its last run"):
-        scan.append(lines, file)
+    file.write_bytes(before[:-2])
+    with pytest.raises(ValueError, match=r"scan\.csv: its last line is cut; remove it"):
+        scan.made(file)
     file.write_bytes(before + before.splitlines(keepends=True)[1][:-1] + before)
     with pytest.raises(ValueError, match="line 4: more or fewer fields"):
         scan.made(file)
+
+
+def test_nobody_reads_half_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "scan.csv"
+    lines = [[10, 0.4, 0.1, 1.0, "uft", 0, step, 0.5, 1.0, 7, 9, 3.2] for step in (0, 40)]
+    scan.append(lines, file)
+    found: list[set[Run]] = []
+    reader = Thread(target=lambda: found.append(scan.made(file)))
+    with file.open("ab", buffering=0) as writer:
+        scan.lock(writer, fcntl.LOCK_EX)
+        writer.write(b"10,0.4,0.1,1.0,r3,0,0")
+        reader.start()
+        reader.join(0.5)
+        assert reader.is_alive()
+        writer.write(b",0.5,1.0,7,9,3.2\n")
+    reader.join()
+    assert found == [{Run(REAL[0], algo, 0) for algo in ("uft", "r3")}]
+
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    scan.append([[10, 0.4, 0.1, 1.0, "sft", *line[5:]] for line in lines], file)
+    assert len(scan.made(file)) == 3
 
 
 def test_a_run_that_sees_no_solution_is_made_once_for_all_of_them(tmp_path: Path) -> None:

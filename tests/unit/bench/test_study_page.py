@@ -97,7 +97,9 @@ def test_how_many_seeds_the_labs_cells_have_is_counted() -> None:
     five, one = ({algo: of(*[0.5] * count) for algo in (*CORE, *FAMILY)} for count in (5, 1))
     two, some = five | {"hpt": of(0.5, 0.5)}, one | {"uft": of(0.5, 0.5)}
     found = dict(zip((Cell(depth, 0.4, 0.0) for depth in range(6)), (five, one, two, five, some, {}), strict=True))
-    assert seeds(found) == "In the lab 2 cells have 5 seeds of each of 14 methods, 4 fewer, 2 of them a single one."
+    assert seeds(found) == (
+        "In the lab 2 cells have 5 seeds of each of 14 methods; 4 have fewer, 1 of these a single seed of each."
+    )
 
 
 def test_text_outside_the_marks_stays_or_nothing_is_drawn() -> None:

@@ -2,6 +2,7 @@
 
 import re
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,12 @@ def test_every_page_of_docs_is_reached_from_the_readme_in_two_steps() -> None:
     assert ROOT / "docs/README.md" in first
     missing = {page for page in PAGES if page.is_relative_to(ROOT / "docs")} - first - second
     assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_line_of_a_paragraph_begins_like_a_list(page: Path) -> None:
+    """A formula that is wrapped before its plus or minus becomes a point of a list."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for before, line in pairwise(text.splitlines()):
+        in_list = not before.strip() or re.match(r"\s|[-*+] |<|\||#", before)
+        assert in_list or not re.match(r"[-+] ", line), line

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -128,20 +129,23 @@ def test_a_child_is_reaped_whenever_it_ends() -> None:
         assert not left
 
 
-def test_a_process_lives_until_its_last_thread_has_ended() -> None:
+def test_a_process_lives_until_its_last_thread_has_ended(run_dir: Path) -> None:
     """A large process that is killed, whose other threads are still giving memory back, and one without its first."""
     large = "import threading as t, time as s; x = b'x' * 300_000_000; [t.Thread(target=s.sleep, args=(60,)).start() "
     large += "for _ in range(64)]; print(flush=True); s.sleep(60)"
     headless = "import ctypes, threading as t, time as s; t.Thread(target=s.sleep, args=(60,)).start(); "
-    headless += "print(flush=True); ctypes.CDLL(None).syscall(60, 0)"
+    end_thread = {"x86_64": 60, "aarch64": 93}[platform.machine()]
+    headless += f"print(flush=True); ctypes.CDLL(None).syscall({end_thread}, 0)"
+    environment = {**os.environ, MARK: str(run_dir)}
     for code in (*[large] * 5, headless):
-        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment) as child:
             assert child.stdout
             child.stdout.readline()
             process = psutil.Process(child.pid)
             if code == headless:
                 wait_until(lambda process=process: process.status() == psutil.STATUS_ZOMBIE)
                 assert is_living(process)
+                assert [each.pid for each in processes_of(run_dir)] == [child.pid]
             assert end_processes([process], 0.5) == []
             left = psutil.pid_exists(child.pid)
             child.kill()
