@@ -30,7 +30,7 @@ TASKS: Final = {
         *("--max_hint_length", f"{kk_base.LONGEST}"),
     ),
 }
-"""What a task adds to the flags that all have. The bases solve a fifth, a twentieth and a third of the samples."""
+"""What a task adds to the flags that all have. The bases solve a fifth, a twenty-fifth and a third of the samples."""
 
 
 def flags_of(task: str, seed: int) -> tuple[str, ...]:
